@@ -1,0 +1,192 @@
+"""What a rollout leaves behind: a prompt and a list of segments, the origin of every token.
+
+Values only: frozen, equal by content, readable from and writable to JSON. Ids and times are carried along but
+leave equality alone. No torch, no pictures: an image is its codes and the hash of the PNG that shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from itertools import groupby
+from typing import Any, NamedTuple
+
+
+class Origin(StrEnum):
+    """Who put a token where it is. Training reads it as the loss mask."""
+
+    SAMPLED = "sampled"
+    TEMPLATE = "template"
+    PERSON = "person"
+
+
+class StopReason(StrEnum):
+    """Why a trajectory ended."""
+
+    CONTENT = "content"  # the model said yes
+    ROUNDS = "rounds"  # the last allowed image was judged no
+    CANCELLED = "cancelled"  # somebody pressed Stop
+    FAILED = "failed"  # an error; what was done so far is kept
+
+
+class Token(NamedTuple):
+    """A text token: its id, the text it adds, and who put it there."""
+
+    id: int
+    text: str
+    origin: Origin = Origin.SAMPLED
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn from the network's distributions; a checkpoint's own defaults come with it."""
+
+    guidance: float = 1.0  # classifier-free guidance weight of images; 1 is off
+    temperature: float = 1.0  # of image codes; 0 is greedy
+    top_k: int | None = None  # of image codes; None keeps all
+    text_temperature: float = 1.0  # of thoughts, verdicts and reasons; 0 is greedy
+    text_top_k: int | None = None
+    thinks: bool = False  # a thought before every image
+
+
+@dataclass(frozen=True)
+class Thought:
+    """Plan text, written before an image."""
+
+    tokens: tuple[Token, ...]
+    finished: bool = True
+    kind = "thought"
+
+    @property
+    def text(self) -> str:
+        return text_of(self.tokens)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A drawing: image codes in raster order. `sha256` names its PNG and is None while unfinished."""
+
+    codes: tuple[int, ...]
+    sha256: str | None = None
+    origins: tuple[Origin, ...] = ()
+    finished: bool = True
+    kind = "image"
+
+
+@dataclass(frozen=True)
+class Reflection:
+    """A verdict on the image before it and the reason; the first token is the verdict itself."""
+
+    answer: str  # "yes" or "no"
+    p_yes: float  # P(Yes) / (P(Yes) + P(No)) of the first token, before temperature
+    tokens: tuple[Token, ...] = ()
+    finished: bool = True
+    kind = "reflection"
+
+    @property
+    def text(self) -> str:
+        """Verdict and reason as the model wrote them: “No, the car is red, not blue.”"""
+        return text_of(self.tokens)
+
+    @property
+    def reason(self) -> str:
+        """The text after the verdict word."""
+        return text_of(self.tokens[1:]).lstrip(",. ")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image given by the user, to be edited or judged."""
+
+    codes: tuple[int, ...]
+    sha256: str
+    finished: bool = True
+    kind = "source"
+
+
+Segment = Thought | Image | Reflection | Source
+SEGMENTS: dict[str, type[Segment]] = {c.kind: c for c in (Thought, Image, Reflection, Source)}
+
+
+@dataclass(frozen=True)
+class Parent:
+    """Where a branch leaves the trajectory it continues."""
+
+    trajectory_id: str
+    segment: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The record of one rollout."""
+
+    prompt: str
+    seed: int
+    rounds: int  # images allowed at most
+    sampling: Sampling
+    checkpoint: str  # the name of the checkpoint that drew it
+    segments: tuple[Segment, ...] = ()
+    stop_reason: StopReason | None = None  # None while it is still running
+    error: str | None = None
+    parent: Parent | None = None
+    id: str = field(default="", compare=False)
+    created_at: str = field(default="", compare=False)  # ISO 8601, UTC
+    times_ms: tuple[int, ...] = field(default=(), compare=False)  # when each segment ended, from the start
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        return tuple(s for s in self.segments if isinstance(s, Image))
+
+    @property
+    def reflections(self) -> tuple[Reflection, ...]:
+        return tuple(s for s in self.segments if isinstance(s, Reflection))
+
+    @property
+    def aha(self) -> bool:
+        """A draft judged no, followed by a revision judged yes."""
+        answers = [r.answer for r in self.reflections]
+        return any(a == "no" and b == "yes" for a, b in zip(answers, answers[1:], strict=False))
+
+    def to_dict(self) -> dict[str, Any]:
+        row = asdict(self) | {"segments": [segment_to_dict(s) for s in self.segments]}
+        return row | {"times_ms": list(self.times_ms)}
+
+    @staticmethod
+    def from_dict(row: dict[str, Any]) -> Trajectory:
+        known = dict(row)
+        known["sampling"] = Sampling(**row["sampling"])
+        known["segments"] = tuple(segment_from_dict(s) for s in row["segments"])
+        known["stop_reason"] = row["stop_reason"] and StopReason(row["stop_reason"])
+        known["parent"] = row.get("parent") and Parent(**row["parent"])
+        known["times_ms"] = tuple(row.get("times_ms", ()))
+        return Trajectory(**known)
+
+
+def text_of(tokens: Iterable[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+def segment_to_dict(segment: Segment) -> dict[str, Any]:
+    """JSON values; a token is [id, text, origin], origins of image codes are run lengths."""
+    row: dict[str, Any] = {"kind": segment.kind, **vars(segment)}
+    if "tokens" in row:
+        row["tokens"] = [[t.id, t.text, t.origin.value] for t in segment.tokens]
+        row["text"] = segment.text
+    if "codes" in row:
+        row["codes"] = list(segment.codes)
+    if "origins" in row:
+        row["origins"] = [[origin.value, len(list(run))] for origin, run in groupby(segment.origins)]
+    return row
+
+
+def segment_from_dict(row: dict[str, Any]) -> Segment:
+    known = {key: value for key, value in row.items() if key not in ("kind", "text")}
+    if "tokens" in known:
+        known["tokens"] = tuple(Token(i, text, Origin(origin)) for i, text, origin in known["tokens"])
+    if "codes" in known:
+        known["codes"] = tuple(known["codes"])
+    if "origins" in known:
+        known["origins"] = tuple(Origin(o) for o, count in known["origins"] for _ in range(count))
+    return SEGMENTS[row["kind"]](**known)
