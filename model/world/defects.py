@@ -1,0 +1,154 @@
+"""Wrong drawings of the kinds that models make, from a right one.
+
+Knows how a scene goes wrong for a given description, and lets the verifier confirm that it did. Knows no
+network: it is the source of bad drafts before there is one.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.world.language import Description, Relation, sample_places
+from model.world.scene import Item, Scene, free_places, render
+from model.world.sprites import CELL, COLOURS, NOUNS
+from model.world.verifier import accepted, check, read
+from model.world.vocabulary import RELATIONS
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What there is to spoil."""
+
+    rng: random.Random
+    description: Description
+    scene: Scene
+
+    def strange_nouns(self) -> list[str]:
+        asked = {group.noun for group in self.description.groups}
+        return [noun for noun in NOUNS if noun not in asked]
+
+    def of_noun(self, noun: str) -> list[Item]:
+        return [item for item in self.scene.items if item.noun == noun]
+
+
+Defect = Callable[[_Task], Scene | np.ndarray | None]
+
+
+def _with(task: _Task, item: Item) -> Scene:
+    return Scene((*task.scene.items, item))
+
+
+def _without(task: _Task, item: Item, *instead: Item) -> Scene:
+    return Scene(tuple(other for other in task.scene.items if other != item) + instead)
+
+
+def _one_more(task: _Task) -> Scene | None:
+    places = free_places(task.scene.items)
+    if not places:
+        return None
+    column, row = task.rng.choice(places)
+    return _with(task, replace(task.rng.choice(task.scene.items), column=column, row=row))
+
+
+def _one_fewer(task: _Task) -> Scene | None:
+    items = [item for item in task.scene.items if len(task.of_noun(item.noun)) > 1]
+    return _without(task, task.rng.choice(items)) if items else None
+
+
+def _missing(task: _Task) -> Scene | None:
+    noun = task.rng.choice(task.description.groups).noun
+    rest = tuple(item for item in task.scene.items if item.noun != noun)
+    return Scene(rest)
+
+
+def _extra(task: _Task) -> Scene | None:
+    places = free_places(task.scene.items)
+    if not places:
+        return None
+    colour = task.rng.choice(tuple(COLOURS))
+    return _with(task, Item(task.rng.choice(task.strange_nouns()), colour, *task.rng.choice(places)))
+
+
+def _wrong_noun(task: _Task) -> Scene | None:
+    item = task.rng.choice(task.scene.items)
+    return _without(task, item, replace(item, noun=task.rng.choice(task.strange_nouns())))
+
+
+def _wrong_colour(task: _Task) -> Scene | None:
+    coloured = [group for group in task.description.groups if group.colour]
+    if not coloured:
+        return None
+    group = task.rng.choice(coloured)
+    item = task.rng.choice(task.of_noun(group.noun))
+    colour = task.rng.choice([colour for colour in COLOURS if colour != group.colour])
+    return _without(task, item, replace(item, colour=colour))
+
+
+def _swapped_colours(task: _Task) -> Scene | None:
+    coloured = [group for group in task.description.groups if group.colour]
+    if len(coloured) < 2:
+        return None
+    one, other = task.rng.sample(coloured, 2)
+    swap = {one.noun: other.colour, other.noun: one.colour}
+    return Scene(tuple(replace(item, colour=swap.get(item.noun, item.colour)) for item in task.scene.items))
+
+
+def _wrong_relation(task: _Task) -> Scene | None:
+    if not task.description.relations:
+        return None
+    relation = task.rng.choice(task.description.relations)
+    word = task.rng.choice([word for word in RELATIONS if word != relation.word])
+    other = replace(task.description, relations=(Relation(relation.first, word, relation.second),))
+    items: list[Item] = []
+    for group, places in zip(other.groups, sample_places(task.rng, other), strict=True):
+        pairs = zip(task.of_noun(group.noun), places, strict=True)
+        items += [replace(item, column=column, row=row) for item, (column, row) in pairs]
+    return Scene(tuple(items))
+
+
+def _smeared(task: _Task) -> np.ndarray:
+    """One cell of a sprite is another sprite's, or its pixels are shuffled."""
+    image = render(task.scene)
+    item = task.rng.choice(task.scene.items)
+    quadrant = task.rng.randrange(4)
+    top, left = (item.row + quadrant // 2) * CELL, (item.column + quadrant % 2) * CELL
+    cell = image[top : top + CELL, left : left + CELL]
+    if task.rng.random() < 0.7:
+        other = Item(task.rng.choice(NOUNS), task.rng.choice(tuple(COLOURS)), 0, 0)
+        y, x = task.rng.choice(((0, 0), (0, CELL), (CELL, 0), (CELL, CELL)))
+        cell[:] = render(Scene((other,)))[y : y + CELL, x : x + CELL]
+    else:
+        order = task.rng.sample(range(CELL * CELL), CELL * CELL)
+        cell[:] = cell.reshape(-1, 3)[order].reshape(cell.shape)
+    return image
+
+
+DEFECTS: dict[str, Defect] = {
+    "one more": _one_more,
+    "one fewer": _one_fewer,
+    "wrong colour": _wrong_colour,
+    "swapped colours": _swapped_colours,
+    "wrong relation": _wrong_relation,
+    "missing object": _missing,
+    "extra object": _extra,
+    "wrong noun": _wrong_noun,
+    "smeared sprite": _smeared,
+}
+
+
+def spoil(rng: random.Random, description: Description, scene: Scene) -> tuple[str, np.ndarray]:
+    """A defect and the picture that has it, uint8 (64, 64, 3); the verifier does not accept it.
+
+    The defect is uniform among those that `description` allows.
+    """
+    task = _Task(rng, description, scene)
+    while True:
+        kind = rng.choice(tuple(DEFECTS))
+        wrong = DEFECTS[kind](task)
+        if wrong is None:
+            continue
+        image = render(wrong) if isinstance(wrong, Scene) else wrong
+        if not accepted(check(description, read(image))):
+            return kind, image

@@ -1,0 +1,279 @@
+"""Prompts of the embedded world: what can be asked for, as a value and in words.
+
+Knows GenEval's six categories and their combinations, how a description is written, how a person's wording
+is read, and which scenes satisfy a description. Knows no pixels. A random generator is always an argument.
+"""
+
+import itertools
+import random
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.world.scene import LAST, Item, Scene
+from model.world.sprites import COLOURS, NOUNS
+from model.world.vocabulary import (
+    MOST_OBJECTS,
+    MOST_OF_A_KIND,
+    NUMBERS,
+    RELATIONS,
+    PromptError,
+    UnknownWordError,
+    named,
+    number,
+    plural,
+    unknown,
+    what_it_draws,
+    with_article,
+)
+
+Place = tuple[int, int]  # column, row
+
+CATEGORIES: tuple[str, ...] = (
+    "single object",
+    "two objects",
+    "counting",
+    "colours",
+    "position",
+    "colour attribution",
+    "mixed",
+)
+_LEAD = re.compile(r"^(?:please )?(?:draw )?(?:an? |the )?(?:photo|picture|image|drawing) of ")
+_JOINS = re.compile(
+    r"\s*(?:, and\b|,|\band\b)\s*"
+    r"|\s+(above|over|below|under|underneath|beneath|(?:(?:to|on) the |on )?(?:left|right) (?:side )?of)\s+"
+)
+_SYNONYMS = {"over": "above", "under": "below", "underneath": "below", "beneath": "below"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """`count` objects of one noun; `colour` None leaves the colour free."""
+
+    count: int
+    noun: str
+    colour: str | None = None
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Every object of group `first` stands `word` every object of group `second`; both are indices."""
+
+    first: int
+    word: str
+    second: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a prompt asks for, and, by implication, nothing else."""
+
+    groups: tuple[Group, ...]
+    relations: tuple[Relation, ...] = ()
+
+
+def write_group(group: Group) -> str:
+    """One group in words: "a blue car", "three stars"."""
+    words = " ".join(filter(None, (group.colour, named(group.noun, group.count))))
+    return with_article(words) if group.count == 1 else f"{number(group.count)} {words}"
+
+
+def write(description: Description) -> str:
+    """The prompt: "two red apples above a blue car"."""
+    words = {(relation.first, relation.second): relation.word for relation in description.relations}
+    prompt = write_group(description.groups[0])
+    last = len(description.groups) - 1
+    for index in range(1, last + 1):
+        word = words.get((index - 1, index))
+        join = f" {word} " if word else " and " if index == last else ", "
+        prompt += join + write_group(description.groups[index])
+    return prompt
+
+
+def parse(prompt: str) -> Description:
+    """The description of a prompt in a person's wording; PromptError says what cannot be drawn."""
+    text = " ".join(re.sub(r"[.!?;:\"'“”()]", " ", prompt.lower()).split()).rstrip(" ,")
+    text = _LEAD.sub("", text)
+    if not text:
+        raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
+    groups, relations, start, word = [], [], 0, None
+    for join in [*_JOINS.finditer(text), None]:
+        groups.append(_parse_group(text[start : join.start() if join else len(text)]))
+        if word:
+            relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
+        if join:
+            start, word = join.end(), _relation(join.group(1))
+    return _possible(Description(tuple(groups), tuple(relations)))
+
+
+def _relation(word: str | None) -> str | None:
+    """A person's word for a relation in the world's own, None for a mere "and"."""
+    if word is None:
+        return None
+    side = re.search(r"left|right", word)
+    return f"to the {side.group()} of" if side else _SYNONYMS.get(word, word)
+
+
+def _parse_group(text: str) -> Group:
+    words = text.split()
+    if not words:
+        raise PromptError("an object is missing beside “and”, a comma or a relation; write “a cat and a dog”")
+    count = _count(words[0])
+    rest = words if count is None else words[1:]
+    colour = rest[0] if rest and rest[0] in COLOURS else None
+    if colour:
+        rest = rest[1:]
+    if not rest:
+        raise PromptError(f"“{text}” names no object; the embedded world can draw {what_it_draws()}")
+    noun = _noun(rest[0])
+    if noun is None:
+        raise unknown(rest[0])
+    if len(rest) > 1:
+        raise unknown(rest[1])
+    if count is None and noun != rest[0]:
+        raise PromptError(f"how many {rest[0]}? write for example “two {rest[0]}”")
+    return Group(count or 1, noun, colour)
+
+
+def _count(word: str) -> int | None:
+    if word in ("a", "an", "the"):
+        return 1
+    if word.isdecimal():
+        count = int(word)
+    elif word in NUMBERS:
+        count = NUMBERS.index(word)
+    else:
+        return None
+    if not 1 <= count <= MOST_OF_A_KIND:
+        raise UnknownWordError(word, number(min(max(count, 1), MOST_OF_A_KIND)))
+    return count
+
+
+def _noun(word: str) -> str | None:
+    return next((noun for noun in NOUNS if word in (noun, plural(noun))), None)
+
+
+def _possible(description: Description) -> Description:
+    nouns = [group.noun for group in description.groups]
+    twice = next((noun for noun in nouns if nouns.count(noun) > 1), None)
+    if twice:
+        raise PromptError(
+            f"“{twice}” is named twice; each noun may be named once, as in “two {plural(twice)}”"
+        )
+    total = sum(group.count for group in description.groups)
+    if total > MOST_OBJECTS:
+        raise PromptError(f"{number(total)} objects do not fit; at most {number(MOST_OBJECTS)} do")
+    return description
+
+
+def category_of(description: Description) -> str:
+    """The category of CATEGORIES a description belongs to."""
+    groups = description.groups
+    coloured = [group.colour is not None for group in groups]
+    counted = any(group.count > 1 for group in groups)
+    if len(groups) == 1 and not (counted and coloured[0]):
+        return "counting" if counted else "colours" if coloured[0] else "single object"
+    if len(groups) == 2 and not counted:
+        if not any(coloured):
+            return "position" if description.relations else "two objects"
+        if all(coloured) and not description.relations:
+            return "colour attribution"
+    return "mixed"
+
+
+def related(first: Place | np.ndarray, word: str, second: Place | np.ndarray) -> bool | np.ndarray:
+    """Whether a sprite at `first` stands `word` one at `second`, clear of it in that direction.
+
+    Both are (column, row), or arrays of shape (2, N) for N answers.
+    """
+    match word:
+        case "above":
+            return first[1] + 2 <= second[1]
+        case "below":
+            return second[1] + 2 <= first[1]
+        case "to the left of":
+            return first[0] + 2 <= second[0]
+        case "to the right of":
+            return second[0] + 2 <= first[0]
+    raise ValueError(f"no relation {word!r}; there are: {', '.join(RELATIONS)}")
+
+
+def sample_description(rng: random.Random, category: str) -> Description:
+    """A random description of one category."""
+    one, other = rng.sample(NOUNS, 2)
+    red, blue = rng.sample(tuple(COLOURS), 2)
+    match category:
+        case "single object":
+            return Description((Group(1, one),))
+        case "two objects":
+            return Description((Group(1, one), Group(1, other)))
+        case "counting":
+            return Description((Group(rng.randint(2, 4), one),))
+        case "colours":
+            return Description((Group(1, one, red),))
+        case "position":
+            return Description((Group(1, one), Group(1, other)), (Relation(0, rng.choice(RELATIONS), 1),))
+        case "colour attribution":
+            return Description((Group(1, one, red), Group(1, other, blue)))
+        case "mixed":
+            return _sample_mixed(rng)
+    raise ValueError(f"no category {category!r}; there are: {', '.join(CATEGORIES)}")
+
+
+def _sample_mixed(rng: random.Random) -> Description:
+    while True:
+        nouns = rng.sample(NOUNS, 1 if rng.random() < 0.2 else 2)
+        colours = rng.sample(tuple(COLOURS), 2)
+        groups = tuple(
+            Group(rng.choice((1, 1, 2, 2, 3, 4)), noun, colour if rng.random() < 0.6 else None)
+            for noun, colour in zip(nouns, colours, strict=False)
+        )
+        relations = (Relation(0, rng.choice(RELATIONS), 1),) if len(nouns) == 2 and rng.random() < 0.6 else ()
+        description = Description(groups, relations)
+        if category_of(description) == "mixed" and sum(group.count for group in groups) <= MOST_OBJECTS:
+            return description
+
+
+def sample_scene(rng: random.Random, description: Description) -> Scene:
+    """A scene that satisfies the description exactly and shows nothing else.
+
+    Places are uniform among the valid ones. A group whose colour is free gets one random colour for all its
+    objects.
+    """
+    items = []
+    for group, places in zip(description.groups, sample_places(rng, description), strict=True):
+        colour = group.colour or rng.choice(tuple(COLOURS))
+        items += [Item(group.noun, colour, column, row) for column, row in places]
+    return Scene(tuple(items))
+
+
+def sample_places(rng: random.Random, description: Description) -> list[list[Place]]:
+    """A place for every object of every group, uniform among the valid arrangements.
+
+    Whole arrangements are drawn at random until one is valid: that is what keeps the choice uniform.
+    """
+    owners = [index for index, group in enumerate(description.groups) for _ in range(group.count)]
+    draws = np.random.default_rng(rng.getrandbits(64))
+    while True:
+        tries = draws.integers(0, LAST + 1, (min(2048, 8 * 4 ** len(owners)), len(owners), 2))  # column, row
+        valid = np.flatnonzero(_valid(tries, owners, description.relations))
+        if valid.size:
+            break
+    placed = [(column, row) for column, row in tries[valid[0]].tolist()]
+    groups = range(len(description.groups))
+    return [
+        [place for place, owner in zip(placed, owners, strict=True) if owner == index] for index in groups
+    ]
+
+
+def _valid(tries: np.ndarray, owners: list[int], relations: tuple[Relation, ...]) -> np.ndarray:
+    """Which arrangements of int (tries, objects, 2) have no overlap and every relation: bool (tries,)."""
+    valid = np.ones(len(tries), dtype=bool)
+    for one, other in itertools.combinations(range(len(owners)), 2):
+        valid &= (np.abs(tries[:, one] - tries[:, other]) >= 2).any(-1)
+    for relation in relations:
+        for one, other in itertools.product(range(len(owners)), repeat=2):
+            if (owners[one], owners[other]) == (relation.first, relation.second):
+                valid &= related(tries[:, one].T, relation.word, tries[:, other].T)
+    return valid

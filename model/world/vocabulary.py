@@ -1,0 +1,81 @@
+"""Words of the embedded world: numbers, plurals, articles, and what is said of a word that is not among them.
+
+Knows single words and the message that names the nearest one. Knows no sentences.
+"""
+
+import difflib
+
+from model.world.sprites import COLOURS, NOUNS
+
+RELATIONS: tuple[str, ...] = ("above", "below", "to the left of", "to the right of")
+MOST_OF_A_KIND = 4
+MOST_OBJECTS = 6
+
+NUMBERS: tuple[str, ...] = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight",
+    "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen",
+)  # fmt: skip
+
+# What people say for a word of ours; only ever a suggestion.
+_KIN = {
+    "kitten": "cat", "kitty": "cat", "puppy": "dog", "hound": "dog", "pine": "tree", "fir": "tree",
+    "oak": "tree", "home": "house", "building": "house", "hut": "house", "fruit": "apple", "pear": "apple",
+    "automobile": "car", "truck": "car", "bus": "car", "shark": "fish", "rose": "flower", "tulip": "flower",
+    "daisy": "flower", "lock": "key", "crescent": "moon", "sun": "star", "ship": "boat", "sailboat": "boat",
+    "robin": "bird", "duck": "bird", "toadstool": "mushroom", "parasol": "umbrella", "love": "heart",
+    "crimson": "red", "scarlet": "red", "gold": "yellow", "golden": "yellow", "lime": "green", "cyan": "blue",
+    "navy": "blue", "violet": "purple", "magenta": "pink", "grey": "black", "gray": "black", "dark": "black",
+    "several": "three", "pair": "two", "couple": "two", "beside": "to the left of",
+}  # fmt: skip
+
+
+class PromptError(ValueError):
+    """A prompt the embedded world cannot draw.
+
+    PromptError
+    └── UnknownWordError    a word outside the vocabulary
+    """
+
+
+class UnknownWordError(PromptError):
+    """`word` is not in the world; `nearest` is the vocabulary's closest word, None if nothing is close."""
+
+    def __init__(self, word: str, nearest: str | None) -> None:
+        self.word = word
+        self.nearest = nearest
+        hint = f"; nearest word: {nearest}" if nearest else ""
+        super().__init__(f"“{word}” is not in the embedded world{hint}; it can draw {what_it_draws()}")
+
+
+def what_it_draws() -> str:
+    """The vocabulary in one clause, for messages."""
+    return (
+        f"one to four of: {', '.join(NOUNS)}; in {', '.join(COLOURS)}; "
+        f"joined by “and”, {', '.join(f'“{word}”' for word in RELATIONS)}"
+    )
+
+
+def plural(noun: str) -> str:
+    return noun if noun == "fish" else noun + "s"
+
+
+def named(noun: str, count: int) -> str:
+    """The noun in the number that `count` calls for."""
+    return noun if count == 1 else plural(noun)
+
+
+def number(count: int) -> str:
+    """A count in words, as far as there are words."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def with_article(words: str) -> str:
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def unknown(word: str) -> UnknownWordError:
+    """The error for `word`, with the nearest word by meaning or else by spelling."""
+    known = [*NOUNS, *COLOURS, *NUMBERS[1 : MOST_OF_A_KIND + 1], *RELATIONS, "and"]
+    kin = _KIN.get(word) or _KIN.get(word.removesuffix("s"))
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+    return UnknownWordError(word, kin or (close[0] if close else None))

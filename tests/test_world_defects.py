@@ -1,0 +1,48 @@
+"""A spoiled drawing is never accepted, and every kind of defect happens."""
+
+import random
+from collections import Counter
+
+import numpy as np
+
+from model.world.defects import DEFECTS, spoil
+from model.world.language import CATEGORIES, parse, sample_description, sample_scene
+from model.world.scene import render
+from model.world.verifier import accepted, check, read
+
+
+def spoiled(count):
+    rng = random.Random(0)
+    for number in range(count):
+        description = sample_description(rng, CATEGORIES[number % len(CATEGORIES)])
+        scene = sample_scene(rng, description)
+        kind, image = spoil(rng, description, scene)
+        yield description, scene, kind, image
+
+
+def test_a_spoiled_drawing_is_never_accepted_and_its_one_defect_makes_one_false_fact():
+    kinds = Counter()
+    for description, scene, kind, image in spoiled(840):
+        assert image.shape == (64, 64, 3) and image.dtype == np.uint8
+        assert (image != render(scene)).any()
+        facts = check(description, read(image))
+        assert not accepted(facts)
+        false = [fact for fact in facts if not fact.holds]
+        assert len(false) == (2 if kind == "swapped colours" else 1), (kind, false)
+        kinds[kind] += 1
+    assert set(kinds) == set(DEFECTS)
+
+
+def test_the_same_seed_spoils_alike():
+    description = parse("two red apples above a blue car")
+    scene = sample_scene(random.Random(0), description)
+    one, other = (spoil(random.Random(5), description, scene) for _ in range(2))
+    assert one[0] == other[0] and (one[1] == other[1]).all()
+
+
+def test_a_colour_nobody_asked_for_is_not_spoiled():
+    description = parse("a cat and a dog")
+    for seed in range(300):
+        rng = random.Random(seed)
+        kind, _ = spoil(rng, description, sample_scene(rng, description))
+        assert kind not in ("wrong colour", "swapped colours", "wrong relation", "one fewer")
