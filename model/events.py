@@ -223,9 +223,7 @@ def _put(trajectory: Trajectory, event: Event, segment: Segment) -> Trajectory:
     return replace(trajectory, segments=(*before, segment, *after))
 
 
-def replay(
-    trajectory: Trajectory, pictures: Callable[[str], bytes] | None = None, group: int = 4
-) -> Iterator[Event]:
+def replay(trajectory: Trajectory, pictures: Callable[[str], bytes] | None = None, group: int = 4) -> Iterator[Event]:
     """The events of a stored trajectory, image codes `group` at a time.
 
     `pictures` gives the PNG of a hash; with it, every group comes with a preview of its cells, cut from the final
@@ -254,9 +252,7 @@ def replay(
     if trajectory.error is not None:
         yield Failed(trajectory_id=tid, segment=last, t_ms=end, error=trajectory.error)
     elif trajectory.stop_reason is not None:
-        yield TrajectoryFinished(
-            trajectory_id=tid, segment=last, t_ms=end, stop_reason=trajectory.stop_reason
-        )
+        yield TrajectoryFinished(trajectory_id=tid, segment=last, t_ms=end, stop_reason=trajectory.stop_reason)
 
 
 def _replay_segment(

@@ -48,15 +48,11 @@ class JudgeExample:
         """Raises ValueError that names what is missing or does not fit."""
         missing = [column for column in ("prompt", "completion", "images") if row.get(column) is None]
         if missing:
-            raise ValueError(
-                f"a judge_sft row needs prompt, completion and images; missing: {', '.join(missing)}"
-            )
+            raise ValueError(f"a judge_sft row needs prompt, completion and images; missing: {', '.join(missing)}")
         texts = [_text(m) for m in row["prompt"]]
         images = tuple(image["bytes"] for image in row["images"])
         if sum(text is None for text in texts) != len(images):
-            raise ValueError(
-                f"the prompt has {sum(t is None for t in texts)} images, the row brings {len(images)}"
-            )
+            raise ValueError(f"the prompt has {sum(t is None for t in texts)} images, the row brings {len(images)}")
         completion = _text(row["completion"][0]) or ""
         if not completion.startswith(("Yes", "No")):
             raise ValueError(f"a completion begins with Yes or No, got {completion[:40]!r}")
@@ -64,9 +60,7 @@ class JudgeExample:
             prompt=texts[0] or "",
             images=images,
             reflections=tuple(
-                t
-                for m, t in zip(row["prompt"], texts, strict=True)
-                if m["role"] == "assistant" and t is not None
+                t for m, t in zip(row["prompt"], texts, strict=True) if m["role"] == "assistant" and t is not None
             ),
             completion=completion,
             origin=row.get("origin") or "person",

@@ -81,9 +81,7 @@ def test_reading_is_fast():
     images = pictures(scenes(500))
     start = time.perf_counter()
     read_many(images)
-    assert (
-        len(images) / (time.perf_counter() - start) > 200
-    )  # 1,500 on two idle cores; room for a busy machine
+    assert len(images) / (time.perf_counter() - start) > 200  # 1,500 on two idle cores; room for a busy machine
 
 
 CAT = Item("cat", "red", 0, 0)

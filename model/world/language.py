@@ -158,9 +158,7 @@ def _possible(description: Description) -> Description:
     nouns = [group.noun for group in description.groups]
     twice = next((noun for noun in nouns if nouns.count(noun) > 1), None)
     if twice:
-        raise PromptError(
-            f"“{twice}” is named twice; each noun may be named once, as in “two {plural(twice)}”"
-        )
+        raise PromptError(f"“{twice}” is named twice; each noun may be named once, as in “two {plural(twice)}”")
     total = sum(group.count for group in description.groups)
     if total > MOST_OBJECTS:
         raise PromptError(f"{number(total)} objects do not fit; at most {number(MOST_OBJECTS)} do")
@@ -262,9 +260,7 @@ def sample_places(rng: random.Random, description: Description) -> list[list[Pla
             break
     placed = [(column, row) for column, row in tries[valid[0]].tolist()]
     groups = range(len(description.groups))
-    return [
-        [place for place, owner in zip(placed, owners, strict=True) if owner == index] for index in groups
-    ]
+    return [[place for place, owner in zip(placed, owners, strict=True) if owner == index] for index in groups]
 
 
 def _valid(tries: np.ndarray, owners: list[int], relations: tuple[Relation, ...]) -> np.ndarray:

@@ -111,9 +111,7 @@ _PATTERNS = _patterns()
 
 def main_defect(facts: Sequence[Fact]) -> Fact | None:
     """The false fact that a "no" names: the first by PRIORITY, None if all hold."""
-    return min(
-        (fact for fact in facts if not fact.holds), key=lambda fact: PRIORITY.index(fact.kind), default=None
-    )
+    return min((fact for fact in facts if not fact.holds), key=lambda fact: PRIORITY.index(fact.kind), default=None)
 
 
 def write_reason(description: Description, facts: Sequence[Fact], rng: random.Random) -> str:
@@ -169,9 +167,7 @@ def _claim(kind: str, words: dict[str, str]) -> Claim | None:
     if kind == "count":
         return Claim(kind, _singular(words["noun"]), _value(wanted), _value(found))
     other = words.get("other")
-    return Claim(
-        kind, words.get("noun") and _singular(words["noun"]), wanted, found, other and _singular(other)
-    )
+    return Claim(kind, words.get("noun") and _singular(words["noun"]), wanted, found, other and _singular(other))
 
 
 def _singular(word: str) -> str:

@@ -161,9 +161,7 @@ def check(description: Description, reading: Reading) -> tuple[Fact, ...]:
     for relation in description.relations:
         if pools[relation.first] and pools[relation.second]:
             facts.append(_relation_fact(description, relation, pools))
-    short = sum(
-        max(0, group.count - len(pool)) for group, pool in zip(description.groups, pools, strict=True)
-    )
+    short = sum(max(0, group.count - len(pool)) for group, pool in zip(description.groups, pools, strict=True))
     strangers = [item.noun for item in reading.shapes() if item.noun not in asked]
     for noun in dict.fromkeys(strangers[short:]):
         facts.append(Fact("extra", noun, 0, strangers.count(noun), holds=False))
@@ -202,9 +200,7 @@ def _relation_fact(description: Description, relation: Relation, pools: list[lis
     firsts = sorted(pools[relation.first], key=place, reverse=ahead)[: first.count]
     seconds = sorted(pools[relation.second], key=place, reverse=not ahead)[: second.count]
     holds = all(
-        related((one.column, one.row), relation.word, (other.column, other.row))
-        for one in firsts
-        for other in seconds
+        related((one.column, one.row), relation.word, (other.column, other.row)) for one in firsts for other in seconds
     )
     return Fact("relation", first.noun, relation.word, None, holds, second.noun)
 

@@ -1,0 +1,56 @@
+"""How much there is: the numbers a home page and a data-set page show. Of what is visible only; opens no
+transaction, knows no values but its own.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import distinct, func, select
+from sqlalchemy.orm import Session
+
+from annotations.annotation import Status
+from annotations.questions import NO, REASON_CORRECTION, VERDICT_RIGHT
+from annotations.revisions import is_current
+from annotations.tables import AnnotationRow, TrajectoryImageRow, TrajectoryRow
+from annotations.trajectories import is_visible
+from model.trajectory import Reflection
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of visible things. Annotations are current and submitted, people count by their names."""
+
+    trajectories: int
+    recorded: int  # of these, shipped with the studio
+    aha: int  # of these, with an aha moment
+    images: int
+    annotations: int
+    annotators: int
+    reflections: int  # that somebody has annotated
+    corrected: int  # reflections whose reason somebody has corrected
+    wrong_verdicts: int  # reflections whose verdict somebody has called wrong
+
+
+def count(session: Session) -> Counts:
+    visible = is_visible(TrajectoryRow.id)
+    shown = select(func.count()).select_from(TrajectoryRow).where(visible)
+    images = select(func.count(distinct(TrajectoryImageRow.sha256)))
+    row = AnnotationRow
+    submitted = row.id.in_(is_current()) & (row.status == Status.SUBMITTED.value)
+    judged = select(row.trajectory_id, row.segment).where(submitted, row.kind == Reflection.kind).distinct()
+    corrected = judged.where(row.answers[REASON_CORRECTION].as_string().is_not(None))
+    wrong = judged.where(row.answers[VERDICT_RIGHT].as_string() == NO)
+
+    def number(wanted) -> int:
+        return session.scalar(wanted) or 0
+
+    return Counts(
+        trajectories=number(shown),
+        recorded=number(shown.where(TrajectoryRow.recorded)),
+        aha=number(shown.where(TrajectoryRow.aha)),
+        images=number(images.where(is_visible(TrajectoryImageRow.trajectory_id))),
+        annotations=number(select(func.count()).select_from(row).where(submitted)),
+        annotators=number(select(func.count(distinct(row.annotator))).where(submitted)),
+        reflections=number(select(func.count()).select_from(judged.subquery())),
+        corrected=number(select(func.count()).select_from(corrected.subquery())),
+        wrong_verdicts=number(select(func.count()).select_from(wrong.subquery())),
+    )

@@ -1,0 +1,205 @@
+"""Where the data lives and how it is opened: a folder, a SQLite file, an engine to read and one to write.
+
+Knows files, locks and pragmas; nothing of what the tables mean. Reading transactions are deferred and cannot
+write; writing ones begin with the write lock in hand, so that none fails half-way, and are on the disk when
+they return. SQLite 3.7.0 to 3.51.2 can corrupt a write-ahead log: there the older rollback journal is used,
+and one process writes.
+"""
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_data_path
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from annotations.errors import BusyError, DatabaseError, DirectoryError, MigrationError
+from annotations.upgrade import revisions, upgrade
+
+FILE = "studio.db"
+BUSY_MS = 15_000  # how long a connection waits for a lock of another process
+
+
+def default_directory() -> Path:
+    """The data folder: AHA_STUDIO_DATA where it is set, else the user's data folder of this platform."""
+    moved = os.environ.get("AHA_STUDIO_DATA")
+    return Path(moved).expanduser() if moved else user_data_path("aha-studio", appauthor=False)
+
+
+def has_wal_bug(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite can corrupt a write-ahead log when it starts the log anew (mended in 3.51.3)."""
+    return (3, 7, 0) <= version < (3, 51, 3)
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database. `write` is None where it was opened for reading only."""
+
+    directory: Path
+    read: Engine
+    write: Engine | None
+    lock: FileLock | None = field(default=None, compare=False)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that sees one moment and cannot write. Raises DatabaseError."""
+        with _told(self.directory), Session(self.read) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is alone in writing, and on the disk once the block is left. Raises
+        DatabaseError.
+        """
+        if self.write is None:
+            raise DatabaseError(f"{self.directory} was opened for reading only; use open_database to write")
+        with _told(self.directory), Session(self.write, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        self.read.dispose()
+        if self.write is not None:
+            self.write.dispose()
+        if self.lock is not None:
+            self.lock.release()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_database(directory: Path, *, sqlite_version: tuple[int, ...] = sqlite3.sqlite_version_info) -> Database:
+    """The database in `directory`, made or migrated where needed, for reading and writing.
+
+    Raises DirectoryError where the folder cannot be written, BusyError where another process holds it, and
+    MigrationError where the file there is not ours or is newer.
+    """
+    directory = directory.expanduser().absolute()
+    _make_writable(directory)
+    careful = has_wal_bug(sqlite_version)
+    lock = _only_writer(directory, sqlite_version) if careful else None
+    try:
+        _set_journal(directory / FILE, "delete" if careful else "wal")
+        upgrade(directory / FILE)
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        raise
+    # EXTRA also syncs the folder after the journal is removed, without which the last commit may come undone.
+    write = _engine(directory / FILE, "BEGIN IMMEDIATE", f"synchronous = {'EXTRA' if careful else 'FULL'}", 1)
+    return Database(directory, read=_reader(directory / FILE), write=write, lock=lock)
+
+
+def open_database_for_reading(directory: Path) -> Database:
+    """The database in `directory` beside a running studio: nothing is made, migrated, locked or written.
+
+    Raises DirectoryError where there is none, MigrationError where its tables are not the newest.
+    """
+    file = directory.expanduser().absolute() / FILE
+    if not file.is_file():
+        raise DirectoryError(
+            f"there is no {FILE} in {file.parent}; name the data folder of the studio (--data or AHA_STUDIO_DATA)"
+        )
+    found, wanted = revisions(file)
+    if found != wanted:
+        raise MigrationError(
+            f"{file} has tables of revision {found}, wanted is {wanted}; start the studio once, which migrates them"
+        )
+    return Database(file.parent, read=_reader(file), write=None)
+
+
+@contextmanager
+def _told(directory: Path) -> Iterator[None]:
+    """A database error as one line of ours."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise DatabaseError(
+            f"the database in {directory} said: {reason}; nothing was changed, look at its disk and try again"
+        ) from error
+
+
+def _make_writable(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise DirectoryError(
+            f"cannot write to {directory} ({error.strerror}); "
+            "choose a folder you may write to with --data or AHA_STUDIO_DATA"
+        ) from error
+
+
+def _only_writer(directory: Path, version: tuple[int, ...]) -> FileLock:
+    lock = FileLock(directory / "studio.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        found = ".".join(str(part) for part in version)
+        raise BusyError(
+            f"another process already writes to {directory}, and SQLite {found} allows only one; end that "
+            "process, choose another folder, or update SQLite to 3.51.3 or newer"
+        ) from error
+    return lock
+
+
+def _set_journal(file: Path, mode: str) -> None:
+    """The journal of the file, once for all connections; setting it needs the file to oneself."""
+    try:
+        connection = sqlite3.connect(file, timeout=BUSY_MS / 1000, isolation_level=None)
+        try:
+            got = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if got != mode:
+                got = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise BusyError(
+            f"{file} could not be opened with journal mode {mode}: {error}; end the processes that use it"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(f"{file} is no database ({error}); restore it from a backup or move it away") from error
+    if got != mode:
+        raise DatabaseError(
+            f"{file} has journal mode {got}, wanted is {mode}; is the folder on a network mount? Use a local disk"
+        )
+
+
+def _reader(file: Path) -> Engine:
+    return _engine(file, "BEGIN", "query_only = ON", 20)
+
+
+def _engine(file: Path, begin: str, pragma: str, connections: int) -> Engine:
+    """With one connection, threads of this process take turns, instead of sleeping on SQLite's lock."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=60,
+        json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(dbapi, _record) -> None:
+        dbapi.isolation_level = None  # SQLAlchemy begins and ends transactions, not the driver
+        for line in (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "mmap_size = 0", pragma):
+            dbapi.execute(f"PRAGMA {line}")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine

@@ -1,0 +1,64 @@
+"""Everything that can go wrong in `annotations`, as one small tree; the messages say what was got, what was
+wanted and what to do. Raised by the modules of this package, shown by whoever called them. Knows no module.
+
+    AnnotationsError
+    ├── NotFoundError           no such trajectory, picture or annotation, or it is hidden
+    ├── TrajectoryError         a trajectory that cannot be stored
+    ├── PictureError            not a PNG, or not the one its name promises
+    ├── AnswerError             an answer that does not fit its question
+    ├── ConflictError           an id or a key that already stands for something else
+    ├── DatabaseError           the database cannot be opened, read or written
+    │   ├── DirectoryError      … because of its folder
+    │   ├── BusyError           … because another process holds it
+    │   └── MigrationError      … because its tables are not the ones wanted
+    └── ExportError
+        └── NothingToExportError
+"""
+
+
+class AnnotationsError(Exception):
+    """The root: catch this one to catch them all."""
+
+
+class NotFoundError(AnnotationsError):
+    """No such thing, or it is hidden; the two are not told apart on purpose."""
+
+
+class TrajectoryError(AnnotationsError):
+    """A trajectory that cannot be stored as it is."""
+
+
+class PictureError(AnnotationsError):
+    """Bytes that are no PNG, or not those their hash promises, or that could not be written."""
+
+
+class AnswerError(AnnotationsError):
+    """An answer that does not fit its question."""
+
+
+class ConflictError(AnnotationsError):
+    """An id or an idempotency key that already stands for something else."""
+
+
+class DatabaseError(AnnotationsError):
+    """The database cannot be opened, read or written."""
+
+
+class DirectoryError(DatabaseError):
+    """The folder of the database is missing or cannot be written."""
+
+
+class BusyError(DatabaseError):
+    """Another process holds the database."""
+
+
+class MigrationError(DatabaseError):
+    """The tables are not the ones this code knows, and could not be made so."""
+
+
+class ExportError(AnnotationsError):
+    """A data set that cannot be written where it was wanted."""
+
+
+class NothingToExportError(ExportError):
+    """No annotation makes an example of the kind that was asked for."""

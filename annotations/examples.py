@@ -1,0 +1,116 @@
+"""Which annotation makes which training example: the rule, without files and without the database.
+
+A reflection judged right is kept in the model's own words when its reason is rated 4 or more, and in the
+person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the
+person's reason, and nothing without it. The images and reflections before it are its context.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from annotations.annotation import Annotation, right_answer, split_verdict
+from annotations.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
+from model.examples import JudgeExample
+from model.templates import NO as NO_WORD
+from model.templates import YES as YES_WORD
+from model.trajectory import Image, Origin, Reflection, Source, Trajectory
+
+GOOD_RATING = 4
+
+
+class LeftOut(StrEnum):
+    """Why a submitted annotation makes no example."""
+
+    NO_REFLECTION = "about something else than a reflection"
+    NO_CORRECTION = "verdict wrong, but no corrected reason"
+    LOW_RATING = "verdict right, but the reason neither rated 4 or more nor corrected"
+    CONTEXT = "images and reflections before it do not alternate"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What should be said of the last image, and by whom it was written."""
+
+    completion: str
+    origin: Origin
+    images: tuple[str, ...]  # sha256, in the order they were drawn
+    reflections: tuple[str, ...]  # one fewer
+
+
+def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | LeftOut:
+    """The example that a submitted annotation makes, its pictures still by name, or why it makes none."""
+    reflection = trajectory.segments[annotation.segment]
+    if not isinstance(reflection, Reflection):
+        return LeftOut.NO_REFLECTION
+    context = _context(trajectory, annotation.segment)
+    if context is None:
+        return LeftOut.CONTEXT
+    correction = annotation.answers.get(REASON_CORRECTION)
+    if correction is not None:
+        completion = sentence(right_answer(reflection, annotation.answers), str(correction))
+        return Target(completion, Origin.PERSON, *context)
+    if annotation.answers.get(VERDICT_RIGHT) != YES:
+        return LeftOut.NO_CORRECTION
+    if int(annotation.answers.get(REASON_RATING, 0)) < GOOD_RATING:
+        return LeftOut.LOW_RATING
+    written = any(token.origin is Origin.PERSON for token in reflection.tokens)
+    origin = Origin.PERSON if written else Origin.SAMPLED
+    return Target(_own_words(reflection), origin, *context)
+
+
+def judge_example(
+    trajectory: Trajectory,
+    annotation: Annotation,
+    target: Target,
+    *,
+    picture: Callable[[str], bytes],
+    annotator: str,
+) -> JudgeExample:
+    """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym."""
+    return JudgeExample(
+        prompt=trajectory.prompt,
+        images=tuple(picture(sha256) for sha256 in target.images),
+        reflections=target.reflections,
+        completion=target.completion,
+        origin=target.origin.value,
+        trajectory_id=annotation.trajectory_id,
+        segment=annotation.segment,
+        annotator=annotator,
+    )
+
+
+def sentence(answer: str, reason: str) -> str:
+    """Verdict and reason as the model words them: (“no”, “There are three apples”) → “No, there are three
+    apples.”
+    """
+    words = " ".join(split_verdict(reason)[1].split())
+    verdict = YES_WORD if answer == YES else NO_WORD
+    if not words:
+        return f"{verdict}."
+    if re.match(r"[A-Z][a-z’']*(\s|,|$)", words) and not re.match(r"I\b", words):
+        words = words[0].lower() + words[1:]
+    return f"{verdict}, {words}" + ("" if words[-1] in '.!?…”"' else ".")
+
+
+def _own_words(reflection: Reflection) -> str:
+    text = reflection.text.strip()
+    return text if split_verdict(text)[0] == reflection.answer else sentence(reflection.answer, reflection.reason)
+
+
+def _context(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Pictures and the reflections between them, up to this segment; None where they do not alternate."""
+    pictures: list[str] = []
+    reflections: list[str] = []
+    for before in trajectory.segments[:segment]:
+        if isinstance(before, Image | Source):
+            if len(pictures) != len(reflections) or not before.sha256:
+                return None
+            pictures.append(before.sha256)
+        elif isinstance(before, Reflection):
+            if len(pictures) != len(reflections) + 1:
+                return None
+            reflections.append(_own_words(before))
+    alternates = len(pictures) == len(reflections) + 1
+    return (tuple(pictures), tuple(reflections)) if alternates else None

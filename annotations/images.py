@@ -1,0 +1,113 @@
+"""PNG files by content hash: `images/ab/abcdef….png`, written once, checked whenever they are read.
+
+Knows bytes and files; no database, no trajectories. A file appears under its name complete or not at all,
+also when the power fails: it is written beside its place, synced, and renamed.
+"""
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image as Picture
+
+from annotations.errors import NotFoundError, PictureError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MIME = "image/png"
+
+
+@dataclass(frozen=True)
+class PngFile:
+    """What is known of a stored picture without opening it."""
+
+    sha256: str
+    width: int  # pixels
+    height: int  # pixels
+    size: int  # bytes
+    mime: str = MIME
+
+
+def describe(png: bytes) -> PngFile:
+    """Hash and size of a PNG. Raises PictureError for what is none, is cut short or damaged."""
+    if not png.startswith(SIGNATURE):
+        raise PictureError(f"got {len(png)} bytes beginning with {png[:8]!r}, wanted a PNG; encode the picture as PNG")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Picture.DecompressionBombWarning)
+            with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
+                width, height = picture.size
+                picture.verify()
+    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError, Warning) as error:
+        raise PictureError(f"got a PNG of {len(png)} bytes that cannot be read: {error}; encode it again") from error
+    return PngFile(hashlib.sha256(png).hexdigest(), width, height, len(png))
+
+
+def path_of(folder: Path, sha256: str) -> Path:
+    """Raises NotFoundError for what is no hash, so that a name from outside never becomes another path."""
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise NotFoundError(f"there is no picture {sha256[:80]!r}; a picture is named by 64 hexadecimal digits")
+    return folder / sha256[:2] / f"{sha256}.png"
+
+
+def write(folder: Path, png: bytes) -> PngFile:
+    """Store a PNG; storing it again changes nothing. Raises PictureError for no PNG, or where the disk
+    refuses.
+    """
+    described = describe(png)
+    path = path_of(folder, described.sha256)
+    try:
+        if not (path.is_file() and path.read_bytes() == png):
+            _write_whole(path, png)
+    except OSError as error:
+        raise PictureError(
+            f"picture {described.sha256[:12]}… could not be written to {folder}: {error}; look at the disk"
+        ) from error
+    return described
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    for folder in (path.parent, path.parent.parent):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last. Windows cannot open folders, and needs no such thing."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(folder: Path, sha256: str) -> bytes:
+    """The PNG of a hash. Raises NotFoundError when it is not there, PictureError when it is not what was
+    stored.
+    """
+    path = path_of(folder, sha256)
+    try:
+        png = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"there is no picture {sha256[:12]}… in {folder}; restore it from a backup") from error
+    except OSError as error:
+        raise PictureError(f"picture {sha256[:12]}… could not be read: {error}; look at the disk") from error
+    if hashlib.sha256(png).hexdigest() != sha256:
+        raise PictureError(f"{path} is damaged: its content has another hash; restore it from a backup")
+    return png

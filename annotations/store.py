@@ -1,0 +1,202 @@
+"""Everything that is kept, behind values: trajectories and pictures in and out, annotations, counts.
+
+Knows how a transaction and the picture files go together; no row and no session leaves it. Every public
+method is one transaction. Safe to share between threads. Raises the errors of `annotations.errors`.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from annotations import images, revisions, trajectories
+from annotations.annotation import Annotation, Status
+from annotations.counts import Counts, count
+from annotations.database import Database, open_database, open_database_for_reading
+from annotations.errors import NotFoundError, PictureError, TrajectoryError
+from annotations.tables import PropertyRow
+from annotations.trajectories import Cursor, Filter, Listed
+from model.trajectory import Trajectory
+
+
+def open_store(directory: Path) -> "Store":
+    """The store in a data folder, made or migrated where needed. Raises DatabaseError."""
+    return Store(open_database(directory))
+
+
+def open_store_for_reading(directory: Path) -> "Store":
+    """The store in a data folder, beside a running studio; saving into it raises DatabaseError."""
+    return Store(open_database_for_reading(directory))
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """What the model did and what people said of it."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now_utc) -> None:
+        self.database = database
+        self.clock = clock
+        self._pictures = database.directory / "images"
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.database.close()
+
+    # Trajectories
+
+    def save(self, trajectory: Trajectory, pictures: Mapping[str, bytes], *, owner: str, recorded: bool = False) -> str:
+        """Keep a trajectory and its pictures (PNG by sha256); its id, a new one where it had none.
+
+        Pictures are on the disk before the trajectory is in the database. Saving the same one again changes
+        nothing. Raises TrajectoryError when a picture is missing, PictureError when one is not what its hash
+        says, ConflictError when the id stands for another trajectory.
+        """
+        made = replace(
+            trajectory,
+            id=trajectory.id or uuid4().hex,
+            created_at=trajectory.created_at or self.clock().isoformat(),
+        )
+        _check_storable(made, owner)
+        files = [self._keep(sha256, pictures) for sha256 in set(trajectories.pictures_of(made).values())]
+        with self.database.writing() as session:
+            trajectories.add(session, made, files, owner=owner, recorded=recorded)
+        return made.id
+
+    def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
+        if sha256 not in pictures:
+            try:
+                return images.describe(images.read(self._pictures, sha256))
+            except NotFoundError as error:
+                raise TrajectoryError(
+                    f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
+                ) from error
+        found = hashlib.sha256(pictures[sha256]).hexdigest()
+        if found != sha256:
+            raise PictureError(f"the picture given as {sha256[:12]}… is {found[:12]}…; name it by its own hash")
+        return images.write(self._pictures, pictures[sha256])
+
+    def trajectory(self, trajectory_id: str) -> Trajectory:
+        """Raises NotFoundError when there is none or it is hidden."""
+        with self.database.reading() as session:
+            return trajectories.get(session, trajectory_id)
+
+    def trajectories_by_id(self, ids: Sequence[str]) -> dict[str, Trajectory]:
+        """Those of the trajectories that exist and are visible, by id; a few hundred at most."""
+        with self.database.reading() as session:
+            return trajectories.get_all(session, ids)
+
+    def trajectories(
+        self,
+        *,
+        limit: int = 24,
+        before: Cursor | None = None,
+        checkpoint: str | None = None,
+        aha: bool | None = None,
+        recorded: bool | None = None,
+        owner: str | None = None,
+        search: str | None = None,
+    ) -> list[Listed]:
+        """A page of the list, newest first; `before=page[-1].cursor` gives the next. `search` is part of a
+        prompt.
+        """
+        keep = Filter(checkpoint=checkpoint, aha=aha, recorded=recorded, owner=owner, search=search)
+        with self.database.reading() as session:
+            return trajectories.page(session, limit=limit, before=before, keep=keep)
+
+    def picture(self, sha256: str) -> bytes:
+        """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""
+        with self.database.reading() as session:
+            shown = trajectories.shows_picture(session, sha256)
+        if not shown:
+            raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
+        return images.read(self._pictures, sha256)
+
+    def hide(self, trajectory_id: str, by: str) -> None:
+        """Take a trajectory out of every list, queue and export at once. Raises NotFoundError."""
+        with self.database.writing() as session:
+            trajectories.hide(session, trajectory_id, by=by, now=self.clock())
+
+    # Annotations
+
+    def annotate(self, annotation: Annotation) -> Annotation:
+        """Append a revision; as stored, with id and time. The same key again returns the one stored first.
+
+        Raises NotFoundError, AnswerError, and ConflictError when the key stands for something else.
+        """
+        return self.annotate_all([annotation])[0]
+
+    def annotate_all(self, given: Sequence[Annotation]) -> list[Annotation]:
+        """Append several revisions, all of them or none."""
+        with self.database.writing() as session:
+            return [revisions.append(session, replace(a, undoes=None), now=self.clock()) for a in given]
+
+    def undo(self, trajectory_id: str, segment: int, annotator: str, *, key: str = "") -> Annotation:
+        """Append a revision that takes back the annotator's last one; what counts now. Again undoes one more.
+
+        Raises NotFoundError when there is nothing left to undo.
+        """
+        with self.database.writing() as session:
+            return revisions.take_back(session, trajectory_id, segment, annotator, key=key, now=self.clock())
+
+    def annotations(
+        self,
+        trajectory_id: str | None = None,
+        *,
+        annotator: str | None = None,
+        status: Status | None = None,
+    ) -> list[Annotation]:
+        """The current revision of each annotator about each visible segment, oldest first."""
+        ids = None if trajectory_id is None else [trajectory_id]
+        with self.database.reading() as session:
+            return revisions.current(session, trajectory_ids=ids, annotator=annotator, status=status)
+
+    def history(
+        self, trajectory_id: str, *, segment: int | None = None, annotator: str | None = None
+    ) -> list[Annotation]:
+        """Every revision, oldest first. Raises NotFoundError."""
+        with self.database.reading() as session:
+            return revisions.history(session, trajectory_id, segment=segment, annotator=annotator)
+
+    # Numbers
+
+    def counts(self) -> Counts:
+        with self.database.reading() as session:
+            return count(session)
+
+    def pseudonyms(self, annotators: Iterable[str]) -> dict[str, str]:
+        """A name for each annotator that stays the same, and that nobody outside this database can trace
+        back.
+        """
+        with self.database.reading() as session:
+            salt = session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one()
+        return {name: hmac.digest(salt.encode(), name.encode(), "sha256").hex()[:12] for name in annotators}
+
+
+def _check_storable(trajectory: Trajectory, owner: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", trajectory.id):
+        raise TrajectoryError(
+            f"got the id {trajectory.id[:80]!r}, wanted at most 64 letters, digits, - and _; "
+            "leave it empty for a new one"
+        )
+    for name, text in (
+        ("prompt", trajectory.prompt),
+        ("checkpoint", trajectory.checkpoint),
+        ("owner", owner),
+    ):
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+            raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
+    trajectories.moment_of(trajectory)

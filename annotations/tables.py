@@ -1,0 +1,139 @@
+"""The tables, typed, without behaviour. They know columns, keys and indexes; not who reads or writes them.
+
+Trajectories and images are written once; annotations and deletions are append-only: an edit, an undo and a
+deletion are new rows. What a list needs of a trajectory (answers, cover) is copied out of its body when it is
+saved. Times are UTC. Every constraint has a name, because a migration cannot drop one that has none.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware time in, an aware time in UTC out; SQLite itself forgets the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMES)
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, datetime: UTCDateTime}
+
+
+class TrajectoryRow(Base):
+    __tablename__ = "trajectories"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    prompt: Mapped[str] = mapped_column(Text)
+    seed: Mapped[str] = mapped_column(Text)  # decimal: a seed may be wider than a database's integers
+    checkpoint: Mapped[str] = mapped_column(Text, index=True)
+    owner: Mapped[str] = mapped_column(Text)
+    recorded: Mapped[bool]  # an example that is shipped with the studio
+    stop_reason: Mapped[str | None] = mapped_column(String(16))
+    aha: Mapped[bool]
+    answers: Mapped[str] = mapped_column(Text)  # of the reflections, in order: "no yes"
+    num_reflections: Mapped[int]  # finished ones, which people can be asked about
+    cover: Mapped[str | None] = mapped_column(String(64))  # sha256 of the last image
+    parent_id: Mapped[str | None] = mapped_column(String(64), index=True)  # no foreign key: it may live elsewhere
+    parent_segment: Mapped[int | None]
+    parent_token: Mapped[int | None]
+    created_at: Mapped[datetime]
+    body: Mapped[dict[str, Any]]  # Trajectory.to_dict()
+
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+
+class ImageRow(Base):
+    __tablename__ = "images"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    mime: Mapped[str] = mapped_column(String(32))
+    width: Mapped[int]  # pixels
+    height: Mapped[int]  # pixels
+    size: Mapped[int]  # bytes
+
+
+class TrajectoryImageRow(Base):
+    __tablename__ = "trajectory_images"
+
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), primary_key=True)
+    segment: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256"), index=True)
+
+
+class AnnotationRow(Base):
+    """One revision of one person's answers about one segment; the one with the highest id is current."""
+
+    __tablename__ = "annotations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"))
+    segment: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))  # of the segment
+    annotator: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(16))
+    answers: Mapped[dict[str, Any]]
+    seconds: Mapped[float] = mapped_column(Float)  # spent on it
+    idempotency_key: Mapped[str] = mapped_column(String(64))
+    undoes: Mapped[int | None] = mapped_column(ForeignKey("annotations.id"))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        CheckConstraint("status IN ('unfinished', 'submitted', 'discarded')", name="status"),
+        Index(None, "idempotency_key", unique=True),
+        Index(None, "trajectory_id", "segment", "annotator", "id"),
+        Index(None, "annotator", "trajectory_id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class DeletionRow(Base):
+    """From here on the trajectory is hidden."""
+
+    __tablename__ = "deletions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
+    deleted_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class PropertyRow(Base):
+    """What is true of the whole database, such as the salt of its pseudonyms."""
+
+    __tablename__ = "properties"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)

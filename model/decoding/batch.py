@@ -1,0 +1,87 @@
+"""Run the steps of many trajectories together: one forward pass for all that feed one token, one for the rest.
+
+Knows pieces, slots and the network; nothing of drawing and judging, which is the grammar's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from model.decoding.cache import Slots, Window
+from model.decoding.grammar import Sampled, Step
+from model.decoding.sampling import draw, guided
+from model.janus import CODE, PIXEL, TEXT, Janus
+from model.streams import Codes, Piece, Pixels, Text, unconditional
+
+
+def advance(janus: Janus, slots: Slots, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
+    """Feed every step's pieces to its stream and sample its token."""
+    feeds: list[tuple[int, list[Piece]]] = []
+    for step in steps:
+        feeds.append((step.stream.slot, list(step.pieces)))
+        if step.stream.twin is not None:
+            feeds.append((step.stream.twin, unconditional(step.pieces, janus.ids.pad)))
+    last = forward(janus, slots, feeds)
+    results = []
+    at = 0
+    for step, generator in zip(steps, generators, strict=True):
+        head = janus.image_logits if step.head == "image" else janus.text_logits
+        logits = head(last[at])
+        if step.stream.twin is not None:
+            if step.head == "image":
+                logits = guided(logits, head(last[at + 1]), step.rule.guidance)
+            at += 1
+        at += 1
+        results.append(Sampled(draw(logits, step.rule, generator), logits))
+    return results
+
+
+def forward(janus: Janus, slots: Slots, feeds: Sequence[tuple[int, list[Piece]]]) -> list[torch.Tensor]:
+    """The hidden state (D,) after the last position of every (slot, pieces)."""
+    sizes = [sum(size(piece, janus.image_codes) for piece in pieces) for _, pieces in feeds]
+    last: list[torch.Tensor | None] = [None] * len(feeds)
+    for group in ([i for i, n in enumerate(sizes) if n == 1], [i for i, n in enumerate(sizes) if n > 1]):
+        if group:
+            chosen, counts = [feeds[i] for i in group], [sizes[i] for i in group]
+            hidden = run(janus, Window(slots, [slot for slot, _ in chosen], counts), chosen, counts)
+            for row, index in enumerate(group):
+                last[index] = hidden[row, counts[row] - 1]
+    return last
+
+
+def run(janus: Janus, window: Window, feeds: Sequence[tuple[int, list[Piece]]], counts: Sequence[int]) -> torch.Tensor:
+    """(R, Q, D) hidden states; rows are right-padded, and padding writes to the slots' bins."""
+    ids = torch.zeros((len(feeds), max(counts)), dtype=torch.long)
+    kinds, images = torch.zeros_like(ids), []
+    for row, (_, pieces) in enumerate(feeds):
+        at = 0
+        for piece in pieces:
+            end = at + size(piece, janus.image_codes)
+            match piece:
+                case Text():
+                    ids[row, at:end], kinds[row, at:end] = torch.tensor(piece.ids), TEXT
+                case Codes():
+                    ids[row, at:end], kinds[row, at:end] = torch.tensor(piece.codes), CODE
+                case Pixels():
+                    kinds[row, at:end] = PIXEL
+                    images.append(piece.image)
+            at = end
+    model = janus.network.model.language_model
+    hidden = janus.embed(ids, kinds, images)
+    rotary, mask = model.rotary_emb(hidden, position_ids=window.positions), window.mask
+    for layer in model.layers:
+        hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=window, use_cache=True)
+    return model.norm(hidden)
+
+
+def size(piece: Piece, image_codes: int) -> int:
+    """Positions a piece takes."""
+    match piece:
+        case Text():
+            return len(piece.ids)
+        case Codes():
+            return len(piece.codes)
+        case Pixels():
+            return image_codes

@@ -1,0 +1,253 @@
+"""Think, draw, judge, redraw, stop: what comes next in a trajectory, written as one readable procedure.
+
+`trajectory` is a coroutine. It yields events for the outside, and steps for the batch: feed these pieces to that
+stream, then sample one token by this rule. The batch runs the steps of all trajectories together and sends every
+coroutine its token. Templates and contexts: Janus-Pro-R1, inference code and appendix B.4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from model.decoding.sampling import Rule
+from model.decoding.text import TextReader
+from model.events import (
+    Event,
+    ImageCodesAdded,
+    Preview,
+    SegmentFinished,
+    SegmentStarted,
+    TextAdded,
+    TrajectoryFinished,
+    TrajectoryStarted,
+    Verdict,
+    encode_png,
+)
+from model.janus import Janus
+from model.streams import Codes, Piece, Text, drawing, invitation, looking, opening, question
+from model.templates import BEGIN_IMAGE
+from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Thought, Token
+
+MOST_THOUGHT_TOKENS = 96
+MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
+MOST_PROMPT_TOKENS = 200  # Janus-Pro-R1 cuts here; we refuse
+
+
+class PromptError(ValueError):
+    """A prompt that cannot be drawn; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One trajectory to make."""
+
+    prompt: str
+    seed: int = 0
+    rounds: int = 3  # images at most
+    sampling: Sampling | None = None  # None: the checkpoint's own
+    preview_every: int | None = 4  # image codes between previews; None: only the finished picture
+    stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
+    id: str = field(default_factory=lambda: uuid4().hex, compare=False)
+
+
+class Stream:
+    """One sequence the network reads, and its twin without prompt and thoughts where guidance needs one."""
+
+    def __init__(self, slot: int, twin: int | None = None):
+        self.slot = slot
+        self.twin = twin
+
+
+@dataclass(frozen=True)
+class Step:
+    """Feed `pieces` to `stream`, then sample one token of `head` by `rule`."""
+
+    stream: Stream
+    pieces: tuple[Piece, ...]
+    head: str  # "text" or "image"
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a step gives back; `logits` (V,) are those the rule was applied to, before temperature."""
+
+    token: int
+    logits: torch.Tensor
+
+
+Steps = Generator[Event | Step, Sampled | None, None]
+
+
+def check_prompt(janus: Janus, prompt: str) -> None:
+    """Raises PromptError for a prompt that is empty or longer than the network was made for."""
+    if not prompt.strip():
+        raise PromptError("The prompt is empty: say what to draw, for example “two red apples above a blue car”.")
+    if len(prompt) > 20 * MOST_PROMPT_TOKENS:
+        raise PromptError(f"The prompt has {len(prompt):,} characters; at most {20 * MOST_PROMPT_TOKENS:,} are read.")
+    count = sum(len(piece.ids) for piece in opening(janus, prompt))
+    if count > MOST_PROMPT_TOKENS:
+        raise PromptError(f"The prompt has {count} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")
+
+
+def longest(janus: Janus, request: Request) -> int:
+    """Positions a stream of this request can grow to."""
+    start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
+    fixed = 64  # self-check and invitation
+    return start + request.rounds * (MOST_THOUGHT_TOKENS + janus.image_codes + MOST_REFLECTION_TOKENS + fixed)
+
+
+def streams_needed(janus: Janus, request: Request) -> int:
+    return 2 + ((request.sampling or janus.sampling).guidance != 1)
+
+
+class Writer:
+    """Carries what every event carries: id, segment index, time."""
+
+    def __init__(self, request: Request):
+        self.id = request.id
+        self.segment = -1
+        self.began = time.monotonic()
+
+    def __call__(self, event: type[Event], **values: object) -> Event:
+        t_ms = int((time.monotonic() - self.began) * 1000)
+        return event(trajectory_id=self.id, segment=max(self.segment, 0), t_ms=t_ms, **values)
+
+    def begin(self, kind: str) -> Event:
+        self.segment += 1
+        return self(SegmentStarted, kind=kind)
+
+
+def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_stream: Stream) -> Steps:
+    """All of one trajectory: up to `rounds` images, each judged, until the model says yes."""
+    sampling = request.sampling or janus.sampling
+    write = Writer(request)
+    yield write(
+        TrajectoryStarted,
+        prompt=request.prompt,
+        seed=request.seed,
+        rounds=request.rounds,
+        sampling=sampling,
+        checkpoint=janus.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        image_codes=janus.image_codes,
+    )
+    to_draw = tuple(opening(janus, request.prompt))
+    to_judge = to_draw
+    for _ in range(request.rounds):
+        if sampling.thinks:
+            thought = yield from think(janus, sampling, write, drawing_stream, to_draw)
+            to_draw = thought.left_to_feed
+        image, picture = yield from draw(janus, request, sampling, write, drawing_stream, to_draw)
+        to_judge += tuple(looking(janus, picture))
+        reflection, left = yield from judge(janus, sampling, write, judging_stream, to_judge)
+        if reflection.answer == "yes":
+            yield write(TrajectoryFinished, stop_reason=StopReason.CONTENT)
+            return
+        said = tuple(drawing(janus, reflection))
+        to_draw = (Codes(image.codes[-1:]), *said, *invitation(janus))
+        to_judge = (*left, *invitation(janus))
+    yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A finished thought and the piece of it that the drawing stream has not been fed yet."""
+
+    thought: Thought
+    left_to_feed: tuple[Piece, ...]
+
+
+def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+    """Sample plan text until the model begins the image; the first token must not."""
+    begin = janus.ids.begin_image
+    rule = Rule(sampling.text_temperature, sampling.text_top_k, banned=(begin, janus.ids.eos))
+    yield write.begin("thought")
+    tokens, reader = [], TextReader(janus.tokenizer)
+    while len(tokens) < MOST_THOUGHT_TOKENS:
+        sampled = yield Step(stream, pieces, "text", rule)
+        if sampled.token == begin:
+            pieces = ()
+            break
+        tokens.append(Token(sampled.token, reader.add(sampled.token)))
+        yield write(TextAdded, tokens=(tokens[-1],))
+        pieces = (Text((sampled.token,), hideable=True),)
+        rule = replace(rule, banned=(janus.ids.eos,))
+    thought = Thought(tuple(tokens))
+    yield write(SegmentFinished, text=thought.text)
+    return Planned(thought, pieces)
+
+
+def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+    """Sample all codes of an image; returns it and its picture (H, W, 3)."""
+    rule = Rule(sampling.temperature, sampling.top_k, guidance=sampling.guidance)
+    pieces = (*pieces, Text(tuple(janus.tokenize(BEGIN_IMAGE))))
+    yield write.begin("image")
+    codes: list[int] = []
+    shown = 0
+    while len(codes) < janus.image_codes:
+        sampled = yield Step(stream, pieces, "image", rule)
+        codes.append(sampled.token)
+        pieces = (Codes((sampled.token,)),)
+        every = request.preview_every or janus.side
+        if len(codes) - shown == every or len(codes) % janus.side == 0:
+            yield write(ImageCodesAdded, start=shown, codes=tuple(codes[shown:]))
+            if request.preview_every is not None and len(codes) < janus.image_codes:
+                yield write(Preview, png=preview(janus, codes, shown), start=shown, count=len(codes) - shown)
+            shown = len(codes)
+    picture = paint(janus, codes)
+    png = encode_png(Picture.fromarray(picture))
+    image = Image(tuple(codes), hashlib.sha256(png).hexdigest(), (Origin.SAMPLED,) * len(codes))
+    yield write(Preview, png=png, start=0, count=len(codes), whole=True)
+    yield write(SegmentFinished, sha256=image.sha256)
+    return image, picture
+
+
+def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+    """Sample the verdict from {Yes, No}, then the reason until the end of the turn."""
+    ids = janus.ids
+    rule = Rule(sampling.text_temperature, sampling.text_top_k, allowed=(ids.yes, ids.no))
+    sampled = yield Step(stream, (*pieces, *question(janus)), "text", rule)
+    answer = "yes" if sampled.token == ids.yes else "no"
+    margin = float(sampled.logits[ids.yes] - sampled.logits[ids.no])
+    reflection = Reflection(answer, 1 / (1 + float(np.exp(-margin))))
+    yield write.begin("reflection")
+    yield write(Verdict, answer=answer, p_yes=reflection.p_yes)
+    rule = Rule(sampling.text_temperature, sampling.text_top_k, banned=(ids.begin_image,))
+    tokens, reader = [], TextReader(janus.tokenizer)
+    while sampled.token != ids.eos:
+        tokens.append(Token(sampled.token, reader.add(sampled.token)))
+        yield write(TextAdded, tokens=(tokens[-1],))
+        if len(tokens) == MOST_REFLECTION_TOKENS:
+            break
+        sampled = yield Step(stream, (Text((sampled.token,)),), "text", rule)
+    reflection = replace(reflection, tokens=tuple(tokens))
+    yield write(SegmentFinished, text=reflection.text)
+    # The last token sampled was either the end of turn, which the invitation brings itself, or one not yet fed.
+    return reflection, (Text((tokens[-1].id,)),) if sampled.token != ids.eos else ()
+
+
+def paint(janus: Janus, codes: list[int]) -> np.ndarray:
+    """The picture (H, W, 3) of codes; cells not drawn yet are blank."""
+    filled = codes + [janus.blank_code] * (janus.image_codes - len(codes))
+    return janus.decode(torch.tensor([filled]))[0]
+
+
+def preview(janus: Janus, codes: list[int], start: int) -> bytes:
+    """PNG of the cells `start…` of an unfinished image, all in one row of the grid."""
+    cell, (row, column) = janus.image_size // janus.side, divmod(start, janus.side)
+    width = len(codes) - start
+    picture = paint(janus, codes)[row * cell : (row + 1) * cell, column * cell : (column + width) * cell]
+    buffer = io.BytesIO()
+    Picture.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,0 +1,65 @@
+"""Logits → token. The one sampling function; training computes its log-probabilities from the same distribution.
+
+Shapes: V vocabulary (text tokens or image codes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one token is drawn."""
+
+    temperature: float = 1.0  # 0 is greedy
+    top_k: int | None = None
+    guidance: float = 1.0  # classifier-free guidance weight; 1 is off
+    allowed: tuple[int, ...] | None = None  # only these tokens
+    banned: tuple[int, ...] = ()  # none of these tokens
+
+
+def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
+    """Classifier-free guidance: u + s·(c − u) (Janus-Pro-R1, inference code)."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+def restricted(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
+    """(…, V) logits with −inf where the rule forbids a token: not allowed, banned, or below the top k."""
+    if rule.allowed is not None:
+        keep = torch.tensor(rule.allowed, device=logits.device)
+        logits = torch.full_like(logits, -torch.inf).index_copy(-1, keep, logits.index_select(-1, keep))
+    if rule.banned:
+        logits = logits.index_fill(-1, torch.tensor(rule.banned, device=logits.device), -torch.inf)
+    if rule.top_k is not None and rule.top_k < logits.shape[-1]:
+        least = logits.topk(rule.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return logits
+
+
+def log_probabilities(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
+    """(…, V) log-probabilities of the distribution that `draw` samples from; greedy puts all mass on the best."""
+    logits = restricted(logits, rule)
+    if rule.temperature == 0:
+        best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1])
+        return torch.where(best.bool(), 0.0, -torch.inf).to(logits.dtype)
+    return (logits / rule.temperature).log_softmax(-1)
+
+
+def draw(logits: torch.Tensor, rule: Rule, generator: torch.Generator) -> int:
+    """One token from (V,) logits by inverting the cumulative distribution at one uniform number.
+
+    One number per token, from the request's own generator: what a request draws does not depend on its neighbours.
+    """
+    if rule.temperature == 0:
+        return int(restricted(logits, rule).argmax())
+    uniform = torch.rand(1, dtype=torch.float64, generator=generator)
+    cumulative = log_probabilities(logits.double().cpu(), rule).exp().cumsum(-1)
+    return min(int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)), last_possible(cumulative))
+
+
+def last_possible(cumulative: torch.Tensor) -> int:
+    """The last token with any probability: rounding must not carry a draw past it."""
+    return int(torch.searchsorted(cumulative, cumulative[-1:]))

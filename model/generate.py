@@ -1,0 +1,182 @@
+"""Make trajectories: `python -m model.generate "two red apples" --seed 0 --rounds 3 --out DIR`
+
+Writes trajectory.json and one PNG per image, and shows progress on stderr. `--json` prints every event as one line;
+`--prompts FILE` takes one prompt per line and makes them all in one batch, each in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.decoding.grammar import PromptError, Request
+from model.decoding.rollout import rollout
+from model.events import (
+    Event,
+    Failed,
+    ImageCodesAdded,
+    Preview,
+    SegmentFinished,
+    SegmentStarted,
+    TextAdded,
+    TrajectoryFinished,
+    TrajectoryStarted,
+    Verdict,
+    advance,
+)
+from model.janus import Janus
+from model.trajectory import Trajectory
+from model.world.language import PromptError as OutsideTheWorld
+from model.world.language import parse
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    try:
+        prompts = read_prompts(arguments)
+        janus = open_checkpoint(arguments.checkpoint)
+        warn_outside_world(janus, prompts)
+        requests = [request(janus, prompt, arguments) for prompt in prompts]
+        events = rollout(janus, requests, at_once=arguments.batch)
+        if arguments.json:
+            events = printing(events)
+        elif len(requests) == 1:
+            events = narrating(events)
+        else:
+            events = counting(events, len(requests))
+        failed = write(events, arguments.out, folders=len(requests) > 1)
+    except (CheckpointError, PromptError, OSError) as error:
+        sys.exit(f"generate: {error}")
+    if failed:
+        sys.exit(f"generate: {failed} of {len(requests)} failed; what they had drawn is in {arguments.out}")
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(
+        prog="python -m model.generate", description="Think, draw, judge, redraw: make trajectories."
+    )
+    result.add_argument("prompt", nargs="?", help="what to draw, e.g. “two red apples”")
+    result.add_argument("--prompts", type=Path, help="a text file with one prompt per line, instead of PROMPT")
+    result.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
+    result.add_argument("--out", type=Path, default=Path("trajectories"), help="folder to write to")
+    result.add_argument("--seed", type=int, default=0, help="of the first prompt; the next ones count up")
+    result.add_argument("--rounds", type=int, default=3, help="images at most")
+    result.add_argument("--guidance", type=float, help="classifier-free guidance weight (default: the checkpoint's)")
+    result.add_argument("--temperature", type=float, help="of image codes (default: the checkpoint's)")
+    result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
+    result.add_argument("--batch", type=int, default=16, help="trajectories at once")
+    result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
+    return result
+
+
+def read_prompts(arguments: argparse.Namespace) -> list[str]:
+    if (arguments.prompt is None) == (arguments.prompts is None):
+        raise PromptError("give either a prompt or --prompts FILE")
+    if arguments.prompts is None:
+        return [arguments.prompt]
+    lines = [line.strip() for line in arguments.prompts.read_text("utf-8").splitlines()]
+    prompts = [line for line in lines if line]
+    if not prompts:
+        raise PromptError(f"{arguments.prompts} holds no prompt; write one per line")
+    return prompts
+
+
+def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request:
+    given = {"guidance": arguments.guidance, "temperature": arguments.temperature}
+    sampling = replace(janus.sampling, **{key: value for key, value in given.items() if value is not None})
+    if arguments.no_thought:
+        sampling = replace(sampling, thinks=False)
+    seed, arguments.seed = arguments.seed, arguments.seed + 1
+    preview_every = 4 if arguments.json else None
+    return Request(prompt, seed, arguments.rounds, sampling, preview_every)
+
+
+def warn_outside_world(janus: Janus, prompts: Iterable[str]) -> None:
+    """The embedded network draws only its world; other words are drawn all the same, and said."""
+    for prompt in prompts if janus.embedded_world else ():
+        try:
+            parse(prompt)
+        except OutsideTheWorld as error:
+            print(f"“{prompt[:80]}”: {error}. It is drawn as well as it can be.", file=sys.stderr)
+
+
+def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
+    """Follow the events and write every trajectory as it ends; returns how many failed."""
+    trajectories: dict[str, Trajectory] = {}
+    pictures: dict[str, list[bytes]] = {}
+    failed = 0
+    for event in events:
+        key = event.trajectory_id
+        trajectories[key] = advance(trajectories.get(key), event)
+        match event:
+            case Preview(whole=True):
+                pictures.setdefault(key, []).append(event.png)
+            case TrajectoryFinished() | Failed():
+                failed += isinstance(event, Failed)
+                done = trajectories[key]
+                save(done, pictures.pop(key, []), out / f"{done.seed:05d}" if folders else out)
+    return failed
+
+
+def save(trajectory: Trajectory, pictures: list[bytes], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, png in enumerate(pictures, start=1):
+        (folder / f"image-{number}.png").write_bytes(png)
+    text = json.dumps(trajectory.to_dict(), ensure_ascii=False, indent=2)
+    (folder / "trajectory.json").write_text(text + "\n", "utf-8")
+
+
+def printing(events: Iterable[Event]) -> Iterator[Event]:
+    for event in events:
+        print(json.dumps(event.to_dict(), ensure_ascii=False), flush=True)
+        yield event
+
+
+def narrating(events: Iterable[Event]) -> Iterator[Event]:
+    """Tell one trajectory as it happens, on stderr."""
+    total, drawn = 0, 0
+    for event in events:
+        match event:
+            case TrajectoryStarted():
+                total = event.image_codes
+                say(f"“{event.prompt}”, seed {event.seed}, {event.checkpoint}\n")
+            case SegmentStarted(kind="thought"):
+                say("thinks:")
+            case SegmentStarted(kind="image"):
+                drawn += 1
+            case TextAdded():
+                say(event.text)
+            case ImageCodesAdded():
+                say(f"\rdraws image {drawn}: {event.start + len(event.codes)} of {total}")
+            case Verdict():
+                say(f"judges (p_yes {event.p_yes:.2f}): ")
+            case SegmentFinished():
+                say("\n")
+            case TrajectoryFinished():
+                say(f"ends: {event.stop_reason}\n")
+            case Failed():
+                say(f"\nfailed: {event.error}\n")
+        yield event
+
+
+def counting(events: Iterable[Event], total: int) -> Iterator[Event]:
+    done = 0
+    for event in events:
+        if isinstance(event, TrajectoryFinished | Failed):
+            done += 1
+            say(f"\r{done} of {total} trajectories")
+        yield event
+    say("\n")
+
+
+def say(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The loaded network: text, understanding and generation embeddings, two heads and the codec.
+
+One class serves the embedded and the full-size network; only the tokenizer file and the sizes differ. It knows
+transformers' Janus modules and their gaps, not the templates and not the decode loop.
+
+Shapes: B batch, T positions, D hidden size, N codes of an image (N = side², raster order), H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
+
+from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
+from model.trajectory import Sampling
+
+TEXT, CODE, PIXEL = 1, 2, 3  # what a position of a stream holds; 0 is padding
+
+
+@dataclass
+class Janus:
+    """A network ready to draw and judge. `name` is what trajectories call its checkpoint."""
+
+    network: JanusForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    sampling: Sampling  # the checkpoint's own settings
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.network.dtype
+
+    @property
+    def side(self) -> int:
+        """Image codes per side."""
+        return self.network.config.vq_config.num_patches
+
+    @property
+    def image_codes(self) -> int:
+        return self.side**2
+
+    @property
+    def embedded_world(self) -> bool:
+        """Whether the checkpoint was made for the embedded world and its words."""
+        return bool(getattr(self.network.config, "embedded_world", False))
+
+    @property
+    def image_size(self) -> int:
+        """Pixels per side."""
+        return self.network.config.vision_config.image_size
+
+    @cached_property
+    def ids(self) -> SpecialIds:
+        def one(token: str) -> int:
+            return self.tokenizer.convert_tokens_to_ids(token)
+
+        yes, no = (self.tokenizer.encode(word, add_special_tokens=False)[-1] for word in (YES, NO))
+        return SpecialIds(bos=one(BOS), eos=one(EOS), pad=one(PAD), begin_image=one(BEGIN_IMAGE), yes=yes, no=no)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a piece of a template; special tokens in it are recognised, none is added."""
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def tokenize_plain(self, text: str) -> list[int]:
+        """Token ids of a user's words: `<begin_of_image>` in them is spelled out, not obeyed."""
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+
+    # --- embeddings -------------------------------------------------------------------------------------------
+
+    def embed_text(self, ids: torch.Tensor) -> torch.Tensor:
+        """(…) token ids → (…, D)."""
+        return self.network.model.language_model.embed_tokens(ids)
+
+    def embed_codes(self, codes: torch.Tensor) -> torch.Tensor:
+        """(…) image codes → (…, D): generation embeddings, what the drawing stream sees of an image."""
+        return self.network.prepare_embeddings_for_image_generation(codes)
+
+    def embed_pixels(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """B uint8 images (H, W, 3) → (B, N, D): understanding embeddings, what the judging stream sees."""
+        return self.network.model.get_image_features(self.pixel_values(images)).pooler_output
+
+    def embed(self, ids: torch.Tensor, kinds: torch.Tensor, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """(B, T) ids and what they are (TEXT, CODE, PIXEL, 0) → (B, T, D), each seen through its own embedding.
+
+        `images` fill the PIXEL positions in order.
+        """
+        ids, kinds = ids.to(self.device), kinds.to(self.device)
+        inputs = self.embed_text(torch.where(kinds == TEXT, ids, 0))
+        codes = kinds == CODE
+        if codes.any():
+            inputs = inputs.masked_scatter(codes[..., None], self.embed_codes(ids[codes]).to(inputs.dtype))
+        if images:
+            seen = self.embed_pixels(images).flatten(0, 1)
+            inputs = inputs.masked_scatter((kinds == PIXEL)[..., None], seen.to(inputs.dtype))
+        return inputs
+
+    # --- heads ------------------------------------------------------------------------------------------------
+
+    def text_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.network.lm_head(hidden)
+
+    def image_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        return self.network.model.generation_head(hidden)
+
+    # --- codec ------------------------------------------------------------------------------------------------
+
+    def pixel_values(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """B uint8 images (H, W, 3) → (B, 3, H, W) in [-1, 1]; raises ValueError for another size."""
+        size = self.image_size
+        for image in images:
+            if image.shape != (size, size, 3):
+                raise ValueError(f"got an image of shape {image.shape}, this network looks at {size}×{size} RGB")
+        pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
+        return (pixels.to(torch.float32) / 127.5 - 1).to(self.dtype)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """B uint8 images (H, W, 3) → (B, N) image codes."""
+        return nearest_codes(self.network.model.vqmodel, self.pixel_values(images).contiguous())
+
+    @torch.inference_mode()
+    def decode(self, codes: torch.Tensor) -> np.ndarray:
+        """(B, N) image codes → B uint8 images (H, W, 3); truncated, as Janus does."""
+        pixels = self.network.model.vqmodel.decode(codes.to(self.device)).float()
+        values = ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+        return values.permute(0, 2, 3, 1).cpu().numpy()
+
+    @cached_property
+    def blank_code(self) -> int:
+        """The code that stands for cells not yet drawn: the commonest one of a bright empty image."""
+        size = self.image_size
+        empty = np.full((size, size, 3), 245, np.uint8)
+        return int(self.encode([empty]).mode().values.item())
+
+
+@dataclass(frozen=True)
+class SpecialIds:
+    """Token ids the decode loop needs by name."""
+
+    bos: int
+    eos: int
+    pad: int
+    begin_image: int
+    yes: int
+    no: int
+
+
+def nearest_codes(codec: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) in [-1, 1] → (B, N): the codebook row nearest in angle.
+
+    Both sides are L2-normalised first, as the original VQ does (Janus, `vq_model.py`). `JanusVQVAE.encode` leaves
+    that out while its `decode` normalises, so on a codebook whose rows are not of unit norm it gives other codes
+    than the network was trained on.
+    """
+    latents = codec.quant_conv(codec.encoder(pixels))  # (B, E, h, w)
+    latents = F.normalize(latents.flatten(2).transpose(1, 2), dim=-1)  # (B, N, E)
+    rows = F.normalize(codec.quantize.embedding.weight, dim=-1)  # (K, E)
+    return (latents @ rows.T).argmax(-1)

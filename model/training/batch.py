@@ -1,0 +1,106 @@
+"""Lessons → tensors: one right-padded batch, its targets and their losses.
+
+Shapes: B lessons, T positions, D hidden size, P image positions. Padding stands on the right and everything is
+causal, so no mask is needed and no length leaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from model.janus import CODE, PIXEL, TEXT, Janus
+from model.streams import Codes, Pixels, Text
+from model.training.lessons import Lesson
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`labels` stand at the position that predicts them (already shifted)."""
+
+    ids: torch.Tensor  # (B, T) token ids, image codes, 0
+    kinds: torch.Tensor  # (B, T) TEXT, CODE, PIXEL, 0
+    images: list  # uint8 (H, W, 3), in the order of the PIXEL positions
+    text_labels: torch.Tensor  # (B, T) token id or IGNORE
+    code_labels: torch.Tensor  # (B, T) image code or IGNORE
+    weights: torch.Tensor  # (B,)
+
+
+def length(lesson: Lesson, image_codes: int) -> int:
+    """Positions of a lesson."""
+    sizes = {Text: lambda p: len(p.ids), Codes: lambda p: len(p.codes), Pixels: lambda p: image_codes}
+    return sum(sizes[type(piece)](piece) for piece in lesson.pieces)
+
+
+def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> Batch:
+    """Right-pad to the longest lesson, rounded up to a multiple."""
+    longest = max(length(lesson, image_codes) for lesson in lessons)
+    shape = (len(lessons), -(-longest // multiple) * multiple)
+    ids, kinds = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    text_labels, code_labels = torch.full(shape, IGNORE), torch.full(shape, IGNORE)
+    images = []
+    for row, lesson in enumerate(lessons):
+        at = 0
+        for piece in lesson.pieces:
+            match piece:
+                case Text():
+                    values, kind, labels = piece.ids, TEXT, text_labels
+                case Codes():
+                    values, kind, labels = piece.codes, CODE, code_labels
+                case Pixels():
+                    values, kind, labels = (0,) * image_codes, PIXEL, None
+                    images.append(piece.image)
+            end = at + len(values)
+            ids[row, at:end] = torch.tensor(values, dtype=torch.long)
+            kinds[row, at:end] = kind
+            if labels is not None and piece.target:
+                labels[row, at - 1 : end - 1] = ids[row, at:end]
+            at = end
+    weights = torch.tensor([lesson.weight for lesson in lessons])
+    return Batch(ids, kinds, images, text_labels, code_labels, weights)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Summed cross-entropies and how many targets went into each; sums of micro-batches add up."""
+
+    codes: torch.Tensor
+    text: torch.Tensor  # all text but the verdict
+    verdict: torch.Tensor
+    counts: tuple[int, int, int]
+    right: int  # verdicts whose more likely word of Yes and No was the target
+
+
+def losses(janus: Janus, batch: Batch, hidden: torch.Tensor) -> Losses:
+    """hidden (B, T, D) → the losses of the positions that have a label."""
+    device = hidden.device
+    code_labels, text_labels = batch.code_labels.to(device), batch.text_labels.to(device)
+    weights = batch.weights.to(device)[:, None].expand_as(code_labels)
+    at_code, at_text = code_labels != IGNORE, text_labels != IGNORE
+    code_loss = F.cross_entropy(janus.image_logits(hidden[at_code]).float(), code_labels[at_code], reduction="none")
+    logits, wanted = janus.text_logits(hidden[at_text]).float(), text_labels[at_text]
+    text_loss = F.cross_entropy(logits, wanted, reduction="none") * weights[at_text]
+    special = janus.ids
+    verdict = (wanted == special.yes) | (wanted == special.no)
+    says_yes = logits[verdict, special.yes] > logits[verdict, special.no]
+    return Losses(
+        codes=(code_loss * weights[at_code]).sum(),
+        text=text_loss[~verdict].sum(),
+        verdict=text_loss[verdict].sum(),
+        counts=(int(at_code.sum()), int((~verdict).sum()), int(verdict.sum())),
+        right=int((says_yes == (wanted[verdict] == special.yes)).sum()),
+    )
+
+
+def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int]:
+    """Targets of all micro-batches: image codes, text without verdicts, verdicts."""
+    codes = sum(int((b.code_labels != IGNORE).sum()) for b in batches)
+    text = sum(int((b.text_labels != IGNORE).sum()) for b in batches)
+    yes, no = janus.ids.yes, janus.ids.no
+    verdicts = sum(int(((b.text_labels == yes) | (b.text_labels == no)).sum()) for b in batches)
+    return codes, text - verdicts, verdicts

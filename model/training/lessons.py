@@ -1,0 +1,74 @@
+"""Lessons: what one training sequence teaches. The paper's SFT tasks, as streams with targets.
+
+A lesson is a list of pieces in which some are targets. Knows the templates through `streams`; not where the
+pictures come from (`world_lessons`, or an annotator's export) and no torch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model.streams import Codes, Piece, Pixels, Text, Tokenizer, ids, invitation, opening, unconditional
+from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS, describe
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training sequence; `weight` scales its loss."""
+
+    pieces: tuple[Piece, ...]
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging."""
+
+    reflection: str
+    codes: tuple[int, ...] = ()
+    image: np.ndarray | None = None
+
+
+def draw(
+    tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], thought: str | None, codes: Sequence[int]
+) -> Lesson:
+    """Task I without drafts, Task III with: the thought (if any) and the image are the targets."""
+    pieces = opening(tokenizer, prompt)
+    begin = ids(tokenizer, BEGIN_IMAGE)
+    for draft in drafts:
+        pieces += [Text(begin), Codes(draft.codes), Text(ids(tokenizer, CHECK))]
+        pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
+    if thought is not None:
+        pieces += [Text(ids(tokenizer, thought), hideable=True, target=True)]
+    pieces += [Text(begin, target=thought is not None), Codes(tuple(codes), target=True)]
+    return Lesson(tuple(pieces))
+
+
+def judge(tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], image: np.ndarray, reflection: str) -> Lesson:
+    """Task II: verdict and reason on the last image are the target."""
+    pieces, begin = opening(tokenizer, prompt), Text(ids(tokenizer, BEGIN_IMAGE))
+    for draft in drafts:
+        pieces += [begin, Pixels(draft.image), Text(ids(tokenizer, CHECK))]
+        pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
+    pieces += [begin, Pixels(image), Text(ids(tokenizer, CHECK))]
+    return Lesson((*pieces, Text(ids(tokenizer, reflection + EOS), target=True)))
+
+
+def caption(tokenizer: Tokenizer, image: np.ndarray, text: str) -> Lesson:
+    """Image understanding without a prompt: say what is in the picture, and where."""
+    before, after = describe()
+    pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after))]
+    return Lesson((*pieces, Text(ids(tokenizer, text + EOS), target=True)))
+
+
+def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:
+    """Condition dropout for classifier-free guidance: in `share` of cases prompt and thoughts become pads."""
+    if rng.random() >= share:
+        return lesson
+    hidden = unconditional(lesson.pieces, pad)
+    shown = (replace(p, target=False) if isinstance(p, Text) and p.hideable else p for p in hidden)
+    return replace(lesson, pieces=tuple(shown))

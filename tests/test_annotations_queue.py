@@ -1,0 +1,71 @@
+"""Who is asked about what next."""
+
+import pytest
+from test_annotations_samples import aha, judged
+
+from annotations.annotation import Annotation, Status
+from annotations.errors import NotFoundError
+from annotations.queue import Progress, next_trajectory, progress, skip
+from annotations.store import open_store
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path) as store:
+        yield store
+
+
+def save(store, number: int = 0, **changes) -> str:
+    trajectory, pictures = aha(number, **changes)
+    return store.save(trajectory, pictures, owner="visitor")
+
+
+def test_an_empty_store_has_nothing_to_ask(store):
+    assert next_trajectory(store, "ann") is None
+    assert progress(store, "ann") == Progress(done=0, waiting=0)
+
+
+def test_the_oldest_waits_until_every_reflection_of_it_is_answered(store):
+    newer, older = save(store, 5), save(store, 1)
+    assert next_trajectory(store, "ann") == older
+    assert next_trajectory(store, "ann", after=older) == newer
+    store.annotate(judged(older, verdict_right="yes"))
+    store.annotate(judged(older, verdict_right="no"))  # the same one again
+    store.annotate(Annotation(older, 0, "ann", {"thought_rating": 3}))  # not a reflection
+    assert next_trajectory(store, "ann") == older
+    store.annotate(judged(older, segment=4, verdict_right="yes"))
+    assert next_trajectory(store, "ann") == newer
+    assert progress(store, "ann") == Progress(done=1, waiting=1)
+    assert next_trajectory(store, "bob") == older
+
+
+def test_what_is_unfinished_waits_and_an_undo_brings_back_what_was_submitted(store):
+    trajectory_id = save(store)
+    store.annotate(judged(trajectory_id, verdict_right="yes"))
+    store.annotate(Annotation(trajectory_id, 4, "ann", {"reason_rating": 3}, Status.UNFINISHED))
+    assert next_trajectory(store, "ann") == trajectory_id
+    store.annotate(judged(trajectory_id, segment=4, verdict_right="yes"))
+    assert next_trajectory(store, "ann") is None
+    store.undo(trajectory_id, 2, "ann")
+    assert next_trajectory(store, "ann") == trajectory_id
+
+
+def test_a_skip_discards_only_what_is_not_answered_and_can_be_undone(store):
+    trajectory_id = save(store)
+    store.annotate(judged(trajectory_id, verdict_right="yes"))
+    assert [a.segment for a in skip(store, trajectory_id, "ann")] == [4]
+    assert skip(store, trajectory_id, "ann") == []
+    assert next_trajectory(store, "ann") is None
+    assert {a.segment: a.status for a in store.annotations()} == {2: Status.SUBMITTED, 4: Status.DISCARDED}
+    store.undo(trajectory_id, 4, "ann")
+    assert next_trajectory(store, "ann") == trajectory_id
+
+
+def test_what_is_running_hidden_or_without_reflection_is_not_asked_about(store):
+    save(store, 1, stop_reason=None)
+    save(store, 2, segments=())
+    hidden = save(store, 3)
+    store.hide(hidden, by="ann")
+    assert next_trajectory(store, "ann") is None
+    with pytest.raises(NotFoundError):
+        skip(store, hidden, "ann")
