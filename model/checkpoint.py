@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor
 
 from model.janus import Janus
@@ -42,7 +43,7 @@ def open_checkpoint(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
         network = JanusForConditionalGeneration.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {error}") from error
     missing = [
         token for token in SPECIAL_TOKENS if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)

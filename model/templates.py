@@ -32,3 +32,8 @@ def ask(prompt: str) -> str:
 def describe() -> tuple[str, str]:
     """The text before and after an image that is to be described (image understanding, without a prompt)."""
     return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is in this image?\n\n{ASSISTANT}:"
+
+
+def again() -> tuple[str, str]:
+    """The text before and after an image that is to be drawn again (our own exercise for the embedded network)."""
+    return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nDraw it again.\n\n{ASSISTANT}:"

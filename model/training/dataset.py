@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,9 @@ def pixels(png: bytes, size: int) -> np.ndarray:
     if picture.size != (size, size):
         picture = picture.resize((size, size), Picture.Resampling.BICUBIC)
     return np.asarray(picture)
+
+
+def manifest_of(folder: Path) -> dict | None:
+    """The export's manifest, for the provenance of what is trained on it; None where there is none."""
+    path = folder / "manifest.json"
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None

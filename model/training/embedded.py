@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -17,6 +18,7 @@ from transformers import (
     JanusImageProcessorPil,
     JanusProcessor,
     JanusVisionConfig,
+    JanusVisionModel,
     JanusVQVAE,
     JanusVQVAEConfig,
     LlamaConfig,
@@ -40,6 +42,7 @@ from model.templates import (
 )
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, sample_description, sample_scene, write
+from model.world.patches import PATCHES
 from model.world.plan import write_plan
 from model.world.reasons import write_reason
 from model.world.scene import render
@@ -91,10 +94,11 @@ def new_config(hidden: int = 256, layers: int = 4, vision_layers: int = 3) -> Ja
 
 
 def new_network(config: JanusConfig, seed: int) -> JanusForConditionalGeneration:
-    """Random weights; the codec's convolutions are started anew (see `start_codec`)."""
+    """Random weights, but for codec and vision, which start where this world is easy to learn."""
     torch.manual_seed(seed)
     network = JanusForConditionalGeneration(config)
     start_codec(network.model.vqmodel)
+    start_vision(network.model.vision_model)
     tokens = SPECIAL_TOKENS.index
     network.generation_config = GenerationConfig(
         bos_token_id=tokens(BOS),
@@ -120,6 +124,36 @@ def start_codec(codec: JanusVQVAE) -> None:
         last = getattr(module, "conv2", None) or getattr(module, "proj_out", None)
         if isinstance(last, torch.nn.Conv2d):
             torch.nn.init.normal_(last.weight, std=1e-3)
+
+
+def start_vision(vision: JanusVisionModel) -> None:
+    """The understanding encoder sees principal components of the world's patches first, and 2-D sine positions.
+
+    From a random projection and positions of 0.02 the judge was still at chance after 600 steps.
+    """
+    patches = np.stack([np.frombuffer(patch, np.uint8) for patch in PATCHES]).astype(np.float64) / 127.5 - 1
+    mean = patches.mean(0)
+    _, sizes, directions = np.linalg.svd(patches - mean, full_matrices=False)
+    embedding = vision.embeddings.patch_embedding
+    count = min(embedding.out_channels, len(sizes))
+    basis = torch.tensor(directions[:count] / np.maximum(sizes[:count], sizes[0] / 100)[:, None] ** 0.5)
+    scores = torch.tensor(patches - mean) @ basis.T
+    basis = basis * (0.5 / scores.square().mean().sqrt())
+    with torch.no_grad():
+        pixels_last = basis.view(count, PATCH, PATCH, 3)
+        embedding.weight[:count].copy_(pixels_last.permute(0, 3, 1, 2))
+        embedding.bias[:count].copy_(-(basis @ torch.tensor(mean)))
+        positions = vision.embeddings.position_embedding.weight
+        positions.copy_(sine_positions(int(positions.shape[0] ** 0.5), positions.shape[1]))
+
+
+def sine_positions(side: int, width: int) -> torch.Tensor:
+    """(side², width): sines and cosines of row and column at wavelengths from 2·side down to 2, amplitude 0.5."""
+    frequencies = torch.linspace(1 / (2 * side), 0.5, width // 4)
+    angles = 2 * torch.pi * torch.arange(side)[:, None] * frequencies
+    waves = 0.5 * torch.cat([angles.sin(), angles.cos()], -1)  # (side, width // 2)
+    rows, columns = waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)
+    return torch.cat([rows, columns], -1).reshape(side * side, -1)
 
 
 def corpus(seed: int, count: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.streams import Codes, Piece, Pixels, Text, Tokenizer, ids, invitation, opening, unconditional
-from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS, describe
+from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS, again, describe
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,13 @@ def caption(tokenizer: Tokenizer, image: np.ndarray, text: str) -> Lesson:
     before, after = describe()
     pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after))]
     return Lesson((*pieces, Text(ids(tokenizer, text + EOS), target=True)))
+
+
+def copy(tokenizer: Tokenizer, image: np.ndarray, codes: Sequence[int]) -> Lesson:
+    """See an image, draw it again: 64 targets that teach the eye what lies where."""
+    before, after = again()
+    pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after + BEGIN_IMAGE))]
+    return Lesson((*pieces, Codes(tuple(codes), target=True)))
 
 
 def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:

@@ -1,7 +1,9 @@
 """Supervised fine-tuning: annotators' corrections, or the embedded world's lessons, into a better checkpoint.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --checkpoint DIR --steps 4000 --out DIR
+    python -m model.training.sft --world --checkpoint CODEC --steps 1800 --out DIR
+
+With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw.
 
 The loop is flat: make lessons, step, log, save. On accelerate: one process here, several by `accelerate launch`.
 A run continues with `--resume` where its last save stood; lessons depend on the seed and the step alone.
@@ -25,8 +27,10 @@ from transformers import AutoProcessor
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, save_checkpoint
 from model.janus import Janus
 from model.training.batch import collate, length, losses, target_counts
-from model.training.dataset import DataError, read_lessons
+from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.lessons import Lesson
+from model.training.schedule import learning_rate_factor
+from model.training.state import RunState
 from model.training.world_lessons import Mix, world_lessons
 
 VERDICT_WEIGHT = 0.5  # beside 1 for the other text and 1 for image codes, each a mean over its targets
@@ -39,7 +43,7 @@ class Settings:
     steps: int = 200
     batch: int = 32  # lessons per step
     micro_batches: int = 1  # parts a step is split into; lessons of like length go together
-    learning_rate: float = 2e-4  # peak; see `learning_rate_factor`
+    learning_rate: float = 2e-4  # peak; see `schedule`
     warmup: int = 20  # steps
     weight_decay: float = 0.05
     clip: float = 1.0  # gradient norm
@@ -50,11 +54,6 @@ class Settings:
 
 
 LessonSource = Callable[[int], Sequence[Lesson]]  # step → the lessons of that step
-
-
-def learning_rate_factor(step: int, settings: Settings) -> float:
-    """Warm-up, constant, and a linear descent over the last quarter, so that a run can be prolonged by `--resume`."""
-    return min((step + 1) / settings.warmup, 1.0, max(0.02, 4 * (settings.steps - step) / settings.steps))
 
 
 def trainable(janus: Janus) -> list[torch.nn.Parameter]:
@@ -76,10 +75,12 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
         weight_decay=settings.weight_decay,
         foreach=True,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, settings))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate_factor(step, settings.steps, settings.warmup)
+    )
     janus.network, optimizer = accelerator.prepare(janus.network, optimizer)
-    state = out.parent / f"{out.name}.state"
-    first = load_state(state, janus, optimizer, schedule) if resume else 0
+    state = RunState(out.parent / f"{out.name}.state", janus.network, optimizer, schedule)
+    first = state.load() if resume else 0
     forward = torch.compile(janus.network.model.language_model) if settings.compile else None
     began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", append=first > 0)
     for step in range(first, settings.steps):
@@ -87,7 +88,7 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
         schedule.step()
         log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
         if settings.save_every and step % settings.save_every == settings.save_every - 1:
-            save_state(state, janus, optimizer, schedule, step + 1)
+            state.save(step + 1)
             write_checkpoint(janus, out, provenance | {"step": step + 1})
     write_checkpoint(janus, out, provenance | {"step": settings.steps})
     print(f"saved {out}", file=sys.stderr)
@@ -136,55 +137,52 @@ class Log:
             print(shown, flush=True)
 
 
-def save_state(path: Path, janus: Janus, optimizer, schedule, step: int) -> None:
-    scratch = path.with_suffix(".part")
-    everything = {
-        "network": janus.network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
-        "step": step,
-    }
-    torch.save(everything, scratch)
-    scratch.replace(path)
-
-
-def load_state(path: Path, janus: Janus, optimizer, schedule) -> int:
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    janus.network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return state["step"]
-
-
 def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
     save_checkpoint(janus.network, AutoProcessor.from_pretrained(provenance["parent"]), out, provenance)
 
 
-def world_source(janus: Janus, settings: Settings, mix: Mix) -> LessonSource:
+def world_source(janus: Janus, settings: Settings, batch: int) -> LessonSource:
+    """Lessons of the embedded world, without end."""
+
     def lessons(step: int) -> list[Lesson]:
-        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), mix)
-        return [lesson for _, lesson in (next(stream) for _ in range(settings.batch))]
+        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), Mix())
+        return [lesson for _, lesson in (next(stream) for _ in range(batch))]
 
     return lessons
 
 
-def data_source(janus: Janus, settings: Settings, data: Path) -> tuple[LessonSource, int]:
+def data_source(known: Sequence[Lesson], settings: Settings, batch: int) -> LessonSource:
     """Lessons of an export, shuffled anew every time all have been seen."""
-    known = read_lessons(janus, data)
+
+    def shuffled(epoch: int) -> list[Lesson]:
+        return random.Random(f"{settings.seed} {epoch}").sample(known, len(known))
 
     def lessons(step: int) -> list[Lesson]:
-        size = min(settings.batch, len(known))
+        size = min(batch, len(known))
         epoch, start = divmod(step * size, len(known))
-        order = [
-            i
-            for e in (epoch, epoch + 1)
-            for i in random.Random(f"{settings.seed} {e}").sample(range(len(known)), len(known))
-        ]
-        return [known[i] for i in order[start : start + size]]
+        return (shuffled(epoch) + shuffled(epoch + 1))[start : start + size]
 
-    return lessons, len(known)
+    return lessons
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Open the checkpoint, find the lessons, train. Raises CheckpointError and DataError."""
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
+    provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings)}
+    sources = []
+    each = settings.batch // 2 if arguments.data and arguments.world else settings.batch
+    if arguments.data:
+        known = read_lessons(janus, arguments.data)
+        sources.append(data_source(known, settings, each))
+        provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
+    if arguments.world:
+        sources.append(world_source(janus, settings, each))
+        provenance["world"] = asdict(Mix())
+
+    def lessons(step: int) -> list[Lesson]:
+        return [lesson for source in sources for lesson in source(step)]
+
+    train(janus, lessons, settings, arguments.out, provenance, resume=arguments.resume)
 
 
 def main() -> None:
@@ -192,9 +190,10 @@ def main() -> None:
         prog="python -m model.training.sft",
         description="Fine-tune a Janus checkpoint on exported corrections, or on the embedded world's lessons.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="an export: a folder of Parquet files")
-    source.add_argument("--world", action="store_true", help="lessons of the embedded world, without end")
+    parser.add_argument("--data", type=Path, help="an export: a folder of Parquet files")
+    parser.add_argument(
+        "--world", action="store_true", help="lessons of the embedded world; with --data, half of every batch"
+    )
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
@@ -206,15 +205,10 @@ def main() -> None:
             parser.add_argument(flag, type=type(default), default=default)
     arguments = parser.parse_args()
     settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
+    if not (arguments.data or arguments.world):
+        sys.exit("sft: nothing to learn from; give --data EXPORT, --world, or both")
     try:
-        janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
-        provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings)}
-        if arguments.world:
-            lessons = world_source(janus, settings, Mix())
-            provenance["data"] = "embedded world"
-        else:
-            lessons, provenance["examples"] = data_source(janus, settings, arguments.data)
-        train(janus, lessons, settings, arguments.out, provenance, resume=arguments.resume)
+        run(arguments, settings)
     except (CheckpointError, DataError) as error:
         sys.exit(f"sft: {error}")
 

@@ -1,0 +1,36 @@
+"""What a run needs to go on where it stood: weights, optimizer, schedule, step. One file, replaced whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+class RunState:
+    """The state file of one run, beside its checkpoint folder."""
+
+    def __init__(
+        self,
+        path: Path,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ):
+        self.path = path
+        self.parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
+
+    def save(self, step: int) -> None:
+        """Write everything as of `step` finished steps; what was there stays until the new file is whole."""
+        scratch = self.path.with_suffix(".part")
+        torch.save({name: part.state_dict() for name, part in self.parts.items()} | {"step": step}, scratch)
+        scratch.replace(self.path)
+
+    def load(self) -> int:
+        """Put everything back; returns the finished steps, 0 where nothing was saved."""
+        if not self.path.exists():
+            return 0
+        saved = torch.load(self.path, weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(saved[name])
+        return saved["step"]

@@ -1,0 +1,25 @@
+"""What many tests share: a tiny network with random weights, saved and opened in the real format."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import open_checkpoint, save_checkpoint
+from model.janus import Janus
+from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder of the embedded network's kind, small enough for seconds; it draws noise."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    network = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0)
+    save_checkpoint(network, new_processor(new_tokenizer()), folder, {"recipe": "random weights"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_checkpoint: Path) -> Janus:
+    """The tiny checkpoint, opened in float64 so that arithmetic hides nothing."""
+    return open_checkpoint(tiny_checkpoint, dtype=torch.float64)

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The whole suite on a fresh machine: a virtual environment, what the tests need, a browser, ruff, pytest.
+# Arguments go to pytest: `bash tests/run.sh -k store`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -z "${VIRTUAL_ENV:-}" ]; then
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    source .venv/bin/activate
+fi
+python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r requirements.txt
+
+if ! command -v chromium >/dev/null; then
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation
+    else
+        echo "run.sh: the browser tests need Chromium; install it (Debian: apt-get install chromium)" >&2
+        exit 1
+    fi
+fi
+
+ruff check .
+ruff format --check .
+python -m pytest tests "$@"

@@ -1,0 +1,102 @@
+"""The command: files and events agree, prompts come from a file, mistakes are said in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.events import fold, from_dict
+from model.trajectory import StopReason, Trajectory
+
+ROOT = Path(__file__).parent.parent
+
+
+def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "model.generate", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory):
+    """One run with --json: the lines it printed and the folder it wrote."""
+    out = tmp_path_factory.mktemp("drawn")
+    done = generate(
+        "two red apples", "--seed", "0", "--rounds", "2", "--checkpoint", tiny_checkpoint, "--out", out, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], out
+
+
+def test_the_printed_events_fold_to_the_written_trajectory(drawn):
+    lines, out = drawn
+    written = Trajectory.from_dict(json.loads((out / "trajectory.json").read_text("utf-8")))
+    assert fold(map(from_dict, lines)) == written
+    assert len(list(out.glob("image-*.png"))) == len(written.images)
+
+
+def test_the_same_seed_twice_is_identical_but_for_id_and_times(drawn, tiny_checkpoint: Path, tmp_path: Path):
+    lines, _ = drawn
+    again = generate(
+        "two red apples", "--seed", "0", "--rounds", "2", "--checkpoint", tiny_checkpoint, "--out", tmp_path, "--json"
+    )
+
+    def timeless(row: dict) -> dict:
+        return {key: value for key, value in row.items() if key not in ("trajectory_id", "t_ms", "created_at")}
+
+    assert [timeless(json.loads(line)) for line in again.stdout.splitlines()] == [timeless(row) for row in lines]
+
+
+def test_it_draws_and_judges_the_same_without_the_world_s_referee(drawn, tiny_checkpoint: Path, tmp_path: Path):
+    lines, _ = drawn
+    code = (
+        "import sys, runpy\n"
+        "for name in ('verifier', 'reasons', 'defects'): sys.modules[f'model.world.{name}'] = None\n"
+        "sys.argv = ['generate', 'two red apples', '--seed', '0', '--rounds', '2', "
+        f"'--checkpoint', {str(tiny_checkpoint)!r}, '--out', {str(tmp_path)!r}]\n"
+        "runpy.run_module('model.generate', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = Trajectory.from_dict(json.loads((tmp_path / "trajectory.json").read_text("utf-8")))
+    assert written == fold(map(from_dict, lines))
+
+
+def test_a_file_of_prompts_is_drawn_in_one_batch_into_a_folder_each(tiny_checkpoint: Path, tmp_path: Path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n\na dog\nthree stars\n", "utf-8")
+    done = generate(
+        "--prompts", prompts, "--seed", "5", "--rounds", "1", "--checkpoint", tiny_checkpoint, "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3" in done.stderr
+    written = sorted((tmp_path / "out").glob("*/trajectory.json"))
+    trajectories = [Trajectory.from_dict(json.loads(p.read_text("utf-8"))) for p in written]
+    assert [(t.prompt, t.seed) for t in trajectories] == [("a cat", 5), ("a dog", 6), ("three stars", 7)]
+    assert all(t.stop_reason in (StopReason.CONTENT, StopReason.ROUNDS) for t in trajectories)
+
+
+def test_a_word_outside_the_world_is_said_and_drawn_all_the_same(tiny_checkpoint: Path, tmp_path: Path):
+    done = generate("a photo of a politician", "--rounds", "1", "--checkpoint", tiny_checkpoint, "--out", tmp_path)
+    assert done.returncode == 0
+    assert "“politician” is not in the embedded world" in done.stderr
+    assert (tmp_path / "trajectory.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([""], "The prompt is empty"),
+        (["cat " * 2500], "10,000 characters"),
+        ([], "give either a prompt or --prompts FILE"),
+        (["a cat", "--checkpoint", "nowhere/at/all"], "there is no checkpoint at nowhere/at/all"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_failing_exit(tiny_checkpoint: Path, arguments: list[str], message: str):
+    if "--checkpoint" not in arguments:
+        arguments = [*arguments, "--checkpoint", str(tiny_checkpoint)]
+    done = generate(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

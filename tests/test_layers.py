@@ -1,0 +1,76 @@
+"""Imports point one way: app → studio → annotations → the model's torch-free values."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams")
+MAY_IMPORT = {
+    "model": {"model"},
+    "annotations": {"annotations", *(f"model.{name}" for name in TORCH_FREE)},
+    "studio": {"studio", "annotations", "model"},
+}
+
+
+def modules() -> list[Path]:
+    return [p for folder in MAY_IMPORT for p in sorted((ROOT / folder).rglob("*.py")) if p.name != "__init__.py"]
+
+
+def imported(path: Path) -> set[str]:
+    """Our own modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+    return {name for name in names if name.split(".")[0] in (*MAY_IMPORT, "app")}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_imports_only_what_lies_below_it(path: Path):
+    allowed = MAY_IMPORT[path.relative_to(ROOT).parts[0]]
+    for name in imported(path):
+        assert any(name == a or name.startswith(f"{a}.") for a in allowed), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_imported_inside_a_function(path: Path):
+    for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            late = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not late, f"{path.name}: {function.name} imports inside"
+
+
+def test_imports_form_no_cycle():
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in modules()}
+    graph = {name: imported(path) & set(names) for name, path in names.items()}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"cycle: {' → '.join((*trail[trail.index(name) :], name))}"
+        if name not in done:
+            for below in graph[name]:
+                visit(below, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("package", ["model.events", "model.examples", "model.streams", "annotations.store"])
+def test_values_and_store_load_without_torch(package: str):
+    code = f"import sys; import {package}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_world_is_never_asked_while_drawing_judging_or_showing():
+    referee = {"model.world.verifier", "model.world.reasons", "model.world.defects"}
+    for path in modules():
+        inside = path.relative_to(ROOT).parts
+        if inside[:2] == ("model", "decoding") or inside[0] == "studio" or path.name in ("generate.py", "janus.py"):
+            assert not imported(path) & referee, f"{path.name} asks the referee"

@@ -1,0 +1,194 @@
+"""The one decode loop: alone or in a batch, with guidance or without, stopped or failing."""
+
+import io
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+from tests_support import embed_pieces
+
+from model.decoding import rollout as rollout_module
+from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
+from model.decoding.rollout import rollout
+from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
+from model.janus import Janus
+from model.streams import Codes, Text, drawing, invitation, looking, opening, question, unconditional
+from model.templates import BEGIN_IMAGE
+from model.trajectory import StopReason, Trajectory
+
+PROMPTS = ["a cat", "two red apples above a blue car", "three stars", "a dog and a pink house"]
+
+
+def trajectories(events) -> dict[str, Trajectory]:
+    by_id: dict[str, list] = {}
+    for event in events:
+        by_id.setdefault(event.trajectory_id, []).append(event)
+    return {key: fold(mine) for key, mine in by_id.items()}
+
+
+def requests(janus: Janus, count: int, **changes: object) -> list[Request]:
+    sampling = replace(janus.sampling, **changes)
+    return [
+        Request(PROMPTS[i % len(PROMPTS)], seed=i, rounds=1 + i % 3, sampling=sampling, preview_every=None, id=str(i))
+        for i in range(count)
+    ]
+
+
+def test_the_same_seed_gives_the_same_trajectory(tiny: Janus):
+    one, other = (fold(rollout(tiny, [Request("a cat", seed=7, rounds=2)])) for _ in range(2))
+    assert one == other
+    assert one != fold(rollout(tiny, [Request("a cat", seed=8, rounds=2)]))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_batch_gives_each_request_the_trajectory_it_has_alone(tiny: Janus, guidance: float):
+    wanted = requests(tiny, 8, guidance=guidance)
+    together = trajectories(rollout(tiny, wanted, at_once=8))
+    for request in wanted:
+        alone = fold(rollout(tiny, [request]))
+        assert together[request.id] == alone
+
+
+def test_requests_beyond_the_batch_wait_and_join(tiny: Janus):
+    wanted = requests(tiny, 5)
+    few, many = (trajectories(rollout(tiny, wanted, at_once=n)) for n in (2, 5))
+    assert few == many
+
+
+def test_a_checkpoint_that_does_not_think_goes_straight_to_the_image(tiny: Janus):
+    kinds = [s.kind for s in fold(rollout(tiny, requests(tiny, 1, thinks=False))).segments]
+    assert kinds[:2] == ["image", "reflection"]
+    kinds = [s.kind for s in fold(rollout(tiny, requests(tiny, 1, thinks=True))).segments]
+    assert kinds[:3] == ["thought", "image", "reflection"]
+
+
+def test_it_ends_with_the_first_yes_or_with_the_last_round(tiny: Janus):
+    for trajectory in trajectories(rollout(tiny, requests(tiny, 12))).values():
+        answers = [r.answer for r in trajectory.reflections]
+        assert answers[:-1] == ["no"] * (len(answers) - 1)
+        if trajectory.stop_reason is StopReason.CONTENT:
+            assert answers[-1] == "yes"
+        else:
+            assert trajectory.stop_reason is StopReason.ROUNDS
+            assert (answers[-1], len(answers)) == ("no", trajectory.rounds)
+
+
+def test_a_verdict_is_sampled_as_often_as_p_yes_says(tiny: Janus):
+    many = [replace(r, rounds=1, seed=100 + i) for i, r in enumerate(requests(tiny, 60, thinks=False))]
+    verdicts = [e for e in rollout(tiny, many, at_once=30) if isinstance(e, Verdict)]
+    expected = sum(v.p_yes for v in verdicts)
+    spread = sum(v.p_yes * (1 - v.p_yes) for v in verdicts) ** 0.5
+    assert abs(sum(v.answer == "yes" for v in verdicts) - expected) < 4 * spread
+
+
+def test_greedy_decoding_does_not_depend_on_the_seed(tiny: Janus):
+    greedy = replace(tiny.sampling, temperature=0.0, text_temperature=0.0)
+    one, other = (fold(rollout(tiny, [Request("a cat", seed=s, rounds=1, sampling=greedy)])) for s in (1, 2))
+    assert one.segments == other.segments
+
+
+def test_previews_show_the_cells_just_drawn_and_then_the_whole_picture(tiny: Janus):
+    events = list(rollout(tiny, [Request("a cat", rounds=1)]))
+    previews = [e for e in events if isinstance(e, Preview)]
+    added = [e for e in events if isinstance(e, ImageCodesAdded)]
+    assert [(p.start, p.count) for p in previews[:-1]] == [(a.start, len(a.codes)) for a in added[:-1]]
+    assert all(Picture.open(io.BytesIO(p.png)).size == (8 * p.count, 8) for p in previews[:-1])
+    assert previews[-1].whole
+    assert Picture.open(io.BytesIO(previews[-1].png)).size == (64, 64)
+
+
+def test_stop_ends_one_request_between_tokens_and_leaves_the_others(tiny: Janus):
+    asked = itertools.count()
+    stopped = replace(requests(tiny, 1)[0], stop=lambda: next(asked) > 30, id="stopped")
+    ended = trajectories(rollout(tiny, [stopped, *requests(tiny, 3)[1:]]))
+    assert ended["stopped"].stop_reason is StopReason.CANCELLED
+    assert not ended["stopped"].segments[-1].finished
+    assert ended["1"] == fold(rollout(tiny, [requests(tiny, 3)[1]]))
+
+
+def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+    steps, real = itertools.count(), rollout_module.advance
+
+    def breaks_later(*arguments: object):
+        if next(steps) == 120:
+            raise RuntimeError("out of memory")
+        return real(*arguments)
+
+    monkeypatch.setattr(rollout_module, "advance", breaks_later)
+    events = list(rollout(tiny, requests(tiny, 1)))
+    assert isinstance(events[-1], Failed)
+    failed = fold(events)
+    assert failed.error == "RuntimeError: out of memory"
+    assert failed.segments
+
+
+def test_reflections_stay_within_their_limit_and_text_arrives_token_by_token(tiny: Janus):
+    events = list(rollout(tiny, requests(tiny, 3)))
+    assert all(len(e.tokens) == 1 for e in events if isinstance(e, TextAdded))
+    reflections = [r for t in trajectories(events).values() for r in t.reflections]
+    assert all(1 <= len(r.tokens) <= MOST_REFLECTION_TOKENS for r in reflections)
+    assert all(r.text.startswith({"yes": "Yes", "no": "No"}[r.answer]) for r in reflections)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"), [("  ", "empty"), ("cat " * 2500, "10,000 characters"), ("zq" * 300, "tokens")]
+)
+def test_a_prompt_that_cannot_be_read_is_refused_before_anything_is_drawn(tiny: Janus, prompt: str, message: str):
+    with pytest.raises(PromptError, match=message):
+        next(rollout(tiny, [Request(prompt)]))
+
+
+def test_no_request_gives_no_event(tiny: Janus):
+    assert list(rollout(tiny, [])) == []
+
+
+@torch.inference_mode()
+def test_what_was_sampled_is_the_best_of_one_plain_pass_over_the_whole_sequence(tiny: Janus):
+    """Greedy, with guidance: the cached, batched steps against a forward pass without any cache."""
+    sampling = replace(tiny.sampling, temperature=0.0, text_temperature=0.0, guidance=2.0)
+    events = list(rollout(tiny, [Request("a dog", seed=0, rounds=2, sampling=sampling)]))
+    trajectory = fold(events)
+    pictures = [np.asarray(Picture.open(io.BytesIO(e.png))) for e in events if isinstance(e, Preview) and e.whole]
+    pieces, seen, number = opening(tiny, "a dog"), opening(tiny, "a dog"), 0
+    for segment in trajectory.segments:
+        if segment.kind == "thought":
+            pieces += drawing(tiny, segment)
+        elif segment.kind == "image":
+            pieces += [Text(tuple(tiny.tokenize(BEGIN_IMAGE)))]
+            expected = plain_image_logits(tiny, pieces, segment.codes, 2.0).argmax(-1).tolist()
+            assert tuple(expected) == segment.codes
+            pieces += [Codes(segment.codes)]
+            seen += looking(tiny, pictures[number])
+            number += 1
+        else:
+            logits = plain_logits(tiny, [*seen, *question(tiny)])
+            p_yes = torch.softmax(logits[[tiny.ids.yes, tiny.ids.no]], 0)[0].item()
+            assert segment.p_yes == pytest.approx(p_yes, abs=1e-9)
+            said = [*question(tiny), Text(tuple(t.id for t in segment.tokens)), *invitation(tiny)]
+            pieces, seen = pieces + said, seen + said
+    assert number == len(trajectory.images)
+
+
+def plain_logits(janus: Janus, pieces) -> torch.Tensor:
+    model = janus.network.model.language_model
+    return janus.text_logits(model(inputs_embeds=embed_pieces(janus, pieces)).last_hidden_state[0, -1])
+
+
+def plain_image_logits(janus: Janus, pieces, codes: tuple[int, ...], guidance: float) -> torch.Tensor:
+    """(N, V) guided logits of every code given those before it."""
+    model, branches = janus.network.model.language_model, []
+    for branch in (pieces, unconditional(pieces, janus.ids.pad)):
+        hidden = model(inputs_embeds=embed_pieces(janus, [*branch, Codes(codes)])).last_hidden_state[0]
+        branches.append(janus.image_logits(hidden[-len(codes) - 1 : -1]))
+    return branches[1] + guidance * (branches[0] - branches[1])
+
+
+def test_cancelling_the_generator_stops_everything(tiny: Janus):
+    events = rollout(tiny, requests(tiny, 2))
+    seen = list(itertools.islice(events, 20))
+    events.close()
+    assert not any(isinstance(e, TrajectoryFinished) for e in seen)
+    assert next(events, None) is None

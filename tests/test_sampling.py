@@ -1,0 +1,53 @@
+"""One sampling function: what is drawn follows exactly the distribution whose log-probabilities training uses."""
+
+import pytest
+import torch
+
+from model.decoding.sampling import Rule, draw, guided, log_probabilities
+
+RULES = [
+    Rule(),
+    Rule(temperature=0.5),
+    Rule(temperature=2.0, top_k=3),
+    Rule(allowed=(1, 4)),
+    Rule(banned=(0, 2), top_k=4),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_draws_are_as_frequent_as_their_probability(rule: Rule):
+    logits = torch.tensor([0.1, 1.5, -0.3, 0.8, 2.0, -1.0])
+    generator = torch.Generator().manual_seed(0)
+    count = 4000
+    drawn = torch.bincount(torch.tensor([draw(logits, rule, generator) for _ in range(count)]), minlength=6)
+    wanted = log_probabilities(logits.double(), rule).exp()
+    assert (drawn[wanted == 0] == 0).all()
+    assert ((drawn / count - wanted).abs() < 4 * (wanted * (1 - wanted) / count).sqrt() + 1e-9).all()
+
+
+def test_log_probabilities_sum_to_one_and_keep_the_ratios_of_the_allowed():
+    logits = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
+    found = log_probabilities(logits, Rule(temperature=2.0, top_k=2))
+    assert found.exp().sum() == pytest.approx(1.0)
+    assert (found[0, 3] - found[0, 2]).item() == pytest.approx((3.0 - 2.0) / 2.0)
+    assert found[0, 0] == -torch.inf
+
+
+def test_temperature_zero_takes_the_best_and_uses_no_randomness():
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert draw(torch.tensor([0.0, 3.0, 9.0]), Rule(temperature=0.0, banned=(2,)), generator) == 1
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_a_draw_uses_exactly_one_number_of_its_own_generator():
+    one, other = (torch.Generator().manual_seed(5) for _ in range(2))
+    draw(torch.randn(50), Rule(), one)
+    torch.rand(1, dtype=torch.float64, generator=other)
+    assert torch.equal(one.get_state(), other.get_state())
+
+
+def test_guidance_of_one_is_the_conditional_branch():
+    conditional, unconditional = torch.randn(9), torch.randn(9)
+    assert torch.allclose(guided(conditional, unconditional, 1.0), conditional)
+    assert torch.allclose(guided(conditional, unconditional, 0.0), unconditional)

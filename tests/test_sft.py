@@ -1,0 +1,195 @@
+"""Supervised fine-tuning: what is a target, what is seen, what a step does, and that a run goes on where it stood."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image as Picture
+
+from model.checkpoint import PROVENANCE, open_checkpoint
+from model.events import encode_png
+from model.examples import JudgeExample
+from model.janus import PIXEL, Janus
+from model.streams import Codes, Text
+from model.templates import CHECK, EOS
+from model.training.batch import IGNORE, collate, losses
+from model.training.dataset import DataError, lesson_of, read_lessons
+from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
+from model.training.schedule import learning_rate_factor
+from model.training.sft import Settings, train, train_step, trainable
+from model.training.world_lessons import Mix, world_lessons
+from model.world.scene import random_scene, render
+
+ROOT = Path(__file__).parent.parent
+PICTURE = render(random_scene(random.Random(0), 3))
+
+
+def targets(janus: Janus, lesson: Lesson) -> tuple[str, list[int]]:
+    """What a lesson asks for: its text and its image codes."""
+    batch = collate([lesson], janus.image_codes)
+    text = batch.text_labels[batch.text_labels != IGNORE].tolist()
+    return janus.tokenizer.decode(text), batch.code_labels[batch.code_labels != IGNORE].tolist()
+
+
+def test_a_judge_lesson_asks_for_verdict_reason_and_end_of_turn_only(tiny: Janus):
+    lesson = judge(tiny, "a cat", [Draft("No, there is no cat.", image=PICTURE)], PICTURE, "Yes, I see a cat.")
+    assert targets(tiny, lesson) == (f"Yes, I see a cat.{EOS}", [])
+
+
+def test_a_drawing_lesson_asks_for_the_thought_and_the_image_but_not_for_earlier_ones(tiny: Janus):
+    draft = Draft("No, there is no cat.", codes=(9,) * 64)
+    text, codes = targets(tiny, draw(tiny, "a cat", [draft], " red cat at 1 1", range(64)))
+    assert text == " red cat at 1 1<begin_of_image>"
+    assert codes == list(range(64))
+    text, codes = targets(tiny, draw(tiny, "a cat", [draft], None, range(64)))
+    assert (text, codes) == ("", list(range(64)))
+
+
+def test_labels_stand_one_position_before_what_they_name(tiny: Janus):
+    batch = collate([draw(tiny, "a cat", [], None, range(64))], tiny.image_codes)
+    at = (batch.code_labels[0] != IGNORE).nonzero().flatten()
+    assert torch.equal(batch.ids[0, at + 1], batch.code_labels[0, at])
+
+
+def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
+    stream = world_lessons(tiny, random.Random(1), Mix())
+    lessons = [lesson for _, lesson in (next(stream) for _ in range(6))]
+
+    def total(chosen: list[Lesson]) -> float:
+        batch = collate(chosen, tiny.image_codes)
+        model = tiny.network.model.language_model
+        with torch.inference_mode():
+            hidden = model(inputs_embeds=tiny.embed(batch.ids, batch.kinds, batch.images)).last_hidden_state
+            found = losses(tiny, batch, hidden)
+        return (found.codes + found.text + found.verdict).item()
+
+    assert total(lessons) == pytest.approx(sum(total([lesson]) for lesson in lessons), rel=1e-5)
+
+
+def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps_lengths(tiny: Janus):
+    lesson = draw(tiny, "a cat", [], " red cat at 1 1", range(64))
+    dropped = drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)
+    hidden = [p for p in dropped.pieces if isinstance(p, Text) and p.hideable]
+    assert all(set(p.ids) == {tiny.ids.pad} and not p.target for p in hidden)
+    assert [len(getattr(p, "ids", ())) for p in dropped.pieces] == [len(getattr(p, "ids", ())) for p in lesson.pieces]
+    assert dropped.pieces[-1] == Codes(tuple(range(64)), target=True)
+
+
+def test_lessons_of_the_world_depend_on_the_seed_alone(tiny: Janus):
+    def some(seed: int) -> list[tuple]:
+        stream = world_lessons(tiny, random.Random(seed), Mix())
+        return [
+            (task, [getattr(p, "ids", None) for p in lesson.pieces])
+            for task, lesson in (next(stream) for _ in range(30))
+        ]
+
+    assert some(3) == some(3)
+    assert some(3) != some(4)
+
+
+def world_batch(janus: Janus, count: int) -> list[Lesson]:
+    stream = world_lessons(janus, random.Random(0), Mix())
+    return [lesson for _, lesson in (next(stream) for _ in range(count))]
+
+
+def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):
+    def gradients(parts: int) -> list[torch.Tensor]:
+        janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+        parameters = trainable(janus)
+        optimizer = torch.optim.SGD(parameters, lr=0.0)
+        settings = Settings(micro_batches=parts, clip=1e9)
+        train_step(janus, world_batch(janus, 9), settings, Accelerator(), optimizer, parameters, None)
+        return [p.grad for p in parameters if p.grad is not None]
+
+    for one, other in zip(gradients(1), gradients(3), strict=True):
+        assert torch.allclose(one, other, atol=2e-5)
+
+
+def test_the_codec_is_left_as_it_is(tiny_checkpoint: Path, tmp_path: Path):
+    fresh = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    before = {n: p.clone() for n, p in fresh.network.model.vqmodel.state_dict().items()}
+    settings, provenance = Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1), {"parent": str(tiny_checkpoint)}
+    train(fresh, lambda step: world_batch(fresh, 4), settings, tmp_path / "out", provenance, resume=False)
+    for name, value in fresh.network.model.vqmodel.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(tiny_checkpoint: Path, tmp_path: Path):
+    settings = Settings(steps=4, batch=4, learning_rate=1e-3, warmup=2, save_every=2)
+
+    def run(steps: int, out: Path, *, resume: bool) -> Janus:
+        janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+
+        def lessons(step: int) -> list[Lesson]:
+            if step == steps:
+                raise KeyboardInterrupt
+            stream = world_lessons(janus, random.Random(step), Mix())
+            return [lesson for _, lesson in (next(stream) for _ in range(4))]
+
+        provenance = {"parent": str(tiny_checkpoint)}
+        with contextlib.suppress(KeyboardInterrupt):
+            train(janus, lessons, settings, out, provenance, resume=resume)
+        return janus
+
+    whole = run(4, tmp_path / "whole", resume=False)
+    run(3, tmp_path / "cut", resume=False)
+    resumed = run(4, tmp_path / "cut", resume=True)
+    for one, other in zip(whole.network.parameters(), resumed.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_learning_rate_warms_up_stays_and_descends():
+    factors = [learning_rate_factor(step, 100, warmup=10) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[10:75] == [1.0] * 65
+    assert factors[-1] == pytest.approx(0.04)
+
+
+def example(completion: str = "No, there is no dog.", **changes: object) -> JudgeExample:
+    return replace(JudgeExample("a dog", (png_of(PICTURE),), (), completion), **changes)
+
+
+def test_an_example_becomes_the_lesson_of_its_words_and_weight(tiny: Janus):
+    lesson = lesson_of(tiny, example(weight=0.5))
+    assert targets(tiny, lesson) == (f"No, there is no dog.{EOS}", [])
+    assert lesson.weight == 0.5
+    batch = collate([lesson], tiny.image_codes)
+    assert (batch.images[0] == PICTURE).all()
+    assert int((batch.kinds == PIXEL).sum()) == 64
+    assert CHECK in tiny.tokenizer.decode(batch.ids[0].tolist())
+
+
+def png_of(picture: np.ndarray) -> bytes:
+    return encode_png(Picture.fromarray(picture))
+
+
+def test_a_folder_without_examples_is_said_so(tiny: Janus, tmp_path: Path):
+    with pytest.raises(DataError, match="holds no .parquet file"):
+        read_lessons(tiny, tmp_path)
+
+
+def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "model.training.sft", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, "--checkpoint", str(tiny_checkpoint)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("sft: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: Path, tmp_path: Path):
+    out = tmp_path / "better"
+    command = [sys.executable, "-m", "model.training.sft", "--world", "--checkpoint", str(tiny_checkpoint)]
+    command += ["--steps", "3", "--batch", "6", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "codes" in done.stdout
+    assert json.loads((out / PROVENANCE).read_text())["settings"]["steps"] == 3
+    assert open_checkpoint(out).sampling.thinks

@@ -1,0 +1,21 @@
+"""What tests of the network share: the slow, obvious way from pieces to embeddings."""
+
+import torch
+
+from model.janus import CODE, TEXT, Janus
+from model.streams import Codes, Piece, Text
+
+
+def embed_pieces(janus: Janus, pieces: list[Piece]) -> torch.Tensor:
+    """(1, T, D) embeddings of a stream, one piece after the other."""
+    parts = []
+    for piece in pieces:
+        if isinstance(piece, Text):
+            ids, kind = torch.tensor([piece.ids]), TEXT
+        elif isinstance(piece, Codes):
+            ids, kind = torch.tensor([piece.codes]), CODE
+        else:
+            parts.append(janus.embed_pixels([piece.image]))
+            continue
+        parts.append(janus.embed(ids, torch.full_like(ids, kind), []))
+    return torch.cat(parts, 1)
