@@ -34,6 +34,6 @@ def describe() -> tuple[str, str]:
     return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is in this image?\n\n{ASSISTANT}:"
 
 
-def again() -> tuple[str, str]:
-    """The text before and after an image that is to be drawn again (our own exercise for the embedded network)."""
-    return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nDraw it again.\n\n{ASSISTANT}:"
+def places() -> tuple[str, str]:
+    """The text before and after an image of which every place is to be named (our own exercise)."""
+    return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is where?\n\n{ASSISTANT}:"

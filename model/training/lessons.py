@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.streams import Codes, Piece, Pixels, Text, Tokenizer, ids, invitation, opening, unconditional
-from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS, again, describe
+from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,11 @@ def judge(tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], image: np.
     return Lesson((*pieces, Text(ids(tokenizer, reflection + EOS), target=True)))
 
 
-def caption(tokenizer: Tokenizer, image: np.ndarray, text: str) -> Lesson:
-    """Image understanding without a prompt: say what is in the picture, and where."""
-    before, after = describe()
+def tell(tokenizer: Tokenizer, around: tuple[str, str], image: np.ndarray, text: str) -> Lesson:
+    """Image understanding without a prompt: the text between which the image stands, and what to say of it."""
+    before, after = around
     pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after))]
     return Lesson((*pieces, Text(ids(tokenizer, text + EOS), target=True)))
-
-
-def copy(tokenizer: Tokenizer, image: np.ndarray, codes: Sequence[int]) -> Lesson:
-    """See an image, draw it again: 64 targets that teach the eye what lies where."""
-    before, after = again()
-    pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after + BEGIN_IMAGE))]
-    return Lesson((*pieces, Codes(tuple(codes), target=True)))
 
 
 def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:

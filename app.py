@@ -1,0 +1,58 @@
+"""Aha Studio: `python app.py`. Where the parts meet: settings, store, generator, pages.
+
+The only place that reads the environment. What cannot work is said in one line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from annotations.database import default_directory
+from annotations.errors import DatabaseError
+from annotations.store import open_store
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from studio.generator import Generator
+from studio.layout import build
+from studio.settings import Settings, SettingsError, read_settings
+from studio.theme import look
+
+CONFIG = Path(__file__).parent / "spaces_config.yaml"
+ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in ("mode", "data", "checkpoint", "port")}
+
+
+def main() -> None:
+    try:
+        settings = read_settings(CONFIG, {name: os.environ.get(key) for key, name in ENVIRONMENT.items()})
+        serve(settings)
+    except (SettingsError, CheckpointError, DatabaseError) as error:
+        sys.exit(f"Aha Studio cannot start: {error}")
+
+
+def serve(settings: Settings) -> None:
+    data = Path(settings.data).expanduser() if settings.data else default_directory()
+    checkpoint = EMBEDDED if settings.checkpoint == "embedded" else settings.checkpoint
+    with open_store(data) as store:
+        demo = build(settings, store, Generator(open_checkpoint(checkpoint), store))
+        try:
+            demo.launch(
+                server_name=settings.host,
+                server_port=settings.port,
+                prevent_thread_lock=True,
+                share=False,
+                quiet=True,
+                ssr_mode=False,
+                run_history=False,
+                enable_monitoring=False,
+                blocked_paths=[str(data)],
+                **look(),
+            )
+        except OSError:
+            sys.exit(f"Aha Studio cannot start: port {settings.port} is in use; choose another with AHA_STUDIO_PORT")
+        print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
+        demo.block_thread()
+
+
+if __name__ == "__main__":
+    main()

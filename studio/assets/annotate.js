@@ -1,0 +1,54 @@
+// The keys of the Annotate page. Registered once per page; ignored while somebody types.
+
+if (!window.ahaAnnotateKeys) {
+  window.ahaAnnotateKeys = true;
+
+  const find = (selector) => document.querySelector(selector);
+  const press = (id) => find(`#${id}`)?.click();
+  const choose = (id, index) => document.querySelectorAll(`#${id} input[type=radio]`)[index]?.click();
+
+  const write = (id, everything) => {
+    const field = find(`#${id} textarea`);
+    if (!field) return;
+    field.focus();
+    field.setSelectionRange(everything ? 0 : field.value.length, field.value.length);
+  };
+
+  const typing = (target) =>
+    target.isContentEditable || target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "radio");
+
+  const submit = () => {
+    document.activeElement?.blur(); // so that the next keys are commands again
+    requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
+  };
+
+  const act = (event) => {
+    if (/^[1-5]$/.test(event.key)) return choose("annotate-rating", event.key - 1);
+    const digit = event.shiftKey && /^Digit([1-5])$/.exec(event.code)?.[1]; // its key is a sign, as “!” for 1
+    if (digit) return choose("annotate-plan-rating", digit - 1);
+    switch (event.key) {
+      case "y": return choose("annotate-right", 0);
+      case "n": choose("annotate-right", 1); return write("annotate-reason", true);
+      case "c": return write("annotate-reason", false);
+      case "C": return write("annotate-plan", false);
+      case "s": return press("annotate-skip");
+      case "u": return press("annotate-undo");
+      case "?": return find("#annotate-keys")?.showModal();
+      default: return "other";
+    }
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat || !find("#annotate-top") || find("#annotate-keys")?.open) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      return submit();
+    }
+    if (typing(event.target)) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (act(event) !== "other") event.preventDefault();
+  });
+}

@@ -1,0 +1,287 @@
+// The timeline of one trajectory: draws the rows that Python yields (studio/render.py says what a row is).
+// It keeps what it has seen, eases text and patches onto the screen, and asks nothing of the server.
+// Whatever a person or a model wrote is put in place with textContent only.
+
+const CALM = matchMedia('(prefers-reduced-motion: reduce)').matches;
+const LIVE_FRAMES = 10; // a live backlog is on the screen within so many frames
+const REPLAY_MS = { text: 16, cell: 22, verdict: 700, segment: 260 }; // at pace 1
+
+const root = element.querySelector('.timeline');
+const $ = (selector) => root.querySelector(selector);
+let state = fresh(null);
+
+function fresh(run) {
+  return { run, seen: 0, gap: false, ended: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], due: 0 };
+}
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+// --- values from Python ---------------------------------------------------------------------------------------
+
+function receive(value) {
+  if (!value) return;
+  tell(value.notice || '', value.anyway);
+  if (!value.run) return;
+  if (value.run !== state.run) begin(value);
+  const skip = Math.max(0, state.seen - value.first);
+  if (value.first > state.seen) state.gap = true;
+  for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
+  state.seen = Math.max(state.seen, value.first + value.rows.length);
+  if (value.whole.length && (state.gap || CALM || state.pace === 0)) show(value.whole);
+  requestAnimationFrame(play);
+}
+
+function begin(value) {
+  state = fresh(value.run);
+  state.pace = value.pace;
+  $('.rounds').replaceChildren();
+  $('.ending').replaceChildren();
+  $('.label').textContent = value.label || '';
+  $('.label').hidden = !value.label;
+}
+
+function show(rows) {
+  const { run, seen, pace } = state;
+  state = Object.assign(fresh(run), { seen, pace });
+  $('.rounds').replaceChildren();
+  $('.ending').replaceChildren();
+  for (const row of rows) for (const step of steps(row)) step.act();
+}
+
+function replay() {
+  state = fresh(null);
+  receive(props.value);
+}
+
+// --- the player: small steps, as fast as they come when live, at a pace when replayed ---------------------------
+
+let running = false;
+
+function play(now) {
+  if (running) return;
+  running = true;
+  const mine = state;
+  const tick = (time) => {
+    if (mine !== state || !state.steps.length) { running = false; if (mine !== state) requestAnimationFrame(play); return; }
+    if (state.pace) paced(time); else hurried();
+    requestAnimationFrame(tick);
+  };
+  tick(now || performance.now());
+}
+
+function hurried() {
+  const count = Math.ceil(state.steps.length / LIVE_FRAMES);
+  for (let i = 0; i < count && ready(state.steps[0]); i++) state.steps.shift().act();
+}
+
+function paced(time) {
+  if (state.due < time - 250) state.due = time;
+  while (state.steps.length && state.due <= time && ready(state.steps[0])) {
+    const step = state.steps.shift();
+    step.act();
+    state.due += (REPLAY_MS[step.takes] || 0) / state.pace;
+  }
+}
+
+function ready(step) {
+  return step && (!step.image || step.image.complete);
+}
+
+// --- rows become steps ----------------------------------------------------------------------------------------
+
+function steps(row) {
+  if (row.is === 'text') return [...row.text.match(/[\s\S]{1,2}/g) || []].map((bit) => ({ act: () => write(row.segment, bit), takes: 'text' }));
+  if (row.is === 'cells') return cells(row);
+  if (row.is === 'picture') {
+    const image = load(row.png);
+    return [{ image, act: () => picture(row.segment, image) }];
+  }
+  const acts = { start, segment, progress, verdict, done, end };
+  return [{ act: () => acts[row.is](row), takes: row.is }];
+}
+
+function cells(row) {
+  const image = load(row.png);
+  return Array.from({ length: row.count }, (_, i) => ({ image, act: () => cell(row, image, i), takes: 'cell' }));
+}
+
+function load(png) {
+  const image = new Image();
+  image.src = png;
+  return image;
+}
+
+function start(row) {
+  state.cells = row.cells || 64;
+  state.most = row.rounds;
+  state.prompt = row.prompt;
+  state.id = row.id;
+  $('.asked').hidden = false;
+  $('.prompt').textContent = `“${row.prompt}”`;
+  $('.meta').textContent = `seed ${row.seed} · ${row.checkpoint}`;
+}
+
+function segment(row) {
+  const begins = row.kind === 'thought' || row.kind === 'source' || (row.kind === 'image' && !(state.round && state.last === 'thought'));
+  if (begins || !state.round) addRound(row.kind);
+  state.last = row.kind;
+  const part = { kind: row.kind, text: '' };
+  state.segments[row.segment] = part;
+  if (row.kind === 'thought') part.node = put(make('p', 'thought writing'));
+  if (row.kind === 'image' || row.kind === 'source') addPicture(part);
+  if (row.kind === 'reflection') $('.ending').replaceChildren();
+}
+
+function put(node) {
+  state.round.append(node);
+  return node;
+}
+
+function addRound(kind) {
+  state.rounds += kind === 'source' ? 0 : 1;
+  state.round = make('li', 'round');
+  const head = make('h3', 'head');
+  if (kind !== 'source') head.append(make('span', 'number', state.rounds));
+  head.append(make('span', 'name', kind === 'source' ? 'Your image' : state.rounds === 1 ? 'Draft' : 'Revision'));
+  state.progress = make('span', 'progress', kind === 'thought' ? 'planning' : '');
+  head.append(state.progress);
+  state.round.append(head);
+  $('.rounds').append(state.round);
+}
+
+function addPicture(part) {
+  part.side = Math.round(Math.sqrt(state.cells)) || 8;
+  part.frame = put(make('div', 'picture unfinished'));
+  part.frame.style.setProperty('--side', part.side);
+  part.canvas = make('canvas', '');
+  part.canvas.setAttribute('role', 'img');
+  part.canvas.setAttribute('aria-label', `Drawing ${state.rounds} of “${state.prompt || ''}”, in progress`);
+  part.pen = make('i', 'pen');
+  part.frame.append(part.canvas, part.pen);
+  part.canvas.width = part.canvas.height = 0;
+  part.head = state.progress;
+  point(part, 0);
+  follow(part.frame);
+}
+
+// Live, the newest picture is brought into view; a replay leaves the page where it is.
+function follow(node) {
+  if (state.pace !== undefined || node.getBoundingClientRect().bottom < innerHeight) return;
+  node.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });
+}
+
+function point(part, index) {
+  part.pen.hidden = index >= state.cells;
+  part.pen.style.left = `${(100 * (index % part.side)) / part.side}%`;
+  part.pen.style.top = `${(100 * Math.floor(index / part.side)) / part.side}%`;
+}
+
+function resize(part, side) {
+  if (part.canvas.width === side) return;
+  part.canvas.width = part.canvas.height = side;
+  part.frame.classList.toggle('smooth', side > 128);
+}
+
+function cell(row, image, i) {
+  const part = state.segments[row.segment];
+  if (!part || !part.canvas || !image.naturalWidth) return;
+  const size = image.naturalHeight;
+  const index = row.start + i;
+  resize(part, size * part.side);
+  part.canvas.getContext('2d').drawImage(image, i * size, 0, size, size, (index % part.side) * size, Math.floor(index / part.side) * size, size, size);
+  count(part, index + 1);
+}
+
+function count(part, drawn) {
+  part.head.textContent = `${drawn} of ${state.cells}`;
+  point(part, drawn);
+}
+
+function progress(row) {
+  const part = state.segments[row.segment];
+  if (part && part.canvas) count(part, row.count);
+}
+
+function picture(index, image) {
+  const part = state.segments[index];
+  if (!part || !part.canvas) return;
+  const paint = () => {
+    resize(part, image.naturalWidth);
+    part.canvas.getContext('2d').drawImage(image, 0, 0);
+  };
+  if (image.complete) paint(); else image.onload = paint;
+}
+
+function verdict(row) {
+  const part = state.segments[row.segment];
+  if (!part) return;
+  const yes = row.answer === 'yes';
+  const line = make('p', `verdict ${yes ? 'yes' : 'no'}`);
+  const sign = make('span', 'sign', yes ? '✓' : '✗');
+  sign.setAttribute('aria-hidden', 'true');
+  line.append(sign, make('span', 'word', yes ? 'Yes' : 'No'), make('span', 'p', `p(yes) ${row.p.toFixed(2)}`));
+  if (yes && state.answer === 'no' && !state.aha) {
+    state.aha = true;
+    line.append(make('span', 'aha', 'aha moment'));
+  }
+  state.answer = row.answer;
+  put(line);
+  part.node = put(make('p', 'reason writing'));
+  $('.spoken').textContent = `Drawing ${state.rounds}: the model says ${row.answer}.`;
+}
+
+function write(index, bit) {
+  const part = state.segments[index];
+  if (!part || !part.node) return;
+  part.text += bit;
+  const reason = part.kind === 'reflection';
+  part.node.textContent = reason ? part.text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '') : part.text.trimStart().replace(/; /g, ';\n');
+  if (!reason) part.node.scrollTop = part.node.scrollHeight;
+}
+
+function done(row) {
+  const part = state.segments[row.segment];
+  if (!part) return;
+  if (part.node) part.node.classList.remove('writing');
+  if (part.kind === 'reflection') $('.spoken').textContent = `Drawing ${state.rounds}: ${state.answer}. ${part.node.textContent}`;
+  if (part.kind === 'thought') state.progress.textContent = '';
+  if (!part.canvas) return;
+  part.frame.classList.remove('unfinished');
+  part.pen.hidden = true;
+  part.head.textContent = '';
+  part.canvas.setAttribute('aria-label', `Drawing ${state.rounds} of “${state.prompt || ''}”`);
+  $('.ending').replaceChildren(make('span', 'looking', 'Looking at the drawing…'));
+}
+
+function end(row) {
+  state.ended = true;
+  root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
+  root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
+  $('.ending').replaceChildren(make('span', '', row.text));
+  if (state.pace) {
+    const again = make('button', 'again', 'Play again');
+    again.type = 'button';
+    again.onclick = replay;
+    $('.ending').append(again);
+  }
+  if (state.pace === undefined) {
+    const link = make('a', 'link', 'Permanent link');
+    link.href = `gallery?run=${encodeURIComponent(state.id)}`;
+    $('.ending').append(link);
+  }
+}
+
+function tell(text, anyway) {
+  $('.notice span').textContent = text;
+  $('.notice').hidden = !text;
+  $('.anyway').hidden = !anyway;
+}
+
+$('.anyway').onclick = () => { tell(''); trigger('anyway'); };
+watch('value', () => receive(props.value));
+receive(props.value);

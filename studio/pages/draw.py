@@ -1,0 +1,259 @@
+"""The front page: a prompt, and the trajectory as it happens.
+
+Knows the generator's events and the timeline component; nothing of networks. Handlers first, layout below.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError
+from annotations.store import Store
+from model.decoding.grammar import PromptError
+from model.events import Event, TrajectoryStarted
+from model.trajectory import Sampling
+from studio import render
+from studio.generator import AT_ONCE, Generator, Told
+from studio.identity import owner_name
+from studio.masthead import intro
+from studio.settings import Settings
+from studio.timeline import timeline
+
+BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
+LARGEST_SEED = 2**31 - 1
+ROUNDS, GUIDANCE, TEMPERATURE = (1, 4), (1, 10), (0, 2)  # least and most
+WHAT_HAPPENS = (
+    "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
+    "and when the answer is no, it tries once more."
+)
+EXAMPLES = (  # prompt, seed
+    ("two red apples above a blue car", 7),
+    ("a yellow star to the right of a house", 3),
+    ("three green fish", 11),
+    ("a purple cat and an orange key", 5),
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the page asks for, as its widgets give it."""
+
+    prompt: str
+    rounds: float
+    guidance: float
+    temperature: float
+    seed: float | None
+    new_seed: bool
+    thinks: bool
+
+    def sampling(self, default: Sampling) -> Sampling:
+        guidance, temperature = _within(GUIDANCE, self.guidance), _within(TEMPERATURE, self.temperature)
+        return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
+
+    def most_rounds(self) -> int:
+        return int(_within(ROUNDS, self.rounds))
+
+    def chosen_seed(self) -> int:
+        if self.new_seed or self.seed is None:
+            return random.randrange(LARGEST_SEED)
+        return int(_within((0, LARGEST_SEED), self.seed))
+
+
+def _within(bounds: tuple[float, float], value: float) -> float:
+    """The value, or the bound it passes: a handler can be called past the sliders."""
+    return min(max(value, bounds[0]), bounds[1])
+
+
+class Stops:
+    """Which page has asked its drawing to stop, by the page's session."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, threading.Event] = {}
+
+    def begin(self, session: str) -> threading.Event:
+        self._asked[session] = threading.Event()
+        return self._asked[session]
+
+    def ask(self, session: str) -> None:
+        if session in self._asked:
+            self._asked[session].set()
+
+    def end(self, session: str) -> None:
+        self._asked.pop(session, None)
+
+
+@dataclass
+class Sending:
+    """Events on their way to the page: collected for a moment, then sent as one value."""
+
+    rows: list[render.Row] = field(default_factory=list)
+    fresh: int = 0
+    sent_at: float = 0.0
+    run: str = ""
+    told: Told = Told()
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, TrajectoryStarted):
+            self.run = event.trajectory_id
+        self.told = self.told.after(event)
+        made = render.row(event)
+        if made is not None:
+            self.rows.append(made)
+
+    def due(self) -> bool:
+        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= BATCH_SECONDS
+
+    def value(self) -> render.Row:
+        """What is new since the last value; with the whole story once the trajectory has ended."""
+        ended = self.told.trajectory.stop_reason is not None
+        whole = render.in_brief(self.told.trajectory, self.told.pictures.__getitem__) if ended else ()
+        value = render.timeline_value(self.run, self.rows, self.fresh, whole)
+        self.fresh, self.sent_at = len(self.rows), time.monotonic()
+        return value
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks, from which open page."""
+
+    owner: str
+    session: str
+
+    @staticmethod
+    def of(request: gr.Request, settings: Settings) -> Visit:
+        return Visit(owner_name(request, settings), request.session_hash or "")
+
+
+HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
+RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons Draw and Stop
+IDLE = (gr.update(visible=True), gr.update(visible=False))
+SAME = (gr.skip(), gr.skip(), gr.skip())
+
+
+def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+    """Draw, unless there is nothing to draw, or reason to doubt that the checkpoint knows it."""
+    try:
+        generator.check(wish.prompt)
+    except PromptError as error:
+        yield render.notice_value(str(error)), gr.skip(), *IDLE
+        return
+    doubt = generator.doubt(wish.prompt)
+    if doubt is not None:
+        yield render.notice_value(doubt, anyway=True), gr.skip(), *IDLE
+        return
+    yield from draw(wish, visit, generator, stops)
+
+
+def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+    """Yields (timeline value, seed, Draw button, Stop button) until the trajectory ends."""
+    seed, stop, sending = wish.chosen_seed(), stops.begin(visit.session), Sending()
+    sampling = wish.sampling(generator.sampling)
+    events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
+    try:
+        for event in events:
+            sending.add(event)
+            if isinstance(event, TrajectoryStarted):
+                yield sending.value(), seed, *RUNNING
+            elif sending.due():
+                yield sending.value(), *SAME
+        yield sending.value(), gr.skip(), *IDLE
+    except (PromptError, AnnotationsError) as error:
+        yield render.notice_value(str(error)), gr.skip(), *IDLE
+    finally:
+        events.close()
+        stops.end(visit.session)
+
+
+def opening(store: Store, settings: Settings) -> render.Row:
+    """What the page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
+    try:
+        listed = store.trajectories(limit=1, recorded=True, aha=True)
+        if not listed:
+            return {}
+        trajectory = store.trajectory(listed[0].id)
+        label = "Recorded example"
+        return render.replay_value(trajectory, store.picture, run="opening", pace=settings.pace, label=label)
+    except AnnotationsError:
+        return {}
+
+
+def page(generator: Generator, store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    intro("It draws, looks, and draws again.", WHAT_HAPPENS)
+    prompt, draw_button, stop_button = _prompt_row()
+    chips = _example_row()
+    controls = _settings_row(generator.sampling, settings)
+    view = timeline(elem_id="timeline")
+    stops = Stops()
+
+    def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
+        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
+        yield from ask(wish, Visit.of(request, settings), generator, stops)
+
+    def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
+        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
+        yield from draw(wish, Visit.of(request, settings), generator, stops)
+
+    def stopped(request: gr.Request) -> None:
+        stops.ask(request.session_hash or "")
+
+    wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
+    drawing = {"inputs": wish, "outputs": [view, controls[3], draw_button, stop_button], "show_progress": "hidden"}
+    shared = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE}
+    gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)
+    view.anyway(insisted, api_name="draw_anyway", **drawing, **shared)
+    stop_button.click(stopped, **quick)
+    gr.on(None, lambda: opening(store, settings), [], view, **quick)
+    for chip, (text, seed) in zip(chips, EXAMPLES, strict=True):
+        chip.click(partial(_example, text, seed, generator.sampling, settings), None, wish, **quick)
+
+
+def _example(text: str, seed: int, sampling: Sampling, settings: Settings) -> tuple:
+    return text, settings.rounds, sampling.guidance, sampling.temperature, seed, False, sampling.thinks
+
+
+def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    with gr.Row(elem_classes="ask", equal_height=True):
+        prompt = gr.Textbox(
+            show_label=False,
+            label="What to draw",
+            placeholder=f"For example: {EXAMPLES[0][0]}",
+            lines=1,
+            max_lines=4,
+            autofocus=True,
+            container=False,
+            scale=1,
+            elem_id="prompt",
+        )
+        draw_button = gr.Button("Draw", variant="primary", scale=0, min_width=128, elem_id="draw")
+        stop_button = gr.Button("Stop", variant="stop", scale=0, min_width=128, visible=False, elem_id="stop")
+    return prompt, draw_button, stop_button
+
+
+def _example_row() -> list[gr.Button]:
+    with gr.Row(elem_classes="chips"):
+        gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
+        return [gr.Button(text, elem_classes="chip", size="sm") for text, _ in EXAMPLES]
+
+
+def _settings_row(sampling: Sampling, settings: Settings) -> list[Any]:
+    """Rounds, guidance, temperature, seed, new seed, thinks."""
+    with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
+        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info="drawings at most")
+        guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
+        temperature = gr.Slider(
+            *TEMPERATURE, sampling.temperature, step=0.05, label="Temperature", info="0 repeats itself"
+        )
+        with gr.Column(min_width=160):
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
+            new_seed = gr.Checkbox(True, label="New seed each time", container=False)
+            thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False)
+    return [rounds, guidance, temperature, seed, new_seed, thinks]

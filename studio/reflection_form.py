@@ -1,0 +1,100 @@
+"""What one annotator is asked at a time, and how the filled-in form becomes annotations. Values only.
+
+Knows trajectories and questions. No store, no page: `pages.annotate` shows an `Item` and hands back an `Answer`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import NamedTuple
+from uuid import uuid4
+
+from annotations.annotation import Annotation, Status, right_answer
+from annotations.errors import AnswerError
+from annotations.questions import (
+    NO,
+    REASON_CORRECTION,
+    REASON_RATING,
+    THOUGHT_CORRECTION,
+    THOUGHT_RATING,
+    VERDICT_RIGHT,
+)
+from model.trajectory import Reflection, Thought, Trajectory
+
+DONE = (Status.SUBMITTED, Status.DISCARDED)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is on the table: a reflection, the thought behind its image, and the key of this showing."""
+
+    trajectory_id: str
+    segment: int  # of the reflection
+    opposite: str  # the verdict that is right if the model's is wrong: “yes” or “no”
+    thought: int | None  # segment of the plan, where there is one
+    key: str
+    shown_at: float  # seconds since the epoch
+
+
+class Answer(NamedTuple):
+    """The fields of the form, as a page sends them; None and blank text are no answers."""
+
+    verdict: str | None = None
+    rating: int | None = None
+    reason: str | None = None
+    plan_rating: int | None = None
+    plan: str | None = None
+
+
+def reflections_of(trajectory: Trajectory) -> list[int]:
+    """The segments that can be asked about."""
+    return [i for i, s in enumerate(trajectory.segments) if isinstance(s, Reflection) and s.finished]
+
+
+def open_item(trajectory: Trajectory, segment: int) -> Item:
+    """A showing of one reflection, with the last thought since the reflection before it."""
+    reflection = trajectory.segments[segment]
+    before = reversed(list(enumerate(trajectory.segments[:segment])))
+    since = takewhile(lambda pair: not isinstance(pair[1], Reflection), before)
+    thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
+    opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
+    return Item(trajectory.id, segment, opposite, thought, uuid4().hex, time.time())
+
+
+def annotations_of(item: Item, trajectory: Trajectory, annotator: str, answer: Answer) -> list[Annotation]:
+    """One annotation of the reflection, and one of the thought where anything was said of it.
+
+    Raises AnswerError where the verdict is called wrong and nothing says what it should have been.
+    """
+    correction = rewritten(answer.reason, trajectory.segments[item.segment].reason)
+    if answer.verdict == NO and correction is None:
+        raise AnswerError("A wrong verdict has a wrong reason: write what it should have said, or skip this drawing.")
+    said = {VERDICT_RIGHT: answer.verdict, REASON_RATING: answer.rating, REASON_CORRECTION: correction}
+    seconds = max(0.0, time.time() - item.shown_at)
+    made = [Annotation(item.trajectory_id, item.segment, annotator, said, seconds=seconds, key=f"{item.key}-r")]
+    if item.thought is not None:
+        plan = rewritten(answer.plan, trajectory.segments[item.thought].text)
+        if answer.plan_rating is not None or plan is not None:
+            told = {THOUGHT_RATING: answer.plan_rating, THOUGHT_CORRECTION: plan}
+            made.append(Annotation(item.trajectory_id, item.thought, annotator, told, key=f"{item.key}-t"))
+    return made
+
+
+def rewritten(text: str | None, original: str) -> str | None:
+    """The text a person wrote, or None where it is the model's own, or blank."""
+    words = (text or "").split()
+    return None if not words or words == original.split() else str(text).strip()
+
+
+def last_done(current: list[Annotation]) -> list[Annotation]:
+    """What one submit or one skip stored last, newest first: of one showing, or one trajectory's discarded rest."""
+    newest = [a for a in reversed(current) if a.status in DONE]
+
+    def together(a: Annotation) -> bool:
+        skipped = a.status is Status.DISCARDED and newest[0].status is Status.DISCARDED
+        same = skipped or a.key.rpartition("-")[0] == newest[0].key.rpartition("-")[0] != ""
+        return a.trajectory_id == newest[0].trajectory_id and same
+
+    return list(takewhile(lambda a: a is newest[0] or together(a), newest))

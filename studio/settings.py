@@ -1,0 +1,105 @@
+"""Every choice of a deployment, read once from spaces_config.yaml into a value.
+
+Knows the file and what may stand in it; reads no environment and opens nothing. An unknown key or a value of the
+wrong kind is an error that says what was meant or wanted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SECTIONS = ("space", "studio")
+
+
+class SettingsError(Exception):
+    """A setting that is not known or not possible; the message says which, and what would be."""
+
+
+class Mode(StrEnum):
+    """Who may do what."""
+
+    LOCAL = "local"  # the person at this machine may do everything; nobody else can connect
+    PUBLIC = "public"  # anybody may connect, and draw and look
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The `studio:` section of spaces_config.yaml."""
+
+    mode: Mode = Mode.LOCAL
+    checkpoint: str = "embedded"  # or a folder, or a Hub id
+    data: str | None = None  # folder of the database; None is the user's data folder
+    port: int = 7860
+    rounds: int = 3  # images at most, where the slider starts
+    pace: float = 1.0  # speed of replays; 0 shows them at once
+    annotator: str = "me"  # name of the person at the machine, in mode local
+
+    @property
+    def host(self) -> str:
+        return "127.0.0.1" if self.mode is Mode.LOCAL else "0.0.0.0"
+
+
+def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None) -> Settings:
+    """The settings in the file; `overrides` are texts (of environment variables) that win. Raises SettingsError."""
+    try:
+        sections = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+    sections = {} if sections is None else sections
+    if not isinstance(sections, dict):
+        raise SettingsError(f"{path} holds no sections; wanted {' and '.join(SECTIONS)}")
+    for name in sections:
+        _check_known(name, SECTIONS, f"a section of {path.name}")
+    settings = settings_from(sections.get("studio") or {})
+    given = {name: yaml.safe_load(text) if name == "port" else text for name, text in (overrides or {}).items() if text}
+    return settings_from(given, settings)
+
+
+def settings_from(values: Any, base: Settings | None = None) -> Settings:
+    """`base`, or the defaults, with these values. Raises SettingsError."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"section studio is {values!r}; wanted lines such as “port: 7860”")
+    known = [field.name for field in fields(Settings)]
+    for name in values:
+        _check_known(name, known, "a setting")
+    return replace(base or Settings(), **{name: _checked(name, value) for name, value in values.items()})
+
+
+def _check_known(name: Any, known: list[str] | tuple[str, ...], what: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+        hint = f"did you mean “{near[0]}”?" if near else f"there are: {', '.join(known)}"
+        raise SettingsError(f"“{name}” is not {what}; {hint}")
+
+
+def _checked(name: str, value: Any) -> Any:
+    match name:
+        case "mode":
+            if value not in list(Mode):
+                raise SettingsError(f"mode is {value!r}; wanted one of: {', '.join(Mode)}")
+            return Mode(value)
+        case "port":
+            return _number(name, value, int, 1, 65535)
+        case "rounds":
+            return _number(name, value, int, 1, 4)
+        case "pace":
+            return float(_number(name, value, int | float, 0, 20))
+        case "data" if value is None:
+            return None
+    if not isinstance(value, str) or not value.strip():
+        raise SettingsError(f"{name} is {value!r}; wanted text")
+    return value
+
+
+def _number(name: str, value: Any, kind: Any, least: int, most: int) -> Any:
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most:
+        whole = "a whole number" if kind is int else "a number"
+        raise SettingsError(f"{name} is {value!r}; wanted {whole} from {least} to {most}")
+    return value

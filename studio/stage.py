@@ -1,0 +1,88 @@
+"""A reflection laid out for judging, as static HTML: the prompt, the picture, its rounds, what the model says.
+
+Pure functions, as in `render`: no store, no Gradio. Probabilities are left out on purpose, lest they persuade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from annotations.queue import Progress
+from model.trajectory import Image, Reflection, Source, Trajectory
+from studio.render import SMOOTH, data_url, rounds_of, text, verdict, width_of
+
+PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
+
+LONG = 120  # characters from which a prompt is set smaller, and scrolls
+NOTHING = """<h1>Nothing waits for you</h1>
+<p class="nothing"><a href="./">Draw something</a>: what the model says of it will wait here to be annotated.</p>"""
+KEYS = (
+    ("Y N", "the verdict is right, is wrong"),
+    ("1 – 5", "rate the reason"),
+    ("⇧1 – ⇧5", "rate the plan"),
+    ("C ⇧C", "correct the reason, the plan"),
+    ("Ctrl+↵", "submit"),
+    ("S", "skip this drawing"),
+    ("U", "undo the last submit or skip"),
+    ("Esc", "leave a text field"),
+    ("?", "these keys"),
+)
+
+
+def heading(prompt: str) -> str:
+    size = ' class="long" tabindex="0"' if len(prompt) > LONG else ""
+    return f'<p class="eyebrow">The prompt</p><h1{size}>{text(prompt)}</h1>'
+
+
+def progress_line(progress: Progress) -> str:
+    share = 100 * progress.done / max(1, progress.done + progress.waiting)
+    return (
+        f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
+        f'<div class="bar"><i style="width:{share:.1f}%"></i></div></div>'
+    )
+
+
+def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
+    """The picture of the reflection `segment`, large; below it every round, with what was said of it."""
+    cards, large = [], ""
+    rounds = rounds_of(trajectory)
+    for shown in rounds:
+        image = next((s for _, s in shown.segments if isinstance(s, Image | Source)), None)
+        said = next((s for _, s in shown.segments if isinstance(s, Reflection)), None)
+        tag = _picture(image and image.sha256, f"Image {shown.number} for “{trajectory.prompt}”", picture)
+        current = ""
+        if segment in dict(shown.segments):
+            large, current = tag, ' aria-current="true"'
+        cards.append(f"<li{current}>{tag}{mark(said) if said else ''}</li>")
+    strip = f'<ol class="strip">{"".join(cards)}</ol>' if len(rounds) > 1 else ""
+    return f'<div class="stage"><div class="large">{large}</div>{strip}</div>'
+
+
+def _picture(sha256: str | None, what: str, picture: PictureOf) -> str:
+    png = picture(sha256) if sha256 else None
+    if png is None:
+        return '<span class="lost">picture lost</span>'
+    smooth = ' class="smooth"' if width_of(png) > SMOOTH else ""
+    return f'<img src="{data_url(png)}" alt="{text(what)}"{smooth}>'
+
+
+def mark(reflection: Reflection) -> str:
+    return f'<span class="mark {text(reflection.answer)}">{verdict(reflection.answer)}</span>'
+
+
+def claim(reflection: Reflection) -> str:
+    reason = text(reflection.reason) or "<i>and gives no reason</i>"
+    return (
+        '<p class="eyebrow">The model says of this drawing</p>'
+        f'<p class="claim">{mark(reflection)}<span class="said">{reason}</span></p>'
+    )
+
+
+def keys_dialog() -> str:
+    rows = "".join(f"<dt>{_caps(keys)}</dt><dd>{what}</dd>" for keys, what in KEYS)
+    close = '<form method="dialog"><button>Close</button></form>'
+    return f'<dialog id="annotate-keys" aria-label="Keys"><h2>Keys</h2><dl>{rows}</dl>{close}</dialog>'
+
+
+def _caps(keys: str) -> str:
+    return " ".join(key if key == "–" else f"<kbd>{key}</kbd>" for key in keys.split(" "))

@@ -1,0 +1,110 @@
+"""How the studio looks: Gradio's theme in the colours of paper and ink, and our own styles on top of it.
+
+Knows Gradio's variables and the folder of assets. Fonts are served from there, since those that Gradio ships lack
+letters; nothing is fetched from another server. Our colours are the variables at the top of assets/studio.css.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+ASSETS = Path(__file__).parent / "assets"
+PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
+
+
+def script(name: str) -> str:
+    """The text of a script in `assets`, for `js_on_load`."""
+    return (ASSETS / name).read_text("utf-8")
+
+
+def look() -> dict[str, Any]:
+    """What `launch` must be given to look like this."""
+    return {
+        "theme": theme(),
+        "css_paths": sorted(ASSETS.glob("*.css")),
+        "favicon_path": ASSETS / "favicon.svg",
+        "footer_links": [],
+        "app_kwargs": {"routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))]},
+    }
+
+
+def theme() -> gr.themes.Base:
+    fonts = (gr.themes.Font("Studio Sans"), "system-ui", "sans-serif")
+    mono = (gr.themes.Font("Studio Mono"), "ui-monospace", "Consolas", "monospace")
+    made = gr.themes.Base(
+        primary_hue="indigo", neutral_hue="stone", radius_size="sm", spacing_size="md", font=fonts, font_mono=mono
+    )
+    return made.set(**_both(PLAIN), **_buttons(), body_background_fill=PAPER, body_background_fill_dark=NIGHT)
+
+
+PLAIN = {
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--soft)",
+    "background_fill_primary": "var(--sheet)",
+    "background_fill_secondary": "var(--paper)",
+    "block_background_fill": "transparent",
+    "block_border_color": "var(--line)",
+    "block_label_text_color": "var(--soft)",
+    "block_title_text_color": "var(--soft)",
+    "border_color_primary": "var(--line)",
+    "border_color_accent": "var(--accent)",
+    "color_accent_soft": "var(--wash)",
+    "input_background_fill": "var(--sheet)",
+    "input_background_fill_focus": "var(--sheet)",
+    "input_border_color": "var(--edge)",
+    "input_border_color_focus": "var(--accent)",
+    "input_placeholder_color": "var(--soft)",
+    "checkbox_background_color": "var(--sheet)",
+    "checkbox_background_color_selected": "var(--accent)",
+    "checkbox_border_color": "var(--edge)",
+    "checkbox_border_color_focus": "var(--accent)",
+    "checkbox_border_color_selected": "var(--accent)",
+    "checkbox_label_background_fill": "transparent",
+    "checkbox_label_background_fill_hover": "var(--wash)",
+    "checkbox_label_background_fill_selected": "var(--wash)",
+    "checkbox_label_text_color": "var(--ink)",
+    "checkbox_label_text_color_selected": "var(--ink)",
+    "link_text_color": "var(--accent)",
+    "link_text_color_hover": "var(--ink)",
+    "slider_color": "var(--accent)",
+    "table_border_color": "var(--line)",
+    "table_even_background_fill": "var(--sheet)",
+    "table_odd_background_fill": "var(--sheet)",
+    "code_background_fill": "var(--wash)",
+    "error_background_fill": "var(--sheet)",
+    "shadow_drop": "none",
+    "block_shadow": "none",
+    "input_shadow": "none",
+    "input_shadow_focus": "0 0 0 3px var(--halo)",
+}
+
+
+def _buttons() -> dict[str, str]:
+    kinds = {
+        "button_primary_background_fill": "var(--accent)",
+        "button_primary_background_fill_hover": "var(--accent-deep)",
+        "button_primary_border_color": "var(--accent)",
+        "button_primary_text_color": "var(--on-accent)",
+        "button_secondary_background_fill": "transparent",
+        "button_secondary_background_fill_hover": "var(--wash)",
+        "button_secondary_border_color": "var(--edge)",
+        "button_secondary_text_color": "var(--ink)",
+        "button_cancel_background_fill": "transparent",
+        "button_cancel_background_fill_hover": "var(--wash)",
+        "button_cancel_border_color": "var(--no)",
+        "button_cancel_text_color": "var(--no)",
+    }
+    plain = {"button_border_width": "1px", "block_border_width": "0px", "block_padding": "0px"}
+    return _both(kinds) | plain
+
+
+def _both(values: dict[str, str]) -> dict[str, str]:
+    """Each value for light and for dark: our own variables change between them, Gradio's need not."""
+    known = inspect.signature(gr.themes.Base.set).parameters
+    return values | {f"{name}_dark": value for name, value in values.items() if f"{name}_dark" in known}

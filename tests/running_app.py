@@ -1,0 +1,88 @@
+"""The app in a process of its own, for tests: started on a free port, waited for, looked into, stopped or killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+from annotations.store import Store, open_store_for_reading
+
+ROOT = Path(__file__).parent.parent
+START = 180  # s that the app may take to answer
+
+
+@dataclass
+class Server:
+    """The app in a process of its own."""
+
+    data: Path
+    checkpoint: Path
+    log: Path
+    port: int = 0
+    process: subprocess.Popen | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.port = free_port()
+        environment = app_environment(self.data, self.checkpoint, self.port)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        until = time.monotonic() + START
+        while not self._answers():
+            assert self.process.poll() is None, f"the app ended while starting:\n{self.log.read_text()}"
+            assert time.monotonic() < until, f"the app did not answer within {START} s:\n{self.log.read_text()}"
+            time.sleep(0.2)
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(self.url, timeout=5) as answer:
+                return answer.status == 200
+        except OSError:
+            return False
+
+    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(with_signal)
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(30)
+
+    def store(self) -> Store:
+        """To look into, while the app runs or after it."""
+        return open_store_for_reading(self.data)
+
+
+def app_environment(data: Path, checkpoint: Path, port: int) -> dict[str, str]:
+    chosen = {"AHA_STUDIO_DATA": data, "AHA_STUDIO_CHECKPOINT": checkpoint, "AHA_STUDIO_PORT": port}
+    return dict(os.environ) | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in chosen.items()}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_in_vain(data: Path, checkpoint: Path, port: int) -> str:
+    """What the app says when it cannot start: its last line, after checking that it says no more than needed."""
+    environment = app_environment(data, checkpoint, port)
+    ended = subprocess.run(
+        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=START
+    )
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stdout + ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("Aha Studio cannot start")]
+    assert len(lines) == 1 and ended.stderr.rstrip().endswith(lines[0])
+    return lines[0]

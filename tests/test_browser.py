@@ -1,0 +1,296 @@
+"""The studio as people meet it: the real app in a process of its own, a real browser, a tiny checkpoint.
+
+The checkpoint draws noise and writes nonsense, and that is enough: what is tested is that it is all seen, kept,
+answered and exported.
+"""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from running_app import ROOT, START, Server, free_port, start_in_vain
+from test_annotations_samples import aha, image, png, reflection
+
+from annotations.annotation import Status
+from annotations.manifest import PARQUET
+from annotations.store import open_store
+from model.examples import JudgeExample
+from model.trajectory import StopReason
+
+PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
+PAGES = {  # address: what is there once the page has been filled
+    "": "#draw",
+    "gallery": ".gallery img",
+    "annotate": "#annotate-prompt h1",
+    "datasets": "#datasets-collected dl",
+}
+PROMPT = "two red apples above a blue car"
+CORRECTION = "there are three crooked apples"
+RECORDER = """() => {  // pixels of the first canvas that are painted, over time
+  window.painted = [0];
+  window.setInterval(() => {
+    const canvas = document.querySelector('#timeline canvas');
+    if (!canvas || !canvas.width) return;
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 3; i < pixels.length; i += 4) count += pixels[i] > 0;
+    if (count !== window.painted.at(-1)) window.painted.push(count);
+  }, 15);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    with open_store(folder / "data") as store:
+        trajectory, pictures = three_rounds()
+        store.save(trajectory, pictures, owner="visitor")
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+def three_rounds():
+    """A hand-made trajectory of three rounds, dated so late that it waits behind everything drawn by the tests."""
+    trajectory, pictures = aha(0, id="three-rounds", created_at="2999-01-01T00:00:00+00:00")
+    third = image(png(2))
+    segments = (*trajectory.segments[:4], reflection("No, one shape is broken."), trajectory.segments[0], third)
+    segments = (*segments, reflection("Yes, there are two apples."))
+    made = replace(trajectory, segments=segments, stop_reason=StopReason.CONTENT, times_ms=())
+    return made, pictures | {third.sha256: png(2)}
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    page.set_default_navigation_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
+def visit(page: Page, server: Server, path: str) -> None:
+    page.goto(f"{server.url}/{path}")
+    expect(page.locator(PAGES[path]).first).to_be_visible()
+
+
+def begin_drawing(page: Page, server: Server, prompt: str = PROMPT) -> None:
+    page.goto(server.url)
+    page.evaluate(RECORDER)
+    page.fill("#prompt textarea", prompt)
+    page.click("#draw")
+
+
+def draw(page: Page, server: Server, prompt: str = PROMPT) -> str:
+    """Draw to the end; the trajectory's id."""
+    begin_drawing(page, server, prompt)
+    expect(page.locator("#timeline .ending .link")).to_be_visible()
+    with server.store() as store:
+        return next(listed.id for listed in store.trajectories() if listed.prompt == prompt)
+
+
+def open_for_annotation(page: Page, server: Server, trajectory_id: str) -> None:
+    page.goto(f"{server.url}/annotate?trajectory={trajectory_id}")
+    expect(page.locator("#annotate-submit")).to_be_visible()
+
+
+def annotations(server: Server, trajectory_id: str) -> list[dict]:
+    with server.store() as store:
+        return [dict(a.answers) for a in store.annotations(trajectory_id, status=Status.SUBMITTED)]
+
+
+def test_a_picture_fills_before_the_eye_and_is_judged(page, server):
+    begin_drawing(page, server)
+    expect(page.locator("#timeline .prompt")).to_contain_text(PROMPT)
+    expect(page.locator("#timeline .verdict .word").first).to_have_text(re.compile("^(Yes|No)$"))
+    painted = page.evaluate("window.painted")
+    assert len(painted) > 4, f"the canvas was painted at once: {painted}"
+    assert painted == sorted(painted)
+    assert painted[-1] == page.evaluate(
+        "(() => { const c = document.querySelector('#timeline canvas'); return c.width * c.height; })()"
+    )
+    expect(page.locator("#timeline .ending .link")).to_be_visible()
+
+
+def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tmp_path):
+    drawn = draw(page, server, "three green fish")
+    page.click(".masthead a:text-is('Annotate')")
+    expect(page.locator("#annotate-submit")).to_be_visible()
+    open_for_annotation(page, server, drawn)
+    expect(page.locator("#annotate-prompt")).to_contain_text("three green fish")
+    page.keyboard.press("2")
+    page.keyboard.press("n")
+    expect(page.locator("#annotate-reason textarea")).to_be_focused()
+    expect(page.locator("#annotate-reason")).to_contain_text("What should it have said?")
+    page.keyboard.type(CORRECTION)
+    before = page.locator("#annotate-claim").inner_html()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-right input:checked")).to_have_count(0)
+    assert page.locator("#annotate-claim").inner_html() != before
+    (answers,) = annotations(server, drawn)
+    assert answers == {"verdict_right": "no", "reason_rating": 2, "reason_correction": CORRECTION}
+
+    command = ["-m", "annotations.export", "--kind", "judge_sft", "--out", tmp_path / "out", "--data", server.data]
+    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, timeout=START)
+    examples = [JudgeExample.from_row(row) for row in pq.read_table(tmp_path / "out" / PARQUET).to_pylist()]
+    (example,) = [example for example in examples if example.trajectory_id == drawn]
+    assert CORRECTION in example.completion and example.prompt == "three green fish"
+    assert example.images[-1].startswith(b"\x89PNG")
+
+
+def test_the_keys_choose_and_stay_out_of_text_fields(page, server):
+    open_for_annotation(page, server, "three-rounds")
+    page.keyboard.press("y")
+    expect(page.locator("#annotate-right input").first).to_be_checked()
+    page.keyboard.press("4")
+    expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+    page.keyboard.press("Shift+Digit5")
+    expect(page.locator("#annotate-plan-rating input").nth(4)).to_be_checked()
+    page.keyboard.press("c")
+    page.keyboard.type(" yn1su?")
+    expect(page.locator("#annotate-reason textarea")).to_have_value(re.compile(r" yn1su\?$"))
+    expect(page.locator("#annotate-right input").first).to_be_checked()
+    expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    expect(page.locator("#annotate-keys")).to_be_visible()
+    page.keyboard.press("s")
+    page.keyboard.press("Escape")
+    expect(page.locator("#annotate-keys")).to_be_hidden()
+    expect(page.locator("#annotate-prompt")).to_contain_text("two apples")
+    assert annotations(server, "three-rounds") == []
+
+
+def test_a_submit_can_be_taken_back_and_a_wrong_verdict_needs_words(page, server):
+    open_for_annotation(page, server, "three-rounds")
+    page.keyboard.press("n")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-note")).to_contain_text("write what it should have said")
+    page.keyboard.press("y")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-claim")).to_contain_text("one shape is broken")
+    assert annotations(server, "three-rounds") == [{"verdict_right": "yes"}]
+    page.keyboard.press("u")
+    expect(page.locator("#annotate-note")).to_contain_text("Taken back")
+    expect(page.locator("#annotate-right input").first).to_be_checked()
+    assert annotations(server, "three-rounds") == []
+
+
+def test_three_rounds_are_judged_on_one_screen(page, server):
+    open_for_annotation(page, server, "three-rounds")
+    expect(page.locator("#annotate .strip img")).to_have_count(3)
+    assert page.locator("#annotate-submit").bounding_box()["y"] < 850
+    assert page.evaluate("document.documentElement.scrollHeight") <= 900
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_telephone_shows_every_page_without_scrolling_sideways(page, server, path):
+    page.set_viewport_size({"width": 390, "height": 844})
+    visit(page, server, path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_data_set_is_exported_and_downloaded(page, server):
+    with server.store() as store:
+        waiting = not store.annotations(status=Status.SUBMITTED)
+    if waiting:
+        open_for_annotation(page, server, "three-rounds")
+        page.keyboard.press("y")
+        page.keyboard.press("5")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#annotate-right input:checked")).to_have_count(0)
+    page.goto(f"{server.url}/datasets")
+    page.click("#datasets-export")
+    expect(page.locator("#datasets-rows img").first).to_be_visible()
+    expect(page.locator("#datasets-command textarea")).to_have_value(re.compile("model.training.sft"))
+    with page.expect_download() as download:
+        page.click("#datasets-download")
+    assert download.value.suggested_filename.endswith(".zip")
+    assert Path(download.value.path()).read_bytes().startswith(b"PK")
+
+
+def test_nothing_is_asked_of_another_host(page, server):
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
+    for path in PAGES:
+        visit(page, server, path)
+    assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
+
+
+@pytest.mark.parametrize("prompt", ["", "x" * 10_000, "a photo of a politician"])
+def test_an_odd_prompt_is_answered_in_words(page, server, prompt):
+    begin_drawing(page, server, prompt)
+    expect(page.locator("#timeline .notice")).to_be_visible()
+    said = page.locator("#timeline .notice").inner_text()
+    assert 10 < len(said) < 600 and "Error" not in said
+    assert "Traceback" not in page.content() and "Traceback" not in server.log.read_text()
+    expect(page.locator("#draw")).to_be_enabled()
+
+
+def test_a_killed_server_has_lost_nothing_that_was_finished(page, tiny_checkpoint, tmp_path):
+    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log")
+    server.start()
+    try:
+        drawn = draw(page, server)
+        open_for_annotation(page, server, drawn)
+        page.keyboard.press("y")
+        page.keyboard.press("5")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#annotate-right input:checked")).to_have_count(0)
+        begin_drawing(page, server, "a yellow star")
+        page.wait_for_function("window.painted.at(-1) > 0")
+        server.stop(signal.SIGKILL)
+        server.start()
+        with server.store() as store:
+            assert store.trajectory(drawn).stop_reason is not None
+            for sha256 in (image.sha256 for image in store.trajectory(drawn).images):
+                assert store.picture(sha256).startswith(b"\x89PNG")
+        assert annotations(server, drawn) == [{"verdict_right": "yes", "reason_rating": 5}]
+        page.goto(f"{server.url}/annotate?trajectory={drawn}")
+        expect(page.locator("#annotate-progress")).to_contain_text("done")
+    finally:
+        server.stop()
+
+
+def test_a_data_folder_that_cannot_be_written_is_said_in_a_line(tiny_checkpoint, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert "file" in start_in_vain(tmp_path / "file" / "data", tiny_checkpoint, free_port())
+
+
+def test_a_folder_that_is_no_checkpoint_is_said_in_a_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "empty" in start_in_vain(tmp_path / "data", tmp_path / "empty", free_port())
+
+
+def test_a_port_in_use_is_said_in_a_line(tiny_checkpoint, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert str(port) in start_in_vain(tmp_path / "data", tiny_checkpoint, port)

@@ -1,0 +1,106 @@
+"""The front page: what its handlers yield, without a browser."""
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from studio_samples import aha
+
+from annotations.store import Store, open_store
+from model.janus import Janus
+from studio.generator import Generator
+from studio.pages import draw
+from studio.pages.draw import Stops, Visit, Wish
+from studio.settings import Settings
+
+VISIT = Visit("ada", "tab")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def wish(prompt: str = "two birds", **changed) -> Wish:
+    values = {"rounds": 1, "guidance": 1.0, "temperature": 1.0, "seed": 5, "new_seed": False, "thinks": False}
+    return Wish(prompt, **values | changed)
+
+
+def values_of(stream) -> list[dict]:
+    return [value for value, *_ in stream]
+
+
+def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: Janus, store: Store):
+    seen, values = 0, values_of(draw.ask(wish(), VISIT, Generator(tiny, store), Stops()))
+    for value in values:
+        assert value["first"] <= seen
+        seen = max(seen, value["first"] + len(value["rows"]))
+    assert values[-1]["rows"][-1]["is"] == "end"
+    assert values[-1]["whole"][-1]["is"] == "end"
+    assert len({value["run"] for value in values}) == 1
+    assert len(store.trajectories()) == 1
+
+
+def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
+    yielded = list(draw.ask(wish(), VISIT, Generator(tiny, store), Stops()))
+    assert yielded[0][1:] == (5, *draw.RUNNING)
+    assert yielded[-1][2:] == draw.IDLE
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000])
+def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
+    (value,) = values_of(draw.ask(wish(prompt), VISIT, Generator(tiny, store), Stops()))
+    assert "prompt" in value["notice"]
+    assert not value["anyway"]
+
+
+def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Janus, store: Store):
+    generator = Generator(tiny, store)
+    (value,) = values_of(draw.ask(wish("a zebra"), VISIT, generator, Stops()))
+    assert value["anyway"]
+    assert "zebra" in value["notice"]
+    values = values_of(draw.draw(wish("a zebra"), VISIT, generator, Stops()))
+    assert values[-1]["rows"][-1]["is"] == "end"
+
+
+def test_what_cannot_be_stored_is_said(tiny: Janus, store: Store):
+    values = values_of(draw.draw(wish(), Visit("\0", "tab"), Generator(tiny, store), Stops()))
+    assert "cannot be stored" in values[-1]["notice"]
+
+
+def test_stop_ends_the_drawing_of_its_own_page_only(tiny: Janus, store: Store):
+    stops = Stops()
+    stream = draw.draw(wish(rounds=4), VISIT, Generator(tiny, store), stops)
+    next(stream)
+    stops.ask("another tab")
+    next(stream)
+    stops.ask("tab")
+    assert values_of(stream)[-1]["rows"][-1]["reason"] == "cancelled"
+
+
+def test_values_past_the_sliders_are_brought_back(tiny: Janus):
+    wild = wish(rounds=99, guidance=1000, temperature=-3, seed=-5)
+    assert wild.most_rounds() == 4
+    assert (wild.sampling(tiny.sampling).guidance, wild.sampling(tiny.sampling).temperature) == (10, 0)
+    assert wild.chosen_seed() == 0
+
+
+def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: Janus, store: Store):
+    generator = Generator(tiny, store)
+    first = list(draw.draw(wish(new_seed=True), VISIT, generator, Stops()))
+    again = list(draw.draw(wish(seed=first[0][1]), VISIT, generator, Stops()))
+    assert first[-1][0]["whole"][1:] == again[-1][0]["whole"][1:]
+
+
+def test_the_page_opens_with_the_recorded_aha_moment(store: Store):
+    assert draw.opening(store, Settings()) == {}
+    store.save(*aha(), owner="us", recorded=True)
+    value = draw.opening(store, Settings())
+    assert value["label"] == "Recorded example"
+    assert value["rows"]
+
+
+def test_the_handlers_name_the_person_and_the_page():
+    request = gr.Request(session_hash="s1")
+    assert Visit.of(request, Settings(annotator="ada")) == Visit("ada", "s1")

@@ -1,0 +1,67 @@
+"""The gallery: pages of cards, filters, and replays; without a checkpoint and without a browser."""
+
+from pathlib import Path
+
+import pytest
+from studio_samples import HOSTILE, aha, stopped
+
+from annotations.store import Store, open_store
+from studio.pages import gallery
+from studio.settings import Settings
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def fill(store: Store, count: int) -> None:
+    for number in range(count):
+        store.save(*aha(f"prompt number {number}", identity=f"id{number}"), owner="us")
+
+
+def test_an_empty_gallery_leads_to_drawing(store: Store):
+    html, cursor, newest, older = gallery.listing(store, "", False)
+    assert "Draw something" in html
+    assert cursor == ""
+    assert not newest["visible"]
+    assert not older["visible"]
+
+
+def test_turning_pages_shows_every_card_once(store: Store):
+    fill(store, gallery.PAGE + 5)
+    first, cursor, newest, older = gallery.listing(store, "", False)
+    assert first.count('class="card"') == gallery.PAGE
+    assert (newest["visible"], older["visible"]) == (False, True)
+    second, cursor, newest, older = gallery.listing(store, "", False, cursor)
+    assert second.count('class="card"') == 5
+    assert (newest["visible"], older["visible"], cursor) == (True, False, "")
+
+
+def test_search_and_the_aha_filter_narrow_it(store: Store):
+    fill(store, 3)
+    store.save(stopped(), {}, owner="us")
+    assert gallery.listing(store, "number 2", False)[0].count('class="card"') == 1
+    assert gallery.listing(store, "", True)[0].count('class="card"') == 3
+    assert "Nothing matches" in gallery.listing(store, "100%", False)[0]
+
+
+def test_a_wrong_cursor_is_a_message(store: Store):
+    assert "no place in the list" in gallery.listing(store, "", False, "nonsense")[0]
+
+
+def test_a_replay_is_complete_and_a_wrong_link_is_a_message(store: Store):
+    store.save(*aha(), owner="us")
+    value = gallery.replay(store, "aha", Settings())
+    assert value["rows"][-1]["is"] == "end"
+    assert value["pace"] == Settings().pace
+    assert "cannot be shown" in gallery.replay(store, HOSTILE, Settings())["notice"]
+
+
+def test_a_damaged_picture_leaves_the_other_cards(store: Store):
+    fill(store, 1)
+    for file in (store.database.directory / "images").rglob("*.png"):
+        file.write_bytes(b"broken")
+    assert gallery.listing(store, "", False)[0].count('class="card"') == 1
+    assert "cannot be shown" in gallery.replay(store, "id0", Settings())["notice"]

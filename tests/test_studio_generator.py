@@ -1,0 +1,128 @@
+"""The generator: events for many visitors at once, and every trajectory kept, however it ended."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from annotations.errors import TrajectoryError
+from annotations.store import Store, open_store
+from model.decoding.grammar import PromptError, Request
+from model.decoding.rollout import rollout
+from model.events import ImageCodesAdded, TrajectoryFinished, fold
+from model.janus import Janus
+from model.trajectory import StopReason
+from studio import generator as module
+from studio.generator import Generator
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def test_a_finished_trajectory_is_stored_before_its_last_event_is_seen(tiny: Janus, store: Store):
+    for event in Generator(tiny, store).stream("two birds", 1, 1, owner="ada"):
+        if isinstance(event, TrajectoryFinished):
+            kept = store.trajectory(event.trajectory_id)
+            assert kept.stop_reason == event.stop_reason
+            assert store.picture(kept.images[0].sha256).startswith(b"\x89PNG")
+            return
+    pytest.fail("no end")
+
+
+def test_what_is_stored_is_what_the_events_told(tiny: Janus, store: Store):
+    told = fold(Generator(tiny, store).stream("two birds", 1, 2, owner="ada"))
+    assert store.trajectory(told.id) == told
+    assert store.trajectories()[0].owner == "ada"
+
+
+def test_stop_takes_effect_between_tokens_and_keeps_what_was_drawn(tiny: Janus, store: Store):
+    stop = threading.Event()
+    events = []
+    for event in Generator(tiny, store).stream("two birds", 1, 3, owner="ada", stop=stop.is_set):
+        events.append(event)
+        if isinstance(event, ImageCodesAdded):
+            stop.set()
+    kept = store.trajectory(events[0].trajectory_id)
+    assert kept.stop_reason is StopReason.CANCELLED
+    assert 0 < len(kept.images[0].codes) < tiny.image_codes
+
+
+def test_a_visitor_who_leaves_is_a_trajectory_cancelled(tiny: Janus, store: Store):
+    events = Generator(tiny, store).stream("two birds", 1, 3, owner="ada")
+    first = next(events)
+    while not isinstance(next(events), ImageCodesAdded):
+        pass
+    events.close()
+    assert store.trajectory(first.trajectory_id).stop_reason is StopReason.CANCELLED
+
+
+def test_an_error_ends_as_a_failed_trajectory_and_not_as_a_crash(tiny: Janus, store: Store, monkeypatch):
+    def breaking(janus, requests):
+        for count, event in enumerate(rollout(janus, requests)):
+            if count == 5:
+                raise MemoryError("no more")
+            yield event
+
+    monkeypatch.setattr(module, "rollout", breaking)
+    told = fold(Generator(tiny, store).stream("two birds", 1, 1, owner="ada"))
+    assert told.stop_reason is StopReason.FAILED
+    assert store.trajectory(told.id).error == "MemoryError: no more"
+
+
+def test_a_prompt_that_cannot_be_drawn_is_refused_before_anything_is_stored(tiny: Janus, store: Store):
+    generator = Generator(tiny, store)
+    with pytest.raises(PromptError):
+        list(generator.stream(" ", 1, 1, owner="ada"))
+    assert store.trajectories() == []
+
+
+def test_visitors_at_the_same_time_get_what_they_would_get_alone(tiny: Janus, store: Store):
+    generator = Generator(tiny, store)
+    prompts = ["two birds", "a yellow boat", "four stars"]
+    told = {}
+
+    def visit(seed: int) -> None:
+        told[seed] = fold(generator.stream(prompts[seed], seed, 1, owner="ada"))
+
+    visitors = [threading.Thread(target=visit, args=(seed,)) for seed in range(3)]
+    for visitor in visitors:
+        visitor.start()
+    for visitor in visitors:
+        visitor.join()
+    for seed, prompt in enumerate(prompts):
+        assert told[seed] == fold(rollout(tiny, [Request(prompt, seed, 1)]))
+    assert len(store.trajectories()) == 3
+
+
+def test_turns_come_in_the_order_of_asking():
+    line, order = module.Line(), []
+    with line.turn():
+        waiting = []
+        for number in range(4):
+            visitor = threading.Thread(target=lambda n=number: _take(line, order, n))
+            visitor.start()
+            waiting.append(visitor)
+            while len(line._waiting) < number + 2:
+                pass
+    for visitor in waiting:
+        visitor.join()
+    assert order == [0, 1, 2, 3]
+
+
+def _take(line: module.Line, order: list[int], number: int) -> None:
+    with line.turn():
+        order.append(number)
+
+
+def test_a_trajectory_that_cannot_be_stored_is_an_error_that_says_so(tiny: Janus, store: Store):
+    with pytest.raises(TrajectoryError, match="characters that cannot be stored"):
+        list(Generator(tiny, store).stream("a cat", 1, 1, owner="\0"))
+
+
+def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny: Janus, store: Store):
+    generator = Generator(tiny, store)
+    assert generator.doubt("two birds") is None
+    assert "zebra" in generator.doubt("a zebra")

@@ -1,0 +1,64 @@
+"""The whole site: which pages there are in which mode, and what the server may do."""
+
+from pathlib import Path
+
+import pytest
+
+from annotations.store import Store, open_store
+from model.janus import Janus
+from studio.generator import Generator
+from studio.layout import build
+from studio.settings import Mode, Settings
+from studio.theme import ASSETS, look
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def built(tiny: Janus, store: Store, mode: Mode):
+    return build(Settings(mode=mode), store, Generator(tiny, store))
+
+
+def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):
+    assert [path for path, *_ in built(tiny, store, Mode.LOCAL).pages] == ["", "gallery", "annotate", "datasets"]
+
+
+def test_visitors_have_two_pages_and_no_handler_of_the_others_exists(tiny: Janus, store: Store):
+    demo = built(tiny, store, Mode.PUBLIC)
+    assert [path for path, *_ in demo.pages] == ["", "gallery"]
+    assert {fn.fn.__module__ for fn in demo.fns.values() if fn.fn and hasattr(fn.fn, "__module__")} <= {
+        "studio.pages.draw",
+        "studio.pages.gallery",
+        "functools",
+    }
+    assert "annotate" not in str([b.value for b in demo.blocks.values() if hasattr(b, "value")]).lower()
+
+
+def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: Store):
+    demo = built(tiny, store, Mode.LOCAL)
+    drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
+    assert len(drawing) == 2
+    assert {fn.concurrency_limit for fn in drawing} == {8}
+
+
+def test_nothing_is_fetched_from_another_server():
+    for file in ASSETS.iterdir():
+        if file.suffix in (".css", ".js"):
+            assert "http" not in file.read_text("utf-8"), file.name
+    assert "url('http" not in look()["theme"]._get_theme_css()
+
+
+def test_every_font_that_the_styles_name_is_there():
+    styles = (ASSETS / "studio.css").read_text("utf-8")
+    names = [part.split("'")[0] for part in styles.split("url('")[1:]]
+    assert names
+    for name in names:
+        assert (ASSETS / name).is_file()
+
+
+def test_scripts_never_make_markup_of_words():
+    for file in ASSETS.glob("*.js"):
+        assert "innerHTML" not in file.read_text("utf-8"), file.name

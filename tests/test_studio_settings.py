@@ -1,0 +1,72 @@
+"""Settings: read once, wrong ones refused with a hint."""
+
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from studio.identity import annotator_name, owner_name, require_local
+from studio.settings import Mode, Settings, SettingsError, read_settings, settings_from
+
+CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
+
+
+def test_the_shipped_file_says_the_defaults():
+    assert read_settings(CONFIG) == Settings()
+
+
+def test_an_unknown_key_names_the_nearest_one():
+    with pytest.raises(SettingsError, match="“prot” is not a setting; did you mean “port”"):
+        settings_from({"prot": 7860})
+
+
+def test_an_unknown_section_is_refused(tmp_path: Path):
+    (tmp_path / "c.yaml").write_text("studios:\n  port: 1\n", "utf-8")
+    with pytest.raises(SettingsError, match="did you mean “studio”"):
+        read_settings(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"port": "seven"}, "port is 'seven'; wanted a whole number from 1 to 65535"),
+        ({"port": True}, "wanted a whole number"),
+        ({"rounds": 9}, "rounds is 9; wanted a whole number from 1 to 4"),
+        ({"pace": -1}, "wanted a number from 0 to 20"),
+        ({"mode": "open"}, "mode is 'open'; wanted one of: local, public"),
+        ({"checkpoint": 3}, "checkpoint is 3; wanted text"),
+        ([1], "wanted lines such as"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_says_what_is_wanted(values, message: str):
+    with pytest.raises(SettingsError, match=message):
+        settings_from(values)
+
+
+def test_texts_of_the_environment_win_over_the_file():
+    settings = read_settings(CONFIG, {"port": "8000", "mode": "public", "data": None})
+    assert (settings.port, settings.mode, settings.data) == (8000, Mode.PUBLIC, None)
+
+
+def test_a_file_that_is_not_yaml_is_one_clear_error(tmp_path: Path):
+    (tmp_path / "c.yaml").write_text("studio: [", "utf-8")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(tmp_path / "c.yaml")
+
+
+def test_only_mode_public_listens_to_other_machines():
+    assert Settings().host == "127.0.0.1"
+    assert Settings(mode=Mode.PUBLIC).host == "0.0.0.0"
+
+
+def test_visitors_are_refused_and_share_one_name():
+    public, request = Settings(mode=Mode.PUBLIC), gr.Request(username="eve")
+    with pytest.raises(gr.Error, match="not open to visitors"):
+        require_local(request, public)
+    with pytest.raises(gr.Error):
+        annotator_name(request, public)
+    assert owner_name(request, public) == "visitor"
+
+
+def test_the_person_at_the_machine_has_the_name_of_the_settings():
+    assert annotator_name(gr.Request(), Settings(annotator="ada")) == "ada"
