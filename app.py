@@ -1,7 +1,6 @@
 """Aha Studio: `python app.py`. Where the parts meet: settings, store, generator, pages.
 
-The only place that reads the environment. What cannot work is said in one line.
-"""
+The only place that reads the environment. What cannot work is said in one line."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from annotations.database import default_directory
 from annotations.errors import DatabaseError
+from annotations.recorded import fill_if_empty
 from annotations.store import open_store
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from studio.generator import Generator
@@ -19,7 +19,7 @@ from studio.settings import Settings, SettingsError, read_settings
 from studio.theme import look
 
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
-ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in ("mode", "data", "checkpoint", "port")}
+ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in ("mode", "data", "checkpoint", "examples", "port")}
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def serve(settings: Settings) -> None:
     data = Path(settings.data).expanduser() if settings.data else default_directory()
     checkpoint = EMBEDDED if settings.checkpoint == "embedded" else settings.checkpoint
     with open_store(data) as store:
+        if settings.examples:
+            fill_if_empty(store)
         demo = build(settings, store, Generator(open_checkpoint(checkpoint), store))
         try:
             demo.launch(

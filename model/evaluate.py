@@ -25,6 +25,7 @@ from model.trajectory import Reflection, Sampling, Thought, Trajectory
 from model.world.language import CATEGORIES, Description, category_of, sample_description, write
 from model.world.plan import read_plan
 from model.world.reasons import claim_holds, read_reason
+from model.world.scene import random_scene, render
 from model.world.verifier import Reading, accepted, check, read
 
 GENEVAL = CATEGORIES[:6]  # the six categories of GenEval; the last one is ours
@@ -150,6 +151,18 @@ def reason_is_true(description: Description, reading: Reading, reflection: Refle
     return claim is not None and claim_holds(claim, description, reading)
 
 
+def read_back(janus: Janus, count: int, batch: int = 25) -> dict[str, float]:
+    """Of random scenes, after encode → decode: the share the verifier reads identically, PSNR in dB."""
+    rng, right, errors = random.Random("read back"), 0, []
+    for start in range(0, count, batch):
+        scenes = [random_scene(rng, rng.randint(1, 6)) for _ in range(min(batch, count - start))]
+        images = np.stack([render(scene) for scene in scenes])
+        drawn = janus.decode(janus.encode(images))
+        right += sum(read(image) == Reading(scene.items) for image, scene in zip(drawn, scenes, strict=True))
+        errors += ((drawn.astype(float) - images) ** 2).mean((1, 2, 3)).tolist()
+    return {"read_back": right / count, "psnr_db": float(10 * np.log10(255**2 / max(np.mean(errors), 1e-9)))}
+
+
 def table(reports: dict[str, Report]) -> str:
     """Columns are settings, rows are figures."""
     rows: list[tuple[str, list[str]]] = [
@@ -186,12 +199,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the prompts and of the drawings")
     parser.add_argument("--temperature", type=float, help="of image codes (default: the checkpoint's)")
     parser.add_argument("--text-temperature", type=float, help="of thoughts and reflections")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--codec", type=int, metavar="N", help="only: how well the codec keeps N random scenes")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     try:
         janus = open_checkpoint(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"evaluate: {error}")
+    if arguments.codec:
+        kept = read_back(janus, arguments.codec)
+        shown = f"{kept['read_back']:.2%} of {arguments.codec} scenes read back identically, {kept['psnr_db']:.1f} dB"
+        print(json.dumps(kept) if arguments.json else shown)
+        return
     given = {"temperature": arguments.temperature, "text_temperature": arguments.text_temperature}
     sampling = replace(janus.sampling, **{key: value for key, value in given.items() if value is not None})
     wanted = descriptions(arguments.prompts, CATEGORIES if arguments.mixed else GENEVAL, arguments.seed)

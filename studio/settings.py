@@ -36,6 +36,7 @@ class Settings:
     mode: Mode = Mode.LOCAL
     checkpoint: str = "embedded"  # or a folder, or a Hub id
     data: str | None = None  # folder of the database; None is the user's data folder
+    examples: bool = True  # put recorded examples into an empty database
     port: int = 7860
     rounds: int = 3  # images at most, where the slider starts
     pace: float = 1.0  # speed of replays; 0 shows them at once
@@ -58,7 +59,8 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
     for name in sections:
         _check_known(name, SECTIONS, f"a section of {path.name}")
     settings = settings_from(sections.get("studio") or {})
-    given = {name: yaml.safe_load(text) if name == "port" else text for name, text in (overrides or {}).items() if text}
+    read = ("port", "examples")  # which are no texts
+    given = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(given, settings)
 
 
@@ -91,6 +93,10 @@ def _checked(name: str, value: Any) -> Any:
             return _number(name, value, int, 1, 4)
         case "pace":
             return float(_number(name, value, int | float, 0, 20))
+        case "examples":
+            if not isinstance(value, bool):
+                raise SettingsError(f"examples is {value!r}; wanted true or false")
+            return value
         case "data" if value is None:
             return None
     if not isinstance(value, str) or not value.strip():

@@ -65,8 +65,12 @@ class Server:
 
 
 def app_environment(data: Path, checkpoint: Path, port: int) -> dict[str, str]:
-    chosen = {"AHA_STUDIO_DATA": data, "AHA_STUDIO_CHECKPOINT": checkpoint, "AHA_STUDIO_PORT": port}
-    return dict(os.environ) | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in chosen.items()}
+    chosen = {"DATA": data, "CHECKPOINT": checkpoint, "PORT": port, "EXAMPLES": "false"}
+    return (
+        dict(os.environ)
+        | {"OMP_NUM_THREADS": "1"}
+        | {f"AHA_STUDIO_{name}": str(value) for name, value in chosen.items()}
+    )
 
 
 def free_port() -> int:

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+from test_annotations_samples import aha
+
 from annotations.recorded import FILE, collect, fill_if_empty, read
 from annotations.store import open_store
-from test_annotations_samples import aha
 
 
 def written(folder: Path, number: int) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+import yaml
 
 from studio.identity import annotator_name, owner_name, require_local
 from studio.settings import Mode, Settings, SettingsError, read_settings, settings_from
@@ -13,6 +14,11 @@ CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
 
 def test_the_shipped_file_says_the_defaults():
     assert read_settings(CONFIG) == Settings()
+
+
+def test_the_readme_begins_with_the_card_of_the_space():
+    card = (CONFIG.parent / "README.md").read_text("utf-8").split("---\n")[1]
+    assert yaml.safe_load(card) == yaml.safe_load(CONFIG.read_text("utf-8"))["space"]
 
 
 def test_an_unknown_key_names_the_nearest_one():
@@ -34,6 +40,7 @@ def test_an_unknown_section_is_refused(tmp_path: Path):
         ({"rounds": 9}, "rounds is 9; wanted a whole number from 1 to 4"),
         ({"pace": -1}, "wanted a number from 0 to 20"),
         ({"mode": "open"}, "mode is 'open'; wanted one of: local, public"),
+        ({"examples": "yes please"}, "examples is 'yes please'; wanted true or false"),
         ({"checkpoint": 3}, "checkpoint is 3; wanted text"),
         ([1], "wanted lines such as"),
     ],
@@ -44,8 +51,8 @@ def test_a_value_of_the_wrong_kind_says_what_is_wanted(values, message: str):
 
 
 def test_texts_of_the_environment_win_over_the_file():
-    settings = read_settings(CONFIG, {"port": "8000", "mode": "public", "data": None})
-    assert (settings.port, settings.mode, settings.data) == (8000, Mode.PUBLIC, None)
+    settings = read_settings(CONFIG, {"port": "8000", "mode": "public", "data": None, "examples": "false"})
+    assert (settings.port, settings.mode, settings.data, settings.examples) == (8000, Mode.PUBLIC, None, False)
 
 
 def test_a_file_that_is_not_yaml_is_one_clear_error(tmp_path: Path):

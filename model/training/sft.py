@@ -31,7 +31,7 @@ from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.lessons import Lesson
 from model.training.schedule import learning_rate_factor
 from model.training.state import RunState
-from model.training.world_lessons import Mix, world_lessons
+from model.training.world_lessons import ALL_TASKS, mix_at, world_lessons
 
 VERDICT_WEIGHT = 0.5  # beside 1 for the other text and 1 for image codes, each a mean over its targets
 
@@ -142,10 +142,11 @@ def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
 
 
 def world_source(janus: Janus, settings: Settings, batch: int) -> LessonSource:
-    """Lessons of the embedded world, without end."""
+    """Lessons of the embedded world, without end: with corrections all tasks at once, alone the easy ones first."""
 
     def lessons(step: int) -> list[Lesson]:
-        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), Mix())
+        mix = mix_at(step, settings.steps) if batch == settings.batch else ALL_TASKS
+        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), mix)
         return [lesson for _, lesson in (next(stream) for _ in range(batch))]
 
     return lessons
@@ -177,7 +178,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
     if arguments.world:
         sources.append(world_source(janus, settings, each))
-        provenance["world"] = asdict(Mix())
+        provenance["world"] = True
 
     def lessons(step: int) -> list[Lesson]:
         return [lesson for source in sources for lesson in source(step)]
