@@ -40,7 +40,7 @@ class Settings:
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 4000
-    naming_steps: int = 300  # the encoder is done long before the decoder
+    naming_steps: int = 1000  # the encoder is done before the decoder
     batch: int = 8  # images per step
     learning_rate: float = 5e-4  # peak; see `schedule`
     warmup: int = 60  # steps
