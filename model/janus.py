@@ -71,10 +71,6 @@ class Janus:
         """Token ids of a piece of a template; special tokens in it are recognised, none is added."""
         return self.tokenizer.encode(text, add_special_tokens=False)
 
-    def tokenize_plain(self, text: str) -> list[int]:
-        """Token ids of a user's words: `<begin_of_image>` in them is spelled out, not obeyed."""
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
-
     # --- embeddings -------------------------------------------------------------------------------------------
 
     def embed_text(self, ids: torch.Tensor) -> torch.Tensor:

@@ -95,3 +95,14 @@ def unconditional(pieces: Sequence[Piece], pad: int) -> list[Piece]:
         replace(piece, ids=(pad,) * len(piece.ids)) if isinstance(piece, Text) and piece.hideable else piece
         for piece in pieces
     ]
+
+
+def size(piece: Piece, image_codes: int) -> int:
+    """Positions a piece takes."""
+    match piece:
+        case Text():
+            return len(piece.ids)
+        case Codes():
+            return len(piece.codes)
+        case Pixels():
+            return image_codes

@@ -13,7 +13,7 @@ from model.decoding.cache import Slots, Window
 from model.decoding.grammar import Sampled, Step
 from model.decoding.sampling import draw, guided
 from model.janus import CODE, PIXEL, TEXT, Janus
-from model.streams import Codes, Piece, Pixels, Text, unconditional
+from model.streams import Codes, Piece, Pixels, Text, size, unconditional
 
 
 def advance(janus: Janus, slots: Slots, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
@@ -74,14 +74,3 @@ def run(janus: Janus, window: Window, feeds: Sequence[tuple[int, list[Piece]]], 
     for layer in model.layers:
         hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary, past_key_values=window, use_cache=True)
     return model.norm(hidden)
-
-
-def size(piece: Piece, image_codes: int) -> int:
-    """Positions a piece takes."""
-    match piece:
-        case Text():
-            return len(piece.ids)
-        case Codes():
-            return len(piece.codes)
-        case Pixels():
-            return image_codes

@@ -8,7 +8,6 @@ coroutine its token. Templates and contexts: Janus-Pro-R1, inference code and ap
 from __future__ import annotations
 
 import hashlib
-import io
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -248,6 +247,4 @@ def preview(janus: Janus, codes: list[int], start: int) -> bytes:
     cell, (row, column) = janus.image_size // janus.side, divmod(start, janus.side)
     width = len(codes) - start
     picture = paint(janus, codes)[row * cell : (row + 1) * cell, column * cell : (column + width) * cell]
-    buffer = io.BytesIO()
-    Picture.fromarray(picture).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode_png(Picture.fromarray(picture))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from model.janus import CODE, PIXEL, TEXT, Janus
-from model.streams import Codes, Pixels, Text
+from model.streams import Codes, Pixels, Text, size
 from model.training.lessons import Lesson
 
 IGNORE = -100
@@ -33,8 +33,7 @@ class Batch:
 
 def length(lesson: Lesson, image_codes: int) -> int:
     """Positions of a lesson."""
-    sizes = {Text: lambda p: len(p.ids), Codes: lambda p: len(p.codes), Pixels: lambda p: image_codes}
-    return sum(sizes[type(piece)](piece) for piece in lesson.pieces)
+    return sum(size(piece, image_codes) for piece in lesson.pieces)
 
 
 def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> Batch:

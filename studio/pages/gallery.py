@@ -24,7 +24,7 @@ EMPTY = '<p class="none">Nothing here yet. <a href="./">Draw something</a>.</p>'
 NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all drawings.</p>'
 
 
-def listing(store: Store, search: str, aha_only: bool, cursor: str = "") -> tuple[str, str, dict, dict]:  # noqa: FBT001
+def listing(store: Store, search: str, aha_only: bool, cursor: str = "") -> tuple[str, str, dict, dict]:
     """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
     try:
         before = Cursor.parse(cursor) if cursor else None
@@ -66,10 +66,10 @@ def page(store: Store, settings: Settings) -> None:
         newest = gr.Button("Newest", size="sm", visible=False, scale=0)
         older = gr.Button("Older", size="sm", visible=False, scale=0)
 
-    def shown(search: str, aha_only: bool) -> Any:  # noqa: FBT001
+    def shown(search: str, aha_only: bool) -> Any:
         return listing(store, search, aha_only)
 
-    def turned(search: str, aha_only: bool, cursor: str) -> Any:  # noqa: FBT001
+    def turned(search: str, aha_only: bool, cursor: str) -> Any:
         return listing(store, search, aha_only, cursor)
 
     def opened(event: gr.EventData) -> render.Row:
