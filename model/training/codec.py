@@ -105,7 +105,7 @@ def train(out: Path, settings: Settings, *, resume: bool) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, settings.steps, settings.warmup)
     )
-    state = RunState(out.parent / f"{out.name}.state", network, optimizer, schedule)
+    state = RunState(out.parent / f"{out.name}.state", network, [optimizer], [schedule])
     halves, began = Halves(codec), time.monotonic()
     name, paint = torch.compile(halves.name), torch.compile(halves.paint)
     for step in range(state.load() if resume else 0, settings.steps):

@@ -6,7 +6,7 @@ It knows the wording of the world (the tokenizer is trained on it), not the data
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -63,9 +63,10 @@ def new_config(hidden: int = 256, layers: int = 4, vision_layers: int = 3) -> Ja
             hidden_size=hidden,
             intermediate_size=hidden * 11 // 4,
             num_hidden_layers=layers,
-            num_attention_heads=max(hidden // 64, 1),
+            num_attention_heads=max(hidden // 32, 1),
             max_position_embeddings=1024,
-            tie_word_embeddings=True,
+            rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+            tie_word_embeddings=False,
         ),
         vision_config=JanusVisionConfig(
             hidden_size=vision_hidden,
@@ -87,17 +88,20 @@ def new_config(hidden: int = 256, layers: int = 4, vision_layers: int = 3) -> Ja
             image_token_embed_dim=hidden,
         ),
         image_token_id=SPECIAL_TOKENS.index(IMAGE_PLACEHOLDER),
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         thinks=True,
         embedded_world=True,
     )
 
 
 def new_network(config: JanusConfig, seed: int) -> JanusForConditionalGeneration:
-    """Random weights, but for codec and vision, which start where this world is easy to learn."""
+    """Random weights, of sizes from which this world is learnt quickly; codec and eye begin with its patches."""
     torch.manual_seed(seed)
     network = JanusForConditionalGeneration(config)
     start_codec(network.model.vqmodel)
+    start_layers(network.model.language_model.layers)
+    torch.nn.init.normal_(network.model.language_model.embed_tokens.weight, std=0.5)
+    start_layers(network.model.vision_model.encoder.layers)
     start_vision(network.model.vision_model)
     start_aligner(network.model.aligner)
     start_aligner(network.model.generation_aligner)
@@ -126,6 +130,21 @@ def start_codec(codec: JanusVQVAE) -> None:
         last = getattr(module, "conv2", None) or getattr(module, "proj_out", None)
         if isinstance(last, torch.nn.Conv2d):
             torch.nn.init.normal_(last.weight, std=1e-3)
+
+
+def start_layers(layers: Iterable[torch.nn.Module]) -> None:
+    """Variance kept within a layer, and over the layers by small last matrices (GPT-2, §2.3).
+
+    At transformers' 0.02, a network this narrow hears a token's own embedding below the sum of all others: half the
+    steps to copy the prompt's words into the thought.
+    """
+    layers = list(layers)
+    for layer in layers:
+        for name, matrix in layer.named_parameters():
+            if matrix.ndim == 2:
+                last = name.endswith(("o_proj.weight", "down_proj.weight", "projection_layer.weight", "fc2.weight"))
+                scale = (2 * len(layers)) ** -0.5 if last else 1.0
+                torch.nn.init.normal_(matrix, std=scale * matrix.shape[1] ** -0.5)
 
 
 def start_aligner(aligner: torch.nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,11 +15,13 @@ class RunState:
         self,
         path: Path,
         network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
+        optimizers: Sequence[torch.optim.Optimizer],
+        schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
     ):
         self.path = path
-        self.parts = {"network": network, "optimizer": optimizer, "schedule": schedule}
+        self.parts = {"network": network}
+        self.parts |= {f"optimizer {n}": optimizer for n, optimizer in enumerate(optimizers)}
+        self.parts |= {f"schedule {n}": schedule for n, schedule in enumerate(schedules)}
 
     def save(self, step: int) -> None:
         """Write everything as of `step` finished steps; what was there stays until the new file is whole."""

@@ -38,9 +38,9 @@ class Mix:
 
 
 # A judge that cannot see yet learns nothing: 1,000 steps of all tasks together left it at chance.
-SEE_AND_DRAW = Mix(draw=0.25, judge=0.0, redraw=0.0, caption=0.25, locate=0.5)
-ALL_TASKS = Mix(draw=0.30, judge=0.50, redraw=0.10, caption=0.05, locate=0.05)
-SEEING = 0.55  # share of a run's steps before the judge begins
+SEE_AND_DRAW = Mix(draw=0.5, judge=0.0, redraw=0.0, caption=0.15, locate=0.35)
+ALL_TASKS = Mix(draw=0.30, judge=0.40, redraw=0.15, caption=0.05, locate=0.10)
+SEEING = 0.25  # share of a run's steps before the judge begins
 
 
 def mix_at(step: int, steps: int) -> Mix:
