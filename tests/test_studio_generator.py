@@ -1,5 +1,7 @@
 """The generator: events for many visitors at once, and every trajectory kept, however it ended."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from annotations.errors import TrajectoryError
 from annotations.store import Store, open_store
+from model.checkpoint import open_checkpoint
 from model.decoding.grammar import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
@@ -14,6 +17,8 @@ from model.janus import Janus
 from model.trajectory import StopReason
 from studio import generator as module
 from studio.generator import Generator
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -36,6 +41,27 @@ def test_what_is_stored_is_what_the_events_told(tiny: Janus, store: Store):
     told = fold(Generator(tiny, store).stream("two birds", 1, 2, owner="ada"))
     assert store.trajectory(told.id) == told
     assert store.trajectories()[0].owner == "ada"
+
+
+def test_the_studio_draws_the_same_when_the_verifier_cannot_be_imported(tiny_checkpoint: Path, tmp_path: Path):
+    code = """
+import sys
+for name in ("verifier", "reasons", "defects"): sys.modules[f"model.world.{name}"] = None
+import app
+from studio.settings import Settings
+with app.open_store(PATH) as store:
+    generator = app.Generator(app.open_checkpoint(CHECKPOINT), store)
+    app.build(Settings(), store, generator)
+    list(generator.stream("two birds", 1, 2, owner="ada"))
+"""
+    data = tmp_path / "apart"
+    given = f"from pathlib import Path; PATH, CHECKPOINT = Path({str(data)!r}), {str(tiny_checkpoint)!r}"
+    done = subprocess.run([sys.executable, "-c", given + code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with open_store(tmp_path / "here") as store:
+        told = fold(Generator(open_checkpoint(tiny_checkpoint), store).stream("two birds", 1, 2, owner="ada"))
+    with open_store(data) as apart:
+        assert apart.trajectory(apart.trajectories()[0].id) == told
 
 
 def test_stop_takes_effect_between_tokens_and_keeps_what_was_drawn(tiny: Janus, store: Store):
