@@ -37,6 +37,9 @@ CAT, DOG = Group(1, "cat"), Group(1, "dog")
         ("a pink house below two birds", "mixed"),
         ("an orange umbrella to the left of a fish", "mixed"),
         ("a cat, a dog and two fish", "mixed"),
+        ("two red apples above a blue car, a moon to the left of it", "hard"),
+        ("a cat and two dogs, three stars below them", "hard"),
+        ("two keys to the right of a boat and a pink fish", "hard"),
     ],
 )
 def test_every_form_is_written_as_it_is_read(prompt, category):
@@ -67,6 +70,10 @@ def test_sampled_descriptions_survive_their_prompts():
         ("please draw a picture of a cat under a dog", Description((CAT, DOG), (Relation(0, "below", 1),))),
         ("a cat, and a dog", Description((CAT, DOG))),
         ("  “a cat”  ", Description((CAT,))),
+        (
+            "a cat over a dog, and two fish on the left of it",
+            Description((CAT, DOG, Group(2, "fish")), (Relation(0, "above", 1), Relation(2, "to the left of", 1))),
+        ),
     ],
 )
 def test_a_persons_wording_is_understood(prompt, description):

@@ -38,12 +38,14 @@ CATEGORIES: tuple[str, ...] = (
     "position",
     "colour attribution",
     "mixed",
+    "hard",
 )
 _LEAD = re.compile(r"^(?:please )?(?:draw )?(?:an? |the )?(?:photo|picture|image|drawing) of ")
 _JOINS = re.compile(
     r"\s*(?:, and\b|,|\band\b)\s*"
     r"|\s+(above|over|below|under|underneath|beneath|(?:(?:to|on) the |on )?(?:left|right) (?:side )?of)\s+"
 )
+_PRONOUNS = ("it", "them")
 _SYNONYMS = {"over": "above", "under": "below", "underneath": "below", "beneath": "below"}
 
 
@@ -80,14 +82,18 @@ def write_group(group: Group) -> str:
 
 
 def write(description: Description) -> str:
-    """The prompt: "two red apples above a blue car"."""
+    """The prompt: "two red apples above a blue car, a moon to the left of it"."""
     words = {(relation.first, relation.second): relation.word for relation in description.relations}
-    prompt = write_group(description.groups[0])
-    last = len(description.groups) - 1
-    for index in range(1, last + 1):
-        word = words.get((index - 1, index))
-        join = f" {word} " if word else " and " if index == last else ", "
-        prompt += join + write_group(description.groups[index])
+    groups = description.groups
+    prompt = write_group(groups[0])
+    for index, (before, group) in enumerate(itertools.pairwise(groups), 1):
+        onward, back = words.get((index - 1, index)), words.get((index, index - 1))
+        if back:
+            prompt += f", {write_group(group)} {back} {'it' if before.count == 1 else 'them'}"
+        else:
+            more = index + 1 < len(groups) and (index + 1, index) not in words
+            prompt += f" {onward} " if onward else ", " if more else " and "
+            prompt += write_group(group)
     return prompt
 
 
@@ -99,9 +105,13 @@ def parse(prompt: str) -> Description:
         raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
     groups, relations, start, word = [], [], 0, None
     for join in [*_JOINS.finditer(text), None]:
-        groups.append(_parse_group(text[start : join.start() if join else len(text)]))
-        if word:
-            relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
+        words = text[start : join.start() if join else len(text)]
+        if word and words in _PRONOUNS:
+            relations.append(_looking_back(words, word, groups))
+        else:
+            groups.append(_parse_group(words))
+            if word:
+                relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
         if join:
             start, word = join.end(), _relation(join.group(1))
     return _possible(Description(tuple(groups), tuple(relations)))
@@ -113,6 +123,13 @@ def _relation(word: str | None) -> str | None:
         return None
     side = re.search(r"left|right", word)
     return f"to the {side.group()} of" if side else _SYNONYMS.get(word, word)
+
+
+def _looking_back(pronoun: str, word: str, groups: list[Group]) -> Relation:
+    """The relation of the last object to the one before it: "…, a moon to the left of it"."""
+    if len(groups) < 2:
+        raise PromptError(f"“{pronoun}” has nothing to stand for; name the object, as in “a moon {word} a car”")
+    return Relation(len(groups) - 1, word, len(groups) - 2)
 
 
 def _parse_group(text: str) -> Group:
@@ -170,6 +187,8 @@ def category_of(description: Description) -> str:
     groups = description.groups
     coloured = [group.colour is not None for group in groups]
     counted = any(group.count > 1 for group in groups)
+    if len(groups) > 2 and description.relations:
+        return "hard"
     if len(groups) == 1 and not (counted and coloured[0]):
         return "counting" if counted else "colours" if coloured[0] else "single object"
     if len(groups) == 2 and not counted:
@@ -216,6 +235,8 @@ def sample_description(rng: random.Random, category: str) -> Description:
             return Description((Group(1, one, red), Group(1, other, blue)))
         case "mixed":
             return _sample_mixed(rng)
+        case "hard":
+            return _sample_hard(rng)
     raise ValueError(f"no category {category!r}; there are: {', '.join(CATEGORIES)}")
 
 
@@ -231,6 +252,18 @@ def _sample_mixed(rng: random.Random) -> Description:
         description = Description(groups, relations)
         if category_of(description) == "mixed" and sum(group.count for group in groups) <= MOST_OBJECTS:
             return description
+
+
+def _sample_hard(rng: random.Random) -> Description:
+    """Three groups, three to six objects, one or two relations: "two cats above a red car, a moon below it"."""
+    while True:
+        groups = tuple(
+            Group(rng.choice((1, 1, 2, 2, 3)), noun, colour if rng.random() < 0.7 else None)
+            for noun, colour in zip(rng.sample(NOUNS, 3), rng.sample(tuple(COLOURS), 3), strict=True)
+        )
+        places = [place for place in ((0, 1), (2, 1)) if rng.random() < 0.8]
+        if places and sum(group.count for group in groups) <= MOST_OBJECTS:
+            return Description(groups, tuple(Relation(one, rng.choice(RELATIONS), other) for one, other in places))
 
 
 def sample_scene(rng: random.Random, description: Description) -> Scene:
