@@ -13,6 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from PIL import Image as Picture
+from PIL import ImageOps
+
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.grammar import PromptError, Request
 from model.decoding.rollout import rollout
@@ -40,7 +44,8 @@ def main() -> None:
     try:
         prompts = read_prompts(arguments)
         janus = open_checkpoint(arguments.checkpoint)
-        warn_outside_world(janus, prompts)
+        if arguments.source is None:
+            warn_outside_world(janus, prompts)
         requests = [request(janus, prompt, arguments) for prompt in prompts]
         events = rollout(janus, requests, at_once=arguments.batch)
         if arguments.json:
@@ -68,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--rounds", type=int, default=3, help="images at most")
     result.add_argument("--guidance", type=float, help="classifier-free guidance weight (default: the checkpoint's)")
     result.add_argument("--temperature", type=float, help="of image codes (default: the checkpoint's)")
+    result.add_argument("--source", type=Path, help="an image to edit; the prompt is the instruction")
     result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
@@ -93,7 +99,15 @@ def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request
         sampling = replace(sampling, thinks=False)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
-    return Request(prompt, seed, arguments.rounds, sampling, preview_every)
+    source = read_source(janus, arguments.source) if arguments.source else None
+    return Request(prompt, seed, arguments.rounds, sampling, preview_every, source=source)
+
+
+def read_source(janus: Janus, path: Path) -> np.ndarray:
+    """A picture as the network can see it: RGB, cropped to a square and scaled. Raises OSError for no picture."""
+    with Picture.open(path) as picture:
+        size = (janus.image_size, janus.image_size)
+        return np.asarray(ImageOps.fit(picture.convert("RGB"), size, Picture.Resampling.BICUBIC))
 
 
 def warn_outside_world(janus: Janus, prompts: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, SPECIAL_TOKENS, ask
+from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, SPECIAL_TOKENS, ask, edit
 from model.trajectory import Image, Reflection, Segment, Thought
 
 
@@ -52,10 +52,27 @@ Piece = Text | Codes | Pixels
 
 
 def opening(tokenizer: Tokenizer, prompt: str) -> list[Piece]:
-    """BOS and the user's turn. A special token spelled out in the prompt is broken up, never obeyed."""
+    """BOS and the user's turn."""
+    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(_harmless(prompt))), hideable=True)]
+
+
+def editing(tokenizer: Tokenizer, instruction: str, codes: Sequence[int]) -> list[Piece]:
+    """BOS and the user's turn with an image to edit, seen through its codes; only the instruction is hideable."""
+    before, between, after = edit()
+    return [
+        Text(ids(tokenizer, BOS + before)),
+        Codes(tuple(codes)),
+        Text(ids(tokenizer, between)),
+        Text(ids(tokenizer, _harmless(instruction)), hideable=True),
+        Text(ids(tokenizer, after)),
+    ]
+
+
+def _harmless(words: str) -> str:
+    """A special token spelled out by a person is broken up, never obeyed."""
     for token in SPECIAL_TOKENS:
-        prompt = prompt.replace(token, f"{token[0]} {token[1:]}")
-    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(prompt)), hideable=True)]
+        words = words.replace(token, f"{token[0]} {token[1:]}")
+    return words
 
 
 def ids(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:

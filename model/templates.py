@@ -29,6 +29,11 @@ def ask(prompt: str) -> str:
     return f"{USER}: {prompt.strip()}\n\n{ASSISTANT}:"
 
 
+def edit() -> tuple[str, str, str]:
+    """The text before an image that is to be edited, between it and the instruction, and after the instruction."""
+    return f"{USER}: {BEGIN_IMAGE}", END_IMAGE, f" Please generate an image.\n\n{ASSISTANT}:"
+
+
 def describe() -> tuple[str, str]:
     """The text before and after an image that is to be described (image understanding, without a prompt)."""
     return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is in this image?\n\n{ASSISTANT}:"

@@ -40,6 +40,7 @@ SMOOTH = 128  # pixels per side from which a picture is shown smooth, not as cri
 ENDINGS = {
     StopReason.CONTENT: "The model is content with its drawing.",
     StopReason.ROUNDS: "The model is not content, but has no rounds left.",
+    StopReason.EDITED: "The image is edited.",
     StopReason.CANCELLED: "Stopped.",
     StopReason.FAILED: "Something went wrong; what was drawn so far is kept.",
 }

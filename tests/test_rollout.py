@@ -1,5 +1,6 @@
 """The one decode loop: alone or in a batch, with guidance or without, stopped or failing."""
 
+import hashlib
 import io
 import itertools
 from dataclasses import replace
@@ -13,11 +14,13 @@ from tests_support import embed_pieces
 from model.decoding import rollout as rollout_module
 from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
 from model.decoding.rollout import rollout
-from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
+from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
 from model.janus import Janus
-from model.streams import Codes, Text, drawing, invitation, looking, opening, question, unconditional
+from model.streams import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
 from model.templates import BEGIN_IMAGE
 from model.trajectory import StopReason, Trajectory
+from model.world.plan import read_plan
+from model.world.scene import render
 
 PROMPTS = ["a cat", "two red apples above a blue car", "three stars", "a dog and a pink house"]
 
@@ -192,3 +195,29 @@ def test_cancelling_the_generator_stops_everything(tiny: Janus):
     events.close()
     assert not any(isinstance(e, TrajectoryFinished) for e in seen)
     assert next(events, None) is None
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_an_edit_is_its_source_a_thought_and_an_image_that_is_not_judged(tiny: Janus, guidance: float):
+    source = render(read_plan("red apple at 2 3"))
+    sampling = replace(tiny.sampling, thinks=True, guidance=guidance)
+    events = list(rollout(tiny, [Request("make the apple blue", sampling=sampling, source=source)]))
+    edited = fold(events)
+    assert [segment.kind for segment in edited.segments] == ["source", "thought", "image"]
+    assert edited.segments[0].codes == tuple(tiny.encode([source])[0].tolist())
+    assert edited.stop_reason is StopReason.EDITED
+    shown = {hashlib.sha256(e.png).hexdigest(): e.png for e in events if isinstance(e, Preview) and e.whole}
+    assert np.array_equal(np.asarray(Picture.open(io.BytesIO(shown[edited.segments[0].sha256]))), source)
+    assert fold(replay(edited, shown.__getitem__)) == edited
+
+
+def test_greedy_edited_codes_are_those_of_one_plain_pass_over_source_instruction_and_image(tiny: Janus):
+    source = render(read_plan("red apple at 2 3"))
+    greedy = replace(tiny.sampling, thinks=False, temperature=0.0)
+    edited = fold(rollout(tiny, [Request("make the apple blue", sampling=greedy, source=source)]))
+    [image] = edited.images
+    pieces = [*editing(tiny, "make the apple blue", edited.segments[0].codes), Text(tuple(tiny.tokenize(BEGIN_IMAGE)))]
+    embedded = embed_pieces(tiny, [*pieces, Codes(image.codes)])
+    hidden = tiny.network.model.language_model(inputs_embeds=embedded).last_hidden_state
+    codes = tiny.image_logits(hidden[0, -len(image.codes) - 1 : -1]).argmax(-1)
+    assert tuple(codes.tolist()) == image.codes

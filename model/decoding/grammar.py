@@ -33,7 +33,7 @@ from model.events import (
     encode_png,
 )
 from model.janus import Janus
-from model.streams import Codes, Piece, Text, drawing, invitation, looking, opening, question
+from model.streams import Codes, Piece, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Thought, Token
 
@@ -56,6 +56,7 @@ class Request:
     sampling: Sampling | None = None  # None: the checkpoint's own
     preview_every: int | None = 4  # image codes between previews; None: only the finished picture
     stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
+    source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8 to edit; `prompt` says how
     id: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
@@ -102,7 +103,9 @@ def check_prompt(janus: Janus, prompt: str) -> None:
 def longest(janus: Janus, request: Request) -> int:
     """Positions a stream of this request can grow to."""
     start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
-    fixed = 64  # self-check and invitation
+    fixed = 64  # self-check and invitation, or what stands around a source
+    if request.source is not None:
+        return start + MOST_THOUGHT_TOKENS + 2 * janus.image_codes + fixed
     return start + request.rounds * (MOST_THOUGHT_TOKENS + janus.image_codes + MOST_REFLECTION_TOKENS + fixed)
 
 
@@ -141,6 +144,9 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         image_codes=janus.image_codes,
     )
+    if request.source is not None:
+        yield from edit(janus, request, sampling, write, drawing_stream)
+        return
     to_draw = tuple(opening(janus, request.prompt))
     to_judge = to_draw
     for _ in range(request.rounds):
@@ -157,6 +163,21 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         to_draw = (Codes(image.codes[-1:]), *said, *invitation(janus))
         to_judge = (*left, *invitation(janus))
     yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
+
+
+def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
+    """The source, a thought if the checkpoint thinks, the edited image. It is not judged (Janus-Pro-R1, §B.5)."""
+    codes = tuple(janus.encode([request.source])[0].tolist())
+    png = encode_png(Picture.fromarray(request.source))
+    yield write.begin("source")
+    yield write(Preview, png=png, count=len(codes), whole=True)
+    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
+    pieces = tuple(editing(janus, request.prompt, codes))
+    if sampling.thinks:
+        thought = yield from think(janus, sampling, write, stream, pieces)
+        pieces = thought.left_to_feed
+    yield from draw(janus, request, sampling, write, stream, pieces)
+    yield write(TrajectoryFinished, stop_reason=StopReason.EDITED)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.streams import Codes, Piece, Pixels, Text, Tokenizer, ids, invitation, opening, unconditional
+from model.streams import Codes, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
 from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS
 
 
@@ -42,10 +42,21 @@ def draw(
     for draft in drafts:
         pieces += [Text(begin), Codes(draft.codes), Text(ids(tokenizer, CHECK))]
         pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
+    return _drawn(tokenizer, pieces, thought, codes)
+
+
+def edit(
+    tokenizer: Tokenizer, instruction: str, source: Sequence[int], thought: str | None, codes: Sequence[int]
+) -> Lesson:
+    """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
+    return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes)
+
+
+def _drawn(tokenizer: Tokenizer, pieces: list[Piece], thought: str | None, codes: Sequence[int]) -> Lesson:
     if thought is not None:
-        pieces += [Text(ids(tokenizer, thought), hideable=True, target=True)]
-    pieces += [Text(begin, target=thought is not None), Codes(tuple(codes), target=True)]
-    return Lesson(tuple(pieces))
+        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=True)]
+    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=thought is not None)
+    return Lesson((*pieces, begin, Codes(tuple(codes), target=True)))
 
 
 def judge(tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], image: np.ndarray, reflection: str) -> Lesson:
