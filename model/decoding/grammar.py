@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule
 from model.decoding.text import TextReader
 from model.events import (
@@ -190,19 +191,17 @@ class Planned:
 
 def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
     """Sample plan text until the model begins the image; the first token must not."""
-    begin = janus.ids.begin_image
-    rule = Rule(sampling.text_temperature, sampling.text_top_k, banned=(begin, janus.ids.eos))
     yield write.begin("thought")
     tokens, reader = [], TextReader(janus.tokenizer)
     while len(tokens) < MOST_THOUGHT_TOKENS:
+        rule = thought_rule(janus.ids, sampling, first=not tokens)
         sampled = yield Step(stream, pieces, "text", rule)
-        if sampled.token == begin:
+        if sampled.token == janus.ids.begin_image:
             pieces = ()
             break
         tokens.append(Token(sampled.token, reader.add(sampled.token)))
         yield write(TextAdded, tokens=(tokens[-1],))
         pieces = (Text((sampled.token,), hideable=True),)
-        rule = replace(rule, banned=(janus.ids.eos,))
     thought = Thought(tuple(tokens))
     yield write(SegmentFinished, text=thought.text)
     return Planned(thought, pieces)
@@ -210,7 +209,7 @@ def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, piece
 
 def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
     """Sample all codes of an image; returns it and its picture (H, W, 3)."""
-    rule = Rule(sampling.temperature, sampling.top_k, guidance=sampling.guidance)
+    rule = image_rule(sampling)
     pieces = (*pieces, Text(tuple(janus.tokenize(BEGIN_IMAGE))))
     yield write.begin("image")
     codes: list[int] = []
@@ -236,14 +235,13 @@ def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
 def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
     """Sample the verdict from {Yes, No}, then the reason until the end of the turn."""
     ids = janus.ids
-    rule = Rule(sampling.text_temperature, sampling.text_top_k, allowed=(ids.yes, ids.no))
-    sampled = yield Step(stream, (*pieces, *question(janus)), "text", rule)
+    sampled = yield Step(stream, (*pieces, *question(janus)), "text", verdict_rule(ids, sampling))
     answer = "yes" if sampled.token == ids.yes else "no"
     margin = float(sampled.logits[ids.yes] - sampled.logits[ids.no])
     reflection = Reflection(answer, 1 / (1 + float(np.exp(-margin))))
     yield write.begin("reflection")
     yield write(Verdict, answer=answer, p_yes=reflection.p_yes)
-    rule = Rule(sampling.text_temperature, sampling.text_top_k, banned=(ids.begin_image,))
+    rule = reason_rule(ids, sampling)
     tokens, reader = [], TextReader(janus.tokenizer)
     while sampled.token != ids.eos:
         tokens.append(Token(sampled.token, reader.add(sampled.token)))

@@ -1,0 +1,94 @@
+"""Log-probabilities for training are those of the distributions that the rollout drew from."""
+
+import hashlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+
+from model.checkpoint import open_checkpoint
+from model.decoding import rollout as rollout_module
+from model.decoding.grammar import Request
+from model.decoding.rollout import rollout
+from model.decoding.sampling import log_probabilities
+from model.events import Preview, fold
+from model.janus import Janus
+from model.training.actions import choices, score
+from model.trajectory import Origin
+from model.world.plan import read_plan
+from model.world.scene import render
+
+
+@pytest.fixture(scope="module")
+def single(tiny_checkpoint) -> Janus:
+    """The tiny checkpoint in float32, as it is trained."""
+    return open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+
+
+def rolled_out(janus: Janus, request: Request, monkeypatch: pytest.MonkeyPatch):
+    """The trajectory, its pictures by hash, and the log-probability of every token as it was drawn."""
+    drawn, real = [], rollout_module.advance
+
+    def listening(janus, slots, steps, generators):
+        results = real(janus, slots, steps, generators)
+        for step, result in zip(steps, results, strict=True):
+            drawn.append(log_probabilities(result.logits, step.rule)[result.token].item())
+        return results
+
+    monkeypatch.setattr(rollout_module, "advance", listening)
+    events = list(rollout(janus, [request]))
+    pngs = [event.png for event in events if isinstance(event, Preview) and event.whole]
+    pictures = {hashlib.sha256(png).hexdigest(): np.asarray(Picture.open(io.BytesIO(png))) for png in pngs}
+    return fold(events), pictures, drawn
+
+
+SAMPLINGS = [
+    {"thinks": True},
+    {"thinks": False, "temperature": 0.7, "text_temperature": 1.5},
+    {"thinks": True, "guidance": 3.0, "top_k": 50, "text_top_k": 20},
+]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", SAMPLINGS, ids=str)
+@pytest.mark.parametrize("source", [None, "red apple at 2 3"])
+def test_teacher_forced_log_probabilities_are_those_of_the_rollout(single: Janus, monkeypatch, changes, source):
+    image = render(read_plan(source)) if source else None
+    sampling = replace(single.sampling, **changes)
+    request = Request("two red apples above a car", seed=3, rounds=2, sampling=sampling, source=image)
+    trajectory, pictures, drawn = rolled_out(single, request, monkeypatch)
+    streams = [stream for stream in choices(single, trajectory, pictures) if stream.text or stream.codes]
+    found = score(single, streams).log_probs
+    assert len(found) == len(drawn)
+    assert torch.allclose(found.sort().values, torch.tensor(drawn).sort().values, atol=1e-4)
+    assert found.sum().item() == pytest.approx(sum(drawn), abs=1e-2)
+
+
+def test_every_token_is_scored_in_its_own_segment(single: Janus, monkeypatch):
+    request = Request("a cat", seed=1, rounds=2, sampling=replace(single.sampling, thinks=True))
+    trajectory, pictures, _ = rolled_out(single, request, monkeypatch)
+    to_draw, to_judge = choices(single, trajectory, pictures)
+    for index, segment in enumerate(trajectory.segments):
+        codes = [action.token for action in to_draw.codes if action.segment == index]
+        said = [action.token for action in (*to_draw.text, *to_judge.text) if action.segment == index]
+        if segment.kind == "image":
+            assert tuple(codes) == segment.codes
+        else:
+            tokens = [token.id for token in segment.tokens]
+            assert said[: len(tokens)] == tokens
+            assert codes == []
+
+
+def test_what_a_person_wrote_is_context_and_no_action(single: Janus, monkeypatch):
+    request = Request("a cat", seed=1, rounds=1, sampling=replace(single.sampling, thinks=True))
+    trajectory, pictures, _ = rolled_out(single, request, monkeypatch)
+    thought = trajectory.segments[0]
+    written = replace(thought, tokens=tuple(token._replace(origin=Origin.PERSON) for token in thought.tokens))
+    edited = replace(trajectory, segments=(written, *trajectory.segments[1:]))
+    to_draw, _ = choices(single, edited, pictures)
+    assert to_draw.text == []
+    assert to_draw.length == choices(single, trajectory, pictures)[0].length
+    assert len(to_draw.codes) == single.image_codes
