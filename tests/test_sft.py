@@ -22,9 +22,10 @@ from model.streams import Codes, Text
 from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
+from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
-from model.training.sft import Settings, new_optimizers, train, train_step, trainable
+from model.training.sft import Settings, train, train_step
 from model.training.world_lessons import ALL_TASKS, SEE_AND_DRAW, mix_at, world_lessons
 from model.world.scene import random_scene, render
 
@@ -108,15 +109,18 @@ def test_a_run_learns_to_see_before_it_learns_to_judge():
 
 
 def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):
-    def gradients(parts: int) -> list[torch.Tensor]:
+    def steps(parts: int) -> list[torch.Tensor]:
+        """How every parameter moves in one plain step of length 1."""
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
         parameters = trainable(janus)
-        optimizer = torch.optim.SGD(parameters, lr=0.0)
-        settings = Settings(micro_batches=parts, clip=1e9)
+        before = [p.detach().clone() for p in parameters]
+        settings, optimizer = Settings(micro_batches=parts, clip=1e9), torch.optim.SGD(parameters, lr=1.0)
         train_step(janus, world_batch(janus, 9), settings, Accelerator(), [optimizer], parameters, None)
-        return [p.grad for p in parameters if p.grad is not None]
+        return [p.detach() - old for p, old in zip(parameters, before, strict=True)]
 
-    for one, other in zip(gradients(1), gradients(3), strict=True):
+    whole, parts = steps(1), steps(3)
+    assert sum(step.abs().sum() for step in whole) > 0
+    for one, other in zip(whole, parts, strict=True):
         assert torch.allclose(one, other, atol=2e-5)
 
 
@@ -132,7 +136,7 @@ def test_the_codec_is_left_as_it_is(tiny_checkpoint: Path, tmp_path: Path):
 def test_muon_takes_the_matrices_within_the_layers_and_adamw_everything_else(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     everything = trainable(janus)
-    muon, adamw = new_optimizers(janus, Settings(muon=0.02))
+    muon, adamw = new_optimizers(janus, 1e-3, 0.0, muon=0.02)
     matrices, others = muon.param_groups[0]["params"], adamw.param_groups[0]["params"]
     assert all(p.ndim == 2 for p in matrices)
     assert janus.network.lm_head.weight in set(others)

@@ -39,15 +39,24 @@ def advance(janus: Janus, slots: Slots, steps: Sequence[Step], generators: Seque
 
 
 def forward(janus: Janus, slots: Slots, feeds: Sequence[tuple[int, list[Piece]]]) -> list[torch.Tensor]:
-    """The hidden state (D,) after the last position of every (slot, pieces)."""
+    """The hidden state (D,) after the last position of every (slot, pieces). A beginning that several share is
+    computed once: a group of rollouts reads its prompt together."""
+    first: dict[tuple[Piece, ...], int] = {}
+    beginnings = [i for i, (slot, _) in enumerate(feeds) if slots.lengths[slot] == 0]
+    shared = {i: first.setdefault(tuple(feeds[i][1]), i) for i in beginnings}
     sizes = [sum(size(piece, janus.image_codes) for piece in pieces) for _, pieces in feeds]
     last: list[torch.Tensor | None] = [None] * len(feeds)
-    for group in ([i for i, n in enumerate(sizes) if n == 1], [i for i, n in enumerate(sizes) if n > 1]):
+    own = [i for i in range(len(feeds)) if shared.get(i, i) == i]
+    for group in ([i for i in own if sizes[i] == 1], [i for i in own if sizes[i] > 1]):
         if group:
             chosen, counts = [feeds[i] for i in group], [sizes[i] for i in group]
             hidden = run(janus, Window(slots, [slot for slot, _ in chosen], counts), chosen, counts)
             for row, index in enumerate(group):
                 last[index] = hidden[row, counts[row] - 1]
+    for index, source in shared.items():
+        if index != source:
+            slots.copy(feeds[source][0], feeds[index][0])
+            last[index] = last[source]
     return last
 
 

@@ -30,6 +30,13 @@ class Slots:
         self.lengths[slot] = 0
         return slot
 
+    def copy(self, source: int, target: int) -> None:
+        """Everything `source` has seen, to `target`, which then goes its own way."""
+        length = self.lengths[source]
+        for stored in (self.keys, self.values):
+            stored[:, target, :length] = stored[:, source, :length]
+        self.lengths[target] = length
+
     def give_back(self, slot: int) -> None:
         self.free.append(slot)
 

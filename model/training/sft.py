@@ -12,7 +12,6 @@ A run continues with `--resume` where its last save stood; lessons depend on the
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
@@ -28,8 +27,8 @@ from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, save_ch
 from model.janus import Janus
 from model.training.batch import collate, length, losses, target_counts
 from model.training.dataset import DataError, manifest_of, read_lessons
+from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.lessons import Lesson
-from model.training.schedule import learning_rate_factor
 from model.training.state import RunState
 from model.training.world_lessons import ALL_TASKS, mix_at, world_lessons
 
@@ -59,69 +58,42 @@ class Settings:
 LessonSource = Callable[[int], Sequence[Lesson]]  # step → the lessons of that step
 
 
-def trainable(janus: Janus) -> list[torch.nn.Parameter]:
-    """Everything but the codec, whose codes are the targets (Janus-Pro-R1 freezes it too)."""
-    janus.network.model.vqmodel.requires_grad_(requires_grad=False)
-    return [p for p in janus.network.parameters() if p.requires_grad]
-
-
-def new_optimizers(janus: Janus, settings: Settings) -> list[torch.optim.Optimizer]:
-    """AdamW; with `settings.muon`, Muon (Jordan, 2024) for the matrices within the layers of both transformers.
-
-    From random weights Muon is worth it: after 125 steps of 64 drawings its loss was what AdamW reached after 250.
-    """
-    parameters, optimizers = trainable(janus), []
-    if settings.muon:
-        model = janus.network.model
-        layers = [*model.language_model.layers, *model.vision_model.encoder.layers]
-        matrices = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
-        optimizers.append(torch.optim.Muon(matrices, lr=settings.muon, weight_decay=settings.weight_decay))
-        taken = {id(p) for p in matrices}
-        parameters = [p for p in parameters if id(p) not in taken]
-    rates = {"lr": settings.learning_rate, "betas": (0.9, 0.95), "weight_decay": settings.weight_decay}
-    return [*optimizers, torch.optim.AdamW(parameters, **rates, foreach=True)]
-
-
 def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, provenance: dict, *, resume: bool) -> None:
     accelerator = Accelerator(mixed_precision=settings.precision)
     torch.manual_seed(settings.seed)
     janus.network.train()
     janus.network.model.vqmodel.eval()
     parameters = trainable(janus)
-    optimizers = new_optimizers(janus, settings)
-    schedules = [
-        torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: learning_rate_factor(step, settings.steps, settings.warmup)
-        )
-        for optimizer in optimizers
-    ]
-    janus.network, *optimizers = accelerator.prepare(janus.network, *optimizers)
+    janus.network.to(accelerator.device)
+    optimizers = new_optimizers(janus, settings.learning_rate, settings.weight_decay, settings.muon)
+    schedules = new_schedules(optimizers, settings.steps, settings.warmup)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0
     forward = torch.compile(janus.network.model.language_model) if settings.compile else None
-    began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", append=first > 0)
+    began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0)
     for step in range(first, settings.steps):
-        metrics = train_step(janus, source(step), settings, accelerator, optimizers, parameters, forward)
+        lessons = own_part(accelerator, source(step))
+        metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters, forward)
         for schedule in schedules:
             schedule.step()
         log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
-        if settings.save_every and step % settings.save_every == settings.save_every - 1:
+        due = settings.save_every and step % settings.save_every == settings.save_every - 1
+        if due and accelerator.is_main_process:
             state.save(step + 1)
             write_checkpoint(janus, out, provenance | {"step": step + 1})
-    write_checkpoint(janus, out, provenance | {"step": settings.steps})
+    if accelerator.is_main_process:
+        write_checkpoint(janus, out, provenance | {"step": settings.steps})
     print(f"saved {out}", file=sys.stderr)
 
 
 def train_step(janus, lessons, settings, accelerator, optimizers, parameters, forward) -> dict[str, float]:
-    """One optimizer step over `lessons`; returns mean losses per kind of target and the verdicts' accuracy."""
+    """One step over this process's `lessons`; returns mean losses per kind of target and the verdicts' accuracy."""
     forward = forward or janus.network.model.language_model
     ordered = sorted(lessons, key=lambda lesson: length(lesson, janus.image_codes))
     size = -(-len(ordered) // settings.micro_batches)
     parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
     batches = [collate(part, janus.image_codes, 32 if settings.compile else 1) for part in parts]
-    codes, text, verdicts = (max(1, count) for count in target_counts(janus, batches))
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
+    codes, text, verdicts = (max(1, count) for count in summed(accelerator, target_counts(janus, batches)))
     sums, right = torch.zeros(3), 0
     for batch in batches:
         with accelerator.autocast():
@@ -134,28 +106,14 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters, fo
         accelerator.backward(loss)
         sums += torch.stack([part.codes, part.text, part.verdict]).detach().cpu().float()
         right += part.right
-    norm = accelerator.clip_grad_norm_(parameters, settings.clip)
-    for optimizer in optimizers:
-        optimizer.step()
-    means = dict(
-        zip(("codes", "text", "verdict"), (sums / torch.tensor([codes, text, verdicts])).tolist(), strict=True)
-    )
-    return {**means, "verdicts_right": right / verdicts, "gradient_norm": float(norm)}
-
-
-class Log:
-    """Metrics as JSON lines in a file, and a line now and then for the eye."""
-
-    def __init__(self, path: Path, *, append: bool):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = path.open("a" if append else "w", encoding="utf-8")
-
-    def write(self, row: dict) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
-        if row["step"] % 10 == 0:
-            shown = " ".join(f"{key} {value:.4g}" for key, value in row.items())
-            print(shown, flush=True)
+    norm = descend(accelerator, parameters, optimizers, settings.clip)
+    *sums, right = summed(accelerator, [*sums.tolist(), right])
+    means = (total / count for total, count in zip(sums, (codes, text, verdicts), strict=True))
+    return {
+        **dict(zip(("codes", "text", "verdict"), means, strict=True)),
+        "verdicts_right": right / verdicts,
+        "gradient_norm": norm,
+    }
 
 
 def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
