@@ -1,0 +1,340 @@
+"""Reinforcement learning of the whole loop: draw, judge, redraw, rewarded for good drawings and true verdicts.
+
+    python -m model.training.grpo --checkpoint SFT --steps 300 --out DIR
+
+Group relative policy optimisation over whole trajectories (GRPO; Janus-Pro-R1, §3.2): a group of rollouts of one
+prompt, R_Gen + R_Comp, one advantage over the trajectory, KL to the checkpoint it started from. Thoughts are trained
+with the rest (T2I-R1). The world's referee gives R_QA; it is never part of the policy.
+
+The loop is flat: roll out, reward, step, log, save. On accelerate; `--resume` continues where the last save stood, and
+what is drawn depends on the seed and the step alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from PIL import Image as Picture
+
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.decoding.grammar import Request
+from model.decoding.rollout import rollout
+from model.events import Failed, Preview, advance
+from model.janus import Janus
+from model.training.actions import Choices, Scored, choices, score
+from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
+from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
+from model.training.sft import write_checkpoint
+from model.training.state import RunState
+from model.trajectory import Image, Reflection, Trajectory
+from model.world.language import CATEGORIES, Description, PromptError, parse, write
+from model.world.splits import sample_training
+from model.world.verifier import read
+
+REWARDS = ("both", "drawing", "judging")
+ADVANTAGES = ("together", "separate")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run's choices; written into the checkpoint's provenance."""
+
+    steps: int = 300
+    prompts: int = 8  # per step
+    group: int = 8  # rollouts of one prompt
+    rounds: int = 3  # images at most: the paper's T
+    thinking: float = 0.5  # share of prompts that are drawn with a thought first
+    reward: str = "both"  # of REWARDS; the others are ablations
+    advantages: str = "together"  # one of R_Gen + R_Comp; or, as the released code, each part of a trajectory its own
+    learning_rate: float = 3e-5  # peak; see `schedule`
+    warmup: int = 10  # steps
+    weight_decay: float = 0.0
+    beta: float = 0.04  # weight of the KL divergence to the reference
+    clip_ratio: float = 0.2  # of the probability ratio, where a batch is used more than once
+    updates: int = 1  # steps per batch of rollouts
+    clip: float = 1.0  # gradient norm
+    micro_batch: int = 16  # streams per forward pass
+    save_every: int = 25  # steps; 0 only at the end
+    seed: int = 0
+
+
+class PromptFileError(ValueError):
+    """A file of prompts with a line that cannot be used."""
+
+
+@dataclass
+class Rollout:
+    """One trajectory, what the referee makes of it, and its streams."""
+
+    trajectory: Trajectory
+    fits: list[float]  # R_QA of every image
+    pictures: dict[str, np.ndarray]  # by hash
+    streams: tuple[Choices, Choices]
+
+    @property
+    def verdicts(self) -> list[bool]:
+        return [reflection.answer == "yes" for reflection in self.trajectory.reflections]
+
+
+def roll_out(janus: Janus, descriptions: Sequence[Description], settings: Settings, step: int) -> list[list[Rollout]]:
+    """A group of trajectories for every description; seeds follow from the run's seed and the step."""
+    rng = random.Random(f"{settings.seed} {step} rollouts")
+    requests, groups = [], []
+    for number, description in enumerate(descriptions):
+        sampling = replace(janus.sampling, thinks=rng.random() < settings.thinking)
+        for member in range(settings.group):
+            seed, name = rng.getrandbits(31), f"{number} {member}"
+            requests.append(Request(write(description), seed, settings.rounds, sampling, preview_every=None, id=name))
+    running: dict[str, Trajectory] = {}
+    shown: dict[str, list[bytes]] = {request.id: [] for request in requests}
+    for event in rollout(janus, requests, at_once=len(requests)):
+        running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
+        if isinstance(event, Failed):
+            raise RuntimeError(f"a rollout failed: {event.error}")
+        if isinstance(event, Preview) and event.whole:
+            shown[event.trajectory_id].append(event.png)
+    for number, description in enumerate(descriptions):
+        names = [f"{number} {member}" for member in range(settings.group)]
+        groups.append([_read(janus, description, running[name], shown[name]) for name in names])
+    return groups
+
+
+def _read(janus: Janus, description: Description, trajectory: Trajectory, pngs: Sequence[bytes]) -> Rollout:
+    pictures = {hashlib.sha256(png).hexdigest(): np.asarray(Picture.open(io.BytesIO(png))) for png in pngs}
+    fits = [fit(description, read(pictures[image.sha256])) for image in trajectory.images]
+    return Rollout(trajectory, fits, pictures, choices(janus, trajectory, pictures))
+
+
+def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
+    """An advantage for every segment of every rollout of a group; None where there is nothing to learn."""
+    gen = [generation_reward(one.fits, settings.rounds) for one in group]
+    comp = [comprehension_reward(one.fits, one.verdicts, settings.rounds) for one in group]
+    nothing = [0.0] * len(group)
+    if settings.advantages == "together":
+        drawing, judging = settings.reward != "judging", settings.reward != "drawing"
+        whole = advantages([drawing * one + judging * other for one, other in zip(gen, comp, strict=True)])
+        return whole and [[a] * len(one.trajectory.segments) for a, one in zip(whole, group, strict=True)]
+    parts = (
+        advantages([one.fits[0] for one in group]) if settings.reward != "judging" else None,
+        advantages([one.fits[-1] for one in group]) if settings.reward != "judging" else None,
+        advantages(comp) if settings.reward != "drawing" else None,
+    )
+    if parts == (None, None, None):
+        return None
+    first, last, judged = (part or nothing for part in parts)
+    return [
+        [judged[i] if at is None else first[i] if at == 0 else last[i] for at in _images_at(one.trajectory)]
+        for i, one in enumerate(group)
+    ]
+
+
+def _images_at(trajectory: Trajectory) -> list[int | None]:
+    """For every segment the number of the image it draws or plans, None for a reflection."""
+    numbers, drawn = [], 0
+    for segment in trajectory.segments:
+        numbers.append(None if isinstance(segment, Reflection) else drawn)
+        drawn += isinstance(segment, Image)
+    return numbers
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A stream to learn from: its actions' advantages follow from their segments."""
+
+    stream: Choices
+    advantages: Sequence[float]  # per segment of the trajectory
+    weight: float  # of each action: the mean over a trajectory's, then over trajectories
+
+
+def lessons_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[Lesson], int]:
+    """The streams of all groups that have something to teach, and how many groups had not."""
+    kept, skipped = [], 0
+    for group in groups:
+        given = advantages_of(group, settings)
+        if given is None:
+            skipped += 1
+            continue
+        for one, segments in zip(group, given, strict=True):
+            actions = sum(len(stream.text) + len(stream.codes) for stream in one.streams)
+            kept += [Lesson(stream, segments, 1 / actions) for stream in one.streams if stream.text or stream.codes]
+    return kept, skipped
+
+
+def policy_loss(
+    new: torch.Tensor, old: torch.Tensor, reference: torch.Tensor, advantage: torch.Tensor, beta: float, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per action: the clipped policy loss plus β·KL, and the KL (k3: π_ref/π − log(π_ref/π) − 1). All (A,)."""
+    ratio = (new - old).exp()
+    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    apart = reference - new
+    divergence = apart.exp() - apart - 1
+    return beta * divergence - surrogate, divergence
+
+
+def learn(janus, reference, lessons, settings, accelerator, optimizers, parameters) -> dict[str, float]:
+    """`settings.updates` steps on one batch of rollouts; returns means over actions of the last one."""
+    ordered = sorted(lessons, key=lambda lesson: lesson.stream.length)
+    parts = [ordered[i : i + settings.micro_batch] for i in range(0, len(ordered), settings.micro_batch)]
+    [total] = summed(accelerator, [sum(lesson.weight * len(_actions(lesson)) for lesson in lessons)])
+    before: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for update in range(settings.updates):
+        sums, count = torch.zeros(3), 0
+        for number, part in enumerate(parts):
+            found = score(janus, [lesson.stream for lesson in part])
+            if update == 0:
+                with torch.no_grad():
+                    known = score(reference, [lesson.stream for lesson in part]).log_probs
+                before.append((found.log_probs.detach(), known))
+            advantage, weight = _per_action(part, found)
+            loss, divergence = policy_loss(
+                found.log_probs, *before[number], advantage, settings.beta, settings.clip_ratio
+            )
+            accelerator.backward((loss * weight).sum() / max(total, 1e-9))
+            sums += torch.stack([loss.sum(), divergence.sum(), found.entropies.sum()]).detach().cpu()
+            count += len(loss)
+        norm = descend(accelerator, parameters, optimizers, settings.clip)
+    *sums, count = summed(accelerator, [*sums.tolist(), count])
+    means = {name: value / max(count, 1) for name, value in zip(("loss", "kl", "entropy"), sums, strict=True)}
+    return {**means, "gradient_norm": norm}
+
+
+def _actions(lesson: Lesson) -> list:
+    return [*lesson.stream.text, *lesson.stream.codes]
+
+
+def _per_action(part: Sequence[Lesson], found: Scored) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = zip(found.rows.tolist(), found.segments.tolist(), strict=True)
+    advantage = [part[row].advantages[segment] for row, segment in pairs]
+    weight = [part[row].weight for row in found.rows.tolist()]
+    return torch.tensor(advantage, device=found.rows.device), torch.tensor(weight, device=found.rows.device)
+
+
+def statistics(groups: Sequence[Sequence[Rollout]], settings: Settings) -> dict[str, float]:
+    """What the rollouts were worth, before learning from them."""
+    every = [one for group in groups for one in group]
+    judged = [(fit == 1, says) for one in every for fit, says in zip(one.fits, one.verdicts, strict=True)]
+    return {
+        "r_gen": np.mean([generation_reward(one.fits, settings.rounds) for one in every]),
+        "r_comp": np.mean([comprehension_reward(one.fits, one.verdicts, settings.rounds) for one in every]),
+        "first_right": np.mean([one.fits[0] == 1 for one in every]),
+        "final_right": np.mean([one.fits[-1] == 1 for one in every]),
+        "verdict_right": np.mean([right == says for right, says in judged]),
+        "images": np.mean([len(one.fits) for one in every]),
+    }
+
+
+def train(
+    janus: Janus,
+    reference: Janus,
+    settings: Settings,
+    out: Path,
+    provenance: dict,
+    *,
+    prompts: Sequence[Description] = (),
+    resume: bool,
+) -> None:
+    """Run or go on with a run. Raises RewardError; what was saved last then stands untouched."""
+    accelerator = Accelerator()
+    parameters = trainable(janus)
+    janus.network.to(accelerator.device).eval()  # no layer of Janus behaves otherwise in training
+    reference.network.to(accelerator.device).requires_grad_(requires_grad=False)
+    optimizers = new_optimizers(janus, settings.learning_rate, settings.weight_decay)
+    schedules = new_schedules(optimizers, settings.steps, settings.warmup)
+    state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
+    first = state.load() if resume else 0
+    began = time.monotonic()
+    log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0, every=1)
+    for step in range(first, settings.steps):
+        wanted = own_part(accelerator, prompts_at(step, settings, prompts))
+        groups = roll_out(janus, wanted, settings, step * accelerator.num_processes + accelerator.process_index)
+        lessons, skipped = lessons_of(groups, settings)
+        metrics = learn(janus, reference, lessons, settings, accelerator, optimizers, parameters)
+        for schedule in schedules:
+            schedule.step()
+        seen = statistics(groups, settings)
+        means = [value / accelerator.num_processes for value in summed(accelerator, seen.values())]
+        row = {"step": step, "seconds": round(time.monotonic() - began, 1), **dict(zip(seen, means, strict=True))}
+        log.write(row | {"skipped": skipped, **metrics})
+        due = settings.save_every and step % settings.save_every == settings.save_every - 1
+        if due and accelerator.is_main_process:
+            state.save(step + 1)
+            write_checkpoint(janus, out, provenance | {"step": step + 1})
+            contact_sheet(groups).save(out.parent / f"{out.name}-{step + 1:05d}.png")
+    if accelerator.is_main_process:
+        write_checkpoint(janus, out, provenance | {"step": settings.steps})
+        print(f"saved {out}", file=sys.stderr)
+
+
+def prompts_at(step: int, settings: Settings, known: Sequence[Description]) -> list[Description]:
+    """The descriptions of one step: of a list in shuffled turns, or sampled from the world's training split."""
+    rng = random.Random(f"{settings.seed} {step} prompts")
+    if known:
+        return [rng.choice(known) for _ in range(settings.prompts)]
+    return [sample_training(rng, rng.choice(CATEGORIES)) for _ in range(settings.prompts)]
+
+
+def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
+    """The images of every group's first rollout, one row each."""
+    rows = [[one.pictures[image.sha256] for image in one.trajectory.images] for one, *_ in groups]
+    side, most = rows[0][0].shape[0], max(map(len, rows))
+    sheet = np.full((side * len(rows), side * most, 3), 255, np.uint8)
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = picture
+    return Picture.fromarray(sheet)
+
+
+def read_prompts(path: Path) -> list[Description]:
+    """The prompts of a text file, one per line. Raises PromptFileError for the first line that is none."""
+    found = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                found.append(parse(line))
+            except PromptError as error:
+                raise PromptFileError(f"{path}, line {number}: {error}") from error
+    if not found:
+        raise PromptFileError(f"{path} holds no prompt; write one per line")
+    return found
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
+    reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32)
+    provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
+    prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
+    train(janus, reference, settings, arguments.out, provenance, prompts=prompts, resume=arguments.resume)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.training.grpo", description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
+    parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
+    parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    chosen = {"reward": REWARDS, "advantages": ADVANTAGES}
+    for name, default in asdict(Settings()).items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(default), default=default, choices=chosen.get(name))
+    arguments = parser.parse_args()
+    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
+    try:
+        run(arguments, settings)
+    except (CheckpointError, PromptFileError, RewardError, OSError) as error:
+        sys.exit(f"grpo: {error}; the last checkpoint saved is untouched")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Reinforcement learning: rewards and losses as worked out on paper, runs that resume exactly, clear errors."""
+
+import json
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import open_checkpoint
+from model.decoding.batch import forward
+from model.decoding.cache import Slots
+from model.janus import Janus
+from model.streams import opening
+from model.training import grpo
+from model.training.grpo import PromptFileError, Settings, advantages_of, policy_loss, read_prompts, roll_out, train
+from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
+from model.world.defects import DEFECTS, spoil
+from model.world.language import CATEGORIES, parse, sample_description, sample_scene
+from model.world.scene import render
+from model.world.sprites import COLOURS, NOUNS
+from model.world.verifier import KINDS, check, read
+from model.world.vocabulary import RELATIONS
+
+SMALL = Settings(steps=2, prompts=2, group=3, rounds=2, learning_rate=1e-3, warmup=1, save_every=1)
+
+
+# --- rewards ----------------------------------------------------------------------------------------------------
+
+
+def test_rewards_of_a_trajectory_are_those_of_the_papers_formulae():
+    # T = 3; a wrong draft (0.4) judged no, then a right one judged yes: K = 2.
+    assert generation_reward([0.4, 1.0], 3) == pytest.approx(0.4 + 2 * 1.0)
+    assert comprehension_reward([0.4, 1.0], [False, True], 3) == pytest.approx(3 / 2 * (0.6 + 1.0))
+    # A right draft, taken for right at once, earns everything; taken for wrong it does not.
+    assert generation_reward([1.0], 3) == comprehension_reward([1.0], [True], 3) == 3.0
+    assert comprehension_reward([1.0, 1.0], [False, True], 3) == pytest.approx(1.5)
+
+
+def test_advantages_have_mean_zero_and_deviation_one_and_equal_rewards_teach_nothing():
+    # mean 2, sample deviation √((1 + 1 + 4) / 3) = √2
+    found = advantages([1.0, 3.0, 4.0, 0.0])
+    scale = math.sqrt((1 + 1 + 4 + 4) / 3) + 1e-4
+    assert found == pytest.approx([-1 / scale, 1 / scale, 2 / scale, -2 / scale], abs=1e-6)
+    assert advantages([2.0, 2.0, 2.0]) is None
+
+
+def test_a_reward_that_is_no_number_is_named():
+    with pytest.raises(RewardError, match="rollout 2 of 3 is nan"):
+        advantages([1.0, math.nan, 2.0])
+
+
+def test_the_loss_of_a_hand_made_group_is_as_worked_out_on_paper():
+    old, reference = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -2.0, -0.5])
+    new = old + torch.tensor([0.0, math.log(1.5), math.log(0.5)])
+    advantage = torch.tensor([1.0, 1.0, -1.0])
+    loss, divergence = policy_loss(new, old, reference, advantage, beta=0.1, clip=0.2)
+    kl = [math.exp(-0.5) + 0.5 - 1, 1 / 1.5 + math.log(1.5) - 1, 2 - math.log(2) - 1]
+    assert divergence.tolist() == pytest.approx(kl, abs=1e-6)
+    # ratios 1, 1.5 → clipped to 1.2, 0.5 → clipped to 0.8 where that is worse
+    assert loss.tolist() == pytest.approx([0.1 * kl[0] - 1, 0.1 * kl[1] - 1.2, 0.1 * kl[2] + 0.8], abs=1e-6)
+
+
+def test_every_word_can_earn_the_whole_reward_and_loses_some_when_broken():
+    rng, seen, broken = random.Random(0), set(), set()
+    for number in range(1500):
+        description = sample_description(rng, CATEGORIES[number % len(CATEGORIES)])
+        scene = sample_scene(rng, description)
+        assert fit(description, read(render(scene))) == 1.0
+        kind, wrong = spoil(rng, description, scene)
+        reward = fit(description, read(wrong))
+        assert reward < 0.5
+        broken |= {fact.kind for fact in check(description, read(wrong)) if not fact.holds}
+        seen |= {word for group in description.groups for word in (group.noun, group.colour, group.count)}
+        seen |= {relation.word for relation in description.relations} | {kind}
+    assert seen >= {*NOUNS, *COLOURS, *RELATIONS, *DEFECTS, 1, 2, 3, 4}
+    assert broken == set(KINDS)
+
+
+# --- rollouts and learning --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def janus(tiny_checkpoint: Path) -> Janus:
+    return open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+
+
+def test_a_group_reads_its_prompt_once(janus: Janus, monkeypatch: pytest.MonkeyPatch):
+    rows, real = [], Janus.embed
+    monkeypatch.setattr(Janus, "embed", lambda self, ids, *rest: rows.append(len(ids)) or real(self, ids, *rest))
+    slots = Slots(janus.network.model.language_model, 4, 64)
+    feeds = [(slots.take(), opening(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")]
+    with torch.inference_mode():
+        together = forward(janus, slots, feeds)
+    assert sum(rows) == 2
+    assert torch.equal(together[0], together[3])
+    assert len(set(slots.lengths)) == 1 or slots.lengths[feeds[0][0]] == slots.lengths[feeds[3][0]]
+
+
+def test_the_advantage_of_a_group_reaches_the_segments_it_is_for(janus: Janus):
+    [group] = roll_out(janus, [parse("a cat")], replace(SMALL, thinking=1.0), 0)
+    for one, fits in zip(group, ([0.2, 1.0], [0.1, 0.1], [0.4, 0.2]), strict=True):
+        one.fits = fits[: len(one.fits)]
+    whole = advantages_of(group, SMALL)
+    for one, each in zip(group, whole, strict=True):
+        assert len(each) == len(one.trajectory.segments)
+        assert len(set(each)) == 1
+    apart = advantages_of(group, replace(SMALL, advantages="separate"))
+    first = advantages([one.fits[0] for one in group])
+    for one, each, wanted in zip(group, apart, first, strict=True):
+        kinds = [segment.kind for segment in one.trajectory.segments]
+        assert kinds[:3] == ["thought", "image", "reflection"]
+        assert each[0] == each[1] == wanted
+    drawing = advantages_of(group, replace(SMALL, advantages="separate", reward="drawing"))
+    assert all(each[2] == 0.0 for each in drawing)
+
+
+def metrics(log: Path) -> list[dict]:
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_checkpoint: Path, tmp_path: Path):
+    settings = replace(SMALL, steps=4)
+
+    def run(out: Path, until: int, *, resume: bool) -> None:
+        janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
+        real = grpo.roll_out
+
+        def roll_out(janus, wanted, settings, step):
+            if step == until:
+                raise KeyboardInterrupt
+            return real(janus, wanted, settings, step)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(grpo, "roll_out", roll_out)
+            train(janus, reference, settings, out, {"parent": str(tiny_checkpoint)}, resume=resume)
+
+    run(tmp_path / "whole", 99, resume=False)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", 2, resume=False)
+    run(tmp_path / "cut", 99, resume=True)
+    whole, cut = metrics(tmp_path / "whole.jsonl"), metrics(tmp_path / "cut.jsonl")
+    assert [row["step"] for row in cut] == [0, 1, 2, 3]
+    assert cut == whole
+    assert (tmp_path / "whole-00004.png").stat().st_size > 0
+    assert open_checkpoint(tmp_path / "cut").name == "cut"
+
+
+def test_a_reward_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls, real = [], grpo.fit
+
+    def breaks(description, reading):
+        calls.append(1)
+        return math.nan if len(calls) > 12 else real(description, reading)
+
+    monkeypatch.setattr(grpo, "fit", breaks)
+    janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
+    with pytest.raises(RewardError, match="nan, not a number"):
+        train(
+            janus, reference, replace(SMALL, steps=9), tmp_path / "out", {"parent": str(tiny_checkpoint)}, resume=False
+        )
+    assert open_checkpoint(tmp_path / "out").name == "out"
+
+
+def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpoint: Path):
+    """One prompt, one update: the mean log-probability of better rollouts grows against that of worse ones."""
+    settings = replace(SMALL, group=6, beta=0.0)
+    groups = roll_out(janus, [parse("a cat")], settings, 0)
+    for one, fits in zip(groups[0], np.linspace(0, 1, 6), strict=True):
+        one.fits = [float(fits)] * len(one.fits)
+    lessons, skipped = grpo.lessons_of(groups, replace(settings, reward="drawing"))
+    assert skipped == 0
+
+    def gap() -> float:
+        with torch.no_grad():
+            found = grpo.score(janus, [lesson.stream for lesson in lessons])
+        advantage, weight = grpo._per_action(lessons, found)
+        return float((found.log_probs * advantage * weight).sum())
+
+    before = gap()
+    parameters = grpo.trainable(janus)
+    optimizers = grpo.new_optimizers(janus, 1e-3, 0.0)
+    reference = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    grpo.learn(janus, reference, lessons, settings, grpo.Accelerator(), optimizers, parameters)
+    assert gap() > before + 0.01
+
+
+def test_a_broken_line_of_a_prompt_file_is_named(tmp_path: Path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("a cat\n\ntwo politicians\n", "utf-8")
+    with pytest.raises(PromptFileError, match=r"line 3: “politicians”"):
+        read_prompts(path)
+    path.write_text("\n", "utf-8")
+    with pytest.raises(PromptFileError, match="no prompt"):
+        read_prompts(path)
