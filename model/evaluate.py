@@ -28,7 +28,7 @@ from model.world.reasons import claim_holds, read_reason
 from model.world.scene import random_scene, render
 from model.world.verifier import Reading, accepted, check, read
 
-GENEVAL = CATEGORIES[:6]  # the six categories of GenEval; the last one is ours
+GENEVAL = CATEGORIES[:6]  # the six categories of GenEval; the others are ours
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def replay(trajectory: Trajectory, pictures: Callable[[str], bytes] | None = Non
     for index, segment in enumerate(trajectory.segments):
         t_ms = trajectory.times_ms[index] if index < len(trajectory.times_ms) else 0
         yield SegmentStarted(trajectory_id=tid, segment=index, t_ms=t_ms, kind=segment.kind)
-        for event in _replay_segment(tid, index, segment, pictures, group):
+        for event in replay_segment(tid, index, segment, pictures, group):
             yield replace(event, t_ms=t_ms)
     last = max(len(trajectory.segments) - 1, 0)
     end = trajectory.times_ms[-1] if trajectory.times_ms else 0
@@ -255,9 +255,10 @@ def replay(trajectory: Trajectory, pictures: Callable[[str], bytes] | None = Non
         yield TrajectoryFinished(trajectory_id=tid, segment=last, t_ms=end, stop_reason=trajectory.stop_reason)
 
 
-def _replay_segment(
-    tid: str, index: int, segment: Segment, pictures: Callable[[str], bytes] | None, group: int
+def replay_segment(
+    tid: str, index: int, segment: Segment, pictures: Callable[[str], bytes] | None, group: int = 4
 ) -> Iterator[Event]:
+    """The events of one stored segment, without the one that starts it."""
     here = {"trajectory_id": tid, "segment": index}
     match segment:
         case Image():

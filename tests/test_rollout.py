@@ -14,11 +14,21 @@ from tests_support import embed_pieces
 from model.decoding import rollout as rollout_module
 from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
 from model.decoding.rollout import rollout
-from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
+from model.events import (
+    Failed,
+    ImageCodesAdded,
+    Preview,
+    TextAdded,
+    TrajectoryFinished,
+    Verdict,
+    encode_png,
+    fold,
+    replay,
+)
 from model.janus import Janus
 from model.streams import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
 from model.templates import BEGIN_IMAGE
-from model.trajectory import StopReason, Trajectory
+from model.trajectory import Image, Origin, Parent, StopReason, Thought, Token, Trajectory
 from model.world.plan import read_plan
 from model.world.scene import render
 
@@ -221,3 +231,38 @@ def test_greedy_edited_codes_are_those_of_one_plain_pass_over_source_instruction
     hidden = tiny.network.model.language_model(inputs_embeds=embedded).last_hidden_state
     codes = tiny.image_logits(hidden[0, -len(image.codes) - 1 : -1]).argmax(-1)
     assert tuple(codes.tolist()) == image.codes
+
+
+def test_a_branch_goes_on_from_what_is_given_as_the_whole_would_have(tiny: Janus):
+    """Greedy: cut a trajectory after any segment, and the rest comes again."""
+    greedy = replace(tiny.sampling, thinks=True, temperature=0.0, text_temperature=0.0)
+    whole = Request("a dog above a cat", rounds=3, sampling=greedy)
+    events = list(rollout(tiny, [whole]))
+    trajectory = fold(events)
+    pictures = {hashlib.sha256(e.png).hexdigest(): e.png for e in events if isinstance(e, Preview) and e.whole}
+    for cut in range(1, len(trajectory.segments) + 1):
+        parent = Parent(trajectory.id, cut - 1, 0)
+        given = replace(whole, given=trajectory.segments[:cut], pictures=pictures, parent=parent)
+        branch = fold(rollout(tiny, [given]))
+        assert branch == replace(trajectory, parent=parent)
+
+
+def test_a_given_thought_is_what_the_image_is_drawn_after(tiny: Janus):
+    sampling = replace(tiny.sampling, thinks=True)
+    words = tiny.tokenize(" red apple at 2 3")
+    thought = Thought(tuple(Token(i, tiny.tokenizer.decode([i]), Origin.PERSON) for i in words))
+    branch = fold(rollout(tiny, [Request("an apple", rounds=1, sampling=sampling, given=(thought,))]))
+    assert branch.segments[0] == thought
+    assert branch.segments[1].kind == "image"
+    assert branch.segments[1] != fold(rollout(tiny, [Request("an apple", rounds=1, sampling=sampling)])).segments[1]
+
+
+def test_a_given_picture_is_judged_as_it_is_and_not_as_its_codes_would_paint_it(tiny: Janus):
+    sampling = replace(tiny.sampling, thinks=False)
+    verdicts = []
+    for plan in ("red apple at 2 3", "blue car at 0 0"):
+        png = encode_png(Picture.fromarray(render(read_plan(plan))))
+        image = Image((0,) * 64, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * 64)
+        request = Request("an apple", rounds=1, sampling=sampling, given=(image,), pictures={image.sha256: png})
+        verdicts.append(fold(rollout(tiny, [request])).reflections[0].p_yes)
+    assert verdicts[0] != verdicts[1]

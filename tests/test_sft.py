@@ -26,7 +26,7 @@ from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import ALL_TASKS, SEE_AND_DRAW, mix_at, world_lessons
+from model.training.world_lessons import ALL_TASKS, JUDGE_THE_OBVIOUS, SEE_AND_DRAW, mix_at, world_lessons
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent
@@ -103,8 +103,9 @@ def world_batch(janus: Janus, count: int) -> list[Lesson]:
 
 def test_a_run_learns_to_see_before_it_learns_to_judge():
     assert mix_at(0, 100) == SEE_AND_DRAW
-    assert mix_at(24, 100) == SEE_AND_DRAW
-    assert mix_at(26, 100) == ALL_TASKS
+    assert mix_at(29, 100) == SEE_AND_DRAW
+    assert mix_at(30, 100) == mix_at(49, 100) == JUDGE_THE_OBVIOUS
+    assert mix_at(50, 100) == ALL_TASKS
     assert SEE_AND_DRAW.judge == 0 < ALL_TASKS.judge
 
 

@@ -8,10 +8,13 @@ coroutine its token. Templates and contexts: Janus-Pro-R1, inference code and ap
 from __future__ import annotations
 
 import hashlib
+import io
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -32,11 +35,12 @@ from model.events import (
     TrajectoryStarted,
     Verdict,
     encode_png,
+    replay_segment,
 )
 from model.janus import Janus
 from model.streams import Codes, Piece, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
-from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Thought, Token
+from model.trajectory import Image, Parent, Reflection, Sampling, Segment, StopReason, Thought, Token
 
 MOST_THOUGHT_TOKENS = 96
 MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
@@ -58,6 +62,9 @@ class Request:
     preview_every: int | None = 4  # image codes between previews; None: only the finished picture
     stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
     source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8 to edit; `prompt` says how
+    given: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
+    pictures: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # PNGs of given images, by hash
+    parent: Parent | None = None
     id: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
@@ -130,6 +137,12 @@ class Writer:
         self.segment += 1
         return self(SegmentStarted, kind=kind)
 
+    def again(self, segment: Segment, png: bytes | None = None) -> Iterator[Event]:
+        """The events of a given segment; `png` is an image's."""
+        yield self.begin(segment.kind)
+        for event in replay_segment(self.id, self.segment, segment, png and (lambda _: png)):
+            yield replace(event, t_ms=int((time.monotonic() - self.began) * 1000))
+
 
 def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_stream: Stream) -> Steps:
     """All of one trajectory: up to `rounds` images, each judged, until the model says yes."""
@@ -142,28 +155,56 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         rounds=request.rounds,
         sampling=sampling,
         checkpoint=janus.name,
+        parent=request.parent,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         image_codes=janus.image_codes,
     )
     if request.source is not None:
         yield from edit(janus, request, sampling, write, drawing_stream)
         return
-    to_draw = tuple(opening(janus, request.prompt))
-    to_judge = to_draw
+    to_draw = to_judge = tuple(opening(janus, request.prompt))
+    given = deque(request.given)
     for _ in range(request.rounds):
-        if sampling.thinks:
-            thought = yield from think(janus, sampling, write, drawing_stream, to_draw)
-            to_draw = thought.left_to_feed
-        image, picture = yield from draw(janus, request, sampling, write, drawing_stream, to_draw)
+        if thought := _taken(given, Thought):
+            yield from write.again(thought)
+            to_draw += tuple(drawing(janus, thought))
+        elif sampling.thinks and not given:
+            to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
+        if image := _taken(given, Image):
+            picture, png = known_picture(janus, request, image)
+            yield from write.again(replace(image, sha256=hashlib.sha256(png).hexdigest()), png)
+            to_draw += tuple(drawing(janus, image))
+        else:
+            picture, to_draw = yield from draw(janus, request, sampling, write, drawing_stream, to_draw)
         to_judge += tuple(looking(janus, picture))
-        reflection, left = yield from judge(janus, sampling, write, judging_stream, to_judge)
+        if reflection := _taken(given, Reflection):
+            yield from write.again(reflection)
+            to_judge += tuple(drawing(janus, reflection))
+        else:
+            reflection, to_judge = yield from judge(janus, sampling, write, judging_stream, to_judge)
         if reflection.answer == "yes":
             yield write(TrajectoryFinished, stop_reason=StopReason.CONTENT)
             return
-        said = tuple(drawing(janus, reflection))
-        to_draw = (Codes(image.codes[-1:]), *said, *invitation(janus))
-        to_judge = (*left, *invitation(janus))
+        to_draw += (*drawing(janus, reflection), *invitation(janus))
+        to_judge += tuple(invitation(janus))
     yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
+
+
+Kind = TypeVar("Kind", Thought, Image, Reflection)
+
+
+def _taken(given: deque[Segment], kind: type[Kind]) -> Kind | None:
+    """The next given segment, if it is of this kind."""
+    return given.popleft() if given and isinstance(given[0], kind) else None
+
+
+def known_picture(janus: Janus, request: Request, image: Image) -> tuple[np.ndarray, bytes]:
+    """A given image's pixels (H, W, 3) and PNG: the request's own, or painted from its codes."""
+    png = request.pictures.get(image.sha256)
+    if png is not None:
+        return np.asarray(Picture.open(io.BytesIO(png)).convert("RGB")), png
+    picture = paint(janus, list(image.codes))
+    return picture, encode_png(Picture.fromarray(picture))
 
 
 def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
@@ -175,22 +216,13 @@ def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
     yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
     pieces = tuple(editing(janus, request.prompt, codes))
     if sampling.thinks:
-        thought = yield from think(janus, sampling, write, stream, pieces)
-        pieces = thought.left_to_feed
+        pieces = yield from think(janus, sampling, write, stream, pieces)
     yield from draw(janus, request, sampling, write, stream, pieces)
     yield write(TrajectoryFinished, stop_reason=StopReason.EDITED)
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A finished thought and the piece of it that the drawing stream has not been fed yet."""
-
-    thought: Thought
-    left_to_feed: tuple[Piece, ...]
-
-
 def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
-    """Sample plan text until the model begins the image; the first token must not."""
+    """Sample plan text until the model begins the image; the first token must not. Returns what is left to feed."""
     yield write.begin("thought")
     tokens, reader = [], TextReader(janus.tokenizer)
     while len(tokens) < MOST_THOUGHT_TOKENS:
@@ -202,13 +234,12 @@ def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, piece
         tokens.append(Token(sampled.token, reader.add(sampled.token)))
         yield write(TextAdded, tokens=(tokens[-1],))
         pieces = (Text((sampled.token,), hideable=True),)
-    thought = Thought(tuple(tokens))
-    yield write(SegmentFinished, text=thought.text)
-    return Planned(thought, pieces)
+    yield write(SegmentFinished, text=Thought(tuple(tokens)).text)
+    return pieces
 
 
 def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
-    """Sample all codes of an image; returns it and its picture (H, W, 3)."""
+    """Sample all codes of an image; returns its picture (H, W, 3) and what is left to feed."""
     rule = image_rule(sampling)
     pieces = (*pieces, Text(tuple(janus.tokenize(BEGIN_IMAGE))))
     yield write.begin("image")
@@ -226,14 +257,14 @@ def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
             shown = len(codes)
     picture = paint(janus, codes)
     png = encode_png(Picture.fromarray(picture))
-    image = Image(tuple(codes), hashlib.sha256(png).hexdigest(), (Origin.SAMPLED,) * len(codes))
     yield write(Preview, png=png, start=0, count=len(codes), whole=True)
-    yield write(SegmentFinished, sha256=image.sha256)
-    return image, picture
+    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest())
+    return picture, pieces
 
 
 def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
-    """Sample the verdict from {Yes, No}, then the reason until the end of the turn."""
+    """Sample the verdict from {Yes, No}, then the reason until the end of the turn; returns it and what is left to
+    feed: the end of the turn is the invitation's."""
     ids = janus.ids
     sampled = yield Step(stream, (*pieces, *question(janus)), "text", verdict_rule(ids, sampling))
     answer = "yes" if sampled.token == ids.yes else "no"
@@ -251,7 +282,6 @@ def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, piece
         sampled = yield Step(stream, (Text((sampled.token,)),), "text", rule)
     reflection = replace(reflection, tokens=tuple(tokens))
     yield write(SegmentFinished, text=reflection.text)
-    # The last token sampled was either the end of turn, which the invitation brings itself, or one not yet fed.
     return reflection, (Text((tokens[-1].id,)),) if sampled.token != ids.eos else ()
 
 

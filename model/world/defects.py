@@ -100,7 +100,8 @@ def _wrong_relation(task: _Task) -> Scene | None:
         return None
     relation = task.rng.choice(task.description.relations)
     word = task.rng.choice([word for word in RELATIONS if word != relation.word])
-    other = replace(task.description, relations=(Relation(relation.first, word, relation.second),))
+    others = tuple(one for one in task.description.relations if one != relation)
+    other = replace(task.description, relations=(*others, Relation(relation.first, word, relation.second)))
     items: list[Item] = []
     for group, places in zip(other.groups, sample_places(task.rng, other), strict=True):
         pairs = zip(task.of_noun(group.noun), places, strict=True)
