@@ -5,16 +5,20 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from model.evaluate import GENEVAL, Judged, descriptions, report, table
+from model.evaluate import cell, comparisons, table, to_json
+from model.referee import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
-from model.world.language import category_of, parse, sample_scene, write
-from model.world.plan import write_plan
-from model.world.scene import render
+from model.world.edits import apply_edit, read_edit
+from model.world.language import parse, sample_scene
+from model.world.plan import read_plan, write_plan
+from model.world.scene import Scene, render
+from model.world.splits import GENEVAL
 from model.world.verifier import Reading, read
 
 ROOT = Path(__file__).parent.parent
@@ -45,56 +49,100 @@ def pictures() -> tuple[Reading, Reading, str]:
     return right, wrong, write_plan(scene)
 
 
-def test_figures_are_counted_as_they_are_named(pictures):
+def four(pictures) -> list[Judged]:
+    """Right at once; wrong, flagged and mended; wrong and passed; right, but judged no and spoiled."""
     right, wrong, plan = pictures
-    found = report(
-        [
-            judged("two red apples", (right, "yes", ", there are two red apples."), thought=plan),
-            judged(
-                "two red apples",
-                (wrong, "no", ", there are three apples instead of two."),
-                (right, "yes", "."),
-                thought=plan,
-            ),
-            judged("two red apples", (wrong, "yes", ", I see two red apples."), thought=plan),
-            judged(
-                "two red apples", (right, "no", ", there is no apple."), (wrong, "no", ", gibberish."), thought=plan
-            ),
-        ]
-    )
-    assert (found.prompts, found.first, found.final) == (4, 0.5, 0.5)
-    assert found.flagged == pytest.approx(2 / 3)
-    assert found.passed == pytest.approx(2 / 3)
-    assert found.balanced_accuracy == pytest.approx(2 / 3)
-    assert found.reasons_true == (1, 3)
-    assert found.images == 1.5
-    assert found.faithful == 1.0
+    return [
+        judged("two red apples", (right, "yes", ", there are two red apples."), thought=plan),
+        judged(
+            "two red apples",
+            (wrong, "no", ", there are three apples instead of two."),
+            (right, "yes", "."),
+            thought=plan,
+        ),
+        judged("two red apples", (wrong, "yes", ", I see two red apples."), thought=plan),
+        judged("two red apples", (right, "no", ", there is no apple."), (wrong, "no", ", gibberish."), thought=plan),
+    ]
+
+
+def test_figures_are_counted_as_they_are_named(pictures):
+    found = {name: figure.value for name, figure in figures(four(pictures)).items()}
+    assert found == {
+        "first draft": 0.5,
+        "  mixed": 0.5,
+        "final image": 0.5,
+        "drawing follows thought": 1.0,
+        "verdict, balanced": pytest.approx(2 / 3),
+        "  wrong images flagged": pytest.approx(2 / 3),
+        "  right images passed": pytest.approx(2 / 3),
+        "reasons for no, true": pytest.approx(1 / 3),
+        "flagged drafts mended": 1.0,
+        "right drafts spoiled": 0.5,
+        "images per prompt": 1.5,
+    }
 
 
 def test_a_thought_that_cannot_be_read_is_not_followed(pictures):
     right, _, _ = pictures
-    assert report([judged("two red apples", (right, "yes", "."), thought="apples, I think")]).faithful == 0.0
+    one = judged("two red apples", (right, "yes", "."), thought="apples, I think")
+    assert figures([one])["drawing follows thought"].value == 0.0
 
 
 def test_nothing_to_count_is_none_and_prints_as_a_dash(pictures):
     right, _, plan = pictures
-    found = report([judged("two red apples", (right, "yes", "."), thought=plan)])
-    assert found.balanced_accuracy is None
-    assert "–" in table({"only right ones": found})
+    found = figures([judged("two red apples", (right, "yes", "."), thought=plan)])
+    assert found["verdict, balanced"].value is None
+    assert cell("verdict, balanced", found["verdict, balanced"]) == "–"
+    assert cell("final image", found["final image"]) == "100.0% 100.0–100.0"
 
 
-def test_test_prompts_cover_the_categories_evenly_and_never_change_with_the_checkpoint():
-    wanted = descriptions(60, GENEVAL, seed=0)
-    assert [category_of(d) for d in wanted[:6]] == list(GENEVAL)
-    assert [write(d) for d in wanted] == [write(d) for d in descriptions(60, GENEVAL, seed=0)]
-    assert wanted != descriptions(60, GENEVAL, seed=1)
+def test_p_yes_is_measured_over_all_thresholds(pictures):
+    right, wrong, plan = pictures
+    one = judged("two red apples", (wrong, "no", "."), (right, "yes", "."), thought=plan)
+    segments = list(one.trajectory.segments)
+    segments[2], segments[5] = replace(segments[2], p_yes=0.3), replace(segments[5], p_yes=0.4)
+    assert verdict_auroc([replace(one, trajectory=replace(one.trajectory, segments=tuple(segments)))]) == 1.0
+    assert verdict_auroc([one]) == 0.5
+
+
+def test_edits_are_right_when_only_what_was_asked_changed_and_errors_are_measured_where_nothing_should():
+    before = read_plan("red apple at 0 0; blue car at 4 4")
+    edit = read_edit("make the apple pink")
+    after = apply_edit(random.Random(0), before, edit)
+    done, undone = Edited(edit, before, render(after)), Edited(edit, before, render(before))
+    assert (done.right, undone.right) == (True, False)
+    assert done.untouched_error[0] == 0
+    moved = Scene((after.items[0], replace(after.items[1], column=3)))
+    assert not Edited(edit, before, render(moved)).right
+    assert Edited(edit, before, render(moved)).untouched_error[0] > 0
+    found = edit_figures([done, undone])
+    assert found["edits right"].value == found["  recolour"].value == 0.5
+
+
+def test_test_edits_never_change_and_can_be_done():
+    assert held_out_edits(40) == held_out_edits(40)
+    for scene, edit in held_out_edits(40):
+        after = apply_edit(random.Random(0), scene, edit)
+        assert Edited(edit, scene, render(after)).right
+
+
+def test_checkpoints_stand_side_by_side_and_are_compared_in_pairs(pictures):
+    better, worse = figures(four(pictures)[:2]), figures(four(pictures)[2:])
+    results = {"old": {"hard, thinking first": worse}, "new": {"hard, thinking first": better}}
+    lines = table(results).splitlines()
+    assert lines[0].split() == ["hard,", "thinking", "first", "(2)", "old", "new"]
+    assert any(line.startswith("final image") and "0.0%" in line and "100.0%" in line for line in lines)
+    assert "new − old, hard, thinking first: final image +100.0 points" in comparisons(results)
+    assert json.loads(json.dumps(to_json(results)))["new"]["hard, thinking first"]["final image"]["value"] == 1.0
 
 
 def test_the_command_prints_both_ways_of_drawing(tiny_checkpoint: Path):
-    command = [sys.executable, "-m", "model.evaluate", "--checkpoint", str(tiny_checkpoint), "--prompts", "6", "--json"]
-    done = subprocess.run([*command, "--rounds", "1"], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-m", "model.evaluate", "--compare", str(tiny_checkpoint), "--prompts", "6", "--json"]
+    done = subprocess.run([*command, "--rounds", "1", "--edits", "2"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found) == {"with the thought", "without"}
-    assert found["without"]["faithful"] is None
-    assert found["without"]["prompts"] == 6
+    [found] = json.loads(done.stdout).values()
+    ways = ("thinking first", "without the thought")
+    assert list(found) == [f"{split}, {way}" for split in ("GenEval-like", "edits") for way in ways]
+    assert found["GenEval-like, without the thought"]["drawing follows thought"]["value"] is None
+    assert found["GenEval-like, thinking first"]["first draft"]["prompts"] == 6
+    assert set(GENEVAL) <= {name.strip() for name in found["GenEval-like, thinking first"]}

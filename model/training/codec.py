@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from transformers import JanusVQVAE
 
 from model.checkpoint import save_checkpoint
-from model.evaluate import read_back
 from model.janus import Janus
+from model.referee import read_back
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 from model.training.schedule import learning_rate_factor
 from model.training.state import RunState
