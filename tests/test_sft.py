@@ -26,7 +26,7 @@ from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import ALL_TASKS, JUDGE_THE_OBVIOUS, SEE_AND_DRAW, mix_at, world_lessons
+from model.training.world_lessons import MIXES, world_lessons
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ def test_labels_stand_one_position_before_what_they_name(tiny: Janus):
 
 
 def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
-    stream = world_lessons(tiny, random.Random(1), ALL_TASKS)
+    stream = world_lessons(tiny, random.Random(1), MIXES["all"])
     lessons = [lesson for _, lesson in (next(stream) for _ in range(6))]
 
     def total(chosen: list[Lesson]) -> float:
@@ -86,7 +86,7 @@ def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps
 
 def test_lessons_of_the_world_depend_on_the_seed_alone(tiny: Janus):
     def some(seed: int) -> list[tuple]:
-        stream = world_lessons(tiny, random.Random(seed), ALL_TASKS)
+        stream = world_lessons(tiny, random.Random(seed), MIXES["all"])
         return [
             (task, [getattr(p, "ids", None) for p in lesson.pieces])
             for task, lesson in (next(stream) for _ in range(30))
@@ -97,16 +97,18 @@ def test_lessons_of_the_world_depend_on_the_seed_alone(tiny: Janus):
 
 
 def world_batch(janus: Janus, count: int) -> list[Lesson]:
-    stream = world_lessons(janus, random.Random(0), ALL_TASKS)
+    stream = world_lessons(janus, random.Random(0), MIXES["all"])
     return [lesson for _, lesson in (next(stream) for _ in range(count))]
 
 
-def test_a_run_learns_to_see_before_it_learns_to_judge():
-    assert mix_at(0, 100) == SEE_AND_DRAW
-    assert mix_at(29, 100) == SEE_AND_DRAW
-    assert mix_at(30, 100) == mix_at(49, 100) == JUDGE_THE_OBVIOUS
-    assert mix_at(50, 100) == ALL_TASKS
-    assert SEE_AND_DRAW.judge == 0 < ALL_TASKS.judge
+@pytest.mark.parametrize("name", MIXES)
+def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str):
+    mix = MIXES[name]
+    stream = world_lessons(tiny, random.Random(0), mix)
+    tasks = [task for task, _ in (next(stream) for _ in range(300))]
+    for task in ("draw", "judge", "redraw", "edit", "caption", "locate"):
+        assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
+        assert (task in tasks) == (getattr(mix, task) > 0)
 
 
 def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):
@@ -156,7 +158,7 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
         def lessons(step: int) -> list[Lesson]:
             if step == steps:
                 raise KeyboardInterrupt
-            stream = world_lessons(janus, random.Random(step), ALL_TASKS)
+            stream = world_lessons(janus, random.Random(step), MIXES["all"])
             return [lesson for _, lesson in (next(stream) for _ in range(4))]
 
         provenance = {"parent": str(tiny_checkpoint)}

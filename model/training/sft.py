@@ -1,7 +1,7 @@
 """Supervised fine-tuning: annotators' corrections, or the embedded world's lessons, into a better checkpoint.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --checkpoint CODEC --steps 1800 --out DIR
+    python -m model.training.sft --world --lessons see --checkpoint CODEC --steps 900 --out DIR
 
 With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw.
 
@@ -30,7 +30,7 @@ from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.lessons import Lesson
 from model.training.state import RunState
-from model.training.world_lessons import ALL_TASKS, mix_at, world_lessons
+from model.training.world_lessons import MIXES, world_lessons
 
 # Of image codes, text and verdicts, each a mean over its targets. A drawing has about four times the targets of its
 # thought, and with equal means the drawing took half as many steps again to follow the thought.
@@ -43,6 +43,7 @@ class Settings:
 
     steps: int = 200
     batch: int = 32  # lessons per step
+    lessons: str = "all"  # of the world: one of MIXES
     micro_batches: int = 1  # parts a step is split into; lessons of like length go together
     learning_rate: float = 2e-4  # AdamW's peak; see `schedule`
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
@@ -121,11 +122,10 @@ def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
 
 
 def world_source(janus: Janus, settings: Settings, batch: int) -> LessonSource:
-    """Lessons of the embedded world, without end: with corrections all tasks at once, alone the easy ones first."""
+    """Lessons of the embedded world, without end."""
 
     def lessons(step: int) -> list[Lesson]:
-        mix = mix_at(step, settings.steps) if batch == settings.batch else ALL_TASKS
-        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), mix)
+        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), MIXES[settings.lessons])
         return [lesson for _, lesson in (next(stream) for _ in range(batch))]
 
     return lessons
@@ -177,12 +177,13 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    chosen = {"lessons": tuple(MIXES), "precision": ("no", "bf16")}
     for name, default in asdict(Settings()).items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(default, bool):
             parser.add_argument(flag, action="store_true")
         else:
-            parser.add_argument(flag, type=type(default), default=default)
+            parser.add_argument(flag, type=type(default), default=default, choices=chosen.get(name))
     arguments = parser.parse_args()
     settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
     if not (arguments.data or arguments.world):

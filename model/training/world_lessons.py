@@ -30,11 +30,11 @@ from model.world.verifier import accepted, check, read
 class Mix:
     """Shares of the tasks; the paper's are draw 0.2, judge 0.3, redraw 0.5 of a pretrained model."""
 
-    draw: float
-    judge: float
-    redraw: float
-    caption: float  # say what is seen, as a thought would
-    locate: float  # say it place by place, which is learnt first
+    draw: float = 0.0
+    judge: float = 0.0
+    redraw: float = 0.0
+    caption: float = 0.0  # say what is seen, as a thought would
+    locate: float = 0.0  # say it place by place, which is learnt first
     edit: float = 0.0  # an image and an instruction → the edited image
     thinking: float = 0.75  # share of draw and redraw lessons with a thought
     dropout: float = 0.05  # share of draw and redraw lessons without condition
@@ -43,19 +43,14 @@ class Mix:
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
 
-# A judge that cannot see yet learns nothing: 1,000 steps of all tasks together left it at chance. Nor does one that is
-# shown mostly small defects at first: it was at chance for 300 steps more.
-SEE_AND_DRAW = Mix(draw=0.5, judge=0.0, redraw=0.0, caption=0.15, locate=0.35)
-JUDGE_THE_OBVIOUS = Mix(draw=0.30, judge=0.45, redraw=0.10, caption=0.05, locate=0.10, obvious=1.0, drafts=0.0)
-ALL_TASKS = Mix(draw=0.25, judge=0.35, redraw=0.20, caption=0.03, locate=0.07, edit=0.10)
-SEEING, OBVIOUS = 0.3, 0.5  # shares of a run's steps after which the judge begins, and sees everything
-
-
-def mix_at(step: int, steps: int) -> Mix:
-    """What is taught at one step of a run from the codec on."""
-    if step < SEEING * steps:
-        return SEE_AND_DRAW
-    return JUDGE_THE_OBVIOUS if step < OBVIOUS * steps else ALL_TASKS
+# What a run teaches. A judge that cannot see yet learns nothing (1,000 steps of all tasks together left it at chance); so
+# the first run is to see and draw. Mostly small defects at first leave the judge at chance for 300 steps more.
+MIXES = {
+    "see": Mix(draw=0.50, caption=0.15, locate=0.35),
+    "obvious": Mix(draw=0.35, judge=0.40, redraw=0.10, caption=0.05, locate=0.10, obvious=1.0, drafts=0.0),
+    "all": Mix(draw=0.30, judge=0.30, redraw=0.20, edit=0.10, caption=0.02, locate=0.08),
+    "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
+}
 
 
 def world_lessons(janus: Janus, rng: random.Random, mix: Mix) -> Iterator[tuple[str, Lesson]]:

@@ -144,12 +144,17 @@ def spoil(rng: random.Random, description: Description, scene: Scene) -> tuple[s
 
     The defect is uniform among those that `description` allows.
     """
-    task = _Task(rng, description, scene)
     while True:
         kind = rng.choice(tuple(DEFECTS))
-        wrong = DEFECTS[kind](task)
-        if wrong is None:
-            continue
-        image = render(wrong) if isinstance(wrong, Scene) else wrong
-        if not accepted(check(description, read(image))):
+        image = spoil_as(rng, kind, description, scene)
+        if image is not None:
             return kind, image
+
+
+def spoil_as(rng: random.Random, kind: str, description: Description, scene: Scene) -> np.ndarray | None:
+    """The picture with one defect of DEFECTS, or None where the description does not allow it, or it would be none."""
+    wrong = DEFECTS[kind](_Task(rng, description, scene))
+    if wrong is None:
+        return None
+    image = render(wrong) if isinstance(wrong, Scene) else wrong
+    return None if accepted(check(description, read(image))) else image

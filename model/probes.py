@@ -1,0 +1,227 @@
+"""Does it do what it seems to do? `python -m model.probes`
+
+Three interventions, each against its control, on held-out prompts:
+
+- *The redraw uses the reflection*: drafts rightly judged no are redrawn, drawn afresh, and redrawn after the reason
+  of another prompt.
+- *The drawing follows the thought*: an object of the model's own thought is moved, recoloured, removed or added by
+  hand, and the drawing after it read.
+- *The verdict looks at the picture*: an accepted drawing is changed by the renderer in one object, nothing else of the
+  context, and judged again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from model.checkpoint import CheckpointError
+from model.decoding.grammar import Request
+from model.evaluate import opened, points
+from model.events import encode_png
+from model.janus import Janus
+from model.measures import Figure, Share, difference, interval
+from model.referee import Judged, judge_all, pictures_of
+from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thought, Token
+from model.world.defects import spoil_as
+from model.world.language import CATEGORIES
+from model.world.plan import read_plan, write_plan
+from model.world.scene import Item, Scene, free_places
+from model.world.splits import GENEVAL, HARD, held_out_prompts
+from model.world.sprites import COLOURS, NOUNS
+from model.world.verifier import Reading, accepted, check, read
+
+BATCH = 32
+
+CHANGES = {  # what the renderer does to an accepted drawing: the kinds of `defects` that do it
+    "recoloured": ("wrong colour",),
+    "moved": ("wrong relation",),
+    "removed": ("missing object", "one fewer"),
+    "added": ("extra object", "one more"),
+}
+
+
+def drawn(janus: Janus, requests: Sequence[Request]) -> list[Reading]:
+    """What the last picture of every request shows."""
+    found = {name: read(pictures[-1]) for name, _, pictures in pictures_of(janus, requests, BATCH)}
+    return [found[request.id] for request in requests]
+
+
+def redraws(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of drafts rightly judged no: the share right after a redraw, afresh, and after another prompt's reason."""
+    wanted = held_out_prompts(count, (*GENEVAL[1:2], *GENEVAL[4:], *HARD), seed)
+    first = judge_all(janus, wanted, sampling, 1, BATCH, seed)
+    drafts = [one for one in first if not one.first and one.says == [False]]
+    if len(drafts) < 2:
+        return {}
+    others = drafts[1:] + drafts[:1]
+    ways = {
+        "after its reflection": [one.trajectory.segments for one in drafts],
+        "afresh, another seed": [() for _ in drafts],
+        "after another's reason": [
+            (*one.trajectory.segments[:-1], other.trajectory.segments[-1])
+            for one, other in zip(drafts, others, strict=True)
+        ],
+    }
+    return {
+        name: _right(drafts, drawn(janus, [_onward(one, given, sampling, seed) for one, given in pairs(drafts, begun)]))
+        for name, begun in ways.items()
+    }
+
+
+def pairs(ones: Sequence[Judged], begun: Sequence[tuple[Segment, ...]]):
+    return list(zip(ones, begun, strict=True))
+
+
+def _onward(one: Judged, given: tuple[Segment, ...], sampling: Sampling, seed: int) -> Request:
+    rounds = 2 if given else 1
+    number = 100_000 + seed + one.trajectory.seed
+    return Request(one.trajectory.prompt, number, rounds, sampling, None, given=given)
+
+
+def _right(ones: Sequence[Judged], readings: Sequence[Reading]) -> Share:
+    shown = zip(ones, readings, strict=True)
+    return Share.from_pairs([(accepted(check(one.description, reading)), 1) for one, reading in shown])
+
+
+def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of the model's own thoughts with one object changed by hand: the share that is drawn exactly so."""
+    rng = random.Random(f"thoughts {seed}")
+    wanted = held_out_prompts(2 * count, GENEVAL, seed)
+    requests, plans, kinds = [], [], []
+    for one in judge_all(janus, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
+        try:
+            plan = read_plan(one.trajectory.segments[0].text)
+        except ValueError:
+            continue
+        kind = ("moved", "recoloured", "removed", "added")[len(plans) % 4]
+        changed = change_plan(rng, plan, kind)
+        if changed is not None and len(plans) < count:
+            thought = written(janus, " " + write_plan(changed))
+            requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=(thought,)))
+            plans.append(changed)
+            kinds.append(kind)
+    kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(janus, requests), strict=True)]
+    found = {"all": Share.from_pairs([(right, 1) for right in kept])}
+    for kind in sorted(set(kinds)):
+        own = [one == kind for one in kinds]
+        found[kind] = Share.from_pairs([(right and mine, mine) for right, mine in zip(kept, own, strict=True)])
+    return found
+
+
+def change_plan(rng: random.Random, plan: Scene, kind: str) -> Scene | None:
+    """A plan with one object changed; None where that cannot be done."""
+    item = rng.choice(plan.items)
+    rest = tuple(other for other in plan.items if other != item)
+    places = free_places(rest if kind == "moved" else plan.items)
+    match kind:
+        case "recoloured":
+            colour = rng.choice([colour for colour in COLOURS if colour != item.colour])
+            return Scene((*rest, replace(item, colour=colour)))
+        case "removed":
+            return Scene(rest) if rest else None
+        case "moved":
+            places = [place for place in places if place != (item.column, item.row)]
+            column, row = rng.choice(places)
+            return Scene((*rest, replace(item, column=column, row=row)))
+    if not places:
+        return None
+    return Scene((*plan.items, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))))
+
+
+def written(janus: Janus, text: str) -> Thought:
+    """A thought as a person writes it."""
+    ids = janus.tokenize(text)
+    return Thought(tuple(Token(i, janus.tokenizer.decode([i]), Origin.PERSON) for i in ids))
+
+
+def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of accepted drawings, changed in one object: the share flagged, by change; and of the unchanged, those passed."""
+    rng = random.Random(f"pictures {seed}")
+    right = [
+        one
+        for one in judge_all(janus, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
+        if one.first
+    ]
+    found: dict[str, Figure] = {}
+    for name, kinds in CHANGES.items():
+        cases = []
+        for one in right:
+            image = spoil_as(rng, rng.choice(kinds), one.description, Scene(one.readings[0].items))
+            if image is not None and len(cases) < each:
+                cases.append((one, image))
+        found[name] = Share.from_pairs([(not yes, 1) for yes in verdicts(janus, cases, sampling)])
+    unchanged = [(one, None) for one in right[:each]]
+    return found | {"unchanged, passed": Share.from_pairs([(yes, 1) for yes in verdicts(janus, unchanged, sampling)])}
+
+
+def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling) -> list[bool]:
+    """Whether each picture (None: as it was drawn) is judged yes for its trajectory's prompt."""
+    requests = []
+    for number, (one, picture) in enumerate(cases):
+        image = next(s for s in one.trajectory.segments if isinstance(s, Image))
+        pngs = {}
+        if picture is not None:
+            png = encode_png(Picture.fromarray(picture))
+            codes = tuple(janus.encode([picture])[0].tolist())
+            image = Image(codes, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * len(codes))
+            pngs = {image.sha256: png}
+        given = replace(sampling, thinks=False)
+        requests.append(
+            Request(one.trajectory.prompt, number, 1, given, None, given=(image,), pictures=pngs, id=str(number))
+        )
+    ended = {name: trajectory for name, trajectory, _ in pictures_of(janus, requests, BATCH)}
+    reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]
+    return [isinstance(one, Reflection) and one.answer == "yes" for one in reflections]
+
+
+def shown(title: str, found: dict[str, Figure]) -> str:
+    lines = [title]
+    for name, figure in found.items():
+        if figure.value is None:
+            lines.append(f"  {name:28} –")
+        else:
+            low, high = interval(figure)
+            lines.append(f"  {name:28} {figure.value:6.1%}  {low:.1%} to {high:.1%}  of {figure.of.sum():.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.probes", description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default="rl", help="of the shipped ones, a folder, or a Hub id")
+    parser.add_argument("--drafts", type=int, default=600, help="prompts drawn to find wrong drafts")
+    parser.add_argument("--thoughts", type=int, default=50, help="thoughts edited by hand")
+    parser.add_argument("--changes", type=int, default=100, help="pictures changed, of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        [janus] = opened([arguments.checkpoint]).values()
+    except CheckpointError as error:
+        sys.exit(f"probes: {error}")
+    torch.set_num_threads(1)
+    for thinks in (False, True) if janus.sampling.thinks else (False,):
+        found = redraws(janus, arguments.drafts, replace(janus.sampling, thinks=thinks), arguments.seed)
+        print(
+            shown(
+                f"Drafts rightly judged no, {'with' if thinks else 'without'} thoughts, right when drawn again", found
+            )
+        )
+        for other in list(found)[1:]:
+            gain = difference(found["after its reflection"], found[other])
+            print(f"  after its reflection − {other}: {points(gain)}")
+    if janus.sampling.thinks:
+        found = edited_thoughts(janus, arguments.thoughts, janus.sampling, arguments.seed)
+        print(shown("Thoughts edited by hand, drawn exactly so", found))
+    print(shown("Pictures changed in one object, flagged", changed_pictures(janus, arguments.changes, janus.sampling)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The interventions: what is changed, and against what it is held."""
+
+import random
+
+import pytest
+
+from model.checkpoint import open_checkpoint
+from model.janus import Janus
+from model.probes import change_plan, changed_pictures, edited_thoughts, redraws, verdicts, written
+from model.referee import judge_all
+from model.trajectory import Origin
+from model.world.language import parse
+from model.world.plan import read_plan
+from model.world.scene import free_places
+
+
+@pytest.mark.parametrize(("kind", "more"), [("moved", 0), ("recoloured", 0), ("removed", -1), ("added", 1)])
+def test_a_plan_is_changed_in_one_object(kind: str, more: int):
+    rng, plan = random.Random(0), read_plan("red apple at 2 3; blue car at 5 5; red apple at 0 0")
+    for _ in range(50):
+        changed = change_plan(rng, plan, kind)
+        assert len(changed.items) == 3 + more
+        assert len(set(plan.items) & set(changed.items)) == (3 if kind == "added" else 2)
+        if kind == "moved":
+            [new], [old] = set(changed.items) - set(plan.items), set(plan.items) - set(changed.items)
+            assert (new.noun, new.colour) == (old.noun, old.colour)
+
+
+def test_the_last_object_is_not_removed_and_a_full_picture_gets_no_other():
+    assert change_plan(random.Random(0), read_plan("red apple at 2 3"), "removed") is None
+    crowd = "; ".join(f"red cat at {x} {y}" for x in (1, 3, 5) for y in (1, 3, 5))
+    assert free_places(read_plan(crowd).items) == []
+    assert change_plan(random.Random(0), read_plan(crowd), "added") is None
+
+
+def test_a_thought_written_by_a_person_says_what_was_written(tiny: Janus):
+    thought = written(tiny, " red apple at 2 3")
+    assert thought.text == " red apple at 2 3"
+    assert {token.origin for token in thought.tokens} == {Origin.PERSON}
+
+
+def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpoint):
+    janus = open_checkpoint(tiny_checkpoint)
+    [one] = judge_all(janus, [parse("a cat")], janus.sampling, 1, 1, 0)
+    assert verdicts(janus, [(one, None)], janus.sampling) == verdicts(janus, [(one, None)], janus.sampling)
+
+
+def test_an_untrained_network_fails_every_probe_and_none_breaks(tiny_checkpoint):
+    janus = open_checkpoint(tiny_checkpoint)
+    found = redraws(janus, 12, janus.sampling)
+    assert all(figure.value == 0.0 for figure in found.values())
+    assert edited_thoughts(janus, 4, janus.sampling)["all"].value is None  # its thoughts are no plans
+    assert changed_pictures(janus, 2, janus.sampling)["recoloured"].value is None  # it drew nothing right
