@@ -43,8 +43,8 @@ class Mix:
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
 
-# What a run teaches. A judge that cannot see yet learns nothing (1,000 steps of all tasks together left it at chance); so
-# the first run is to see and draw. Mostly small defects at first leave the judge at chance for 300 steps more.
+# What a run teaches. A judge that cannot see yet learns nothing: 1,000 steps of all tasks together left it at chance.
+# So the first run is to see and to draw. Mostly small defects at first cost the judge 300 steps more.
 MIXES = {
     "see": Mix(draw=0.50, caption=0.15, locate=0.35),
     "obvious": Mix(draw=0.35, judge=0.40, redraw=0.10, caption=0.05, locate=0.10, obvious=1.0, drafts=0.0),
