@@ -24,7 +24,6 @@ from model.referee import edit_all, edit_figures, figures, held_out_edits, judge
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 
 SPLITS = {"GenEval-like": GENEVAL, "hard": HARD}
-SMALL = 50_000_000  # parameters; such a network gains nothing from a second thread
 
 Results = dict[str, dict[str, Figure]]  # setting → name → figure
 
@@ -160,7 +159,7 @@ def main() -> None:
         checkpoints = opened(arguments.compare or [arguments.checkpoint])
     except CheckpointError as error:
         sys.exit(f"evaluate: {error}")
-    if all(sum(p.numel() for p in janus.network.parameters()) < SMALL for janus in checkpoints.values()):
+    if all(janus.small for janus in checkpoints.values()):
         torch.set_num_threads(1)
     if arguments.codec:
         for name, janus in checkpoints.items():

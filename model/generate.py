@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image as Picture
 from PIL import ImageOps
 
@@ -44,6 +45,8 @@ def main() -> None:
     try:
         prompts = read_prompts(arguments)
         janus = open_checkpoint(arguments.checkpoint)
+        if janus.small:
+            torch.set_num_threads(1)
         if arguments.source is None:
             warn_outside_world(janus, prompts)
         requests = [request(janus, prompt, arguments) for prompt in prompts]

@@ -20,6 +20,7 @@ from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
 from model.trajectory import Sampling
 
+SMALL = 50_000_000  # parameters
 TEXT, CODE, PIXEL = 1, 2, 3  # what a position of a stream holds; 0 is padding
 
 
@@ -39,6 +40,11 @@ class Janus:
     @property
     def dtype(self) -> torch.dtype:
         return self.network.dtype
+
+    @property
+    def small(self) -> bool:
+        """Whether a second thread of torch gains nothing, and loses tenfold where something else is busy."""
+        return sum(parameter.numel() for parameter in self.network.parameters()) < SMALL
 
     @property
     def side(self) -> int:

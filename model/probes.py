@@ -206,7 +206,8 @@ def main() -> None:
         [janus] = opened([arguments.checkpoint]).values()
     except CheckpointError as error:
         sys.exit(f"probes: {error}")
-    torch.set_num_threads(1)
+    if janus.small:
+        torch.set_num_threads(1)
     for thinks in (False, True) if janus.sampling.thinks else (False,):
         found = redraws(janus, arguments.drafts, replace(janus.sampling, thinks=thinks), arguments.seed)
         print(

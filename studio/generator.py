@@ -29,9 +29,6 @@ from model.world.language import parse
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
-# A small network gains nothing from a second thread, and loses tenfold where something else is busy: each layer's
-# threads wait for each other.
-SMALL = 50_000_000  # parameters
 AT_ONCE = 8  # visitors drawing at the same time; more wait in Gradio's queue
 
 
@@ -74,8 +71,7 @@ class Generator:
         self.janus = janus
         self.store = store
         self._line = Line()
-        small = sum(parameter.numel() for parameter in janus.network.parameters()) < SMALL
-        torch.set_num_threads(1 if small else min(MOST_THREADS, os.cpu_count() or 1))
+        torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
 
     @property
     def sampling(self) -> Sampling:

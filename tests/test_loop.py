@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image as Picture
 from tests_support import embed_pieces
@@ -13,7 +14,7 @@ from tests_support import embed_pieces
 from annotations.annotation import Annotation
 from annotations.export import export
 from annotations.store import Store, open_store
-from model.checkpoint import open_checkpoint
+from model.checkpoint import EMBEDDED, open_checkpoint
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
@@ -58,8 +59,12 @@ def say(janus: Janus, store: Store, trajectory_id: str) -> str:
     return janus.tokenizer.decode(said, skip_special_tokens=True)
 
 
-def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(tiny_checkpoint: Path, tmp_path: Path):
-    janus = open_checkpoint(tiny_checkpoint)
+@pytest.mark.parametrize(("which", "steps", "rate"), [("tiny", 120, 3e-3), ("shipped", 40, 5e-4)])
+def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(
+    which: str, steps: int, rate: float, tiny_checkpoint: Path, tmp_path: Path
+):
+    start = {"tiny": tiny_checkpoint, "shipped": EMBEDDED}[which]
+    janus = open_checkpoint(start)
     with open_store(tmp_path / "data") as store:
         ids = {noun: draw(janus, store, f"a {noun}", seed) for seed, noun in enumerate(NOUNS)}
         wanted = {ids[noun]: correct(store, ids[noun], noun) for noun in NOUNS}
@@ -67,8 +72,8 @@ def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(tiny_ch
         assert manifest.examples == len(NOUNS)
 
         command = [sys.executable, "-m", "model.training.sft", "--data", str(tmp_path / "export")]
-        command += ["--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "better")]
-        command += ["--steps", "120", "--batch", "10", "--learning-rate", "3e-3", "--warmup", "5"]
+        command += ["--checkpoint", str(start), "--out", str(tmp_path / "better")]
+        command += ["--steps", str(steps), "--batch", "10", "--learning-rate", str(rate), "--warmup", "5"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
