@@ -88,6 +88,7 @@ class Log:
     def __init__(self, path: Path, accelerator: Accelerator, *, append: bool, every: int = 10):
         self.file = None
         self.every = every
+        self.processes = accelerator.num_processes
         if accelerator.is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.file = path.open("a" if append else "w", encoding="utf-8")
@@ -95,6 +96,7 @@ class Log:
     def write(self, row: dict) -> None:
         if self.file is None:
             return
+        row = row | {"processes": self.processes}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
         if row["step"] % self.every == 0:

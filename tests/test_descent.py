@@ -1,0 +1,33 @@
+"""One process or several: the same batch, the same step."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running_app import free_port
+
+ROOT = Path(__file__).parent.parent
+SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
+
+
+def run(launcher: list[str], checkpoint: Path, out: Path) -> list[dict]:
+    """The metrics of a short run, by step."""
+    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Path):
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    alone = run([], tiny_checkpoint, tmp_path / "alone")
+    together = run(launcher, tiny_checkpoint, tmp_path / "together")
+    assert [row["step"] for row in together] == [row["step"] for row in alone] == [0, 1]
+    assert [row["processes"] for row in (alone[0], together[0])] == [1, 2]
+    for one, two in zip(alone, together, strict=True):
+        for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm"):
+            assert two[name] == pytest.approx(one[name], rel=1e-3), name
