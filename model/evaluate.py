@@ -165,7 +165,7 @@ def main() -> None:
         for name, janus in checkpoints.items():
             kept = read_back(janus, arguments.codec)
             shown = f"{kept['read_back']:.2%} of {arguments.codec} scenes read back identically"
-            print(json.dumps(kept) if arguments.json else f"{name}: {shown}, {kept['psnr_db']:.1f} dB")
+            print(json.dumps(kept) if arguments.json else f"{Path(name).name}: {shown}, {kept['psnr_db']:.1f} dB")
         return
     results = {Path(name).name: evaluate(janus, arguments) for name, janus in checkpoints.items()}
     print(json.dumps(to_json(results), indent=2) if arguments.json else f"{table(results)}\n\n{comparisons(results)}")
