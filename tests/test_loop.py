@@ -59,7 +59,7 @@ def say(janus: Janus, store: Store, trajectory_id: str) -> str:
     return janus.tokenizer.decode(said, skip_special_tokens=True)
 
 
-@pytest.mark.parametrize(("which", "steps", "rate"), [("tiny", 120, 3e-3), ("shipped", 40, 5e-4)])
+@pytest.mark.parametrize(("which", "steps", "rate"), [("tiny", 120, 3e-3), ("shipped", 60, 5e-4)])
 def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(
     which: str, steps: int, rate: float, tiny_checkpoint: Path, tmp_path: Path
 ):
