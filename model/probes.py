@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from model.checkpoint import CheckpointError
+from model.checkpoint import EMBEDDED, CheckpointError
 from model.decoding.grammar import Request
 from model.evaluate import opened, points
 from model.events import encode_png
@@ -196,7 +196,7 @@ def shown(title: str, found: dict[str, Figure]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.probes", description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", default="rl", help="of the shipped ones, a folder, or a Hub id")
+    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="of the shipped ones, a folder, or a Hub id")
     parser.add_argument("--drafts", type=int, default=600, help="prompts drawn to find wrong drafts")
     parser.add_argument("--thoughts", type=int, default=50, help="thoughts edited by hand")
     parser.add_argument("--changes", type=int, default=100, help="pictures changed, of each kind")
