@@ -34,11 +34,6 @@ def edit() -> tuple[str, str, str]:
     return f"{USER}: {BEGIN_IMAGE}", END_IMAGE, f" Please generate an image.\n\n{ASSISTANT}:"
 
 
-def describe() -> tuple[str, str]:
-    """The text before and after an image that is to be described (image understanding, without a prompt)."""
-    return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is in this image?\n\n{ASSISTANT}:"
-
-
-def places() -> tuple[str, str]:
-    """The text before and after an image of which every place is to be named (our own exercise)."""
-    return f"{USER}: {BEGIN_IMAGE}", f"{END_IMAGE}\nWhat is where?\n\n{ASSISTANT}:"
+# Exercises of our own, asked of an image after its end or after the reflection on it.
+PLACES = f"\nWhat is where?\n\n{ASSISTANT}:"
+COMPARE = f"\nWhat of it is there?\n\n{ASSISTANT}:"

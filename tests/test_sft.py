@@ -106,7 +106,7 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
     mix = MIXES[name]
     stream = world_lessons(tiny, random.Random(0), mix)
     tasks = [task for task, _ in (next(stream) for _ in range(300))]
-    for task in ("draw", "judge", "redraw", "edit", "caption", "locate"):
+    for task in ("draw", "follow", "judge", "redraw", "edit", "compare", "locate"):
         assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
         assert (task in tasks) == (getattr(mix, task) > 0)
 
@@ -118,7 +118,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path
         parameters = trainable(janus)
         before = [p.detach().clone() for p in parameters]
         settings, optimizer = Settings(micro_batches=parts, clip=1e9), torch.optim.SGD(parameters, lr=1.0)
-        train_step(janus, world_batch(janus, 9), settings, Accelerator(), [optimizer], parameters, None)
+        train_step(janus, world_batch(janus, 9), settings, Accelerator(), [optimizer], parameters)
         return [p.detach() - old for p, old in zip(parameters, before, strict=True)]
 
     whole, parts = steps(1), steps(3)

@@ -30,22 +30,25 @@ from model.templates import (
     BEGIN_IMAGE,
     BOS,
     CHECK,
+    COMPARE,
     CONNECT,
     END_IMAGE,
     EOS,
     IMAGE_PLACEHOLDER,
     PAD,
+    PLACES,
     SPECIAL_TOKENS,
     USER,
     ask,
-    describe,
+    edit,
 )
 from model.world.defects import spoil
+from model.world.edits import sample_edit, write_edit
 from model.world.language import CATEGORIES, sample_description, sample_scene, write
 from model.world.patches import PATCHES
 from model.world.plan import write_plan
-from model.world.reasons import write_reason
-from model.world.scene import render
+from model.world.reasons import write_checklist, write_reason
+from model.world.scene import random_scene, render
 from model.world.sprites import SIZE
 from model.world.verifier import check, read
 
@@ -186,7 +189,7 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
 def corpus(seed: int, count: int) -> Iterator[str]:
     """Texts as the network will meet them: prompts, thoughts, reasons, the template's own strings."""
     rng = random.Random(seed)
-    yield from (CHECK, CONNECT, ask("a cat"), *describe())
+    yield from (CHECK, CONNECT, COMPARE, PLACES, ask("a cat"), *edit())
     for index in range(count):
         description = sample_description(rng, CATEGORIES[index % len(CATEGORIES)])
         scene = sample_scene(rng, description)
@@ -194,7 +197,10 @@ def corpus(seed: int, count: int) -> Iterator[str]:
         yield " " + write_plan(scene)
         yield "Yes" + write_reason(description, check(description, read(render(scene))), rng)
         _, wrong = spoil(rng, description, scene)
-        yield "No" + write_reason(description, check(description, read(wrong)), rng)
+        facts = check(description, read(wrong))
+        yield "No" + write_reason(description, facts, rng)
+        yield write_checklist(facts)
+        yield write_edit(sample_edit(rng, random_scene(rng, 3)))
 
 
 def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:

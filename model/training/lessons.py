@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.streams import Codes, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
-from model.templates import BEGIN_IMAGE, BOS, CHECK, EOS
+from model.templates import BEGIN_IMAGE, BOS, CHECK, END_IMAGE, EOS, USER
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,44 @@ class Lesson:
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging."""
+    """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging.
+
+    `target`: what was said is true, and to be learnt as well (in `judge`).
+    """
 
     reflection: str
     codes: tuple[int, ...] = ()
     image: np.ndarray | None = None
+    target: bool = False
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A question on the image just seen, and its answer, which is to be learnt."""
+
+    question: str
+    answer: str
 
 
 def draw(
-    tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], thought: str | None, codes: Sequence[int]
+    tokenizer: Tokenizer,
+    prompt: str,
+    drafts: Sequence[Draft],
+    thought: str | None,
+    codes: Sequence[int],
+    *,
+    given: bool = False,
 ) -> Lesson:
-    """Task I without drafts, Task III with: the thought (if any) and the image are the targets."""
+    """Task I without drafts, Task III with: the thought (if any) and the image are the targets.
+
+    A `given` thought is a person's: only the image is a target.
+    """
     pieces = opening(tokenizer, prompt)
     begin = ids(tokenizer, BEGIN_IMAGE)
     for draft in drafts:
         pieces += [Text(begin), Codes(draft.codes), Text(ids(tokenizer, CHECK))]
         pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
-    return _drawn(tokenizer, pieces, thought, codes)
+    return _drawn(tokenizer, pieces, thought, codes, given=given)
 
 
 def edit(
@@ -52,28 +73,46 @@ def edit(
     return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes)
 
 
-def _drawn(tokenizer: Tokenizer, pieces: list[Piece], thought: str | None, codes: Sequence[int]) -> Lesson:
+def _drawn(
+    tokenizer: Tokenizer, pieces: list[Piece], thought: str | None, codes: Sequence[int], *, given: bool = False
+) -> Lesson:
+    own = thought is not None and not given
     if thought is not None:
-        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=True)]
-    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=thought is not None)
+        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=own)]
+    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own)
     return Lesson((*pieces, begin, Codes(tuple(codes), target=True)))
 
 
-def judge(tokenizer: Tokenizer, prompt: str, drafts: Sequence[Draft], image: np.ndarray, reflection: str) -> Lesson:
-    """Task II: verdict and reason on the last image are the target."""
+def judge(
+    tokenizer: Tokenizer,
+    prompt: str,
+    drafts: Sequence[Draft],
+    image: np.ndarray,
+    reflection: str,
+    exercises: Sequence[Exercise] = (),
+) -> Lesson:
+    """Task II: verdict and reason on the last image are the target, then exercises on it."""
     pieces, begin = opening(tokenizer, prompt), Text(ids(tokenizer, BEGIN_IMAGE))
     for draft in drafts:
         pieces += [begin, Pixels(draft.image), Text(ids(tokenizer, CHECK))]
-        pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
+        pieces += [Text(ids(tokenizer, draft.reflection), target=draft.target), *invitation(tokenizer)]
     pieces += [begin, Pixels(image), Text(ids(tokenizer, CHECK))]
-    return Lesson((*pieces, Text(ids(tokenizer, reflection + EOS), target=True)))
+    pieces += [Text(ids(tokenizer, reflection + EOS), target=True), *_exercised(tokenizer, exercises)]
+    return Lesson(tuple(pieces))
 
 
-def tell(tokenizer: Tokenizer, around: tuple[str, str], image: np.ndarray, text: str) -> Lesson:
-    """Image understanding without a prompt: the text between which the image stands, and what to say of it."""
-    before, after = around
-    pieces = [Text(ids(tokenizer, BOS + before)), Pixels(image), Text(ids(tokenizer, after))]
-    return Lesson((*pieces, Text(ids(tokenizer, text + EOS), target=True)))
+def look(tokenizer: Tokenizer, prompt: str | None, image: np.ndarray, exercises: Sequence[Exercise]) -> Lesson:
+    """Image understanding: exercises alone, on an image drawn for a prompt or (None) a person's."""
+    opened = opening(tokenizer, prompt) if prompt else [Text(ids(tokenizer, f"{BOS}{USER}: "))]
+    pieces = [*opened, Text(ids(tokenizer, BEGIN_IMAGE)), Pixels(image), Text(ids(tokenizer, END_IMAGE))]
+    return Lesson((*pieces, *_exercised(tokenizer, exercises)))
+
+
+def _exercised(tokenizer: Tokenizer, exercises: Sequence[Exercise]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for each in exercises:
+        pieces += [Text(ids(tokenizer, each.question)), Text(ids(tokenizer, each.answer + EOS), target=True)]
+    return pieces
 
 
 def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:

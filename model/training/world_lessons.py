@@ -6,22 +6,22 @@ Draw, judge, redraw, and say what is seen, endlessly and from a seed. Exact draw
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.janus import Janus
-from model.templates import describe, places
-from model.training.lessons import Draft, Lesson, draw, drop_condition, edit, judge, tell
+from model.templates import COMPARE, PLACES
+from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, edit, judge, look
 from model.world.defects import spoil
-from model.world.edits import apply_edit, sample_edit, write_edit
+from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import CATEGORIES, Description, sample_scene, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
-from model.world.plan import write_plan
-from model.world.reasons import write_reason
-from model.world.scene import Scene, random_scene, render
+from model.world.plan import write_items
+from model.world.reasons import write_checklist, write_reason
+from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.verifier import accepted, check, read
 
@@ -33,23 +33,36 @@ class Mix:
     draw: float = 0.0
     judge: float = 0.0
     redraw: float = 0.0
-    caption: float = 0.0  # say what is seen, as a thought would
-    locate: float = 0.0  # say it place by place, which is learnt first
     edit: float = 0.0  # an image and an instruction → the edited image
-    thinking: float = 0.75  # share of draw and redraw lessons with a thought
+    compare: float = 0.0  # say fact by fact what of the prompt is there, then what is where
+    locate: float = 0.0  # say what is where
+    thinking: float = 0.6  # share of draw, redraw and edit lessons with a thought
+    follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that show something else altogether, the others have one defect
-    drafts: float = 0.3  # share of judge lessons with an earlier image in their context, of redraw lessons with two
+    drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
 
 # What a run teaches. A judge that cannot see yet learns nothing: 1,000 steps of all tasks together left it at chance.
-# So the first run is to see and to draw. Mostly small defects at first cost the judge 300 steps more.
+# So the first run is to see and to draw.
 MIXES = {
-    "see": Mix(draw=0.50, caption=0.15, locate=0.35),
-    "obvious": Mix(draw=0.35, judge=0.40, redraw=0.10, caption=0.05, locate=0.10, obvious=1.0, drafts=0.0),
-    "all": Mix(draw=0.30, judge=0.30, redraw=0.20, edit=0.10, caption=0.02, locate=0.08),
+    "see": Mix(draw=0.45, compare=0.35, locate=0.20),
+    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10),
     "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
+}
+
+
+# How often each category is taught: those with one noun are learnt from the others.
+_PROMPTS = {
+    "single object": 1,
+    "two objects": 2,
+    "counting": 2,
+    "colours": 1,
+    "position": 3,
+    "colour attribution": 3,
+    "mixed": 4,
+    "hard": 4,
 }
 
 
@@ -58,19 +71,27 @@ def world_lessons(janus: Janus, rng: random.Random, mix: Mix) -> Iterator[tuple[
     shares = [getattr(mix, task) for task in _MAKERS]
     while True:
         [task] = rng.choices(list(_MAKERS), shares)
-        description = sample_training(rng, rng.choice(CATEGORIES))
+        [category] = rng.choices(list(_PROMPTS), list(_PROMPTS.values()))
+        description = sample_training(rng, category)
         lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
-        if task in ("draw", "redraw", "edit"):
+        if task in ("draw", "follow", "redraw", "edit"):
             lesson = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)
         yield task, lesson
 
 
-def _thought(rng: random.Random, mix: Mix, scene: Scene) -> str | None:
-    return " " + write_plan(scene) if rng.random() < mix.thinking else None
+def _thought(rng: random.Random, mix: Mix, items: Sequence[Item]) -> str | None:
+    return " " + write_items(items) if rng.random() < mix.thinking else None
+
+
+def _as_asked(description: Description, scene: Scene) -> list[Item]:
+    """A scene's objects in the order of the prompt: a thought in it need not keep track of what is planned already."""
+    nouns = [group.noun for group in description.groups]
+    return sorted(scene.items, key=lambda item: nouns.index(item.noun))
 
 
 def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
-    return draw(janus, write(description), [], _thought(rng, mix, scene), patch_codes(render(scene)))
+    thought = _thought(rng, mix, _as_asked(description, scene))
+    return draw(janus, write(description), [], thought, patch_codes(render(scene)))
 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -83,32 +104,46 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
             codes = patch_codes(wrong)
         drafts.append(Draft(reflect(rng, description, wrong), codes=codes))
         scene = mend(rng, description, read(wrong))
-    return draw(janus, write(description), drafts, _thought(rng, mix, scene), patch_codes(render(scene)))
+    thought = _thought(rng, mix, _as_asked(description, scene))
+    return draw(janus, write(description), drafts, thought, patch_codes(render(scene)))
+
+
+def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
+    _, _, after = _changed(rng, scene)
+    thought = " " + write_items(rng.sample(after.items, len(after.items)))
+    return draw(janus, write(description), [], thought, patch_codes(render(after)), given=True)
 
 
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
-    change = None
-    while change is None:
+    scene, change, after = _changed(rng, scene)
+    source, codes = (patch_codes(render(each)) for each in (scene, after))
+    return edit(janus, write_edit(change), source, _thought(rng, mix, after.items), codes)
+
+
+def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
+    """A scene (another if this one allows no edit), an edit of it and what comes of it."""
+    while True:
         try:
             change = sample_edit(rng, scene)
+            return scene, change, apply_edit(rng, scene, change)
         except ValueError:  # a full scene of twins has nothing that an instruction could name
             scene = random_scene(rng, rng.randint(1, 5))
-    after = apply_edit(rng, scene, change)
-    source, codes = (patch_codes(render(each)) for each in (scene, after))
-    return edit(janus, write_edit(change), source, _thought(rng, mix, after), codes)
 
 
 def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     drafts = []
     if rng.random() < mix.drafts:
         _, wrong = spoil(rng, description, scene)
-        drafts = [Draft(reflect(rng, description, wrong), image=noisy(rng, wrong, mix.noise))]
+        drafts = [Draft(reflect(rng, description, wrong), image=noisy(rng, wrong, mix.noise), target=True)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
-    image = render(scene)
-    if rng.random() < 0.5:
-        image = _wrong(rng, mix, description, scene)
-    reflection = reflect(rng, description, image)
-    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection)
+    image = _attempt(rng, mix, description, scene)
+    reflection, exercises = reflect(rng, description, image), [_compared(description, image)]
+    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises)
+
+
+def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
+    """A drawing that is right or wrong, as a coin falls."""
+    return render(scene) if rng.random() < 0.5 else _wrong(rng, mix, description, scene)
 
 
 def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
@@ -120,24 +155,33 @@ def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene)
     return spoil(rng, description, scene)[1]
 
 
-def _caption(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
-    if rng.random() < 0.5:
-        scene = random_scene(rng, rng.randint(1, 6))
-    return tell(janus, describe(), noisy(rng, render(scene), mix.noise), " " + write_plan(scene))
+def _compare(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
+    image = _attempt(rng, mix, description, scene)
+    exercises = [_compared(description, image), _placed(read(image).shapes())]
+    return look(janus, write(description), noisy(rng, image, mix.noise), exercises)
 
 
 def _locate(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     scene = random_scene(rng, rng.randint(1, 7))
-    text = ";".join(f" {item.column} {item.row} {item.colour} {item.noun}" for item in scene.items)
-    return tell(janus, places(), noisy(rng, render(scene), mix.noise), text)
+    return look(janus, None, noisy(rng, render(scene), mix.noise), [_placed(scene.items)])
+
+
+def _compared(description: Description, image: np.ndarray) -> Exercise:
+    return Exercise(COMPARE, write_checklist(check(description, read(image))))
+
+
+def _placed(items: Sequence[Item]) -> Exercise:
+    """Place by place, which is learnt before naming first."""
+    return Exercise(PLACES, ";".join(f" {item.column} {item.row} {item.colour} {item.noun}" for item in items))
 
 
 _MAKERS = {
     "draw": _draw,
+    "follow": _follow,
     "judge": _judge,
     "redraw": _redraw,
     "edit": _edit,
-    "caption": _caption,
+    "compare": _compare,
     "locate": _locate,
 }
 

@@ -123,6 +123,25 @@ def write_reason(description: Description, facts: Sequence[Fact], rng: random.Ra
     return rng.choice(_WORDINGS[defect.kind]).format(**_slots(description, defect))
 
 
+def write_checklist(facts: Sequence[Fact]) -> str:
+    """Every fact with its finding, one after another: " one cat, yes; cat red, no; cat above dog, yes; extra key"."""
+    return ";".join(f" {_finding(fact)}" for fact in facts)
+
+
+def _finding(fact: Fact) -> str:
+    holds = "yes" if fact.holds else "no"
+    match fact.kind:
+        case "count" | "missing":
+            return f"{number(fact.found)} {named(fact.noun, fact.found)}, {holds}"
+        case "colour":
+            return f"{fact.noun} {fact.found}, {holds}"
+        case "relation":
+            return f"{fact.noun} {fact.wanted} {fact.other}, {holds}"
+        case "extra":
+            return f"extra {fact.noun}"
+    return "broken"
+
+
 def _slots(description: Description, fact: Fact) -> dict[str, str]:
     """The words for every slot of a defect's wordings."""
     counts = {group.noun: group.count for group in description.groups}
