@@ -1,9 +1,9 @@
 """Measure checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
 
-    python -m model.evaluate --compare ONE OTHER --prompts 600
+    python -m model.evaluate --compare base sft rl --prompts 600 --hard 300 --edits 200
 
 On held-out prompts, the same with the same seeds for every checkpoint; the world's verifier referees what was drawn and
-said. Prints tables, or JSON. Intervals are paired bootstraps over prompts, 95 %.
+said. Prints tables, or JSON, which `model.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
 """
 
 from __future__ import annotations
@@ -78,6 +78,27 @@ def table(results: dict[str, Results]) -> str:
     return "\n\n".join(blocks)
 
 
+def record(results: dict[str, Results]) -> str:
+    """The two tables that sum it up: what training brought, and what the thought and the reflection bring."""
+    first, last = setting("GenEval-like", thinks=True), setting("GenEval-like", thinks=False)
+    lines = ["| | " + " | ".join(HEADLINES) + " |", "|---" * (len(HEADLINES) + 1) + "|"]
+    for checkpoint, found in results.items():
+        known = found.get(first) or found.get(last, {})
+        lines.append(f"| {checkpoint} | " + " | ".join(percent(known.get(row)) for row in HEADLINES) + " |")
+    *_, (checkpoint, found) = results.items()
+    lines += ["", f"| {checkpoint} | first draft | after reflection |", "|---|---|---|"]
+    for name in (last, first):
+        if name in found:
+            shares = (percent(found[name][row]) for row in ("first draft", "final image"))
+            lines.append(f"| {name.partition(', ')[2]} | " + " | ".join(shares) + " |")
+    return "\n".join(lines)
+
+
+def percent(figure: Figure | None) -> str:
+    return "–" if figure is None or figure.value is None else f"{figure.value:.1%}"
+
+
+HEADLINES = ("first draft", "final image", "verdict, balanced", "reasons for no, true")
 PLAIN = ("images per prompt", "error where untouched", "verdict, AUROC")  # no percentages
 
 
@@ -155,6 +176,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = parser().parse_args()
+    if not (arguments.prompts or arguments.hard or arguments.edits or arguments.codec):
+        sys.exit("evaluate: nothing to measure; give --prompts, --hard, --edits or --codec a number")
     try:
         checkpoints = opened(arguments.compare or [arguments.checkpoint])
     except CheckpointError as error:
@@ -168,7 +191,10 @@ def main() -> None:
             print(json.dumps(kept) if arguments.json else f"{Path(name).name}: {shown}, {kept['psnr_db']:.1f} dB")
         return
     results = {Path(name).name: evaluate(janus, arguments) for name, janus in checkpoints.items()}
-    print(json.dumps(to_json(results), indent=2) if arguments.json else f"{table(results)}\n\n{comparisons(results)}")
+    if arguments.json:
+        print(json.dumps(to_json(results), indent=2))
+    else:
+        print(table(results), comparisons(results), record(results), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ from model.measures import Figure, Share, difference, interval
 from model.referee import Judged, judge_all, pictures_of
 from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thought, Token
 from model.world.defects import spoil_as
-from model.world.language import CATEGORIES
-from model.world.plan import read_plan, write_plan
-from model.world.scene import Item, Scene, free_places
+from model.world.language import CATEGORIES, Description
+from model.world.plan import read_items, read_plan, write_items
+from model.world.scene import Item, Scene, free_places, render
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import Reading, accepted, check, read
 
 BATCH = 32
 
-CHANGES = {  # what the renderer does to an accepted drawing: the kinds of `defects` that do it
+CHANGES = {  # what is done to one object of a thought or of an accepted drawing: the kinds of `defects` that do it
     "recoloured": ("wrong colour",),
-    "moved": ("wrong relation",),
+    "moved": (),  # see `moved_against`: no defect moves one object alone
     "removed": ("missing object", "one fewer"),
     "added": ("extra object", "one more"),
 }
@@ -98,16 +98,17 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
     wanted = held_out_prompts(2 * count, GENEVAL, seed)
     requests, plans, kinds = [], [], []
     for one in judge_all(janus, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
+        thought = one.trajectory.segments[0].text
         try:
-            plan = read_plan(one.trajectory.segments[0].text)
+            read_plan(thought)
         except ValueError:
             continue
-        kind = ("moved", "recoloured", "removed", "added")[len(plans) % 4]
-        changed = change_plan(rng, plan, kind)
+        kind = tuple(CHANGES)[len(plans) % len(CHANGES)]
+        changed = change_plan(rng, read_items(thought), kind)
         if changed is not None and len(plans) < count:
-            thought = written(janus, " " + write_plan(changed))
-            requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=(thought,)))
-            plans.append(changed)
+            given = (written(janus, " " + write_items(changed)),)
+            requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=given))
+            plans.append(Scene(tuple(changed)))
             kinds.append(kind)
     kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(janus, requests), strict=True)]
     found = {"all": Share.from_pairs([(right, 1) for right in kept])}
@@ -117,24 +118,21 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
     return found
 
 
-def change_plan(rng: random.Random, plan: Scene, kind: str) -> Scene | None:
-    """A plan with one object changed; None where that cannot be done."""
-    item = rng.choice(plan.items)
-    rest = tuple(other for other in plan.items if other != item)
-    places = free_places(rest if kind == "moved" else plan.items)
+def change_plan(rng: random.Random, plan: Sequence[Item], kind: str) -> list[Item] | None:
+    """A plan with one object changed, the others in their order; None where that cannot be done."""
+    at = rng.randrange(len(plan))
+    item, rest = plan[at], [*plan[:at], *plan[at + 1 :]]
     match kind:
         case "recoloured":
             colour = rng.choice([colour for colour in COLOURS if colour != item.colour])
-            return Scene((*rest, replace(item, colour=colour)))
+            return [*plan[:at], replace(item, colour=colour), *plan[at + 1 :]]
         case "removed":
-            return Scene(rest) if rest else None
+            return rest or None
         case "moved":
-            places = [place for place in places if place != (item.column, item.row)]
-            column, row = rng.choice(places)
-            return Scene((*rest, replace(item, column=column, row=row)))
-    if not places:
-        return None
-    return Scene((*plan.items, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))))
+            column, row = rng.choice([place for place in free_places(rest) if place != (item.column, item.row)])
+            return [*plan[:at], replace(item, column=column, row=row), *plan[at + 1 :]]
+    places = free_places(plan)
+    return [*plan, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))] if places else None
 
 
 def written(janus: Janus, text: str) -> Thought:
@@ -155,12 +153,31 @@ def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0)
     for name, kinds in CHANGES.items():
         cases = []
         for one in right:
-            image = spoil_as(rng, rng.choice(kinds), one.description, Scene(one.readings[0].items))
+            scene = Scene(one.readings[0].items)
+            if kinds:
+                image = spoil_as(rng, rng.choice(kinds), one.description, scene)
+            else:
+                image = moved_against(rng, one.description, scene)
             if image is not None and len(cases) < each:
                 cases.append((one, image))
         found[name] = Share.from_pairs([(not yes, 1) for yes in verdicts(janus, cases, sampling)])
     unchanged = [(one, None) for one in right[:each]]
     return found | {"unchanged, passed": Share.from_pairs([(yes, 1) for yes in verdicts(janus, unchanged, sampling)])}
+
+
+def moved_against(rng: random.Random, description: Description, scene: Scene) -> np.ndarray | None:
+    """The picture with one object moved so that a relation no longer holds; None where the description has none."""
+    if not description.relations:
+        return None
+    relation = rng.choice(description.relations)
+    noun = description.groups[rng.choice((relation.first, relation.second))].noun
+    item = rng.choice([item for item in scene.items if item.noun == noun])
+    rest = tuple(other for other in scene.items if other != item)
+    for column, row in rng.sample(places := free_places(rest), len(places)):
+        image = render(Scene((*rest, replace(item, column=column, row=row))))
+        if not accepted(check(description, read(image))):
+            return image
+    return None
 
 
 def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling) -> list[bool]:

@@ -160,6 +160,7 @@ def figures(judged: Sequence[Judged]) -> dict[str, Figure]:
         "  wrong images flagged": flagged,
         "  right images passed": passed,
         "reasons for no, true": share(lambda one: _count(reasons_true(one))),
+        "flagged wrong images, a real defect named": share(lambda one: _count(reasons_true(one, of_wrong=True))),
         "flagged drafts mended": share(_mended),
         "right drafts spoiled": share(lambda one: (one.first and not one.final, one.first)),
         "images per prompt": share(lambda one: (len(one.readings), 1)),
@@ -210,13 +211,13 @@ def objects_kept(one: Judged) -> list[bool]:
     return kept
 
 
-def reasons_true(one: Judged) -> list[bool]:
-    """For every reason for “no”: whether it names a defect that the verifier finds too."""
-    pairs = zip(one.readings, one.trajectory.reflections, strict=False)
+def reasons_true(one: Judged, *, of_wrong: bool = False) -> list[bool]:
+    """For every reason for “no” (`of_wrong`: of a wrong image): whether the verifier finds the defect it names."""
+    seen = zip(one.readings, one.trajectory.reflections, one.right, strict=False)
     return [
         reason_is_true(one.description, reading, reflection)
-        for reading, reflection in pairs
-        if reflection.answer == "no"
+        for reading, reflection, right in seen
+        if reflection.answer == "no" and not (right and of_wrong)
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from model.evaluate import cell, comparisons, table, to_json
+from model.evaluate import cell, comparisons, record, table, to_json
 from model.referee import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
@@ -76,6 +76,7 @@ def test_figures_are_counted_as_they_are_named(pictures):
         "  wrong images flagged": pytest.approx(2 / 3),
         "  right images passed": pytest.approx(2 / 3),
         "reasons for no, true": pytest.approx(1 / 3),
+        "flagged wrong images, a real defect named": 0.5,
         "flagged drafts mended": 1.0,
         "right drafts spoiled": 0.5,
         "images per prompt": 1.5,
@@ -134,6 +135,19 @@ def test_checkpoints_stand_side_by_side_and_are_compared_in_pairs(pictures):
     assert any(line.startswith("final image") and "0.0%" in line and "100.0%" in line for line in lines)
     assert "new − old, hard, thinking first: final image +100.0 points" in comparisons(results)
     assert json.loads(json.dumps(to_json(results)))["new"]["hard, thinking first"]["final image"]["value"] == 1.0
+
+
+def test_the_record_sums_up_training_and_the_two_by_two_of_thought_and_reflection(pictures):
+    good, bad = figures(four(pictures)[:2]), figures(four(pictures)[2:])
+    with_thought, without = "GenEval-like, thinking first", "GenEval-like, without the thought"
+    lines = record({"sft": {with_thought: bad, without: bad}, "rl": {with_thought: good, without: bad}}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["", "first draft", "final image", "verdict, balanced", "reasons for no, true"]
+    assert (cells[2][0], cells[3][0]) == ("sft", "rl")
+    assert cells[3][2] == "100.0%"
+    assert cells[5] == ["rl", "first draft", "after reflection"]
+    assert cells[7][0] == "without the thought" and cells[8][0] == "thinking first"
+    assert cells[8][1:] == cells[3][1:3]
 
 
 def test_the_command_prints_both_ways_of_drawing(tiny_checkpoint: Path):

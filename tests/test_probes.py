@@ -6,31 +6,44 @@ import pytest
 
 from model.checkpoint import open_checkpoint
 from model.janus import Janus
-from model.probes import change_plan, changed_pictures, edited_thoughts, redraws, verdicts, written
+from model.probes import change_plan, changed_pictures, edited_thoughts, moved_against, redraws, verdicts, written
 from model.referee import judge_all
 from model.trajectory import Origin
 from model.world.language import parse
-from model.world.plan import read_plan
-from model.world.scene import free_places
+from model.world.plan import read_items, read_plan
+from model.world.scene import Scene, free_places
+from model.world.verifier import check, read
 
 
 @pytest.mark.parametrize(("kind", "more"), [("moved", 0), ("recoloured", 0), ("removed", -1), ("added", 1)])
 def test_a_plan_is_changed_in_one_object(kind: str, more: int):
-    rng, plan = random.Random(0), read_plan("red apple at 2 3; blue car at 5 5; red apple at 0 0")
+    rng, plan = random.Random(0), read_items("red apple at 2 3; blue car at 5 5; red apple at 0 0")
     for _ in range(50):
         changed = change_plan(rng, plan, kind)
-        assert len(changed.items) == 3 + more
-        assert len(set(plan.items) & set(changed.items)) == (3 if kind == "added" else 2)
+        assert len(Scene(tuple(changed)).items) == 3 + more
+        kept = [item for item in changed if item in plan]
+        assert kept == [item for item in plan if item in changed]
+        assert len(kept) == (3 if kind == "added" else 2)
         if kind == "moved":
-            [new], [old] = set(changed.items) - set(plan.items), set(plan.items) - set(changed.items)
+            [new], [old] = set(changed) - set(plan), set(plan) - set(changed)
             assert (new.noun, new.colour) == (old.noun, old.colour)
 
 
 def test_the_last_object_is_not_removed_and_a_full_picture_gets_no_other():
-    assert change_plan(random.Random(0), read_plan("red apple at 2 3"), "removed") is None
+    assert change_plan(random.Random(0), read_items("red apple at 2 3"), "removed") is None
     crowd = "; ".join(f"red cat at {x} {y}" for x in (1, 3, 5) for y in (1, 3, 5))
-    assert free_places(read_plan(crowd).items) == []
-    assert change_plan(random.Random(0), read_plan(crowd), "added") is None
+    assert free_places(read_items(crowd)) == []
+    assert change_plan(random.Random(0), read_items(crowd), "added") is None
+
+
+def test_one_object_is_moved_against_a_relation_and_nothing_else():
+    rng, description = random.Random(0), parse("a red apple above a blue car")
+    scene = read_plan("red apple at 2 0; blue car at 5 5")
+    for _ in range(20):
+        found = read(moved_against(rng, description, scene))
+        assert len(set(found.items) & set(scene.items)) == 1
+        assert [fact.kind for fact in check(description, found) if not fact.holds] == ["relation"]
+    assert moved_against(rng, parse("a red apple and a blue car"), scene) is None
 
 
 def test_a_thought_written_by_a_person_says_what_was_written(tiny: Janus):

@@ -23,7 +23,7 @@ from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
-from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
+from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
 from model.training.world_lessons import MIXES, world_lessons
@@ -52,6 +52,16 @@ def test_a_drawing_lesson_asks_for_the_thought_and_the_image_but_not_for_earlier
     assert codes == list(range(64))
     text, codes = targets(tiny, draw(tiny, "a cat", [draft], None, range(64)))
     assert (text, codes) == ("", list(range(64)))
+    text, codes = targets(tiny, draw(tiny, "a cat", [], " red dog at 1 1", range(64), given=True))
+    assert (text, codes) == ("", list(range(64)))
+
+
+def test_what_was_said_of_earlier_images_and_the_answers_of_exercises_are_asked_for_where_they_are_true(tiny: Janus):
+    drafts = [Draft("No, there is no cat.", image=PICTURE, target=True)]
+    answers = [Exercise("What?", " no cat"), Exercise("Where?", " 1 2")]
+    lesson = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.", answers)
+    said = f"No, there is no cat.Yes, I see a cat.{EOS} no cat{EOS} 1 2{EOS}"
+    assert targets(tiny, lesson) == (said, [])
 
 
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):

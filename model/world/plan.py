@@ -21,10 +21,15 @@ def write_plan(scene: Scene) -> str:
     return write_items(scene.items)
 
 
-def read_plan(text: str) -> Scene:
-    """The scene a plan describes; ValueError says which part is wrong and how it should read."""
+def read_items(text: str) -> list[Item]:
+    """What a plan names, in its order; ValueError says which part is wrong and how it should read."""
     parts = [" ".join(part.lower().split()) for part in text.strip().rstrip(";.").split(";")]
-    return Scene(tuple(_read_part(part) for part in parts))
+    return [_read_part(part) for part in parts]
+
+
+def read_plan(text: str) -> Scene:
+    """The scene a plan describes; ValueError for a wrong part, and for objects that overlap or stand outside."""
+    return Scene(tuple(read_items(text)))
 
 
 def _read_part(part: str) -> Item:
