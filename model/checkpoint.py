@@ -27,7 +27,7 @@ PROVENANCE = "provenance.json"
 
 
 class CheckpointError(Exception):
-    """A folder or Hub id that is no Janus checkpoint this product can open."""
+    """A folder or Hub id that is no Janus checkpoint this product can open, or one that cannot be written."""
 
 
 def open_checkpoint(
@@ -99,6 +99,7 @@ def save_checkpoint(
     """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing.
 
     The folder is made beside its place and moved there, so that a full disk or a kill leaves what was there intact.
+    Raises CheckpointError.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -115,6 +116,13 @@ def save_checkpoint(
             shutil.rmtree(old)
         else:
             os.replace(scratch, out)
-    except BaseException:
+    except (OSError, SafetensorError) as error:
+        raise not_saved(out, error) from error
+    finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise
+
+
+def not_saved(path: Path, error: Exception) -> CheckpointError:
+    """What to say when a save fails."""
+    reason = " ".join(str(error).split())
+    return CheckpointError(f"{path} could not be saved: {reason}; what was there before is intact, make room for more")

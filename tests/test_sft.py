@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -230,3 +231,29 @@ def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: P
     assert "codes" in done.stdout
     assert json.loads((out / PROVENANCE).read_text())["settings"]["steps"] == 3
     assert open_checkpoint(out).sampling.thinks
+
+
+def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "model.training.sft", "--world", "--checkpoint", str(tiny_checkpoint)]
+    command += ["--batch", "2", "--save-every", "1", "--out", str(out)]
+
+    def run(*arguments: str, largest_file: int) -> subprocess.CompletedProcess:
+        """No file can grow beyond so many bytes, which writers meet like a full disk."""
+
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+        return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
+
+    assert run("--steps", "1", largest_file=resource.RLIM_INFINITY).returncode == 0
+    saved = {path: path.read_bytes() for path in [tmp_path / "run.state", *out.iterdir()]}
+    sizes = sorted(len(saved[path]) for path in (tmp_path / "run.state", *out.glob("*.safetensors")))
+    for largest in (sizes[0] // 2, sizes[-1] // 2):
+        failed = run("--steps", "2", "--resume", largest_file=largest)
+        assert failed.returncode == 1
+        last = failed.stderr.strip().splitlines()[-1]
+        assert last.startswith("sft: ") and "could not be saved" in last and "intact" in last
+        assert {path: path.read_bytes() for path in saved} == saved
+        assert {path.name for path in tmp_path.iterdir()} == {"run", "run.state", "run.jsonl"}
+    assert open_checkpoint(out).name == "run"

@@ -333,7 +333,7 @@ def main() -> None:
     try:
         run(arguments, settings)
     except (CheckpointError, PromptFileError, RewardError, OSError) as error:
-        sys.exit(f"grpo: {error}; the last checkpoint saved is untouched")
+        sys.exit(f"grpo: {error}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from model.checkpoint import not_saved
+
 
 class RunState:
     """The state file of one run, beside its checkpoint folder."""
@@ -24,10 +26,17 @@ class RunState:
         self.parts |= {f"schedule {n}": schedule for n, schedule in enumerate(schedules)}
 
     def save(self, step: int) -> None:
-        """Write everything as of `step` finished steps; what was there stays until the new file is whole."""
+        """Write everything as of `step` finished steps; what was there stays until the new file is whole.
+
+        Raises CheckpointError, on a full disk for example.
+        """
         scratch = self.path.with_suffix(".part")
-        torch.save({name: part.state_dict() for name, part in self.parts.items()} | {"step": step}, scratch)
-        scratch.replace(self.path)
+        try:
+            torch.save({name: part.state_dict() for name, part in self.parts.items()} | {"step": step}, scratch)
+            scratch.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            scratch.unlink(missing_ok=True)
+            raise not_saved(self.path, error) from error
 
     def load(self) -> int:
         """Put everything back; returns the finished steps, 0 where nothing was saved."""
