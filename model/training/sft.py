@@ -28,6 +28,7 @@ from model.janus import Janus
 from model.training.batch import collate, length, losses, target_counts
 from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
+from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
 from model.training.state import RunState
 from model.training.world_lessons import MIXES, world_lessons
@@ -129,11 +130,11 @@ def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
     save_checkpoint(janus.network, AutoProcessor.from_pretrained(provenance["parent"]), out, provenance)
 
 
-def world_source(janus: Janus, settings: Settings, batch: int) -> LessonSource:
-    """Lessons of the embedded world, without end."""
+def world_source(janus: Janus, settings: Settings, batch: int, own: Sequence[OwnDraft] = ()) -> LessonSource:
+    """Lessons of the embedded world, without end; `own` are a model's own drafts."""
 
     def lessons(step: int) -> list[Lesson]:
-        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), MIXES[settings.lessons])
+        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), MIXES[settings.lessons], own)
         return [lesson for _, lesson in (next(stream) for _ in range(batch))]
 
     return lessons
@@ -164,8 +165,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         sources.append(data_source(known, settings, each))
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
     if arguments.world:
-        sources.append(world_source(janus, settings, each))
-        provenance["world"] = True
+        own = read_drafts(arguments.drafts) if arguments.drafts else ()
+        sources.append(world_source(janus, settings, each, own))
+        provenance |= {"world": True, "drafts": len(own)}
 
     def lessons(step: int) -> list[Lesson]:
         return [lesson for source in sources for lesson in source(step)]
@@ -182,6 +184,7 @@ def main() -> None:
     parser.add_argument(
         "--world", action="store_true", help="lessons of the embedded world; with --data, half of every batch"
     )
+    parser.add_argument("--drafts", type=Path, help="with --world: a model's own drafts (model.training.drafts)")
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")

@@ -13,6 +13,7 @@ import numpy as np
 
 from model.janus import Janus
 from model.templates import COMPARE, PLACES
+from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, edit, judge, look
 from model.world.defects import spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
@@ -41,6 +42,7 @@ class Mix:
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that show something else altogether, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
+    own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
 
@@ -66,14 +68,20 @@ _PROMPTS = {
 }
 
 
-def world_lessons(janus: Janus, rng: random.Random, mix: Mix) -> Iterator[tuple[str, Lesson]]:
-    """(task, lesson) without end."""
+def world_lessons(
+    janus: Janus, rng: random.Random, mix: Mix, own: Sequence[OwnDraft] = ()
+) -> Iterator[tuple[str, Lesson]]:
+    """(task, lesson) without end; `own` are a model's own drafts."""
     shares = [getattr(mix, task) for task in _MAKERS]
+    right, wrong = ([draft for draft in own if draft.right is kind] for kind in (True, False))
     while True:
         [task] = rng.choices(list(_MAKERS), shares)
-        [category] = rng.choices(list(_PROMPTS), list(_PROMPTS.values()))
-        description = sample_training(rng, category)
-        lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
+        if task in _OWN_MAKERS and right and wrong and rng.random() < mix.own:
+            lesson = _OWN_MAKERS[task](janus, rng, mix, right, wrong)
+        else:
+            [category] = rng.choices(list(_PROMPTS), list(_PROMPTS.values()))
+            description = sample_training(rng, category)
+            lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
         if task in ("draw", "follow", "redraw", "edit"):
             lesson = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)
         yield task, lesson
@@ -108,6 +116,14 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     return draw(janus, write(description), drafts, thought, patch_codes(render(scene)))
 
 
+def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
+    draft = rng.choice(wrong)
+    scene = mend(rng, draft.description, read(draft.image))
+    thought = _thought(rng, mix, _as_asked(draft.description, scene))
+    seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes)
+    return draw(janus, write(draft.description), [seen], thought, patch_codes(render(scene)))
+
+
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     _, _, after = _changed(rng, scene)
     thought = " " + write_items(rng.sample(after.items, len(after.items)))
@@ -139,6 +155,13 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     image = _attempt(rng, mix, description, scene)
     reflection, exercises = reflect(rng, description, image), [_compared(description, image)]
     return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises)
+
+
+def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
+    draft = rng.choice(right if rng.random() < 0.4 else wrong)
+    reflection = reflect(rng, draft.description, draft.image)
+    exercises = [_compared(draft.description, draft.image)]
+    return judge(janus, write(draft.description), [], noisy(rng, draft.image, mix.noise), reflection, exercises)
 
 
 def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
@@ -184,6 +207,7 @@ _MAKERS = {
     "compare": _compare,
     "locate": _locate,
 }
+_OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def reflect(rng: random.Random, description: Description, image: np.ndarray) -> str:

@@ -1,0 +1,117 @@
+"""The model's own first drawings, right and wrong: what a judge will have to judge, and a redraw to mend.
+
+    python -m model.training.drafts --checkpoint DIR --prompts 3000 --out drafts.parquet
+    python -m model.training.sft --world --drafts drafts.parquet …
+
+Constructed mistakes come first, when there is no model yet; its own are of other kinds and shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import torch
+from PIL import Image as Picture
+
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.events import encode_png
+from model.janus import Janus
+from model.referee import judge_all
+from model.training.dataset import DataError
+from model.world.language import CATEGORIES, Description, PromptError, parse, write
+from model.world.splits import sample_training
+from model.world.verifier import check, read, score
+
+
+@dataclass(frozen=True, eq=False)
+class OwnDraft:
+    """A drawing that a model made for a description, and its score S: the share of facts that hold (the paper's)."""
+
+    description: Description
+    codes: tuple[int, ...]
+    image: np.ndarray  # (H, W, 3) uint8, as the codec decoded it
+    score: float
+
+    @property
+    def right(self) -> bool:
+        return self.score == 1
+
+
+def make_drafts(janus: Janus, count: int, thinking: float, seed: int, batch: int = 64) -> Iterator[OwnDraft]:
+    """First drawings of `count` training prompts, `thinking` of them after a thought."""
+    rng = random.Random(f"drafts {seed}")
+    wanted = [sample_training(rng, CATEGORIES[i % len(CATEGORIES)]) for i in range(count)]
+    with_thought = round(count * thinking) if janus.sampling.thinks else 0
+    rng.shuffle(wanted)
+    for thinks, part in ((True, wanted[:with_thought]), (False, wanted[with_thought:])):
+        sampling = replace(janus.sampling, thinks=thinks)
+        for one in judge_all(janus, part, sampling, 1, batch, seed):
+            [image] = one.trajectory.images
+            [picture] = janus.decode(torch.tensor([image.codes]))
+            yield OwnDraft(one.description, image.codes, picture, score(check(one.description, read(picture))))
+
+
+def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
+    """One row per draft, its image as a PNG."""
+    rows = [
+        {
+            "prompt": write(draft.description),
+            "codes": list(draft.codes),
+            "image": encode_png(Picture.fromarray(draft.image)),
+            "score": draft.score,
+        }
+        for draft in drafts
+    ]
+    parquet.write_table(arrow.Table.from_pylist(rows), path)
+
+
+def read_drafts(path: Path) -> list[OwnDraft]:
+    """What `write_drafts` wrote. Raises DataError."""
+    try:
+        rows = parquet.read_table(path).to_pylist()
+        return [
+            OwnDraft(
+                parse(row["prompt"]),
+                tuple(row["codes"]),
+                np.asarray(Picture.open(io.BytesIO(row["image"])).convert("RGB")),
+                row["score"],
+            )
+            for row in rows
+        ]
+    except (OSError, arrow.ArrowInvalid, KeyError, PromptError) as error:
+        raise DataError(f"{path}: {error}; give a file that python -m model.training.drafts wrote") from error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.training.drafts", description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what draws (default: embedded)")
+    parser.add_argument("--prompts", type=int, default=3000, help="of the training split, one drawing each")
+    parser.add_argument("--thinking", type=float, default=0.5, help="share drawn after a thought")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of image codes and thoughts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="a .parquet file")
+    arguments = parser.parse_args()
+    try:
+        janus = open_checkpoint(arguments.checkpoint)
+    except CheckpointError as error:
+        sys.exit(f"drafts: {error}")
+    if janus.small:
+        torch.set_num_threads(1)
+    hot = {"temperature": arguments.temperature, "text_temperature": arguments.temperature}
+    janus.sampling = replace(janus.sampling, **hot)
+    drafts = list(make_drafts(janus, arguments.prompts, arguments.thinking, arguments.seed))
+    write_drafts(drafts, arguments.out)
+    print(f"{len(drafts)} drafts, {sum(draft.right for draft in drafts)} of them right: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

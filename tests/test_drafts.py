@@ -1,0 +1,89 @@
+"""A model's own drafts: made, kept, read back, and taught."""
+
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import open_checkpoint
+from model.janus import Janus
+from model.streams import Codes, Text
+from model.training.dataset import DataError
+from model.training.drafts import OwnDraft, make_drafts, read_drafts, write_drafts
+from model.training.world_lessons import Mix, world_lessons
+from model.world.language import parse, sample_scene
+from model.world.patches import patch_codes
+from model.world.scene import Scene, render
+from model.world.splits import held_out
+from model.world.verifier import read
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def two(tiny: Janus) -> list[OwnDraft]:
+    """A right drawing of a red cat, and one of a blue cat that was to be red."""
+    found = []
+    for prompt, score in (("a red cat", 1.0), ("a blue cat", 0.5)):
+        image = render(sample_scene(random.Random(0), parse(prompt)))
+        found.append(OwnDraft(parse("a red cat"), tuple(tiny.encode([image])[0].tolist()), image, score))
+    return found
+
+
+def test_drafts_are_read_back_as_they_were_written(two: list[OwnDraft], tmp_path: Path):
+    write_drafts(two, tmp_path / "drafts.parquet")
+    for before, after in zip(two, read_drafts(tmp_path / "drafts.parquet"), strict=True):
+        assert (before.description, before.codes, before.score) == (after.description, after.codes, after.score)
+        assert np.array_equal(before.image, after.image)
+
+
+def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny_checkpoint: Path):
+    janus = open_checkpoint(tiny_checkpoint)
+    drafts = list(make_drafts(janus, 6, 0.5, seed=1))
+    assert len(drafts) == 6
+    for draft in drafts:
+        assert not held_out(draft.description)
+        assert np.array_equal(janus.decode(torch.tensor([draft.codes]))[0], draft.image)
+
+
+def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[OwnDraft]):
+    def text(lesson) -> str:
+        return tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+
+    stream = world_lessons(tiny, random.Random(0), Mix(judge=0.5, redraw=0.5, own=1.0, dropout=0.0), two)
+    for task, lesson in (next(stream) for _ in range(40)):
+        assert "a red cat" in text(lesson)
+        if task == "redraw":
+            draft, mended = (piece for piece in lesson.pieces if isinstance(piece, Codes))
+            assert draft.codes == two[1].codes
+            [old] = read(two[1].image).items
+            assert mended.codes == patch_codes(render(Scene((replace(old, colour="red"),))))
+        else:
+            assert ("the prompt...Yes" in text(lesson)) != ("blue" in text(lesson))
+
+
+def test_a_file_of_another_kind_is_named(tmp_path: Path):
+    path = tmp_path / "drafts.parquet"
+    path.write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"drafts\.parquet"):
+        read_drafts(path)
+
+
+def test_the_command_makes_drafts_that_the_trainer_takes(tiny_checkpoint: Path, tmp_path: Path):
+    path, out = tmp_path / "drafts.parquet", tmp_path / "out"
+    drafts = ["model.training.drafts", "--prompts", "4", "--out", path]
+    train = ["model.training.sft", "--world", "--drafts", path, "--steps", "1", "--batch", "4", "--out", out]
+    for command in (drafts, train):
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, command), "--checkpoint", str(tiny_checkpoint)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+    assert '"drafts": 4' in (out / "provenance.json").read_text()
