@@ -50,7 +50,7 @@ class Mix:
 # So the first run is to see and to draw.
 MIXES = {
     "see": Mix(draw=0.55, compare=0.30, locate=0.15, thinking=0.9),
-    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10),
+    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10, thinking=0.7),
     "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
 }
 
