@@ -151,9 +151,14 @@ def opened(names: Sequence[str]) -> dict[str, Janus]:
     """Checkpoints by name: of the shipped ones, a folder, or a Hub id. Raises CheckpointError."""
     found = {}
     for name in names:
-        shipped = WEIGHTS / name
-        found[name if name not in found else f"{name} again"] = open_checkpoint(shipped if shipped.is_dir() else name)
+        found[name if name not in found else f"{name} again"] = open_checkpoint(path_of(name))
     return found
+
+
+def path_of(name: str) -> Path | str:
+    """A shipped checkpoint's folder for its name, else the name."""
+    shipped = WEIGHTS / name
+    return shipped if shipped.is_dir() else name
 
 
 def parser() -> argparse.ArgumentParser:
