@@ -80,8 +80,13 @@ class Edited:
         return float(off.sum()), int(stay.sum())
 
 
-def pictures_of(janus: Janus, requests: Sequence[Request], batch: int) -> Iterator[tuple[str, Trajectory, list]]:
-    """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr."""
+def pictures_of(
+    janus: Janus, requests: Sequence[Request], batch: int, *, progress: bool = True
+) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
+    """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.
+
+    Raises RuntimeError for one that failed.
+    """
     running: dict[str, Trajectory] = {}
     shown: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
     ended = 0
@@ -90,11 +95,15 @@ def pictures_of(janus: Janus, requests: Sequence[Request], batch: int) -> Iterat
         match event:
             case Preview(whole=True):
                 shown[known.id].append(np.asarray(Picture.open(io.BytesIO(event.png)).convert("RGB")))
-            case TrajectoryFinished() | Failed():
+            case Failed():
+                raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
+            case TrajectoryFinished():
                 ended += 1
-                print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
+                if progress:
+                    print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
                 yield known.id, running.pop(known.id), shown.pop(known.id)
-    print(file=sys.stderr)
+    if progress:
+        print(file=sys.stderr)
 
 
 def judge_all(

@@ -13,8 +13,6 @@ what is drawn depends on the seed and the step alone.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
 import random
 import sys
 import time
@@ -29,16 +27,15 @@ from PIL import Image as Picture
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.grammar import Request
-from model.decoding.rollout import rollout
-from model.events import Failed, Preview, advance
 from model.janus import Janus
+from model.referee import pictures_of
 from model.training.actions import Choices, Scored, choices, score
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
 from model.training.sft import write_checkpoint
 from model.training.state import RunState
 from model.trajectory import Image, Reflection, Trajectory
-from model.world.language import CATEGORIES, Description, PromptError, parse, write
+from model.world.language import Description, PromptError, parse, write
 from model.world.splits import sample_training
 from model.world.verifier import read
 
@@ -96,23 +93,16 @@ def roll_out(janus: Janus, descriptions: Sequence[Description], settings: Settin
         for member in range(settings.group):
             seed, name = rng.getrandbits(31), f"{number} {member}"
             requests.append(Request(write(description), seed, settings.rounds, sampling, preview_every=None, id=name))
-    running: dict[str, Trajectory] = {}
-    shown: dict[str, list[bytes]] = {request.id: [] for request in requests}
-    for event in rollout(janus, requests, at_once=len(requests)):
-        running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
-        if isinstance(event, Failed):
-            raise RuntimeError(f"a rollout failed: {event.error}")
-        if isinstance(event, Preview) and event.whole:
-            shown[event.trajectory_id].append(event.png)
+    ended = {name: made for name, *made in pictures_of(janus, requests, len(requests), progress=False)}
     for number, description in enumerate(descriptions):
         names = [f"{number} {member}" for member in range(settings.group)]
-        groups.append([_read(janus, description, running[name], shown[name]) for name in names])
+        groups.append([_judged(janus, description, *ended[name]) for name in names])
     return groups
 
 
-def _read(janus: Janus, description: Description, trajectory: Trajectory, pngs: Sequence[bytes]) -> Rollout:
-    pictures = {hashlib.sha256(png).hexdigest(): np.asarray(Picture.open(io.BytesIO(png))) for png in pngs}
-    fits = [fit(description, read(pictures[image.sha256])) for image in trajectory.images]
+def _judged(janus: Janus, description: Description, trajectory: Trajectory, drawn: Sequence[np.ndarray]) -> Rollout:
+    pictures = {image.sha256: picture for image, picture in zip(trajectory.images, drawn, strict=True)}
+    fits = [fit(description, read(picture)) for picture in drawn]
     return Rollout(trajectory, fits, pictures, choices(janus, trajectory, pictures))
 
 
@@ -281,7 +271,7 @@ def prompts_at(step: int, settings: Settings, known: Sequence[Description]) -> l
     rng = random.Random(f"{settings.seed} {step} prompts")
     if known:
         return [rng.choice(known) for _ in range(settings.prompts)]
-    return [sample_training(rng, rng.choice(CATEGORIES)) for _ in range(settings.prompts)]
+    return [sample_training(rng) for _ in range(settings.prompts)]
 
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:

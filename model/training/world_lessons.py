@@ -55,19 +55,6 @@ MIXES = {
 }
 
 
-# How often each category is taught: those with one noun are learnt from the others.
-_PROMPTS = {
-    "single object": 1,
-    "two objects": 2,
-    "counting": 2,
-    "colours": 1,
-    "position": 3,
-    "colour attribution": 3,
-    "mixed": 4,
-    "hard": 4,
-}
-
-
 def world_lessons(
     janus: Janus, rng: random.Random, mix: Mix, own: Sequence[OwnDraft] = ()
 ) -> Iterator[tuple[str, Lesson]]:
@@ -79,8 +66,7 @@ def world_lessons(
         if task in _OWN_MAKERS and right and wrong and rng.random() < mix.own:
             lesson = _OWN_MAKERS[task](janus, rng, mix, right, wrong)
         else:
-            [category] = rng.choices(list(_PROMPTS), list(_PROMPTS.values()))
-            description = sample_training(rng, category)
+            description = sample_training(rng)
             lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
         if task in ("draw", "follow", "redraw", "edit"):
             lesson = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)

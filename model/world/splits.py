@@ -24,6 +24,9 @@ GENEVAL: tuple[str, ...] = CATEGORIES[:6]
 SEEN: tuple[str, ...] = ("single object", "counting", "colours")  # too few combinations to hold any out
 HARD: tuple[str, ...] = ("hard",)
 
+# How often each category is taught, in the order of CATEGORIES: prompts with one noun are learnt from the others.
+_SHARES = (1, 2, 2, 1, 3, 3, 4, 4)
+
 
 def held_out(description: Description) -> bool:
     """Whether a description names a held-out pair of nouns."""
@@ -31,8 +34,10 @@ def held_out(description: Description) -> bool:
     return any(frozenset(pair) in HELD_OUT for pair in itertools.combinations(nouns, 2))
 
 
-def sample_training(rng: random.Random, category: str) -> Description:
-    """A description that is not held out."""
+def sample_training(rng: random.Random, category: str | None = None) -> Description:
+    """A description that is not held out, of one category or of all by their shares."""
+    if category is None:
+        [category] = rng.choices(CATEGORIES, _SHARES)
     while held_out(description := sample_description(rng, category)):
         pass
     return description
