@@ -124,22 +124,23 @@ def write_reason(description: Description, facts: Sequence[Fact], rng: random.Ra
 
 
 def write_checklist(facts: Sequence[Fact]) -> str:
-    """Every fact with its finding, one after another: " one cat, yes; cat red, no; cat above dog, yes; extra key"."""
-    return ";".join(f" {_finding(fact)}" for fact in facts)
+    """What was asked for, fact by fact, whether it is so, and if not, how it is: " two cats, no one; cat red, yes"."""
+    extra = [fact.noun for fact in facts if fact.kind == "extra"]
+    parts = [_checked(fact) for fact in facts if fact.kind not in ("extra", "broken")]
+    parts.append(f"nothing else, no {' '.join(extra)}" if extra else "nothing else, yes")
+    parts.append(f"whole, {'no' if any(fact.kind == 'broken' for fact in facts) else 'yes'}")
+    return ";".join(f" {part}" for part in parts)
 
 
-def _finding(fact: Fact) -> str:
-    holds = "yes" if fact.holds else "no"
+def _checked(fact: Fact) -> str:
     match fact.kind:
         case "count" | "missing":
-            return f"{number(fact.found)} {named(fact.noun, fact.found)}, {holds}"
+            asked, found = f"{number(fact.wanted)} {named(fact.noun, fact.wanted)}", number(fact.found)
         case "colour":
-            return f"{fact.noun} {fact.found}, {holds}"
-        case "relation":
-            return f"{fact.noun} {fact.wanted} {fact.other}, {holds}"
-        case "extra":
-            return f"extra {fact.noun}"
-    return "broken"
+            asked, found = f"{fact.noun} {fact.wanted}", fact.found
+        case _:
+            return f"{fact.noun} {fact.wanted} {fact.other}, {'yes' if fact.holds else 'no'}"
+    return f"{asked}, yes" if fact.holds else f"{asked}, no {found}"
 
 
 def _slots(description: Description, fact: Fact) -> dict[str, str]:
