@@ -16,8 +16,9 @@ from model.streams import Codes, Text
 from model.training.dataset import DataError
 from model.training.drafts import OwnDraft, make_drafts, read_drafts, write_drafts
 from model.training.world_lessons import Mix, world_lessons
-from model.world.language import parse, sample_scene
+from model.world.language import parse
 from model.world.patches import patch_codes
+from model.world.sampling import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import held_out
 from model.world.verifier import read

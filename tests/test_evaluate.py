@@ -15,8 +15,9 @@ from model.referee import Edited, Judged, edit_figures, figures, held_out_edits,
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
 from model.world.edits import apply_edit, read_edit
-from model.world.language import parse, sample_scene
+from model.world.language import parse
 from model.world.plan import read_plan, write_plan
+from model.world.sampling import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL
 from model.world.verifier import Reading, read

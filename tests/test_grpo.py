@@ -19,7 +19,8 @@ from model.training import grpo
 from model.training.grpo import PromptFileError, Settings, advantages_of, policy_loss, read_prompts, roll_out, train
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
 from model.world.defects import DEFECTS, spoil
-from model.world.language import CATEGORIES, parse, sample_description, sample_scene
+from model.world.language import CATEGORIES, parse
+from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import KINDS, check, read

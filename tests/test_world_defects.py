@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 
 from model.world.defects import DEFECTS, spoil
-from model.world.language import CATEGORIES, parse, sample_description, sample_scene
+from model.world.language import CATEGORIES, parse
+from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
 from model.world.verifier import accepted, check, read
 

@@ -21,7 +21,8 @@ from model.world.edits import (
     touched,
     write_edit,
 )
-from model.world.language import CATEGORIES, sample_description, sample_scene
+from model.world.language import CATEGORIES
+from model.world.sampling import sample_description, sample_scene
 from model.world.scene import Item, Scene, free_places, random_scene, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import Reading, read

@@ -5,8 +5,9 @@ import random
 import pytest
 
 from model.world.defects import spoil
-from model.world.language import CATEGORIES, parse, sample_description, sample_scene, write
+from model.world.language import CATEGORIES, parse, write
 from model.world.reasons import Claim, claim_holds, main_defect, read_reason, write_checklist, write_reason
+from model.world.sampling import sample_description, sample_scene
 from model.world.scene import Item, render
 from model.world.verifier import KINDS, Reading, check, read
 

@@ -17,11 +17,12 @@ from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, edit, judge, look
 from model.world.defects import spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
-from model.world.language import CATEGORIES, Description, sample_scene, write
+from model.world.language import CATEGORIES, Description, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
 from model.world.reasons import write_checklist, write_reason
+from model.world.sampling import sample_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.verifier import accepted, check, read

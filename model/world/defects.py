@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.world.language import Description, Relation, sample_places
+from model.world.language import Description, Relation
+from model.world.sampling import sample_places
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import accepted, check, read

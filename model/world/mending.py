@@ -8,7 +8,8 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from model.world.language import Description, Group, Place, related, sample_scene
+from model.world.language import Description, Group, Place, related
+from model.world.sampling import sample_scene
 from model.world.scene import LAST, Item, Scene, free_places
 from model.world.sprites import COLOURS
 from model.world.verifier import Reading

@@ -1,0 +1,106 @@
+"""Random descriptions of every category, and random scenes that satisfy a description.
+
+Knows which combinations are asked for and where objects can stand. A random generator is always an argument.
+"""
+
+import itertools
+import random
+
+import numpy as np
+
+from model.world.language import CATEGORIES, Description, Group, Place, Relation, category_of, related
+from model.world.scene import LAST, Item, Scene
+from model.world.sprites import COLOURS, NOUNS
+from model.world.vocabulary import MOST_OBJECTS, RELATIONS
+
+
+def sample_description(rng: random.Random, category: str) -> Description:
+    """A random description of one category."""
+    one, other = rng.sample(NOUNS, 2)
+    red, blue = rng.sample(tuple(COLOURS), 2)
+    match category:
+        case "single object":
+            return Description((Group(1, one),))
+        case "two objects":
+            return Description((Group(1, one), Group(1, other)))
+        case "counting":
+            return Description((Group(rng.randint(2, 4), one),))
+        case "colours":
+            return Description((Group(1, one, red),))
+        case "position":
+            return Description((Group(1, one), Group(1, other)), (Relation(0, rng.choice(RELATIONS), 1),))
+        case "colour attribution":
+            return Description((Group(1, one, red), Group(1, other, blue)))
+        case "mixed":
+            return _sample_mixed(rng)
+        case "hard":
+            return _sample_hard(rng)
+    raise ValueError(f"no category {category!r}; there are: {', '.join(CATEGORIES)}")
+
+
+def _sample_mixed(rng: random.Random) -> Description:
+    while True:
+        nouns = rng.sample(NOUNS, 1 if rng.random() < 0.2 else 2)
+        colours = rng.sample(tuple(COLOURS), 2)
+        groups = tuple(
+            Group(rng.choice((1, 1, 2, 2, 3, 4)), noun, colour if rng.random() < 0.6 else None)
+            for noun, colour in zip(nouns, colours, strict=False)
+        )
+        relations = (Relation(0, rng.choice(RELATIONS), 1),) if len(nouns) == 2 and rng.random() < 0.6 else ()
+        description = Description(groups, relations)
+        if category_of(description) == "mixed" and sum(group.count for group in groups) <= MOST_OBJECTS:
+            return description
+
+
+def _sample_hard(rng: random.Random) -> Description:
+    """Three groups, three to six objects, one or two relations: "two cats above a red car, a moon below it"."""
+    while True:
+        groups = tuple(
+            Group(rng.choice((1, 1, 2, 2, 3)), noun, colour if rng.random() < 0.7 else None)
+            for noun, colour in zip(rng.sample(NOUNS, 3), rng.sample(tuple(COLOURS), 3), strict=True)
+        )
+        places = [place for place in ((0, 1), (2, 1)) if rng.random() < 0.8]
+        if places and sum(group.count for group in groups) <= MOST_OBJECTS:
+            return Description(groups, tuple(Relation(one, rng.choice(RELATIONS), other) for one, other in places))
+
+
+def sample_scene(rng: random.Random, description: Description) -> Scene:
+    """A scene that satisfies the description exactly and shows nothing else.
+
+    Places are uniform among the valid ones. A group whose colour is free gets one random colour for all its
+    objects.
+    """
+    items = []
+    for group, places in zip(description.groups, sample_places(rng, description), strict=True):
+        colour = group.colour or rng.choice(tuple(COLOURS))
+        items += [Item(group.noun, colour, column, row) for column, row in places]
+    return Scene(tuple(items))
+
+
+def sample_places(rng: random.Random, description: Description) -> list[list[Place]]:
+    """A place for every object of every group, uniform among the valid arrangements.
+
+    Whole arrangements are drawn at random until one is valid: that is what keeps the choice uniform.
+    """
+    owners = [index for index, group in enumerate(description.groups) for _ in range(group.count)]
+    draws = np.random.default_rng(rng.getrandbits(64))
+    while True:
+        tries = draws.integers(0, LAST + 1, (min(2048, 8 * 4 ** len(owners)), len(owners), 2))  # column, row
+        valid = np.flatnonzero(_valid(tries, owners, description.relations))
+        if valid.size:
+            break
+    placed = [(column, row) for column, row in tries[valid[0]].tolist()]
+    groups = range(len(description.groups))
+    return [[place for place, owner in zip(placed, owners, strict=True) if owner == index] for index in groups]
+
+
+def _valid(tries: np.ndarray, owners: list[int], relations: tuple[Relation, ...]) -> np.ndarray:
+    """Which arrangements of int (tries, objects, 2) have no overlap and every relation: bool (tries,)."""
+    valid = np.ones(len(tries), dtype=bool)
+    for one, other in itertools.combinations(range(len(owners)), 2):
+        valid &= (np.abs(tries[:, one] - tries[:, other]) >= 2).any(-1)
+    for relation in relations:
+        for one, other in itertools.product(range(len(owners)), repeat=2):
+            if (owners[one], owners[other]) == (relation.first, relation.second):
+                valid &= related(tries[:, one].T, relation.word, tries[:, other].T)
+    return valid
