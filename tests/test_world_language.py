@@ -13,10 +13,9 @@ from model.world.language import (
     UnknownWordError,
     category_of,
     parse,
-    sample_description,
-    sample_scene,
     write,
 )
+from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
 from model.world.verifier import accepted, check, read
 
