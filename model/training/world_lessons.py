@@ -43,6 +43,7 @@ class Mix:
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that show something else altogether, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
+    places: float = 0.4  # share of judge lessons that end by saying what is where
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
@@ -141,14 +142,14 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         drafts = [Draft(reflect(rng, description, wrong), image=noisy(rng, wrong, mix.noise), target=True)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
     image = _attempt(rng, mix, description, scene)
-    reflection, exercises = reflect(rng, description, image), [_compared(description, image)]
+    reflection, exercises = reflect(rng, description, image), _exercises(rng, mix, description, image)
     return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
     reflection = reflect(rng, draft.description, draft.image)
-    exercises = [_compared(draft.description, draft.image)]
+    exercises = _exercises(rng, mix, draft.description, draft.image)
     return judge(janus, write(draft.description), [], noisy(rng, draft.image, mix.noise), reflection, exercises)
 
 
@@ -164,6 +165,12 @@ def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene)
         if not accepted(check(description, read(other))):
             return other
     return spoil(rng, description, scene)[1]
+
+
+def _exercises(rng: random.Random, mix: Mix, description: Description, image: np.ndarray) -> list[Exercise]:
+    """What a judge lesson asks after the reflection: as many answers again for one look at the image."""
+    asked = [_compared(description, image), _placed(read(image).shapes())]
+    return asked if rng.random() < mix.places else asked[:1]
 
 
 def _compare(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
