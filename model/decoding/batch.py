@@ -24,18 +24,25 @@ def advance(janus: Janus, slots: Slots, steps: Sequence[Step], generators: Seque
         if step.stream.twin is not None:
             feeds.append((step.stream.twin, unconditional(step.pieces, janus.ids.pad)))
     last = forward(janus, slots, feeds)
-    results = []
-    at = 0
+    heads = [step.head for step in steps for _ in range(1 + (step.stream.twin is not None))]
+    every, results = iter(logits_of(janus, last, heads)), []
     for step, generator in zip(steps, generators, strict=True):
-        head = janus.image_logits if step.head == "image" else janus.text_logits
-        logits = head(last[at])
+        logits = next(every)
         if step.stream.twin is not None:
-            if step.head == "image":
-                logits = guided(logits, head(last[at + 1]), step.rule.guidance)
-            at += 1
-        at += 1
+            other = next(every)
+            logits = guided(logits, other, step.rule.guidance) if step.head == "image" else logits
         results.append(Sampled(draw(logits, step.rule, generator), logits))
     return results
+
+
+def logits_of(janus: Janus, hidden: Sequence[torch.Tensor], heads: Sequence[str]) -> list[torch.Tensor]:
+    """A row of logits for every hidden state (D,), by the head it is for: one product per head."""
+    found: dict[int, torch.Tensor] = {}
+    for name, head in (("image", janus.image_logits), ("text", janus.text_logits)):
+        rows = [row for row, wanted in enumerate(heads) if wanted == name]
+        if rows:
+            found |= zip(rows, head(torch.stack([hidden[row] for row in rows])), strict=True)
+    return [found[row] for row in range(len(heads))]
 
 
 def forward(janus: Janus, slots: Slots, feeds: Sequence[tuple[int, list[Piece]]]) -> list[torch.Tensor]:
