@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor
+from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor, PreTrainedTokenizerBase
 
+from model.deepseek import LAYOUT, LayoutError, config_of, generation_config, is_original, tensors
 from model.janus import Janus
-from model.templates import SPECIAL_TOKENS
+from model.templates import BEGIN_IMAGE, BOS, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
 from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -33,7 +35,7 @@ class CheckpointError(Exception):
 def open_checkpoint(
     source: str | Path = EMBEDDED, *, dtype: torch.dtype | None = None, device: str | None = None
 ) -> Janus:
-    """Open a folder, or a Hub id, in transformers' Janus layout; ready for inference.
+    """Open a folder, or a Hub id, in transformers' Janus layout, or a folder in DeepSeek's; ready for inference.
 
     dtype: float32 on a CPU and bfloat16 on a GPU unless given. Raises CheckpointError.
     """
@@ -41,16 +43,43 @@ def open_checkpoint(
     dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     _check_layout(source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        network = JanusForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        tokenizer = _open_tokenizer(source)
+        if is_original(Path(source)):
+            network = _open_original(Path(source), tokenizer, dtype)
+        else:
+            network = JanusForConditionalGeneration.from_pretrained(source, dtype=dtype)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {error}") from error
-    missing = [
-        token for token in SPECIAL_TOKENS if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)
-    ]
+    return Janus(network.to(device).eval(), tokenizer, name_of(source), sampling_of(network))
+
+
+def _open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    known = tokenizer.convert_tokens_to_ids
+    missing = [token for token in SPECIAL_TOKENS if known(token) in (None, tokenizer.unk_token_id)]
     if missing:
         raise CheckpointError(f"the tokenizer of {source} lacks Janus's tokens {', '.join(missing)}")
-    return Janus(network.to(device).eval(), tokenizer, name_of(source), sampling_of(network))
+    return tokenizer
+
+
+def _open_original(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+) -> JanusForConditionalGeneration:
+    """A network whose weights come one by one from the original layout. Raises LayoutError."""
+    known = tokenizer.convert_tokens_to_ids
+    with init_empty_weights(include_buffers=False):
+        network = JanusForConditionalGeneration(config_of(folder, known(IMAGE_PLACEHOLDER)))
+    wanted = {name: parameter.shape for name, parameter in network.named_parameters()}
+    for name, tensor in tensors(folder):
+        if wanted.pop(name, None) != tensor.shape:
+            raise LayoutError(f"tensor {name} has shape {tuple(tensor.shape)}, which does not fit config.json")
+        module, _, leaf = name.rpartition(".")
+        weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=False)
+        setattr(network.get_submodule(module), leaf, weight)
+    if wanted:
+        raise LayoutError(f"{len(wanted)} tensors are missing, the first is {next(iter(wanted))}")
+    network.generation_config = generation_config(*map(known, (BOS, EOS, PAD, BEGIN_IMAGE)))
+    return network
 
 
 def _check_layout(source: str | Path) -> None:
@@ -66,8 +95,9 @@ def _check_layout(source: str | Path) -> None:
         kind = json.loads(config.read_text("utf-8")).get("model_type")
     except ValueError as error:
         raise CheckpointError(f"{config} is not JSON: {error}") from error
-    if kind != "janus":
-        raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type “janus” (transformers' layout)")
+    if kind not in ("janus", LAYOUT):
+        wanted = f"“janus” (transformers' layout) or “{LAYOUT}” (DeepSeek's)"
+        raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type {wanted}")
 
 
 def name_of(source: str | Path) -> str:

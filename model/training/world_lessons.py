@@ -52,8 +52,8 @@ class Mix:
 # So the first run is to see and to draw. Mostly small defects at first cost the judge 300 steps more.
 MIXES = {
     "see": Mix(draw=0.55, compare=0.30, locate=0.15, thinking=0.9),
-    "obvious": Mix(draw=0.25, follow=0.05, judge=0.50, redraw=0.15, edit=0.05, thinking=0.7, obvious=1.0),
-    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10, thinking=0.7),
+    "obvious": Mix(draw=0.25, follow=0.05, judge=0.50, redraw=0.15, edit=0.05, thinking=0.7, obvious=0.7, places=0.8),
+    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10, thinking=0.7, obvious=0.6),
     "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
 }
 
@@ -169,13 +169,13 @@ def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene)
 
 def _exercises(rng: random.Random, mix: Mix, description: Description, image: np.ndarray) -> list[Exercise]:
     """What a judge lesson asks after the reflection: as many answers again for one look at the image."""
-    asked = [_compared(description, image), _placed(read(image).shapes())]
-    return asked if rng.random() < mix.places else asked[:1]
+    asked = [_placed(read(image).shapes(), description), _compared(description, image)]
+    return asked if rng.random() < mix.places else asked[1:]
 
 
 def _compare(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     image = _attempt(rng, mix, description, scene)
-    exercises = [_compared(description, image), _placed(read(image).shapes())]
+    exercises = [_compared(description, image), _placed(read(image).shapes(), description)]
     return look(janus, write(description), noisy(rng, image, mix.noise), exercises)
 
 
@@ -188,9 +188,19 @@ def _compared(description: Description, image: np.ndarray) -> Exercise:
     return Exercise(COMPARE, write_checklist(check(description, read(image))))
 
 
-def _placed(items: Sequence[Item]) -> Exercise:
-    """Place by place, which is learnt before naming first."""
-    return Exercise(PLACES, ";".join(f" {item.column} {item.row} {item.colour} {item.noun}" for item in items))
+def _placed(items: Sequence[Item], description: Description | None = None) -> Exercise:
+    """Place by place, which is learnt before naming first; with a description, whether it asks for what stands there.
+
+    That comes before the name, so that it is read off the image and not off the words before it.
+    """
+    groups = {group.noun: group for group in description.groups} if description else {}
+
+    def said(item: Item) -> str:
+        group = groups.get(item.noun)
+        asked = "yes " if group and group.colour in (None, item.colour) else "no "
+        return f" {item.column} {item.row} {asked if description else ''}{item.colour} {item.noun}"
+
+    return Exercise(PLACES, ";".join(map(said, items)))
 
 
 _MAKERS = {

@@ -124,23 +124,22 @@ def write_reason(description: Description, facts: Sequence[Fact], rng: random.Ra
 
 
 def write_checklist(facts: Sequence[Fact]) -> str:
-    """What was asked for, fact by fact, whether it is so, and if not, how it is: " two cats, no one; cat red, yes"."""
+    """Every fact: what it is about, what is found, whether that was asked for: " cat one, no; cat red, yes; …"."""
     extra = [fact.noun for fact in facts if fact.kind == "extra"]
     parts = [_checked(fact) for fact in facts if fact.kind not in ("extra", "broken")]
-    parts.append(f"nothing else, no {' '.join(extra)}" if extra else "nothing else, yes")
+    parts.append(f"else {' '.join(extra)}, no" if extra else "else, yes")
     parts.append(f"whole, {'no' if any(fact.kind == 'broken' for fact in facts) else 'yes'}")
     return ";".join(f" {part}" for part in parts)
 
 
 def _checked(fact: Fact) -> str:
+    holds = "yes" if fact.holds else "no"
     match fact.kind:
         case "count" | "missing":
-            asked, found = f"{number(fact.wanted)} {named(fact.noun, fact.wanted)}", number(fact.found)
+            return f"{fact.noun} {number(fact.found)}, {holds}"
         case "colour":
-            asked, found = f"{fact.noun} {fact.wanted}", fact.found
-        case _:
-            return f"{fact.noun} {fact.wanted} {fact.other}, {'yes' if fact.holds else 'no'}"
-    return f"{asked}, yes" if fact.holds else f"{asked}, no {found}"
+            return f"{fact.noun} {fact.found}, {holds}"
+    return f"{fact.noun} {fact.wanted} {fact.other}, {holds}"
 
 
 def _slots(description: Description, fact: Fact) -> dict[str, str]:

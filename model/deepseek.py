@@ -1,0 +1,219 @@
+"""The layout in which DeepSeek and the authors of Janus-Pro-R1 publish their checkpoints, as transformers' own.
+
+`config.json` says `multi_modality`; attention of the eye is fused, modules are named otherwise. Knows both layouts and
+reads one shard after another: no second copy of the weights is ever in memory. Never runs code from a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import GenerationConfig, JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
+
+LAYOUT = "multi_modality"
+HEAD = 64  # width of an attention head of the eye (SigLIP-L: 16 heads of 64)
+
+# Tensors that Janus never reads: SigLIP's pooling head, and a counter of the codec's training.
+UNUSED = (re.compile(r"vision_model\.vision_tower\.attn_pool\."), re.compile(r".*\.codebook_used$"))
+
+_RENAMED = tuple(
+    (re.compile(old), new)
+    for old, new in (
+        (r"language_model\.model\.", "model.language_model."),
+        (r"language_model\.lm_head\.", "lm_head."),
+        (r"gen_embed\.", "model.generation_embeddings."),
+        (r"gen_aligner\.layers\.0\.", "model.generation_aligner.fc1."),
+        (r"aligner\.layers\.0\.", "model.aligner.fc1."),
+        (r"gen_head\.output_mlp_projector\.", "model.generation_head.proj_out."),
+        (r"gen_head\.", "model.generation_head."),
+        (r"vision_model\.vision_tower\.patch_embed\.proj\.", "model.vision_model.embeddings.patch_embedding."),
+        (r"vision_model\.vision_tower\.pos_embed$", "model.vision_model.embeddings.position_embedding.weight"),
+        (r"vision_model\.vision_tower\.norm\.", "model.vision_model.post_layernorm."),
+        (
+            r"vision_model\.vision_tower\.blocks\.(\d+)\.norm(\d)\.",
+            r"model.vision_model.encoder.layers.\1.layer_norm\2.",
+        ),
+        (
+            r"vision_model\.vision_tower\.blocks\.(\d+)\.attn\.proj\.",
+            r"model.vision_model.encoder.layers.\1.self_attn.projection_layer.",
+        ),
+        (r"vision_model\.vision_tower\.blocks\.(\d+)\.mlp\.", r"model.vision_model.encoder.layers.\1.mlp."),
+        (r"gen_vision_model\.(encoder|decoder)\.mid\.0\.", r"model.vqmodel.\1.mid.block_1."),
+        (r"gen_vision_model\.(encoder|decoder)\.mid\.1\.", r"model.vqmodel.\1.mid.attn_1."),
+        (r"gen_vision_model\.(encoder|decoder)\.mid\.2\.", r"model.vqmodel.\1.mid.block_2."),
+        (r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.res\.", r"model.vqmodel.encoder.down.\1.block."),
+        (r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.", r"model.vqmodel.encoder.down.\1."),
+        (r"gen_vision_model\.decoder\.conv_blocks\.(\d+)\.res\.", r"model.vqmodel.decoder.up.\1.block."),
+        (r"gen_vision_model\.decoder\.conv_blocks\.(\d+)\.", r"model.vqmodel.decoder.up.\1."),
+        (r"gen_vision_model\.", "model.vqmodel."),
+    )
+)
+_DEEPER = re.compile(r"(gen_aligner|aligner)\.layers\.(\d+)\.(weight|bias)")  # layers 2, 4, … follow activations
+_FUSED = re.compile(r"vision_model\.vision_tower\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)")
+
+
+class LayoutError(ValueError):
+    """A checkpoint in the original layout that is not whole, and which file or tensor it is."""
+
+
+def is_original(folder: Path) -> bool:
+    """Whether a folder's config.json announces the original layout."""
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text("utf-8")).get("model_type") == LAYOUT  # a Hub id is none
+
+
+def renamed(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """An original tensor under its new name or names; none if Janus never reads it. Raises LayoutError."""
+    if any(pattern.match(name) for pattern in UNUSED):
+        return {}
+    if fused := _FUSED.fullmatch(name):
+        layer, kind = fused.groups()
+        path = f"model.vision_model.encoder.layers.{layer}.self_attn."
+        return {f"{path}{part}_proj.{kind}": one for part, one in zip("qkv", tensor.chunk(3), strict=True)}
+    if deeper := _DEEPER.fullmatch(name):
+        which, layer, kind = deeper.groups()
+        module = "generation_aligner" if which == "gen_aligner" else "aligner"
+        place = f"hidden_layers.{int(layer) // 2 - 1}" if layer != "0" else "fc1"
+        return {f"model.{module}.{place}.{kind}": tensor}
+    for pattern, new in _RENAMED:
+        if pattern.match(name):
+            return {pattern.sub(new, name, count=1): tensor[0] if name.endswith("pos_embed") else tensor}
+    raise LayoutError(f"tensor {name} {tuple(tensor.shape)} is none of Janus's")
+
+
+def shards(folder: Path) -> list[Path]:
+    """The files that hold the weights, safetensors before pickles. Raises LayoutError, naming what is missing."""
+    for kind in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{kind}.index.json"
+        if index.is_file():
+            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+            if absent := [name for name in names if not (folder / name).is_file()]:
+                raise LayoutError(f"{folder} lacks {', '.join(absent)}, which {index.name} names; download it again")
+            return [folder / name for name in names]
+        if (folder / kind).is_file():
+            return [folder / kind]
+    raise LayoutError(f"{folder} holds no model.safetensors and no pytorch_model.bin, nor an index of either")
+
+
+@contextmanager
+def opened(shard: Path) -> Iterator[tuple[list[str], Callable[[str], torch.Tensor]]]:
+    """The names of a shard's tensors, and a function that reads one. Raises LayoutError for a broken file."""
+    try:
+        if shard.suffix == ".safetensors":
+            with safe_open(shard, framework="pt") as file:
+                yield list(file.keys()), file.get_tensor
+        else:
+            tensors = torch.load(shard, map_location="cpu", mmap=True, weights_only=True)
+            yield list(tensors), tensors.pop
+    except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise LayoutError(f"{shard.name} cannot be read, it may be cut short: {reason}; download it again") from error
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor under transformers' name, one at a time, shard by shard. Raises LayoutError."""
+    for shard in shards(folder):
+        with opened(shard) as (names, read):
+            for name in names:
+                yield from renamed(name, read(name)).items()
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every original tensor, by its original name, without reading the tensors. Raises LayoutError."""
+    found: dict[str, tuple[int, ...]] = {}
+    for shard in shards(folder):
+        if shard.suffix == ".safetensors":
+            try:
+                with safe_open(shard, framework="pt") as file:
+                    found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                raise LayoutError(f"{shard.name} cannot be read, it may be cut short: {error}") from error
+        else:
+            with opened(shard) as (names, read):
+                found |= {name: tuple(read(name).shape) for name in names}
+    return found
+
+
+def config_of(folder: Path, image_token_id: int) -> JanusConfig:
+    """transformers' config for a checkpoint: sizes are read off the tensors, the rest off config.json."""
+    given, known = json.loads((folder / "config.json").read_text("utf-8")), shapes(folder)
+    try:
+        return _config(given, known, image_token_id)
+    except KeyError as error:
+        raise LayoutError(f"{folder} holds no tensor {error}, so it is no whole Janus checkpoint") from error
+
+
+def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id: int) -> JanusConfig:
+    def count(pattern: str) -> int:
+        return len({match.group(1) for name in known if (match := re.match(pattern, name))})
+
+    eye, codec = "vision_model.vision_tower.", "gen_vision_model."
+    vocabulary, hidden = known["language_model.model.embed_tokens.weight"]
+    width, _, patch, _ = known[f"{eye}patch_embed.proj.weight"]
+    positions = known[f"{eye}pos_embed"][1]
+    base = known[f"{codec}encoder.conv_in.weight"][0]
+    levels = count(r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.")
+    outs = [known[f"{codec}encoder.conv_blocks.{level}.res.0.conv1.weight"][0] for level in range(levels)]
+    codebook, code_width = known[f"{codec}quantize.embedding.weight"]
+    language = {key: value for key, value in given.get("language_config", {}).items() if key not in _NOT_SIZES}
+    return JanusConfig(
+        text_config=LlamaConfig(
+            **language
+            | {
+                "vocab_size": vocabulary,
+                "hidden_size": hidden,
+                "intermediate_size": known["language_model.model.layers.0.mlp.gate_proj.weight"][0],
+                "num_hidden_layers": count(r"language_model\.model\.layers\.(\d+)\."),
+                "tie_word_embeddings": False,
+            }
+        ),
+        vision_config=JanusVisionConfig(
+            hidden_size=width,
+            num_hidden_layers=count(r"vision_model\.vision_tower\.blocks\.(\d+)\."),
+            num_attention_heads=max(width // HEAD, 1),
+            image_size=math.isqrt(positions) * patch,
+            patch_size=patch,
+            mlp_ratio=known[f"{eye}blocks.0.mlp.fc1.weight"][0] / width,
+            projection_dim=known["aligner.layers.0.weight"][0],
+            depth=count(r"aligner\.layers\.(\d+)\."),
+            num_image_tokens=positions,
+        ),
+        vq_config=JanusVQVAEConfig(
+            embed_dim=code_width,
+            num_embeddings=codebook,
+            latent_channels=known[f"{codec}encoder.conv_out.weight"][0],
+            base_channels=base,
+            channel_multiplier=[out // base for out in outs],
+            num_res_blocks=count(r"gen_vision_model\.encoder\.conv_blocks\.0\.res\.(\d+)\."),
+            projection_dim=known["gen_aligner.layers.0.weight"][0],
+            num_hidden_layers=count(r"gen_aligner\.layers\.(\d+)\."),
+            image_token_embed_dim=known["gen_head.output_mlp_projector.weight"][0],
+        ),
+        image_token_id=image_token_id,
+        tie_word_embeddings=False,
+    )
+
+
+_NOT_SIZES = ("model_type", "torch_dtype", "dtype", "_attn_implementation", "architectures", "transformers_version")
+
+
+def generation_config(bos: int, eos: int, pad: int, begin_image: int) -> GenerationConfig:
+    """How the published code draws: guidance 5, temperature 1, no top-k (transformers' default would be 50)."""
+    return GenerationConfig(
+        bos_token_id=bos,
+        eos_token_id=eos,
+        pad_token_id=pad,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        guidance_scale=5.0,
+        generation_kwargs={"boi_token_id": begin_image},
+    )

@@ -1,0 +1,141 @@
+"""DeepSeek's layout: the same weights under other names draw and judge the same; what is not whole is named."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from model.checkpoint import CheckpointError, open_checkpoint
+from model.decoding.grammar import Request
+from model.decoding.rollout import rollout
+from model.events import fold
+from model.janus import Janus
+
+# transformers' names and the published ones, told the other way round than the product tells them.
+PUBLISHED = (
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.generation_embeddings.", "gen_embed."),
+    ("model.generation_aligner.fc1.", "gen_aligner.layers.0."),
+    ("model.generation_aligner.hidden_layers.0.", "gen_aligner.layers.2."),
+    ("model.aligner.fc1.", "aligner.layers.0."),
+    ("model.aligner.hidden_layers.0.", "aligner.layers.2."),
+    ("model.generation_head.proj_out.", "gen_head.output_mlp_projector."),
+    ("model.generation_head.vision_head.", "gen_head.vision_head."),
+    ("model.vision_model.embeddings.patch_embedding.", "vision_model.vision_tower.patch_embed.proj."),
+    ("model.vision_model.embeddings.position_embedding.weight", "vision_model.vision_tower.pos_embed"),
+    ("model.vision_model.post_layernorm.", "vision_model.vision_tower.norm."),
+    ("model.vision_model.encoder.layers.", "vision_model.vision_tower.blocks."),
+    ("model.vqmodel.encoder.down.", "gen_vision_model.encoder.conv_blocks."),
+    ("model.vqmodel.decoder.up.", "gen_vision_model.decoder.conv_blocks."),
+    ("model.vqmodel.", "gen_vision_model."),
+)
+WITHIN = (
+    (".layer_norm", ".norm"),
+    (".self_attn.projection_layer.", ".attn.proj."),
+    (".mid.block_1.", ".mid.0."),
+    (".mid.attn_1.", ".mid.1."),
+    (".mid.block_2.", ".mid.2."),
+    (".block.", ".res."),
+)
+
+
+def published(janus: Janus) -> dict[str, torch.Tensor]:
+    """A network's weights under the names of the original layout, fused and with what it never reads."""
+    found, fused = {}, {}
+    for name, tensor in janus.network.state_dict().items():
+        old = next(prefix + name[len(new) :] for new, prefix in PUBLISHED if name.startswith(new))
+        if not name.startswith("model.language_model."):
+            for new, inner in WITHIN:
+                old = old.replace(new, inner)
+        if part := re.fullmatch(r"(vision_model.*)\.self_attn\.([qkv])_proj\.(weight|bias)", old):
+            layer, which, kind = part.groups()
+            fused.setdefault(f"{layer}.attn.qkv.{kind}", {})[which] = tensor
+        else:
+            found[old] = tensor[None] if old.endswith("pos_embed") else tensor
+    found |= {name: torch.cat([parts[which] for which in "qkv"]) for name, parts in fused.items()}
+    found["vision_model.vision_tower.attn_pool.q.weight"] = torch.zeros(3, 3)
+    found["gen_vision_model.quantize.codebook_used"] = torch.zeros(7)
+    return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def write_original(janus: Janus, source: Path, folder: Path, kind: str) -> Path:
+    """A folder in the original layout: config, tokenizer, and two shards with an index."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(source / name, folder / name)
+    text = janus.network.config.text_config.to_dict()
+    sizes = ("max_position_embeddings", "num_attention_heads", "num_key_value_heads", "hidden_size", "rope_parameters")
+    language = {name: text[name] for name in sizes} | {"model_type": "llama", "torch_dtype": "bfloat16"}
+    config = {"model_type": "multi_modality", "language_config": language}
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = published(janus)
+    names = sorted(weights)
+    halves = (names[: len(names) // 2], names[len(names) // 2 :])
+    stem, ending = ("model", "safetensors") if kind == "safetensors" else ("pytorch_model", "bin")
+    index = {}
+    for number, half in enumerate(halves, 1):
+        file = f"{stem}-{number:05d}-of-00002.{ending}"
+        part = {name: weights[name].clone() for name in half}
+        if kind == "safetensors":
+            save_file(part, folder / file)
+        else:
+            torch.save(part, folder / file)
+        index |= dict.fromkeys(half, file)
+    (folder / f"{stem}.{ending}.index.json").write_text(json.dumps({"weight_map": index}))
+    return folder
+
+
+@pytest.fixture
+def original(tiny: Janus, tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    return write_original(tiny, tiny_checkpoint, tmp_path / "Janus-Pro-Tiny", "safetensors")
+
+
+def drawn(janus: Janus) -> tuple:
+    sampling = janus.sampling.__class__(guidance=3.0, thinks=False)
+    trajectory = fold(rollout(janus, [Request("a cat", 5, 2, sampling, id="one")]))
+    return [image.codes for image in trajectory.images], [r.tokens for r in trajectory.reflections]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_the_same_weights_in_both_layouts_draw_and_say_the_same(
+    tiny: Janus, tiny_checkpoint: Path, tmp_path: Path, kind: str
+):
+    folder = write_original(tiny, tiny_checkpoint, tmp_path / "Janus-Pro-Tiny", kind)
+    janus = open_checkpoint(folder, dtype=torch.float64)
+    assert (janus.name, janus.sampling.guidance, janus.sampling.top_k) == ("Janus-Pro-Tiny", 5.0, None)
+    weights, wanted = janus.network.state_dict(), tiny.network.state_dict()
+    assert weights.keys() == wanted.keys()
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+    assert drawn(janus) == drawn(tiny)
+
+
+def test_a_missing_shard_is_named(original: Path):
+    (original / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"lacks model-00002-of-00002\.safetensors"):
+        open_checkpoint(original)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_a_shard_cut_short_is_named(tiny: Janus, tiny_checkpoint: Path, tmp_path: Path, kind: str):
+    folder = write_original(tiny, tiny_checkpoint, tmp_path / "cut", kind)
+    [shard] = folder.glob("*-00002-of-*")
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match=shard.name):
+        open_checkpoint(folder)
+
+
+def test_a_tensor_too_few_or_too_many_is_named(original: Path, tiny: Janus):
+    weights = published(tiny)
+    shard = original / "model.safetensors"
+    (original / "model.safetensors.index.json").unlink()
+    save_file({name: weights[name].clone() for name in weights if name != "gen_aligner.layers.2.bias"}, shard)
+    with pytest.raises(CheckpointError, match=r"generation_aligner\.hidden_layers\.0\.bias"):
+        open_checkpoint(original)
+    save_file({name: tensor.clone() for name, tensor in weights.items()} | {"extra.weight": torch.zeros(2)}, shard)
+    with pytest.raises(CheckpointError, match=r"extra\.weight"):
+        open_checkpoint(original)
