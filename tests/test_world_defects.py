@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 
-from model.world.defects import DEFECTS, spoil
+from model.world.defects import DEFECTS, mistake, spoil
 from model.world.language import CATEGORIES, parse
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
@@ -47,3 +47,15 @@ def test_a_colour_nobody_asked_for_is_not_spoiled():
         rng = random.Random(seed)
         kind, _ = spoil(rng, description, sample_scene(rng, description))
         assert kind not in ("wrong colour", "swapped colours", "wrong relation", "one fewer")
+
+
+def test_a_mistake_is_wrong_throughout_and_has_as_many_objects_as_asked_for():
+    rng = random.Random(0)
+    for number in range(200):
+        description = sample_description(rng, CATEGORIES[number % len(CATEGORIES)])
+        reading = read(mistake(rng, description))
+        facts = check(description, reading)
+        assert len(reading.items) == sum(group.count for group in description.groups)
+        kinds = {fact.kind for fact in facts if not fact.holds}
+        assert kinds in ({"missing"}, {"colour"})
+        assert all(not fact.holds for fact in facts if fact.kind in kinds)

@@ -15,9 +15,9 @@ from model.janus import Janus
 from model.templates import COMPARE, PLACES
 from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, edit, judge, look
-from model.world.defects import spoil
+from model.world.defects import mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
-from model.world.language import CATEGORIES, Description, write
+from model.world.language import Description, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
@@ -41,7 +41,7 @@ class Mix:
     thinking: float = 0.6  # share of draw, redraw and edit lessons with a thought
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
-    obvious: float = 1 / 3  # share of wrong images that show something else altogether, the others have one defect
+    obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     places: float = 0.4  # share of judge lessons that end by saying what is where
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
@@ -159,12 +159,8 @@ def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scen
 
 
 def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
-    """A drawing with one defect, or of something else altogether, which is learnt first."""
-    while rng.random() < mix.obvious:
-        other = render(sample_scene(rng, sample_training(rng, rng.choice(CATEGORIES))))
-        if not accepted(check(description, read(other))):
-            return other
-    return spoil(rng, description, scene)[1]
+    """A drawing with one defect, or wrong throughout, which is learnt first."""
+    return mistake(rng, description) if rng.random() < mix.obvious else spoil(rng, description, scene)[1]
 
 
 def _exercises(rng: random.Random, mix: Mix, description: Description, image: np.ndarray) -> list[Exercise]:

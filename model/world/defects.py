@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.world.language import Description, Relation
-from model.world.sampling import sample_places
+from model.world.sampling import sample_places, sample_scene
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import accepted, check, read
@@ -83,8 +83,7 @@ def _wrong_colour(task: _Task) -> Scene | None:
         return None
     group = task.rng.choice(coloured)
     item = task.rng.choice(task.of_noun(group.noun))
-    colour = task.rng.choice([colour for colour in COLOURS if colour != group.colour])
-    return _without(task, item, replace(item, colour=colour))
+    return _without(task, item, replace(item, colour=_another(task.rng, group.colour)))
 
 
 def _swapped_colours(task: _Task) -> Scene | None:
@@ -159,3 +158,22 @@ def spoil_as(rng: random.Random, kind: str, description: Description, scene: Sce
         return None
     image = render(wrong) if isinstance(wrong, Scene) else wrong
     return None if accepted(check(description, read(image))) else image
+
+
+def mistake(rng: random.Random, description: Description) -> np.ndarray:
+    """A picture that is wrong throughout, uint8 (64, 64, 3): every noun another, or every colour that was asked for.
+
+    It has as many objects as asked for, related as asked: to tell, one has to look what they are.
+    """
+    asked = {group.noun for group in description.groups}
+    strangers = rng.sample([noun for noun in NOUNS if noun not in asked], len(description.groups))
+    groups = description.groups
+    if rng.random() < 0.4 and any(group.colour for group in groups):
+        groups = tuple(replace(group, colour=group.colour and _another(rng, group.colour)) for group in groups)
+    else:
+        groups = tuple(replace(group, noun=noun) for group, noun in zip(groups, strangers, strict=True))
+    return render(sample_scene(rng, replace(description, groups=groups)))
+
+
+def _another(rng: random.Random, colour: str) -> str:
+    return rng.choice([other for other in COLOURS if other != colour])
