@@ -31,6 +31,7 @@ class Text:
     ids: tuple[int, ...]
     hideable: bool = False
     target: bool = False  # in training: to be predicted
+    says: tuple[int | None, ...] = ()  # in training: what the network is to say at these very positions
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Pixels:
     """An image (H, W, 3) uint8, seen through the understanding embeddings."""
 
     image: np.ndarray
+    says: tuple[int | None, ...] = ()  # as in Text, for every patch
 
 
 Piece = Text | Codes | Pixels

@@ -105,6 +105,6 @@ def test_a_checklist_has_a_finding_for_every_fact():
     found = Reading((CAT, Item("dog", "blue", 4, 0), Item("moon", "pink", 6, 6)))
     facts = check(parse("two cats above a red dog and a key"), found)
     said = " cat one, no; dog one, yes; dog blue, no; key no, no; cat above dog, no"
-    assert write_checklist(facts) == f"{said}; else, yes; whole, yes"
+    assert write_checklist(facts) == f"{said}; extra no; broken no"
     facts = check(parse("a cat"), Reading((CAT, Item("moon", "pink", 6, 6)), broken=((3, 3),)))
-    assert write_checklist(facts) == " cat one, yes; else moon, no; whole, no"
+    assert write_checklist(facts) == " cat one, yes; extra moon; broken yes"

@@ -21,7 +21,7 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """`labels` stand at the position that predicts them (already shifted)."""
+    """`labels` stand at the position that predicts them (already shifted; what a piece `says` is not)."""
 
     ids: torch.Tensor  # (B, T) token ids, image codes, 0
     kinds: torch.Tensor  # (B, T) TEXT, CODE, PIXEL, 0
@@ -59,6 +59,9 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
             kinds[row, at:end] = kind
             if labels is not None and piece.target:
                 labels[row, at - 1 : end - 1] = ids[row, at:end]
+            for position, token in enumerate(getattr(piece, "says", ()), at):
+                if token is not None:
+                    text_labels[row, position] = token
             at = end
     weights = torch.tensor([lesson.weight for lesson in lessons])
     return Batch(ids, kinds, images, text_labels, code_labels, weights)

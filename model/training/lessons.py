@@ -28,13 +28,25 @@ class Lesson:
 class Draft:
     """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging.
 
-    `target`: what was said is true, and to be learnt as well (in `judge`).
+    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`).
     """
 
     reflection: str
     codes: tuple[int, ...] = ()
     image: np.ndarray | None = None
     target: bool = False
+    notes: Notes | None = None
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the network is to know at each position while it looks: tokens, None where nothing is asked.
+
+    Nobody reads them when it draws: they teach it to find out, before the verdict, what the verdict is made of.
+    """
+
+    patches: tuple[int | None, ...]  # of the image
+    check: tuple[int | None, ...]  # of the words of the self-check, but the last, which says the verdict
 
 
 @dataclass(frozen=True)
@@ -90,15 +102,25 @@ def judge(
     image: np.ndarray,
     reflection: str,
     exercises: Sequence[Exercise] = (),
+    notes: Notes | None = None,
 ) -> Lesson:
-    """Task II: verdict and reason on the last image are the target, then exercises on it."""
-    pieces, begin = opening(tokenizer, prompt), Text(ids(tokenizer, BEGIN_IMAGE))
+    """Task II: verdict and reason on the last image are the target, then exercises on it; notes are taken before."""
+    pieces = opening(tokenizer, prompt)
     for draft in drafts:
-        pieces += [begin, Pixels(draft.image), Text(ids(tokenizer, CHECK))]
+        pieces += _looked(tokenizer, draft.image, draft.notes)
         pieces += [Text(ids(tokenizer, draft.reflection), target=draft.target), *invitation(tokenizer)]
-    pieces += [begin, Pixels(image), Text(ids(tokenizer, CHECK))]
+    pieces += _looked(tokenizer, image, notes)
     pieces += [Text(ids(tokenizer, reflection + EOS), target=True), *_exercised(tokenizer, exercises)]
     return Lesson(tuple(pieces))
+
+
+def _looked(tokenizer: Tokenizer, image: np.ndarray, notes: Notes | None) -> list[Piece]:
+    patches, check = (notes.patches, notes.check) if notes else ((), ())
+    return [
+        Text(ids(tokenizer, BEGIN_IMAGE)),
+        Pixels(image, patches),
+        Text(ids(tokenizer, CHECK), says=check),
+    ]
 
 
 def look(tokenizer: Tokenizer, prompt: str | None, image: np.ndarray, exercises: Sequence[Exercise]) -> Lesson:

@@ -5,6 +5,7 @@ Draw, judge, redraw, and say what is seen, endlessly and from a seed. Exact draw
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.janus import Janus
-from model.templates import COMPARE, PLACES
+from model.templates import CHECK, COMPARE, PLACES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, edit, judge, look
+from model.training.lessons import Draft, Exercise, Lesson, Notes, draw, drop_condition, edit, judge, look
 from model.world.defects import mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, write
@@ -25,7 +26,8 @@ from model.world.reasons import write_checklist, write_reason
 from model.world.sampling import sample_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
-from model.world.verifier import accepted, check, read
+from model.world.sprites import CELLS
+from model.world.verifier import Fact, accepted, check, read
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,22 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     drafts = []
     if rng.random() < mix.drafts:
         wrong = _wrong(rng, mix, description, scene)
-        drafts = [Draft(reflect(rng, description, wrong), image=noisy(rng, wrong, mix.noise), target=True)]
+        notes = take_notes(janus, description, wrong)
+        image = noisy(rng, wrong, mix.noise)
+        drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, notes=notes)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
     image = _attempt(rng, mix, description, scene)
     reflection, exercises = reflect(rng, description, image), _exercises(rng, mix, description, image)
-    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises)
+    notes = take_notes(janus, description, image)
+    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises, notes)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
     reflection = reflect(rng, draft.description, draft.image)
     exercises = _exercises(rng, mix, draft.description, draft.image)
-    return judge(janus, write(draft.description), [], noisy(rng, draft.image, mix.noise), reflection, exercises)
+    notes, image = take_notes(janus, draft.description, draft.image), noisy(rng, draft.image, mix.noise)
+    return judge(janus, write(draft.description), [], image, reflection, exercises, notes)
 
 
 def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
@@ -209,6 +215,46 @@ _MAKERS = {
     "locate": _locate,
 }
 _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
+
+
+def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
+    """What there is to know before the verdict: of every patch whether it was asked for, then fact after fact.
+
+    Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
+    side by side, and nothing said so.
+    """
+    reading = read(image)
+    word = {name: janus.tokenize(f" {name}")[0] for name in ("yes", "no", "extra", "broken")}
+    groups = {group.noun: group for group in description.groups}
+    patches: list[int | None] = [None] * CELLS**2
+    for item in reading.shapes():
+        group = groups.get(item.noun)
+        said = word["extra"] if group is None else word["yes" if group.colour in (None, item.colour) else "no"]
+        for column, row in itertools.product((item.column, item.column + 1), (item.row, item.row + 1)):
+            patches[row * CELLS + column] = said
+    for column, row in reading.broken:
+        patches[row * CELLS + column] = word["broken"]
+    facts = _fact_by_fact(description, check(description, reading))
+    before = len(janus.tokenize(CHECK)) - 1 - len(facts)
+    said = [None if fact is None else word["yes" if fact else "no"] for fact in facts]
+    return Notes(tuple(patches), (None,) * before + tuple(said) if before >= 0 else ())
+
+
+def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
+    """Whether each fact holds, in places that every description has: three counts, three colours, two relations,
+    nothing extra, nothing broken. None where nothing is asked, or nothing is there that could have a colour."""
+    holds = {(fact.kind, fact.noun, fact.other): fact.holds for fact in facts}
+    nouns = [group.noun for group in description.groups] + [None] * (3 - len(description.groups))
+    pairs = [(nouns[one.first], nouns[one.second]) for one in description.relations]
+    pairs += [(None, None)] * (2 - len(pairs))
+    kinds = {fact.kind for fact in facts}
+    return [
+        *(holds.get(("missing", noun, None), holds.get(("count", noun, None))) for noun in nouns),
+        *(holds.get(("colour", noun, None)) for noun in nouns),
+        *(holds.get(("relation", *pair)) for pair in pairs),
+        "extra" not in kinds,
+        "broken" not in kinds,
+    ]
 
 
 def reflect(rng: random.Random, description: Description, image: np.ndarray) -> str:

@@ -127,8 +127,8 @@ def write_checklist(facts: Sequence[Fact]) -> str:
     """Every fact: what it is about, what is found, whether that was asked for: " cat one, no; cat red, yes; …"."""
     extra = [fact.noun for fact in facts if fact.kind == "extra"]
     parts = [_checked(fact) for fact in facts if fact.kind not in ("extra", "broken")]
-    parts.append(f"else {' '.join(extra)}, no" if extra else "else, yes")
-    parts.append(f"whole, {'no' if any(fact.kind == 'broken' for fact in facts) else 'yes'}")
+    parts.append(f"extra {' '.join(extra) or 'no'}")
+    parts.append(f"broken {'yes' if any(fact.kind == 'broken' for fact in facts) else 'no'}")
     return ";".join(f" {part}" for part in parts)
 
 
