@@ -27,7 +27,9 @@ from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import MIXES, world_lessons
+from model.training.world_lessons import MIXES, take_notes, world_lessons
+from model.world.language import parse
+from model.world.plan import read_plan
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +65,34 @@ def test_what_was_said_of_earlier_images_and_the_answers_of_exercises_are_asked_
     lesson = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.", answers)
     said = f"No, there is no cat.Yes, I see a cat.{EOS} no cat{EOS} 1 2{EOS}"
     assert targets(tiny, lesson) == (said, [])
+
+
+def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny: Janus):
+    description = parse("two red apples and a blue car")
+    image = render(read_plan("red apple at 0 0; green apple at 3 0; pink moon at 0 4"))
+    notes = take_notes(tiny, description, image)
+    bare, batch = (
+        collate([judge(tiny, "…", [], image, "No, there is no car.", (), each)], tiny.image_codes)
+        for each in (None, notes)
+    )
+    [plain], [noted] = bare.text_labels, batch.text_labels
+    patches = (batch.kinds[0] == PIXEL).nonzero().flatten()
+    said = {
+        (i // 8, i % 8): tiny.tokenizer.decode([token]).strip()
+        for i, token in enumerate(noted[patches].tolist())
+        if token != IGNORE
+    }
+    assert [said[place] for place in ((0, 0), (0, 1), (1, 0), (1, 1))] == ["apple", "red", "yes", "yes"]
+    assert [said[place] for place in ((0, 3), (0, 4), (1, 3), (1, 4))] == ["apple", "green", "yes", "no"]
+    assert [said[place] for place in ((4, 0), (4, 1), (5, 0), (5, 1))] == ["moon", "pink", "extra", "extra"]
+    assert len(said) == 12
+    check_at = slice(int(patches[-1]) + 1, int(patches[-1]) + 1 + len(tiny.tokenize(CHECK)))
+    facts = [None if token == IGNORE else tiny.tokenizer.decode([token]).strip() for token in noted[check_at].tolist()]
+    # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
+    assert facts[:-1] == [None, "yes", "no", None, "no", None, None, None, None, "yes", "yes"]
+    assert facts[-1] == "No"
+    taken = (noted != plain).nonzero().flatten().tolist()
+    assert taken == [p for p in range(len(noted)) if noted[p] != IGNORE and plain[p] == IGNORE]
 
 
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):

@@ -224,20 +224,24 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
     side by side, and nothing said so.
     """
     reading = read(image)
-    word = {name: janus.tokenize(f" {name}")[0] for name in ("yes", "no", "extra", "broken")}
     groups = {group.noun: group for group in description.groups}
-    patches: list[int | None] = [None] * CELLS**2
+    patches: list[str | None] = [None] * CELLS**2
     for item in reading.shapes():
         group = groups.get(item.noun)
-        said = word["extra"] if group is None else word["yes" if group.colour in (None, item.colour) else "no"]
-        for column, row in itertools.product((item.column, item.column + 1), (item.row, item.row + 1)):
-            patches[row * CELLS + column] = said
+        asked = "yes" if group else "extra"
+        right = "no" if group and group.colour not in (None, item.colour) else asked
+        quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
+        for (row, column), says in zip(quarters, (item.noun, item.colour, asked, right), strict=True):
+            patches[row * CELLS + column] = says
     for column, row in reading.broken:
-        patches[row * CELLS + column] = word["broken"]
+        patches[row * CELLS + column] = "broken"
     facts = _fact_by_fact(description, check(description, reading))
-    before = len(janus.tokenize(CHECK)) - 1 - len(facts)
-    said = [None if fact is None else word["yes" if fact else "no"] for fact in facts]
-    return Notes(tuple(patches), (None,) * before + tuple(said) if before >= 0 else ())
+    said = [None if fact is None else "yes" if fact else "no" for fact in facts]
+    before = len(janus.tokenize(CHECK)) - 1 - len(said)
+    check_notes = [None] * before + said if before >= 0 else []
+
+    known = {word: janus.tokenize(f" {word}")[0] for word in {*patches, *check_notes} - {None}}
+    return Notes(tuple(map(known.get, patches)), tuple(map(known.get, check_notes)))
 
 
 def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
