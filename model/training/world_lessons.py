@@ -28,6 +28,7 @@ from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, accepted, check, read
+from model.world.vocabulary import number
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,8 @@ _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
-    """What there is to know before the verdict: of every patch whether it was asked for, then fact after fact.
+    """What there is to know before the verdict: of every shape what it is and what of its noun was asked for, patch by
+    patch (noun, colour; asked colour or count, whether that is so), and then fact after fact.
 
     Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
     side by side, and nothing said so.
@@ -228,8 +230,8 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
     patches: list[str | None] = [None] * CELLS**2
     for item in reading.shapes():
         group = groups.get(item.noun)
-        asked = "yes" if group else "extra"
-        right = "no" if group and group.colour not in (None, item.colour) else asked
+        asked = (group.colour or number(group.count)) if group else "extra"
+        right = ("yes" if group.colour in (None, item.colour) else "no") if group else "extra"
         quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
         for (row, column), says in zip(quarters, (item.noun, item.colour, asked, right), strict=True):
             patches[row * CELLS + column] = says
