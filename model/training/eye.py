@@ -1,8 +1,8 @@
-"""Teach the eye what the drawing hand knows: `python -m model.training.eye --checkpoint DIR --out DIR`
+"""Teach the eye words, and what the drawing hand knows: `python -m model.training.eye --checkpoint DIR --out DIR`
 
-The understanding embedding of a patch learns to be the generation embedding of its image code. Then what the language
-model learns of images as codes (drawing, mending, editing) it knows of images as pixels too (judging), which stands
-where a pretrained network has its SigLIP. Only the understanding encoder and its aligner learn.
+The understanding embedding of a patch learns to be the generation embedding of its image code plus the embeddings of
+the words for what it shows (“ cat”, “ red”). So to the language model a drawn cat looks like the word, as through the
+SigLIP of a pretrained network, and like the cat it drew. Only the understanding encoder and its aligner learn.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import random
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -23,21 +22,32 @@ from model.training.schedule import learning_rate_factor
 from model.training.sft import write_checkpoint
 from model.training.world_lessons import noisy
 from model.world.patches import patch_codes
-from model.world.scene import random_scene, render
+from model.world.scene import Scene, random_scene, render
+from model.world.sprites import CELLS
 
 NOISE = 6.0  # most standard deviation of pixel noise, of 255
 
 
-def pictures(rng: random.Random, count: int) -> tuple[list[np.ndarray], torch.Tensor]:
-    """Noisy pictures of random scenes, and the image codes of the exact ones, (count, N)."""
-    exact = [render(random_scene(rng, rng.randint(3, 9))) for _ in range(count)]
-    return [noisy(rng, image, NOISE) for image in exact], torch.tensor([patch_codes(image) for image in exact])
+def scenes(rng: random.Random, count: int) -> list[Scene]:
+    return [random_scene(rng, rng.randint(3, 9)) for _ in range(count)]
 
 
-def error(janus: Janus, images: list[np.ndarray], codes: torch.Tensor) -> torch.Tensor:
-    """Squared distance of understanding from generation embeddings, relative to how far those lie apart."""
-    with torch.no_grad():
-        wanted = janus.embed_codes(codes)
+@torch.no_grad()
+def wanted_embeddings(janus: Janus, shown: list[Scene]) -> torch.Tensor:
+    """(B, N, D): for every patch of exact pictures its generation embedding and its words."""
+    wanted = janus.embed_codes(torch.tensor([patch_codes(render(scene)) for scene in shown], device=janus.device))
+    for row, scene in enumerate(shown):
+        for item in scene.items:
+            ids = torch.tensor([janus.tokenize(f" {word}")[0] for word in (item.noun, item.colour)])
+            cells = [(item.row + y) * CELLS + item.column + x for y in (0, 1) for x in (0, 1)]
+            wanted[row, cells] += janus.embed_text(ids.to(janus.device)).sum(0)
+    return wanted
+
+
+def error(janus: Janus, rng: random.Random, shown: list[Scene]) -> torch.Tensor:
+    """Squared distance of what is seen of noisy pictures from what is wanted, relative to how far that lies apart."""
+    wanted = wanted_embeddings(janus, shown)
+    images = [noisy(rng, render(scene), NOISE) for scene in shown]
     apart = (wanted - wanted.mean((0, 1))).square().mean()
     return (janus.embed_pixels(images) - wanted).square().mean() / apart
 
@@ -49,7 +59,8 @@ def train(janus: Janus, steps: int, batch: int, learning_rate: float, seed: int,
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, 20))
     log = Log(out.parent / f"{out.name}.jsonl", Accelerator(), append=False, every=50)
     for step in range(steps):
-        loss = error(janus, *pictures(random.Random(f"{seed} {step}"), batch))
+        rng = random.Random(f"{seed} {step}")
+        loss = error(janus, rng, scenes(rng, batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

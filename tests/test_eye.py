@@ -1,0 +1,39 @@
+"""The eye learns what the hand draws, and nothing else moves."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from model.checkpoint import open_checkpoint
+from model.janus import Janus
+from model.training.eye import error, scenes, wanted_embeddings
+from model.world.patches import PATCHES
+from model.world.plan import read_plan
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_patch_is_to_look_like_its_code_and_its_words(tiny: Janus):
+    wanted = wanted_embeddings(tiny, [read_plan("red cat at 2 3")])[0]
+    blank, *codes = (tiny.embed_codes(torch.tensor(code)) for code in (0, *sorted(PATCHES.values())[1:]))
+    words = sum(tiny.embed_text(torch.tensor(tiny.tokenize(word)[0])) for word in (" cat", " red"))
+    assert torch.allclose(wanted[0], blank)
+    corner = wanted[3 * 8 + 2] - words
+    assert min((corner - code).norm() for code in codes) < 1e-9
+
+
+def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path):
+    out = tmp_path / "eye"
+    command = [sys.executable, "-m", "model.training.eye", "--checkpoint", str(tiny_checkpoint), "--out", str(out)]
+    done = subprocess.run([*command, "--steps", "60", "--batch", "8"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, after = (open_checkpoint(path, dtype=torch.float32) for path in (tiny_checkpoint, out))
+    shown = scenes(random.Random("new"), 8)
+    with torch.inference_mode():
+        assert error(after, random.Random(1), shown) < error(before, random.Random(1), shown) / 5
+    weights = after.network.state_dict()
+    moved = {name for name, old in before.network.state_dict().items() if not torch.equal(old, weights[name])}
+    assert moved and all(name.startswith(("model.vision_model.", "model.aligner.")) for name in moved)
