@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.streams import Codes, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
-from model.templates import BEGIN_IMAGE, BOS, CHECK, END_IMAGE, EOS, USER
+from model.templates import BEGIN_IMAGE, CHECK, EOS
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,6 @@ def _looked(tokenizer: Tokenizer, image: np.ndarray, notes: Notes | None) -> lis
         Pixels(image, patches),
         Text(ids(tokenizer, CHECK), says=check),
     ]
-
-
-def look(tokenizer: Tokenizer, prompt: str | None, image: np.ndarray, exercises: Sequence[Exercise]) -> Lesson:
-    """Image understanding: exercises alone, on an image drawn for a prompt or (None) a person's."""
-    opened = opening(tokenizer, prompt) if prompt else [Text(ids(tokenizer, f"{BOS}{USER}: "))]
-    pieces = [*opened, Text(ids(tokenizer, BEGIN_IMAGE)), Pixels(image), Text(ids(tokenizer, END_IMAGE))]
-    return Lesson((*pieces, *_exercised(tokenizer, exercises)))
 
 
 def _exercised(tokenizer: Tokenizer, exercises: Sequence[Exercise]) -> list[Piece]:
