@@ -35,7 +35,7 @@ from model.training.world_lessons import MIXES, world_lessons
 
 # Of image codes, text and verdicts, each a mean over its targets. A drawing has about four times the targets of its
 # thought, and with equal means the drawing took half as many steps again to follow the thought.
-CODE_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 4.0, 1.0, 2.0
+CODE_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 4.0, 1.0, 0.5
 
 
 @dataclass(frozen=True)
