@@ -53,7 +53,7 @@ class Mix:
 # learnt from drawings that have one.
 MIXES = {
     "first": Mix(draw=0.5, judge=0.5, thinking=0.9, obvious=0.7, places=0.5),
-    "all": Mix(draw=0.28, follow=0.04, judge=0.38, redraw=0.20, edit=0.10),
+    "all": Mix(draw=0.26, follow=0.04, judge=0.42, redraw=0.18, edit=0.10, obvious=0.5),
     "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
 }
 
