@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -103,42 +104,44 @@ def shards(folder: Path) -> list[Path]:
     raise LayoutError(f"{folder} holds no model.safetensors and no pytorch_model.bin, nor an index of either")
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One file of weights: the names in it, and how to learn a tensor's shape, or read it."""
+
+    names: list[str]
+    shape: Callable[[str], tuple[int, ...]]
+    read: Callable[[str], torch.Tensor]
+
+
 @contextmanager
-def opened(shard: Path) -> Iterator[tuple[list[str], Callable[[str], torch.Tensor]]]:
-    """The names of a shard's tensors, and a function that reads one. Raises LayoutError for a broken file."""
+def opened(path: Path) -> Iterator[Shard]:
+    """A shard, open. Raises LayoutError for a broken file."""
     try:
-        if shard.suffix == ".safetensors":
-            with safe_open(shard, framework="pt") as file:
-                yield list(file.keys()), file.get_tensor
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                yield Shard(list(file.keys()), lambda name: tuple(file.get_slice(name).get_shape()), file.get_tensor)
         else:
-            tensors = torch.load(shard, map_location="cpu", mmap=True, weights_only=True)
-            yield list(tensors), tensors.pop
+            held = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            yield Shard(list(held), lambda name: tuple(held[name].shape), held.__getitem__)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise LayoutError(f"{shard.name} cannot be read, it may be cut short: {reason}; download it again") from error
+        raise LayoutError(f"{path.name} cannot be read, it may be cut short: {reason}; download it again") from error
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor under transformers' name, one at a time, shard by shard. Raises LayoutError."""
-    for shard in shards(folder):
-        with opened(shard) as (names, read):
-            for name in names:
-                yield from renamed(name, read(name)).items()
+    for path in shards(folder):
+        with opened(path) as shard:
+            for name in shard.names:
+                yield from renamed(name, shard.read(name)).items()
 
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every original tensor, by its original name, without reading the tensors. Raises LayoutError."""
     found: dict[str, tuple[int, ...]] = {}
-    for shard in shards(folder):
-        if shard.suffix == ".safetensors":
-            try:
-                with safe_open(shard, framework="pt") as file:
-                    found |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            except (OSError, SafetensorError) as error:
-                raise LayoutError(f"{shard.name} cannot be read, it may be cut short: {error}") from error
-        else:
-            with opened(shard) as (names, read):
-                found |= {name: tuple(read(name).shape) for name in names}
+    for path in shards(folder):
+        with opened(path) as shard:
+            found |= {name: shard.shape(name) for name in shard.names}
     return found
 
 

@@ -1,8 +1,10 @@
 """Pictures of numbers: how runs learnt, and how checkpoints compare.
 
-python -m model.plots model/weights/sft/log.jsonl model/weights/rl/log.jsonl --out curves.png
-python -m model.evaluate --compare base sft rl --prompts 600 --json > results.json
-python -m model.plots results.json --out bars.png
+    python -m model.plots model/weights/sft/log.jsonl model/weights/rl/log.jsonl --out curves.png
+    python -m model.evaluate --compare base sft rl --prompts 600 --json > results.json
+    python -m model.plots results.json --out bars.png
+
+Learning curves are drawn from logs of training runs, bars from what the evaluation printed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.evaluate import HEADLINES
+
 # What is shown of a log, where it has it: the panel's title, and metrics with the names they get.
 PANELS: dict[str, dict[str, str]] = {
     "loss": {"codes": "image codes", "text": "text", "verdict": "verdict"},
@@ -29,7 +33,7 @@ PANELS: dict[str, dict[str, str]] = {
     "reward": {"r_gen": "drawing", "r_comp": "judging"},
     "policy": {"kl": "KL to the start, nats", "entropy": "entropy, nats"},
 }
-HEADLINES = ("first draft", "final image", "verdict, balanced", "reasons for no, true", "edits right")
+ROWS = (*HEADLINES, "edits right")
 COLOURS = ("#3b4cc0", "#e0872d", "#3a9162", "#b8435a", "#7a5fa8", "#707070")
 
 
@@ -97,7 +101,7 @@ def bars(results: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Figure:
     figure = Figure(figsize=(6.2, 2.4 * len(settings)), layout="constrained")
     for at, setting in zip(figure.subplots(len(settings), 1, squeeze=False)[:, 0], settings, strict=True):
         known = [found.get(setting, {}) for found in results.values()]
-        rows = [row for row in HEADLINES if any(row in found for found in known)]
+        rows = [row for row in ROWS if any(row in found for found in known)]
         width = 0.8 / len(known)
         for number, (checkpoint, found) in enumerate(zip(results, known, strict=True)):
             shown = [(x, found[row]) for x, row in enumerate(rows) if found.get(row, {}).get("value") is not None]

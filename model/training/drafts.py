@@ -23,9 +23,10 @@ import torch
 from PIL import Image as Picture
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.decoding.grammar import Request
 from model.events import encode_png
 from model.janus import Janus
-from model.referee import judge_all
+from model.referee import pictures_of
 from model.training.dataset import DataError
 from model.world.language import CATEGORIES, Description, PromptError, parse, write
 from model.world.splits import sample_training
@@ -54,10 +55,13 @@ def make_drafts(janus: Janus, count: int, thinking: float, seed: int, batch: int
     rng.shuffle(wanted)
     for thinks, part in ((True, wanted[:with_thought]), (False, wanted[with_thought:])):
         sampling = replace(janus.sampling, thinks=thinks)
-        for one in judge_all(janus, part, sampling, 1, batch, seed):
-            [image] = one.trajectory.images
-            [picture] = janus.decode(torch.tensor([image.codes]))
-            yield OwnDraft(one.description, image.codes, picture, score(check(one.description, read(picture))))
+        requests = [
+            Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
+            for i, description in enumerate(part)
+        ]
+        for name, trajectory, [picture] in pictures_of(janus, requests, batch):
+            description, [image] = part[int(name)], trajectory.images
+            yield OwnDraft(description, image.codes, picture, score(check(description, read(picture))))
 
 
 def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
