@@ -15,7 +15,7 @@ from model.world.sampling import sample_places, sample_scene
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import accepted, check, read
-from model.world.vocabulary import RELATIONS
+from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, RELATIONS
 
 
 @dataclass(frozen=True)
@@ -110,20 +110,23 @@ def _wrong_relation(task: _Task) -> Scene | None:
 
 
 def _smeared(task: _Task) -> np.ndarray:
-    """One cell of a sprite is another sprite's, or its pixels are shuffled."""
     image = render(task.scene)
-    item = task.rng.choice(task.scene.items)
-    quadrant = task.rng.randrange(4)
+    _smear(task.rng, image, task.rng.choice(task.scene.items))
+    return image
+
+
+def _smear(rng: random.Random, image: np.ndarray, item: Item) -> None:
+    """In place: one cell of a sprite becomes another sprite's, or its pixels are shuffled."""
+    quadrant = rng.randrange(4)
     top, left = (item.row + quadrant // 2) * CELL, (item.column + quadrant % 2) * CELL
     cell = image[top : top + CELL, left : left + CELL]
-    if task.rng.random() < 0.7:
-        other = Item(task.rng.choice(NOUNS), task.rng.choice(tuple(COLOURS)), 0, 0)
-        y, x = task.rng.choice(((0, 0), (0, CELL), (CELL, 0), (CELL, CELL)))
+    if rng.random() < 0.7:
+        other = Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), 0, 0)
+        y, x = rng.choice(((0, 0), (0, CELL), (CELL, 0), (CELL, CELL)))
         cell[:] = render(Scene((other,)))[y : y + CELL, x : x + CELL]
     else:
-        order = task.rng.sample(range(CELL * CELL), CELL * CELL)
+        order = rng.sample(range(CELL * CELL), CELL * CELL)
         cell[:] = cell.reshape(-1, 3)[order].reshape(cell.shape)
-    return image
 
 
 DEFECTS: dict[str, Defect] = {
@@ -161,18 +164,56 @@ def spoil_as(rng: random.Random, kind: str, description: Description, scene: Sce
 
 
 def mistake(rng: random.Random, description: Description) -> np.ndarray:
-    """A picture that is wrong throughout, uint8 (64, 64, 3): every noun another, or every colour that was asked for.
+    """A picture that is wrong throughout in one respect, uint8 (64, 64, 3); the verifier does not accept it.
 
-    It has as many objects as asked for, related as asked: to tell, one has to look what they are.
+    Every noun another, every colour that was asked for, every number, every relation, or every second sprite smeared:
+    one respect of those that `description` has, all else as asked. What one respect means is learnt from these; of a
+    single defect in a picture full of right facts a judge learns next to nothing at first (training/LOG.md).
     """
+    while True:
+        respect = rng.choice((_nouns, _colours, _counts, _relations, None))
+        if respect is None:
+            image = _smeared_throughout(_Task(rng, description, sample_scene(rng, description)))
+        else:
+            image = render(sample_scene(rng, respect(rng, description)))
+        if not accepted(check(description, read(image))):
+            return image
+
+
+def _nouns(rng: random.Random, description: Description) -> Description:
     asked = {group.noun for group in description.groups}
     strangers = rng.sample([noun for noun in NOUNS if noun not in asked], len(description.groups))
-    groups = description.groups
-    if rng.random() < 0.4 and any(group.colour for group in groups):
-        groups = tuple(replace(group, colour=group.colour and _another(rng, group.colour)) for group in groups)
-    else:
-        groups = tuple(replace(group, noun=noun) for group, noun in zip(groups, strangers, strict=True))
-    return render(sample_scene(rng, replace(description, groups=groups)))
+    pairs = zip(description.groups, strangers, strict=True)
+    return replace(description, groups=tuple(replace(group, noun=noun) for group, noun in pairs))
+
+
+def _colours(rng: random.Random, description: Description) -> Description:
+    groups = (replace(group, colour=group.colour and _another(rng, group.colour)) for group in description.groups)
+    return replace(description, groups=tuple(groups))
+
+
+def _counts(rng: random.Random, description: Description) -> Description:
+    groups, room = [], MOST_OBJECTS - len(description.groups)
+    for group in description.groups:
+        wrong = [count for count in range(1, min(MOST_OF_A_KIND, room + 1) + 1) if count != group.count]
+        groups.append(replace(group, count=rng.choice(wrong or [group.count])))
+        room -= groups[-1].count - 1
+    return replace(description, groups=tuple(groups))
+
+
+def _relations(rng: random.Random, description: Description) -> Description:
+    def turned(relation: Relation) -> Relation:
+        return replace(relation, word=rng.choice([word for word in RELATIONS if word != relation.word]))
+
+    return replace(description, relations=tuple(map(turned, description.relations)))
+
+
+def _smeared_throughout(task: _Task) -> np.ndarray:
+    image = render(task.scene)
+    for item in task.scene.items:
+        if task.rng.random() < 0.5:
+            _smear(task.rng, image, item)
+    return image
 
 
 def _another(rng: random.Random, colour: str) -> str:
