@@ -1,7 +1,7 @@
-"""The loaded model, shared by all visitors: one token at a time, in turn; every trajectory is kept.
+"""The loaded model, shared by all visitors; every trajectory is kept.
 
-Knows the rollout and the store; no pages. A visitor reads the events of one trajectory. Several visitors' decoding
-alternates fairly, token by token, and their trajectories do not touch each other.
+Knows the engine and the store; no pages. One thread decodes for everybody, a visitor reads the events of one
+trajectory. Their trajectories do not touch each other.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from hashlib import sha256
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import torch
 
 from annotations.store import Store
-from model.decoding.grammar import PromptError, Request, check_prompt
-from model.decoding.rollout import rollout
+from model.decoding.engine import Engine
+from model.decoding.grammar import Request, check_prompt, most_positions
 from model.events import Event, Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
 from model.trajectory import Sampling, StopReason, Trajectory
@@ -30,27 +29,7 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
 AT_ONCE = 8  # visitors drawing at the same time; more wait in Gradio's queue
-
-
-class Line:
-    """A lock that is handed on in the order of asking, so that everyone's next token comes round."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[object] = deque()
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        me = object()
-        with self._changed:
-            self._waiting.append(me)
-            self._changed.wait_for(lambda: self._waiting[0] is me)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._waiting.popleft()
-                self._changed.notify_all()
+MOST_ROUNDS = 4  # that a visitor may ask for
 
 
 class Told(NamedTuple):
@@ -70,8 +49,14 @@ class Generator:
     def __init__(self, janus: Janus, store: Store) -> None:
         self.janus = janus
         self.store = store
-        self._line = Line()
+        self._engine = self._new_engine()
+        self._visitors: dict[str, SimpleQueue[Event]] = {}  # by trajectory
+        self._arrival = threading.Condition()
+        self._driver = threading.Thread(target=self._drive, name="engine", daemon=True)
         torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
+
+    def _new_engine(self) -> Engine:
+        return Engine(self.janus, at_once=AT_ONCE, capacity=most_positions(self.janus, MOST_ROUNDS))
 
     @property
     def sampling(self) -> Sampling:
@@ -107,34 +92,58 @@ class Generator:
         Closing the iterator early stores what was drawn as cancelled. Raises PromptError before the first event, and
         AnnotationsError where the trajectory cannot be stored.
         """
-        request = Request(prompt, seed, rounds, sampling, stop=stop)
+        gone = threading.Event()
+        request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop())
         told = Told()
         try:
-            with closing(rollout(self.janus, [request])) as events:
-                while (event := self._next(events, told)) is not None:
-                    told = told.after(event)
-                    if isinstance(event, TrajectoryFinished | Failed):
-                        self._keep(told, owner)
-                    yield event
+            for event in self._events(request):
+                told = told.after(event)
+                if isinstance(event, TrajectoryFinished | Failed):
+                    self._keep(told, owner)
+                yield event
         except GeneratorExit:
+            gone.set()
             if told.trajectory is not None and told.trajectory.stop_reason is None:
                 self._keep(told.after(_cut(told.trajectory)), owner)
             raise
 
-    def _next(self, events: Iterator[Event], told: Told) -> Event | None:
-        """The next event, made while it is our turn; an error that the rollout did not expect is an event too."""
-        if told.trajectory is not None and told.trajectory.stop_reason is not None:
-            return None
-        with self._line.turn():
+    def _events(self, request: Request) -> Iterator[Event]:
+        """A request's events as the engine makes them, until it ends."""
+        mine = self._visitors[request.id] = SimpleQueue()
+        try:
+            with self._arrival:
+                self._engine.add(request)
+                if not self._driver.is_alive():
+                    self._driver.start()
+                self._arrival.notify()
+            while not isinstance(event := mine.get(), TrajectoryFinished | Failed):
+                yield event
+            yield event
+        finally:
+            del self._visitors[request.id]
+
+    def _drive(self) -> None:
+        """Step after step while anybody is drawing, for ever: the only thread that decodes."""
+        while True:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._engine.busy)
             try:
-                return next(events, None)
-            except PromptError:
-                raise
+                events = self._engine.step()
             except Exception as error:  # whatever breaks, what was drawn so far is kept and told
-                if told.trajectory is None:
-                    raise
-                log.exception("a rollout broke")
-                return _broken(told.trajectory, error)
+                log.exception("the engine broke")
+                events = self._replace_engine(error)
+            for event in events:
+                if (visitor := self._visitors.get(event.trajectory_id)) is not None:
+                    visitor.put(event)
+
+    def _replace_engine(self, error: Exception) -> list[Event]:
+        """A new one; who was waiting waits there, who was drawing has failed."""
+        with self._arrival:
+            broken, self._engine = self._engine, self._new_engine()
+            self._engine.waiting.extend(broken.waiting)
+        events = broken.fail(error)
+        broken.close()
+        return events
 
     def _keep(self, told: Told, owner: str) -> None:
         self.store.save(told.trajectory, told.pictures, owner=owner)
@@ -143,8 +152,3 @@ class Generator:
 def _cut(trajectory: Trajectory) -> Event:
     last = max(len(trajectory.segments) - 1, 0)
     return TrajectoryFinished(trajectory_id=trajectory.id, segment=last, stop_reason=StopReason.CANCELLED)
-
-
-def _broken(trajectory: Trajectory, error: Exception) -> Event:
-    last = max(len(trajectory.segments) - 1, 0)
-    return Failed(trajectory_id=trajectory.id, segment=last, error=f"{type(error).__name__}: {error}")

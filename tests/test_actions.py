@@ -10,7 +10,7 @@ import torch
 from PIL import Image as Picture
 
 from model.checkpoint import open_checkpoint
-from model.decoding import rollout as rollout_module
+from model.decoding.batch import Decoder
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
@@ -30,15 +30,15 @@ def single(tiny_checkpoint) -> Janus:
 
 def rolled_out(janus: Janus, request: Request, monkeypatch: pytest.MonkeyPatch):
     """The trajectory, its pictures by hash, and the log-probability of every token as it was drawn."""
-    drawn, real = [], rollout_module.advance
+    drawn, real = [], Decoder.advance
 
-    def listening(janus, slots, steps, generators):
-        results = real(janus, slots, steps, generators)
+    def listening(decoder, steps, generators):
+        results = real(decoder, steps, generators)
         for step, result in zip(steps, results, strict=True):
             drawn.append(log_probabilities(result.logits, step.rule)[result.token].item())
         return results
 
-    monkeypatch.setattr(rollout_module, "advance", listening)
+    monkeypatch.setattr(Decoder, "advance", listening)
     events = list(rollout(janus, [request]))
     pngs = [event.png for event in events if isinstance(event, Preview) and event.whole]
     pictures = {hashlib.sha256(png).hexdigest(): np.asarray(Picture.open(io.BytesIO(png))) for png in pngs}

@@ -9,20 +9,35 @@ import torch
 
 from model.checkpoint import open_checkpoint
 from model.janus import Janus
-from model.training.eye import error, scenes, wanted_embeddings
+from model.training.embedded import sine_positions
+from model.training.eye import error, pictures, wanted_embeddings
 from model.world.patches import PATCHES
 from model.world.plan import read_plan
+from model.world.scene import render
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_a_patch_is_to_look_like_its_code_and_its_words(tiny: Janus):
-    wanted = wanted_embeddings(tiny, [read_plan("red cat at 2 3")])[0]
+def test_a_patch_is_to_look_like_its_code_its_words_and_its_place(tiny: Janus):
+    image = render(read_plan("red cat at 2 3"))
+    wanted = wanted_embeddings(tiny, [image])[0]
+    place = sine_positions(8, wanted.shape[-1])
     blank, *codes = (tiny.embed_codes(torch.tensor(code)) for code in (0, *sorted(PATCHES.values())[1:]))
-    words = sum(tiny.embed_text(torch.tensor(tiny.tokenize(word)[0])) for word in (" cat", " red"))
-    assert torch.allclose(wanted[0], blank)
-    corner = wanted[3 * 8 + 2] - words
-    assert min((corner - code).norm() for code in codes) < 1e-9
+    red_cat = sum(word(tiny, each) for each in (" cat", " red"))
+    assert torch.allclose(wanted[0], blank + place[0])
+    corner = wanted[3 * 8 + 2] - red_cat - place[3 * 8 + 2]
+    assert min((corner - code).norm() for code in codes) < 1e-6
+
+
+def test_a_sprite_with_a_wrong_cell_is_to_look_broken(tiny: Janus):
+    image = render(read_plan("red cat at 2 3"))
+    image[24:32, 16:24] = image[24:32, 16:24][::-1]
+    wanted = wanted_embeddings(tiny, [image])[0] - sine_positions(8, 64)
+    assert torch.allclose(wanted[3 * 8 + 2], word(tiny, " broken"), atol=1e-6)
+
+
+def word(janus: Janus, text: str) -> torch.Tensor:
+    return janus.embed_text(torch.tensor(janus.tokenize(text)[0]))
 
 
 def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path):
@@ -31,7 +46,7 @@ def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path
     done = subprocess.run([*command, "--steps", "60", "--batch", "8"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     before, after = (open_checkpoint(path, dtype=torch.float32) for path in (tiny_checkpoint, out))
-    shown = scenes(random.Random("new"), 8)
+    shown = pictures(random.Random("new"), 8)
     with torch.inference_mode():
         assert error(after, random.Random(1), shown) < error(before, random.Random(1), shown) / 5
     weights = after.network.state_dict()

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from model.checkpoint import open_checkpoint
-from model.decoding.batch import forward
-from model.decoding.cache import Slots
+from model.decoding.batch import Decoder
 from model.janus import Janus
 from model.streams import opening
 from model.training import grpo
@@ -92,10 +91,11 @@ def janus(tiny_checkpoint: Path) -> Janus:
 def test_a_group_reads_its_prompt_once(janus: Janus, monkeypatch: pytest.MonkeyPatch):
     rows, real = [], Janus.embed
     monkeypatch.setattr(Janus, "embed", lambda self, ids, *rest: rows.append(len(ids)) or real(self, ids, *rest))
-    slots = Slots(janus.network.model.language_model, 4, 64)
+    decoder = Decoder(janus, 4, 64)
+    slots = decoder.slots
     feeds = [(slots.take(), opening(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")]
     with torch.inference_mode():
-        together = forward(janus, slots, feeds)
+        together = decoder.forward(feeds)
     assert sum(rows) == 2
     assert torch.equal(together[0], together[3])
     assert len(set(slots.lengths)) == 1 or slots.lengths[feeds[0][0]] == slots.lengths[feeds[3][0]]

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Picture
 from tests_support import embed_pieces
 
-from model.decoding import rollout as rollout_module
+from model.decoding.batch import Decoder
 from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import (
@@ -103,14 +103,20 @@ def test_greedy_decoding_does_not_depend_on_the_seed(tiny: Janus):
     assert one.segments == other.segments
 
 
-def test_previews_show_the_cells_just_drawn_and_then_the_whole_picture(tiny: Janus):
+def test_previews_show_each_cell_once_in_order_and_then_the_whole_picture(tiny: Janus):
     events = list(rollout(tiny, [Request("a cat", rounds=1)]))
-    previews = [e for e in events if isinstance(e, Preview)]
-    added = [e for e in events if isinstance(e, ImageCodesAdded)]
-    assert [(p.start, p.count) for p in previews[:-1]] == [(a.start, len(a.codes)) for a in added[:-1]]
-    assert all(Picture.open(io.BytesIO(p.png)).size == (8 * p.count, 8) for p in previews[:-1])
-    assert previews[-1].whole
-    assert Picture.open(io.BytesIO(previews[-1].png)).size == (64, 64)
+    *previews, whole = [e for e in events if isinstance(e, Preview)]
+    at = 0
+    for preview in previews:
+        assert preview.start == at
+        assert preview.start // 8 == (preview.start + preview.count - 1) // 8
+        assert Picture.open(io.BytesIO(preview.png)).size == (8 * preview.count, 8)
+        drawn = [e for e in events[: events.index(preview)] if isinstance(e, ImageCodesAdded)]
+        at += preview.count
+        assert at <= sum(len(e.codes) for e in drawn)
+    assert at == 64
+    assert whole.whole
+    assert Picture.open(io.BytesIO(whole.png)).size == (64, 64)
 
 
 def test_stop_ends_one_request_between_tokens_and_leaves_the_others(tiny: Janus):
@@ -123,14 +129,14 @@ def test_stop_ends_one_request_between_tokens_and_leaves_the_others(tiny: Janus)
 
 
 def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
-    steps, real = itertools.count(), rollout_module.advance
+    steps, real = itertools.count(), Decoder.advance
 
     def breaks_later(*arguments: object):
         if next(steps) == 120:
             raise RuntimeError("out of memory")
         return real(*arguments)
 
-    monkeypatch.setattr(rollout_module, "advance", breaks_later)
+    monkeypatch.setattr(Decoder, "advance", breaks_later)
     events = list(rollout(tiny, requests(tiny, 1)))
     assert isinstance(events[-1], Failed)
     failed = fold(events)

@@ -19,7 +19,7 @@ def test_draws_are_as_frequent_as_their_probability(rule: Rule):
     logits = torch.tensor([0.1, 1.5, -0.3, 0.8, 2.0, -1.0])
     generator = torch.Generator().manual_seed(0)
     count = 4000
-    drawn = torch.bincount(torch.tensor([draw(logits, rule, generator) for _ in range(count)]), minlength=6)
+    drawn = torch.bincount(torch.tensor(draw(logits.repeat(count, 1), rule, [generator] * count)), minlength=6)
     wanted = log_probabilities(logits.double(), rule).exp()
     assert (drawn[wanted == 0] == 0).all()
     assert ((drawn / count - wanted).abs() < 4 * (wanted * (1 - wanted) / count).sqrt() + 1e-9).all()
@@ -36,14 +36,15 @@ def test_log_probabilities_sum_to_one_and_keep_the_ratios_of_the_allowed():
 def test_temperature_zero_takes_the_best_and_uses_no_randomness():
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert draw(torch.tensor([0.0, 3.0, 9.0]), Rule(temperature=0.0, banned=(2,)), generator) == 1
+    assert draw(torch.tensor([[0.0, 3.0, 9.0]]), Rule(temperature=0.0, banned=(2,)), [generator]) == [1]
     assert torch.equal(generator.get_state(), before)
 
 
 def test_a_draw_uses_exactly_one_number_of_its_own_generator():
-    one, other = (torch.Generator().manual_seed(5) for _ in range(2))
-    draw(torch.randn(50), Rule(), one)
-    torch.rand(1, dtype=torch.float64, generator=other)
+    one, other, neighbour = (torch.Generator().manual_seed(5) for _ in range(3))
+    logits = torch.randn(2, 50)
+    both = draw(logits, Rule(), [one, neighbour])
+    assert draw(logits[:1], Rule(), [other]) == both[:1]
     assert torch.equal(one.get_state(), other.get_state())
 
 

@@ -1,5 +1,6 @@
 """The generator: events for many visitors at once, and every trajectory kept, however it ended."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -10,12 +11,12 @@ import pytest
 from annotations.errors import TrajectoryError
 from annotations.store import Store, open_store
 from model.checkpoint import open_checkpoint
+from model.decoding.engine import Engine
 from model.decoding.grammar import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.janus import Janus
 from model.trajectory import StopReason
-from studio import generator as module
 from studio.generator import Generator
 
 ROOT = Path(__file__).parent.parent
@@ -85,17 +86,20 @@ def test_a_visitor_who_leaves_is_a_trajectory_cancelled(tiny: Janus, store: Stor
     assert store.trajectory(first.trajectory_id).stop_reason is StopReason.CANCELLED
 
 
-def test_an_error_ends_as_a_failed_trajectory_and_not_as_a_crash(tiny: Janus, store: Store, monkeypatch):
-    def breaking(janus, requests):
-        for count, event in enumerate(rollout(janus, requests)):
-            if count == 5:
-                raise MemoryError("no more")
-            yield event
+def test_an_error_ends_as_a_failed_trajectory_and_the_next_visitor_draws(tiny: Janus, store: Store, monkeypatch):
+    steps, real = itertools.count(), Engine.step
 
-    monkeypatch.setattr(module, "rollout", breaking)
-    told = fold(Generator(tiny, store).stream("two birds", 1, 1, owner="ada"))
+    def breaking(engine: Engine):
+        if next(steps) == 5:
+            raise MemoryError("no more")
+        return real(engine)
+
+    monkeypatch.setattr(Engine, "step", breaking)
+    generator = Generator(tiny, store)
+    told = fold(generator.stream("two birds", 1, 1, owner="ada"))
     assert told.stop_reason is StopReason.FAILED
     assert store.trajectory(told.id).error == "MemoryError: no more"
+    assert fold(generator.stream("two birds", 1, 1, owner="ada")).error is None
 
 
 def test_a_prompt_that_cannot_be_drawn_is_refused_before_anything_is_stored(tiny: Janus, store: Store):
@@ -121,26 +125,6 @@ def test_visitors_at_the_same_time_get_what_they_would_get_alone(tiny: Janus, st
     for seed, prompt in enumerate(prompts):
         assert told[seed] == fold(rollout(tiny, [Request(prompt, seed, 1)]))
     assert len(store.trajectories()) == 3
-
-
-def test_turns_come_in_the_order_of_asking():
-    line, order = module.Line(), []
-    with line.turn():
-        waiting = []
-        for number in range(4):
-            visitor = threading.Thread(target=lambda n=number: _take(line, order, n))
-            visitor.start()
-            waiting.append(visitor)
-            while len(line._waiting) < number + 2:
-                pass
-    for visitor in waiting:
-        visitor.join()
-    assert order == [0, 1, 2, 3]
-
-
-def _take(line: module.Line, order: list[int], number: int) -> None:
-    with line.turn():
-        order.append(number)
 
 
 def test_a_trajectory_that_cannot_be_stored_is_an_error_that_says_so(tiny: Janus, store: Store):

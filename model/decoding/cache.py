@@ -1,32 +1,36 @@
 """Keys and values so far: preallocated, one slot per stream, every slot at its own length.
 
-Knows transformers' cache protocol as far as Llama's attention uses it (`update`); not what the positions mean.
-Shapes: R rows of a forward call, Q new positions, K positions seen, S slots, C capacity.
+Knows nothing of what the positions mean. Shapes: R rows of a forward call, Q new positions, K positions seen, S slots,
+C capacity, H heads of keys, W width of a head.
 """
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Sequence
+
 import torch
-from transformers import LlamaModel
+import torch.nn.functional as F
 
 
 class Slots:
-    """The cache. The last position of a slot is a bin for padding; nothing attends to it."""
+    """The cache. The last position of a slot is a bin for padding; nothing attends to it.
 
-    def __init__(self, language_model: LlamaModel, slots: int, capacity: int):
-        config, weight = language_model.config, language_model.norm.weight
-        heads = config.num_key_value_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, slots, capacity + 1, heads, width)
-        self.keys = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+    `cosines`, `sines` (C + 1, W) are the rotary embedding of every position, the sign of the rotation in the sines.
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int], layers: int, cosines: torch.Tensor, sines: torch.Tensor):
+        count, _, length, _ = shape
+        self.keys = torch.zeros((layers, *shape), dtype=cosines.dtype, device=cosines.device)  # (…, S, H, C + 1, W)
         self.values = torch.zeros_like(self.keys)
-        self.capacity = capacity
-        self.lengths = [0] * slots
-        self.free = list(range(slots))
+        self.cosines, self.sines = cosines, sines
+        self.capacity = length - 1
+        self.lengths = [0] * count
+        self.free = list(range(count))
 
     def take(self) -> int:
-        """An empty slot."""
-        slot = self.free.pop()
+        """An empty slot, the first that is free: what is in use stays close together."""
+        slot = heapq.heappop(self.free)
         self.lengths[slot] = 0
         return slot
 
@@ -34,42 +38,74 @@ class Slots:
         """Everything `source` has seen, to `target`, which then goes its own way."""
         length = self.lengths[source]
         for stored in (self.keys, self.values):
-            stored[:, target, :length] = stored[:, source, :length]
+            stored[:, target, :, :length] = stored[:, source, :, :length]
         self.lengths[target] = length
 
     def give_back(self, slot: int) -> None:
-        self.free.append(slot)
+        heapq.heappush(self.free, slot)
 
 
 class Window:
     """What one forward call writes to and sees of the cache."""
 
-    def __init__(self, slots: Slots, rows: list[int], counts: list[int]):
+    def __init__(self, slots: Slots, rows: Sequence[int], counts: Sequence[int]):
         device, most = slots.keys.device, max(counts)
-        starts = torch.tensor([slots.lengths[row] for row in rows], device=device)
-        steps = torch.arange(most, device=device)
-        new = steps < torch.tensor(counts, device=device)[:, None]  # (R, Q)
-        self.positions = torch.where(new, starts[:, None] + steps, slots.capacity)  # (R, Q)
-        self.rows = torch.tensor(rows, device=device)[:, None]
-        self.seen = max(slots.lengths[row] + count for row, count in zip(rows, counts, strict=True))
-        self.slots = slots
+        starts = [slots.lengths[row] for row in rows]
         for row, count in zip(rows, counts, strict=True):
+            if slots.lengths[row] + count > slots.capacity:
+                raise ValueError(f"a stream grew to {slots.lengths[row] + count} positions of {slots.capacity}")
             slots.lengths[row] += count
-            if slots.lengths[row] > slots.capacity:
-                raise ValueError(f"a stream grew to {slots.lengths[row]} positions, its slot holds {slots.capacity}")
+        self.slots = slots
+        self.seen = max(slots.lengths[row] for row in rows)
+        self.rows = torch.tensor(rows, device=device)
+        self.positions = torch.tensor(starts, device=device)[:, None]  # (R, Q)
+        if most > 1:
+            steps = torch.arange(most, device=device)
+            new = steps < torch.tensor(counts, device=device)[:, None]
+            self.positions = torch.where(new, self.positions + steps, slots.capacity)
+        self.cosines = slots.cosines[self.positions][:, :, None]  # (R, Q, 1, W)
+        self.sines = slots.sines[self.positions][:, :, None]
+        self._view = self._neighbours(rows) if most == 1 else None
+        self._mask = self._visible(starts, counts)
+
+    def _neighbours(self, rows: Sequence[int]) -> slice | None:
+        """The slots from the first to the last row, where there are not many others among them: to look at in place."""
+        low, high = min(rows), max(rows) + 1
+        self._all = list(rows) == list(range(low, high))
+        return slice(low, high) if high - low <= 2 * len(rows) else None
+
+    def _visible(self, starts: Sequence[int], counts: Sequence[int]) -> torch.Tensor | None:
+        """(R, 1, Q, K) True where a query may look: at its own and earlier positions of its slot; None is everywhere.
+
+        With slots looked at in place, a row for each of them.
+        """
+        if max(counts) == 1 and len(set(starts)) == 1:
+            return None
+        limits = self.positions
+        if self._view is not None and not self._all:
+            limits = limits.new_zeros((self._view.stop - self._view.start, 1)).index_copy_(0, self._offsets, limits)
+        keys = torch.arange(self.seen, device=limits.device)
+        return (keys <= limits[..., None])[:, None]
 
     @property
-    def mask(self) -> torch.Tensor:
-        """(R, 1, Q, K) True where a query may look: at its own and earlier positions of its slot."""
-        keys = torch.arange(self.seen, device=self.positions.device)
-        return (keys <= self.positions[..., None])[:, None]
+    def _offsets(self) -> torch.Tensor:
+        return self.rows - self._view.start
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object, **__: object):
-        """(R, heads, Q, width) twice → keys and values seen, (R, heads, K, width)."""
-        for stored, new in ((self.slots.keys[layer], keys), (self.slots.values[layer], values)):
-            stored[self.rows, self.positions] = new.transpose(1, 2)
-        rows = self.rows[:, 0]
-        return (
-            self.slots.keys[layer][rows, : self.seen].transpose(1, 2),
-            self.slots.values[layer][rows, : self.seen].transpose(1, 2),
-        )
+    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """(R, Q, H, W) twice, to their positions."""
+        at = (self.rows[:, None], slice(None), self.positions)
+        self.slots.keys[layer][at] = keys
+        self.slots.values[layer][at] = values
+
+    def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """(R, heads, Q, W) queries → what they find, of the same shape."""
+        keys, values = self.slots.keys[layer], self.slots.values[layer]
+        grouped = {"attn_mask": self._mask, "enable_gqa": queries.shape[1] != keys.shape[1]}
+        if self._view is None:
+            keys, values = (stored[self.rows, :, : self.seen] for stored in (keys, values))
+            return F.scaled_dot_product_attention(queries, keys, values, **grouped)
+        keys, values = (stored[self._view, :, : self.seen] for stored in (keys, values))
+        if self._all:
+            return F.scaled_dot_product_attention(queries, keys, values, **grouped)
+        asked = queries.new_zeros((len(keys), *queries.shape[1:])).index_copy_(0, self._offsets, queries)
+        return F.scaled_dot_product_attention(asked, keys, values, **grouped)[self._offsets]

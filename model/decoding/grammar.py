@@ -1,8 +1,9 @@
 """Think, draw, judge, redraw, stop: what comes next in a trajectory, written as one readable procedure.
 
-`trajectory` is a coroutine. It yields events for the outside, and steps for the batch: feed these pieces to that
-stream, then sample one token by this rule. The batch runs the steps of all trajectories together and sends every
-coroutine its token. Templates and contexts: Janus-Pro-R1, inference code and appendix B.4.
+`trajectory` is a coroutine. It yields events for the outside, and steps for the engine: feed these pieces to that
+stream, then sample one token by this rule. The engine runs the steps of all trajectories together and sends every
+coroutine its token, and likewise the picture of its codes. Templates and contexts: Janus-Pro-R1, inference code and
+appendix B.4.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Request:
     seed: int = 0
     rounds: int = 3  # images at most
     sampling: Sampling | None = None  # None: the checkpoint's own
-    preview_every: int | None = 4  # image codes between previews; None: only the finished picture
+    preview_every: int | None = 4  # image codes between previews, at the least; None: only the finished picture
     stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
     source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8 to edit; `prompt` says how
     given: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
@@ -94,7 +95,21 @@ class Sampled:
     logits: torch.Tensor
 
 
-Steps = Generator[Event | Step, Sampled | None, None]
+@dataclass(frozen=True)
+class Paint:
+    """All codes of an image: its picture (H, W, 3) is sent back."""
+
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The codes of an image so far: to be shown when there is time."""
+
+    codes: tuple[int, ...]
+
+
+Steps = Generator[Event | Step | Paint | Sketch, "Sampled | np.ndarray | None", None]
 
 
 def check_prompt(janus: Janus, prompt: str) -> None:
@@ -111,10 +126,15 @@ def check_prompt(janus: Janus, prompt: str) -> None:
 def longest(janus: Janus, request: Request) -> int:
     """Positions a stream of this request can grow to."""
     start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
+    rounds = request.rounds if request.source is None else 2  # an edit reads one image and draws one
+    return most_positions(janus, rounds) - MOST_PROMPT_TOKENS + start
+
+
+def most_positions(janus: Janus, rounds: int) -> int:
+    """Positions a stream of any request of so many rounds can grow to."""
     fixed = 64  # self-check and invitation, or what stands around a source
-    if request.source is not None:
-        return start + MOST_THOUGHT_TOKENS + 2 * janus.image_codes + fixed
-    return start + request.rounds * (MOST_THOUGHT_TOKENS + janus.image_codes + MOST_REFLECTION_TOKENS + fixed)
+    each = MOST_THOUGHT_TOKENS + janus.image_codes + MOST_REFLECTION_TOKENS + fixed
+    return MOST_PROMPT_TOKENS + rounds * each
 
 
 def streams_needed(janus: Janus, request: Request) -> int:
@@ -171,7 +191,7 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         elif sampling.thinks and not given:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
         if image := _taken(given, Image):
-            picture, png = known_picture(janus, request, image)
+            picture, png = yield from known_picture(request, image)
             yield from write.again(replace(image, sha256=hashlib.sha256(png).hexdigest()), png)
             to_draw += tuple(drawing(janus, image))
         else:
@@ -198,12 +218,12 @@ def _taken(given: deque[Segment], kind: type[Kind]) -> Kind | None:
     return given.popleft() if given and isinstance(given[0], kind) else None
 
 
-def known_picture(janus: Janus, request: Request, image: Image) -> tuple[np.ndarray, bytes]:
+def known_picture(request: Request, image: Image):
     """A given image's pixels (H, W, 3) and PNG: the request's own, or painted from its codes."""
     png = request.pictures.get(image.sha256)
     if png is not None:
         return np.asarray(Picture.open(io.BytesIO(png)).convert("RGB")), png
-    picture = paint(janus, list(image.codes))
+    picture = yield Paint(image.codes)
     return picture, encode_png(Picture.fromarray(picture))
 
 
@@ -253,9 +273,9 @@ def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
         if len(codes) - shown == every or len(codes) % janus.side == 0:
             yield write(ImageCodesAdded, start=shown, codes=tuple(codes[shown:]))
             if request.preview_every is not None and len(codes) < janus.image_codes:
-                yield write(Preview, png=preview(janus, codes, shown), start=shown, count=len(codes) - shown)
+                yield Sketch(tuple(codes))
             shown = len(codes)
-    picture = paint(janus, codes)
+    picture = yield Paint(tuple(codes))
     png = encode_png(Picture.fromarray(picture))
     yield write(Preview, png=png, start=0, count=len(codes), whole=True)
     yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest())
@@ -283,17 +303,3 @@ def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, piece
     reflection = replace(reflection, tokens=tuple(tokens))
     yield write(SegmentFinished, text=reflection.text)
     return reflection, (Text((tokens[-1].id,)),) if sampled.token != ids.eos else ()
-
-
-def paint(janus: Janus, codes: list[int]) -> np.ndarray:
-    """The picture (H, W, 3) of codes; cells not drawn yet are blank."""
-    filled = codes + [janus.blank_code] * (janus.image_codes - len(codes))
-    return janus.decode(torch.tensor([filled]))[0]
-
-
-def preview(janus: Janus, codes: list[int], start: int) -> bytes:
-    """PNG of the cells `start…` of an unfinished image, all in one row of the grid."""
-    cell, (row, column) = janus.image_size // janus.side, divmod(start, janus.side)
-    width = len(codes) - start
-    picture = paint(janus, codes)[row * cell : (row + 1) * cell, column * cell : (column + width) * cell]
-    return encode_png(Picture.fromarray(picture))

@@ -5,6 +5,7 @@ Shapes: V vocabulary (text tokens or image codes).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,18 +49,20 @@ def log_probabilities(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
     return (logits / rule.temperature).log_softmax(-1)
 
 
-def draw(logits: torch.Tensor, rule: Rule, generator: torch.Generator) -> int:
-    """One token from (V,) logits by inverting the cumulative distribution at one uniform number.
+def draw(logits: torch.Tensor, rule: Rule, generators: Sequence[torch.Generator]) -> list[int]:
+    """A token for every row of (R, V) logits, by inverting its cumulative distribution at one uniform number.
 
-    One number per token, from the request's own generator: what a request draws does not depend on its neighbours.
+    One number per token, from the row's own generator: what a request draws does not depend on its neighbours.
     """
     if rule.temperature == 0:
-        return int(restricted(logits, rule).argmax())
-    uniform = torch.rand(1, dtype=torch.float64, generator=generator)
-    cumulative = log_probabilities(logits.double().cpu(), rule).exp().cumsum(-1)
-    return min(int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)), last_possible(cumulative))
+        return restricted(logits, rule).argmax(-1).tolist()
+    uniform = torch.cat([torch.rand(1, 1, dtype=torch.float64, generator=each) for each in generators])
+    exact = logits.double() if logits.device.type != "mps" else logits.cpu().double()
+    cumulative = log_probabilities(exact, rule).exp().cumsum(-1)
+    wanted = torch.searchsorted(cumulative, uniform.to(cumulative.device) * cumulative[:, -1:], right=True)
+    return torch.minimum(wanted, last_possible(cumulative))[:, 0].tolist()
 
 
-def last_possible(cumulative: torch.Tensor) -> int:
-    """The last token with any probability: rounding must not carry a draw past it."""
-    return int(torch.searchsorted(cumulative, cumulative[-1:]))
+def last_possible(cumulative: torch.Tensor) -> torch.Tensor:
+    """(R, 1) the last token with any probability: rounding must not carry a draw past it."""
+    return torch.searchsorted(cumulative, cumulative[:, -1:].contiguous())

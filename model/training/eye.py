@@ -1,8 +1,9 @@
 """Teach the eye words, and what the drawing hand knows: `python -m model.training.eye --checkpoint DIR --out DIR`
 
-The understanding embedding of a patch learns to be the generation embedding of its image code plus the embeddings of
-the words for what it shows (“ cat”, “ red”). So to the language model a drawn cat looks like the word, as through the
-SigLIP of a pretrained network, and like the cat it drew. Only the understanding encoder and its aligner learn.
+The understanding embedding of a patch learns to be the generation embedding of its image code, plus the embeddings of
+the words for what it shows (“ cat”, “ red”, or “ broken”), plus where it is, in two dimensions. So to the language
+model a drawn cat looks like the word and stands at a place, as through the SigLIP of a pretrained network, and looks
+like the cat it drew. Only the understanding encoder and its aligner learn.
 """
 
 from __future__ import annotations
@@ -10,44 +11,59 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
 from model.checkpoint import CheckpointError, open_checkpoint
 from model.janus import Janus
 from model.training.descent import Log
+from model.training.embedded import sine_positions
 from model.training.schedule import learning_rate_factor
 from model.training.sft import write_checkpoint
 from model.training.world_lessons import noisy
-from model.world.patches import patch_codes
-from model.world.scene import Scene, random_scene, render
+from model.world.defects import smeared
+from model.world.patches import PATCHES, cells
+from model.world.scene import random_scene, render
 from model.world.sprites import CELLS
+from model.world.verifier import read
 
 NOISE = 6.0  # most standard deviation of pixel noise, of 255
 
 
-def scenes(rng: random.Random, count: int) -> list[Scene]:
-    return [random_scene(rng, rng.randint(3, 9)) for _ in range(count)]
+def pictures(rng: random.Random, count: int) -> list[np.ndarray]:
+    """Exact pictures, uint8 (64, 64, 3); every other one has smeared sprites."""
+    scenes = [random_scene(rng, rng.randint(3, 9)) for _ in range(count)]
+    return [smeared(rng, scene) if row % 2 else render(scene) for row, scene in enumerate(scenes)]
 
 
 @torch.no_grad()
-def wanted_embeddings(janus: Janus, shown: list[Scene]) -> torch.Tensor:
-    """(B, N, D): for every patch of exact pictures its generation embedding and its words."""
-    wanted = janus.embed_codes(torch.tensor([patch_codes(render(scene)) for scene in shown], device=janus.device))
-    for row, scene in enumerate(shown):
-        for item in scene.items:
-            ids = torch.tensor([janus.tokenize(f" {word}")[0] for word in (item.noun, item.colour)])
-            cells = [(item.row + y) * CELLS + item.column + x for y in (0, 1) for x in (0, 1)]
-            wanted[row, cells] += janus.embed_text(ids.to(janus.device)).sum(0)
-    return wanted
+def wanted_embeddings(janus: Janus, shown: Sequence[np.ndarray]) -> torch.Tensor:
+    """(B, N, D): for every patch of exact pictures its generation embedding, if it is one's, its words, its place."""
+    codes = torch.tensor([[PATCHES.get(cell, -1) for cell in cells(image)] for image in shown], device=janus.device)
+    wanted = janus.embed_codes(codes.clamp(min=0)) * (codes >= 0)[..., None]
+
+    def words(*said: str) -> torch.Tensor:
+        ids = torch.tensor([janus.tokenize(f" {word}")[0] for word in said], device=janus.device)
+        return janus.embed_text(ids).sum(0)
+
+    for row, image in enumerate(shown):
+        reading = read(image)
+        for item in reading.items:
+            quarters = [(item.row + y) * CELLS + item.column + x for y in (0, 1) for x in (0, 1)]
+            wanted[row, quarters] += words(item.noun, item.colour)
+        for column, line in reading.broken:
+            wanted[row, line * CELLS + column] += words("broken")
+    return wanted + sine_positions(CELLS, wanted.shape[-1]).to(wanted)
 
 
-def error(janus: Janus, rng: random.Random, shown: list[Scene]) -> torch.Tensor:
+def error(janus: Janus, rng: random.Random, shown: Sequence[np.ndarray]) -> torch.Tensor:
     """Squared distance of what is seen of noisy pictures from what is wanted, relative to how far that lies apart."""
     wanted = wanted_embeddings(janus, shown)
-    images = [noisy(rng, render(scene), NOISE) for scene in shown]
+    images = [noisy(rng, image, NOISE) for image in shown]
     apart = (wanted - wanted.mean((0, 1))).square().mean()
     return (janus.embed_pixels(images) - wanted).square().mean() / apart
 
@@ -60,7 +76,7 @@ def train(janus: Janus, steps: int, batch: int, learning_rate: float, seed: int,
     log = Log(out.parent / f"{out.name}.jsonl", Accelerator(), append=False, every=50)
     for step in range(steps):
         rng = random.Random(f"{seed} {step}")
-        loss = error(janus, rng, scenes(rng, batch))
+        loss = error(janus, rng, pictures(rng, batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()

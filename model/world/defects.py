@@ -173,7 +173,7 @@ def mistake(rng: random.Random, description: Description) -> np.ndarray:
     while True:
         respect = rng.choice((_nouns, _colours, _counts, _relations, None))
         if respect is None:
-            image = _smeared_throughout(_Task(rng, description, sample_scene(rng, description)))
+            image = smeared(rng, sample_scene(rng, description))
         else:
             image = render(sample_scene(rng, respect(rng, description)))
         if not accepted(check(description, read(image))):
@@ -208,11 +208,12 @@ def _relations(rng: random.Random, description: Description) -> Description:
     return replace(description, relations=tuple(map(turned, description.relations)))
 
 
-def _smeared_throughout(task: _Task) -> np.ndarray:
-    image = render(task.scene)
-    for item in task.scene.items:
-        if task.rng.random() < 0.5:
-            _smear(task.rng, image, item)
+def smeared(rng: random.Random, scene: Scene) -> np.ndarray:
+    """The picture of a scene, uint8 (64, 64, 3), in which every second sprite has a wrong cell."""
+    image = render(scene)
+    for item in scene.items:
+        if rng.random() < 0.5:
+            _smear(rng, image, item)
     return image
 
 

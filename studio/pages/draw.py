@@ -21,7 +21,7 @@ from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from model.trajectory import Sampling
 from studio import render
-from studio.generator import AT_ONCE, Generator, Told
+from studio.generator import AT_ONCE, MOST_ROUNDS, Generator, Told
 from studio.identity import owner_name
 from studio.masthead import intro
 from studio.settings import Settings
@@ -29,7 +29,7 @@ from studio.timeline import timeline
 
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 LARGEST_SEED = 2**31 - 1
-ROUNDS, GUIDANCE, TEMPERATURE = (1, 4), (1, 10), (0, 2)  # least and most
+ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_ROUNDS), (1, 10), (0, 2)  # least and most
 WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
