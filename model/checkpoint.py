@@ -6,26 +6,48 @@ network writes a thought before it draws; guidance, temperature and top-k stand 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from accelerate import init_empty_weights
+from accelerate import dispatch_model, infer_auto_device_map, init_empty_weights
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor, PreTrainedTokenizerBase
+from transformers import (
+    JanusConfig,
+    JanusForConditionalGeneration,
+    JanusImageProcessorPil,
+    JanusProcessor,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.image_utils import SizeDict
 
-from model.deepseek import LAYOUT, LayoutError, config_of, generation_config, is_original, tensors
+from model.deepseek import (
+    LAYOUT,
+    config_of,
+    generation_config,
+    is_original,
+    whole,
+    write_shards,
+)
 from model.janus import Janus
-from model.templates import BEGIN_IMAGE, BOS, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
+from model.sizes import sizes_of
+from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
 from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = WEIGHTS / "embedded"
 PROVENANCE = "provenance.json"
+SHARD = 2_000_000_000  # bytes of a converted file
 
 
 class CheckpointError(Exception):
@@ -37,24 +59,74 @@ def open_checkpoint(
 ) -> Janus:
     """Open a folder, or a Hub id, in transformers' Janus layout, or a folder in DeepSeek's; ready for inference.
 
-    dtype: float32 on a CPU and bfloat16 on a GPU unless given. Raises CheckpointError.
+    dtype: float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the CPU unless
+    given; “auto” spreads the layers over all there are (accelerate). Raises CheckpointError, with the numbers where
+    the network does not fit.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     _check_layout(source)
     try:
         tokenizer = _open_tokenizer(source)
+        config = open_config(source, tokenizer)
+        if device != "auto":
+            _check_room(source, sizes_of(config).weights(dtype), dtype, device)
         if is_original(Path(source)):
-            network = _open_original(Path(source), tokenizer, dtype)
+            network = _open_original(Path(source), config, tokenizer, dtype)
         else:
             network = JanusForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        network = spread(network, dtype) if device == "auto" else network.to(device)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {error}") from error
-    return Janus(network.to(device).eval(), tokenizer, name_of(source), sampling_of(network))
+    return Janus(network.eval(), tokenizer, name_of(source), sampling_of(network))
+
+
+def default_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def spread(network: JanusForConditionalGeneration, dtype: torch.dtype) -> JanusForConditionalGeneration:
+    """The network's layers over all devices, each layer whole, the codec in one place (accelerate)."""
+    whole = ["LlamaDecoderLayer", "JanusVisionModel", "JanusVQVAE"]
+    return dispatch_model(network, infer_auto_device_map(network, no_split_module_classes=whole, dtype=dtype))
+
+
+def room_on(device: str) -> int:
+    """Bytes free on a device."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if kind == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return psutil.virtual_memory().available
+
+
+def _check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str) -> None:
+    """Raises CheckpointError where weights of `needed` bytes do not fit."""
+    free = room_on(device)
+    if needed > free:
+        takes = f"{name_of(source)} takes {needed / 1e9:.1f} GB as {name_of_dtype(dtype)}"
+        advice = "choose a smaller dtype, another device, or “auto” for several"
+        raise CheckpointError(f"{takes}, {device} has {free / 1e9:.1f} GB free; {advice}")
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def open_config(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> JanusConfig:
+    """The config, read off the tensors where the layout is DeepSeek's."""
+    if is_original(Path(source)):
+        return config_of(Path(source), tokenizer.convert_tokens_to_ids(IMAGE_PLACEHOLDER))
+    return JanusConfig.from_pretrained(source)
 
 
 def _open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    """The tokenizer as tokenizer.json has it. The published folders name LlamaTokenizerFast, for which transformers 5
+    puts SentencePiece's spaces in place of the file's own, silently (transformers issue 45488)."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **_ROLES)
     known = tokenizer.convert_tokens_to_ids
     missing = [token for token in SPECIAL_TOKENS if known(token) in (None, tokenizer.unk_token_id)]
     if missing:
@@ -62,23 +134,50 @@ def _open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+# Of Janus's tokens, by the names that transformers' processor knows them by.
+_ROLES = {
+    "bos_token": BOS,
+    "eos_token": EOS,
+    "pad_token": PAD,
+    "image_token": IMAGE_PLACEHOLDER,
+    "boi_token": BEGIN_IMAGE,
+    "eoi_token": END_IMAGE,
+}
+
+
+def open_processor(source: str | Path) -> JanusProcessor:
+    """The processor to save beside weights that come from `source`, whatever its layout. Raises CheckpointError."""
+    try:
+        tokenizer = _open_tokenizer(source)
+        return _processor(source, open_config(source, tokenizer), tokenizer)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the processor of {source} could not be opened: {error}") from error
+
+
+def _processor(source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase) -> JanusProcessor:
+    """Pictures as the folder's own file says; as Janus does where there is none."""
+    side, half = config.vision_config.image_size, [0.5, 0.5, 0.5]
+    try:
+        images = JanusImageProcessorPil.from_pretrained(source)
+    except OSError:
+        images = JanusImageProcessorPil(image_mean=half, image_std=half)
+    images.size = SizeDict(height=side, width=side)
+    template = tokenizer.chat_template or CHAT_TEMPLATE
+    patches = config.vision_config.num_image_tokens
+    return JanusProcessor(images, tokenizer, chat_template=template, num_image_tokens=patches)
+
+
 def _open_original(
-    folder: Path, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+    folder: Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
 ) -> JanusForConditionalGeneration:
     """A network whose weights come one by one from the original layout. Raises LayoutError."""
-    known = tokenizer.convert_tokens_to_ids
     with init_empty_weights(include_buffers=False):
-        network = JanusForConditionalGeneration(config_of(folder, known(IMAGE_PLACEHOLDER)))
-    wanted = {name: parameter.shape for name, parameter in network.named_parameters()}
-    for name, tensor in tensors(folder):
-        if wanted.pop(name, None) != tensor.shape:
-            raise LayoutError(f"tensor {name} has shape {tuple(tensor.shape)}, which does not fit config.json")
+        network = JanusForConditionalGeneration(config)
+    for name, tensor in whole(network, folder):
         module, _, leaf = name.rpartition(".")
         weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=False)
         setattr(network.get_submodule(module), leaf, weight)
-    if wanted:
-        raise LayoutError(f"{len(wanted)} tensors are missing, the first is {next(iter(wanted))}")
-    network.generation_config = generation_config(*map(known, (BOS, EOS, PAD, BEGIN_IMAGE)))
+    network.generation_config = generation_config(*map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE)))
     return network
 
 
@@ -131,14 +230,25 @@ def save_checkpoint(
     The folder is made beside its place and moved there, so that a full disk or a kill leaves what was there intact.
     Raises CheckpointError.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with replacing(out) as scratch:
         state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in network.state_dict().items()}
         network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB")
         processor.save_pretrained(scratch)
+        write_provenance(scratch, provenance)
+
+
+def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `out` when all went well. Raises CheckpointError for a full disk."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield scratch
         scratch.chmod(0o755)
-        (scratch / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", "utf-8")
         if out.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
             os.replace(out, old / out.name)
@@ -156,3 +266,90 @@ def not_saved(path: Path, error: Exception) -> CheckpointError:
     """What to say when a save fails."""
     reason = " ".join(str(error).split())
     return CheckpointError(f"{path} could not be saved: {reason}; what was there before is intact, make room for more")
+
+
+def convert(source: str | Path, out: Path, shard_bytes: int = SHARD) -> None:
+    """A checkpoint in DeepSeek's layout, written to `out` in transformers' own, weights as they are.
+
+    One shard of `shard_bytes` is in memory at a time. Raises CheckpointError.
+    """
+    _check_layout(source)
+    folder = Path(source)
+    if not is_original(folder):
+        raise CheckpointError(f"{source} is in transformers' layout already; there is nothing to convert")
+    try:
+        tokenizer = _open_tokenizer(folder)
+        config = open_config(folder, tokenizer)
+        with init_empty_weights(include_buffers=False):
+            network = JanusForConditionalGeneration(config)
+        ids = map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE))
+        with replacing(out) as scratch:
+            config.architectures = [type(network).__name__]
+            config.dtype = write_shards(whole(network, folder), scratch, shard_bytes)
+            config.save_pretrained(scratch)
+            generation_config(*ids).save_pretrained(scratch)
+            _processor(folder, config, tokenizer).save_pretrained(scratch)
+            write_provenance(scratch, {"recipe": "convert", "parent": name_of(source)})
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{source} could not be converted: {error}") from error
+
+
+def inspect(source: str | Path) -> dict[str, Any]:
+    """What a checkpoint is and needs, without its weights being loaded. Raises CheckpointError."""
+    _check_layout(source)
+    try:
+        tokenizer = _open_tokenizer(source)
+        config = open_config(source, tokenizer)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{source} could not be read: {error}") from error
+    sizes, text, codec = sizes_of(config), config.text_config, config.vq_config
+    return {
+        "checkpoint": name_of(source),
+        "layout": "DeepSeek's" if is_original(Path(source)) else "transformers'",
+        "parameters": sizes.parameters,
+        "parts": sizes.parts,
+        "language model": f"{text.num_hidden_layers} layers of {text.hidden_size}, {text.vocab_size} tokens",
+        "images": f"{config.vision_config.image_size} pixels, {codec.num_patches**2} codes of {codec.num_embeddings}",
+        "thinks": bool(getattr(config, "thinks", False)),
+        "bytes": {
+            f"weights as {name_of_dtype(dtype)}": sizes.weights(dtype) for dtype in (torch.bfloat16, torch.float32)
+        }
+        | {
+            "to draw one, bfloat16": sizes.to_draw(torch.bfloat16),
+            "to draw eight at once, bfloat16": sizes.to_draw(torch.bfloat16, 8),
+            "to train with AdamW, without activations": sizes.to_train(),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.checkpoint", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    looking = commands.add_parser("inspect", help="what a checkpoint is, and the memory it needs")
+    looking.add_argument("source", help="a folder or Hub id")
+    looking.add_argument("--json", action="store_true")
+    converting = commands.add_parser("convert", help="from DeepSeek's layout to transformers'")
+    converting.add_argument("source", help="a folder")
+    converting.add_argument("out", type=Path, help="a folder to write")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "convert":
+            convert(arguments.source, arguments.out)
+            return
+        found = inspect(arguments.source)
+    except CheckpointError as error:
+        sys.exit(f"checkpoint: {error}")
+    print(json.dumps(found, ensure_ascii=False, indent=2) if arguments.json else told(found))
+
+
+def told(found: dict[str, Any]) -> str:
+    """An inspection as lines of text."""
+    lines = [f"{found['checkpoint']}: {found['parameters']:,} parameters, in {found['layout']} layout"]
+    lines += [f"  {part:<40}{count:>16,}" for part, count in found["parts"].items()]
+    lines += [f"  {name}: {found[name]}" for name in ("language model", "images")]
+    lines += [f"  {'thinks before it draws' if found['thinks'] else 'draws without a thought'}"]
+    return "\n".join([*lines, *(f"  {what:<40}{count / 1e9:>13.3f} GB" for what, count in found["bytes"].items())])
+
+
+if __name__ == "__main__":
+    main()

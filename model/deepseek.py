@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,15 @@ from pickle import UnpicklingError
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import GenerationConfig, JanusConfig, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
+from safetensors.torch import save_file
+from transformers import (
+    GenerationConfig,
+    JanusConfig,
+    JanusForConditionalGeneration,
+    JanusVisionConfig,
+    JanusVQVAEConfig,
+    LlamaConfig,
+)
 
 LAYOUT = "multi_modality"
 HEAD = 64  # width of an attention head of the eye (SigLIP-L: 16 heads of 64)
@@ -134,6 +142,45 @@ def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         with opened(path) as shard:
             for name in shard.names:
                 yield from renamed(name, shard.read(name)).items()
+
+
+def whole(network: JanusForConditionalGeneration, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a folder, each checked to be one of the network's, and all of them. Raises LayoutError."""
+    wanted = {name: parameter.shape for name, parameter in network.named_parameters()}
+    for name, tensor in tensors(folder):
+        if wanted.pop(name, None) != tensor.shape:
+            raise LayoutError(f"tensor {name} has shape {tuple(tensor.shape)}, which does not fit config.json")
+        yield name, tensor
+    if wanted:
+        raise LayoutError(f"{len(wanted)} tensors are missing, the first is {next(iter(wanted))}")
+
+
+def write_shards(found: Iterable[tuple[str, torch.Tensor]], out: Path, most: int) -> torch.dtype:
+    """Write tensors as they come, in safetensors files of at most `most` bytes and an index; returns their dtype."""
+    files: list[list[str]] = []
+    held: dict[str, torch.Tensor] = {}
+    total = 0
+
+    def write() -> None:
+        files.append(list(held))
+        save_file(held, out / f"shard-{len(files)}.safetensors", metadata={"format": "pt"})
+        held.clear()
+
+    for name, tensor in found:
+        if held and sum(each.nbytes for each in held.values()) + tensor.nbytes > most:
+            write()
+        held[name] = tensor.contiguous().clone()
+        total += tensor.nbytes
+        dtype = tensor.dtype
+    write()
+    index: dict[str, str] = {}
+    for number, names in enumerate(files, start=1):
+        file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        (out / f"shard-{number}.safetensors").rename(out / file)
+        index |= dict.fromkeys(names, file)
+    described = {"metadata": {"total_size": total}, "weight_map": index}
+    (out / "model.safetensors.index.json").write_text(json.dumps(described, indent=2) + "\n", "utf-8")
+    return dtype
 
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:

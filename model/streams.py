@@ -50,7 +50,19 @@ class Pixels:
     says: tuple[int | None, ...] = ()  # as in Text, for every patch
 
 
-Piece = Text | Codes | Pixels
+@dataclass(frozen=True)
+class Gap:
+    """One position left out."""
+
+
+@dataclass(frozen=True)
+class Rewind:
+    """First of what is fed: the last `count` positions are forgotten before."""
+
+    count: int
+
+
+Piece = Text | Codes | Pixels | Gap | Rewind
 
 
 def opening(tokenizer: Tokenizer, prompt: str) -> list[Piece]:
@@ -117,7 +129,7 @@ def unconditional(pieces: Sequence[Piece], pad: int) -> list[Piece]:
 
 
 def size(piece: Piece, image_codes: int) -> int:
-    """Positions a piece takes."""
+    """Tokens of a piece, each of which takes a position."""
     match piece:
         case Text():
             return len(piece.ids)
@@ -125,3 +137,5 @@ def size(piece: Piece, image_codes: int) -> int:
             return len(piece.codes)
         case Pixels():
             return image_codes
+        case Gap() | Rewind():
+            return 0

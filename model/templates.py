@@ -37,3 +37,15 @@ def edit() -> tuple[str, str, str]:
 # Exercises of our own, asked of an image after its end or after the reflection on it.
 PLACES = f"\nWhat is where?\n\n{ASSISTANT}:"
 COMPARE = f"\nWhat of it is there?\n\n{ASSISTANT}:"
+
+# The same, for tools that read a checkpoint's chat template (Jinja).
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|User|>' if message.role == 'user' else '<|Assistant|>' }}: "
+    "{% for part in message.content %}"
+    "{% if part.type == 'image' %}<image_placeholder>\n{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}"
+    "{{ '\n\n' if message.role == 'user' else '<｜end▁of▁sentence｜>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|Assistant|>:{% endif %}"
+)

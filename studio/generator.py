@@ -56,7 +56,7 @@ class Generator:
         torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
 
     def _new_engine(self) -> Engine:
-        return Engine(self.janus, at_once=AT_ONCE, capacity=most_positions(self.janus, MOST_ROUNDS))
+        return Engine(self.janus, at_once=AT_ONCE, capacity=most_positions(self.janus.image_codes, MOST_ROUNDS))
 
     @property
     def sampling(self) -> Sampling:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,14 @@ import torch
 from transformers import JanusProcessor
 
 from model.checkpoint import PROVENANCE, CheckpointError, open_checkpoint, save_checkpoint
+from model.decoding.engine import Engine
+from model.decoding.grammar import Request, longest
+from model.decoding.rollout import rollout
+from model.events import fold
+from model.janus import Janus
+from model.sizes import ROUNDS, sizes_of
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_a_folder_opens_with_its_own_settings(tiny_checkpoint: Path, tmp_path: Path):
@@ -78,3 +88,45 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(tiny_checkpoi
         save_checkpoint(janus.network, JanusProcessor.from_pretrained(tiny_checkpoint), out, {"not": {"a set of JSON"}})
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
     open_checkpoint(out)
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_numbers(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("model.checkpoint.room_on", lambda device: 1_000_000)
+    with pytest.raises(
+        CheckpointError, match=r"takes 0\.0 GB as float32, cpu has 0\.0 GB free; choose a smaller dtype"
+    ):
+        open_checkpoint(tiny_checkpoint)
+
+
+def test_an_inspection_counts_what_the_loaded_network_has(tiny_checkpoint: Path):
+    command = [sys.executable, "-m", "model.checkpoint", "inspect", str(tiny_checkpoint)]
+    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True)
+    found, network = json.loads(done.stdout), open_checkpoint(tiny_checkpoint, dtype=torch.float32).network
+    assert found["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert found["parts"]["codec"] == sum(parameter.numel() for parameter in network.model.vqmodel.parameters())
+    assert found["bytes"]["weights as float32"] == sum(parameter.nbytes for parameter in network.parameters())
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert f"{found['parameters']:,} parameters" in told
+
+
+def test_the_cache_that_an_inspection_counts_is_the_one_that_is_made(tiny: Janus):
+    request = Request("a cat", rounds=ROUNDS)
+    slots = Engine(tiny, at_once=1, capacity=longest(tiny, request)).decoder.slots
+    values = sum(each.numel() for each in (*slots.keys, *slots.values))
+    assert values < sizes_of(tiny.network.config).cache_values < 1.3 * values  # for the longest prompt there is
+
+
+@pytest.mark.parametrize("arguments", [["inspect", "nowhere"], ["convert", "nowhere", "out"]])
+def test_a_folder_that_is_not_there_is_one_line(arguments: list[str], tmp_path: Path):
+    command = [sys.executable, "-m", "model.checkpoint", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "there is no checkpoint at nowhere" in done.stderr
+
+
+def test_layers_over_several_places_draw_the_same(tiny_checkpoint: Path, tiny: Janus):
+    """“auto” on a machine with one place puts everything there."""
+    spread = open_checkpoint(tiny_checkpoint, dtype=torch.float64, device="auto")
+    one, other = (fold(rollout(janus, [Request("a cat", rounds=1)])) for janus in (spread, tiny))
+    assert one == other

@@ -1,19 +1,27 @@
 """DeepSeek's layout: the same weights under other names draw and judge the same; what is not whole is named."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import init_empty_weights
 from safetensors.torch import save_file
+from transformers import JanusForConditionalGeneration, JanusProcessor
 
-from model.checkpoint import CheckpointError, open_checkpoint
+from model import deepseek
+from model.checkpoint import CheckpointError, convert, open_checkpoint, open_processor
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
+from model.deepseek import renamed
 from model.events import fold
 from model.janus import Janus
+from model.training.sft import write_checkpoint
+
+HERE = Path(__file__).parent
 
 # transformers' names and the published ones, told the other way round than the product tells them.
 PUBLISHED = (
@@ -139,3 +147,72 @@ def test_a_tensor_too_few_or_too_many_is_named(original: Path, tiny: Janus):
     save_file({name: tensor.clone() for name, tensor in weights.items()} | {"extra.weight": torch.zeros(2)}, shard)
     with pytest.raises(CheckpointError, match=r"extra\.weight"):
         open_checkpoint(original)
+
+
+def test_every_tensor_of_janus_pro_7b_has_a_place_of_its_shape_and_only_the_known_ones_have_none(original: Path):
+    keys = {name: tuple(shape) for name, shape in json.loads((HERE / "janus_pro_7b_keys.json").read_text()).items()}
+    given = {"language_config": {"num_attention_heads": 32, "max_position_embeddings": 16384}}
+    with init_empty_weights():
+        network = JanusForConditionalGeneration(deepseek._config(given, keys, 100581))
+        moved = {name: renamed(name, torch.empty(shape, device="meta")) for name, shape in keys.items()}
+    wanted = {name: parameter.shape for name, parameter in network.named_parameters()}
+    found = {new: tensor.shape for tensors in moved.values() for new, tensor in tensors.items()}
+    assert found == wanted
+    assert sum(map(len, moved.values())) == len(wanted) == 1018
+    left_out = {name for name, tensors in moved.items() if not tensors}
+    assert len(left_out) == 14
+    assert all("attn_pool" in name or name == "gen_vision_model.quantize.codebook_used" for name in left_out)
+    counter = math.prod(keys["gen_vision_model.quantize.codebook_used"])
+    assert sum(map(math.prod, keys.values())) - counter == 7_420_368_523
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_a_converted_checkpoint_is_transformers_own_and_draws_the_same(
+    tiny: Janus, tiny_checkpoint: Path, tmp_path: Path, kind: str
+):
+    folder = write_original(tiny, tiny_checkpoint, tmp_path / "Janus-Pro-Tiny", kind)
+    out = tmp_path / "converted"
+    convert(folder, out, shard_bytes=1_000_000)
+    assert len(list(out.glob("*.safetensors"))) > 1
+    janus = open_checkpoint(out, dtype=torch.float64)
+    assert drawn(janus) == drawn(open_checkpoint(folder, dtype=torch.float64)) == drawn(tiny)
+    assert json.loads((out / "provenance.json").read_text()) == {"recipe": "convert", "parent": "Janus-Pro-Tiny"}
+    processor = JanusProcessor.from_pretrained(out)
+    text = "<|User|>: a cat\n\n<|Assistant|>:"
+    assert processor.tokenizer.encode(text, add_special_tokens=False) == tiny.tokenize(text)
+    assert processor.image_processor.size["height"] == 64
+
+
+def test_a_checkpoint_in_transformers_layout_is_not_converted_again(tiny_checkpoint: Path, tmp_path: Path):
+    with pytest.raises(CheckpointError, match="nothing to convert"):
+        convert(tiny_checkpoint, tmp_path / "again")
+
+
+def test_a_broken_shard_leaves_nothing_of_a_conversion(original: Path, tmp_path: Path):
+    (original / "model-00002-of-00002.safetensors").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="model-00002-of-00002"):
+        convert(original, tmp_path / "out" / "converted")
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_is_trained_from_the_original_layout_is_saved_in_transformers(original: Path, tmp_path: Path):
+    janus = open_checkpoint(original, dtype=torch.float32)
+    write_checkpoint(janus, tmp_path / "better", {"parent": str(original)})
+    assert drawn(open_checkpoint(tmp_path / "better", dtype=torch.float32)) == drawn(janus)
+
+
+@pytest.mark.parametrize("layout", ["original", "tiny_checkpoint"])
+def test_a_folder_that_names_llamas_tokenizer_is_read_by_its_own_file(
+    layout: str, tiny: Janus, tmp_path: Path, request: pytest.FixtureRequest
+):
+    """As the published folders do; transformers 5 would take the spaces out of every prompt."""
+    folder = Path(shutil.copytree(request.getfixturevalue(layout), tmp_path / "named"))
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    kept = ("bos_token", "eos_token", "pad_token", "model_max_length")
+    described = {key: described[key] for key in kept} | {"tokenizer_class": "LlamaTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    text = "<|User|>: two red apples\n\n<|Assistant|>:"
+    janus = open_checkpoint(folder)
+    assert janus.tokenize(text) == tiny.tokenize(text)
+    assert janus.tokenizer.decode(janus.tokenize("two red apples")) == "two red apples"
+    assert open_processor(folder).tokenizer.encode(text, add_special_tokens=False) == tiny.tokenize(text)

@@ -14,7 +14,7 @@ from model.decoding.grammar import Sampled, Step
 from model.decoding.llama import Llama
 from model.decoding.sampling import draw, guided
 from model.janus import CODE, PIXEL, TEXT, Janus
-from model.streams import Codes, Piece, Pixels, Text, size, unconditional
+from model.streams import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
 
 
 class Decoder:
@@ -62,6 +62,9 @@ class Decoder:
 
         A beginning that several share is computed once: a group of rollouts reads its prompt together.
         """
+        for slot, pieces in feeds:
+            if isinstance(pieces[0], Rewind):
+                self.slots.rewind(slot, pieces[0].count)
         sizes = [sum(size(piece, self.janus.image_codes) for piece in pieces) for _, pieces in feeds]
         if all(each == 1 for each in sizes):
             return self._run(feeds, sizes)
@@ -83,8 +86,8 @@ class Decoder:
 
     def _run(self, feeds: Sequence[tuple[int, Sequence[Piece]]], counts: Sequence[int]) -> torch.Tensor:
         """(R, D) last hidden states; rows are right-padded, and padding writes to the slots' bins."""
-        every_ids, every_kinds, images = [], [], []
-        for (_, pieces), count in zip(feeds, counts, strict=True):
+        every_ids, every_kinds, gaps, images = [], [], [[] for _ in feeds], []
+        for (_, pieces), count, gap in zip(feeds, counts, gaps, strict=True):
             ids, kinds = [], []
             for piece in pieces:
                 match piece:
@@ -98,11 +101,13 @@ class Decoder:
                         ids += [0] * self.janus.image_codes
                         kinds += [PIXEL] * self.janus.image_codes
                         images.append(piece.image)
+                    case Gap():
+                        gap.append(len(ids))
             padding = [0] * (max(counts) - count)
             every_ids.append(ids + padding)
             every_kinds.append(kinds + padding)
         inputs = self.janus.embed(torch.tensor(every_ids), torch.tensor(every_kinds), images)
-        hidden = self.llama(inputs, Window(self.slots, [slot for slot, _ in feeds], counts))
+        hidden = self.llama(inputs, Window(self.slots, [slot for slot, _ in feeds], counts, gaps))
         if max(counts) == 1:
             return hidden[:, 0]
         return hidden[torch.arange(len(feeds)), torch.tensor(counts) - 1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 import torch.nn.functional as F
@@ -16,30 +17,43 @@ import torch.nn.functional as F
 class Slots:
     """The cache. The last position of a slot is a bin for padding; nothing attends to it.
 
-    `cosines`, `sines` (C + 1, W) are the rotary embedding of every position, the sign of the rotation in the sines.
+    `cosines`, `sines` are the rotary embedding of every position, (positions, W), the sign of the rotation in the
+    sines. `gaps` counts the positions that a slot has left out: it turns by so many more than it has stored.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], layers: int, cosines: torch.Tensor, sines: torch.Tensor):
+    def __init__(
+        self,
+        shape: tuple[int, int, int, int],
+        devices: Sequence[torch.device],
+        cosines: torch.Tensor,
+        sines: torch.Tensor,
+    ):
+        """`devices`: where each layer is."""
         count, _, length, _ = shape
-        self.keys = torch.zeros((layers, *shape), dtype=cosines.dtype, device=cosines.device)  # (…, S, H, C + 1, W)
-        self.values = torch.zeros_like(self.keys)
+        self.keys = [torch.zeros(shape, dtype=cosines.dtype, device=device) for device in devices]  # (S, H, C + 1, W)
+        self.values = [torch.zeros_like(keys) for keys in self.keys]
         self.cosines, self.sines = cosines, sines
         self.capacity = length - 1
         self.lengths = [0] * count
+        self.gaps = [0] * count
         self.free = list(range(count))
 
     def take(self) -> int:
         """An empty slot, the first that is free: what is in use stays close together."""
         slot = heapq.heappop(self.free)
-        self.lengths[slot] = 0
+        self.lengths[slot] = self.gaps[slot] = 0
         return slot
 
     def copy(self, source: int, target: int) -> None:
         """Everything `source` has seen, to `target`, which then goes its own way."""
         length = self.lengths[source]
-        for stored in (self.keys, self.values):
-            stored[:, target, :, :length] = stored[:, source, :, :length]
-        self.lengths[target] = length
+        for stored in (*self.keys, *self.values):
+            stored[target, :, :length] = stored[source, :, :length]
+        self.lengths[target], self.gaps[target] = length, self.gaps[source]
+
+    def rewind(self, slot: int, count: int) -> None:
+        """Forget the last `count` positions."""
+        self.lengths[slot] -= count
 
     def give_back(self, slot: int) -> None:
         heapq.heappush(self.free, slot)
@@ -48,8 +62,11 @@ class Slots:
 class Window:
     """What one forward call writes to and sees of the cache."""
 
-    def __init__(self, slots: Slots, rows: Sequence[int], counts: Sequence[int]):
-        device, most = slots.keys.device, max(counts)
+    def __init__(
+        self, slots: Slots, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None
+    ):
+        """`gaps`: the new positions, counted from 0, before which each row leaves one out."""
+        device, most = slots.cosines.device, max(counts)
         starts = [slots.lengths[row] for row in rows]
         for row, count in zip(rows, counts, strict=True):
             if slots.lengths[row] + count > slots.capacity:
@@ -63,10 +80,24 @@ class Window:
             steps = torch.arange(most, device=device)
             new = steps < torch.tensor(counts, device=device)[:, None]
             self.positions = torch.where(new, self.positions + steps, slots.capacity)
-        self.cosines = slots.cosines[self.positions][:, :, None]  # (R, Q, 1, W)
-        self.sines = slots.sines[self.positions][:, :, None]
+        turns = self.positions + self._left_out(gaps or [()] * len(rows), rows, most)
+        self.cosines = slots.cosines[turns][:, :, None]  # (R, Q, 1, W)
+        self.sines = slots.sines[turns][:, :, None]
         self._view = self._neighbours(rows) if most == 1 else None
         self._mask = self._visible(starts, counts)
+        self._elsewhere: dict[torch.device, Window] = {}
+
+    def _left_out(self, gaps: Sequence[Sequence[int]], rows: Sequence[int], most: int) -> torch.Tensor | int:
+        """(R, Q) positions left out so far; the slots remember."""
+        if not any(gaps) and not any(self.slots.gaps[row] for row in rows):
+            return 0
+        before = [self.slots.gaps[row] for row in rows]
+        for row, own in zip(rows, gaps, strict=True):
+            self.slots.gaps[row] += len(own)
+        counted = [
+            [n + sum(gap <= at for gap in own) for at in range(most)] for n, own in zip(before, gaps, strict=True)
+        ]
+        return torch.tensor(counted, device=self.positions.device)
 
     def _neighbours(self, rows: Sequence[int]) -> slice | None:
         """The slots from the first to the last row, where there are not many others among them: to look at in place."""
@@ -90,6 +121,17 @@ class Window:
     @property
     def _offsets(self) -> torch.Tensor:
         return self.rows - self._view.start
+
+    def on(self, device: torch.device) -> Window:
+        """The same where another layer is."""
+        if device == self.rows.device:
+            return self
+        if device not in self._elsewhere:
+            there = self._elsewhere[device] = copy(self)
+            for name in ("rows", "positions", "cosines", "sines", "_mask"):
+                if (tensor := getattr(self, name)) is not None:
+                    setattr(there, name, tensor.to(device))
+        return self._elsewhere[device]
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
         """(R, Q, H, W) twice, to their positions."""

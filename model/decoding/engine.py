@@ -19,6 +19,7 @@ from PIL import Image as Picture
 
 from model.decoding.batch import Decoder
 from model.decoding.grammar import (
+    STREAMS,
     Paint,
     PromptError,
     Request,
@@ -63,7 +64,7 @@ class Run:
 class Engine:
     """`add` requests, then `step` while `busy`: every step returns the events it made, tagged by trajectory."""
 
-    def __init__(self, janus: Janus, *, at_once: int, capacity: int, streams: int = 3):
+    def __init__(self, janus: Janus, *, at_once: int, capacity: int, streams: int = STREAMS):
         """Room for `at_once` trajectories, each of `streams` streams of `capacity` positions at most."""
         self.janus = janus
         self.at_once = at_once
@@ -136,7 +137,7 @@ class Engine:
         self._sketches.close()
 
     def _start(self, request: Request) -> Run:
-        take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == 3
+        take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == STREAMS
         streams = (Stream(take(), take() if guided else None), Stream(take()))
         generator = torch.Generator().manual_seed(request.seed)
         return Run(request, trajectory(self.janus, request, *streams), streams, generator)

@@ -39,7 +39,7 @@ from model.events import (
     replay_segment,
 )
 from model.janus import Janus
-from model.streams import Codes, Piece, Text, drawing, editing, invitation, looking, opening, question
+from model.streams import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Parent, Reflection, Sampling, Segment, StopReason, Thought, Token
 
@@ -127,18 +127,22 @@ def longest(janus: Janus, request: Request) -> int:
     """Positions a stream of this request can grow to."""
     start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
     rounds = request.rounds if request.source is None else 2  # an edit reads one image and draws one
-    return most_positions(janus, rounds) - MOST_PROMPT_TOKENS + start
+    return most_positions(janus.image_codes, rounds) - MOST_PROMPT_TOKENS + start
 
 
-def most_positions(janus: Janus, rounds: int) -> int:
+def most_positions(image_codes: int, rounds: int) -> int:
     """Positions a stream of any request of so many rounds can grow to."""
     fixed = 64  # self-check and invitation, or what stands around a source
-    each = MOST_THOUGHT_TOKENS + janus.image_codes + MOST_REFLECTION_TOKENS + fixed
+    each = MOST_THOUGHT_TOKENS + image_codes + MOST_REFLECTION_TOKENS + fixed
     return MOST_PROMPT_TOKENS + rounds * each
 
 
+STREAMS = 3  # drawing, its twin, judging
+
+
 def streams_needed(janus: Janus, request: Request) -> int:
-    return 2 + ((request.sampling or janus.sampling).guidance != 1)
+    """Without guidance the drawing stream needs no twin."""
+    return STREAMS - 1 + ((request.sampling or janus.sampling).guidance != 1)
 
 
 class Writer:
@@ -193,19 +197,25 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         if image := _taken(given, Image):
             picture, png = yield from known_picture(request, image)
             yield from write.again(replace(image, sha256=hashlib.sha256(png).hexdigest()), png)
-            to_draw += tuple(drawing(janus, image))
+            seen = replace(image, codes=encode(janus, picture)) if sampling.official else image
+            to_draw += tuple(drawing(janus, seen))
         else:
             picture, to_draw = yield from draw(janus, request, sampling, write, drawing_stream, to_draw)
+            if sampling.official:
+                to_draw = (Rewind(janus.image_codes - 1), Codes(encode(janus, picture)))
         to_judge += tuple(looking(janus, picture))
         if reflection := _taken(given, Reflection):
             yield from write.again(reflection)
             to_judge += tuple(drawing(janus, reflection))
+            ended = True
         else:
             reflection, to_judge = yield from judge(janus, sampling, write, judging_stream, to_judge)
+            ended = not to_judge
         if reflection.answer == "yes":
             yield write(TrajectoryFinished, stop_reason=StopReason.CONTENT)
             return
-        to_draw += (*drawing(janus, reflection), *invitation(janus))
+        gap = (Gap(),) if sampling.official and ended else ()  # where the published code masks the end of turn
+        to_draw += (*drawing(janus, reflection), *gap, *invitation(janus))
         to_judge += tuple(invitation(janus))
     yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
 
@@ -227,9 +237,13 @@ def known_picture(request: Request, image: Image):
     return picture, encode_png(Picture.fromarray(picture))
 
 
+def encode(janus: Janus, picture: np.ndarray) -> tuple[int, ...]:
+    return tuple(janus.encode([picture])[0].tolist())
+
+
 def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
     """The source, a thought if the checkpoint thinks, the edited image. It is not judged (Janus-Pro-R1, §B.5)."""
-    codes = tuple(janus.encode([request.source])[0].tolist())
+    codes = encode(janus, request.source)
     png = encode_png(Picture.fromarray(request.source))
     yield write.begin("source")
     yield write(Preview, png=png, count=len(codes), whole=True)

@@ -19,6 +19,7 @@ from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from model.decoding.cache import Slots, Window
 
+SPARE = 16  # positions that a stream may leave out
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
 ROWS = 16  # for which it is packed
 
@@ -48,19 +49,23 @@ class Llama:
     def slots(self, count: int, capacity: int) -> Slots:
         """An empty cache of `count` slots of `capacity` positions."""
         shape = (count, self.key_heads, capacity + 1, self.width)
-        cosines, sines = self.model.rotary_emb(self.weight, torch.arange(capacity + 1, device=self.weight.device)[None])
+        positions = torch.arange(capacity + 1 + SPARE, device=self.weight.device)
+        cosines, sines = self.model.rotary_emb(self.weight, positions[None])
         half = self.width // 2
         signs = torch.cat([-torch.ones(half), torch.ones(half)]).to(sines)
-        return Slots(shape, len(self.layers), cosines[0], sines[0] * signs)
+        devices = [layer.input_layernorm.weight.device for layer, *_ in self.layers]
+        return Slots(shape, devices, cosines[0], sines[0] * signs)
 
     def __call__(self, hidden: torch.Tensor, window: Window) -> torch.Tensor:
         """(R, Q, D) inputs, written to the window's slots → (R, Q, D) hidden states."""
         for number, (layer, attention, output, gates, down) in enumerate(self.layers):
+            device = layer.input_layernorm.weight.device
+            hidden = hidden.to(device)
             projected = attention(normal(layer.input_layernorm, hidden))
-            hidden = hidden + output(self._attend(projected, window, number))
+            hidden = hidden + output(self._attend(projected, window.on(device), number))
             gate, up = gates(normal(layer.post_attention_layernorm, hidden)).chunk(2, -1)
             hidden = hidden + down(layer.mlp.act_fn(gate) * up)
-        return normal(self.model.norm, hidden)
+        return normal(self.model.norm, hidden.to(self.weight.device))
 
     def _attend(self, projected: torch.Tensor, window: Window, number: int) -> torch.Tensor:
         """(R, Q, …) queries, keys and values side by side → (R, Q, heads · W) what was found."""

@@ -29,6 +29,7 @@ from model.templates import (
     ASSISTANT,
     BEGIN_IMAGE,
     BOS,
+    CHAT_TEMPLATE,
     CHECK,
     COMPARE,
     CONNECT,
@@ -230,18 +231,6 @@ def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
-
-
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|User|>' if message.role == 'user' else '<|Assistant|>' }}: "
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image_placeholder>\n{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}"
-    "{{ '\n\n' if message.role == 'user' else '<｜end▁of▁sentence｜>' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|Assistant|>:{% endif %}"
-)
 
 
 def new_processor(tokenizer: PreTrainedTokenizerFast) -> JanusProcessor:

@@ -21,9 +21,8 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from transformers import AutoProcessor
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, save_checkpoint
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, open_processor, save_checkpoint
 from model.janus import Janus
 from model.training.batch import collate, length, losses, target_counts
 from model.training.dataset import DataError, manifest_of, read_lessons
@@ -127,7 +126,7 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters) ->
 
 
 def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
-    save_checkpoint(janus.network, AutoProcessor.from_pretrained(provenance["parent"]), out, provenance)
+    save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance)
 
 
 def world_source(janus: Janus, settings: Settings, batch: int, own: Sequence[OwnDraft] = ()) -> LessonSource:

@@ -1,0 +1,60 @@
+"""How large a Janus network is, part by part, and what it needs to run and to be trained: before it is loaded.
+
+Counted on a network without weights, from its config alone. One GB is 10⁹ bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import init_empty_weights
+from transformers import JanusConfig, JanusForConditionalGeneration
+
+from model.decoding.grammar import STREAMS, most_positions
+
+ROUNDS = 3  # of the trajectory whose cache is counted
+
+PARTS = {
+    "language model": ("model.language_model.", "lm_head."),
+    "understanding": ("model.vision_model.", "model.aligner."),
+    "generation": ("model.generation_embeddings.", "model.generation_aligner.", "model.generation_head."),
+    "codec": ("model.vqmodel.",),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Parameters by part, and bytes."""
+
+    parts: dict[str, int]
+    cache_values: int  # numbers in the cache of one trajectory of ROUNDS rounds
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.parts.values())
+
+    def weights(self, dtype: torch.dtype) -> int:
+        """Bytes of the weights."""
+        return self.parameters * dtype.itemsize
+
+    def to_draw(self, dtype: torch.dtype, at_once: int = 1) -> int:
+        """Bytes of weights and of the cache of `at_once` trajectories; activations come on top."""
+        return self.weights(dtype) + at_once * self.cache_values * dtype.itemsize
+
+    def to_train(self) -> int:
+        """Bytes of weights, gradients and AdamW's two moments, in float32, all but the codec trained."""
+        return 4 * self.parameters + 12 * (self.parameters - self.parts["codec"])
+
+
+def sizes_of(config: JanusConfig) -> Sizes:
+    with init_empty_weights():
+        network = JanusForConditionalGeneration(config)
+    parts = dict.fromkeys(PARTS, 0)
+    for name, parameter in network.named_parameters():
+        parts[next(part for part, starts in PARTS.items() if name.startswith(starts))] += parameter.numel()
+    text = config.text_config
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    each = 2 * text.num_hidden_layers * text.num_key_value_heads * width  # of one position
+    codes = config.vq_config.num_patches**2
+    return Sizes(parts, STREAMS * most_positions(codes, ROUNDS) * each)
