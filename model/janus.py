@@ -132,8 +132,12 @@ class Janus:
 
     @torch.inference_mode()
     def decode(self, codes: torch.Tensor) -> np.ndarray:
-        """(B, N) image codes → B uint8 images (H, W, 3); truncated, as Janus does."""
-        pixels = self.network.model.vqmodel.decode(codes.to(self.device)).float()
+        """(B, N) image codes → B uint8 images (H, W, 3); truncated, as Janus does.
+
+        On a CPU one by one, which is no slower, and rounds the same whatever is in the batch.
+        """
+        parts = codes.to(self.device).split(1 if self.device.type == "cpu" else len(codes))
+        pixels = torch.cat([self.network.model.vqmodel.decode(part) for part in parts]).float()
         values = ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8)
         return values.permute(0, 2, 3, 1).cpu().numpy()
 

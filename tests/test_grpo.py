@@ -186,7 +186,7 @@ def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpo
 
     before = gap()
     parameters = grpo.trainable(janus)
-    optimizers = grpo.new_optimizers(janus, 1e-3, 0.0)
+    optimizers = grpo.new_optimizers(janus, parameters, 1e-3, 0.0)
     reference = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     grpo.learn(janus, reference, lessons, settings, grpo.Accelerator(), optimizers, parameters)
     assert gap() > before + 0.01

@@ -24,6 +24,12 @@ class Decoder:
         self.janus = janus
         self.llama = Llama(janus.network.model.language_model)
         self.slots = self.llama.slots(streams, capacity)
+        self._codes = self._embedded_codes() if janus.small else None
+
+    @torch.inference_mode()
+    def _embedded_codes(self) -> torch.Tensor:
+        """(K, D) generation embeddings of all image codes."""
+        return self.janus.embed_codes(torch.arange(len(self.janus.network.model.generation_embeddings.weight)))
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
@@ -106,8 +112,13 @@ class Decoder:
             padding = [0] * (max(counts) - count)
             every_ids.append(ids + padding)
             every_kinds.append(kinds + padding)
-        inputs = self.janus.embed(torch.tensor(every_ids), torch.tensor(every_kinds), images)
+        inputs = self._embed(torch.tensor(every_ids), torch.tensor(every_kinds), images)
         hidden = self.llama(inputs, Window(self.slots, [slot for slot, _ in feeds], counts, gaps))
         if max(counts) == 1:
             return hidden[:, 0]
         return hidden[torch.arange(len(feeds)), torch.tensor(counts) - 1]
+
+    def _embed(self, ids: torch.Tensor, kinds: torch.Tensor, images: list) -> torch.Tensor:
+        if self._codes is not None and (kinds == CODE).all():
+            return self._codes[ids]
+        return self.janus.embed(ids, kinds, images)

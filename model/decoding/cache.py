@@ -6,49 +6,45 @@ C capacity, H heads of keys, W width of a head.
 
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 from collections.abc import Sequence
 from copy import copy
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+
+Tables = tuple[torch.Tensor, ...]
 
 
 class Slots:
     """The cache. The last position of a slot is a bin for padding; nothing attends to it.
 
-    `cosines`, `sines` are the rotary embedding of every position, (positions, W), the sign of the rotation in the
-    sines. `gaps` counts the positions that a slot has left out: it turns by so many more than it has stored.
+    `rotary`: tables of the rotary embedding, (positions, …), for the layers to read. `gaps` counts the positions that
+    a slot has left out: it turns by so many more than it has stored.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int, int],
-        devices: Sequence[torch.device],
-        cosines: torch.Tensor,
-        sines: torch.Tensor,
-    ):
-        """`devices`: where each layer is."""
-        count, _, length, _ = shape
-        self.keys = [torch.zeros(shape, dtype=cosines.dtype, device=device) for device in devices]  # (S, H, C + 1, W)
-        self.values = [torch.zeros_like(keys) for keys in self.keys]
-        self.cosines, self.sines = cosines, sines
-        self.capacity = length - 1
+    def __init__(self, shape: tuple[int, int, int], count: int, devices: Sequence[torch.device], rotary: Tables):
+        """shape: H, C, W; `devices`: where each layer is."""
+        heads, self.capacity, width = shape
+        dtype, shape = rotary[0].real.dtype, (count, 2, heads, self.capacity + 1, width)
+        self.stored = [zeros(shape, dtype, device) for device in devices]  # keys, values
+        self.rotary = rotary
         self.lengths = [0] * count
         self.gaps = [0] * count
         self.free = list(range(count))
 
-    def take(self) -> int:
-        """An empty slot, the first that is free: what is in use stays close together."""
-        slot = heapq.heappop(self.free)
+    def take(self, *, last: bool = False) -> int:
+        """An empty slot, the first that is free, or the last: what is used at the same time stays close together."""
+        slot = self.free.pop(-1 if last else 0)
         self.lengths[slot] = self.gaps[slot] = 0
         return slot
 
     def copy(self, source: int, target: int) -> None:
         """Everything `source` has seen, to `target`, which then goes its own way."""
         length = self.lengths[source]
-        for stored in (*self.keys, *self.values):
-            stored[target, :, :length] = stored[source, :, :length]
+        for stored in self.stored:
+            stored[target, :, :, :length] = stored[source, :, :, :length]
         self.lengths[target], self.gaps[target] = length, self.gaps[source]
 
     def rewind(self, slot: int, count: int) -> None:
@@ -56,7 +52,15 @@ class Slots:
         self.lengths[slot] -= count
 
     def give_back(self, slot: int) -> None:
-        heapq.heappush(self.free, slot)
+        insort(self.free, slot)
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros which on a CPU take memory only as they are written to."""
+    names = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
+    if device.type == "cpu" and dtype in names:
+        return torch.from_numpy(np.zeros(shape, names[dtype]))
+    return torch.zeros(shape, dtype=dtype, device=device)
 
 
 class Window:
@@ -66,7 +70,7 @@ class Window:
         self, slots: Slots, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None
     ):
         """`gaps`: the new positions, counted from 0, before which each row leaves one out."""
-        device, most = slots.cosines.device, max(counts)
+        device, most = slots.rotary[0].device, max(counts)
         starts = [slots.lengths[row] for row in rows]
         for row, count in zip(rows, counts, strict=True):
             if slots.lengths[row] + count > slots.capacity:
@@ -81,8 +85,7 @@ class Window:
             new = steps < torch.tensor(counts, device=device)[:, None]
             self.positions = torch.where(new, self.positions + steps, slots.capacity)
         turns = self.positions + self._left_out(gaps or [()] * len(rows), rows, most)
-        self.cosines = slots.cosines[turns][:, :, None]  # (R, Q, 1, W)
-        self.sines = slots.sines[turns][:, :, None]
+        self.rotary = tuple(table[turns][:, :, None] for table in slots.rotary)  # each (R, Q, 1, …)
         self._view = self._neighbours(rows) if most == 1 else None
         self._mask = self._visible(starts, counts)
         self._elsewhere: dict[torch.device, Window] = {}
@@ -128,26 +131,22 @@ class Window:
             return self
         if device not in self._elsewhere:
             there = self._elsewhere[device] = copy(self)
-            for name in ("rows", "positions", "cosines", "sines", "_mask"):
-                if (tensor := getattr(self, name)) is not None:
-                    setattr(there, name, tensor.to(device))
+            there.rows, there.positions = self.rows.to(device), self.positions.to(device)
+            there.rotary = tuple(table.to(device) for table in self.rotary)
+            there._mask = None if self._mask is None else self._mask.to(device)
         return self._elsewhere[device]
 
-    def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """(R, Q, H, W) twice, to their positions."""
-        at = (self.rows[:, None], slice(None), self.positions)
-        self.slots.keys[layer][at] = keys
-        self.slots.values[layer][at] = values
+    def write(self, layer: int, new: torch.Tensor) -> None:
+        """(R, Q, 2, H, W) keys and values, to their positions."""
+        self.slots.stored[layer][self.rows[:, None], :, :, self.positions] = new
 
     def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         """(R, heads, Q, W) queries → what they find, of the same shape."""
-        keys, values = self.slots.keys[layer], self.slots.values[layer]
+        stored = self.slots.stored[layer]
+        stored = stored[self.rows, :, :, : self.seen] if self._view is None else stored[self._view, :, :, : self.seen]
+        keys, values = stored.unbind(1)
         grouped = {"attn_mask": self._mask, "enable_gqa": queries.shape[1] != keys.shape[1]}
-        if self._view is None:
-            keys, values = (stored[self.rows, :, : self.seen] for stored in (keys, values))
-            return F.scaled_dot_product_attention(queries, keys, values, **grouped)
-        keys, values = (stored[self._view, :, : self.seen] for stored in (keys, values))
-        if self._all:
+        if self._view is None or self._all:
             return F.scaled_dot_product_attention(queries, keys, values, **grouped)
         asked = queries.new_zeros((len(keys), *queries.shape[1:])).index_copy_(0, self._offsets, queries)
         return F.scaled_dot_product_attention(asked, keys, values, **grouped)[self._offsets]

@@ -138,7 +138,7 @@ class Engine:
 
     def _start(self, request: Request) -> Run:
         take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == STREAMS
-        streams = (Stream(take(), take() if guided else None), Stream(take()))
+        streams = (Stream(take(), take() if guided else None), Stream(take(last=True)))
         generator = torch.Generator().manual_seed(request.seed)
         return Run(request, trajectory(self.janus, request, *streams), streams, generator)
 

@@ -21,26 +21,29 @@ Thing = TypeVar("Thing")
 
 
 def trainable(janus: Janus) -> list[torch.nn.Parameter]:
-    """Everything but the codec, whose codes are the targets (Janus-Pro-R1 freezes it too)."""
-    janus.network.model.vqmodel.requires_grad_(requires_grad=False)
+    """The language model, its embeddings and heads. Not the codec, whose codes are the targets (Janus-Pro-R1 freezes it
+    too), and not the eye: from a judge that does not use it yet come gradients that only ruin it (training/LOG.md)."""
+    model = janus.network.model
+    for part in (model.vqmodel, model.vision_model, model.aligner):
+        part.requires_grad_(requires_grad=False)
     return [p for p in janus.network.parameters() if p.requires_grad]
 
 
 def new_optimizers(
-    janus: Janus, learning_rate: float, weight_decay: float, muon: float = 0.0
+    janus: Janus, parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float, muon: float = 0.0
 ) -> list[torch.optim.Optimizer]:
     """AdamW; with a rate for it, Muon (Jordan, 2024) for the matrices within the layers of both transformers.
 
     From random weights Muon is worth it: after 125 steps of 64 drawings its loss was what AdamW reached after 225.
     """
-    parameters, optimizers = trainable(janus), []
+    parameters, optimizers = list(parameters), []
     if muon:
         model = janus.network.model
         layers = [*model.language_model.layers, *model.vision_model.encoder.layers]
-        matrices = [p for layer in layers for p in layer.parameters() if p.ndim == 2]
+        within = {id(p) for layer in layers for p in layer.parameters() if p.ndim == 2}
+        matrices = [p for p in parameters if id(p) in within]
         optimizers.append(torch.optim.Muon(matrices, lr=muon, weight_decay=weight_decay))
-        taken = {id(p) for p in matrices}
-        parameters = [p for p in parameters if id(p) not in taken]
+        parameters = [p for p in parameters if id(p) not in within]
     rates = {"lr": learning_rate, "betas": (0.9, 0.95), "weight_decay": weight_decay}
     return [*optimizers, torch.optim.AdamW(parameters, **rates, foreach=True)]
 

@@ -59,9 +59,9 @@ CODEBOOK = 1024
 VOCABULARY = 640
 
 
-def new_config(hidden: int = 256, layers: int = 4, vision_layers: int = 3) -> JanusConfig:
+def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> JanusConfig:
     """The sizes of the embedded network; `hidden`, `layers` and `vision_layers` make smaller ones for tests."""
-    vision_hidden = hidden // 2
+    vision_hidden = -(-hidden // 64) * 32  # about half, in heads of 32
     return JanusConfig(
         text_config=LlamaConfig(
             vocab_size=VOCABULARY,

@@ -20,9 +20,8 @@ from accelerate import Accelerator
 
 from model.checkpoint import CheckpointError, open_checkpoint
 from model.janus import Janus
-from model.training.descent import Log
+from model.training.descent import Log, descend, new_optimizers, new_schedules
 from model.training.embedded import sine_positions
-from model.training.schedule import learning_rate_factor
 from model.training.sft import write_checkpoint
 from model.training.world_lessons import noisy
 from model.world.defects import smeared
@@ -68,20 +67,20 @@ def error(janus: Janus, rng: random.Random, shown: Sequence[np.ndarray]) -> torc
     return (janus.embed_pixels(images) - wanted).square().mean() / apart
 
 
-def train(janus: Janus, steps: int, batch: int, learning_rate: float, seed: int, out: Path, provenance: dict) -> None:
-    model = janus.network.model
+def train(janus: Janus, steps: int, batch: int, rates: tuple[float, float], seed: int, out: Path, provenance: dict):
+    """`rates`: AdamW's and Muon's."""
+    accelerator, model = Accelerator(), janus.network.model
     parameters = [*model.vision_model.parameters(), *model.aligner.parameters()]
-    optimizer = torch.optim.AdamW(parameters, learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, steps, 20))
-    log = Log(out.parent / f"{out.name}.jsonl", Accelerator(), append=False, every=50)
+    optimizers = new_optimizers(janus, parameters, rates[0], 0.0, rates[1])
+    schedules = new_schedules(optimizers, steps, warmup=20)
+    log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=False, every=50)
     for step in range(steps):
         rng = random.Random(f"{seed} {step}")
         loss = error(janus, rng, pictures(rng, batch))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
+        descend(accelerator, parameters, optimizers, clip=1.0)
+        for schedule in schedules:
+            schedule.step()
         log.write({"step": step, "error": loss.item()})
     write_checkpoint(janus, out, provenance | {"step": steps})
 
@@ -91,15 +90,17 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True, help="whose eye it is")
     parser.add_argument("--steps", type=int, default=900)
     parser.add_argument("--batch", type=int, default=24, help="pictures per step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="AdamW's")
+    parser.add_argument("--muon", type=float, default=0.01, help="Muon's, for the matrices within the layers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     arguments = parser.parse_args()
     try:
         janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
-        settings = {"parent": arguments.checkpoint, "recipe": "eye", "settings": {"steps": arguments.steps}}
-        chosen = (arguments.steps, arguments.batch, arguments.learning_rate, arguments.seed, arguments.out)
-        train(janus, *chosen, settings)
+        chosen = {name: value for name, value in vars(arguments).items() if name not in ("checkpoint", "out")}
+        settings = {"parent": arguments.checkpoint, "recipe": "eye", "settings": chosen}
+        rates = (arguments.learning_rate, arguments.muon)
+        train(janus, arguments.steps, arguments.batch, rates, arguments.seed, arguments.out, settings)
     except CheckpointError as error_:
         sys.exit(f"eye: {error_}")
 

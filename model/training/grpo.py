@@ -239,7 +239,7 @@ def train(
     parameters = trainable(janus)
     janus.network.to(accelerator.device).eval()  # no layer of Janus behaves otherwise in training
     reference.network.to(accelerator.device).requires_grad_(requires_grad=False)
-    optimizers = new_optimizers(janus, settings.learning_rate, settings.weight_decay)
+    optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0

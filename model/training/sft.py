@@ -68,7 +68,7 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
     janus.network.to(accelerator.device)
     if settings.compile:
         compile_transformers(janus)
-    optimizers = new_optimizers(janus, settings.learning_rate, settings.weight_decay, settings.muon)
+    optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay, settings.muon)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0

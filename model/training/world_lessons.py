@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, accepted, check, read
-from model.world.vocabulary import number
+from model.world.vocabulary import MOST_OF_A_KIND, number
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,8 @@ _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
-    """What there is to know before the verdict: of every shape what it is and what of its noun was asked for, patch by
-    patch (noun, colour; asked colour or count, whether that is so), and then fact after fact.
+    """What there is to know before the verdict: of every shape which of its noun it is, and what of its noun was asked
+    for, patch by patch (which; how many; what colour; whether it has that), and then fact after fact.
 
     Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
     side by side, and nothing said so.
@@ -209,12 +210,17 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
     reading = read(image)
     groups = {group.noun: group for group in description.groups}
     patches: list[str | None] = [None] * CELLS**2
-    for item in reading.shapes():
+    seen: Counter[str] = Counter()
+    for item in sorted(reading.shapes(), key=lambda item: (item.row, item.column)):
+        seen[item.noun] += 1
         group = groups.get(item.noun)
-        asked = (group.colour or number(group.count)) if group else "extra"
-        right = ("yes" if group.colour in (None, item.colour) else "no") if group else "extra"
+        said = ("extra",) * 3
+        if group:
+            fits = None if group.colour is None else "yes" if group.colour == item.colour else "no"
+            said = (number(group.count), group.colour, fits)
+        which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
         quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        for (row, column), says in zip(quarters, (item.noun, item.colour, asked, right), strict=True):
+        for (row, column), says in zip(quarters, (which, *said), strict=True):
             patches[row * CELLS + column] = says
     for column, row in reading.broken:
         patches[row * CELLS + column] = "broken"

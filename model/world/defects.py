@@ -163,21 +163,29 @@ def spoil_as(rng: random.Random, kind: str, description: Description, scene: Sce
     return None if accepted(check(description, read(image))) else image
 
 
-def mistake(rng: random.Random, description: Description) -> np.ndarray:
+def mistake(rng: random.Random, description: Description, respect: str | None = None) -> np.ndarray:
     """A picture that is wrong throughout in one respect, uint8 (64, 64, 3); the verifier does not accept it.
 
-    Every noun another, every colour that was asked for, every number, every relation, or every second sprite smeared:
-    one respect of those that `description` has, all else as asked. What one respect means is learnt from these; of a
-    single defect in a picture full of right facts a judge learns next to nothing at first (training/LOG.md).
+    Every noun another, every colour that was asked for, every number, every relation, or every second sprite smeared;
+    all else as asked. What one respect means is learnt from these: of a single defect in a picture full of right facts
+    a judge learns next to nothing at first (training/LOG.md). `respect` is one of RESPECTS that `description` has, or
+    any that it has.
     """
     while True:
-        respect = rng.choice((_nouns, _colours, _counts, _relations, None))
-        if respect is None:
+        chosen = respect or rng.choice(RESPECTS)
+        if chosen == "smeared":
             image = smeared(rng, sample_scene(rng, description))
         else:
-            image = render(sample_scene(rng, respect(rng, description)))
+            image = render(sample_scene(rng, _OTHERWISE[chosen](rng, description)))
         if not accepted(check(description, read(image))):
             return image
+
+
+def has(description: Description, respect: str) -> bool:
+    """Whether a picture can be wrong in this respect."""
+    if respect == "colours":
+        return any(group.colour for group in description.groups)
+    return respect != "relations" or bool(description.relations)
 
 
 def _nouns(rng: random.Random, description: Description) -> Description:
@@ -206,6 +214,10 @@ def _relations(rng: random.Random, description: Description) -> Description:
         return replace(relation, word=rng.choice([word for word in RELATIONS if word != relation.word]))
 
     return replace(description, relations=tuple(map(turned, description.relations)))
+
+
+_OTHERWISE = {"nouns": _nouns, "colours": _colours, "counts": _counts, "relations": _relations}
+RESPECTS: tuple[str, ...] = (*_OTHERWISE, "smeared")
 
 
 def smeared(rng: random.Random, scene: Scene) -> np.ndarray:
