@@ -82,9 +82,9 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
         for i, token in enumerate(noted[patches].tolist())
         if token != IGNORE
     }
-    assert [said[place] for place in ((0, 0), (0, 1), (1, 0), (1, 1))] == ["one", "two", "red", "yes"]
-    assert [said[place] for place in ((0, 3), (0, 4), (1, 3), (1, 4))] == ["two", "two", "red", "no"]
-    assert [said[place] for place in ((4, 0), (4, 1), (5, 0), (5, 1))] == ["one", "extra", "extra", "extra"]
+    assert [said[place] for place in ((0, 0), (0, 1), (1, 0), (1, 1))] == ["apple", "one", "red", "yes"]
+    assert [said[place] for place in ((0, 3), (0, 4), (1, 3), (1, 4))] == ["apple", "two", "red", "no"]
+    assert [said[place] for place in ((4, 0), (4, 1), (5, 0), (5, 1))] == ["moon", "one", "extra", "extra"]
     assert len(said) == 12
     check_at = slice(int(patches[-1]) + 1, int(patches[-1]) + 1 + len(tiny.tokenize(CHECK)))
     facts = [None if token == IGNORE else tiny.tokenizer.decode([token]).strip() for token in noted[check_at].tolist()]

@@ -201,8 +201,8 @@ _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
-    """What there is to know before the verdict: of every shape which of its noun it is, and what of its noun was asked
-    for, patch by patch (which; how many; what colour; whether it has that), and then fact after fact.
+    """What there is to know before the verdict: of every shape what it is, which of its kind, and what of its kind was
+    asked for, patch by patch (noun, number; asked colour or count, whether it fits), and then fact after fact.
 
     Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
     side by side, and nothing said so.
@@ -214,13 +214,11 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
     for item in sorted(reading.shapes(), key=lambda item: (item.row, item.column)):
         seen[item.noun] += 1
         group = groups.get(item.noun)
-        said = ("extra",) * 3
-        if group:
-            fits = None if group.colour is None else "yes" if group.colour == item.colour else "no"
-            said = (number(group.count), group.colour, fits)
+        asked = (group.colour or number(group.count)) if group else "extra"
+        fits = ("yes" if group.colour in (None, item.colour) else "no") if group else "extra"
         which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
         quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        for (row, column), says in zip(quarters, (which, *said), strict=True):
+        for (row, column), says in zip(quarters, (item.noun, which, asked, fits), strict=True):
             patches[row * CELLS + column] = says
     for column, row in reading.broken:
         patches[row * CELLS + column] = "broken"
