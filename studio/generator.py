@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import torch
@@ -28,8 +28,24 @@ from model.world.language import parse
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
-AT_ONCE = 8  # visitors drawing at the same time; more wait in Gradio's queue
+AT_ONCE = 8  # visitors drawing at the same time
+MOST_WAITING = 16  # more are asked to come back
+PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
 MOST_ROUNDS = 4  # that a visitor may ask for
+
+
+class Waiting(NamedTuple):
+    """Not an event of the trajectory, which has not begun: how many are drawn for before it is."""
+
+    before: int
+
+    @property
+    def text(self) -> str:
+        return "Yours is the next drawing." if self.before == 0 else f"{self.before} in the line before you."
+
+
+class TooMany(Exception):
+    """Too many are waiting already."""
 
 
 class Told(NamedTuple):
@@ -86,18 +102,20 @@ class Generator:
         *,
         owner: str,
         stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Event]:
-        """The events of one trajectory, which is stored before its last event is passed on.
+    ) -> Iterator[Event | Waiting]:
+        """The events of one trajectory, which is stored before its last event is passed on; before them, now and then,
+        the length of the line.
 
-        Closing the iterator early stores what was drawn as cancelled. Raises PromptError before the first event, and
-        AnnotationsError where the trajectory cannot be stored.
+        Closing the iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first
+        event, and AnnotationsError where the trajectory cannot be stored.
         """
         gone = threading.Event()
         request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop())
         told = Told()
         try:
             for event in self._events(request):
-                told = told.after(event)
+                if not isinstance(event, Waiting):
+                    told = told.after(event)
                 if isinstance(event, TrajectoryFinished | Failed):
                     self._keep(told, owner)
                 yield event
@@ -107,20 +125,37 @@ class Generator:
                 self._keep(told.after(_cut(told.trajectory)), owner)
             raise
 
-    def _events(self, request: Request) -> Iterator[Event]:
+    def _events(self, request: Request) -> Iterator[Event | Waiting]:
         """A request's events as the engine makes them, until it ends."""
         mine = self._visitors[request.id] = SimpleQueue()
         try:
-            with self._arrival:
-                self._engine.add(request)
-                if not self._driver.is_alive():
-                    self._driver.start()
-                self._arrival.notify()
-            while not isinstance(event := mine.get(), TrajectoryFinished | Failed):
+            self._line_up(request)
+            event = None
+            while not isinstance(event, TrajectoryFinished | Failed):
+                try:
+                    event = mine.get(timeout=PATIENCE)
+                except Empty:
+                    if (before := self._before(request)) is None:
+                        continue
+                    if request.stop():
+                        return
+                    event = Waiting(before)
                 yield event
-            yield event
         finally:
             del self._visitors[request.id]
+
+    def _line_up(self, request: Request) -> None:
+        with self._arrival:
+            if (waiting := len(self._engine.waiting)) >= MOST_WAITING:
+                raise TooMany(f"{waiting} drawings are waiting already; come back in a minute.")
+            self._engine.add(request)
+            if not self._driver.is_alive():
+                self._driver.start()
+            self._arrival.notify()
+
+    def _before(self, request: Request) -> int | None:
+        """How many wait before this one; None if it does not wait."""
+        return next((place for place, other in enumerate(list(self._engine.waiting)) if other is request), None)
 
     def _drive(self) -> None:
         """Step after step while anybody is drawing, for ever: the only thread that decodes."""

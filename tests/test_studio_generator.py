@@ -17,7 +17,8 @@ from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.janus import Janus
 from model.trajectory import StopReason
-from studio.generator import Generator
+from studio import generator as module
+from studio.generator import Generator, TooMany, Waiting
 
 ROOT = Path(__file__).parent.parent
 
@@ -136,3 +137,40 @@ def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny:
     generator = Generator(tiny, store)
     assert generator.doubt("two birds") is None
     assert "zebra" in generator.doubt("a zebra")
+
+
+@pytest.fixture
+def narrow(tiny: Janus, store: Store, monkeypatch: pytest.MonkeyPatch) -> Generator:
+    """A generator with room for one visitor, who is drawing, and one who waits."""
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "MOST_WAITING", 1)
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    return Generator(tiny, store)
+
+
+def test_who_waits_hears_how_long_the_line_is_and_draws_when_it_is_over(narrow: Generator):
+    first = narrow.stream("two birds", 1, 3, owner="ada")
+    next(first)
+    heard = list(narrow.stream("a cat", 2, 1, owner="bob"))
+    waits = [one for one in heard if isinstance(one, Waiting)]
+    assert waits and all(one.before == 0 for one in waits)
+    assert heard[: len(waits)] == waits
+    assert fold(heard[len(waits) :]).stop_reason is not None
+
+
+def test_a_line_that_is_too_long_is_said_with_its_length(narrow: Generator):
+    first, second = (narrow.stream("two birds", seed, 3, owner="ada") for seed in (1, 2))
+    next(first)
+    assert isinstance(next(second), Waiting)
+    with pytest.raises(TooMany, match="1 drawings are waiting already"):
+        next(narrow.stream("a cat", 3, 1, owner="bob"))
+    second.close()
+    first.close()
+
+
+def test_who_stops_while_waiting_leaves_no_trajectory(narrow: Generator, store: Store):
+    first = narrow.stream("two birds", 1, 3, owner="ada")
+    next(first)
+    assert list(narrow.stream("a cat", 2, 1, owner="bob", stop=lambda: True)) == []
+    first.close()
+    assert [row.owner for row in store.trajectories()] == ["ada"]

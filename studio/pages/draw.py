@@ -21,7 +21,7 @@ from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from model.trajectory import Sampling
 from studio import render
-from studio.generator import AT_ONCE, MOST_ROUNDS, Generator, Told
+from studio.generator import AT_ONCE, MOST_ROUNDS, MOST_WAITING, Generator, Told, TooMany, Waiting
 from studio.identity import owner_name
 from studio.masthead import intro
 from studio.settings import Settings
@@ -159,13 +159,17 @@ def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterat
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
     try:
         for event in events:
+            if isinstance(event, Waiting):
+                yield render.notice_value(event.text), gr.skip(), *RUNNING
+                continue
             sending.add(event)
             if isinstance(event, TrajectoryStarted):
                 yield sending.value(), seed, *RUNNING
             elif sending.due():
                 yield sending.value(), *SAME
-        yield sending.value(), gr.skip(), *IDLE
-    except (PromptError, AnnotationsError) as error:
+        begun = sending.told.trajectory is not None
+        yield sending.value() if begun else render.notice_value("Stopped before it began."), gr.skip(), *IDLE
+    except (PromptError, TooMany, AnnotationsError) as error:
         yield render.notice_value(str(error)), gr.skip(), *IDLE
     finally:
         events.close()
@@ -207,7 +211,8 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
 
     wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
     drawing = {"inputs": wish, "outputs": [view, controls[3], draw_button, stop_button], "show_progress": "hidden"}
-    shared = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE}
+    line = AT_ONCE + MOST_WAITING + 4  # the last few hear that there is no room
+    shared = {"concurrency_id": "draw", "concurrency_limit": line}
     gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)
     view.anyway(insisted, api_name="draw_anyway", **drawing, **shared)
     stop_button.click(stopped, **quick)
