@@ -27,10 +27,11 @@ from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import MIXES, take_notes, world_lessons
+from model.training.world_lessons import MIXES, Focus, Mix, at_step, take_notes, world_lessons
 from model.world.language import parse
 from model.world.plan import read_plan
 from model.world.scene import random_scene, render
+from model.world.sprites import COLOURS
 
 ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
@@ -150,6 +151,23 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
     for task in ("draw", "follow", "judge", "redraw", "edit"):
         assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
         assert (task in tasks) == (getattr(mix, task) > 0)
+
+
+def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
+    """Half and half; the reason names what is wrong."""
+    mix = replace(MIXES["judge"], focus=(Focus("colours", "colours", 10),))
+    stream, verdicts = world_lessons(tiny, random.Random(0), mix), []
+    for _, lesson in (next(stream) for _ in range(100)):
+        said = "".join(tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text) and p.target)
+        verdicts.append(said.startswith("Yes"))
+        assert verdicts[-1] or sum(colour in said for colour in COLOURS) >= 1
+    assert 35 <= sum(verdicts) <= 65
+
+
+def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
+    mix = Mix(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
+    assert [len(at_step(mix, step).focus) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
+    assert at_step(MIXES["all"], 3) is MIXES["all"]
 
 
 def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):

@@ -4,8 +4,9 @@ import random
 from collections import Counter
 
 import numpy as np
+import pytest
 
-from model.world.defects import DEFECTS, mistake, spoil
+from model.world.defects import DEFECTS, RESPECTS, has, mistake, spoil
 from model.world.language import CATEGORIES, parse
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
@@ -61,3 +62,20 @@ def test_a_mistake_is_wrong_throughout_in_one_respect_and_every_respect_comes():
             assert respect in ("count", "relation") or all(not fact.holds for fact in facts if fact.kind == respect)
         seen.update(wrong)
     assert all(seen[kind] >= 20 for kind in ("missing", "colour", "count", "relation", "broken"))
+
+
+@pytest.mark.parametrize("respect", RESPECTS)
+def test_a_mistake_asked_for_is_wrong_in_that_respect(respect: str):
+    kinds = {"nouns": "missing", "colours": "colour", "counts": "count", "relations": "relation", "smeared": "broken"}
+    rng = random.Random(1)
+    for _ in range(40):
+        while not has(description := sample_description(rng, "hard"), respect):
+            pass
+        facts = check(description, read(mistake(rng, description, respect)))
+        assert kinds[respect] in {fact.kind for fact in facts if not fact.holds}
+
+
+def test_only_what_is_asked_for_can_be_wrong():
+    assert not has(parse("a cat"), "colours")
+    assert not has(parse("two cats"), "relations")
+    assert has(parse("a red cat above a dog"), "colours")

@@ -30,7 +30,7 @@ from model.training.descent import Log, descend, new_optimizers, new_schedules, 
 from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
 from model.training.state import RunState
-from model.training.world_lessons import MIXES, world_lessons
+from model.training.world_lessons import MIXES, at_step, world_lessons
 
 # Of image codes, text and verdicts, each a mean over its targets. A drawing has about four times the targets of its
 # thought, and with equal means the drawing took half as many steps again to follow the thought.
@@ -133,7 +133,8 @@ def world_source(janus: Janus, settings: Settings, batch: int, own: Sequence[Own
     """Lessons of the embedded world, without end; `own` are a model's own drafts."""
 
     def lessons(step: int) -> list[Lesson]:
-        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), MIXES[settings.lessons], own)
+        mix = at_step(MIXES[settings.lessons], step)
+        stream = world_lessons(janus, random.Random(f"{settings.seed} {step}"), mix, own)
         return [lesson for _, lesson in (next(stream) for _ in range(batch))]
 
     return lessons

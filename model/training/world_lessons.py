@@ -9,7 +9,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from model.janus import Janus
 from model.templates import CHECK, COMPARE, PLACES
 from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Exercise, Lesson, Notes, draw, drop_condition, edit, judge
-from model.world.defects import mistake, spoil
+from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, write
 from model.world.mending import mend
@@ -30,6 +30,15 @@ from model.world.splits import sample_training
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, accepted, check, read
 from model.world.vocabulary import MOST_OF_A_KIND, number
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What the judge looks at for some steps: pictures that are right, or wrong throughout in one respect."""
+
+    respect: str  # one of RESPECTS
+    category: str  # of the prompts
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,14 @@ class Mix:
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     places: float = 0.4  # share of judge lessons that end by saying what is where
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
+    focus: tuple[Focus, ...] = ()  # of judge lessons: the last, and for a quarter of them one of those before
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
+
+
+REVIEWED = 0.25  # share of judge lessons on what was in focus before
+
+# One respect at a time, where it is plain first: in a mix of everything none of them was learnt (training/LOG.md).
+CURRICULUM = (Focus("nouns", "two objects", 140),)
 
 
 # What a run teaches. A judge that begins with small defects finds nothing to go by (training/LOG.md); a thought is
@@ -55,8 +71,17 @@ class Mix:
 MIXES = {
     "first": Mix(draw=0.5, judge=0.5, thinking=0.9, obvious=0.7, places=0.5),
     "all": Mix(draw=0.26, follow=0.04, judge=0.42, redraw=0.18, edit=0.10, obvious=0.5),
+    "judge": Mix(judge=1.0, drafts=0.0, focus=CURRICULUM),
     "draw": Mix(draw=1.0),  # what a base model learns, which neither judges nor redraws
 }
+
+
+def at_step(mix: Mix, step: int) -> Mix:
+    """A mix that follows the curriculum, at a step; after its end all of it is reviewed."""
+    if not mix.focus:
+        return mix
+    begun = itertools.accumulate((focus.steps for focus in mix.focus), initial=0)
+    return replace(mix, focus=tuple(focus for focus, first in zip(mix.focus, begun, strict=False) if first <= step))
 
 
 def world_lessons(
@@ -137,6 +162,8 @@ def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
 
 
 def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
+    if mix.focus:
+        return _judge_in_focus(janus, rng, mix)
     drafts = []
     if rng.random() < mix.drafts:
         wrong = _wrong(rng, mix, description, scene)
@@ -148,6 +175,18 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     reflection, exercises = reflect(rng, description, image), _exercises(rng, mix, description, image)
     notes = take_notes(janus, description, image)
     return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises, notes)
+
+
+def _judge_in_focus(janus, rng, mix) -> Lesson:
+    *before, focus = mix.focus
+    if before and rng.random() < REVIEWED:
+        focus = rng.choice(before)
+    while not has(description := sample_training(rng, focus.category), focus.respect):
+        pass
+    right = rng.random() < 0.5
+    image = render(sample_scene(rng, description)) if right else mistake(rng, description, focus.respect)
+    notes, seen = take_notes(janus, description, image), noisy(rng, image, mix.noise)
+    return judge(janus, write(description), [], seen, reflect(rng, description, image), (), notes)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
