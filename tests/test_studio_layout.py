@@ -6,7 +6,7 @@ import pytest
 
 from annotations.store import Store, open_store
 from model.janus import Janus
-from studio.generator import Generator
+from studio.generator import AT_ONCE, MOST_WAITING, Generator
 from studio.layout import build
 from studio.settings import Mode, Settings
 from studio.theme import ASSETS, look
@@ -41,7 +41,7 @@ def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: St
     demo = built(tiny, store, Mode.LOCAL)
     drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
     assert len(drawing) == 2
-    assert {fn.concurrency_limit for fn in drawing} == {8}
+    assert {fn.concurrency_limit for fn in drawing} == {AT_ONCE + MOST_WAITING + 4}
 
 
 def test_nothing_is_fetched_from_another_server():
