@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from accelerate import dispatch_model, infer_auto_device_map, init_empty_weights
 from safetensors import SafetensorError
@@ -40,7 +39,7 @@ from model.deepseek import (
     write_shards,
 )
 from model.janus import Janus
-from model.sizes import sizes_of
+from model.sizes import room_on, sizes_of
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
 from model.trajectory import Sampling
 
@@ -91,16 +90,6 @@ def spread(network: JanusForConditionalGeneration, dtype: torch.dtype) -> JanusF
     """The network's layers over all devices, each layer whole, the codec in one place (accelerate)."""
     whole = ["LlamaDecoderLayer", "JanusVisionModel", "JanusVQVAE"]
     return dispatch_model(network, infer_auto_device_map(network, no_split_module_classes=whole, dtype=dtype))
-
-
-def room_on(device: str) -> int:
-    """Bytes free on a device."""
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if kind == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return psutil.virtual_memory().available
 
 
 def _check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psutil
 import torch
 from accelerate import init_empty_weights
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from model.decoding.grammar import STREAMS, most_positions
+from model.janus import Janus
 
 ROUNDS = 3  # of the trajectory whose cache is counted
 
@@ -53,8 +55,28 @@ def sizes_of(config: JanusConfig) -> Sizes:
     parts = dict.fromkeys(PARTS, 0)
     for name, parameter in network.named_parameters():
         parts[next(part for part, starts in PARTS.items() if name.startswith(starts))] += parameter.numel()
+    codes = config.vq_config.num_patches**2
+    return Sizes(parts, cache_values(config, most_positions(codes, ROUNDS)))
+
+
+def cache_values(config: JanusConfig, positions: int) -> int:
+    """Numbers in the cache of one trajectory whose streams have room for so many positions."""
     text = config.text_config
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    each = 2 * text.num_hidden_layers * text.num_key_value_heads * width  # of one position
-    codes = config.vq_config.num_patches**2
-    return Sizes(parts, STREAMS * most_positions(codes, ROUNDS) * each)
+    return STREAMS * positions * 2 * text.num_hidden_layers * text.num_key_value_heads * width
+
+
+def most_at_once(janus: Janus, positions: int, wanted: int) -> int:
+    """How many trajectories of `wanted` have room in what memory is free, a fifth of it left for activations."""
+    each = cache_values(janus.network.config, positions) * janus.dtype.itemsize
+    return max(1, min(wanted, int(0.8 * room_on(str(janus.device)) // each)))
+
+
+def room_on(device: str) -> int:
+    """Bytes free on a device."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if kind == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return psutil.virtual_memory().available

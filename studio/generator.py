@@ -21,6 +21,7 @@ from model.decoding.engine import Engine
 from model.decoding.grammar import Request, check_prompt, most_positions
 from model.events import Event, Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
+from model.sizes import most_at_once
 from model.trajectory import Sampling, StopReason, Trajectory
 from model.world.language import PromptError as OutsideTheWorld
 from model.world.language import parse
@@ -28,7 +29,7 @@ from model.world.language import parse
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
-AT_ONCE = 8  # visitors drawing at the same time
+AT_ONCE = 8  # visitors drawing at the same time, where memory allows
 MOST_WAITING = 16  # more are asked to come back
 PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
 MOST_ROUNDS = 4  # that a visitor may ask for
@@ -72,7 +73,8 @@ class Generator:
         torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
 
     def _new_engine(self) -> Engine:
-        return Engine(self.janus, at_once=AT_ONCE, capacity=most_positions(self.janus.image_codes, MOST_ROUNDS))
+        positions = most_positions(self.janus.image_codes, MOST_ROUNDS)
+        return Engine(self.janus, at_once=most_at_once(self.janus, positions, AT_ONCE), capacity=positions)
 
     @property
     def sampling(self) -> Sampling:

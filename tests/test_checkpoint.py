@@ -16,7 +16,7 @@ from model.decoding.grammar import Request, longest
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.janus import Janus
-from model.sizes import ROUNDS, sizes_of
+from model.sizes import ROUNDS, cache_values, most_at_once, sizes_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,6 +114,13 @@ def test_the_cache_that_an_inspection_counts_is_the_one_that_is_made(tiny: Janus
     slots = Engine(tiny, at_once=1, capacity=longest(tiny, request)).decoder.slots
     values = sum(each.numel() for each in slots.stored)
     assert values < sizes_of(tiny.network.config).cache_values < 1.3 * values  # for the longest prompt there is
+
+
+def test_only_as_many_draw_at_once_as_there_is_memory_for(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+    each = 8 * cache_values(tiny.network.config, 500)
+    for room, wanted in ((100 * each, 8), (5 * each, 4), (0, 1)):
+        monkeypatch.setattr("model.sizes.room_on", lambda device, room=room: room)
+        assert most_at_once(tiny, 500, 8) == wanted
 
 
 @pytest.mark.parametrize("arguments", [["inspect", "nowhere"], ["convert", "nowhere", "out"]])
