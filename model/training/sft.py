@@ -1,7 +1,7 @@
 """Supervised fine-tuning: annotators' corrections, or the embedded world's lessons, into a better checkpoint.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --lessons first --checkpoint EYE --steps 1000 --out DIR
+    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 1500 --out DIR
 
 With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw.
 
