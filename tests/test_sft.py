@@ -96,6 +96,23 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     assert taken == [p for p in range(len(noted)) if noted[p] != IGNORE and plain[p] == IGNORE]
 
 
+@pytest.mark.parametrize(
+    ("plan", "cat", "dog"),
+    [
+        ("red cat at 0 0; blue dog at 4 4", ("left", None), ("right", "yes")),
+        ("red cat at 4 4; blue dog at 0 0", ("left", "no"), ("right", None)),
+        ("red cat at 0 0; blue dog at 4 0", ("left", "yes"), ("right", "yes")),
+    ],
+)
+def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: tuple, dog: tuple):
+    scene = read_plan(plan)
+    notes = take_notes(tiny, parse("a cat to the left of a dog"), render(scene))
+    for item in scene.items:
+        last = (item.row + 1) * 8 + item.column + 1
+        said = [None if t is None else tiny.tokenizer.decode([t]).strip() for t in notes.patches[last - 1 : last + 1]]
+        assert tuple(said) == (cat if item.noun == "cat" else dog)
+
+
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):
     batch = collate([draw(tiny, "a cat", [], None, range(64))], tiny.image_codes)
     at = (batch.code_labels[0] != IGNORE).nonzero().flatten()

@@ -19,7 +19,7 @@ from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Exercise, Lesson, Notes, draw, drop_condition, edit, judge
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
-from model.world.language import Description, write
+from model.world.language import Description, related, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
@@ -29,7 +29,7 @@ from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, accepted, check, read
-from model.world.vocabulary import MOST_OF_A_KIND, number
+from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, number
 
 
 @dataclass(frozen=True)
@@ -247,24 +247,21 @@ _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
-    """What there is to know before the verdict: of every shape what it is, which of its kind, and what of its kind was
-    asked for, patch by patch (noun, number; asked colour or count, whether it fits), and then fact after fact.
+    """What there is to know before the verdict, patch by patch and then fact after fact: of every shape what it is,
+    which of its kind, what of its kind was asked for (colour, relation or count), and whether it fits.
 
     Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
     side by side, and nothing said so.
     """
     reading = read(image)
-    groups = {group.noun: group for group in description.groups}
     patches: list[str | None] = [None] * CELLS**2
     seen: Counter[str] = Counter()
-    for item in sorted(reading.shapes(), key=lambda item: (item.row, item.column)):
+    shapes = sorted(reading.shapes(), key=_raster)
+    for item in shapes:
         seen[item.noun] += 1
-        group = groups.get(item.noun)
-        asked = (group.colour or number(group.count)) if group else "extra"
-        fits = ("yes" if group.colour in (None, item.colour) else "no") if group else "extra"
         which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
         quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        for (row, column), says in zip(quarters, (item.noun, which, asked, fits), strict=True):
+        for (row, column), says in zip(quarters, (item.noun, which, *_asked(description, item, shapes)), strict=True):
             patches[row * CELLS + column] = says
     for column, row in reading.broken:
         patches[row * CELLS + column] = "broken"
@@ -275,6 +272,31 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
 
     known = {word: janus.tokenize(f" {word}")[0] for word in {*patches, *check_notes} - {None}}
     return Notes(tuple(map(known.get, patches)), tuple(map(known.get, check_notes)))
+
+
+def _raster(item: Item) -> int:
+    """Where its first patch is read."""
+    return item.row * CELLS + item.column
+
+
+def _asked(description: Description, item: Item, shapes: Sequence[Item]) -> tuple[str, str | None]:
+    """What was asked of an object's kind, and whether it fits: yes, no, or None where that shows only later."""
+    nouns = [group.noun for group in description.groups]
+    if item.noun not in nouns:
+        return "extra", "extra"
+    index = nouns.index(item.noun)
+    group = description.groups[index]
+    if group.colour:
+        return group.colour, "yes" if group.colour == item.colour else "no"
+    for one in description.relations:
+        if index in (one.first, one.second):
+            word = one.word if index == one.first else RELATIONS[RELATIONS.index(one.word) ^ 1]  # in pairs of opposites
+            other = nouns[one.first + one.second - index]
+            read_until = _raster(item) + CELLS + 1  # its last patch
+            others = [each for each in shapes if each.noun == other and _raster(each) < read_until]
+            fits = all(related((item.column, item.row), word, (each.column, each.row)) for each in others)
+            return word.removeprefix("to the ").removesuffix(" of"), ("yes" if fits else "no") if others else None
+    return number(group.count), "yes"
 
 
 def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
