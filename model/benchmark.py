@@ -27,9 +27,10 @@ from transformers import JanusConfig, JanusForConditionalGeneration, JanusVision
 
 from model.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request
-from model.events import Preview
+from model.decoding.grammar import STREAMS, Request
+from model.events import ImageCodesAdded, Preview
 from model.janus import Janus
+from model.sizes import cache_values
 from model.streams import opening
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Sampling
@@ -104,7 +105,7 @@ def ours(janus: Janus, wanted: Sequence[Request]) -> tuple[list[tuple[int, ...]]
         for event in engine.step():
             if isinstance(event, Preview):
                 shown += 1
-            elif hasattr(event, "codes") and hasattr(event, "start"):
+            elif isinstance(event, ImageCodesAdded):
                 codes[event.trajectory_id] += event.codes
         first = first or time.perf_counter() - began
     engine.close()
@@ -132,7 +133,7 @@ def theirs(janus: Janus, prompts: Sequence[str], temperature: float) -> list[tup
 
 
 def measured(act: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, int, list]:
-    """Median seconds, peak bytes above what was there before, and what came back."""
+    """Median seconds, most bytes in use, and what came back."""
     times, results, memory = [], [], 0
     for _ in range(repeats):
         with Peak(device) as peak:
@@ -219,9 +220,7 @@ def floor(janus: Janus, case: Case, speed: float) -> float:
     """Share of the least time a step can take, weights and live cache read once, in the time it took."""
     model = janus.network.model
     weights = sum(p.nbytes for part in (model.language_model.layers, model.generation_head) for p in part.parameters())
-    text = model.language_model.config
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    position = 2 * text.num_hidden_layers * text.num_key_value_heads * width * janus.dtype.itemsize
+    position = cache_values(janus.network.config, 1) // STREAMS * janus.dtype.itemsize
     cache = 2 * case.images * position * (janus.image_codes / 2 + 16)  # on average, with a short prompt
     return (weights + cache) / speed / (case.seconds / janus.image_codes)
 

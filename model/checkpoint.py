@@ -114,7 +114,7 @@ def open_config(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Janus
 
 def _open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer as tokenizer.json has it. The published folders name LlamaTokenizerFast, for which transformers 5
-    puts SentencePiece's spaces in place of the file's own, silently (transformers issue 45488)."""
+    may put SentencePiece's spaces in place of the file's own, silently."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **_ROLES)
     known = tokenizer.convert_tokens_to_ids
     missing = [token for token in SPECIAL_TOKENS if known(token) in (None, tokenizer.unk_token_id)]

@@ -68,7 +68,6 @@ class Engine:
         """Room for `at_once` trajectories, each of `streams` streams of `capacity` positions at most."""
         self.janus = janus
         self.at_once = at_once
-        self.streams = streams
         self.decoder = Decoder(janus, at_once * streams, capacity)
         self.waiting: deque[Request] = deque()
         self.running: list[Run] = []
