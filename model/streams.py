@@ -25,13 +25,21 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
+class Note:
+    """In training: a token that the network is to have in mind at a position after a share of its layers."""
+
+    id: int
+    depth: float  # 0…1
+
+
+@dataclass(frozen=True)
 class Text:
     """Text tokens. `hideable` ones (the user's words, thoughts) are pads to the unconditional branch."""
 
     ids: tuple[int, ...]
     hideable: bool = False
     target: bool = False  # in training: to be predicted
-    says: tuple[int | None, ...] = ()  # in training: what the network is to say at these very positions
+    notes: tuple[Note | None, ...] = ()  # in training: what the network is to know at these very positions
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class Pixels:
     """An image (H, W, 3) uint8, seen through the understanding embeddings."""
 
     image: np.ndarray
-    says: tuple[int | None, ...] = ()  # as in Text, for every patch
+    notes: tuple[Note | None, ...] = ()  # as in Text, for every patch
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,7 @@ def edit() -> tuple[str, str, str]:
     return f"{USER}: {BEGIN_IMAGE}", END_IMAGE, f" Please generate an image.\n\n{ASSISTANT}:"
 
 
-# Exercises of our own, asked of an image after its end or after the reflection on it.
-PLACES = f"\nWhat is where?\n\n{ASSISTANT}:"
-COMPARE = f"\nWhat of it is there?\n\n{ASSISTANT}:"
-
-# The same, for tools that read a checkpoint's chat template (Jinja).
+# The templates, for tools that read a checkpoint's chat template (Jinja).
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|User|>' if message.role == 'user' else '<|Assistant|>' }}: "

@@ -19,19 +19,19 @@ from model.checkpoint import PROVENANCE, open_checkpoint
 from model.events import encode_png
 from model.examples import JudgeExample
 from model.janus import PIXEL, Janus
-from model.streams import Codes, Text
+from model.streams import Codes, Pixels, Text, opening
 from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
-from model.training.lessons import Draft, Exercise, Lesson, draw, drop_condition, judge
+from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
 from model.training.world_lessons import MIXES, Focus, Mix, at_step, take_notes, world_lessons
-from model.world.language import parse
+from model.world.language import parse, write
 from model.world.plan import read_plan
 from model.world.scene import random_scene, render
-from model.world.sprites import COLOURS
+from model.world.verifier import check, read
 
 ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
@@ -60,12 +60,10 @@ def test_a_drawing_lesson_asks_for_the_thought_and_the_image_but_not_for_earlier
     assert (text, codes) == ("", list(range(64)))
 
 
-def test_what_was_said_of_earlier_images_and_the_answers_of_exercises_are_asked_for_where_they_are_true(tiny: Janus):
+def test_what_was_said_of_earlier_images_is_asked_for_where_it_is_true(tiny: Janus):
     drafts = [Draft("No, there is no cat.", image=PICTURE, target=True)]
-    answers = [Exercise("What?", " no cat"), Exercise("Where?", " 1 2")]
-    lesson = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.", answers)
-    said = f"No, there is no cat.Yes, I see a cat.{EOS} no cat{EOS} 1 2{EOS}"
-    assert targets(tiny, lesson) == (said, [])
+    lesson = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.")
+    assert targets(tiny, lesson) == (f"No, there is no cat.Yes, I see a cat.{EOS}", [])
 
 
 def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny: Janus):
@@ -73,10 +71,11 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     image = render(read_plan("red apple at 0 0; green apple at 3 0; pink moon at 0 4"))
     notes = take_notes(tiny, description, image)
     bare, batch = (
-        collate([judge(tiny, "…", [], image, "No, there is no car.", (), each)], tiny.image_codes)
-        for each in (None, notes)
+        collate([judge(tiny, "…", [], image, "No, there is no car.", each)], tiny.image_codes) for each in (None, notes)
     )
-    [plain], [noted] = bare.text_labels, batch.text_labels
+    [noted] = batch.note_labels
+    assert torch.equal(batch.text_labels, bare.text_labels)
+    assert not (bare.note_labels != IGNORE).any()
     patches = (batch.kinds[0] == PIXEL).nonzero().flatten()
     said = {
         (i // 8, i % 8): tiny.tokenizer.decode([token]).strip()
@@ -90,10 +89,17 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     check_at = slice(int(patches[-1]) + 1, int(patches[-1]) + 1 + len(tiny.tokenize(CHECK)))
     facts = [None if token == IGNORE else tiny.tokenizer.decode([token]).strip() for token in noted[check_at].tolist()]
     # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
-    assert facts[:-1] == [None, "yes", "no", None, "no", None, None, None, None, "yes", "yes"]
-    assert facts[-1] == "No"
-    taken = (noted != plain).nonzero().flatten().tolist()
-    assert taken == [p for p in range(len(noted)) if noted[p] != IGNORE and plain[p] == IGNORE]
+    assert facts == [None, "yes", "no", None, "no", None, None, None, None, "yes", "yes", None]
+    depths = batch.note_depths[0]
+    assert depths[patches[0]] < depths[patches[9]] < depths[check_at][1] < 1  # seen, compared, summed up
+
+
+def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
+    description = parse("two red apples to the left of a car, a moon below it")
+    notes = take_notes(tiny, description, PICTURE)
+    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, write(description))[-1].ids]
+    said = [(words[at], tiny.tokenizer.decode([note.id]).strip()) for at, note in enumerate(notes.prompt) if note]
+    assert said == [("of", "apple"), ("car", "right"), ("below", "moon"), ("it", "car")]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +115,8 @@ def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Jan
     notes = take_notes(tiny, parse("a cat to the left of a dog"), render(scene))
     for item in scene.items:
         last = (item.row + 1) * 8 + item.column + 1
-        said = [None if t is None else tiny.tokenizer.decode([t]).strip() for t in notes.patches[last - 1 : last + 1]]
+        quarters = notes.patches[last - 1 : last + 1]
+        said = [note and tiny.tokenizer.decode([note.id]).strip() for note in quarters]
         assert tuple(said) == (cat if item.noun == "cat" else dog)
 
 
@@ -125,10 +132,8 @@ def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
 
     def total(chosen: list[Lesson]) -> float:
         batch = collate(chosen, tiny.image_codes)
-        model = tiny.network.model.language_model
         with torch.inference_mode():
-            hidden = model(inputs_embeds=tiny.embed(batch.ids, batch.kinds, batch.images)).last_hidden_state
-            found = losses(tiny, batch, hidden)
+            found = losses(tiny, batch)
         return (found.codes + found.text + found.verdict).item()
 
     assert total(lessons) == pytest.approx(sum(total([lesson]) for lesson in lessons), rel=1e-5)
@@ -171,13 +176,16 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
 
 
 def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
-    """Half and half; the reason names what is wrong."""
-    mix = replace(MIXES["judge"], focus=(Focus("colours", "colours", 10),))
+    """Half and half."""
+    mix = replace(MIXES["judge"], focus=(Focus("colours", "colours", 10),), noise=0)
     stream, verdicts = world_lessons(tiny, random.Random(0), mix), []
     for _, lesson in (next(stream) for _ in range(100)):
-        said = "".join(tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text) and p.target)
-        verdicts.append(said.startswith("Yes"))
-        assert verdicts[-1] or sum(colour in said for colour in COLOURS) >= 1
+        _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text))
+        [image] = (p.image for p in lesson.pieces if isinstance(p, Pixels))
+        prompt = asked.split(":")[1].split("\n")[0]
+        wrong = [fact.kind for fact in check(parse(prompt), read(image)) if not fact.holds]
+        verdicts.append(said == f"Yes{EOS}")
+        assert wrong == ([] if verdicts[-1] else ["colour"])
     assert 35 <= sum(verdicts) <= 65
 
 

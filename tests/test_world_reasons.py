@@ -6,7 +6,7 @@ import pytest
 
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, parse, write
-from model.world.reasons import Claim, claim_holds, main_defect, read_reason, write_checklist, write_reason
+from model.world.reasons import Claim, claim_holds, main_defect, read_reason, write_reason
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import Item, render
 from model.world.verifier import KINDS, Reading, check, read
@@ -99,12 +99,3 @@ def test_an_affirmation_repeats_the_prompt():
         description = sample_description(rng, category)
         facts = check(description, read(render(sample_scene(rng, description))))
         assert write(description) in write_reason(description, facts, rng)
-
-
-def test_a_checklist_has_a_finding_for_every_fact():
-    found = Reading((CAT, Item("dog", "blue", 4, 0), Item("moon", "pink", 6, 6)))
-    facts = check(parse("two cats above a red dog and a key"), found)
-    said = " cat one, no; dog one, yes; dog blue, no; key no, no; cat above dog, no"
-    assert write_checklist(facts) == f"{said}; extra no; broken no"
-    facts = check(parse("a cat"), Reading((CAT, Item("moon", "pink", 6, 6)), broken=((3, 3),)))
-    assert write_checklist(facts) == " cat one, yes; extra moon; broken yes"

@@ -21,7 +21,7 @@ IGNORE = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """`labels` stand at the position that predicts them (already shifted; what a piece `says` is not)."""
+    """`labels` stand at the position that predicts them (already shifted); notes where they are."""
 
     ids: torch.Tensor  # (B, T) token ids, image codes, 0
     kinds: torch.Tensor  # (B, T) TEXT, CODE, PIXEL, 0
@@ -29,6 +29,8 @@ class Batch:
     text_labels: torch.Tensor  # (B, T) token id or IGNORE
     code_labels: torch.Tensor  # (B, T) image code or IGNORE
     weights: torch.Tensor  # (B,)
+    note_labels: torch.Tensor  # (B, T) token id or IGNORE
+    note_depths: torch.Tensor  # (B, T) share of the layers after which the note is known
 
 
 def length(lesson: Lesson, image_codes: int) -> int:
@@ -42,6 +44,7 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
     shape = (len(lessons), -(-longest // multiple) * multiple)
     ids, kinds = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     text_labels, code_labels = torch.full(shape, IGNORE), torch.full(shape, IGNORE)
+    note_labels, note_depths = torch.full(shape, IGNORE), torch.zeros(shape)
     images = []
     for row, lesson in enumerate(lessons):
         at = 0
@@ -59,50 +62,66 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
             kinds[row, at:end] = kind
             if labels is not None and piece.target:
                 labels[row, at - 1 : end - 1] = ids[row, at:end]
-            for position, token in enumerate(getattr(piece, "says", ()), at):
-                if token is not None:
-                    text_labels[row, position] = token
+            for position, note in enumerate(getattr(piece, "notes", ()), at):
+                if note:
+                    note_labels[row, position], note_depths[row, position] = note.id, note.depth
             at = end
     weights = torch.tensor([lesson.weight for lesson in lessons])
-    return Batch(ids, kinds, images, text_labels, code_labels, weights)
+    return Batch(ids, kinds, images, text_labels, code_labels, weights, note_labels, note_depths)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Summed cross-entropies and how many targets went into each; sums of micro-batches add up."""
+    """Summed cross-entropies; sums of micro-batches add up."""
 
     codes: torch.Tensor
-    text: torch.Tensor  # all text but the verdict
+    text: torch.Tensor  # all text but the verdict, and the notes
     verdict: torch.Tensor
-    counts: tuple[int, int, int]
     right: int  # verdicts whose more likely word of Yes and No was the target
 
 
-def losses(janus: Janus, batch: Batch, hidden: torch.Tensor) -> Losses:
-    """hidden (B, T, D) → the losses of the positions that have a label."""
-    device = hidden.device
+def losses(janus: Janus, batch: Batch) -> Losses:
+    """One pass over the batch, and the losses of the positions that have a label or a note."""
+    inputs = janus.embed(batch.ids, batch.kinds, batch.images)
+    noted = bool((batch.note_labels != IGNORE).any())
+    seen = janus.network.model.language_model(inputs_embeds=inputs, use_cache=False, output_hidden_states=noted)
+    hidden, device = seen.last_hidden_state, inputs.device
     code_labels, text_labels = batch.code_labels.to(device), batch.text_labels.to(device)
     weights = batch.weights.to(device)[:, None].expand_as(code_labels)
     at_code, at_text = code_labels != IGNORE, text_labels != IGNORE
     code_loss = F.cross_entropy(janus.image_logits(hidden[at_code]).float(), code_labels[at_code], reduction="none")
     logits, wanted = janus.text_logits(hidden[at_text]).float(), text_labels[at_text]
     text_loss = F.cross_entropy(logits, wanted, reduction="none") * weights[at_text]
+    notes = _note_loss(janus, batch, seen.hidden_states) if noted else 0.0
     special = janus.ids
     verdict = (wanted == special.yes) | (wanted == special.no)
     says_yes = logits[verdict, special.yes] > logits[verdict, special.no]
     return Losses(
         codes=(code_loss * weights[at_code]).sum(),
-        text=text_loss[~verdict].sum(),
+        text=text_loss[~verdict].sum() + notes,
         verdict=text_loss[verdict].sum(),
-        counts=(int(at_code.sum()), int((~verdict).sum()), int(verdict.sum())),
         right=int((says_yes == (wanted[verdict] == special.yes)).sum()),
     )
+
+
+def _note_loss(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The head reads every note off the layer it belongs to (`states`: (B, T, D) before the first and after each)."""
+    depths = (batch.note_depths * (len(states) - 1)).round().long()
+    found = []
+    for depth in depths[batch.note_labels != IGNORE].unique().tolist():
+        at = (batch.note_labels != IGNORE) & (depths == depth)
+        known = states[depth][at.to(states[depth].device)]
+        if depth + 1 < len(states):  # the last is normalised already
+            known = janus.network.model.language_model.norm(known)
+        wanted = batch.note_labels[at].to(known.device)
+        found.append(F.cross_entropy(janus.text_logits(known).float(), wanted, reduction="sum"))
+    return torch.stack(found).sum()
 
 
 def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int]:
     """Targets of all micro-batches: image codes, text without verdicts, verdicts."""
     codes = sum(int((b.code_labels != IGNORE).sum()) for b in batches)
-    text = sum(int((b.text_labels != IGNORE).sum()) for b in batches)
+    text = sum(int((labels != IGNORE).sum()) for b in batches for labels in (b.text_labels, b.note_labels))
     yes, no = janus.ids.yes, janus.ids.no
     verdicts = sum(int(((b.text_labels == yes) | (b.text_labels == no)).sum()) for b in batches)
     return codes, text - verdicts, verdicts

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.streams import Codes, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
+from model.streams import Codes, Note, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
 from model.templates import BEGIN_IMAGE, CHECK, EOS
 
 
@@ -40,21 +40,15 @@ class Draft:
 
 @dataclass(frozen=True)
 class Notes:
-    """What the network is to know at each position while it looks: tokens, None where nothing is asked.
+    """What the network is to know at each position while it looks, None where nothing is asked.
 
-    Nobody reads them when it draws: they teach it to find out, before the verdict, what the verdict is made of.
+    Nobody reads them when it draws: they teach it to find out, before the verdict, what the verdict is made of. Each at
+    a depth of its own, so that what follows from one has layers left to follow in (Lee et al., 2015: deep supervision).
     """
 
-    patches: tuple[int | None, ...]  # of the image
-    check: tuple[int | None, ...]  # of the words of the self-check, but the last, which says the verdict
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """A question on the image just seen, and its answer, which is to be learnt."""
-
-    question: str
-    answer: str
+    prompt: tuple[Note | None, ...]  # of the user's turn
+    patches: tuple[Note | None, ...]  # of the image
+    check: tuple[Note | None, ...]  # of the words of the self-check, but the last, which says the verdict
 
 
 def draw(
@@ -101,16 +95,16 @@ def judge(
     drafts: Sequence[Draft],
     image: np.ndarray,
     reflection: str,
-    exercises: Sequence[Exercise] = (),
     notes: Notes | None = None,
 ) -> Lesson:
-    """Task II: verdict and reason on the last image are the target, then exercises on it; notes are taken before."""
-    pieces = opening(tokenizer, prompt)
+    """Task II: verdict and reason on the last image are the target; notes are taken before."""
+    *before, turn = opening(tokenizer, prompt)
+    pieces = [*before, replace(turn, notes=notes.prompt) if notes else turn]
     for draft in drafts:
         pieces += _looked(tokenizer, draft.image, draft.notes)
         pieces += [Text(ids(tokenizer, draft.reflection), target=draft.target), *invitation(tokenizer)]
     pieces += _looked(tokenizer, image, notes)
-    pieces += [Text(ids(tokenizer, reflection + EOS), target=True), *_exercised(tokenizer, exercises)]
+    pieces += [Text(ids(tokenizer, reflection + EOS), target=True)]
     return Lesson(tuple(pieces))
 
 
@@ -119,15 +113,8 @@ def _looked(tokenizer: Tokenizer, image: np.ndarray, notes: Notes | None) -> lis
     return [
         Text(ids(tokenizer, BEGIN_IMAGE)),
         Pixels(image, patches),
-        Text(ids(tokenizer, CHECK), says=check),
+        Text(ids(tokenizer, CHECK), notes=check),
     ]
-
-
-def _exercised(tokenizer: Tokenizer, exercises: Sequence[Exercise]) -> list[Piece]:
-    pieces: list[Piece] = []
-    for each in exercises:
-        pieces += [Text(ids(tokenizer, each.question)), Text(ids(tokenizer, each.answer + EOS), target=True)]
-    return pieces
 
 
 def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:

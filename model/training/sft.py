@@ -107,9 +107,7 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters) ->
     sums, right = torch.zeros(3), 0
     for batch in batches:
         with accelerator.autocast():
-            inputs = janus.embed(batch.ids, batch.kinds, batch.images)
-            hidden = janus.network.model.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
-            part = losses(janus, batch, hidden)
+            part = losses(janus, batch)
         loss = CODE_WEIGHT * part.codes / codes + TEXT_WEIGHT * part.text / text
         loss = loss + VERDICT_WEIGHT * part.verdict / verdicts
         accelerator.backward(loss)

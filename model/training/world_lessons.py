@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.janus import Janus
-from model.templates import CHECK, COMPARE, PLACES
+from model.streams import Note
+from model.templates import CHECK, NO, USER, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, Exercise, Lesson, Notes, draw, drop_condition, edit, judge
+from model.training.lessons import Draft, Lesson, Notes, draw, drop_condition, edit, judge
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, related, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
-from model.world.reasons import write_checklist, write_reason
+from model.world.reasons import write_reason
 from model.world.sampling import sample_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, accepted, check, read
-from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, number
+from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opposite
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Focus:
     respect: str  # one of RESPECTS
     category: str  # of the prompts
     steps: int
+    relations: tuple[str, ...] = RELATIONS  # that are asked for
+
+
+    def suits(self, description: Description) -> bool:
+        asked = {relation.word for relation in description.relations}
+        return has(description, self.respect) and asked <= set(self.relations)
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,13 @@ class Mix:
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
-    places: float = 0.4  # share of judge lessons that end by saying what is where
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
     focus: tuple[Focus, ...] = ()  # of judge lessons: the last, and for a quarter of them one of those before
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
+
+# How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
+READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
 
 REVIEWED = 0.25  # share of judge lessons on what was in focus before
 
@@ -179,29 +189,27 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, notes=notes)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
     image = _attempt(rng, mix, description, scene)
-    reflection, exercises = reflect(rng, description, image), _exercises(rng, mix, description, image)
-    notes = take_notes(janus, description, image)
-    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, exercises, notes)
+    reflection, notes = reflect(rng, description, image), take_notes(janus, description, image)
+    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, notes)
 
 
 def _judge_in_focus(janus, rng, mix) -> Lesson:
     *before, focus = mix.focus
     if before and rng.random() < REVIEWED:
         focus = rng.choice(before)
-    while not has(description := sample_training(rng, focus.category), focus.respect):
+    while not focus.suits(description := sample_training(rng, focus.category)):
         pass
     right = rng.random() < 0.5
     image = render(sample_scene(rng, description)) if right else mistake(rng, description, focus.respect)
     notes, seen = take_notes(janus, description, image), noisy(rng, image, mix.noise)
-    return judge(janus, write(description), [], seen, reflect(rng, description, image), (), notes)
+    return judge(janus, write(description), [], seen, YES if right else NO, notes)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
     reflection = reflect(rng, draft.description, draft.image)
-    exercises = _exercises(rng, mix, draft.description, draft.image)
     notes, image = take_notes(janus, draft.description, draft.image), noisy(rng, draft.image, mix.noise)
-    return judge(janus, write(draft.description), [], image, reflection, exercises, notes)
+    return judge(janus, write(draft.description), [], image, reflection, notes)
 
 
 def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
@@ -212,28 +220,6 @@ def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scen
 def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
     """A drawing with one defect, or wrong throughout, which is learnt first."""
     return mistake(rng, description) if rng.random() < mix.obvious else spoil(rng, description, scene)[1]
-
-
-def _exercises(rng: random.Random, mix: Mix, description: Description, image: np.ndarray) -> list[Exercise]:
-    """What a judge lesson asks after the reflection: as many answers again for one look at the image."""
-    asked = [_placed(description, image), _compared(description, image)]
-    return asked if rng.random() < mix.places else asked[1:]
-
-
-def _compared(description: Description, image: np.ndarray) -> Exercise:
-    return Exercise(COMPARE, write_checklist(check(description, read(image))))
-
-
-def _placed(description: Description, image: np.ndarray) -> Exercise:
-    """Place by place what stands there, but first whether it was asked for: read off the image, not off the words."""
-    groups = {group.noun: group for group in description.groups}
-
-    def said(item: Item) -> str:
-        group = groups.get(item.noun)
-        asked = "yes" if group and group.colour in (None, item.colour) else "no"
-        return f" {item.column} {item.row} {asked} {item.colour} {item.noun}"
-
-    return Exercise(PLACES, ";".join(map(said, read(image).shapes())))
 
 
 _MAKERS = {
@@ -247,31 +233,66 @@ _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
 def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
-    """What there is to know before the verdict, patch by patch and then fact after fact: of every shape what it is,
-    which of its kind, what of its kind was asked for (colour, relation or count), and whether it fits.
+    """What there is to know before the verdict, word by word of the prompt (what stands in which relation), then patch
+    by patch and fact after fact: of every shape what it is, which of its kind, what of its kind was asked for (colour,
+    relation or count), and whether it fits.
 
     Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
     side by side, and nothing said so.
     """
     reading = read(image)
-    patches: list[str | None] = [None] * CELLS**2
+    patches: list[tuple[str | None, float]] = [(None, 0.0)] * CELLS**2
     seen: Counter[str] = Counter()
     shapes = sorted(reading.shapes(), key=_raster)
     for item in shapes:
         seen[item.noun] += 1
         which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
         quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        for (row, column), says in zip(quarters, (item.noun, which, *_asked(description, item, shapes)), strict=True):
-            patches[row * CELLS + column] = says
+        says = (item.noun, which, *_asked(description, item, shapes))
+        for (row, column), *note in zip(quarters, says, (SEEN, SEEN, SEEN, COMPARED), strict=True):
+            patches[row * CELLS + column] = note
     for column, row in reading.broken:
-        patches[row * CELLS + column] = "broken"
+        patches[row * CELLS + column] = "broken", SEEN
     facts = _fact_by_fact(description, check(description, reading))
     said = [None if fact is None else "yes" if fact else "no" for fact in facts]
     before = len(janus.tokenize(CHECK)) - 1 - len(said)
     check_notes = [None] * before + said if before >= 0 else []
+    turn = [*[None] * len(janus.tokenize(f"{USER}:")), *_related_words(description)]
 
-    known = {word: janus.tokenize(f" {word}")[0] for word in {*patches, *check_notes} - {None}}
-    return Notes(tuple(map(known.get, patches)), tuple(map(known.get, check_notes)))
+    def notes(says: Iterable[tuple[str | None, float]]) -> tuple[Note | None, ...]:
+        return tuple(Note(janus.tokenize(f" {word}")[0], depth) if word else None for word, depth in says)
+
+    return Notes(notes((word, READ) for word in turn), notes(patches), notes((word, SUMMED) for word in check_notes))
+
+
+def _related_words(description: Description) -> list[str | None]:
+    """What stands in which relation, word by word of the prompt, each of which is a token: at the end of a relation the
+    noun before it, at the noun after it the opposite relation, at “it” the noun it stands for."""
+    nouns = {named(group.noun, group.count): group.noun for group in description.groups}
+    named_so_far, relation = [], None
+    said: list[str | None] = []
+    for word in re.findall(r"[a-z]+|,", write(description)):
+        says = None
+        if word in _SIDES:
+            relation = word
+        if word in ("above", "below", "of"):
+            says = named_so_far[-1]
+        elif word in ("it", "them"):
+            says = named_so_far[-2]
+        elif word in nouns:
+            says = relation and _SIDES[relation]
+            named_so_far.append(nouns[word])
+            relation = None
+        said.append(says)
+    return said
+
+
+def _side(relation: str) -> str:
+    """A relation in one word."""
+    return relation.removeprefix("to the ").removesuffix(" of")
+
+
+_SIDES = {_side(relation): _side(opposite(relation)) for relation in RELATIONS}
 
 
 def _raster(item: Item) -> int:
@@ -290,12 +311,12 @@ def _asked(description: Description, item: Item, shapes: Sequence[Item]) -> tupl
         return group.colour, "yes" if group.colour == item.colour else "no"
     for one in description.relations:
         if index in (one.first, one.second):
-            word = one.word if index == one.first else RELATIONS[RELATIONS.index(one.word) ^ 1]  # in pairs of opposites
+            word = one.word if index == one.first else opposite(one.word)
             other = nouns[one.first + one.second - index]
             read_until = _raster(item) + CELLS + 1  # its last patch
             others = [each for each in shapes if each.noun == other and _raster(each) < read_until]
             fits = all(related((item.column, item.row), word, (each.column, each.row)) for each in others)
-            return word.removeprefix("to the ").removesuffix(" of"), ("yes" if fits else "no") if others else None
+            return _side(word), ("yes" if fits else "no") if others else None
     return number(group.count), "yes"
 
 

@@ -15,7 +15,7 @@ from model.world.sampling import sample_places, sample_scene
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import accepted, check, read
-from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, RELATIONS
+from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, RELATIONS, opposite
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ def spoil_as(rng: random.Random, kind: str, description: Description, scene: Sce
 def mistake(rng: random.Random, description: Description, respect: str | None = None) -> np.ndarray:
     """A picture that is wrong throughout in one respect, uint8 (64, 64, 3); the verifier does not accept it.
 
-    Every noun another, every colour that was asked for, every number, every relation, or every second sprite smeared;
-    all else as asked. What one respect means is learnt from these: of a single defect in a picture full of right facts
-    a judge learns next to nothing at first (training/LOG.md). `respect` is one of RESPECTS that `description` has, or
-    any that it has.
+    Every noun another, every colour that was asked for, every number, every relation the opposite, or every second
+    sprite smeared; all else as asked. What one respect means is learnt from these: of a single defect in a picture
+    full of right facts a judge learns next to nothing at first (training/LOG.md). `respect` is one of RESPECTS that
+    `description` has, or any that it has.
     """
     while True:
         chosen = respect or rng.choice(RESPECTS)
@@ -211,7 +211,7 @@ def _counts(rng: random.Random, description: Description) -> Description:
 
 def _relations(rng: random.Random, description: Description) -> Description:
     def turned(relation: Relation) -> Relation:
-        return replace(relation, word=rng.choice([word for word in RELATIONS if word != relation.word]))
+        return replace(relation, word=opposite(relation.word))
 
     return replace(description, relations=tuple(map(turned, description.relations)))
 

@@ -123,25 +123,6 @@ def write_reason(description: Description, facts: Sequence[Fact], rng: random.Ra
     return rng.choice(_WORDINGS[defect.kind]).format(**_slots(description, defect))
 
 
-def write_checklist(facts: Sequence[Fact]) -> str:
-    """Every fact: what it is about, what is found, whether that was asked for: " cat one, no; cat red, yes; …"."""
-    extra = [fact.noun for fact in facts if fact.kind == "extra"]
-    parts = [_checked(fact) for fact in facts if fact.kind not in ("extra", "broken")]
-    parts.append(f"extra {' '.join(extra) or 'no'}")
-    parts.append(f"broken {'yes' if any(fact.kind == 'broken' for fact in facts) else 'no'}")
-    return ";".join(f" {part}" for part in parts)
-
-
-def _checked(fact: Fact) -> str:
-    holds = "yes" if fact.holds else "no"
-    match fact.kind:
-        case "count" | "missing":
-            return f"{fact.noun} {number(fact.found)}, {holds}"
-        case "colour":
-            return f"{fact.noun} {fact.found}, {holds}"
-    return f"{fact.noun} {fact.wanted} {fact.other}, {holds}"
-
-
 def _slots(description: Description, fact: Fact) -> dict[str, str]:
     """The words for every slot of a defect's wordings."""
     counts = {group.noun: group.count for group in description.groups}

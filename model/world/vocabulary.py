@@ -55,6 +55,11 @@ def what_it_draws() -> str:
     )
 
 
+def opposite(relation: str) -> str:
+    """The relation the other way round: “above” for “below”."""
+    return RELATIONS[RELATIONS.index(relation) ^ 1]  # they come in pairs
+
+
 def plural(noun: str) -> str:
     return noun if noun == "fish" else noun + "s"
 
