@@ -43,7 +43,6 @@ class Focus:
     steps: int
     relations: tuple[str, ...] = RELATIONS  # that are asked for
 
-
     def suits(self, description: Description) -> bool:
         asked = {relation.word for relation in description.relations}
         return has(description, self.respect) and asked <= set(self.relations)
@@ -266,7 +265,7 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
 
 
 def _related_words(description: Description) -> list[str | None]:
-    """What stands in which relation, word by word of the prompt, each of which is a token: at the end of a relation the
+    """What stands in which relation, word by word of the prompt, each of which is a token: at “left” or “above” the
     noun before it, at the noun after it the opposite relation, at “it” the noun it stands for."""
     nouns = {named(group.noun, group.count): group.noun for group in description.groups}
     named_so_far, relation = [], None
@@ -274,9 +273,7 @@ def _related_words(description: Description) -> list[str | None]:
     for word in re.findall(r"[a-z]+|,", write(description)):
         says = None
         if word in _SIDES:
-            relation = word
-        if word in ("above", "below", "of"):
-            says = named_so_far[-1]
+            says, relation = named_so_far[-1], word
         elif word in ("it", "them"):
             says = named_so_far[-2]
         elif word in nouns:
