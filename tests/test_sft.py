@@ -95,7 +95,7 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
 
 
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
-    description = parse("two red apples to the left of a car, a moon below it")
+    description = parse("two red apples left of a car, a moon below it")
     notes = take_notes(tiny, description, PICTURE)
     words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, write(description))[-1].ids]
     said = [(words[at], tiny.tokenizer.decode([note.id]).strip()) for at, note in enumerate(notes.prompt) if note]
@@ -112,7 +112,7 @@ def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
 )
 def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: tuple, dog: tuple):
     scene = read_plan(plan)
-    notes = take_notes(tiny, parse("a cat to the left of a dog"), render(scene))
+    notes = take_notes(tiny, parse("a cat left of a dog"), render(scene))
     for item in scene.items:
         last = (item.row + 1) * 8 + item.column + 1
         quarters = notes.patches[last - 1 : last + 1]

@@ -65,7 +65,7 @@ def test_every_edit_survives_its_wording():
         (Remove("star"), "remove the star"),
         (Add("apple", "orange"), "add an orange apple"),
         (Add("moon", where=Where("above", "house")), "add a moon above the house"),
-        (Move("car", Where("to the left of", "tree")), "move the car to the left of the tree"),
+        (Move("car", Where("left of", "tree")), "move the car left of the tree"),
         (Replace("cat", "dog", "blue"), "replace the cat with a blue dog"),
         (Replace("cat", "umbrella"), "replace the cat with an umbrella"),
     ],
@@ -83,9 +83,9 @@ def test_an_edit_is_written_plainly(edit, text):
         ("  delete the star. ", Remove("star")),
         ("could you take the star away, please?", Remove("star")),
         ("put a red apple above the house", Add("apple", "red", Where("above", "house"))),
-        ("add one apple on the right side of the tree", Add("apple", None, Where("to the right of", "tree"))),
+        ("add one apple on the right side of the tree", Add("apple", None, Where("right of", "tree"))),
         ("put the apple over the house", Move("apple", Where("above", "house"))),
-        ("move car left of tree", Move("car", Where("to the left of", "tree"))),
+        ("move car left of tree", Move("car", Where("left of", "tree"))),
         ("swap the cat for a dog", Replace("cat", "dog")),
         ("turn the cat into a blue dog", Replace("cat", "dog", "blue")),
         ("make the cat a dog", Replace("cat", "dog")),
@@ -205,7 +205,7 @@ def test_an_added_object_of_a_free_colour_may_have_any():
     ("text", "places"),
     [
         ("move the cat below the tree", {(column, 6) for column in range(7)}),
-        ("add a cat to the right of the tree", {(6, row) for row in range(7)}),
+        ("add a cat right of the tree", {(6, row) for row in range(7)}),
         ("add a cat", set(free_places(SCENE.items))),
     ],
 )
@@ -228,7 +228,7 @@ def test_a_free_place_is_uniform_among_the_valid_ones(text, places):
         ("replace the cat with a red cat", SCENE, "the cat is red already"),
         ("move the cat above the tree", SCENE, "the cat stands above the tree already"),
         ("move the tree above the cat", SCENE, "there is no free place above the cat for the tree"),
-        ("add a dog to the left of the cat", SCENE, "there is no free place to the left of the cat for the dog"),
+        ("add a dog left of the cat", SCENE, "there is no free place left of the cat for the dog"),
         ("add a dog", FULL, "there is no free place for the dog"),
     ],
 )

@@ -21,7 +21,7 @@ from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, Lesson, Notes, draw, drop_condition, edit, judge
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
-from model.world.language import Description, related, write
+from model.world.language import Description, related, reword, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
@@ -56,6 +56,7 @@ class Mix:
     judge: float = 0.0
     redraw: float = 0.0
     edit: float = 0.0  # an image and an instruction → the edited image
+    reworded: float = 0.0  # share of prompts in a person's words
     thinking: float = 0.7  # share of draw, redraw and edit lessons with a thought
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
@@ -88,7 +89,7 @@ CURRICULUM = (
 MIXES = {
     "draw": Mix(draw=1.0, thinking=0.8),  # first of all; and what a base model learns, which neither judges nor redraws
     "judge": Mix(judge=1.0, drafts=0.0, focus=CURRICULUM),
-    "all": Mix(draw=0.26, follow=0.04, judge=0.42, redraw=0.18, edit=0.10, obvious=0.5),
+    "all": Mix(draw=0.26, follow=0.04, judge=0.42, redraw=0.18, edit=0.10, reworded=0.15, obvious=0.5),
 }
 
 
@@ -118,6 +119,11 @@ def world_lessons(
         yield task, lesson
 
 
+def _prompt(rng: random.Random, mix: Mix, description: Description) -> str:
+    prompt = write(description)
+    return reword(rng, prompt) if rng.random() < mix.reworded else prompt
+
+
 def _thought(rng: random.Random, mix: Mix, items: Sequence[Item]) -> str | None:
     return " " + write_items(items) if rng.random() < mix.thinking else None
 
@@ -130,7 +136,7 @@ def _as_asked(description: Description, scene: Scene) -> list[Item]:
 
 def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, write(description), [], thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, description), [], thought, patch_codes(render(scene)))
 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -144,7 +150,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         drafts.append(Draft(reflect(rng, description, wrong), codes=codes))
         scene = mend(rng, description, read(wrong))
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, write(description), drafts, thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, description), drafts, thought, patch_codes(render(scene)))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
@@ -152,13 +158,13 @@ def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnD
     scene = mend(rng, draft.description, read(draft.image))
     thought = _thought(rng, mix, _as_asked(draft.description, scene))
     seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes)
-    return draw(janus, write(draft.description), [seen], thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, patch_codes(render(scene)))
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     _, _, after = _changed(rng, scene)
     thought = " " + write_items(rng.sample(after.items, len(after.items)))
-    return draw(janus, write(description), [], thought, patch_codes(render(after)), given=True)
+    return draw(janus, _prompt(rng, mix, description), [], thought, patch_codes(render(after)), given=True)
 
 
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -187,9 +193,13 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         image = noisy(rng, wrong, mix.noise)
         drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, notes=notes)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
-    image = _attempt(rng, mix, description, scene)
-    reflection, notes = reflect(rng, description, image), take_notes(janus, description, image)
-    return judge(janus, write(description), drafts, noisy(rng, image, mix.noise), reflection, notes)
+    return _judged(janus, rng, mix, description, drafts, _attempt(rng, mix, description, scene))
+
+
+def _judged(janus, rng, mix, description: Description, drafts: Sequence[Draft], image: np.ndarray) -> Lesson:
+    prompt, reflection = _prompt(rng, mix, description), reflect(rng, description, image)
+    notes = take_notes(janus, description, image, prompt)
+    return judge(janus, prompt, drafts, noisy(rng, image, mix.noise), reflection, notes)
 
 
 def _judge_in_focus(janus, rng, mix) -> Lesson:
@@ -206,9 +216,7 @@ def _judge_in_focus(janus, rng, mix) -> Lesson:
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
-    reflection = reflect(rng, draft.description, draft.image)
-    notes, image = take_notes(janus, draft.description, draft.image), noisy(rng, draft.image, mix.noise)
-    return judge(janus, write(draft.description), [], image, reflection, notes)
+    return _judged(janus, rng, mix, draft.description, [], draft.image)
 
 
 def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
@@ -231,7 +239,7 @@ _MAKERS = {
 _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
 
 
-def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Notes:
+def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt: str | None = None) -> Notes:
     """What there is to know before the verdict, word by word of the prompt (what stands in which relation), then patch
     by patch and fact after fact: of every shape what it is, which of its kind, what of its kind was asked for (colour,
     relation or count), and whether it fits.
@@ -257,6 +265,8 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray) -> Not
     before = len(janus.tokenize(CHECK)) - 1 - len(said)
     check_notes = [None] * before + said if before >= 0 else []
     turn = [*[None] * len(janus.tokenize(f"{USER}:")), *_related_words(description)]
+    if prompt not in (None, write(description)):  # in a person's words, of which none are taken
+        turn = []
 
     def notes(says: Iterable[tuple[str | None, float]]) -> tuple[Note | None, ...]:
         return tuple(Note(janus.tokenize(f" {word}")[0], depth) if word else None for word, depth in says)
@@ -286,7 +296,7 @@ def _related_words(description: Description) -> list[str | None]:
 
 def _side(relation: str) -> str:
     """A relation in one word."""
-    return relation.removeprefix("to the ").removesuffix(" of")
+    return relation.removesuffix(" of")
 
 
 _SIDES = {_side(relation): _side(opposite(relation)) for relation in RELATIONS}

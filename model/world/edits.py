@@ -71,7 +71,7 @@ _EXAMPLES: dict[str, str] = {
     "recolour": "make the cat blue",
     "remove": "remove the star",
     "add": "add a moon above the house",
-    "move": "move the car to the left of the tree",
+    "move": "move the car left of the tree",
     "replace": "replace the cat with a blue dog",
 }
 KINDS: tuple[str, ...] = tuple(_EXAMPLES)

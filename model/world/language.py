@@ -1,10 +1,11 @@
 """Prompts of the embedded world: what can be asked for, as a value and in words.
 
 Knows GenEval's six categories and their combinations, how a description is written and how a person's wording is read.
-Knows no pixels and leaves nothing to chance.
+Knows no pixels.
 """
 
 import itertools
+import random
 import re
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ def write_group(group: Group) -> str:
 
 
 def write(description: Description) -> str:
-    """The prompt: "two red apples above a blue car, a moon to the left of it"."""
+    """The prompt: "two red apples above a blue car, a moon left of it"."""
     words = {(relation.first, relation.second): relation.word for relation in description.relations}
     groups = description.groups
     prompt = write_group(groups[0])
@@ -93,6 +94,19 @@ def write(description: Description) -> str:
             prompt += f" {onward} " if onward else ", " if more else " and "
             prompt += write_group(group)
     return prompt
+
+
+def reword(rng: random.Random, prompt: str) -> str:
+    """A written prompt as a person might put it; it parses to the same description."""
+
+    def side(match: re.Match) -> str:
+        return rng.choice(("{} of", "to the {} of", "on the {} of", "to the {} side of")).format(match.group(1))
+
+    words = re.sub(r"\b(left|right) of", side, prompt)
+    for word in _SYNONYMS:
+        words = re.sub(rf"\b{_SYNONYMS[word]}\b", word, words) if rng.random() < 0.3 else words
+    words = re.sub(r"^an? ", "the ", words) if rng.random() < 0.1 else words
+    return rng.choice(("", "", "", "draw a picture of ", "a picture of ")) + words
 
 
 def parse(prompt: str) -> Description:
@@ -120,11 +134,11 @@ def _relation(word: str | None) -> str | None:
     if word is None:
         return None
     side = re.search(r"left|right", word)
-    return f"to the {side.group()} of" if side else _SYNONYMS.get(word, word)
+    return f"{side.group()} of" if side else _SYNONYMS.get(word, word)
 
 
 def _looking_back(pronoun: str, word: str, groups: list[Group]) -> Relation:
-    """The relation of the last object to the one before it: "…, a moon to the left of it"."""
+    """The relation of the last object to the one before it: "…, a moon left of it"."""
     if len(groups) < 2:
         raise PromptError(f"“{pronoun}” has nothing to stand for; name the object, as in “a moon {word} a car”")
     return Relation(len(groups) - 1, word, len(groups) - 2)
@@ -207,8 +221,8 @@ def related(first: Place | np.ndarray, word: str, second: Place | np.ndarray) ->
             return first[1] + 2 <= second[1]
         case "below":
             return second[1] + 2 <= first[1]
-        case "to the left of":
+        case "left of":
             return first[0] + 2 <= second[0]
-        case "to the right of":
+        case "right of":
             return second[0] + 2 <= first[0]
     raise ValueError(f"no relation {word!r}; there are: {', '.join(RELATIONS)}")

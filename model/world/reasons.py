@@ -96,10 +96,11 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
         "colour": _alternatives(tuple(COLOURS)),
         "relation": _alternatives(RELATIONS),
     }
+    before = {"relation": "(?:(?:to|on) the )?"}  # left of it
     patterns = []
     for kind, wordings in _WORDINGS.items():
         value = values.get(kind, "")
-        slots = _fields() | {"wanted": f"(?P<wanted>{value})", "found": f"(?P<found>{value})"}
+        slots = _fields() | {"wanted": f"{before.get(kind, '')}(?P<wanted>{value})", "found": f"(?P<found>{value})"}
         for wording in wordings:
             text = re.escape(wording).replace(r"\{", "{").replace(r"\}", "}")
             patterns.append((kind, re.compile(text.format(**slots), re.IGNORECASE)))

@@ -196,7 +196,7 @@ def _relation_fact(description: Description, relation: Relation, pools: list[lis
     def place(item: Item) -> int:
         return item.row if relation.word in ("above", "below") else item.column
 
-    ahead = relation.word in ("below", "to the right of")
+    ahead = relation.word in ("below", "right of")
     firsts = sorted(pools[relation.first], key=place, reverse=ahead)[: first.count]
     seconds = sorted(pools[relation.second], key=place, reverse=not ahead)[: second.count]
     holds = all(

@@ -7,7 +7,7 @@ import difflib
 
 from model.world.sprites import COLOURS, NOUNS
 
-RELATIONS: tuple[str, ...] = ("above", "below", "to the left of", "to the right of")
+RELATIONS: tuple[str, ...] = ("above", "below", "left of", "right of")
 MOST_OF_A_KIND = 4
 MOST_OBJECTS = 6
 
@@ -25,7 +25,7 @@ _KIN = {
     "robin": "bird", "duck": "bird", "toadstool": "mushroom", "parasol": "umbrella", "love": "heart",
     "crimson": "red", "scarlet": "red", "gold": "yellow", "golden": "yellow", "lime": "green", "cyan": "blue",
     "navy": "blue", "violet": "purple", "magenta": "pink", "grey": "black", "gray": "black", "dark": "black",
-    "several": "three", "pair": "two", "couple": "two", "beside": "to the left of",
+    "several": "three", "pair": "two", "couple": "two", "beside": "left of",
 }  # fmt: skip
 
 
