@@ -39,7 +39,7 @@ class Text:
     ids: tuple[int, ...]
     hideable: bool = False
     target: bool = False  # in training: to be predicted
-    notes: tuple[Note | None, ...] = ()  # in training: what the network is to know at these very positions
+    notes: tuple[tuple[Note, ...], ...] = ()  # in training: what the network is to know at these very positions
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Pixels:
     """An image (H, W, 3) uint8, seen through the understanding embeddings."""
 
     image: np.ndarray
-    notes: tuple[Note | None, ...] = ()  # as in Text, for every patch
+    notes: tuple[tuple[Note, ...], ...] = ()  # as in Text, for every patch
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
+from model.training.notes import take_notes
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import MIXES, Focus, Mix, at_step, take_notes, world_lessons
-from model.world.language import parse, write
+from model.training.world_lessons import MIXES, Focus, Mix, at_step, world_lessons
+from model.world.language import parse
 from model.world.plan import read_plan
 from model.world.scene import random_scene, render
 from model.world.verifier import check, read
@@ -73,51 +74,51 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     bare, batch = (
         collate([judge(tiny, "…", [], image, "No, there is no car.", each)], tiny.image_codes) for each in (None, notes)
     )
-    [noted] = batch.note_labels
     assert torch.equal(batch.text_labels, bare.text_labels)
-    assert not (bare.note_labels != IGNORE).any()
-    patches = (batch.kinds[0] == PIXEL).nonzero().flatten()
-    said = {
-        (i // 8, i % 8): tiny.tokenizer.decode([token]).strip()
-        for i, token in enumerate(noted[patches].tolist())
-        if token != IGNORE
-    }
-    assert [said[place] for place in ((0, 0), (0, 1), (1, 0), (1, 1))] == ["apple", "one", "red", "yes"]
-    assert [said[place] for place in ((0, 3), (0, 4), (1, 3), (1, 4))] == ["apple", "two", "red", "no"]
-    assert [said[place] for place in ((4, 0), (4, 1), (5, 0), (5, 1))] == ["moon", "one", "extra", "extra"]
-    assert len(said) == 12
-    check_at = slice(int(patches[-1]) + 1, int(patches[-1]) + 1 + len(tiny.tokenize(CHECK)))
-    facts = [None if token == IGNORE else tiny.tokenizer.decode([token]).strip() for token in noted[check_at].tolist()]
+    assert len(bare.notes) == 0
+    said = {}
+    for (_, position, token), depth in zip(batch.notes.tolist(), batch.depths.tolist(), strict=True):
+        said.setdefault(position, []).append((tiny.tokenizer.decode([token]).strip(), round(6 * depth)))
+    first, *_ = patches = (batch.kinds[0] == PIXEL).nonzero().flatten().tolist()
+
+    def four(column: int, row: int) -> list[list[tuple[str, int]]]:
+        corner = first + row * 8 + column
+        return [said.get(corner + offset, []) for offset in (0, 1, 8, 9)]
+
+    assert four(0, 0) == [[("apple", 3), ("yes", 4)], [("one", 3), ("two", 4)], [("red", 3)], []]
+    assert four(3, 0) == [[("apple", 3), ("no", 4)], [("two", 3), ("two", 4)], [("red", 3)], []]
+    assert four(0, 4) == [[("moon", 3)], [("one", 3)], [("extra", 3)], [("extra", 4)]]
+    assert four(4, 4) == [[], [], [], []]
+    facts = [said.get(patches[-1] + 1 + at) for at in range(len(tiny.tokenize(CHECK)))]
     # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
-    assert facts == [None, "yes", "no", None, "no", None, None, None, None, "yes", "yes", None]
-    depths = batch.note_depths[0]
-    assert depths[patches[0]] < depths[patches[9]] < depths[check_at][1] < 1  # seen, compared, summed up
+    yes, no = [("yes", 5)], [("no", 5)]
+    assert facts == [None, yes, no, None, no, None, None, None, None, yes, yes, None]
 
 
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
-    description = parse("two red apples left of a car, a moon below it")
-    notes = take_notes(tiny, description, PICTURE)
-    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, write(description))[-1].ids]
-    said = [(words[at], tiny.tokenizer.decode([note.id]).strip()) for at, note in enumerate(notes.prompt) if note]
+    prompt = "two red apples left of a car, a moon below it"
+    notes = take_notes(tiny, parse(prompt), PICTURE)
+    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, prompt)[-1].ids]
+    said = [(words[at], tiny.tokenizer.decode([known[0].id]).strip()) for at, known in enumerate(notes.prompt) if known]
     assert said == [("left", "apple"), ("car", "right"), ("below", "moon"), ("it", "car")]
+    assert take_notes(tiny, parse(prompt), PICTURE, "two red apples on the left of a car, a moon below it").prompt == ()
 
 
 @pytest.mark.parametrize(
     ("plan", "cat", "dog"),
     [
-        ("red cat at 0 0; blue dog at 4 4", ("left", None), ("right", "yes")),
-        ("red cat at 4 4; blue dog at 0 0", ("left", "no"), ("right", None)),
-        ("red cat at 0 0; blue dog at 4 0", ("left", "yes"), ("right", "yes")),
+        ("red cat at 0 0; blue dog at 4 4", ["left"], ["right", "yes"]),
+        ("red cat at 4 4; blue dog at 0 0", ["left", "no"], ["right"]),
+        ("red cat at 0 0; blue dog at 4 0", ["left", "yes"], ["right", "yes"]),
     ],
 )
-def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: tuple, dog: tuple):
+def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: list, dog: list):
     scene = read_plan(plan)
     notes = take_notes(tiny, parse("a cat left of a dog"), render(scene))
     for item in scene.items:
         last = (item.row + 1) * 8 + item.column + 1
-        quarters = notes.patches[last - 1 : last + 1]
-        said = [note and tiny.tokenizer.decode([note.id]).strip() for note in quarters]
-        assert tuple(said) == (cat if item.noun == "cat" else dog)
+        said = [tiny.tokenizer.decode([note.id]).strip() for note in notes.patches[last]]
+        assert said == (cat if item.noun == "cat" else dog)
 
 
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):

@@ -29,8 +29,8 @@ class Batch:
     text_labels: torch.Tensor  # (B, T) token id or IGNORE
     code_labels: torch.Tensor  # (B, T) image code or IGNORE
     weights: torch.Tensor  # (B,)
-    note_labels: torch.Tensor  # (B, T) token id or IGNORE
-    note_depths: torch.Tensor  # (B, T) share of the layers after which the note is known
+    notes: torch.Tensor  # (N, 3): row, position and token id of every note
+    depths: torch.Tensor  # (N,) share of the layers after which it is known
 
 
 def length(lesson: Lesson, image_codes: int) -> int:
@@ -44,8 +44,7 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
     shape = (len(lessons), -(-longest // multiple) * multiple)
     ids, kinds = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     text_labels, code_labels = torch.full(shape, IGNORE), torch.full(shape, IGNORE)
-    note_labels, note_depths = torch.full(shape, IGNORE), torch.zeros(shape)
-    images = []
+    images, notes, depths = [], [], []
     for row, lesson in enumerate(lessons):
         at = 0
         for piece in lesson.pieces:
@@ -62,12 +61,13 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
             kinds[row, at:end] = kind
             if labels is not None and piece.target:
                 labels[row, at - 1 : end - 1] = ids[row, at:end]
-            for position, note in enumerate(getattr(piece, "notes", ()), at):
-                if note:
-                    note_labels[row, position], note_depths[row, position] = note.id, note.depth
+            for position, known in enumerate(getattr(piece, "notes", ()), at):
+                notes += [(row, position, note.id) for note in known]
+                depths += [note.depth for note in known]
             at = end
     weights = torch.tensor([lesson.weight for lesson in lessons])
-    return Batch(ids, kinds, images, text_labels, code_labels, weights, note_labels, note_depths)
+    known = torch.tensor(notes, dtype=torch.long).view(-1, 3)
+    return Batch(ids, kinds, images, text_labels, code_labels, weights, known, torch.tensor(depths))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Losses:
 def losses(janus: Janus, batch: Batch) -> Losses:
     """One pass over the batch, and the losses of the positions that have a label or a note."""
     inputs = janus.embed(batch.ids, batch.kinds, batch.images)
-    noted = bool((batch.note_labels != IGNORE).any())
+    noted = len(batch.notes) > 0
     seen = janus.network.model.language_model(inputs_embeds=inputs, use_cache=False, output_hidden_states=noted)
     hidden, device = seen.last_hidden_state, inputs.device
     code_labels, text_labels = batch.code_labels.to(device), batch.text_labels.to(device)
@@ -106,14 +106,13 @@ def losses(janus: Janus, batch: Batch) -> Losses:
 
 def _note_loss(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> torch.Tensor:
     """The head reads every note off the layer it belongs to (`states`: (B, T, D) before the first and after each)."""
-    depths = (batch.note_depths * (len(states) - 1)).round().long()
+    layers = (batch.depths * (len(states) - 1)).round().long()
     found = []
-    for depth in depths[batch.note_labels != IGNORE].unique().tolist():
-        at = (batch.note_labels != IGNORE) & (depths == depth)
-        known = states[depth][at.to(states[depth].device)]
-        if depth + 1 < len(states):  # the last is normalised already
+    for layer in layers.unique().tolist():
+        rows, positions, wanted = batch.notes[layers == layer].to(states[layer].device).T
+        known = states[layer][rows, positions]
+        if layer + 1 < len(states):  # the last is normalised already
             known = janus.network.model.language_model.norm(known)
-        wanted = batch.note_labels[at].to(known.device)
         found.append(F.cross_entropy(janus.text_logits(known).float(), wanted, reduction="sum"))
     return torch.stack(found).sum()
 
@@ -121,7 +120,7 @@ def _note_loss(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> to
 def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int]:
     """Targets of all micro-batches: image codes, text without verdicts, verdicts."""
     codes = sum(int((b.code_labels != IGNORE).sum()) for b in batches)
-    text = sum(int((labels != IGNORE).sum()) for b in batches for labels in (b.text_labels, b.note_labels))
+    text = sum(int((b.text_labels != IGNORE).sum()) + len(b.notes) for b in batches)
     yes, no = janus.ids.yes, janus.ids.no
     verdicts = sum(int(((b.text_labels == yes) | (b.text_labels == no)).sum()) for b in batches)
     return codes, text - verdicts, verdicts

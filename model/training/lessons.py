@@ -40,15 +40,15 @@ class Draft:
 
 @dataclass(frozen=True)
 class Notes:
-    """What the network is to know at each position while it looks, None where nothing is asked.
+    """What the network is to know at each position while it looks.
 
     Nobody reads them when it draws: they teach it to find out, before the verdict, what the verdict is made of. Each at
     a depth of its own, so that what follows from one has layers left to follow in (Lee et al., 2015: deep supervision).
     """
 
-    prompt: tuple[Note | None, ...]  # of the user's turn
-    patches: tuple[Note | None, ...]  # of the image
-    check: tuple[Note | None, ...]  # of the words of the self-check, but the last, which says the verdict
+    prompt: tuple[tuple[Note, ...], ...]  # of the user's turn
+    patches: tuple[tuple[Note, ...], ...]  # of the image
+    check: tuple[tuple[Note, ...], ...]  # of the words of the self-check, but the last, which says the verdict
 
 
 def draw(

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import itertools
 import random
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from model.janus import Janus
-from model.streams import Note
-from model.templates import CHECK, NO, USER, YES
+from model.templates import NO, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, Lesson, Notes, draw, drop_condition, edit, judge
+from model.training.lessons import Draft, Lesson, draw, drop_condition, edit, judge
+from model.training.notes import take_notes
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
-from model.world.language import Description, related, reword, write
+from model.world.language import Description, reword, write
 from model.world.mending import mend
 from model.world.patches import patch_codes
 from model.world.plan import write_items
@@ -29,9 +27,8 @@ from model.world.reasons import write_reason
 from model.world.sampling import sample_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
-from model.world.sprites import CELLS
-from model.world.verifier import Fact, accepted, check, read
-from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opposite
+from model.world.verifier import accepted, check, read
+from model.world.vocabulary import RELATIONS
 
 
 @dataclass(frozen=True)
@@ -66,9 +63,6 @@ class Mix:
     focus: tuple[Focus, ...] = ()  # of judge lessons: the last, and for a quarter of them one of those before
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
-
-# How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
-READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
 
 REVIEWED = 0.25  # share of judge lessons on what was in focus before
 
@@ -242,111 +236,6 @@ _MAKERS = {
     "edit": _edit,
 }
 _OWN_MAKERS = {"judge": _judge_own, "redraw": _redraw_own}
-
-
-def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt: str | None = None) -> Notes:
-    """What there is to know before the verdict, word by word of the prompt (what stands in which relation), then patch
-    by patch and fact after fact: of every shape what it is, which of its kind, what of its kind was asked for (colour,
-    relation or count), and whether it fits.
-
-    Without them the verdict was still at chance after 300 steps where counting did not tell: its facts have to be found
-    side by side, and nothing said so.
-    """
-    reading = read(image)
-    patches: list[tuple[str | None, float]] = [(None, 0.0)] * CELLS**2
-    seen: Counter[str] = Counter()
-    shapes = sorted(reading.shapes(), key=_raster)
-    for item in shapes:
-        seen[item.noun] += 1
-        which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
-        quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        says = (item.noun, which, *_asked(description, item, shapes))
-        for (row, column), *note in zip(quarters, says, (SEEN, SEEN, SEEN, COMPARED), strict=True):
-            patches[row * CELLS + column] = note
-    for column, row in reading.broken:
-        patches[row * CELLS + column] = "broken", SEEN
-    facts = _fact_by_fact(description, check(description, reading))
-    said = [None if fact is None else "yes" if fact else "no" for fact in facts]
-    before = len(janus.tokenize(CHECK)) - 1 - len(said)
-    check_notes = [None] * before + said if before >= 0 else []
-    turn = [*[None] * len(janus.tokenize(f"{USER}:")), *_related_words(description)]
-    if prompt not in (None, write(description)):  # in a person's words, of which none are taken
-        turn = []
-
-    def notes(says: Iterable[tuple[str | None, float]]) -> tuple[Note | None, ...]:
-        return tuple(Note(janus.tokenize(f" {word}")[0], depth) if word else None for word, depth in says)
-
-    return Notes(notes((word, READ) for word in turn), notes(patches), notes((word, SUMMED) for word in check_notes))
-
-
-def _related_words(description: Description) -> list[str | None]:
-    """What stands in which relation, word by word of the prompt, each of which is a token: at “left” or “above” the
-    noun before it, at the noun after it the opposite relation, at “it” the noun it stands for."""
-    nouns = {named(group.noun, group.count): group.noun for group in description.groups}
-    named_so_far, relation = [], None
-    said: list[str | None] = []
-    for word in re.findall(r"[a-z]+|,", write(description)):
-        says = None
-        if word in _SIDES:
-            says, relation = named_so_far[-1], word
-        elif word in ("it", "them"):
-            says = named_so_far[-2]
-        elif word in nouns:
-            says = relation and _SIDES[relation]
-            named_so_far.append(nouns[word])
-            relation = None
-        said.append(says)
-    return said
-
-
-def _side(relation: str) -> str:
-    """A relation in one word."""
-    return relation.removesuffix(" of")
-
-
-_SIDES = {_side(relation): _side(opposite(relation)) for relation in RELATIONS}
-
-
-def _raster(item: Item) -> int:
-    """Where its first patch is read."""
-    return item.row * CELLS + item.column
-
-
-def _asked(description: Description, item: Item, shapes: Sequence[Item]) -> tuple[str, str | None]:
-    """What was asked of an object's kind, and whether it fits: yes, no, or None where that shows only later."""
-    nouns = [group.noun for group in description.groups]
-    if item.noun not in nouns:
-        return "extra", "extra"
-    index = nouns.index(item.noun)
-    group = description.groups[index]
-    if group.colour:
-        return group.colour, "yes" if group.colour == item.colour else "no"
-    for one in description.relations:
-        if index in (one.first, one.second):
-            word = one.word if index == one.first else opposite(one.word)
-            other = nouns[one.first + one.second - index]
-            read_until = _raster(item) + CELLS + 1  # its last patch
-            others = [each for each in shapes if each.noun == other and _raster(each) < read_until]
-            fits = all(related((item.column, item.row), word, (each.column, each.row)) for each in others)
-            return _side(word), ("yes" if fits else "no") if others else None
-    return number(group.count), "yes"
-
-
-def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
-    """Whether each fact holds, in places that every description has: three counts, three colours, two relations,
-    nothing extra, nothing broken. None where nothing is asked, or nothing is there that could have a colour."""
-    holds = {(fact.kind, fact.noun, fact.other): fact.holds for fact in facts}
-    nouns = [group.noun for group in description.groups] + [None] * (3 - len(description.groups))
-    pairs = [(nouns[one.first], nouns[one.second]) for one in description.relations]
-    pairs += [(None, None)] * (2 - len(pairs))
-    kinds = {fact.kind for fact in facts}
-    return [
-        *(holds.get(("missing", noun, None), holds.get(("count", noun, None))) for noun in nouns),
-        *(holds.get(("colour", noun, None)) for noun in nouns),
-        *(holds.get(("relation", *pair)) for pair in pairs),
-        "extra" not in kinds,
-        "broken" not in kinds,
-    ]
 
 
 def reflect(rng: random.Random, description: Description, image: np.ndarray) -> str:

@@ -1,0 +1,148 @@
+"""Notes: what the network is to have in mind, position by position, while it looks at a drawing of the embedded world.
+
+Without them a judge of pictures that differ in more than their number of objects stayed at chance: its facts have to be
+found side by side, and nothing said so (LOG.md). Each lies at a depth of its own, so that what follows from one has
+layers left to follow in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from model.janus import Janus
+from model.streams import Note
+from model.templates import CHECK, USER
+from model.training.lessons import Notes
+from model.world.language import Description, related, write
+from model.world.scene import Item
+from model.world.sprites import CELLS
+from model.world.verifier import Fact, Reading, check, read
+from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opposite
+
+# How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
+READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
+
+Said = list[tuple[str, float]]  # words at one position, and how deep
+
+
+def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt: str | None = None) -> Notes:
+    """Word by word of the prompt what stands in which relation; patch by patch of every shape what it is, what was
+    asked of its kind and whether it fits; then, at the words of the self-check, fact by fact whether it holds.
+
+    A `prompt` other than the description's own wording gets no notes.
+    """
+    reading = read(image)
+    turn: list[Said] = []
+    if prompt in (None, write(description)):
+        related_words = [[(word, READ)] if word else [] for word in _related_words(description)]
+        turn = [*[[]] * len(janus.tokenize(f"{USER}:")), *related_words]
+    facts = _fact_by_fact(description, check(description, reading))
+    said: list[Said] = [[] if fact is None else [_yes(fact, SUMMED)] for fact in facts]
+    before = len(janus.tokenize(CHECK)) - 1 - len(said)
+    check_words = [*[[]] * before, *said] if before >= 0 else []
+
+    def notes(positions: Iterable[Said]) -> tuple[tuple[Note, ...], ...]:
+        return tuple(tuple(Note(janus.tokenize(f" {word}")[0], depth) for word, depth in said) for said in positions)
+
+    return Notes(notes(turn), notes(_patches(description, reading)), notes(check_words))
+
+
+def _patches(description: Description, reading: Reading) -> list[Said]:
+    """What there is to say at each patch of an image: of a shape's four, the first two tell what it is and which of its
+    kind, the last two how its kind was asked to stand to others, and all of them what follows."""
+    patches: list[Said] = [[] for _ in range(CELLS**2)]
+    seen: Counter[str] = Counter()
+    groups = {group.noun: group for group in description.groups}
+    shapes = sorted(reading.shapes(), key=_raster)
+    for item in shapes:
+        seen[item.noun] += 1
+        which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
+        kind, order, colour, stands = [(item.noun, SEEN)], [(which, SEEN)], [("extra", SEEN)], [("extra", COMPARED)]
+        if group := groups.get(item.noun):
+            order += [(number(group.count), COMPARED)]
+            kind += [_yes(group.colour == item.colour, COMPARED)] if group.colour else []
+            colour = [(group.colour, SEEN)] if group.colour else []
+            stands = []
+            for place, (word, fits) in zip((stands, colour), _standings(description, item, shapes), strict=False):
+                place += [(word, SEEN)] if place is stands else []
+                place += [] if fits is None else [_yes(fits, COMPARED)]
+        quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
+        for (row, column), said in zip(quarters, (kind, order, colour, stands), strict=True):
+            patches[row * CELLS + column] = said
+    for column, row in reading.broken:
+        patches[row * CELLS + column] = [("broken", SEEN)]
+    return patches
+
+
+def _yes(holds: bool, depth: float) -> tuple[str, float]:
+    return "yes" if holds else "no", depth
+
+
+def _standings(description: Description, item: Item, shapes: Sequence[Item]) -> Iterator[tuple[str, bool | None]]:
+    """How an object was asked to stand to each other kind, in one word, and whether it does: None if that shows only
+    later, when the other is read."""
+    nouns = [group.noun for group in description.groups]
+    index = nouns.index(item.noun)
+    for one in description.relations:
+        if index in (one.first, one.second):
+            word = one.word if index == one.first else opposite(one.word)
+            other = nouns[one.first + one.second - index]
+            read_until = _raster(item) + CELLS + 1  # its last patch
+            others = [each for each in shapes if each.noun == other and _raster(each) < read_until]
+            fits = all(related((item.column, item.row), word, (each.column, each.row)) for each in others)
+            yield _side(word), fits if others else None
+
+
+def _related_words(description: Description) -> list[str | None]:
+    """What stands in which relation, word by word of the prompt, each of which is a token: at “left” or “above” the
+    noun before it, at the noun after it the opposite relation, at “it” the noun it stands for."""
+    nouns = {named(group.noun, group.count): group.noun for group in description.groups}
+    named_so_far, relation = [], None
+    said: list[str | None] = []
+    for word in re.findall(r"[a-z]+|,", write(description)):
+        says = None
+        if word in _SIDES:
+            says, relation = named_so_far[-1], word
+        elif word in ("it", "them"):
+            says = named_so_far[-2]
+        elif word in nouns:
+            says = relation and _SIDES[relation]
+            named_so_far.append(nouns[word])
+            relation = None
+        said.append(says)
+    return said
+
+
+def _side(relation: str) -> str:
+    """A relation in one word."""
+    return relation.removesuffix(" of")
+
+
+_SIDES = {_side(relation): _side(opposite(relation)) for relation in RELATIONS}
+
+
+def _raster(item: Item) -> int:
+    """Where its first patch is read."""
+    return item.row * CELLS + item.column
+
+
+def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
+    """Whether each fact holds, in places that every description has: three counts, three colours, two relations,
+    nothing extra, nothing broken. None where nothing is asked, or nothing is there that could have a colour."""
+    holds = {(fact.kind, fact.noun, fact.other): fact.holds for fact in facts}
+    nouns = [group.noun for group in description.groups] + [None] * (3 - len(description.groups))
+    pairs = [(nouns[one.first], nouns[one.second]) for one in description.relations]
+    pairs += [(None, None)] * (2 - len(pairs))
+    kinds = {fact.kind for fact in facts}
+    return [
+        *(holds.get(("missing", noun, None), holds.get(("count", noun, None))) for noun in nouns),
+        *(holds.get(("colour", noun, None)) for noun in nouns),
+        *(holds.get(("relation", *pair)) for pair in pairs),
+        "extra" not in kinds,
+        "broken" not in kinds,
+    ]
