@@ -86,15 +86,19 @@ def ending(reason: StopReason) -> Row:
     return {"is": "end", "reason": reason.value, "text": ENDINGS[reason]}
 
 
-def timeline_value(run: str, rows: Sequence[Row], fresh: int, whole: Sequence[Row] = ()) -> Row:
+def timeline_value(
+    run: str, rows: Sequence[Row], fresh: int, whole: Sequence[Row] = (), ended: Trajectory | None = None
+) -> Row:
     """What to yield to the component: the rows from `fresh` on, and a few before them that it may have missed.
 
-    `whole` is the story told briefly; the last value of a run carries it, for a page that has seen only a part.
+    The last value of a run carries the `whole` story told briefly, for a page that has seen only a part, and the
+    trajectory, to look at more closely and to keep.
     """
     first, left = fresh, RESENT
     while first > 0 and left > (size := len(json.dumps(rows[first - 1]))):
         first, left = first - 1, left - size
-    return {"run": run, "first": first, "rows": list(rows[first:]), "whole": list(whole)}
+    value = {"run": run, "first": first, "rows": list(rows[first:]), "whole": list(whole)}
+    return value if ended is None else value | {"trajectory": ended.to_dict()}
 
 
 def replay_value(trajectory: Trajectory, picture: PictureOf, *, run: str, pace: float, label: str = "") -> Row:
@@ -103,7 +107,8 @@ def replay_value(trajectory: Trajectory, picture: PictureOf, *, run: str, pace: 
     rows: list[Row] = []
     for made in map(row, replay(trajectory, picture, group=max(2, largest // 32)) if pace else ()):
         rows += [made, *_left_undrawn(made, trajectory)] if made is not None else []
-    return {"run": run, "first": 0, "rows": rows, "whole": in_brief(trajectory, picture), "pace": pace, "label": label}
+    value = timeline_value(run, rows, 0, in_brief(trajectory, picture), trajectory)
+    return value | {"pace": pace, "label": label}
 
 
 def _left_undrawn(made: Row, trajectory: Trajectory) -> list[Row]:

@@ -24,6 +24,30 @@ TEMPLATE = """
   </div>
   <ol class="rounds"></ol>
   <p class="ending"></p>
+  <div class="player" hidden>
+    <button type="button" class="toggle">Pause</button>
+    <input type="range" class="scrub" min="0" value="0" aria-label="How far the replay has come">
+    <label>Speed
+      <select class="speed"><option value="0.5">½×</option><option value="1" selected>1×</option>
+      <option value="2">2×</option><option value="4">4×</option></select>
+    </label>
+  </div>
+  <div class="after" hidden>
+    <figure class="compare" hidden>
+      <div class="picture"></div>
+      <input type="range" class="wipe" min="0" max="100" value="50" aria-label="From the first drawing to the last">
+      <figcaption>
+        <span>Left of the handle the last drawing, right of it the first</span>
+        <label><input type="checkbox" class="mark-changes"> <span class="changes"></span></label>
+      </figcaption>
+    </figure>
+    <figure class="odds" hidden>
+      <svg viewBox="0 0 240 132" role="img"></svg>
+      <figcaption>How likely a yes was, drawing by drawing</figcaption>
+    </figure>
+    <p class="keep">Keep <a class="png" download>the last picture (PNG)</a> <a class="json" download>everything
+      (JSON)</a></p>
+  </div>
   <p class="spoken sr-only" aria-live="polite"></p>
 </section>
 """
@@ -31,4 +55,10 @@ TEMPLATE = """
 
 def timeline(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     """An empty timeline, or one that begins with `value`."""
-    return gr.HTML(value, html_template=TEMPLATE, js_on_load=script("timeline.js"), apply_default_css=False, **options)
+    return gr.HTML(
+        value,
+        html_template=TEMPLATE,
+        js_on_load=script("timeline.js") + script("after.js"),
+        apply_default_css=False,
+        **options,
+    )

@@ -33,7 +33,7 @@ def aha(number: int = 0, prompt: str = "two apples", **changes) -> tuple[Traject
     """Thought, draft, no, revision, yes (segments 0 to 4), and its two pictures."""
     draft, revision = png(2 * number), png(2 * number + 1)
     segments = (
-        Thought((Token(9, "apple at 0 0", Origin.TEMPLATE),)),
+        Thought((Token(9, "red apple at 0 0", Origin.TEMPLATE),)),
         image(draft),
         reflection(NO_REASON),
         image(revision),

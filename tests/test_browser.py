@@ -4,6 +4,7 @@ The checkpoint draws noise and writes nonsense, and that is enough: what is test
 answered and exported.
 """
 
+import json
 import re
 import shutil
 import signal
@@ -25,7 +26,7 @@ from annotations.annotation import Status
 from annotations.manifest import PARQUET
 from annotations.store import open_store
 from model.examples import JudgeExample
-from model.trajectory import StopReason
+from model.trajectory import StopReason, Trajectory
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PAGES = {  # address: what is there once the page has been filled
@@ -214,6 +215,30 @@ def test_a_telephone_shows_every_page_without_scrolling_sideways(page, server, p
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, server, path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server):
+    page.goto(f"{server.url}/gallery?run=three-rounds")
+    expect(page.locator("#viewer .planned").first).to_be_attached()
+    toggle, scrub, rounds = (page.locator(f"#viewer {part}") for part in (".toggle", ".scrub", ".round"))
+    words = page.locator("#viewer .verdict .word")
+    scrub.evaluate("bar => { bar.value = 1; bar.dispatchEvent(new Event('input')); }")
+    expect(toggle).to_have_text("Play")
+    expect(rounds).to_have_count(0)
+    toggle.click()
+    expect(words).to_have_text(["No", "No", "Yes"])
+    expect(toggle).to_have_text("Play again")
+    expect(page.locator("#viewer .changes")).to_have_text("Mark the 0 of 4 patches that changed")
+    expect(page.locator("#viewer .odds circle")).to_have_count(3)
+    with page.expect_download() as download:
+        page.locator("#viewer .keep .json").click()
+    kept = Trajectory.from_dict(json.loads(Path(download.value.path()).read_text()))
+    assert kept == three_rounds()[0]
+    scrub.evaluate("bar => { bar.value = bar.max / 2; bar.dispatchEvent(new Event('input')); }")
+    expect(words).not_to_have_count(3)
+    page.locator("#viewer .speed").select_option("4")
+    toggle.click()
+    expect(words).to_have_text(["No", "No", "Yes"])
 
 
 def test_a_data_set_is_exported_and_downloaded(page, server):

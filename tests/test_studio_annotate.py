@@ -15,7 +15,7 @@ from studio.pages.annotate import Desk, View
 from studio.reflection_form import Item, last_done, open_item, rewritten
 from studio.settings import Mode, Settings
 
-PLAN = "apple at 0 0"
+PLAN = "red apple at 0 0"
 SKIPPED = gr.skip()
 
 

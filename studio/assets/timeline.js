@@ -11,7 +11,7 @@ const $ = (selector) => root.querySelector(selector);
 let state = fresh(null);
 
 function fresh(run) {
-  return { run, seen: 0, gap: false, ended: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], due: 0 };
+  return { run, seen: 0, gap: false, ended: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false };
 }
 
 function make(tag, className, text) {
@@ -32,6 +32,7 @@ function receive(value) {
   if (value.first > state.seen) state.gap = true;
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
   state.seen = Math.max(state.seen, value.first + value.rows.length);
+  state.trajectory = value.trajectory;
   if (value.whole.length && (state.gap || CALM || state.pace === 0)) show(value.whole);
   requestAnimationFrame(play);
 }
@@ -39,10 +40,15 @@ function receive(value) {
 function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
-  $('.rounds').replaceChildren();
-  $('.ending').replaceChildren();
+  clear();
   $('.label').textContent = value.label || '';
   $('.label').hidden = !value.label;
+}
+
+function clear() {
+  $('.rounds').replaceChildren();
+  $('.ending').replaceChildren();
+  $('.after').hidden = true;
 }
 
 function show(rows) {
@@ -50,12 +56,18 @@ function show(rows) {
   state = Object.assign(fresh(run), { seen, pace });
   $('.rounds').replaceChildren();
   $('.ending').replaceChildren();
-  for (const row of rows) for (const step of steps(row)) step.act();
+  state.steps = rows.flatMap(steps);
+  state.gap = false;
+  seek(state.steps.length);
 }
 
-function replay() {
-  state = fresh(null);
-  receive(props.value);
+// Every step up to `at`, at once, on an empty page; what plays goes on from there.
+function seek(at) {
+  const { run, seen, pace, gap, steps, paused, trajectory } = state;
+  state = Object.assign(fresh(run), { seen, pace, gap, steps, paused, trajectory });
+  clear();
+  while (state.at < at) state.steps[state.at++].act();
+  control();
 }
 
 // --- the player: small steps, as fast as they come when live, at a pace when replayed ---------------------------
@@ -67,30 +79,61 @@ function play(now) {
   running = true;
   const mine = state;
   const tick = (time) => {
-    if (mine !== state || !state.steps.length) { running = false; if (mine !== state) requestAnimationFrame(play); return; }
+    if (mine !== state || state.paused || state.at >= state.steps.length) {
+      running = false;
+      control();
+      if (mine !== state) requestAnimationFrame(play);
+      return;
+    }
     if (state.pace) paced(time); else hurried();
+    control();
     requestAnimationFrame(tick);
   };
   tick(now || performance.now());
 }
 
 function hurried() {
-  const count = Math.ceil(state.steps.length / LIVE_FRAMES);
-  for (let i = 0; i < count && ready(state.steps[0]); i++) state.steps.shift().act();
+  const count = Math.ceil((state.steps.length - state.at) / LIVE_FRAMES);
+  for (let i = 0; i < count && ready(state.steps[state.at]); i++) state.steps[state.at++].act();
 }
 
 function paced(time) {
   if (state.due < time - 250) state.due = time;
-  while (state.steps.length && state.due <= time && ready(state.steps[0])) {
-    const step = state.steps.shift();
+  while (state.due <= time && ready(state.steps[state.at])) {
+    const step = state.steps[state.at++];
     step.act();
-    state.due += (REPLAY_MS[step.takes] || 0) / state.pace;
+    state.due += (REPLAY_MS[step.takes] || 0) / (state.pace * speed);
   }
 }
 
 function ready(step) {
   return step && (!step.image || step.image.complete);
 }
+
+// --- the replay's controls --------------------------------------------------------------------------------------
+
+let speed = 1; // times the pace; the visitor's choice
+
+function control() {
+  $('.player').hidden = !state.pace || !state.steps.length;
+  const over = state.at >= state.steps.length;
+  $('.toggle').textContent = over ? 'Play again' : state.paused ? 'Play' : 'Pause';
+  $('.scrub').max = state.steps.length;
+  $('.scrub').value = state.at;
+}
+
+$('.toggle').onclick = () => {
+  const over = state.at >= state.steps.length;
+  if (over) seek(0);
+  state.paused = !over && !state.paused;
+  control();
+  requestAnimationFrame(play);
+};
+$('.scrub').oninput = (event) => {
+  state.paused = true;
+  seek(Number(event.target.value));
+};
+$('.speed').onchange = (event) => { speed = Number(event.target.value); };
 
 // --- rows become steps ----------------------------------------------------------------------------------------
 
@@ -133,7 +176,8 @@ function segment(row) {
   const part = { kind: row.kind, text: '' };
   state.segments[row.segment] = part;
   if (row.kind === 'thought') part.node = put(make('p', 'thought writing'));
-  if (row.kind === 'image' || row.kind === 'source') addPicture(part);
+  if (row.kind === 'image' || row.kind === 'source') addPicture(part, state.planned);
+  state.planned = row.kind === 'thought' ? part : null;
   if (row.kind === 'reflection') $('.ending').replaceChildren();
 }
 
@@ -154,15 +198,15 @@ function addRound(kind) {
   $('.rounds').append(state.round);
 }
 
-function addPicture(part) {
+function addPicture(part, thought) {
   part.side = Math.round(Math.sqrt(state.cells)) || 8;
-  part.frame = put(make('div', 'picture unfinished'));
+  part.frame = (thought && thought.frame) || put(make('div', 'picture unfinished'));
   part.frame.style.setProperty('--side', part.side);
   part.canvas = make('canvas', '');
   part.canvas.setAttribute('role', 'img');
   part.canvas.setAttribute('aria-label', `Drawing ${state.rounds} of “${state.prompt || ''}”, in progress`);
   part.pen = make('i', 'pen');
-  part.frame.append(part.canvas, part.pen);
+  part.frame.prepend(part.canvas, part.pen);
   part.canvas.width = part.canvas.height = 0;
   part.head = state.progress;
   point(part, 0);
@@ -242,6 +286,20 @@ function write(index, bit) {
   const reason = part.kind === 'reflection';
   part.node.textContent = reason ? part.text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '') : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
+  if (!reason) outline(part);
+}
+
+// The embedded world's thoughts name places: each object is outlined where it is to stand, before a patch is drawn.
+function outline(part) {
+  const named = [...part.text.matchAll(/([a-z]+) ([a-z]+) at ([0-6]) ([0-6])\b/g)];
+  for (const [, colour, noun, column, row] of named.slice(part.outlined || 0)) {
+    part.frame ||= put(make('div', 'picture unfinished'));
+    const box = make('i', 'planned', `${colour} ${noun}`);
+    box.style.left = `${12.5 * column}%`;
+    box.style.top = `${12.5 * row}%`;
+    part.frame.append(box);
+  }
+  part.outlined = named.length;
 }
 
 function done(row) {
@@ -260,15 +318,10 @@ function done(row) {
 
 function end(row) {
   state.ended = true;
+  after();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
-  if (state.pace) {
-    const again = make('button', 'again', 'Play again');
-    again.type = 'button';
-    again.onclick = replay;
-    $('.ending').append(again);
-  }
   if (state.pace === undefined) {
     const link = make('a', 'link', 'Permanent link');
     link.href = `gallery?run=${encodeURIComponent(state.id)}`;

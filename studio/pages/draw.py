@@ -113,9 +113,10 @@ class Sending:
 
     def value(self) -> render.Row:
         """What is new since the last value; with the whole story once the trajectory has ended."""
-        ended = self.told.trajectory.stop_reason is not None
-        whole = render.in_brief(self.told.trajectory, self.told.pictures.__getitem__) if ended else ()
-        value = render.timeline_value(self.run, self.rows, self.fresh, whole)
+        told = self.told.trajectory
+        ended = told if told.stop_reason is not None else None
+        whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
+        value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
         self.fresh, self.sent_at = len(self.rows), time.monotonic()
         return value
 

@@ -1,0 +1,85 @@
+
+// --- afterwards: the first and the last drawing compared, p(yes) over the rounds, and what there is to keep ------
+// The end of timeline.js, whose state it reads.
+
+const SVG = 'http://www.w3.org/2000/svg';
+
+function after() {
+  const trajectory = state.trajectory;
+  const drawn = Object.values(state.segments).filter((part) => part.canvas && part.canvas.width && !part.frame.classList.contains('unfinished'));
+  $('.after').hidden = !trajectory || !drawn.length;
+  if ($('.after').hidden) return;
+  const images = trajectory.segments.filter((segment) => segment.kind !== 'thought' && segment.kind !== 'reflection');
+  const verdicts = trajectory.segments.filter((segment) => segment.kind === 'reflection');
+  $('.compare').hidden = drawn.length < 2;
+  if (drawn.length > 1) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
+  $('.odds').hidden = verdicts.length < 2;
+  if (verdicts.length > 1) plot(verdicts);
+  const name = trajectory.prompt.replace(/[^a-z0-9]+/gi, '-').slice(0, 40) || 'drawing';
+  keep('.png', `${name}.png`, drawn.at(-1).canvas.toDataURL('image/png'));
+  keep('.json', `${name}.json`, `data:application/json,${encodeURIComponent(JSON.stringify(trajectory, null, 1))}`);
+}
+
+function keep(link, name, url) {
+  $(link).download = name;
+  $(link).href = url;
+}
+
+// The last drawing lies on the first, cut off where the slider stands; cells whose code changed can be outlined.
+function compare(first, last, before, now) {
+  const frame = $('.compare .picture');
+  const copies = [first, last].map((part) => {
+    const copy = make('canvas', '');
+    copy.width = copy.height = part.canvas.width;
+    copy.getContext('2d').drawImage(part.canvas, 0, 0);
+    return copy;
+  });
+  copies[1].classList.add('upper');
+  frame.classList.toggle('smooth', first.canvas.width > 128);
+  frame.replaceChildren(...copies);
+  const side = first.side;
+  const changed = now.map((code, index) => index).filter((index) => now[index] !== before[index]);
+  for (const index of changed) {
+    const box = make('i', 'changed');
+    box.style.cssText = `left:${(100 * (index % side)) / side}%;top:${(100 * Math.floor(index / side)) / side}%;width:${100 / side}%;height:${100 / side}%`;
+    frame.append(box);
+  }
+  $('.changes').textContent = `Mark the ${changed.length} of ${now.length} patches that changed`;
+  mark();
+  wipe();
+}
+
+function wipe() {
+  $('.compare .picture').style.setProperty('--cut', `${100 - $('.wipe').value}%`);
+}
+
+function mark() {
+  $('.compare .picture').classList.toggle('marked', $('.mark-changes').checked);
+}
+
+$('.wipe').oninput = wipe;
+$('.mark-changes').onchange = mark;
+
+function plot(verdicts) {
+  const at = (index, p) => [36 + (index * 190) / (verdicts.length - 1), 104 - 92 * p];
+  const svg = $('.odds svg');
+  svg.replaceChildren();
+  svg.setAttribute('aria-label', verdicts.map((one, index) => `drawing ${index + 1}: p(yes) ${one.p_yes.toFixed(2)}`).join(', '));
+  const draw = (tag, attributes, text) => {
+    const node = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    if (text !== undefined) node.textContent = text;
+    svg.append(node);
+  };
+  for (const [p, label] of [[0, '0'], [0.5, '.5'], [1, '1']]) {
+    draw('line', { x1: 26, x2: 232, y1: at(0, p)[1], y2: at(0, p)[1], class: 'rule' });
+    draw('text', { x: 2, y: at(0, p)[1] + 4 }, label);
+  }
+  draw('polyline', { points: verdicts.map((one, index) => at(index, one.p_yes).join()).join(' '), class: 'course' });
+  verdicts.forEach((one, index) => {
+    const [x, y] = at(index, one.p_yes);
+    draw('circle', { cx: x, cy: y, r: 9, class: one.answer });
+    draw('text', { x, y: y + 4, class: 'mark', 'text-anchor': 'middle' }, one.answer === 'yes' ? '✓' : '✗');
+    draw('text', { x, y: 126, 'text-anchor': 'middle' }, index + 1);
+  });
+}
