@@ -55,10 +55,5 @@ TEMPLATE = """
 
 def timeline(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
     """An empty timeline, or one that begins with `value`."""
-    return gr.HTML(
-        value,
-        html_template=TEMPLATE,
-        js_on_load=script("timeline.js") + script("after.js"),
-        apply_default_css=False,
-        **options,
-    )
+    scripts = script("timeline.js") + script("after.js")
+    return gr.HTML(value, html_template=TEMPLATE, js_on_load=scripts, apply_default_css=False, **options)
