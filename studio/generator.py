@@ -77,6 +77,11 @@ class Generator:
         return Engine(self.janus, at_once=most_at_once(self.janus, positions, AT_ONCE), capacity=positions)
 
     @property
+    def embedded_world(self) -> bool:
+        """Whether the checkpoint draws the embedded world, whose words are known."""
+        return self.janus.embedded_world
+
+    @property
     def sampling(self) -> Sampling:
         """The checkpoint's own settings."""
         return self.janus.sampling

@@ -241,6 +241,24 @@ def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(pag
     expect(words).to_have_text(["No", "No", "Yes"])
 
 
+def test_words_put_a_prompt_together_by_the_mouse(page, server):
+    page.goto(server.url)
+    page.locator(".words summary").click()
+    for word in ("two", "red", "apple", "above", "cat", "orange", "blue", "umbrella"):
+        page.locator(f".words [data-word='{word}']").click()
+    expect(page.locator("#prompt textarea")).to_have_value("two red apples above a cat and a blue umbrella")
+
+
+def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page, server):
+    drawn = draw(page, server)
+    assert page.locator("#timeline .ending .link").get_attribute("href") == f"./?run={drawn}"
+    server.stop()
+    server.start()
+    page.goto(f"{server.url}/?run={drawn}")
+    expect(page.locator("#timeline .ending")).to_contain_text("draw it again")
+    expect(page.locator("#prompt textarea")).to_have_value(PROMPT)
+
+
 def test_a_data_set_is_exported_and_downloaded(page, server):
     with server.store() as store:
         waiting = not store.annotations(status=Status.SUBMITTED)

@@ -1,5 +1,6 @@
 """The front page: what its handlers yield, without a browser."""
 
+import random
 from pathlib import Path
 
 import gradio as gr
@@ -11,6 +12,7 @@ from model.janus import Janus
 from studio.generator import Generator
 from studio.pages import draw
 from studio.pages.draw import Stops, Visit, Wish
+from studio.replays import some_aha
 from studio.settings import Settings
 
 VISIT = Visit("ada", "tab")
@@ -94,11 +96,31 @@ def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: 
 
 
 def test_the_page_opens_with_the_recorded_aha_moment(store: Store):
-    assert draw.opening(store, Settings()) == {}
+    assert draw.opened(store, Settings(), None)[0] == {}
     store.save(*aha(), owner="us", recorded=True)
-    value = draw.opening(store, Settings())
+    value, *widgets = draw.opened(store, Settings(), None)
     assert value["label"] == "Recorded example"
     assert value["rows"]
+    assert len(widgets) == draw.WIDGETS
+
+
+def test_a_link_replays_a_trajectory_and_loads_its_settings(store: Store):
+    trajectory, pictures = aha()
+    run = store.save(trajectory, pictures, owner="us")
+    value, *widgets = draw.opened(store, Settings(), run)
+    assert value["trajectory"]["prompt"] == trajectory.prompt
+    how = trajectory.sampling
+    wanted = [trajectory.prompt, trajectory.rounds, how.guidance, how.temperature, trajectory.seed, False, how.thinks]
+    assert widgets == wanted
+    value, *widgets = draw.opened(store, Settings(), "nothing-of-the-kind")
+    assert "cannot be shown" in value["notice"]
+    assert len(widgets) == draw.WIDGETS
+
+
+def test_an_aha_moment_is_shown_on_request_where_there_is_one(store: Store):
+    assert "no aha moment" in some_aha(store, Settings(), random.Random(0))["notice"]
+    store.save(*aha(), owner="us")
+    assert some_aha(store, Settings(), random.Random(0))["rows"]
 
 
 def test_the_handlers_name_the_person_and_the_page():

@@ -322,11 +322,9 @@ function end(row) {
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
-  if (state.pace === undefined) {
-    const link = make('a', 'link', 'Permanent link');
-    link.href = `gallery?run=${encodeURIComponent(state.id)}`;
-    $('.ending').append(link);
-  }
+  const link = make('a', 'link', state.pace === undefined ? 'Permanent link' : 'Change it and draw it again');
+  link.href = `./?run=${encodeURIComponent(state.id)}`;
+  $('.ending').append(link);
 }
 
 function tell(text, anyway) {

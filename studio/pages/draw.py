@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -19,13 +19,15 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
-from model.trajectory import Sampling
+from model.trajectory import Sampling, Trajectory
 from studio import render
 from studio.generator import AT_ONCE, MOST_ROUNDS, MOST_WAITING, Generator, Told, TooMany, Waiting
 from studio.identity import owner_name
 from studio.masthead import intro
+from studio.replays import recorded_aha, replay, some_aha
 from studio.settings import Settings
 from studio.timeline import timeline
+from studio.words import words
 
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 LARGEST_SEED = 2**31 - 1
@@ -133,6 +135,7 @@ class Visit:
         return Visit(owner_name(request, settings), request.session_hash or "")
 
 
+WIDGETS = len(fields(Wish))
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons Draw and Stop
 IDLE = (gr.update(visible=True), gr.update(visible=False))
@@ -177,24 +180,30 @@ def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterat
         stops.end(visit.session)
 
 
-def opening(store: Store, settings: Settings) -> render.Row:
-    """What the page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
-    try:
-        listed = store.trajectories(limit=1, recorded=True, aha=True)
-        if not listed:
-            return {}
-        trajectory = store.trajectory(listed[0].id)
-        label = "Recorded example"
-        return render.replay_value(trajectory, store.picture, run="opening", pace=settings.pace, label=label)
-    except AnnotationsError:
-        return {}
+def opened(store: Store, settings: Settings, run: str | None) -> tuple:
+    """(timeline value, the wish's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
+    recorded aha moment, and the widgets as they are.
+    """
+    if not run:
+        return recorded_aha(store, settings), *[gr.skip()] * WIDGETS
+    shown = replay(store, run, settings)
+    if "trajectory" not in shown:
+        return shown, *[gr.skip()] * WIDGETS
+    asked = Trajectory.from_dict(shown["trajectory"])
+    how = asked.sampling
+    wish = Wish(
+        asked.prompt, asked.rounds, how.guidance, how.temperature, asked.seed, new_seed=False, thinks=how.thinks
+    )
+    return shown, *astuple(wish)
 
 
 def page(generator: Generator, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("It draws, looks, and draws again.", WHAT_HAPPENS)
     prompt, draw_button, stop_button = _prompt_row()
-    chips = _example_row()
+    chips, aha = _example_row()
+    if generator.embedded_world:
+        words()
     controls = _settings_row(generator.sampling, settings)
     view = timeline(elem_id="timeline")
     stops = Stops()
@@ -207,6 +216,9 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
         yield from draw(wish, Visit.of(request, settings), generator, stops)
 
+    def linked(request: gr.Request) -> tuple:
+        return opened(store, settings, dict(request.query_params).get("run"))
+
     def stopped(request: gr.Request) -> None:
         stops.ask(request.session_hash or "")
 
@@ -217,7 +229,8 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)
     view.anyway(insisted, api_name="draw_anyway", **drawing, **shared)
     stop_button.click(stopped, **quick)
-    gr.on(None, lambda: opening(store, settings), [], view, **quick)
+    gr.on(None, linked, [], [view, *wish], **quick)
+    aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
     for chip, (text, seed) in zip(chips, EXAMPLES, strict=True):
         chip.click(partial(_example, text, seed, generator.sampling, settings), None, wish, **quick)
 
@@ -244,10 +257,11 @@ def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
     return prompt, draw_button, stop_button
 
 
-def _example_row() -> list[gr.Button]:
+def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
         gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
-        return [gr.Button(text, elem_classes="chip", size="sm") for text, _ in EXAMPLES]
+        chips = [gr.Button(text, elem_classes="chip", size="sm") for text, _ in EXAMPLES]
+        return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
 
 
 def _settings_row(sampling: Sampling, settings: Settings) -> list[Any]:

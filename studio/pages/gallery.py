@@ -6,7 +6,6 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import gradio as gr
 
@@ -15,6 +14,7 @@ from annotations.store import Store
 from annotations.trajectories import Cursor
 from studio import render
 from studio.masthead import intro
+from studio.replays import replay
 from studio.settings import Settings
 from studio.theme import script
 from studio.timeline import timeline
@@ -44,15 +44,6 @@ def _picture(store: Store, sha256: str) -> bytes | None:
         return store.picture(sha256)
     except AnnotationsError:
         return None
-
-
-def replay(store: Store, run: str, settings: Settings) -> render.Row:
-    """The timeline's value for one trajectory, or why it cannot be shown."""
-    try:
-        trajectory = store.trajectory(run)
-        return render.replay_value(trajectory, store.picture, run=uuid4().hex, pace=settings.pace)
-    except AnnotationsError as error:
-        return render.notice_value(f"This drawing cannot be shown: {error}.")
 
 
 def page(store: Store, settings: Settings) -> None:

@@ -1,0 +1,50 @@
+"""Stored trajectories as the timeline plays them: by id, or an aha moment to show what this is about.
+
+Knows the store and the timeline's values; needs no checkpoint.
+"""
+
+from __future__ import annotations
+
+import random
+from uuid import uuid4
+
+from annotations.errors import AnnotationsError
+from annotations.store import Store
+from model.trajectory import Trajectory
+from studio import render
+from studio.settings import Settings
+
+RECENT = 48  # of so many aha moments one is shown
+NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
+
+
+def replay(store: Store, run: str, settings: Settings) -> render.Row:
+    """The timeline's value for one trajectory, or why it cannot be shown."""
+    try:
+        return _playing(store, store.trajectory(run), settings)
+    except AnnotationsError as error:
+        return render.notice_value(f"This drawing cannot be shown: {error}.")
+
+
+def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
+    """One of the newest aha moments, or that there is none."""
+    try:
+        listed = store.trajectories(limit=RECENT, aha=True)
+        if not listed:
+            return render.notice_value(NO_AHA)
+        return _playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment from the gallery")
+    except AnnotationsError as error:
+        return render.notice_value(f"No aha moment can be shown: {error}.")
+
+
+def recorded_aha(store: Store, settings: Settings) -> render.Row:
+    """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
+    try:
+        listed = store.trajectories(limit=1, recorded=True, aha=True)
+        return _playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
+    except AnnotationsError:
+        return {}
+
+
+def _playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
+    return render.replay_value(trajectory, store.picture, run=uuid4().hex, pace=settings.pace, label=label)
