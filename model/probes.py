@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.branches import written_thought
 from model.checkpoint import EMBEDDED, CheckpointError
 from model.decoding.grammar import Request
 from model.evaluate import opened, points
@@ -30,7 +31,7 @@ from model.events import encode_png
 from model.janus import Janus
 from model.measures import Figure, Share, difference, interval
 from model.referee import Judged, judge_all, pictures_of
-from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thought, Token
+from model.trajectory import Image, Origin, Reflection, Sampling, Segment
 from model.world.defects import spoil_as
 from model.world.language import CATEGORIES, Description
 from model.world.plan import read_items, read_plan, write_items
@@ -106,7 +107,7 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
         kind = tuple(CHANGES)[len(plans) % len(CHANGES)]
         changed = change_plan(rng, read_items(thought), kind)
         if changed is not None and len(plans) < count:
-            given = (written(janus, " " + write_items(changed)),)
+            given = (written_thought(janus, write_items(changed)),)
             requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=given))
             plans.append(Scene(tuple(changed)))
             kinds.append(kind)
@@ -133,12 +134,6 @@ def change_plan(rng: random.Random, plan: Sequence[Item], kind: str) -> list[Ite
             return [*plan[:at], replace(item, column=column, row=row), *plan[at + 1 :]]
     places = free_places(plan)
     return [*plan, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))] if places else None
-
-
-def written(janus: Janus, text: str) -> Thought:
-    """A thought as a person writes it."""
-    ids = janus.tokenize(text)
-    return Thought(tuple(Token(i, janus.tokenizer.decode([i]), Origin.PERSON) for i in ids))
 
 
 def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:

@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from annotations.store import Store
+from model.branches import Branch
 from model.decoding.engine import Engine
 from model.decoding.grammar import Request, check_prompt, most_positions
 from model.events import Event, Failed, Preview, TrajectoryFinished, advance
@@ -109,15 +110,17 @@ class Generator:
         *,
         owner: str,
         stop: Callable[[], bool] = lambda: False,
+        branch: Branch | None = None,
     ) -> Iterator[Event | Waiting]:
         """The events of one trajectory, which is stored before its last event is passed on; before them, now and then,
         the length of the line.
 
-        Closing the iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first
-        event, and AnnotationsError where the trajectory cannot be stored.
+        A `branch` begins with what it is given. Closing the iterator early stores what was drawn as cancelled. Raises
+        PromptError and TooMany before the first event, and AnnotationsError where the trajectory cannot be stored.
         """
         gone = threading.Event()
-        request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop())
+        begun = self._begun(branch) if branch else {}
+        request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop(), **begun)
         told = Told()
         try:
             for event in self._events(request):
@@ -131,6 +134,12 @@ class Generator:
             if told.trajectory is not None and told.trajectory.stop_reason is None:
                 self._keep(told.after(_cut(told.trajectory)), owner)
             raise
+
+    def _begun(self, branch: Branch) -> dict[str, Any]:
+        """What a request needs to know of a branch; its pictures as they are stored, so that they stay the same."""
+        shown = {getattr(segment, "sha256", None) for segment in branch.given} - {None}
+        pictures = {sha256: self.store.picture(sha256) for sha256 in shown}
+        return {"given": branch.given, "parent": branch.parent, "pictures": pictures}
 
     def _events(self, request: Request) -> Iterator[Event | Waiting]:
         """A request's events as the engine makes them, until it ends."""

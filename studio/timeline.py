@@ -1,6 +1,7 @@
 """The component that shows a trajectory while it happens, or again: one gr.HTML with a script of its own.
 
-Its value is made by `render`; its event `anyway` says that a person wants a doubtful prompt drawn all the same.
+Its value is made by `render`; its event `anyway` says that a person wants a doubtful prompt drawn all the same,
+`change_mind` that somebody changed a thought, a verdict or a patch and wants to go on from there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from studio.theme import script
 
 # No template ever shows the value: the script puts it in place, as text.
 TEMPLATE = """
-<section class="timeline" aria-label="The drawing as it happens">
+<section class="timeline"{playable} aria-label="The drawing as it happens">
   <p class="notice" role="alert" hidden>
     <span></span><button type="button" class="anyway" hidden>Draw it anyway</button>
   </p>
@@ -53,7 +54,8 @@ TEMPLATE = """
 """
 
 
-def timeline(value: dict[str, Any] | None = None, **options: Any) -> gr.HTML:
-    """An empty timeline, or one that begins with `value`."""
-    scripts = script("timeline.js") + script("after.js")
-    return gr.HTML(value, html_template=TEMPLATE, js_on_load=scripts, apply_default_css=False, **options)
+def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:
+    """An empty timeline, or one that begins with `value`; a playable one lets a visitor change the model's mind."""
+    template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
+    scripts = "".join(map(script, ("timeline.js", "after.js", *["mind.js"] * playable)))
+    return gr.HTML(value, html_template=template, js_on_load=scripts, apply_default_css=False, **options)

@@ -259,6 +259,49 @@ def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page,
     expect(page.locator("#prompt textarea")).to_have_value(PROMPT)
 
 
+def branches_of(server: Server, parent: str) -> list[Trajectory]:
+    with server.store() as store:
+        made = [store.trajectory(listed.id) for listed in store.trajectories()]
+    return [one for one in made if one.parent and one.parent.trajectory_id == parent]
+
+
+def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_it(page, server):
+    page.goto(f"{server.url}/?run=three-rounds")
+    expect(page.locator("#timeline .round").first).to_be_visible()
+    page.locator("#timeline .scrub").evaluate("bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }")
+    page.locator("#timeline .mind button", has_text="Change the plan").first.click()
+    box = page.locator("#timeline .planned").first
+    text = page.locator("#timeline .changing textarea")
+    text.fill("red apple at 0 0; blue apple at 4 4")
+    expect(page.locator("#timeline .planned")).to_have_count(3)  # the other round's thought names one, too
+    side = page.locator("#timeline .planning").bounding_box()["width"]
+    place = box.bounding_box()
+    page.mouse.move(place["x"] + 8, place["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(place["x"] + 8 + side * 3 / 8, place["y"] + 8 + side * 2 / 8, steps=4)
+    page.mouse.up()
+    expect(text).to_have_value("red apple at 3 2; blue apple at 4 4")
+    page.click("#timeline .changing .go")
+    expect(page.locator("#timeline .thought").first).to_have_text("red apple at 3 2;\nblue apple at 4 4")
+    expect(page.locator("#timeline .ending .link")).to_have_text("Permanent link")
+    branch = branches_of(server, "three-rounds")[0]
+    assert branch.segments[0].text == " red apple at 3 2; blue apple at 4 4"
+
+
+def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
+    drawn = draw(page, server)
+    page.locator("#timeline .mind button", has_text="Plant a mistake").first.click()
+    page.locator("#timeline .cells .cell").nth(9).click()
+    page.locator("#timeline .cells .cell").nth(10).click()
+    page.click("#timeline .changing .go")
+    expect(page.locator("#timeline .asked .meta")).not_to_have_text("")
+    page.wait_for_function("() => !document.querySelector('#timeline .ending .link')")
+    expect(page.locator("#timeline .ending .link")).to_be_visible()
+    [branch] = branches_of(server, drawn)
+    image = next(segment for segment in branch.segments if segment.kind == "image")
+    assert [index for index, origin in enumerate(image.origins) if origin == "person"] == [9, 10]
+
+
 def test_a_data_set_is_exported_and_downloaded(page, server):
     with server.store() as store:
         waiting = not store.annotations(status=Status.SUBMITTED)

@@ -5,10 +5,8 @@ import random
 import pytest
 
 from model.checkpoint import open_checkpoint
-from model.janus import Janus
-from model.probes import change_plan, changed_pictures, edited_thoughts, moved_against, redraws, verdicts, written
+from model.probes import change_plan, changed_pictures, edited_thoughts, moved_against, redraws, verdicts
 from model.referee import judge_all
-from model.trajectory import Origin
 from model.world.language import parse
 from model.world.plan import read_items, read_plan
 from model.world.scene import Scene, free_places
@@ -44,12 +42,6 @@ def test_one_object_is_moved_against_a_relation_and_nothing_else():
         assert len(set(found.items) & set(scene.items)) == 1
         assert [fact.kind for fact in check(description, found) if not fact.holds] == ["relation"]
     assert moved_against(rng, parse("a red apple and a blue car"), scene) is None
-
-
-def test_a_thought_written_by_a_person_says_what_was_written(tiny: Janus):
-    thought = written(tiny, " red apple at 2 3")
-    assert thought.text == " red apple at 2 3"
-    assert {token.origin for token in thought.tokens} == {Origin.PERSON}
 
 
 def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpoint):

@@ -66,7 +66,7 @@ function seek(at) {
   const { run, seen, pace, gap, steps, paused, trajectory } = state;
   state = Object.assign(fresh(run), { seen, pace, gap, steps, paused, trajectory });
   clear();
-  while (state.at < at) state.steps[state.at++].act();
+  while (state.at < Math.min(at, steps.length)) steps[state.at++].act();
   control();
 }
 
@@ -319,6 +319,7 @@ function done(row) {
 function end(row) {
   state.ended = true;
   after();
+  if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));

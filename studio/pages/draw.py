@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
@@ -17,10 +17,12 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
+from model.branches import BranchError
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from model.trajectory import Sampling, Trajectory
 from studio import render
+from studio.changes import branch_of
 from studio.generator import AT_ONCE, MOST_ROUNDS, MOST_WAITING, Generator, Told, TooMany, Waiting
 from studio.identity import owner_name
 from studio.masthead import intro
@@ -158,9 +160,29 @@ def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterato
 
 def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
     """Yields (timeline value, seed, Draw button, Stop button) until the trajectory ends."""
-    seed, stop, sending = wish.chosen_seed(), stops.begin(visit.session), Sending()
+    seed, stop = wish.chosen_seed(), stops.begin(visit.session)
     sampling = wish.sampling(generator.sampling)
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
+    yield from shown(events, seed, visit, stops)
+
+
+def go_on(asked: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+    """As `draw`, from a change that the visitor made in an earlier trajectory."""
+    try:
+        parent = generator.store.trajectory(str(asked.get("run", "")))
+        branch = branch_of(generator.janus, parent, asked)
+    except (AnnotationsError, BranchError) as error:
+        yield render.notice_value(f"That cannot be changed: {error}."), gr.skip(), *IDLE
+        return
+    seed = random.randrange(LARGEST_SEED) if asked["what"] == "seed" else parent.seed
+    rounds = min(max(parent.rounds, branch.images + 1), MOST_ROUNDS)
+    stop = stops.begin(visit.session).is_set
+    events = generator.stream(parent.prompt, seed, rounds, parent.sampling, owner=visit.owner, stop=stop, branch=branch)
+    yield from shown(events, seed, visit, stops)
+
+
+def shown(events: Iterator[Event | Waiting], seed: int, visit: Visit, stops: Stops) -> Iterator[tuple]:
+    sending = Sending()
     try:
         for event in events:
             if isinstance(event, Waiting):
@@ -205,7 +227,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     if generator.embedded_world:
         words()
     controls = _settings_row(generator.sampling, settings)
-    view = timeline(elem_id="timeline")
+    view = timeline(elem_id="timeline", playable=True)
     stops = Stops()
 
     def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
@@ -215,6 +237,10 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
         wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
         yield from draw(wish, Visit.of(request, settings), generator, stops)
+
+    def changed(event: gr.EventData, request: gr.Request):
+        asked = {name: getattr(event, name, None) for name in ("run", "segment", "what", "text", "answer", "codes")}
+        yield from go_on(asked, Visit.of(request, settings), generator, stops)
 
     def linked(request: gr.Request) -> tuple:
         return opened(store, settings, dict(request.query_params).get("run"))
@@ -228,6 +254,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     shared = {"concurrency_id": "draw", "concurrency_limit": line}
     gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)
     view.anyway(insisted, api_name="draw_anyway", **drawing, **shared)
+    view.change_mind(changed, None, drawing["outputs"], show_progress="hidden", **HIDDEN, **shared)
     stop_button.click(stopped, **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)

@@ -1,0 +1,106 @@
+"""Branches: a trajectory up to some segment, that segment as a person would have it, and on from there.
+
+Values in, values out: what comes of it is a `Request` with `given` segments and a `Parent`. What a person wrote or
+changed carries that origin, token by token, so that training can tell it from what the model did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from model.decoding.text import TextReader
+from model.janus import Janus
+from model.templates import NO, YES
+from model.trajectory import Image, Origin, Parent, Reflection, Segment, Thought, Token, Trajectory
+
+MOST_CHARACTERS = 600  # of a thought or a reason that a person writes
+
+
+class BranchError(ValueError):
+    """A change that a trajectory does not allow; the message says which it would."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a branch begins with, and where it leaves its parent."""
+
+    given: tuple[Segment, ...]
+    parent: Parent
+
+    @property
+    def images(self) -> int:
+        return sum(isinstance(segment, Image) for segment in self.given)
+
+
+def afresh(trajectory: Trajectory, segment: int) -> Branch:
+    """From before a segment on, with whatever seed."""
+    _segment(trajectory, segment)
+    return Branch(trajectory.segments[:segment], Parent(trajectory.id, segment, 0))
+
+
+def with_thought(janus: Janus, trajectory: Trajectory, segment: int, text: str) -> Branch:
+    """Another thought; the drawing follows it."""
+    _segment(trajectory, segment, Thought)
+    return _branch(trajectory, segment, written_thought(janus, text))
+
+
+def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: str, reason: str) -> Branch:
+    """Another verdict or reason; after a no, the next drawing answers it."""
+    before = _segment(trajectory, segment, Reflection)
+    if answer not in ("yes", "no"):
+        raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
+    words = _checked(reason).strip(" ,.")
+    sentence = f"{YES if answer == 'yes' else NO}, {words[:1].lower() if words[:2] != 'I ' else words[:1]}{words[1:]}."
+    tokens = _tokens(janus, sentence)
+    return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
+
+
+def with_codes(trajectory: Trajectory, segment: int, changed: Mapping[int, int], most: int) -> Branch:
+    """Other image codes at some raster indices (a planted mistake); the model looks at what they show.
+
+    `most` is the number of codes there are.
+    """
+    image = _segment(trajectory, segment, Image)
+    if not changed:
+        raise BranchError("no patch is changed; choose at least one")
+    codes, origins = list(image.codes), list(image.origins or (Origin.SAMPLED,) * len(image.codes))
+    for index, code in changed.items():
+        if not (0 <= index < len(codes) and 0 <= code < most):
+            raise BranchError(
+                f"got code {code} for patch {index}; patches are 0 to {len(codes) - 1}, codes 0 to {most - 1}"
+            )
+        codes[index], origins[index] = code, Origin.PERSON
+    other = replace(image, codes=tuple(codes), origins=tuple(origins), sha256=None)
+    return _branch(trajectory, segment, other, min(changed))
+
+
+def written_thought(janus: Janus, text: str) -> Thought:
+    """A thought in a person's words."""
+    return Thought(_tokens(janus, " " + _checked(text).strip()))
+
+
+def _branch(trajectory: Trajectory, at: int, segment: Segment, token: int = 0) -> Branch:
+    return Branch((*trajectory.segments[:at], segment), Parent(trajectory.id, at, token))
+
+
+def _segment(trajectory: Trajectory, at: int, kind: type[Segment] | None = None) -> Segment:
+    if not 0 <= at < len(trajectory.segments):
+        raise BranchError(f"there is no segment {at}; this drawing has {len(trajectory.segments)}, counted from 0")
+    segment = trajectory.segments[at]
+    if kind is not None and not (isinstance(segment, kind) and segment.finished):
+        raise BranchError(f"segment {at} is no finished {kind.kind}, but a {segment.kind}")
+    return segment
+
+
+def _checked(text: str) -> str:
+    if not text.strip():
+        raise BranchError("nothing is written; write a few words")
+    if len(text) > MOST_CHARACTERS:
+        raise BranchError(f"got {len(text):,} characters; at most {MOST_CHARACTERS} are read")
+    return " ".join(text.split())
+
+
+def _tokens(janus: Janus, text: str) -> tuple[Token, ...]:
+    reader = TextReader(janus.tokenizer)
+    return tuple(Token(i, reader.add(i), Origin.PERSON) for i in janus.tokenize(text))

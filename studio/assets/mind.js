@@ -1,0 +1,153 @@
+
+// --- the model's mind, open to change: a thought, a patch, a verdict, another seed -------------------------------
+// The end of a playable timeline's script. What is changed goes to Python as `change_mind`, which goes on from there.
+
+function mind() {
+  const segments = (state.trajectory || {}).segments || [];
+  segments.forEach((segment, index) => {
+    const part = state.segments[index];
+    const round = part && (part.node || part.frame || {}).parentElement;
+    if (!round || !segment.finished || segment.kind === 'source') return;
+    const bar = round.querySelector('.mind') || round.appendChild(make('p', 'mind'));
+    const from = index && segments[index - 1].kind === 'thought' ? index - 1 : index;
+    if (segment.kind === 'thought') offer(bar, 'Change the plan', () => changePlan(part, index));
+    if (segment.kind === 'image') offer(bar, 'Plant a mistake', () => plant(part, index, segment.codes));
+    if (segment.kind === 'image') offer(bar, 'Another seed', () => go({ segment: from, what: 'seed' }));
+    if (segment.kind === 'reflection') offer(bar, 'Say otherwise', () => sayOtherwise(part, index, segment));
+  });
+}
+
+function offer(bar, text, act) {
+  const button = make('button', 'offer', text);
+  button.type = 'button';
+  button.onclick = act;
+  bar.append(button);
+}
+
+function go(change) {
+  root.querySelectorAll('.mind, .changing').forEach((node) => node.remove());
+  trigger('change_mind', { run: state.trajectory.id, ...change });
+}
+
+// One thing is changed at a time: a form after `node`, and what undoes what it did to the page.
+function form(node, confirm, act, leave) {
+  root.querySelectorAll('.changing').forEach((open) => open.leave());
+  const box = make('form', 'changing');
+  const hint = make('p', 'hint');
+  const buttons = make('p', 'buttons');
+  const yes = make('button', 'go', confirm);
+  const no = make('button', 'leave', 'Leave it');
+  no.type = 'button';
+  buttons.append(yes, no);
+  box.append(hint, buttons);
+  box.leave = () => { box.remove(); leave(); };
+  no.onclick = box.leave;
+  box.onsubmit = (event) => { event.preventDefault(); act(); };
+  node.after(box);
+  return { box, hint, buttons };
+}
+
+function area(label, text) {
+  const field = make('textarea', '');
+  field.value = text;
+  field.rows = 3;
+  field.maxLength = 600;
+  field.setAttribute('aria-label', label);
+  return field;
+}
+
+// --- a thought: as text, or by dragging its outlines ---
+
+function changePlan(part, index) {
+  const text = area('The plan', part.text.trim());
+  const { box, hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: text.value }), () => {
+    part.node.hidden = false;
+    if (part.frame) part.frame.classList.remove('planning');
+    redraw(part, part.text);
+  });
+  part.node.hidden = true;
+  hint.textContent = part.frame ? 'Write, or drag an outline to where it should stand.' : 'What should it draw, and where?';
+  hint.before(text);
+  text.oninput = () => { redraw(part, text.value); drag(part, text); };
+  if (part.frame) part.frame.classList.add('planning');
+  drag(part, text);
+  text.focus();
+}
+
+function redraw(part, text) {
+  if (!part.frame) return;
+  part.frame.querySelectorAll('.planned').forEach((box) => box.remove());
+  const copy = { frame: part.frame, text };
+  outline(copy);
+}
+
+function drag(part, text) {
+  if (!part.frame) return;
+  part.frame.querySelectorAll('.planned').forEach((box, number) => {
+    box.onpointerdown = (start) => {
+      box.setPointerCapture(start.pointerId);
+      const size = part.frame.clientWidth / 8;
+      const [column, row] = [box.offsetLeft, box.offsetTop].map((at) => Math.round(at / size));
+      box.onpointermove = (now) => {
+        const place = [column + (now.clientX - start.clientX) / size, row + (now.clientY - start.clientY) / size];
+        const [x, y] = place.map((at) => Math.min(6, Math.max(0, Math.round(at))));
+        box.style.left = `${12.5 * x}%`;
+        box.style.top = `${12.5 * y}%`;
+        let met = 0;
+        text.value = text.value.replace(/ at [0-6] [0-6]\b/g, (old) => (met++ === number ? ` at ${x} ${y}` : old));
+      };
+      box.onpointerup = () => { box.onpointermove = null; };
+    };
+  });
+}
+
+// --- a drawing: some of its patches rubbed out ---
+
+function plant(part, index, codes) {
+  const counts = {};
+  for (const code of codes) counts[code] = (counts[code] || 0) + 1;
+  const blank = codes.reduce((best, code) => (counts[code] > counts[best] ? code : best));
+  const rubbed = new Set();
+  const grid = make('div', 'cells');
+  const bar = part.frame.parentElement.querySelector('.mind');
+  const { hint } = form(bar, 'Let it look', () => {
+    if (rubbed.size) go({ segment: index, what: 'codes', codes: [...rubbed].map((cell) => [cell, blank]) });
+    else hint.textContent = 'Choose at least one patch first.';
+  }, () => { grid.remove(); bar.hidden = false; });
+  bar.hidden = true;
+  hint.textContent = 'Choose the patches to rub out. Will it notice?';
+  grid.style.setProperty('--side', part.side);
+  codes.forEach((code, cell) => {
+    const button = make('button', 'cell');
+    button.type = 'button';
+    button.setAttribute('aria-label', `Patch ${cell + 1} of ${codes.length}`);
+    button.setAttribute('aria-pressed', 'false');
+    button.onclick = () => {
+      if (!rubbed.delete(cell)) rubbed.add(cell);
+      button.setAttribute('aria-pressed', String(rubbed.has(cell)));
+    };
+    grid.append(button);
+  });
+  part.frame.append(grid);
+}
+
+// --- a verdict and its reason ---
+
+function sayOtherwise(part, index, segment) {
+  const reason = part.text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '');
+  const text = area('The reason', reason);
+  const { hint, buttons } = form(part.node, 'Go on from here', () => {
+    const answer = hint.querySelector('input:checked').value;
+    go({ segment: index, what: 'reflection', answer, text: text.value });
+  }, () => { part.node.hidden = false; });
+  part.node.hidden = true;
+  for (const answer of ['no', 'yes']) {
+    const label = make('label', '');
+    const choice = make('input', '');
+    Object.assign(choice, { type: 'radio', name: `answer-${index}`, value: answer, checked: answer === segment.answer });
+    label.append(choice, answer === 'yes' ? 'Yes, it fits' : 'No, draw again');
+    hint.append(label);
+  }
+  buttons.before(text);
+  text.focus();
+}
