@@ -108,14 +108,20 @@ class Store:
         aha: bool | None = None,
         recorded: bool | None = None,
         owner: str | None = None,
+        verdict: str | None = None,
+        branch: bool | None = None,
+        annotated: bool | None = None,
         search: str | None = None,
     ) -> list[Listed]:
-        """A page of the list, newest first; `before=page[-1].cursor` gives the next. `search` is part of a
-        prompt.
-        """
-        keep = Filter(checkpoint=checkpoint, aha=aha, recorded=recorded, owner=owner, search=search)
+        """A page of the list, newest first; `before=page[-1].cursor` gives the next. The others are `Filter`'s."""
+        keep = Filter(checkpoint, aha, recorded, owner, verdict, branch, annotated, search)
         with self.database.reading() as session:
             return trajectories.page(session, limit=limit, before=before, keep=keep)
+
+    def checkpoints(self) -> list[str]:
+        """The names of all that have drawn."""
+        with self.database.reading() as session:
+            return trajectories.checkpoints(session)
 
     def picture(self, sha256: str) -> bytes:
         """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
-from annotations.tables import DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
 from model.trajectory import Image, Source, StopReason, Trajectory
 
 MOST = 200  # rows of one page
@@ -67,6 +67,9 @@ class Filter:
     aha: bool | None = None
     recorded: bool | None = None
     owner: str | None = None
+    verdict: str | None = None  # the last one: "yes" or "no"
+    branch: bool | None = None  # whether it goes on from another
+    annotated: bool | None = None  # whether somebody has judged it, whatever became of the judgement
     search: str | None = None  # a part of the prompt
 
 
@@ -177,9 +180,20 @@ def _kept(wanted: Select, keep: Filter) -> Select:
     for name, value in exact.items():
         if value is not None:
             wanted = wanted.where(getattr(TrajectoryRow, name) == value)
+    if keep.verdict is not None:
+        wanted = wanted.where(TrajectoryRow.answers.endswith(keep.verdict))
+    if keep.branch is not None:
+        wanted = wanted.where(TrajectoryRow.parent_id.is_not(None) == keep.branch)
+    if keep.annotated is not None:
+        wanted = wanted.where(exists().where(AnnotationRow.trajectory_id == TrajectoryRow.id) == keep.annotated)
     if keep.search and keep.search.strip():
         wanted = wanted.where(TrajectoryRow.prompt.icontains(keep.search.strip(), autoescape=True))
     return wanted
+
+
+def checkpoints(session: Session) -> list[str]:
+    """The names of all that have drawn, in alphabetical order."""
+    return list(session.scalars(select(TrajectoryRow.checkpoint).distinct().order_by(TrajectoryRow.checkpoint)))
 
 
 def shows_picture(session: Session, sha256: str) -> bool:

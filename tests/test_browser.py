@@ -302,6 +302,20 @@ def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     assert [index for index, origin in enumerate(image.origins) if origin == "person"] == [9, 10]
 
 
+def test_the_gallery_is_filtered_and_searched(page, server):
+    drawn = draw(page, server, "a purple key")
+    visit(page, server, "gallery")
+    cards = page.locator("#cards .card")
+    page.get_by_placeholder("Search prompts").fill("purple key")
+    expect(cards).to_have_count(1)
+    assert cards.first.get_attribute("data-run") == drawn
+    page.get_by_placeholder("Search prompts").fill("apples")
+    page.locator("#kind input").click()
+    page.get_by_role("option", name="Aha moments").click()
+    expect(page.locator("#cards .card[data-run='three-rounds']")).to_be_visible()
+    expect(page.locator(f"#cards .card[data-run='{drawn}']")).to_have_count(0)
+
+
 def test_a_data_set_is_exported_and_downloaded(page, server):
     with server.store() as store:
         waiting = not store.annotations(status=Status.SUBMITTED)

@@ -1,12 +1,16 @@
 """The gallery: pages of cards, filters, and replays; without a checkpoint and without a browser."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from studio_samples import HOSTILE, aha, stopped
 
+from annotations.annotation import Annotation
 from annotations.store import Store, open_store
+from model.trajectory import Parent, StopReason
 from studio.pages import gallery
+from studio.pages.gallery import Choice
 from studio.settings import Settings
 
 
@@ -22,7 +26,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def test_an_empty_gallery_leads_to_drawing(store: Store):
-    html, cursor, newest, older = gallery.listing(store, "", False)
+    html, cursor, newest, older = gallery.listing(store, Choice())
     assert "Draw something" in html
     assert cursor == ""
     assert not newest["visible"]
@@ -31,10 +35,10 @@ def test_an_empty_gallery_leads_to_drawing(store: Store):
 
 def test_turning_pages_shows_every_card_once(store: Store):
     fill(store, gallery.PAGE + 5)
-    first, cursor, newest, older = gallery.listing(store, "", False)
+    first, cursor, newest, older = gallery.listing(store, Choice())
     assert first.count('class="card"') == gallery.PAGE
     assert (newest["visible"], older["visible"]) == (False, True)
-    second, cursor, newest, older = gallery.listing(store, "", False, cursor)
+    second, cursor, newest, older = gallery.listing(store, Choice(), cursor)
     assert second.count('class="card"') == 5
     assert (newest["visible"], older["visible"], cursor) == (True, False, "")
 
@@ -42,13 +46,37 @@ def test_turning_pages_shows_every_card_once(store: Store):
 def test_search_and_the_aha_filter_narrow_it(store: Store):
     fill(store, 3)
     store.save(stopped(), {}, owner="us")
-    assert gallery.listing(store, "number 2", False)[0].count('class="card"') == 1
-    assert gallery.listing(store, "", True)[0].count('class="card"') == 3
-    assert "Nothing matches" in gallery.listing(store, "100%", False)[0]
+    assert gallery.listing(store, Choice("number 2"))[0].count('class="card"') == 1
+    assert gallery.listing(store, Choice(kind="Aha moments"))[0].count('class="card"') == 3
+    assert "Nothing matches" in gallery.listing(store, Choice("100%"))[0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "shown"),
+    [
+        (Choice(kind="Last verdict yes"), {"id0", "other"}),
+        (Choice(kind="Last verdict no"), {"unhappy"}),
+        (Choice(kind="Annotated"), {"id0"}),
+        (Choice(kind="Branches"), {"other"}),
+        (Choice(checkpoint="another"), {"other"}),
+        (Choice(kind="no such kind"), {"id0", "other", "unhappy"}),
+    ],
+)
+def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str]):
+    fill(store, 1)
+    trajectory, pictures = aha("other", identity="other")
+    other = replace(trajectory, checkpoint="another", parent=Parent("id0", 1, 0))
+    store.save(other, pictures, owner="us")
+    unhappy = replace(trajectory, id="unhappy", segments=trajectory.segments[:3], stop_reason=StopReason.ROUNDS)
+    store.save(unhappy, pictures, owner="us")
+    store.annotate(Annotation("id0", 2, "ada", {"verdict_right": "yes"}))
+    html = gallery.listing(store, choice)[0]
+    assert {identity for identity in ("id0", "other", "unhappy") if f'data-run="{identity}"' in html} == shown
+    assert store.checkpoints() == sorted({"another", trajectory.checkpoint})
 
 
 def test_a_wrong_cursor_is_a_message(store: Store):
-    assert "no place in the list" in gallery.listing(store, "", False, "nonsense")[0]
+    assert "no place in the list" in gallery.listing(store, Choice(), "nonsense")[0]
 
 
 def test_a_replay_is_complete_and_a_wrong_link_is_a_message(store: Store):
@@ -63,5 +91,5 @@ def test_a_damaged_picture_leaves_the_other_cards(store: Store):
     fill(store, 1)
     for file in (store.database.directory / "images").rglob("*.png"):
         file.write_bytes(b"broken")
-    assert gallery.listing(store, "", False)[0].count('class="card"') == 1
+    assert gallery.listing(store, Choice())[0].count('class="card"') == 1
     assert "cannot be shown" in gallery.replay(store, "id0", Settings())["notice"]

@@ -60,11 +60,11 @@ class Mix:
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
-    focus: tuple[Focus, ...] = ()  # of judge lessons: the last, and for a quarter of them one of those before
+    focus: tuple[Focus, ...] = ()  # of judge lessons
+    focused: float = 1.0  # share of judge lessons that are in focus, where there is one
+    reviewed: float = 0.25  # share of those on any of `focus`, the others are on the last
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
-
-REVIEWED = 0.25  # share of judge lessons on what was in focus before
 
 # One respect at a time, where it is plain first: in a mix of everything none of them was learnt. Of relations first
 # one, then its opposite, then one of the other axis: what was asked of an object depends on the relation and on the
@@ -88,7 +88,18 @@ CURRICULUM = (
 MIXES = {
     "draw": Mix(draw=1.0, thinking=0.8),  # first of all; and what a base model learns, which neither judges nor redraws
     "judge": Mix(judge=1.0, drafts=0.0, focus=CURRICULUM),
-    "all": Mix(draw=0.26, follow=0.04, judge=0.42, redraw=0.18, edit=0.10, reworded=0.15, obvious=0.5),
+    "all": Mix(
+        draw=0.25,
+        follow=0.03,
+        judge=0.54,
+        redraw=0.12,
+        edit=0.06,
+        reworded=0.15,
+        obvious=0.5,
+        focus=tuple(replace(focus, steps=0) for focus in CURRICULUM),
+        focused=0.5,
+        reviewed=1.0,
+    ),
 }
 
 
@@ -183,7 +194,7 @@ def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
 
 
 def _judge(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
-    if mix.focus:
+    if mix.focus and rng.random() < mix.focused:
         return _judge_in_focus(janus, rng, mix)
     drafts = []
     if rng.random() < mix.drafts:
@@ -202,9 +213,7 @@ def _judged(janus, rng, mix, description: Description, drafts: Sequence[Draft], 
 
 
 def _judge_in_focus(janus, rng, mix) -> Lesson:
-    *before, focus = mix.focus
-    if before and rng.random() < REVIEWED:
-        focus = rng.choice(before)
+    focus = rng.choice(mix.focus) if rng.random() < mix.reviewed else mix.focus[-1]
     while not focus.suits(description := sample_training(rng, focus.category)):
         pass
     right = rng.random() < 0.5

@@ -5,6 +5,7 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -24,17 +25,43 @@ EMPTY = '<p class="none">Nothing here yet. <a href="./">Draw something</a>.</p>'
 NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all drawings.</p>'
 
 
-def listing(store: Store, search: str, aha_only: bool, cursor: str = "") -> tuple[str, str, dict, dict]:
+# What the gallery can be narrowed to, by the words of its menu.
+KINDS: dict[str, dict[str, Any]] = {
+    "Everything": {},
+    "Aha moments": {"aha": True},
+    "Last verdict yes": {"verdict": "yes"},
+    "Last verdict no": {"verdict": "no"},
+    "Annotated": {"annotated": True},
+    "Branches": {"branch": True},
+}
+ALL = next(iter(KINDS))
+ANY = "Any checkpoint"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a visitor wants to see, as the widgets say it."""
+
+    search: str = ""
+    kind: str = ALL
+    checkpoint: str = ANY
+
+    def filter(self) -> dict[str, Any]:
+        checkpoint = {} if self.checkpoint == ANY else {"checkpoint": self.checkpoint}
+        return KINDS.get(self.kind, {}) | checkpoint | {"search": self.search}
+
+
+def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, dict, dict]:
     """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
     try:
         before = Cursor.parse(cursor) if cursor else None
-        listed = store.trajectories(limit=PAGE + 1, before=before, aha=aha_only or None, search=search)
+        listed = store.trajectories(limit=PAGE + 1, before=before, **choice.filter())
     except AnnotationsError as error:
         return f'<p class="none">{render.text(str(error))}</p>', "", gr.update(visible=True), gr.update(visible=False)
     page, more = listed[:PAGE], len(listed) > PAGE
     html = render.cards(page, lambda sha256: _picture(store, sha256))
     if not page:
-        html = NO_MATCH if search.strip() or aha_only else EMPTY
+        html = EMPTY if choice == Choice() else NO_MATCH
     after = str(page[-1].cursor) if more else ""
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
 
@@ -50,18 +77,22 @@ def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
     viewer = timeline(elem_id="viewer")
-    search, aha_only = _filters()
+    widgets = _filters()
     cards = gr.HTML(elem_id="cards", js_on_load=script("gallery.js"), apply_default_css=False)
     cursor = gr.State("")
     with gr.Row(elem_classes="paging"):
         newest = gr.Button("Newest", size="sm", visible=False, scale=0)
         older = gr.Button("Older", size="sm", visible=False, scale=0)
 
-    def shown(search: str, aha_only: bool) -> Any:
-        return listing(store, search, aha_only)
+    def shown(*chosen: str) -> Any:
+        return listing(store, Choice(*chosen))
 
-    def turned(search: str, aha_only: bool, cursor: str) -> Any:
-        return listing(store, search, aha_only, cursor)
+    def turned(cursor: str, *chosen: str) -> Any:
+        return listing(store, Choice(*chosen), cursor)
+
+    def begun() -> Any:
+        names = store.checkpoints()
+        return *listing(store, Choice()), gr.update(choices=[ANY, *names], visible=len(names) > 1)
 
     def opened(event: gr.EventData) -> render.Row:
         return replay(store, str(event.run), settings)
@@ -71,23 +102,21 @@ def page(store: Store, settings: Settings) -> None:
         return replay(store, run, settings) if run else {}
 
     options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    kept, outputs = [search, aha_only], [cards, cursor, newest, older]
-    gr.on([search.change, aha_only.change, newest.click], shown, kept, outputs, trigger_mode="always_last", **options)
-    older.click(turned, [*kept, cursor], outputs, **options)
+    outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
+    gr.on([*changes, newest.click], shown, widgets, outputs, trigger_mode="always_last", **options)
+    older.click(turned, [cursor, *widgets], outputs, **options)
     cards.open(opened, None, viewer, **options)
-    gr.on(None, lambda: listing(store, "", aha_only=False), [], outputs, **options)
+    gr.on(None, begun, [], [*outputs, widgets[-1]], **options)
     gr.on(None, linked, [], viewer, **options)
 
 
-def _filters() -> tuple[gr.Textbox, gr.Checkbox]:
+def _filters() -> list[gr.Textbox | gr.Dropdown]:
+    """The widgets of a Choice, in its order."""
+    plain = {"show_label": False, "container": False}
     with gr.Row(elem_classes="filters"):
-        search = gr.Textbox(
-            label="Search prompts",
-            show_label=False,
-            placeholder="Search prompts",
-            container=False,
-            scale=1,
-            max_lines=1,
-        )
-        aha_only = gr.Checkbox(label="Aha moments only", container=False, scale=0, min_width=180)
-    return search, aha_only
+        hint = "Search prompts"
+        return [
+            gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, **plain),
+            gr.Dropdown(list(KINDS), value=ALL, label="Show", scale=0, min_width=190, elem_id="kind", **plain),
+            gr.Dropdown([ANY], value=ANY, label="Drawn by", scale=0, min_width=190, visible=False, **plain),
+        ]
