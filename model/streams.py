@@ -48,6 +48,7 @@ class Codes:
 
     codes: tuple[int, ...]
     target: bool = False
+    notes: tuple[tuple[Note, ...], ...] = ()  # as in Text, for every code
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,11 +25,12 @@ from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
-from model.training.notes import take_notes
+from model.training.notes import cell_notes, take_notes
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
 from model.training.world_lessons import MIXES, Focus, Mix, at_step, world_lessons
 from model.world.language import parse
+from model.world.patches import patch_codes
 from model.world.plan import read_plan
 from model.world.scene import random_scene, render
 from model.world.verifier import check, read
@@ -95,6 +96,22 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     assert facts == [None, yes, no, None, no, None, None, None, None, yes, yes, None]
 
 
+def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
+    scene = read_plan("red cat at 2 1")
+    codes, notes = patch_codes(render(scene)), cell_notes(tiny, scene)
+    lesson = draw(tiny, "a cat", [], " red cat at 2 1", codes, notes)
+    batch = collate([lesson], tiny.image_codes)
+    begin = int((batch.code_labels[0] != IGNORE).nonzero()[0])  # predicts the first code
+    said = {}
+    for _, position, token in batch.notes.tolist():
+        said.setdefault(position - begin, []).append(tiny.tokenizer.decode([token]).strip())
+    assert set(said) == set(range(64))
+    assert said[1 * 8 + 2] == ["2", "1", "cat", "red"]
+    assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
+    assert said[3 * 8 + 3] == ["3", "3", "no"]
+    assert len(collate([drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)], 64).notes) == 0
+
+
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
     prompt = "two red apples left of a car, a moon below it"
     notes = take_notes(tiny, parse(prompt), PICTURE)
@@ -135,7 +152,7 @@ def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
         batch = collate(chosen, tiny.image_codes)
         with torch.inference_mode():
             found = losses(tiny, batch)
-        return (found.codes + found.text + found.verdict).item()
+        return (found.codes + found.text + found.verdict + found.notes).item()
 
     assert total(lessons) == pytest.approx(sum(total([lesson]) for lesson in lessons), rel=1e-5)
 
@@ -193,7 +210,7 @@ def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(
 def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
     mix = Mix(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
     assert [len(at_step(mix, step).focus) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
-    assert at_step(MIXES["all"], 3) is MIXES["all"]
+    assert at_step(MIXES["all"], 3) == MIXES["all"]
 
 
 def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):

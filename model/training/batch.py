@@ -75,8 +75,9 @@ class Losses:
     """Summed cross-entropies; sums of micro-batches add up."""
 
     codes: torch.Tensor
-    text: torch.Tensor  # all text but the verdict, and the notes
+    text: torch.Tensor  # all text but the verdict
     verdict: torch.Tensor
+    notes: torch.Tensor
     right: int  # verdicts whose more likely word of Yes and No was the target
 
 
@@ -92,14 +93,15 @@ def losses(janus: Janus, batch: Batch) -> Losses:
     code_loss = F.cross_entropy(janus.image_logits(hidden[at_code]).float(), code_labels[at_code], reduction="none")
     logits, wanted = janus.text_logits(hidden[at_text]).float(), text_labels[at_text]
     text_loss = F.cross_entropy(logits, wanted, reduction="none") * weights[at_text]
-    notes = _note_loss(janus, batch, seen.hidden_states) if noted else 0.0
+    notes = _note_loss(janus, batch, seen.hidden_states) if noted else hidden.new_zeros(())
     special = janus.ids
     verdict = (wanted == special.yes) | (wanted == special.no)
     says_yes = logits[verdict, special.yes] > logits[verdict, special.no]
     return Losses(
         codes=(code_loss * weights[at_code]).sum(),
-        text=text_loss[~verdict].sum() + notes,
+        text=text_loss[~verdict].sum(),
         verdict=text_loss[verdict].sum(),
+        notes=notes,
         right=int((says_yes == (wanted[verdict] == special.yes)).sum()),
     )
 
@@ -117,10 +119,10 @@ def _note_loss(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> to
     return torch.stack(found).sum()
 
 
-def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int]:
-    """Targets of all micro-batches: image codes, text without verdicts, verdicts."""
+def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int, int]:
+    """Targets of all micro-batches: image codes, text without verdicts, verdicts, notes."""
     codes = sum(int((b.code_labels != IGNORE).sum()) for b in batches)
-    text = sum(int((b.text_labels != IGNORE).sum()) + len(b.notes) for b in batches)
+    text = sum(int((b.text_labels != IGNORE).sum()) for b in batches)
     yes, no = janus.ids.yes, janus.ids.no
     verdicts = sum(int(((b.text_labels == yes) | (b.text_labels == no)).sum()) for b in batches)
-    return codes, text - verdicts, verdicts
+    return codes, text - verdicts, verdicts, sum(len(b.notes) for b in batches)

@@ -38,6 +38,9 @@ class Draft:
     notes: Notes | None = None
 
 
+CellNotes = tuple[tuple[Note, ...], ...]  # on every code of an image, at the position before it
+
+
 @dataclass(frozen=True)
 class Notes:
     """What the network is to know at each position while it looks.
@@ -57,36 +60,48 @@ def draw(
     drafts: Sequence[Draft],
     thought: str | None,
     codes: Sequence[int],
+    notes: CellNotes = (),
     *,
     given: bool = False,
 ) -> Lesson:
     """Task I without drafts, Task III with: the thought (if any) and the image are the targets.
 
-    A `given` thought is a person's: only the image is a target.
+    A `given` thought is a person's: only the image is a target. `notes` are on what each code is about to show.
     """
     pieces = opening(tokenizer, prompt)
     begin = ids(tokenizer, BEGIN_IMAGE)
     for draft in drafts:
         pieces += [Text(begin), Codes(draft.codes), Text(ids(tokenizer, CHECK))]
         pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
-    return _drawn(tokenizer, pieces, thought, codes, given=given)
+    return _drawn(tokenizer, pieces, thought, codes, notes, given=given)
 
 
 def edit(
-    tokenizer: Tokenizer, instruction: str, source: Sequence[int], thought: str | None, codes: Sequence[int]
+    tokenizer: Tokenizer,
+    instruction: str,
+    source: Sequence[int],
+    thought: str | None,
+    codes: Sequence[int],
+    notes: CellNotes = (),
 ) -> Lesson:
     """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
-    return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes)
+    return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes, notes)
 
 
 def _drawn(
-    tokenizer: Tokenizer, pieces: list[Piece], thought: str | None, codes: Sequence[int], *, given: bool = False
+    tokenizer: Tokenizer,
+    pieces: list[Piece],
+    thought: str | None,
+    codes: Sequence[int],
+    notes: CellNotes,
+    *,
+    given: bool = False,
 ) -> Lesson:
     own = thought is not None and not given
     if thought is not None:
         pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=own)]
-    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own)
-    return Lesson((*pieces, begin, Codes(tuple(codes), target=True)))
+    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own, notes=notes[:1])
+    return Lesson((*pieces, begin, Codes(tuple(codes), target=True, notes=notes[1:])))
 
 
 def judge(
@@ -123,4 +138,4 @@ def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -
         return lesson
     hidden = unconditional(lesson.pieces, pad)
     shown = (replace(p, target=False) if isinstance(p, Text) and p.hideable else p for p in hidden)
-    return replace(lesson, pieces=tuple(shown))
+    return replace(lesson, pieces=tuple(p if isinstance(p, Pixels) else replace(p, notes=()) for p in shown))

@@ -17,15 +17,18 @@ import numpy as np
 from model.janus import Janus
 from model.streams import Note
 from model.templates import CHECK, USER
-from model.training.lessons import Notes
+from model.training.lessons import CellNotes, Notes
 from model.world.language import Description, related, write
-from model.world.scene import Item
+from model.world.scene import Item, Scene
 from model.world.sprites import CELLS
 from model.world.verifier import Fact, Reading, check, read
 from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opposite
 
 # How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
 READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
+
+# And of the cell that is about to be drawn: where it is, what stands there, in which colour.
+COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 Said = list[tuple[str, float]]  # words at one position, and how deep
 
@@ -46,10 +49,30 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
     before = len(janus.tokenize(CHECK)) - 1 - len(said)
     check_words = [*[[]] * before, *said] if before >= 0 else []
 
-    def notes(positions: Iterable[Said]) -> tuple[tuple[Note, ...], ...]:
-        return tuple(tuple(Note(janus.tokenize(f" {word}")[0], depth) for word, depth in said) for said in positions)
+    return Notes(*(_notes(janus, positions) for positions in (turn, _patches(description, reading), check_words)))
 
-    return Notes(notes(turn), notes(_patches(description, reading)), notes(check_words))
+
+def cell_notes(janus: Janus, scene: Scene) -> CellNotes:
+    """Cell by cell, in raster order, what is about to be drawn there. The place is not in an image code's embedding, it
+    has to be counted; and a plan names it in words.
+    """
+    shown = {(row, column): item for item in scene.items for row, column in _quarters(item)}
+
+    def said(row: int, column: int) -> Said:
+        item = shown.get((row, column))
+        what = [(item.noun, NOUN), (item.colour, COLOUR)] if item else [("no", NOUN)]
+        return [(str(column), COLUMN), (str(row), ROW), *what]
+
+    return _notes(janus, itertools.starmap(said, itertools.product(range(CELLS), repeat=2)))
+
+
+def _notes(janus: Janus, positions: Iterable[Said]) -> tuple[tuple[Note, ...], ...]:
+    return tuple(tuple(Note(janus.tokenize(f" {word}")[-1], depth) for word, depth in said) for said in positions)
+
+
+def _quarters(item: Item) -> Iterator[tuple[int, int]]:
+    """(row, column) of an object's four cells, in raster order."""
+    return itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
 
 
 def _patches(description: Description, reading: Reading) -> list[Said]:
@@ -71,8 +94,7 @@ def _patches(description: Description, reading: Reading) -> list[Said]:
             for place, (word, fits) in zip((stands, colour), _standings(description, item, shapes), strict=False):
                 place += [(word, SEEN)] if place is stands else []
                 place += [] if fits is None else [_yes(fits, COMPARED)]
-        quarters = itertools.product((item.row, item.row + 1), (item.column, item.column + 1))
-        for (row, column), said in zip(quarters, (kind, order, colour, stands), strict=True):
+        for (row, column), said in zip(_quarters(item), (kind, order, colour, stands), strict=True):
             patches[row * CELLS + column] = said
     for column, row in reading.broken:
         patches[row * CELLS + column] = [("broken", SEEN)]

@@ -32,9 +32,9 @@ from model.training.lessons import Lesson
 from model.training.state import RunState
 from model.training.world_lessons import MIXES, at_step, world_lessons
 
-# Of image codes, text and verdicts, each a mean over its targets. A drawing has about four times the targets of its
-# thought, and with equal means the drawing took half as many steps again to follow the thought.
-CODE_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 4.0, 1.0, 0.5
+# Of image codes, text, verdicts and notes, each a mean over its targets. A drawing has about four times the targets of
+# its thought, and with equal means the drawing took half as many steps again to follow the thought.
+CODE_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT, NOTE_WEIGHT = 4.0, 1.0, 0.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,21 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters) ->
     size = -(-len(ordered) // settings.micro_batches)
     parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
     batches = [collate(part, janus.image_codes, 32 if settings.compile else 1) for part in parts]
-    codes, text, verdicts = (max(1, count) for count in summed(accelerator, target_counts(janus, batches)))
-    sums, right = torch.zeros(3), 0
+    codes, text, verdicts, notes = (max(1, count) for count in summed(accelerator, target_counts(janus, batches)))
+    sums, right = torch.zeros(4), 0
     for batch in batches:
         with accelerator.autocast():
             part = losses(janus, batch)
         loss = CODE_WEIGHT * part.codes / codes + TEXT_WEIGHT * part.text / text
-        loss = loss + VERDICT_WEIGHT * part.verdict / verdicts
+        loss = loss + VERDICT_WEIGHT * part.verdict / verdicts + NOTE_WEIGHT * part.notes / notes
         accelerator.backward(loss)
-        sums += torch.stack([part.codes, part.text, part.verdict]).detach().cpu().float()
+        sums += torch.stack([part.codes, part.text, part.verdict, part.notes]).detach().cpu().float()
         right += part.right
     norm = descend(accelerator, parameters, optimizers, settings.clip)
     *sums, right = summed(accelerator, [*sums.tolist(), right])
-    means = (total / count for total, count in zip(sums, (codes, text, verdicts), strict=True))
+    means = (total / count for total, count in zip(sums, (codes, text, verdicts, notes), strict=True))
     return {
-        **dict(zip(("codes", "text", "verdict"), means, strict=True)),
+        **dict(zip(("codes", "text", "verdict", "notes"), means, strict=True)),
         "verdicts_right": right / verdicts,
         "gradient_norm": norm,
     }

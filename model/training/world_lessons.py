@@ -15,8 +15,8 @@ import numpy as np
 from model.janus import Janus
 from model.templates import NO, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, Lesson, draw, drop_condition, edit, judge
-from model.training.notes import take_notes
+from model.training.lessons import CellNotes, Draft, Lesson, draw, drop_condition, edit, judge
+from model.training.notes import cell_notes, take_notes
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
@@ -146,7 +146,12 @@ def _as_asked(description: Description, scene: Scene) -> list[Item]:
 
 def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, _prompt(rng, mix, description), [], thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene))
+
+
+def _shown(janus: Janus, scene: Scene) -> tuple[list[int], CellNotes]:
+    """The image codes of a scene, and the notes on them."""
+    return patch_codes(render(scene)), cell_notes(janus, scene)
 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -160,7 +165,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         drafts.append(Draft(reflect(rng, description, wrong), codes=codes))
         scene = mend(rng, description, read(wrong))
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, _prompt(rng, mix, description), drafts, thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
@@ -168,19 +173,19 @@ def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnD
     scene = mend(rng, draft.description, read(draft.image))
     thought = _thought(rng, mix, _as_asked(draft.description, scene))
     seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes)
-    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, patch_codes(render(scene)))
+    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, *_shown(janus, scene))
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     _, _, after = _changed(rng, scene)
     thought = " " + write_items(rng.sample(after.items, len(after.items)))
-    return draw(janus, _prompt(rng, mix, description), [], thought, patch_codes(render(after)), given=True)
+    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, after), given=True)
 
 
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     scene, change, after = _changed(rng, scene)
-    source, codes = (patch_codes(render(each)) for each in (scene, after))
-    return edit(janus, write_edit(change), source, _thought(rng, mix, after.items), codes)
+    source, thought = patch_codes(render(scene)), _thought(rng, mix, after.items)
+    return edit(janus, write_edit(change), source, thought, *_shown(janus, after))
 
 
 def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
