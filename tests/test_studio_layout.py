@@ -40,7 +40,7 @@ def test_visitors_have_two_pages_and_no_handler_of_the_others_exists(tiny: Janus
 def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.LOCAL)
     drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
-    assert len(drawing) == 2
+    assert len(drawing) == 3
     assert {fn.concurrency_limit for fn in drawing} == {AT_ONCE + MOST_WAITING + 4}
 
 

@@ -2,8 +2,6 @@
 // --- afterwards: the first and the last drawing compared, p(yes) over the rounds, and what there is to keep ------
 // The end of timeline.js, whose state it reads.
 
-const SVG = 'http://www.w3.org/2000/svg';
-
 function after() {
   const trajectory = state.trajectory;
   const drawn = Object.values(state.segments).filter((part) => part.canvas && part.canvas.width && !part.frame.classList.contains('unfinished'));
@@ -66,7 +64,7 @@ function plot(verdicts) {
   svg.replaceChildren();
   svg.setAttribute('aria-label', verdicts.map((one, index) => `drawing ${index + 1}: p(yes) ${one.p_yes.toFixed(2)}`).join(', '));
   const draw = (tag, attributes, text) => {
-    const node = document.createElementNS(SVG, tag);
+    const node = document.createElementNS(svg.namespaceURI, tag);
     for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
     if (text !== undefined) node.textContent = text;
     svg.append(node);
