@@ -40,7 +40,7 @@ WHAT_HAPPENS = (
 )
 EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
     ("two cars", 2026),
-    ("a yellow star right of a house", 3),
+    ("a yellow star to the right of a house", 3),
     ("three green fish", 11),
     ("a purple cat and an orange key", 2),
 )
