@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from model.decoding.grammar import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
 from model.decoding.text import TextReader
 from model.janus import Janus
+from model.streams import harmless
 from model.templates import NO, YES
 from model.trajectory import Image, Origin, Parent, Reflection, Segment, Thought, Token, Trajectory
 
@@ -50,26 +52,23 @@ def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: 
     before = _segment(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
-    words = _checked(reason).strip(" ,.")
-    sentence = f"{YES if answer == 'yes' else NO}, {words[:1].lower() if words[:2] != 'I ' else words[:1]}{words[1:]}."
-    tokens = _tokens(janus, sentence)
+    words = _checked(reason.strip(" ,.!?\n"))
+    first = words[0] if words.startswith("I ") else words[0].lower()
+    sentence = f"{YES if answer == 'yes' else NO}, {first}{words[1:]}."
+    tokens = _tokens(janus, sentence, MOST_REFLECTION_TOKENS)
     return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
 
 
-def with_codes(trajectory: Trajectory, segment: int, changed: Mapping[int, int], most: int) -> Branch:
-    """Other image codes at some raster indices (a planted mistake); the model looks at what they show.
-
-    `most` is the number of codes there are.
-    """
+def with_codes(janus: Janus, trajectory: Trajectory, segment: int, changed: Mapping[int, int]) -> Branch:
+    """Other image codes at some raster indices (a planted mistake); the model looks at what they show."""
     image = _segment(trajectory, segment, Image)
     if not changed:
         raise BranchError("no patch is changed; choose at least one")
     codes, origins = list(image.codes), list(image.origins or (Origin.SAMPLED,) * len(image.codes))
+    patches, most = len(codes) - 1, janus.codebook_size - 1
     for index, code in changed.items():
-        if not (0 <= index < len(codes) and 0 <= code < most):
-            raise BranchError(
-                f"got code {code} for patch {index}; patches are 0 to {len(codes) - 1}, codes 0 to {most - 1}"
-            )
+        if not (0 <= index <= patches and 0 <= code <= most):
+            raise BranchError(f"got code {code} for patch {index}; patches are 0 to {patches}, codes 0 to {most}")
         codes[index], origins[index] = code, Origin.PERSON
     other = replace(image, codes=tuple(codes), origins=tuple(origins), sha256=None)
     return _branch(trajectory, segment, other, min(changed))
@@ -77,7 +76,7 @@ def with_codes(trajectory: Trajectory, segment: int, changed: Mapping[int, int],
 
 def written_thought(janus: Janus, text: str) -> Thought:
     """A thought in a person's words."""
-    return Thought(_tokens(janus, " " + _checked(text).strip()))
+    return Thought(_tokens(janus, " " + _checked(text), MOST_THOUGHT_TOKENS))
 
 
 def _branch(trajectory: Trajectory, at: int, segment: Segment, token: int = 0) -> Branch:
@@ -89,7 +88,7 @@ def _segment(trajectory: Trajectory, at: int, kind: type[Segment] | None = None)
         raise BranchError(f"there is no segment {at}; this drawing has {len(trajectory.segments)}, counted from 0")
     segment = trajectory.segments[at]
     if kind is not None and not (isinstance(segment, kind) and segment.finished):
-        raise BranchError(f"segment {at} is no finished {kind.kind}, but a {segment.kind}")
+        raise BranchError(f"segment {at} is no finished {kind.kind}")
     return segment
 
 
@@ -98,9 +97,12 @@ def _checked(text: str) -> str:
         raise BranchError("nothing is written; write a few words")
     if len(text) > MOST_CHARACTERS:
         raise BranchError(f"got {len(text):,} characters; at most {MOST_CHARACTERS} are read")
-    return " ".join(text.split())
+    return harmless(" ".join(text.split()))
 
 
-def _tokens(janus: Janus, text: str) -> tuple[Token, ...]:
+def _tokens(janus: Janus, text: str, most: int) -> tuple[Token, ...]:
+    ids = janus.tokenize(text)
+    if len(ids) > most:
+        raise BranchError(f"this is {len(ids)} tokens long; at most {most} are read, so shorten it")
     reader = TextReader(janus.tokenizer)
-    return tuple(Token(i, reader.add(i), Origin.PERSON) for i in janus.tokenize(text))
+    return tuple(Token(i, reader.add(i), Origin.PERSON) for i in ids)

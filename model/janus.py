@@ -56,6 +56,11 @@ class Janus:
         return self.side**2
 
     @property
+    def codebook_size(self) -> int:
+        """How many image codes there are to choose from."""
+        return self.network.config.vq_config.num_embeddings
+
+    @property
     def embedded_world(self) -> bool:
         """Whether the checkpoint was made for the embedded world and its words."""
         return bool(getattr(self.network.config, "embedded_world", False))

@@ -76,7 +76,7 @@ Piece = Text | Codes | Pixels | Gap | Rewind
 
 def opening(tokenizer: Tokenizer, prompt: str) -> list[Piece]:
     """BOS and the user's turn."""
-    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(_harmless(prompt))), hideable=True)]
+    return [Text(ids(tokenizer, BOS)), Text(ids(tokenizer, ask(harmless(prompt))), hideable=True)]
 
 
 def editing(tokenizer: Tokenizer, instruction: str, codes: Sequence[int]) -> list[Piece]:
@@ -86,12 +86,12 @@ def editing(tokenizer: Tokenizer, instruction: str, codes: Sequence[int]) -> lis
         Text(ids(tokenizer, BOS + before)),
         Codes(tuple(codes)),
         Text(ids(tokenizer, between)),
-        Text(ids(tokenizer, _harmless(instruction)), hideable=True),
+        Text(ids(tokenizer, harmless(instruction)), hideable=True),
         Text(ids(tokenizer, after)),
     ]
 
 
-def _harmless(words: str) -> str:
+def harmless(words: str) -> str:
     """A special token spelled out by a person is broken up, never obeyed."""
     for token in SPECIAL_TOKENS:
         words = words.replace(token, f"{token[0]} {token[1:]}")

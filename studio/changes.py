@@ -1,4 +1,4 @@
-"""What a visitor asks to change in a drawing, as the page sends it, and the branch that comes of it."""
+"""What a visitor asks to change in a drawing, as the page sends it, and the drawing that goes on from there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,27 @@ from typing import Any
 from model.branches import Branch, BranchError, afresh, with_codes, with_reflection, with_thought
 from model.janus import Janus
 from model.trajectory import Source, Trajectory
+from studio.generator import MOST_ROUNDS, Generator
+from studio.wish import new_seed
+
+CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
 
-def branch_of(janus: Janus, trajectory: Trajectory, asked: Mapping[str, Any]) -> Branch:
-    """`asked` has `segment` and `what`: a thought (`text`), a reflection (`answer`, `text`), codes (`codes`: pairs of
+def continued(generator: Generator, change: Mapping[str, Any]) -> dict[str, Any]:
+    """What to ask of `Generator.stream` for a change in the trajectory `run`. Raises BranchError, AnnotationsError."""
+    parent = generator.store.trajectory(str(change.get("run") or ""))
+    branch = branch_of(generator.janus, parent, change)
+    return {
+        "prompt": parent.prompt,
+        "seed": new_seed() if change["what"] == "seed" else parent.seed,
+        "rounds": min(max(parent.rounds, branch.images + 1), MOST_ROUNDS),
+        "sampling": parent.sampling,
+        "branch": branch,
+    }
+
+
+def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -> Branch:
+    """`change` has `segment` and `what`: a thought (`text`), a reflection (`answer`, `text`), codes (`codes`: pairs of
     raster index and code) or a seed. Raises BranchError.
     """
     if trajectory.checkpoint != janus.name:
@@ -21,17 +38,17 @@ def branch_of(janus: Janus, trajectory: Trajectory, asked: Mapping[str, Any]) ->
     if any(isinstance(segment, Source) for segment in trajectory.segments):
         raise BranchError("an edited image has no rounds to go on from; draw something instead")
     try:
-        segment, what, text = int(asked["segment"]), str(asked["what"]), str(asked.get("text", ""))
-        codes = {int(index): int(code) for index, code in asked.get("codes") or ()}
+        segment, what, text = int(change["segment"]), str(change["what"]), str(change.get("text") or "")
+        codes = {int(index): int(code) for index, code in change.get("codes") or ()}
     except (KeyError, TypeError, ValueError) as error:
         raise BranchError("the page sent a change that cannot be read; load it again") from error
     match what:
         case "thought":
             return with_thought(janus, trajectory, segment, text)
         case "reflection":
-            return with_reflection(janus, trajectory, segment, str(asked.get("answer")), text)
+            return with_reflection(janus, trajectory, segment, str(change.get("answer")), text)
         case "codes":
-            return with_codes(trajectory, segment, codes, janus.network.config.vq_config.num_embeddings)
+            return with_codes(janus, trajectory, segment, codes)
         case "seed":
             return afresh(trajectory, segment)
     raise BranchError(f"got the change {what[:20]!r}; there are thought, reflection, codes and seed")

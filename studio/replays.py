@@ -21,9 +21,18 @@ NO_AHA = "There is no aha moment here yet: draw something harder, such as “two
 def replay(store: Store, run: str, settings: Settings) -> render.Row:
     """The timeline's value for one trajectory, or why it cannot be shown."""
     try:
-        return _playing(store, store.trajectory(run), settings)
+        return playing(store, store.trajectory(run), settings)
     except AnnotationsError as error:
-        return render.notice_value(f"This drawing cannot be shown: {error}.")
+        return no_replay(error)
+
+
+def no_replay(error: AnnotationsError) -> render.Row:
+    return render.notice_value(f"This drawing cannot be shown: {error}.")
+
+
+def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
+    """The timeline's value for a stored trajectory."""
+    return render.replay_value(trajectory, store.picture, run=uuid4().hex, pace=settings.pace, label=label)
 
 
 def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
@@ -32,7 +41,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
         listed = store.trajectories(limit=RECENT, aha=True)
         if not listed:
             return render.notice_value(NO_AHA)
-        return _playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment from the gallery")
+        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment from the gallery")
     except AnnotationsError as error:
         return render.notice_value(f"No aha moment can be shown: {error}.")
 
@@ -41,10 +50,6 @@ def recorded_aha(store: Store, settings: Settings) -> render.Row:
     """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
     try:
         listed = store.trajectories(limit=1, recorded=True, aha=True)
-        return _playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
+        return playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
     except AnnotationsError:
         return {}
-
-
-def _playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
-    return render.replay_value(trajectory, store.picture, run=uuid4().hex, pace=settings.pace, label=label)

@@ -11,6 +11,7 @@ from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.janus import Janus
+from model.templates import BEGIN_IMAGE, EOS
 from model.trajectory import Image, Origin, Parent, Reflection, Thought, Trajectory
 from studio.generator import Generator
 from studio.pages import draw
@@ -40,6 +41,11 @@ def test_a_written_thought_says_what_was_written(tiny: Janus):
     assert origins(thought) == {Origin.PERSON}
 
 
+def test_special_tokens_in_a_written_thought_are_words(tiny: Janus):
+    ids = {token.id for token in written_thought(tiny, f"red {BEGIN_IMAGE} apple {EOS}").tokens}
+    assert ids.isdisjoint(tiny.tokenize(BEGIN_IMAGE + EOS))
+
+
 def test_a_branch_keeps_what_was_before_the_change(tiny: Janus, drawn: Trajectory):
     branch = with_thought(tiny, drawn, 3, "red car at 1 1")
     assert branch.given[:3] == drawn.segments[:3]
@@ -53,6 +59,7 @@ def test_a_branch_keeps_what_was_before_the_change(tiny: Janus, drawn: Trajector
     [
         ("no", "There is one car.", "No, there is one car."),
         ("no", "I see no car", "No, I see no car."),
+        ("no", "Where are they?!", "No, where are they."),
         ("yes", ", the picture shows two cars.", "Yes, the picture shows two cars."),
     ],
 )
@@ -63,8 +70,8 @@ def test_a_written_reason_reads_as_the_model_would_write_it(tiny: Janus, drawn: 
     assert origins(reflection) == {Origin.PERSON}
 
 
-def test_changed_codes_are_a_person_s_and_the_others_are_not(drawn: Trajectory):
-    branch = with_codes(drawn, 1, {5: 7, 9: 3}, most=1024)
+def test_changed_codes_are_a_person_s_and_the_others_are_not(tiny: Janus, drawn: Trajectory):
+    branch = with_codes(tiny, drawn, 1, {5: 7, 9: 3})
     image = branch.given[1]
     assert [i for i, origin in enumerate(image.origins) if origin is Origin.PERSON] == [5, 9]
     assert (image.codes[5], image.codes[9], image.sha256) == (7, 3, None)
@@ -78,10 +85,13 @@ def test_changed_codes_are_a_person_s_and_the_others_are_not(drawn: Trajectory):
         (lambda janus, t: with_thought(janus, t, 99, "a"), "there is no segment 99"),
         (lambda janus, t: with_thought(janus, t, 0, "  "), "nothing is written"),
         (lambda janus, t: with_thought(janus, t, 0, "a" * 601), "at most 600"),
+        (lambda janus, t: with_thought(janus, t, 0, "漢" * 200), "at most 96 are read"),
+        (lambda janus, t: with_reflection(janus, t, 2, "no", "漢" * 200), "at most 80 are read"),
+        (lambda janus, t: with_reflection(janus, t, 2, "no", "...?!"), "nothing is written"),
         (lambda janus, t: with_reflection(janus, t, 2, "maybe", "a"), "“yes” or “no”"),
-        (lambda janus, t: with_codes(t, 1, {}, 1024), "no patch is changed"),
-        (lambda janus, t: with_codes(t, 1, {64: 1}, 1024), "got code 1 for patch 64"),
-        (lambda janus, t: with_codes(t, 1, {0: 1024}, 1024), "got code 1024 for patch 0"),
+        (lambda janus, t: with_codes(janus, t, 1, {}), "no patch is changed"),
+        (lambda janus, t: with_codes(janus, t, 1, {64: 1}), "got code 1 for patch 64"),
+        (lambda janus, t: with_codes(janus, t, 1, {0: 1024}), "got code 1024 for patch 0"),
     ],
 )
 def test_a_change_that_is_not_possible_says_so(tiny: Janus, drawn: Trajectory, change, message: str):

@@ -11,7 +11,8 @@ from annotations.store import Store, open_store
 from model.janus import Janus
 from studio.generator import Generator
 from studio.pages import draw
-from studio.pages.draw import Stops, Visit, Wish
+from studio.pages.draw import Stops, Visit
+from studio.wish import Wish
 from studio.replays import some_aha
 from studio.settings import Settings
 

@@ -29,7 +29,7 @@ class Decoder:
     @torch.inference_mode()
     def _embedded_codes(self) -> torch.Tensor:
         """(K, D) generation embeddings of all image codes."""
-        return self.janus.embed_codes(torch.arange(len(self.janus.network.model.generation_embeddings.weight)))
+        return self.janus.embed_codes(torch.arange(self.janus.codebook_size))
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:

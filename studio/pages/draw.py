@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, field, fields, replace
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,20 +20,19 @@ from annotations.store import Store
 from model.branches import BranchError
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
-from model.trajectory import Sampling, Trajectory
+from model.trajectory import Sampling
 from studio import render
-from studio.changes import branch_of
-from studio.generator import AT_ONCE, MOST_ROUNDS, MOST_WAITING, Generator, Told, TooMany, Waiting
+from studio.changes import CHANGE, continued
+from studio.generator import AT_ONCE, MOST_WAITING, Generator, Told, TooMany, Waiting
 from studio.identity import owner_name
 from studio.masthead import intro
-from studio.replays import recorded_aha, replay, some_aha
+from studio.replays import no_replay, playing, recorded_aha, some_aha
 from studio.settings import Settings
 from studio.timeline import timeline
+from studio.wish import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, Wish
 from studio.words import words
 
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
-LARGEST_SEED = 2**31 - 1
-ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_ROUNDS), (1, 10), (0, 2)  # least and most
 WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
@@ -44,36 +43,6 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
     ("three green fish", 11),
     ("a purple cat and an orange key", 2),
 )
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What the page asks for, as its widgets give it."""
-
-    prompt: str
-    rounds: float
-    guidance: float
-    temperature: float
-    seed: float | None
-    new_seed: bool
-    thinks: bool
-
-    def sampling(self, default: Sampling) -> Sampling:
-        guidance, temperature = _within(GUIDANCE, self.guidance), _within(TEMPERATURE, self.temperature)
-        return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
-
-    def most_rounds(self) -> int:
-        return int(_within(ROUNDS, self.rounds))
-
-    def chosen_seed(self) -> int:
-        if self.new_seed or self.seed is None:
-            return random.randrange(LARGEST_SEED)
-        return int(_within((0, LARGEST_SEED), self.seed))
-
-
-def _within(bounds: tuple[float, float], value: float) -> float:
-    """The value, or the bound it passes: a handler can be called past the sliders."""
-    return min(max(value, bounds[0]), bounds[1])
 
 
 class Stops:
@@ -137,7 +106,6 @@ class Visit:
         return Visit(owner_name(request, settings), request.session_hash or "")
 
 
-WIDGETS = len(fields(Wish))
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons Draw and Stop
 IDLE = (gr.update(visible=True), gr.update(visible=False))
@@ -166,19 +134,15 @@ def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterat
     yield from shown(events, seed, visit, stops)
 
 
-def go_on(asked: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
     """As `draw`, from a change that the visitor made in an earlier trajectory."""
     try:
-        parent = generator.store.trajectory(str(asked.get("run", "")))
-        branch = branch_of(generator.janus, parent, asked)
+        asked = continued(generator, change)
     except (AnnotationsError, BranchError) as error:
         yield render.notice_value(f"That cannot be changed: {error}."), gr.skip(), *IDLE
         return
-    seed = random.randrange(LARGEST_SEED) if asked["what"] == "seed" else parent.seed
-    rounds = min(max(parent.rounds, branch.images + 1), MOST_ROUNDS)
-    stop = stops.begin(visit.session).is_set
-    events = generator.stream(parent.prompt, seed, rounds, parent.sampling, owner=visit.owner, stop=stop, branch=branch)
-    yield from shown(events, seed, visit, stops)
+    events = generator.stream(**asked, owner=visit.owner, stop=stops.begin(visit.session).is_set)
+    yield from shown(events, asked["seed"], visit, stops)
 
 
 def shown(events: Iterator[Event | Waiting], seed: int, visit: Visit, stops: Stops) -> Iterator[tuple]:
@@ -208,15 +172,11 @@ def opened(store: Store, settings: Settings, run: str | None) -> tuple:
     """
     if not run:
         return recorded_aha(store, settings), *[gr.skip()] * WIDGETS
-    shown = replay(store, run, settings)
-    if "trajectory" not in shown:
-        return shown, *[gr.skip()] * WIDGETS
-    asked = Trajectory.from_dict(shown["trajectory"])
-    how = asked.sampling
-    wish = Wish(
-        asked.prompt, asked.rounds, how.guidance, how.temperature, asked.seed, new_seed=False, thinks=how.thinks
-    )
-    return shown, *astuple(wish)
+    try:
+        trajectory = store.trajectory(run)
+    except AnnotationsError as error:
+        return no_replay(error), *[gr.skip()] * WIDGETS
+    return playing(store, trajectory, settings), *astuple(Wish.of(trajectory))
 
 
 def page(generator: Generator, store: Store, settings: Settings) -> None:
@@ -239,8 +199,8 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         yield from draw(wish, Visit.of(request, settings), generator, stops)
 
     def changed(event: gr.EventData, request: gr.Request):
-        asked = {name: getattr(event, name, None) for name in ("run", "segment", "what", "text", "answer", "codes")}
-        yield from go_on(asked, Visit.of(request, settings), generator, stops)
+        change = {name: getattr(event, name, None) for name in CHANGE}
+        yield from go_on(change, Visit.of(request, settings), generator, stops)
 
     def linked(request: gr.Request) -> tuple:
         return opened(store, settings, dict(request.query_params).get("run"))
@@ -263,7 +223,8 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
 
 
 def _example(text: str, seed: int, sampling: Sampling, settings: Settings) -> tuple:
-    return text, settings.rounds, sampling.guidance, sampling.temperature, seed, False, sampling.thinks
+    how = (settings.rounds, sampling.guidance, sampling.temperature)
+    return astuple(Wish(text, *how, seed, new_seed=False, thinks=sampling.thinks))
 
 
 def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:

@@ -1,0 +1,56 @@
+"""What a visitor asks to be drawn, as the widgets say it, kept within bounds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, fields, replace
+
+from model.trajectory import Sampling, Trajectory
+from studio.generator import MOST_ROUNDS
+
+ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_ROUNDS), (1, 10), (0, 2)  # least and most
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One field for every widget, in the page's order."""
+
+    prompt: str
+    rounds: float
+    guidance: float
+    temperature: float
+    seed: float | None
+    new_seed: bool
+    thinks: bool
+
+    @staticmethod
+    def of(trajectory: Trajectory) -> Wish:
+        """To draw it once more."""
+        how = trajectory.sampling
+        prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed
+        return Wish(prompt, rounds, how.guidance, how.temperature, seed, new_seed=False, thinks=how.thinks)
+
+    def sampling(self, default: Sampling) -> Sampling:
+        guidance, temperature = _within(GUIDANCE, self.guidance), _within(TEMPERATURE, self.temperature)
+        return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
+
+    def most_rounds(self) -> int:
+        return int(_within(ROUNDS, self.rounds))
+
+    def chosen_seed(self) -> int:
+        if self.new_seed or self.seed is None:
+            return new_seed()
+        return int(_within((0, LARGEST_SEED), self.seed))
+
+
+WIDGETS = len(fields(Wish))
+
+
+def new_seed() -> int:
+    return random.randrange(LARGEST_SEED)
+
+
+def _within(bounds: tuple[float, float], value: float) -> float:
+    """The value, or the bound it passes: a handler can be called past the sliders."""
+    return min(max(value, bounds[0]), bounds[1])
