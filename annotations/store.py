@@ -21,7 +21,7 @@ from annotations.counts import Counts, count
 from annotations.database import Database, open_database, open_database_for_reading
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
 from annotations.tables import PropertyRow
-from annotations.trajectories import Cursor, Filter, Listed
+from annotations.trajectories import EVERYTHING, Cursor, Filter, Listed
 from model.trajectory import Trajectory
 
 
@@ -99,22 +99,8 @@ class Store:
         with self.database.reading() as session:
             return trajectories.get_all(session, ids)
 
-    def trajectories(
-        self,
-        *,
-        limit: int = 24,
-        before: Cursor | None = None,
-        checkpoint: str | None = None,
-        aha: bool | None = None,
-        recorded: bool | None = None,
-        owner: str | None = None,
-        verdict: str | None = None,
-        branch: bool | None = None,
-        annotated: bool | None = None,
-        search: str | None = None,
-    ) -> list[Listed]:
-        """A page of the list, newest first; `before=page[-1].cursor` gives the next. The others are `Filter`'s."""
-        keep = Filter(checkpoint, aha, recorded, owner, verdict, branch, annotated, search)
+    def trajectories(self, *, limit: int = 24, before: Cursor | None = None, keep: Filter = EVERYTHING) -> list[Listed]:
+        """A page of the list, newest first; `before=page[-1].cursor` gives the next."""
         with self.database.reading() as session:
             return trajectories.page(session, limit=limit, before=before, keep=keep)
 

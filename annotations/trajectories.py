@@ -59,7 +59,7 @@ class Listed:
         return Cursor(self.created_at, self.id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Filter:
     """What a list keeps; None keeps all."""
 
@@ -71,6 +71,9 @@ class Filter:
     branch: bool | None = None  # whether it goes on from another
     annotated: bool | None = None  # whether somebody has judged it, whatever became of the judgement
     search: str | None = None  # a part of the prompt
+
+
+EVERYTHING = Filter()
 
 
 def is_visible(trajectory_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
@@ -193,7 +196,8 @@ def _kept(wanted: Select, keep: Filter) -> Select:
 
 def checkpoints(session: Session) -> list[str]:
     """The names of all that have drawn, in alphabetical order."""
-    return list(session.scalars(select(TrajectoryRow.checkpoint).distinct().order_by(TrajectoryRow.checkpoint)))
+    names = select(TrajectoryRow.checkpoint).where(is_visible(TrajectoryRow.id)).distinct()
+    return list(session.scalars(names.order_by(TrajectoryRow.checkpoint)))
 
 
 def shows_picture(session: Session, sha256: str) -> bool:

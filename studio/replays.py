@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
+from annotations.trajectories import Filter
 from model.trajectory import Trajectory
 from studio import render
 from studio.settings import Settings
@@ -38,7 +39,7 @@ def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str
 def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
     """One of the newest aha moments, or that there is none."""
     try:
-        listed = store.trajectories(limit=RECENT, aha=True)
+        listed = store.trajectories(limit=RECENT, keep=Filter(aha=True))
         if not listed:
             return render.notice_value(NO_AHA)
         return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment from the gallery")
@@ -49,7 +50,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
 def recorded_aha(store: Store, settings: Settings) -> render.Row:
     """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
     try:
-        listed = store.trajectories(limit=1, recorded=True, aha=True)
+        listed = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
         return playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
     except AnnotationsError:
         return {}

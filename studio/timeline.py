@@ -54,8 +54,13 @@ TEMPLATE = """
 """
 
 
+SCRIPTS = ["timeline.js", "player.js", "after.js"]  # in this order: the first has the state that the others read
+
+
 def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:
     """An empty timeline, or one that begins with `value`; a playable one lets a visitor change the model's mind."""
     template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
-    scripts = "".join(map(script, ("timeline.js", "after.js", *["mind.js"] * playable)))
-    return gr.HTML(value, html_template=template, js_on_load=scripts, apply_default_css=False, **options)
+    scripts = [*SCRIPTS, "mind.js"] if playable else SCRIPTS
+    return gr.HTML(
+        value, html_template=template, js_on_load="".join(map(script, scripts)), apply_default_css=False, **options
+    )

@@ -123,8 +123,7 @@ class Reference:
         self.kv_heads = language.get("num_key_value_heads") or self.heads
         hidden = self.weights["language_model.model.embed_tokens.weight"].shape[1]
         self.head_dim = language.get("head_dim") or hidden // self.heads
-        rope = language.get("rope_parameters") or {}
-        self.rope_theta = rope.get("rope_theta") or language.get("rope_theta", 10000.0)
+        self.rope = {"rope_theta": language.get("rope_theta", 10000.0)} | (language.get("rope_parameters") or {})
         self.norm_eps = language.get("rms_norm_eps", 1e-6)
         self.grid = math.isqrt(self.weights["vision_model.vision_tower.pos_embed"].shape[1])
 
@@ -173,11 +172,23 @@ class Reference:
 
     # The language model.
 
+    def frequencies(self) -> torch.Tensor:
+        """Of the rotary embedding, radians per position; scaled as in Llama 3.1 where the config says so."""
+        found = []
+        for pair in range(self.head_dim // 2):
+            frequency = self.rope["rope_theta"] ** (-2 * pair / self.head_dim)
+            if self.rope.get("rope_type") == "llama3":
+                low, high = self.rope["low_freq_factor"], self.rope["high_freq_factor"]
+                turns = self.rope["original_max_position_embeddings"] * frequency / (2 * math.pi)
+                kept = min(max((turns - low) / (high - low), 0.0), 1.0)
+                frequency *= kept + (1 - kept) / self.rope["factor"]
+            found.append(frequency)
+        return torch.tensor(found, dtype=torch.float32)
+
     def transformer(self, context: Context) -> torch.Tensor:
         """Final hidden state (D,) at the last position of the context."""
         x = torch.stack(context.embeddings)
-        frequencies = 1.0 / self.rope_theta ** (torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
-        angles = torch.tensor(context.positions, dtype=torch.float32)[:, None] * frequencies
+        angles = torch.tensor(context.positions, dtype=torch.float32)[:, None] * self.frequencies()
         angles = torch.cat((angles, angles), dim=-1)  # (T, head_dim)
         cos, sin = angles.cos().to(self.dtype), angles.sin().to(self.dtype)
         for layer in range(self.count("language_model.model.layers")):

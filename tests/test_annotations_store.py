@@ -20,7 +20,7 @@ from annotations.errors import (
     TrajectoryError,
 )
 from annotations.store import open_store, open_store_for_reading
-from annotations.trajectories import Cursor
+from annotations.trajectories import Cursor, Filter
 from model.events import fold, replay
 from model.trajectory import Parent, Sampling, StopReason, Trajectory
 
@@ -122,16 +122,16 @@ def test_the_list_keeps_what_is_asked_for(store):
     save(store, 0, prompt="100% red cats")
     save(store, 1, prompt="a blue car", checkpoint="large", segments=())
     for keep, prompts in [
-        ({"checkpoint": "large"}, ["a blue car"]),
-        ({"aha": True}, ["100% red cats"]),
-        ({"aha": False}, ["a blue car"]),
-        ({"search": "RED c"}, ["100% red cats"]),
-        ({"search": "0%"}, ["100% red cats"]),
-        ({"search": "%a%"}, []),
-        ({"owner": "nobody"}, []),
-        ({"recorded": False, "search": " "}, ["a blue car", "100% red cats"]),
+        (Filter(checkpoint="large"), ["a blue car"]),
+        (Filter(aha=True), ["100% red cats"]),
+        (Filter(aha=False), ["a blue car"]),
+        (Filter(search="RED c"), ["100% red cats"]),
+        (Filter(search="0%"), ["100% red cats"]),
+        (Filter(search="%a%"), []),
+        (Filter(owner="nobody"), []),
+        (Filter(recorded=False, search=" "), ["a blue car", "100% red cats"]),
     ]:
-        assert [listed.prompt for listed in store.trajectories(**keep)] == prompts
+        assert [listed.prompt for listed in store.trajectories(keep=keep)] == prompts
 
 
 def test_a_cursor_from_a_url_that_is_none_is_refused(store):

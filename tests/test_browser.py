@@ -76,7 +76,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 def three_rounds():
     """A hand-made trajectory of three rounds, dated so late that it waits behind everything drawn by the tests."""
     trajectory, pictures = aha(0, id="three-rounds", created_at="2999-01-01T00:00:00+00:00")
-    third = image(png(2))
+    third = replace(image(png(2)), codes=(1, 2, 9, 4))
     segments = (*trajectory.segments[:4], reflection("No, one shape is broken."), trajectory.segments[0], third)
     segments = (*segments, reflection("Yes, there are two apples."))
     made = replace(trajectory, segments=segments, stop_reason=StopReason.CONTENT, times_ms=())
@@ -228,7 +228,8 @@ def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(pag
     toggle.click()
     expect(words).to_have_text(["No", "No", "Yes"])
     expect(toggle).to_have_text("Play again")
-    expect(page.locator("#viewer .changes")).to_have_text("Mark the 0 of 4 patches that changed")
+    expect(page.locator("#viewer .changes")).to_have_text("Mark the 1 of 4 patches that changed")
+    expect(page.locator("#viewer .compare .changed")).to_have_count(1)
     expect(page.locator("#viewer .odds circle")).to_have_count(3)
     with page.expect_download() as download:
         page.locator("#viewer .keep .json").click()
@@ -239,6 +240,15 @@ def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(pag
     page.locator("#viewer .speed").select_option("4")
     toggle.click()
     expect(words).to_have_text(["No", "No", "Yes"])
+
+
+def test_with_reduced_motion_a_replay_is_there_at_once_and_complete(browser, server):
+    page = browser.new_page(reduced_motion="reduce")
+    page.goto(f"{server.url}/?run=three-rounds")
+    expect(page.locator("#timeline .verdict .word")).to_have_text(["No", "No", "Yes"], timeout=PATIENCE)
+    expect(page.locator("#timeline .odds")).to_be_visible()
+    expect(page.locator("#timeline .mind")).to_have_count(3)
+    page.close()
 
 
 def test_words_put_a_prompt_together_by_the_mouse(page, server):

@@ -12,9 +12,9 @@ from model.janus import Janus
 from studio.generator import Generator
 from studio.pages import draw
 from studio.pages.draw import Stops, Visit
-from studio.wish import Wish
 from studio.replays import some_aha
 from studio.settings import Settings
+from studio.wish import Wish
 
 VISIT = Visit("ada", "tab")
 

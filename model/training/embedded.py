@@ -55,7 +55,16 @@ from model.world.verifier import check, read
 PATCH = 8  # pixels per side of an image code
 CODEBOOK = 1024
 VOCABULARY = 640
-ROPE_THETA = 29.6  # heads of 32 turn once in 7.8 positions, about a row of 8 codes: so the hand knows its column
+# With heads of 32 the second pair turns once in 8 positions, a row of image codes, by which the hand knows its column.
+# Llama 3's scaling makes pairs slower than 64 positions 32 times slower: by those an image is compared with its prompt.
+ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 47.8,
+    "factor": 32.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
 
 
 def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> JanusConfig:
@@ -69,7 +78,7 @@ def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> Ja
             num_hidden_layers=layers,
             num_attention_heads=max(hidden // 32, 1),
             max_position_embeddings=1024,
-            rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+            rope_parameters=ROPE,
             tie_word_embeddings=False,
         ),
         vision_config=JanusVisionConfig(

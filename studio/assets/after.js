@@ -33,13 +33,14 @@ function compare(first, last, before, now) {
     return copy;
   });
   copies[1].classList.add('upper');
-  frame.classList.toggle('smooth', first.canvas.width > 128);
+  frame.classList.toggle('smooth', first.frame.classList.contains('smooth'));
+  frame.style.setProperty('--side', first.side);
   frame.replaceChildren(...copies);
   const side = first.side;
   const changed = now.map((code, index) => index).filter((index) => now[index] !== before[index]);
   for (const index of changed) {
     const box = make('i', 'changed');
-    box.style.cssText = `left:${(100 * (index % side)) / side}%;top:${(100 * Math.floor(index / side)) / side}%;width:${100 / side}%;height:${100 / side}%`;
+    place(box, index % side, Math.floor(index / side), side);
     frame.append(box);
   }
   $('.changes').textContent = `Mark the ${changed.length} of ${now.length} patches that changed`;

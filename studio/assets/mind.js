@@ -25,7 +25,7 @@ function offer(bar, text, act) {
 }
 
 function go(change) {
-  root.querySelectorAll('.mind, .changing').forEach((node) => node.remove());
+  root.querySelectorAll('.mind, .changing').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
   trigger('change_mind', { run: state.trajectory.id, ...change });
 }
 
@@ -36,7 +36,7 @@ function form(node, confirm, act, leave) {
   const hint = make('p', 'hint');
   const buttons = make('p', 'buttons');
   const yes = make('button', 'go', confirm);
-  const no = make('button', 'leave', 'Leave it');
+  const no = make('button', '', 'Leave it');
   no.type = 'button';
   buttons.append(yes, no);
   box.append(hint, buttons);
@@ -63,22 +63,21 @@ function changePlan(part, index) {
   const { box, hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: text.value }), () => {
     part.node.hidden = false;
     if (part.frame) part.frame.classList.remove('planning');
-    redraw(part, part.text);
+    outlineAgain(part, part.text);
   });
   part.node.hidden = true;
   hint.textContent = part.frame ? 'Write, or drag an outline to where it should stand.' : 'What should it draw, and where?';
   hint.before(text);
-  text.oninput = () => { redraw(part, text.value); drag(part, text); };
+  text.oninput = () => { outlineAgain(part, text.value); drag(part, text); };
   if (part.frame) part.frame.classList.add('planning');
   drag(part, text);
   text.focus();
 }
 
-function redraw(part, text) {
+function outlineAgain(part, text) {
   if (!part.frame) return;
   part.frame.querySelectorAll('.planned').forEach((box) => box.remove());
-  const copy = { frame: part.frame, text };
-  outline(copy);
+  outline({ frame: part.frame, text });
 }
 
 function drag(part, text) {
@@ -86,15 +85,14 @@ function drag(part, text) {
   part.frame.querySelectorAll('.planned').forEach((box, number) => {
     box.onpointerdown = (start) => {
       box.setPointerCapture(start.pointerId);
-      const size = part.frame.clientWidth / 8;
+      const size = part.frame.clientWidth / CELLS;
       const [column, row] = [box.offsetLeft, box.offsetTop].map((at) => Math.round(at / size));
       box.onpointermove = (now) => {
-        const place = [column + (now.clientX - start.clientX) / size, row + (now.clientY - start.clientY) / size];
-        const [x, y] = place.map((at) => Math.min(6, Math.max(0, Math.round(at))));
-        box.style.left = `${12.5 * x}%`;
-        box.style.top = `${12.5 * y}%`;
+        const moved = [column + (now.clientX - start.clientX) / size, row + (now.clientY - start.clientY) / size];
+        const [x, y] = moved.map((at) => Math.min(CELLS - 2, Math.max(0, Math.round(at))));
+        place(box, x, y, CELLS);
         let met = 0;
-        text.value = text.value.replace(/ at [0-6] [0-6]\b/g, (old) => (met++ === number ? ` at ${x} ${y}` : old));
+        text.value = text.value.replace(PLACED, (old, colour, noun) => (met++ === number ? `${colour} ${noun} at ${x} ${y}` : old));
       };
       box.onpointerup = () => { box.onpointermove = null; };
     };
@@ -134,8 +132,7 @@ function plant(part, index, codes) {
 // --- a verdict and its reason ---
 
 function sayOtherwise(part, index, segment) {
-  const reason = part.text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '');
-  const text = area('The reason', reason);
+  const text = area('The reason', reasonOf(part.text));
   const { hint, buttons } = form(part.node, 'Go on from here', () => {
     const answer = hint.querySelector('input:checked').value;
     go({ segment: index, what: 'reflection', answer, text: text.value });

@@ -11,7 +11,7 @@ const $ = (selector) => root.querySelector(selector);
 let state = fresh(null);
 
 function fresh(run) {
-  return { run, seen: 0, gap: false, ended: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false };
+  return { run, seen: 0, gap: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false };
 }
 
 function make(tag, className, text) {
@@ -51,89 +51,20 @@ function clear() {
   $('.after').hidden = true;
 }
 
+// Once it has ended and nothing is to be watched: all of it, as soon as its pictures are there.
 function show(rows) {
-  const { run, seen, pace } = state;
-  state = Object.assign(fresh(run), { seen, pace });
-  $('.rounds').replaceChildren();
-  $('.ending').replaceChildren();
+  rewind();
   state.steps = rows.flatMap(steps);
   state.gap = false;
-  seek(state.steps.length);
 }
 
-// Every step up to `at`, at once, on an empty page; what plays goes on from there.
-function seek(at) {
-  const { run, seen, pace, gap, steps, paused, trajectory } = state;
-  state = Object.assign(fresh(run), { seen, pace, gap, steps, paused, trajectory });
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory'];
+
+function rewind() {
+  const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
+  state = Object.assign(fresh(state.run), kept);
   clear();
-  while (state.at < Math.min(at, steps.length)) steps[state.at++].act();
-  control();
 }
-
-// --- the player: small steps, as fast as they come when live, at a pace when replayed ---------------------------
-
-let running = false;
-
-function play(now) {
-  if (running) return;
-  running = true;
-  const mine = state;
-  const tick = (time) => {
-    if (mine !== state || state.paused || state.at >= state.steps.length) {
-      running = false;
-      control();
-      if (mine !== state) requestAnimationFrame(play);
-      return;
-    }
-    if (state.pace) paced(time); else hurried();
-    control();
-    requestAnimationFrame(tick);
-  };
-  tick(now || performance.now());
-}
-
-function hurried() {
-  const count = Math.ceil((state.steps.length - state.at) / LIVE_FRAMES);
-  for (let i = 0; i < count && ready(state.steps[state.at]); i++) state.steps[state.at++].act();
-}
-
-function paced(time) {
-  if (state.due < time - 250) state.due = time;
-  while (state.due <= time && ready(state.steps[state.at])) {
-    const step = state.steps[state.at++];
-    step.act();
-    state.due += (REPLAY_MS[step.takes] || 0) / (state.pace * speed);
-  }
-}
-
-function ready(step) {
-  return step && (!step.image || step.image.complete);
-}
-
-// --- the replay's controls --------------------------------------------------------------------------------------
-
-let speed = 1; // times the pace; the visitor's choice
-
-function control() {
-  $('.player').hidden = !state.pace || !state.steps.length;
-  const over = state.at >= state.steps.length;
-  $('.toggle').textContent = over ? 'Play again' : state.paused ? 'Play' : 'Pause';
-  $('.scrub').max = state.steps.length;
-  $('.scrub').value = state.at;
-}
-
-$('.toggle').onclick = () => {
-  const over = state.at >= state.steps.length;
-  if (over) seek(0);
-  state.paused = !over && !state.paused;
-  control();
-  requestAnimationFrame(play);
-};
-$('.scrub').oninput = (event) => {
-  state.paused = true;
-  seek(Number(event.target.value));
-};
-$('.speed').onchange = (event) => { speed = Number(event.target.value); };
 
 // --- rows become steps ----------------------------------------------------------------------------------------
 
@@ -161,7 +92,6 @@ function load(png) {
 
 function start(row) {
   state.cells = row.cells || 64;
-  state.most = row.rounds;
   state.prompt = row.prompt;
   state.id = row.id;
   $('.asked').hidden = false;
@@ -221,8 +151,12 @@ function follow(node) {
 
 function point(part, index) {
   part.pen.hidden = index >= state.cells;
-  part.pen.style.left = `${(100 * (index % part.side)) / part.side}%`;
-  part.pen.style.top = `${(100 * Math.floor(index / part.side)) / part.side}%`;
+  place(part.pen, index % part.side, Math.floor(index / part.side), part.side);
+}
+
+function place(node, column, row, side) {
+  node.style.left = `${(100 * column) / side}%`;
+  node.style.top = `${(100 * row) / side}%`;
 }
 
 function resize(part, side) {
@@ -284,19 +218,27 @@ function write(index, bit) {
   if (!part || !part.node) return;
   part.text += bit;
   const reason = part.kind === 'reflection';
-  part.node.textContent = reason ? part.text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '') : part.text.trimStart().replace(/; /g, ';\n');
+  part.node.textContent = reason ? reasonOf(part.text) : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
   if (!reason) outline(part);
 }
 
-// The embedded world's thoughts name places: each object is outlined where it is to stand, before a patch is drawn.
+// What follows the verdict.
+function reasonOf(text) {
+  return text.replace(/^\s*(yes|no)\b[\s,.:]*/i, '');
+}
+
+// The embedded world's thoughts name places among its cells.
+const PLACED = /([a-z]+) ([a-z]+) at ([0-6]) ([0-6])\b/g;
+const CELLS = 8; // per side
+
+// Each object is outlined where it is to stand, before a patch is drawn.
 function outline(part) {
-  const named = [...part.text.matchAll(/([a-z]+) ([a-z]+) at ([0-6]) ([0-6])\b/g)];
+  const named = [...part.text.matchAll(PLACED)];
   for (const [, colour, noun, column, row] of named.slice(part.outlined || 0)) {
     part.frame ||= put(make('div', 'picture unfinished'));
     const box = make('i', 'planned', `${colour} ${noun}`);
-    box.style.left = `${12.5 * column}%`;
-    box.style.top = `${12.5 * row}%`;
+    place(box, column, row, CELLS);
     part.frame.append(box);
   }
   part.outlined = named.length;
@@ -317,7 +259,6 @@ function done(row) {
 }
 
 function end(row) {
-  state.ended = true;
   after();
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
@@ -332,6 +273,7 @@ function tell(text, anyway) {
   $('.notice span').textContent = text;
   $('.notice').hidden = !text;
   $('.anyway').hidden = !anyway;
+  if (text) root.querySelectorAll('[inert]').forEach((node) => { node.inert = false; });
 }
 
 $('.anyway').onclick = () => { tell(''); trigger('anyway'); };

@@ -5,14 +5,14 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
-from annotations.trajectories import Cursor
+from annotations.trajectories import EVERYTHING, Cursor, Filter
 from studio import render
 from studio.masthead import intro
 from studio.replays import replay
@@ -26,13 +26,13 @@ NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all 
 
 
 # What the gallery can be narrowed to, by the words of its menu.
-KINDS: dict[str, dict[str, Any]] = {
-    "Everything": {},
-    "Aha moments": {"aha": True},
-    "Last verdict yes": {"verdict": "yes"},
-    "Last verdict no": {"verdict": "no"},
-    "Annotated": {"annotated": True},
-    "Branches": {"branch": True},
+KINDS = {
+    "Everything": EVERYTHING,
+    "Aha moments": Filter(aha=True),
+    "Last verdict yes": Filter(verdict="yes"),
+    "Last verdict no": Filter(verdict="no"),
+    "Annotated": Filter(annotated=True),
+    "Branches": Filter(branch=True),
 }
 ALL = next(iter(KINDS))
 ANY = "Any checkpoint"
@@ -46,16 +46,16 @@ class Choice:
     kind: str = ALL
     checkpoint: str = ANY
 
-    def filter(self) -> dict[str, Any]:
-        checkpoint = {} if self.checkpoint == ANY else {"checkpoint": self.checkpoint}
-        return KINDS.get(self.kind, {}) | checkpoint | {"search": self.search}
+    def filter(self) -> Filter:
+        checkpoint = None if self.checkpoint == ANY else self.checkpoint
+        return replace(KINDS.get(self.kind, EVERYTHING), checkpoint=checkpoint, search=self.search)
 
 
 def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, dict, dict]:
     """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
     try:
         before = Cursor.parse(cursor) if cursor else None
-        listed = store.trajectories(limit=PAGE + 1, before=before, **choice.filter())
+        listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
     except AnnotationsError as error:
         return f'<p class="none">{render.text(str(error))}</p>', "", gr.update(visible=True), gr.update(visible=False)
     page, more = listed[:PAGE], len(listed) > PAGE

@@ -1,0 +1,71 @@
+
+// --- the player: small steps, as fast as they come when live, at a pace when replayed, and the replay's controls ---
+// After timeline.js, whose state it moves on.
+
+let running = false;
+
+function play(now) {
+  if (running) return;
+  running = true;
+  const mine = state;
+  const tick = (time) => {
+    if (mine !== state || state.paused || state.at >= state.steps.length) {
+      running = false;
+      control();
+      if (mine !== state) requestAnimationFrame(play);
+      return;
+    }
+    if (state.pace && !CALM) paced(time); else hurried();
+    control();
+    requestAnimationFrame(tick);
+  };
+  tick(now || performance.now());
+}
+
+function hurried() {
+  const count = Math.ceil((state.steps.length - state.at) / LIVE_FRAMES);
+  for (let i = 0; i < count && ready(state.steps[state.at]); i++) state.steps[state.at++].act();
+}
+
+function paced(time) {
+  if (state.due < time - 250) state.due = time;
+  while (state.due <= time && ready(state.steps[state.at])) {
+    const step = state.steps[state.at++];
+    step.act();
+    state.due += (REPLAY_MS[step.takes] || 0) / (state.pace * speed);
+  }
+}
+
+// Every step up to `at`, at once, on an empty page; what plays goes on from there.
+function seek(at) {
+  rewind();
+  while (state.at < Math.min(at, state.steps.length)) state.steps[state.at++].act();
+  control();
+}
+
+function ready(step) {
+  return step && (!step.image || step.image.complete);
+}
+
+let speed = 1; // times the pace; the visitor's choice
+
+function control() {
+  $('.player').hidden = !state.pace || !state.steps.length;
+  const over = state.at >= state.steps.length;
+  $('.toggle').textContent = over ? 'Play again' : state.paused ? 'Play' : 'Pause';
+  $('.scrub').max = state.steps.length;
+  $('.scrub').value = state.at;
+}
+
+$('.toggle').onclick = () => {
+  const over = state.at >= state.steps.length;
+  if (over) seek(0);
+  state.paused = !over && !state.paused;
+  control();
+  requestAnimationFrame(play);
+};
+$('.scrub').oninput = (event) => {
+  state.paused = true;
+  seek(Number(event.target.value));
+};
+$('.speed').onchange = (event) => { speed = Number(event.target.value); };
