@@ -27,10 +27,10 @@ from transformers import JanusConfig, JanusForConditionalGeneration, JanusVision
 
 from model.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import STREAMS, Request
+from model.decoding.grammar import Request
 from model.events import ImageCodesAdded, Preview
 from model.janus import Janus
-from model.sizes import cache_values
+from model.sizes import position_values
 from model.streams import opening
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Sampling
@@ -220,7 +220,7 @@ def floor(janus: Janus, case: Case, speed: float) -> float:
     """Share of the least time a step can take, weights and live cache read once, in the time it took."""
     model = janus.network.model
     weights = sum(p.nbytes for part in (model.language_model.layers, model.generation_head) for p in part.parameters())
-    position = cache_values(janus.network.config, 1) // STREAMS * janus.dtype.itemsize
+    position = position_values(janus.network.config) * janus.dtype.itemsize
     cache = 2 * case.images * position * (janus.image_codes / 2 + 16)  # on average, with a short prompt
     return (weights + cache) / speed / (case.seconds / janus.image_codes)
 

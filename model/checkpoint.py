@@ -1,4 +1,4 @@
-"""A checkpoint is a folder in transformers' format: weights, config, processor, provenance. Open and save it.
+"""A checkpoint is a folder in transformers' format: weights, config, processor, provenance. Open and convert it.
 
 What this file knows: where the pieces lie and what to say when they do not. `thinks` in config.json says whether the
 network writes a thought before it draws; guidance, temperature and top-k stand in generation_config.json.
@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +33,7 @@ from model.deepseek import (
     whole,
     write_shards,
 )
+from model.folder import CheckpointError, replacing, write_provenance
 from model.janus import Janus
 from model.sizes import room_on, sizes_of
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
@@ -45,12 +41,7 @@ from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = WEIGHTS / "embedded"
-PROVENANCE = "provenance.json"
 SHARD = 2_000_000_000  # bytes of a converted file
-
-
-class CheckpointError(Exception):
-    """A folder or Hub id that is no Janus checkpoint this product can open, or one that cannot be written."""
 
 
 def open_checkpoint(
@@ -205,56 +196,6 @@ def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
         text_top_k=getattr(given, "text_top_k", None),
         thinks=bool(getattr(network.config, "thinks", False)),
     )
-
-
-def save_checkpoint(
-    network: JanusForConditionalGeneration,
-    processor: JanusProcessor,
-    out: Path,
-    provenance: dict[str, Any],
-    dtype: torch.dtype = torch.float16,
-) -> None:
-    """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing.
-
-    The folder is made beside its place and moved there, so that a full disk or a kill leaves what was there intact.
-    Raises CheckpointError.
-    """
-    with replacing(out) as scratch:
-        state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in network.state_dict().items()}
-        network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB")
-        processor.save_pretrained(scratch)
-        write_provenance(scratch, provenance)
-
-
-def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
-    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-@contextmanager
-def replacing(out: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `out` when all went well. Raises CheckpointError for a full disk."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-            os.replace(out, old / out.name)
-            os.replace(scratch, out)
-            shutil.rmtree(old)
-        else:
-            os.replace(scratch, out)
-    except (OSError, SafetensorError) as error:
-        raise not_saved(out, error) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def not_saved(path: Path, error: Exception) -> CheckpointError:
-    """What to say when a save fails."""
-    reason = " ".join(str(error).split())
-    return CheckpointError(f"{path} could not be saved: {reason}; what was there before is intact, make room for more")
 
 
 def convert(source: str | Path, out: Path, shard_bytes: int = SHARD) -> None:

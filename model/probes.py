@@ -27,9 +27,9 @@ from model.branches import written_thought
 from model.checkpoint import EMBEDDED, CheckpointError
 from model.decoding.grammar import Request
 from model.evaluate import opened, points
-from model.events import encode_png
 from model.janus import Janus
 from model.measures import Figure, Share, difference, interval
+from model.pictures import encode_png
 from model.referee import Judged, judge_all, pictures_of
 from model.trajectory import Image, Origin, Reflection, Sampling, Segment
 from model.world.defects import spoil_as

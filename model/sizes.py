@@ -1,6 +1,6 @@
-"""How large a Janus network is, part by part, and what it needs to run and to be trained: before it is loaded.
+"""How large a Janus network is, part by part, what it needs to run and to be trained, and how much room there is.
 
-Counted on a network without weights, from its config alone. One GB is 10⁹ bytes.
+Counted on a network without weights, from its config alone, before it is loaded. One GB is 10⁹ bytes.
 """
 
 from __future__ import annotations
@@ -61,9 +61,14 @@ def sizes_of(config: JanusConfig) -> Sizes:
 
 def cache_values(config: JanusConfig, positions: int) -> int:
     """Numbers in the cache of one trajectory whose streams have room for so many positions."""
+    return STREAMS * positions * position_values(config)
+
+
+def position_values(config: JanusConfig) -> int:
+    """Numbers that one position of one stream takes in the cache."""
     text = config.text_config
     width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return STREAMS * positions * 2 * text.num_hidden_layers * text.num_key_value_heads * width
+    return 2 * text.num_hidden_layers * text.num_key_value_heads * width
 
 
 def most_at_once(janus: Janus, positions: int, wanted: int) -> int:

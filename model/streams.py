@@ -32,6 +32,9 @@ class Note:
     depth: float  # 0…1
 
 
+NotesAt = tuple[tuple[Note, ...], ...]  # for every position of a piece
+
+
 @dataclass(frozen=True)
 class Text:
     """Text tokens. `hideable` ones (the user's words, thoughts) are pads to the unconditional branch."""
@@ -39,7 +42,7 @@ class Text:
     ids: tuple[int, ...]
     hideable: bool = False
     target: bool = False  # in training: to be predicted
-    notes: tuple[tuple[Note, ...], ...] = ()  # in training: what the network is to know at these very positions
+    notes: NotesAt = ()  # in training: what the network is to know at these very positions
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Codes:
 
     codes: tuple[int, ...]
     target: bool = False
-    notes: tuple[tuple[Note, ...], ...] = ()  # as in Text, for every code
+    notes: NotesAt = ()  # as in Text, for every code
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ class Pixels:
     """An image (H, W, 3) uint8, seen through the understanding embeddings."""
 
     image: np.ndarray
-    notes: tuple[tuple[Note, ...], ...] = ()  # as in Text, for every patch
+    notes: NotesAt = ()  # as in Text, for every patch
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from model.events import (
     TrajectoryFinished,
     TrajectoryStarted,
     Verdict,
-    encode_png,
-    replay,
 )
+from model.pictures import encode_png
+from model.replay import replay
 from model.trajectory import Image, Reflection, Segment, Source, StopReason, Thought, Trajectory
 
 Row = dict[str, Any]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import open_checkpoint, save_checkpoint
+from model.checkpoint import open_checkpoint
+from model.folder import save_checkpoint
 from model.janus import Janus
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 

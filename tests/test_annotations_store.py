@@ -21,7 +21,8 @@ from annotations.errors import (
 )
 from annotations.store import open_store, open_store_for_reading
 from annotations.trajectories import Cursor, Filter
-from model.events import fold, replay
+from model.events import fold
+from model.replay import replay
 from model.trajectory import Parent, Sampling, StopReason, Trajectory
 
 

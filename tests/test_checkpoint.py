@@ -10,11 +10,12 @@ import pytest
 import torch
 from transformers import JanusProcessor
 
-from model.checkpoint import PROVENANCE, CheckpointError, open_checkpoint, save_checkpoint
+from model.checkpoint import CheckpointError, open_checkpoint
 from model.decoding.engine import Engine
 from model.decoding.grammar import Request, longest
 from model.decoding.rollout import rollout
 from model.events import fold
+from model.folder import PROVENANCE, save_checkpoint
 from model.janus import Janus
 from model.sizes import ROUNDS, cache_values, most_at_once, sizes_of
 

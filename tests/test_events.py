@@ -16,11 +16,11 @@ from model.events import (
     SegmentStarted,
     TextAdded,
     TrajectoryFinished,
-    encode_png,
     fold,
     from_dict,
-    replay,
 )
+from model.pictures import encode_png
+from model.replay import replay
 from model.trajectory import (
     Image,
     Origin,

@@ -8,10 +8,11 @@ import torch
 from original_layout import write_original
 from reference_janus import Reference
 
-from model.checkpoint import open_checkpoint, save_checkpoint
+from model.checkpoint import open_checkpoint
 from model.decoding.grammar import MOST_REFLECTION_TOKENS, Request
 from model.decoding.rollout import rollout
 from model.events import fold
+from model.folder import save_checkpoint
 from model.templates import EOS, SPECIAL_TOKENS
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 

@@ -15,7 +15,8 @@ from model.decoding.batch import Decoder
 from model.janus import Janus
 from model.streams import opening
 from model.training import grpo
-from model.training.grpo import PromptFileError, Settings, advantages_of, policy_loss, read_prompts, roll_out, train
+from model.training.grpo import Settings, advantages_of, policy_loss, roll_out, train
+from model.training.prompts import PromptFileError, read_prompts
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES, parse

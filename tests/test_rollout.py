@@ -14,18 +14,10 @@ from tests_support import embed_pieces
 from model.decoding.batch import Decoder
 from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
 from model.decoding.rollout import rollout
-from model.events import (
-    Failed,
-    ImageCodesAdded,
-    Preview,
-    TextAdded,
-    TrajectoryFinished,
-    Verdict,
-    encode_png,
-    fold,
-    replay,
-)
+from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
 from model.janus import Janus
+from model.pictures import encode_png
+from model.replay import replay
 from model.streams import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Origin, Parent, StopReason, Thought, Token, Trajectory

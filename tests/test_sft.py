@@ -15,10 +15,11 @@ import torch
 from accelerate import Accelerator
 from PIL import Image as Picture
 
-from model.checkpoint import PROVENANCE, open_checkpoint
-from model.events import encode_png
+from model.checkpoint import open_checkpoint
 from model.examples import JudgeExample
+from model.folder import PROVENANCE
 from model.janus import PIXEL, Janus
+from model.pictures import encode_png
 from model.streams import Codes, Pixels, Text, opening
 from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from studio_samples import HOSTILE, aha, png, stopped
 
 from annotations.trajectories import Listed
-from model.events import replay
+from model.replay import replay
 from model.trajectory import StopReason
 from studio import render
 

@@ -33,8 +33,9 @@ from model.decoding.grammar import (
     streams_needed,
     trajectory,
 )
-from model.events import Event, Failed, Preview, TrajectoryFinished, encode_png
+from model.events import Event, Failed, Preview, TrajectoryFinished
 from model.janus import Janus
+from model.pictures import encode_png
 from model.trajectory import StopReason
 
 log = logging.getLogger(__name__)

@@ -35,10 +35,10 @@ from model.events import (
     TrajectoryFinished,
     TrajectoryStarted,
     Verdict,
-    encode_png,
-    replay_segment,
 )
 from model.janus import Janus
+from model.pictures import encode_png
+from model.replay import replay_segment
 from model.streams import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Parent, Reflection, Sampling, Segment, StopReason, Thought, Token

@@ -61,13 +61,13 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
             kinds[row, at:end] = kind
             if labels is not None and piece.target:
                 labels[row, at - 1 : end - 1] = ids[row, at:end]
-            for position, known in enumerate(getattr(piece, "notes", ()), at):
-                notes += [(row, position, note.id) for note in known]
-                depths += [note.depth for note in known]
+            for position, there in enumerate(piece.notes, at):
+                notes += [(row, position, note.id) for note in there]
+                depths += [note.depth for note in there]
             at = end
     weights = torch.tensor([lesson.weight for lesson in lessons])
-    known = torch.tensor(notes, dtype=torch.long).view(-1, 3)
-    return Batch(ids, kinds, images, text_labels, code_labels, weights, known, torch.tensor(depths))
+    at = torch.tensor(notes, dtype=torch.long).view(-1, 3)
+    return Batch(ids, kinds, images, text_labels, code_labels, weights, at, torch.tensor(depths))
 
 
 @dataclass(frozen=True)

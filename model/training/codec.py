@@ -21,11 +21,12 @@ import torch
 import torch.nn.functional as F
 from transformers import JanusVQVAE
 
-from model.checkpoint import save_checkpoint
+from model.folder import save_checkpoint
 from model.janus import Janus
 from model.referee import read_back
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 from model.training.schedule import learning_rate_factor
+from model.training.settings import add_settings, settings_of
 from model.training.state import RunState
 from model.trajectory import Sampling
 from model.world.patches import PATCHES, patch_codes
@@ -142,12 +143,10 @@ def save(janus: Janus, out: Path, settings: Settings, quality: dict[str, float])
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.codec", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    for name, default in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    add_settings(parser, Settings())
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
     arguments = parser.parse_args()
-    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
-    train(arguments.out, settings, resume=arguments.resume)
+    train(arguments.out, settings_of(arguments, Settings()), resume=arguments.resume)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from PIL import Image as Picture
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.grammar import Request
-from model.events import encode_png
 from model.janus import Janus
+from model.pictures import encode_png
 from model.referee import pictures_of
 from model.training.dataset import DataError
 from model.world.language import CATEGORIES, Description, PromptError, parse, write

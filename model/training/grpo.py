@@ -31,12 +31,13 @@ from model.janus import Janus
 from model.referee import pictures_of
 from model.training.actions import Choices, Scored, choices, score
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
+from model.training.prompts import PromptFileError, prompts_at, read_prompts
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
+from model.training.settings import add_settings, settings_of
 from model.training.sft import write_checkpoint
 from model.training.state import RunState
 from model.trajectory import Image, Reflection, Trajectory
-from model.world.language import Description, PromptError, parse, write
-from model.world.splits import sample_training
+from model.world.language import Description, write
 from model.world.verifier import read
 
 REWARDS = ("both", "drawing", "judging")
@@ -64,10 +65,6 @@ class Settings:
     micro_batch: int = 16  # streams per forward pass
     save_every: int = 25  # steps; 0 only at the end
     seed: int = 0
-
-
-class PromptFileError(ValueError):
-    """A file of prompts with a line that cannot be used."""
 
 
 @dataclass
@@ -246,7 +243,7 @@ def train(
     began = time.monotonic()
     log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0, every=1)
     for step in range(first, settings.steps):
-        wanted = own_part(accelerator, prompts_at(step, settings, prompts))
+        wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))
         groups = roll_out(janus, wanted, settings, step * accelerator.num_processes + accelerator.process_index)
         lessons, skipped = lessons_of(groups, settings)
         metrics = learn(janus, reference, lessons, settings, accelerator, optimizers, parameters)
@@ -266,14 +263,6 @@ def train(
         print(f"saved {out}", file=sys.stderr)
 
 
-def prompts_at(step: int, settings: Settings, known: Sequence[Description]) -> list[Description]:
-    """The descriptions of one step: of a list in shuffled turns, or sampled from the world's training split."""
-    rng = random.Random(f"{settings.seed} {step} prompts")
-    if known:
-        return [rng.choice(known) for _ in range(settings.prompts)]
-    return [sample_training(rng) for _ in range(settings.prompts)]
-
-
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
     """The images of every group's first rollout, one row each."""
     rows = [[one.pictures[image.sha256] for image in one.trajectory.images] for one, *_ in groups]
@@ -283,20 +272,6 @@ def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
         for x, picture in enumerate(row):
             sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = picture
     return Picture.fromarray(sheet)
-
-
-def read_prompts(path: Path) -> list[Description]:
-    """The prompts of a text file, one per line. Raises PromptFileError for the first line that is none."""
-    found = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                found.append(parse(line))
-            except PromptError as error:
-                raise PromptFileError(f"{path}, line {number}: {error}") from error
-    if not found:
-        raise PromptFileError(f"{path} holds no prompt; write one per line")
-    return found
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
@@ -314,14 +289,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
-    chosen = {"reward": REWARDS, "advantages": ADVANTAGES}
-    for name, default in asdict(Settings()).items():
-        flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=type(default), default=default, choices=chosen.get(name))
+    add_settings(parser, Settings(), {"reward": REWARDS, "advantages": ADVANTAGES})
     arguments = parser.parse_args()
-    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
     try:
-        run(arguments, settings)
+        run(arguments, settings_of(arguments, Settings()))
     except (CheckpointError, PromptFileError, RewardError, OSError) as error:
         sys.exit(f"grpo: {error}")
 

@@ -12,7 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.streams import Codes, Note, Piece, Pixels, Text, Tokenizer, editing, ids, invitation, opening, unconditional
+from model.streams import (
+    Codes,
+    NotesAt,
+    Piece,
+    Pixels,
+    Text,
+    Tokenizer,
+    editing,
+    ids,
+    invitation,
+    opening,
+    unconditional,
+)
 from model.templates import BEGIN_IMAGE, CHECK, EOS
 
 
@@ -38,9 +50,6 @@ class Draft:
     notes: Notes | None = None
 
 
-CellNotes = tuple[tuple[Note, ...], ...]  # on every code of an image, at the position before it
-
-
 @dataclass(frozen=True)
 class Notes:
     """What the network is to know at each position while it looks.
@@ -49,9 +58,9 @@ class Notes:
     a depth of its own, so that what follows from one has layers left to follow in (Lee et al., 2015: deep supervision).
     """
 
-    prompt: tuple[tuple[Note, ...], ...]  # of the user's turn
-    patches: tuple[tuple[Note, ...], ...]  # of the image
-    check: tuple[tuple[Note, ...], ...]  # of the words of the self-check, but the last, which says the verdict
+    prompt: NotesAt  # of the user's turn
+    patches: NotesAt  # of the image
+    check: NotesAt  # of the words of the self-check, but the last, which says the verdict
 
 
 def draw(
@@ -60,7 +69,7 @@ def draw(
     drafts: Sequence[Draft],
     thought: str | None,
     codes: Sequence[int],
-    notes: CellNotes = (),
+    notes: NotesAt = (),
     *,
     given: bool = False,
 ) -> Lesson:
@@ -82,7 +91,7 @@ def edit(
     source: Sequence[int],
     thought: str | None,
     codes: Sequence[int],
-    notes: CellNotes = (),
+    notes: NotesAt = (),
 ) -> Lesson:
     """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
     return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes, notes)
@@ -93,7 +102,7 @@ def _drawn(
     pieces: list[Piece],
     thought: str | None,
     codes: Sequence[int],
-    notes: CellNotes,
+    notes: NotesAt,
     *,
     given: bool = False,
 ) -> Lesson:
@@ -138,4 +147,4 @@ def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -
         return lesson
     hidden = unconditional(lesson.pieces, pad)
     shown = (replace(p, target=False) if isinstance(p, Text) and p.hideable else p for p in hidden)
-    return replace(lesson, pieces=tuple(p if isinstance(p, Pixels) else replace(p, notes=()) for p in shown))
+    return replace(lesson, pieces=tuple(replace(p, notes=()) for p in shown))

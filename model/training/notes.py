@@ -1,4 +1,5 @@
-"""Notes: what the network is to have in mind, position by position, while it looks at a drawing of the embedded world.
+"""Notes: what the network is to have in mind, position by position, while it looks at a drawing of the embedded world,
+and while it makes one.
 
 Without them a judge of pictures that differ in more than their number of objects stayed at chance: its facts have to be
 found side by side, and nothing said so (LOG.md). Each lies at a depth of its own, so that what follows from one has
@@ -15,9 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from model.janus import Janus
-from model.streams import Note
+from model.streams import Note, NotesAt
 from model.templates import CHECK, USER
-from model.training.lessons import CellNotes, Notes
+from model.training.lessons import Notes
 from model.world.language import Description, related, write
 from model.world.scene import Item, Scene
 from model.world.sprites import CELLS
@@ -45,14 +46,14 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
         related_words = [[(word, READ)] if word else [] for word in _related_words(description)]
         turn = [*[[]] * len(janus.tokenize(f"{USER}:")), *related_words]
     facts = _fact_by_fact(description, check(description, reading))
-    said: list[Said] = [[] if fact is None else [_yes(fact, SUMMED)] for fact in facts]
+    said: list[Said] = [[] if fact is None else [_whether(fact, SUMMED)] for fact in facts]
     before = len(janus.tokenize(CHECK)) - 1 - len(said)
     check_words = [*[[]] * before, *said] if before >= 0 else []
 
     return Notes(*(_notes(janus, positions) for positions in (turn, _patches(description, reading), check_words)))
 
 
-def cell_notes(janus: Janus, scene: Scene) -> CellNotes:
+def cell_notes(janus: Janus, scene: Scene) -> NotesAt:
     """Cell by cell, in raster order, what is about to be drawn there. The place is not in an image code's embedding, it
     has to be counted; and a plan names it in words.
     """
@@ -66,7 +67,7 @@ def cell_notes(janus: Janus, scene: Scene) -> CellNotes:
     return _notes(janus, itertools.starmap(said, itertools.product(range(CELLS), repeat=2)))
 
 
-def _notes(janus: Janus, positions: Iterable[Said]) -> tuple[tuple[Note, ...], ...]:
+def _notes(janus: Janus, positions: Iterable[Said]) -> NotesAt:
     return tuple(tuple(Note(janus.tokenize(f" {word}")[-1], depth) for word, depth in said) for said in positions)
 
 
@@ -76,8 +77,8 @@ def _quarters(item: Item) -> Iterator[tuple[int, int]]:
 
 
 def _patches(description: Description, reading: Reading) -> list[Said]:
-    """What there is to say at each patch of an image: of a shape's four, the first two tell what it is and which of its
-    kind, the last two how its kind was asked to stand to others, and all of them what follows."""
+    """What there is to say at each patch of an image: of a shape's four what it is, which of its kind, in which colour
+    and how it was asked to stand (to a second other, beside the colour); and whether that fits."""
     patches: list[Said] = [[] for _ in range(CELLS**2)]
     seen: Counter[str] = Counter()
     groups = {group.noun: group for group in description.groups}
@@ -88,12 +89,12 @@ def _patches(description: Description, reading: Reading) -> list[Said]:
         kind, order, colour, stands = [(item.noun, SEEN)], [(which, SEEN)], [("extra", SEEN)], [("extra", COMPARED)]
         if group := groups.get(item.noun):
             order += [(number(group.count), COMPARED)]
-            kind += [_yes(group.colour == item.colour, COMPARED)] if group.colour else []
+            kind += [_whether(group.colour == item.colour, COMPARED)] if group.colour else []
             colour = [(group.colour, SEEN)] if group.colour else []
             stands = []
             for place, (word, fits) in zip((stands, colour), _standings(description, item, shapes), strict=False):
                 place += [(word, SEEN)] if place is stands else []
-                place += [] if fits is None else [_yes(fits, COMPARED)]
+                place += [] if fits is None else [_whether(fits, COMPARED)]
         for (row, column), said in zip(_quarters(item), (kind, order, colour, stands), strict=True):
             patches[row * CELLS + column] = said
     for column, row in reading.broken:
@@ -101,7 +102,7 @@ def _patches(description: Description, reading: Reading) -> list[Said]:
     return patches
 
 
-def _yes(holds: bool, depth: float) -> tuple[str, float]:
+def _whether(holds: bool, depth: float) -> tuple[str, float]:
     return "yes" if holds else "no", depth
 
 

@@ -1,7 +1,7 @@
 """Supervised fine-tuning: annotators' corrections, or the embedded world's lessons, into a better checkpoint.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 1500 --out DIR
+    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 2000 --out DIR
 
 With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw.
 
@@ -22,13 +22,15 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, open_processor, save_checkpoint
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, open_processor
+from model.folder import save_checkpoint
 from model.janus import Janus
 from model.training.batch import collate, length, losses, target_counts
 from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
+from model.training.settings import add_settings, settings_of
 from model.training.state import RunState
 from model.training.world_lessons import MIXES, at_step, world_lessons
 
@@ -186,19 +188,12 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
-    chosen = {"lessons": tuple(MIXES), "precision": ("no", "bf16")}
-    for name, default in asdict(Settings()).items():
-        flag = f"--{name.replace('_', '-')}"
-        if isinstance(default, bool):
-            parser.add_argument(flag, action="store_true")
-        else:
-            parser.add_argument(flag, type=type(default), default=default, choices=chosen.get(name))
+    add_settings(parser, Settings(), {"lessons": tuple(MIXES), "precision": ("no", "bf16")})
     arguments = parser.parse_args()
-    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
     if not (arguments.data or arguments.world):
         sys.exit("sft: nothing to learn from; give --data EXPORT, --world, or both")
     try:
-        run(arguments, settings)
+        run(arguments, settings_of(arguments, Settings()))
     except (CheckpointError, DataError) as error:
         sys.exit(f"sft: {error}")
 

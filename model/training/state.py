@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import not_saved
+from model.folder import not_saved
 
 
 class RunState:

@@ -1,6 +1,7 @@
 """Lessons made from the embedded world: the teacher that stands where the paper has FLUX and InternVL.
 
-Draw, judge, redraw, and say what is seen, endlessly and from a seed. Exact drawings have known image codes (`patches`).
+Draw, follow a changed plan, judge, redraw and edit, endlessly and from a seed. Exact drawings have known image codes
+(`patches`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.janus import Janus
+from model.streams import NotesAt
 from model.templates import NO, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import CellNotes, Draft, Lesson, draw, drop_condition, edit, judge
+from model.training.lessons import Draft, Lesson, draw, drop_condition, edit, judge
 from model.training.notes import cell_notes, take_notes
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
@@ -149,7 +151,7 @@ def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene))
 
 
-def _shown(janus: Janus, scene: Scene) -> tuple[list[int], CellNotes]:
+def _shown(janus: Janus, scene: Scene) -> tuple[list[int], NotesAt]:
     """The image codes of a scene, and the notes on them."""
     return patch_codes(render(scene)), cell_notes(janus, scene)
 

@@ -137,12 +137,12 @@ def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterat
 def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
     """As `draw`, from a change that the visitor made in an earlier trajectory."""
     try:
-        asked = continued(generator, change)
+        wanted = continued(generator, change)
     except (AnnotationsError, BranchError) as error:
         yield render.notice_value(f"That cannot be changed: {error}."), gr.skip(), *IDLE
         return
-    events = generator.stream(**asked, owner=visit.owner, stop=stops.begin(visit.session).is_set)
-    yield from shown(events, asked["seed"], visit, stops)
+    events = generator.stream(**wanted, owner=visit.owner, stop=stops.begin(visit.session).is_set)
+    yield from shown(events, wanted["seed"], visit, stops)
 
 
 def shown(events: Iterator[Event | Waiting], seed: int, visit: Visit, stops: Stops) -> Iterator[tuple]:
