@@ -1,21 +1,17 @@
 """Branches: what a person changes stands in the new trajectory as a person's, and all before it as it was."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from annotations.store import open_store
 from model.branches import BranchError, afresh, with_codes, with_reflection, with_thought, written_thought
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.janus import Janus
 from model.templates import BEGIN_IMAGE, EOS
-from model.trajectory import Image, Origin, Parent, Reflection, Thought, Trajectory
-from studio.generator import Generator
-from studio.pages import draw
-from studio.pages.draw import Stops, Visit
+from model.trajectory import Origin, Parent, Trajectory
+from studio.pages.draw import Visit
 
 VISIT = Visit("ada", "tab")
 
@@ -97,73 +93,3 @@ def test_changed_codes_are_a_person_s_and_the_others_are_not(tiny: Janus, drawn:
 def test_a_change_that_is_not_possible_says_so(tiny: Janus, drawn: Trajectory, change, message: str):
     with pytest.raises(BranchError, match=message):
         change(tiny, drawn)
-
-
-@pytest.fixture
-def studio(tiny: Janus, drawn: Trajectory, tmp_path: Path):
-    with open_store(tmp_path / "data") as store:
-        generator = Generator(tiny, store)
-        sampling = replace(tiny.sampling, thinks=True)
-        list(generator.stream(drawn.prompt, drawn.seed, 2, sampling, owner="ada"))
-        yield generator, store.trajectories()[0].id
-
-
-def after(generator: Generator, run: str, **asked) -> Trajectory:
-    """The branch that a change leads to, as it is stored."""
-    *_, (value, *_) = draw.go_on({"run": run, **asked}, VISIT, generator, Stops())
-    return generator.store.trajectory(value["trajectory"]["id"])
-
-
-def test_the_drawing_goes_on_from_a_changed_plan(studio):
-    generator, run = studio
-    branch = after(generator, run, segment=0, what="thought", text="red car at 1 1; blue car at 4 4")
-    thought, image, reflection, *_ = branch.segments
-    assert (type(thought), type(image), type(reflection)) == (Thought, Image, Reflection)
-    assert thought.text == " red car at 1 1; blue car at 4 4"
-    assert set(image.origins) == {Origin.SAMPLED}
-    assert branch.parent.trajectory_id == run
-
-
-def test_a_flipped_verdict_makes_it_draw_again_and_keeps_the_picture(studio):
-    generator, run = studio
-    parent = generator.store.trajectory(run)
-    answer = "no" if parent.reflections[-1].answer == "yes" else "yes"
-    at = len(parent.segments) - 1
-    branch = after(generator, run, segment=at, what="reflection", answer=answer, text="There is one car.")
-    assert branch.segments[:at] == parent.segments[:at]
-    assert branch.reflections[1].answer == answer
-    assert len(branch.images) == (3 if answer == "no" else 2)
-
-
-def test_a_planted_mistake_is_painted_and_judged(studio):
-    generator, run = studio
-    parent = generator.store.trajectory(run)
-    codes = [(index, (parent.images[0].codes[index] + 1) % 64) for index in range(20)]
-    branch = after(generator, run, segment=1, what="codes", codes=codes)
-    assert branch.images[0].codes[:20] == tuple(code for _, code in codes)
-    assert branch.images[0].sha256 != parent.images[0].sha256
-    assert branch.reflections[0].tokens[0].origin is Origin.SAMPLED
-
-
-def test_another_seed_draws_something_else_from_the_same_beginning(studio):
-    generator, run = studio
-    parent = generator.store.trajectory(run)
-    branch = after(generator, run, segment=3, what="seed")
-    assert branch.segments[:3] == parent.segments[:3]
-    assert branch.seed != parent.seed
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        {"run": "nobody", "segment": 0, "what": "seed"},
-        {"segment": "x", "what": "seed"},
-        {"segment": 0, "what": "dream"},
-        {"segment": 1, "what": "codes", "codes": [["a", 1]]},
-        {"segment": 0, "what": "thought", "text": "<b></b>" * 200},
-    ],
-)
-def test_what_a_page_cannot_mean_is_answered_in_words(studio, asked: dict):
-    generator, run = studio
-    [(value, *_)] = draw.go_on({"run": run, **asked}, VISIT, generator, Stops())
-    assert value["notice"].startswith("That cannot be changed: ")

@@ -20,21 +20,16 @@ from model.examples import JudgeExample
 from model.folder import PROVENANCE
 from model.janus import PIXEL, Janus
 from model.pictures import encode_png
-from model.streams import Codes, Pixels, Text, opening
+from model.streams import Codes, Text
 from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
-from model.training.notes import cell_notes, take_notes
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import MIXES, Focus, Mix, at_step, world_lessons
-from model.world.language import parse
-from model.world.patches import patch_codes
-from model.world.plan import read_plan
+from model.training.world_lessons import MIXES, world_lessons
 from model.world.scene import random_scene, render
-from model.world.verifier import check, read
 
 ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
@@ -69,76 +64,6 @@ def test_what_was_said_of_earlier_images_is_asked_for_where_it_is_true(tiny: Jan
     assert targets(tiny, lesson) == (f"No, there is no cat.Yes, I see a cat.{EOS}", [])
 
 
-def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny: Janus):
-    description = parse("two red apples and a blue car")
-    image = render(read_plan("red apple at 0 0; green apple at 3 0; pink moon at 0 4"))
-    notes = take_notes(tiny, description, image)
-    bare, batch = (
-        collate([judge(tiny, "…", [], image, "No, there is no car.", each)], tiny.image_codes) for each in (None, notes)
-    )
-    assert torch.equal(batch.text_labels, bare.text_labels)
-    assert len(bare.notes) == 0
-    said = {}
-    for (_, position, token), depth in zip(batch.notes.tolist(), batch.depths.tolist(), strict=True):
-        said.setdefault(position, []).append((tiny.tokenizer.decode([token]).strip(), round(6 * depth)))
-    first, *_ = patches = (batch.kinds[0] == PIXEL).nonzero().flatten().tolist()
-
-    def four(column: int, row: int) -> list[list[tuple[str, int]]]:
-        corner = first + row * 8 + column
-        return [said.get(corner + offset, []) for offset in (0, 1, 8, 9)]
-
-    assert four(0, 0) == [[("apple", 3), ("yes", 4)], [("one", 3), ("two", 4)], [("red", 3)], []]
-    assert four(3, 0) == [[("apple", 3), ("no", 4)], [("two", 3), ("two", 4)], [("red", 3)], []]
-    assert four(0, 4) == [[("moon", 3)], [("one", 3)], [("extra", 3)], [("extra", 4)]]
-    assert four(4, 4) == [[], [], [], []]
-    facts = [said.get(patches[-1] + 1 + at) for at in range(len(tiny.tokenize(CHECK)))]
-    # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
-    yes, no = [("yes", 5)], [("no", 5)]
-    assert facts == [None, yes, no, None, no, None, None, None, None, yes, yes, None]
-
-
-def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
-    scene = read_plan("red cat at 2 1")
-    codes, notes = patch_codes(render(scene)), cell_notes(tiny, scene)
-    lesson = draw(tiny, "a cat", [], " red cat at 2 1", codes, notes)
-    batch = collate([lesson], tiny.image_codes)
-    begin = int((batch.code_labels[0] != IGNORE).nonzero()[0])  # predicts the first code
-    said = {}
-    for _, position, token in batch.notes.tolist():
-        said.setdefault(position - begin, []).append(tiny.tokenizer.decode([token]).strip())
-    assert set(said) == set(range(64))
-    assert said[1 * 8 + 2] == ["2", "1", "cat", "red"]
-    assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
-    assert said[3 * 8 + 3] == ["3", "3", "no"]
-    assert len(collate([drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)], 64).notes) == 0
-
-
-def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
-    prompt = "two red apples left of a car, a moon below it"
-    notes = take_notes(tiny, parse(prompt), PICTURE)
-    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, prompt)[-1].ids]
-    said = [(words[at], tiny.tokenizer.decode([known[0].id]).strip()) for at, known in enumerate(notes.prompt) if known]
-    assert said == [("left", "apple"), ("car", "right"), ("below", "moon"), ("it", "car")]
-    assert take_notes(tiny, parse(prompt), PICTURE, "two red apples on the left of a car, a moon below it").prompt == ()
-
-
-@pytest.mark.parametrize(
-    ("plan", "cat", "dog"),
-    [
-        ("red cat at 0 0; blue dog at 4 4", ["left"], ["right", "yes"]),
-        ("red cat at 4 4; blue dog at 0 0", ["left", "no"], ["right"]),
-        ("red cat at 0 0; blue dog at 4 0", ["left", "yes"], ["right", "yes"]),
-    ],
-)
-def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: list, dog: list):
-    scene = read_plan(plan)
-    notes = take_notes(tiny, parse("a cat left of a dog"), render(scene))
-    for item in scene.items:
-        last = (item.row + 1) * 8 + item.column + 1
-        said = [tiny.tokenizer.decode([note.id]).strip() for note in notes.patches[last]]
-        assert said == (cat if item.noun == "cat" else dog)
-
-
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):
     batch = collate([draw(tiny, "a cat", [], None, range(64))], tiny.image_codes)
     at = (batch.code_labels[0] != IGNORE).nonzero().flatten()
@@ -167,51 +92,9 @@ def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps
     assert dropped.pieces[-1] == Codes(tuple(range(64)), target=True)
 
 
-def test_lessons_of_the_world_depend_on_the_seed_alone(tiny: Janus):
-    def some(seed: int) -> list[tuple]:
-        stream = world_lessons(tiny, random.Random(seed), MIXES["all"])
-        return [
-            (task, [getattr(p, "ids", None) for p in lesson.pieces])
-            for task, lesson in (next(stream) for _ in range(30))
-        ]
-
-    assert some(3) == some(3)
-    assert some(3) != some(4)
-
-
 def world_batch(janus: Janus, count: int) -> list[Lesson]:
     stream = world_lessons(janus, random.Random(0), MIXES["all"])
     return [lesson for _, lesson in (next(stream) for _ in range(count))]
-
-
-@pytest.mark.parametrize("name", MIXES)
-def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str):
-    mix = MIXES[name]
-    stream = world_lessons(tiny, random.Random(0), mix)
-    tasks = [task for task, _ in (next(stream) for _ in range(300))]
-    for task in ("draw", "follow", "judge", "redraw", "edit"):
-        assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
-        assert (task in tasks) == (getattr(mix, task) > 0)
-
-
-def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
-    """Half and half."""
-    mix = replace(MIXES["judge"], focus=(Focus("colours", "colours", 10),), noise=0)
-    stream, verdicts = world_lessons(tiny, random.Random(0), mix), []
-    for _, lesson in (next(stream) for _ in range(100)):
-        _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text))
-        [image] = (p.image for p in lesson.pieces if isinstance(p, Pixels))
-        prompt = asked.split(":")[1].split("\n")[0]
-        wrong = [fact.kind for fact in check(parse(prompt), read(image)) if not fact.holds]
-        verdicts.append(said == f"Yes{EOS}")
-        assert wrong == ([] if verdicts[-1] else ["colour"])
-    assert 35 <= sum(verdicts) <= 65
-
-
-def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
-    mix = Mix(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
-    assert [len(at_step(mix, step).focus) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
-    assert at_step(MIXES["all"], 3) == MIXES["all"]
 
 
 def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):

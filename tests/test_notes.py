@@ -1,0 +1,89 @@
+"""Notes: what is to be known where, and that nothing but the loss sees them."""
+
+import random
+
+import pytest
+import torch
+
+from model.janus import PIXEL, Janus
+from model.streams import opening
+from model.templates import CHECK
+from model.training.batch import IGNORE, collate
+from model.training.lessons import draw, drop_condition, judge
+from model.training.notes import cell_notes, take_notes
+from model.world.language import parse
+from model.world.patches import patch_codes
+from model.world.plan import read_plan
+from model.world.scene import random_scene, render
+
+PICTURE = render(random_scene(random.Random(0), 3))
+
+
+def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny: Janus):
+    description = parse("two red apples and a blue car")
+    image = render(read_plan("red apple at 0 0; green apple at 3 0; pink moon at 0 4"))
+    notes = take_notes(tiny, description, image)
+    bare, batch = (
+        collate([judge(tiny, "…", [], image, "No, there is no car.", each)], tiny.image_codes) for each in (None, notes)
+    )
+    assert torch.equal(batch.text_labels, bare.text_labels)
+    assert len(bare.notes) == 0
+    said = {}
+    for (_, position, token), depth in zip(batch.notes.tolist(), batch.depths.tolist(), strict=True):
+        said.setdefault(position, []).append((tiny.tokenizer.decode([token]).strip(), round(6 * depth)))
+    first, *_ = patches = (batch.kinds[0] == PIXEL).nonzero().flatten().tolist()
+
+    def four(column: int, row: int) -> list[list[tuple[str, int]]]:
+        corner = first + row * 8 + column
+        return [said.get(corner + offset, []) for offset in (0, 1, 8, 9)]
+
+    assert four(0, 0) == [[("apple", 3), ("yes", 4)], [("one", 3), ("two", 4)], [("red", 3)], []]
+    assert four(3, 0) == [[("apple", 3), ("no", 4)], [("two", 3), ("two", 4)], [("red", 3)], []]
+    assert four(0, 4) == [[("moon", 3)], [("one", 3)], [("extra", 3)], [("extra", 4)]]
+    assert four(4, 4) == [[], [], [], []]
+    facts = [said.get(patches[-1] + 1 + at) for at in range(len(tiny.tokenize(CHECK)))]
+    # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
+    yes, no = [("yes", 5)], [("no", 5)]
+    assert facts == [None, yes, no, None, no, None, None, None, None, yes, yes, None]
+
+
+def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
+    scene = read_plan("red cat at 2 1")
+    codes, notes = patch_codes(render(scene)), cell_notes(tiny, scene)
+    lesson = draw(tiny, "a cat", [], " red cat at 2 1", codes, notes)
+    batch = collate([lesson], tiny.image_codes)
+    begin = int((batch.code_labels[0] != IGNORE).nonzero()[0])  # predicts the first code
+    said = {}
+    for _, position, token in batch.notes.tolist():
+        said.setdefault(position - begin, []).append(tiny.tokenizer.decode([token]).strip())
+    assert set(said) == set(range(64))
+    assert said[1 * 8 + 2] == ["2", "1", "cat", "red"]
+    assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
+    assert said[3 * 8 + 3] == ["3", "3", "no"]
+    assert len(collate([drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)], 64).notes) == 0
+
+
+def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):
+    prompt = "two red apples left of a car, a moon below it"
+    notes = take_notes(tiny, parse(prompt), PICTURE)
+    words = [tiny.tokenizer.decode([token]).strip() for token in opening(tiny, prompt)[-1].ids]
+    said = [(words[at], tiny.tokenizer.decode([known[0].id]).strip()) for at, known in enumerate(notes.prompt) if known]
+    assert said == [("left", "apple"), ("car", "right"), ("below", "moon"), ("it", "car")]
+    assert take_notes(tiny, parse(prompt), PICTURE, "two red apples on the left of a car, a moon below it").prompt == ()
+
+
+@pytest.mark.parametrize(
+    ("plan", "cat", "dog"),
+    [
+        ("red cat at 0 0; blue dog at 4 4", ["left"], ["right", "yes"]),
+        ("red cat at 4 4; blue dog at 0 0", ["left", "no"], ["right"]),
+        ("red cat at 0 0; blue dog at 4 0", ["left", "yes"], ["right", "yes"]),
+    ],
+)
+def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Janus, plan: str, cat: list, dog: list):
+    scene = read_plan(plan)
+    notes = take_notes(tiny, parse("a cat left of a dog"), render(scene))
+    for item in scene.items:
+        last = (item.row + 1) * 8 + item.column + 1
+        said = [tiny.tokenizer.decode([note.id]).strip() for note in notes.patches[last]]
+        assert said == (cat if item.noun == "cat" else dog)
