@@ -4,7 +4,6 @@ Knows questions and trajectories; no database. Whoever stores an annotation call
 """
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ from annotations.questions import (
     questions_about,
 )
 from model.trajectory import Reflection, Segment, Trajectory
+from model.wording import split_verdict
 
 Value = str | int
 
@@ -178,11 +178,3 @@ def right_answer(reflection: Reflection, answers: Mapping[str, Value]) -> str:
     if answers[VERDICT_RIGHT] == YES:
         return reflection.answer
     return NO if reflection.answer == YES else YES
-
-
-def split_verdict(text: str) -> tuple[str | None, str]:
-    """“No, the car is red.” → (“no”, “the car is red.”). A sentence such as “No car is red.” has no verdict
-    word.
-    """
-    found = re.match(r"\s*(yes|no)\s*(?:[,.:;!–—-]+\s*|$)", text, re.IGNORECASE)
-    return (found[1].lower(), text[found.end() :].strip()) if found else (None, text.strip())

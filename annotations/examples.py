@@ -5,17 +5,15 @@ person's words when they wrote a better reason. One judged wrong becomes the opp
 person's reason, and nothing without it. The images and reflections before it are its context.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from annotations.annotation import Annotation, right_answer, split_verdict
+from annotations.annotation import Annotation, right_answer
 from annotations.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
-from model.templates import NO as NO_WORD
-from model.templates import YES as YES_WORD
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
+from model.wording import sentence, split_verdict
 
 GOOD_RATING = 4
 
@@ -79,19 +77,6 @@ def judge_example(
         segment=annotation.segment,
         annotator=annotator,
     )
-
-
-def sentence(answer: str, reason: str) -> str:
-    """Verdict and reason as the model words them: (“no”, “There are three apples”) → “No, there are three
-    apples.”
-    """
-    words = " ".join(split_verdict(reason)[1].split())
-    verdict = YES_WORD if answer == YES else NO_WORD
-    if not words:
-        return f"{verdict}."
-    if re.match(r"[A-Z][a-z’']*(\s|,|$)", words) and not re.match(r"I\b", words):
-        words = words[0].lower() + words[1:]
-    return f"{verdict}, {words}" + ("" if words[-1] in '.!?…”"' else ".")
 
 
 def _own_words(reflection: Reflection) -> str:

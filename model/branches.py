@@ -13,8 +13,8 @@ from model.decoding.grammar import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
 from model.decoding.text import TextReader
 from model.janus import Janus
 from model.streams import harmless
-from model.templates import NO, YES
 from model.trajectory import Image, Origin, Parent, Reflection, Segment, Thought, Token, Trajectory
+from model.wording import sentence
 
 MOST_CHARACTERS = 600  # of a thought or a reason that a person writes
 
@@ -52,10 +52,7 @@ def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: 
     before = _segment(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
-    words = _checked(reason.strip(" ,.!?\n"))
-    first = words[0] if words.startswith("I ") else words[0].lower()
-    sentence = f"{YES if answer == 'yes' else NO}, {first}{words[1:]}."
-    tokens = _tokens(janus, sentence, MOST_REFLECTION_TOKENS)
+    tokens = _tokens(janus, sentence(answer, _checked(reason.strip(" ,.\n"))), MOST_REFLECTION_TOKENS)
     return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
 
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from annotations.annotation import Annotation, Answers, Status, split_verdict, validate
+from annotations.annotation import Annotation, Answers, Status, validate
 from annotations.errors import AnswerError
 from annotations.questions import QUESTIONS, questions_about
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
+from model.wording import split_verdict
 
 TRAJECTORY = Trajectory(
     "a cat",

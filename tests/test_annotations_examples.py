@@ -6,8 +6,9 @@ import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged, png
 
 from annotations.annotation import Annotation
-from annotations.examples import LeftOut, judge_example, judge_target, sentence
+from annotations.examples import LeftOut, judge_example, judge_target
 from model.trajectory import Origin, Source, Token
+from model.wording import sentence
 
 TRAJECTORY = aha(id="t")[0]
 
