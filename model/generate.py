@@ -19,7 +19,7 @@ from PIL import Image as Picture
 from PIL import ImageOps
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.decoding.grammar import PromptError, Request
+from model.decoding.grammar import PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.events import (
     Event,
@@ -47,7 +47,7 @@ def main() -> None:
         janus = open_checkpoint(arguments.checkpoint)
         if janus.small:
             torch.set_num_threads(1)
-        if arguments.source is None:
+        if arguments.source is None or arguments.judge:
             warn_outside_world(janus, prompts)
         requests = [request(janus, prompt, arguments) for prompt in prompts]
         events = rollout(janus, requests, at_once=arguments.batch)
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--guidance", type=float, help="classifier-free guidance weight (default: the checkpoint's)")
     result.add_argument("--temperature", type=float, help="of image codes (default: the checkpoint's)")
     result.add_argument("--source", type=Path, help="an image to edit; the prompt is the instruction")
+    result.add_argument("--judge", action="store_true", help="judge the image of --source: does it show the prompt?")
     result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
@@ -86,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
 def read_prompts(arguments: argparse.Namespace) -> list[str]:
     if (arguments.prompt is None) == (arguments.prompts is None):
         raise PromptError("give either a prompt or --prompts FILE")
+    if arguments.judge and arguments.source is None:
+        raise PromptError("--judge looks at an image; give it as --source FILE")
     if arguments.prompts is None:
         return [arguments.prompt]
     lines = [line.strip() for line in arguments.prompts.read_text("utf-8").splitlines()]
@@ -103,7 +106,8 @@ def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
     source = read_source(janus, arguments.source) if arguments.source else None
-    return Request(prompt, seed, arguments.rounds, sampling, preview_every, source=source)
+    task = Task.DRAW if source is None else Task.JUDGE if arguments.judge else Task.EDIT
+    return Request(prompt, seed, arguments.rounds, sampling, preview_every, task=task, source=source)
 
 
 def read_source(janus: Janus, path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as Picture
 
-from model.decoding.grammar import Request
+from model.decoding.grammar import Request, Task
 from model.decoding.rollout import rollout
 from model.events import Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
@@ -127,7 +127,7 @@ def edit_all(
 ) -> list[Edited]:
     """Carry out every edit once, on the exact picture of its scene."""
     requests = [
-        Request(write_edit(edit), seed + i, 1, sampling, None, source=render(scene), id=str(i))
+        Request(write_edit(edit), seed + i, 1, sampling, None, task=Task.EDIT, source=render(scene), id=str(i))
         for i, (scene, edit) in enumerate(wanted)
     ]
     found = {int(name): pictures[-1] for name, _, pictures in pictures_of(janus, requests, batch)}

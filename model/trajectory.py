@@ -27,6 +27,7 @@ class StopReason(StrEnum):
     CONTENT = "content"  # the model said yes
     ROUNDS = "rounds"  # the last allowed image was judged no
     EDITED = "edited"  # an edited image, which is not judged
+    JUDGED = "judged"  # a given image was judged, once
     CANCELLED = "cancelled"  # somebody pressed Stop
     FAILED = "failed"  # an error; what was done so far is kept
 

@@ -41,6 +41,7 @@ ENDINGS = {
     StopReason.CONTENT: "The model is content with its drawing.",
     StopReason.ROUNDS: "The model is not content, but has no rounds left.",
     StopReason.EDITED: "The image is edited.",
+    StopReason.JUDGED: "That is what the model makes of it.",
     StopReason.CANCELLED: "Stopped.",
     StopReason.FAILED: "Something went wrong; what was drawn so far is kept.",
 }

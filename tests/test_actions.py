@@ -11,7 +11,7 @@ from PIL import Image as Picture
 
 from model.checkpoint import open_checkpoint
 from model.decoding.batch import Decoder
-from model.decoding.grammar import Request
+from model.decoding.grammar import Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
 from model.events import Preview, fold
@@ -54,11 +54,11 @@ SAMPLINGS = [
 
 @torch.no_grad()
 @pytest.mark.parametrize("changes", SAMPLINGS, ids=str)
-@pytest.mark.parametrize("source", [None, "red apple at 2 3"])
-def test_teacher_forced_log_probabilities_are_those_of_the_rollout(single: Janus, monkeypatch, changes, source):
-    image = render(read_plan(source)) if source else None
+@pytest.mark.parametrize("task", Task)
+def test_teacher_forced_log_probabilities_are_those_of_the_rollout(single: Janus, monkeypatch, changes, task):
+    image = None if task is Task.DRAW else render(read_plan("red apple at 2 3"))
     sampling = replace(single.sampling, **changes)
-    request = Request("two red apples above a car", seed=3, rounds=2, sampling=sampling, source=image)
+    request = Request("two red apples above a car", 3, 2, sampling, task=task, source=image)
     trajectory, pictures, drawn = rolled_out(single, request, monkeypatch)
     streams = [stream for stream in choices(single, trajectory, pictures) if stream.text or stream.codes]
     found = score(single, streams).log_probs

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from tests_support import embed_pieces
 
 from model.decoding.batch import Decoder
-from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request
+from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
 from model.janus import Janus
@@ -209,7 +209,7 @@ def test_cancelling_the_generator_stops_everything(tiny: Janus):
 def test_an_edit_is_its_source_a_thought_and_an_image_that_is_not_judged(tiny: Janus, guidance: float):
     source = render(read_plan("red apple at 2 3"))
     sampling = replace(tiny.sampling, thinks=True, guidance=guidance)
-    events = list(rollout(tiny, [Request("make the apple blue", sampling=sampling, source=source)]))
+    events = list(rollout(tiny, [Request("make the apple blue", sampling=sampling, task=Task.EDIT, source=source)]))
     edited = fold(events)
     assert [segment.kind for segment in edited.segments] == ["source", "thought", "image"]
     assert edited.segments[0].codes == tuple(tiny.encode([source])[0].tolist())
@@ -219,10 +219,22 @@ def test_an_edit_is_its_source_a_thought_and_an_image_that_is_not_judged(tiny: J
     assert fold(replay(edited, shown.__getitem__)) == edited
 
 
+def test_an_image_is_judged_as_the_same_drawing_would_be(tiny: Janus):
+    events = list(rollout(tiny, [Request("a cat", sampling=replace(tiny.sampling, thinks=False), rounds=1)]))
+    drawn = fold(events)
+    [png] = [event.png for event in events if isinstance(event, Preview) and event.whole]
+    picture = np.asarray(Picture.open(io.BytesIO(png)))
+    judged = fold(rollout(tiny, [Request("a cat", task=Task.JUDGE, source=picture)]))
+    assert [segment.kind for segment in judged.segments] == ["source", "reflection"]
+    assert judged.segments[0].sha256 == drawn.images[0].sha256
+    assert judged.reflections[0].p_yes == pytest.approx(drawn.reflections[0].p_yes, abs=1e-9)
+    assert judged.stop_reason is StopReason.JUDGED
+
+
 def test_greedy_edited_codes_are_those_of_one_plain_pass_over_source_instruction_and_image(tiny: Janus):
     source = render(read_plan("red apple at 2 3"))
     greedy = replace(tiny.sampling, thinks=False, temperature=0.0)
-    edited = fold(rollout(tiny, [Request("make the apple blue", sampling=greedy, source=source)]))
+    edited = fold(rollout(tiny, [Request("make the apple blue", sampling=greedy, task=Task.EDIT, source=source)]))
     [image] = edited.images
     pieces = [*editing(tiny, "make the apple blue", edited.segments[0].codes), Text(tuple(tiny.tokenize(BEGIN_IMAGE)))]
     embedded = embed_pieces(tiny, [*pieces, Codes(image.codes)])

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TypeVar
 from uuid import uuid4
 
@@ -52,6 +53,14 @@ class PromptError(ValueError):
     """A prompt that cannot be drawn; the message says what to do."""
 
 
+class Task(StrEnum):
+    """What a trajectory is for."""
+
+    DRAW = "draw"  # what the prompt says, and judge it, and draw again
+    EDIT = "edit"  # the source, as the prompt instructs
+    JUDGE = "judge"  # whether the source shows what the prompt says
+
+
 @dataclass(frozen=True)
 class Request:
     """One trajectory to make."""
@@ -62,7 +71,8 @@ class Request:
     sampling: Sampling | None = None  # None: the checkpoint's own
     preview_every: int | None = 4  # image codes between previews, at the least; None: only the finished picture
     stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
-    source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8 to edit; `prompt` says how
+    task: Task = Task.DRAW
+    source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8, to edit or to judge
     given: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
     pictures: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # PNGs of given images, by hash
     parent: Parent | None = None
@@ -126,7 +136,7 @@ def check_prompt(janus: Janus, prompt: str) -> None:
 def longest(janus: Janus, request: Request) -> int:
     """Positions a stream of this request can grow to."""
     start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
-    rounds = request.rounds if request.source is None else 2  # an edit reads one image and draws one
+    rounds = request.rounds if request.task is Task.DRAW else 2  # an edit reads one image and draws one
     return most_positions(janus.image_codes, rounds) - MOST_PROMPT_TOKENS + start
 
 
@@ -183,8 +193,11 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         image_codes=janus.image_codes,
     )
-    if request.source is not None:
+    if request.task is Task.EDIT:
         yield from edit(janus, request, sampling, write, drawing_stream)
+        return
+    if request.task is Task.JUDGE:
+        yield from look(janus, request, sampling, write, judging_stream)
         return
     to_draw = to_judge = tuple(opening(janus, request.prompt))
     given = deque(request.given)
@@ -243,16 +256,29 @@ def encode(janus: Janus, picture: np.ndarray) -> tuple[int, ...]:
 
 def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
     """The source, a thought if the checkpoint thinks, the edited image. It is not judged (Janus-Pro-R1, §B.5)."""
-    codes = encode(janus, request.source)
-    png = encode_png(Picture.fromarray(request.source))
-    yield write.begin("source")
-    yield write(Preview, png=png, count=len(codes), whole=True)
-    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
+    codes = yield from show(janus, request.source, write)
     pieces = tuple(editing(janus, request.prompt, codes))
     if sampling.thinks:
         pieces = yield from think(janus, sampling, write, stream, pieces)
     yield from draw(janus, request, sampling, write, stream, pieces)
     yield write(TrajectoryFinished, stop_reason=StopReason.EDITED)
+
+
+def look(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
+    """The source and what is said of it, as of a first draft."""
+    yield from show(janus, request.source, write)
+    yield from judge(janus, sampling, write, stream, (*opening(janus, request.prompt), *looking(janus, request.source)))
+    yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
+
+
+def show(janus: Janus, source: np.ndarray, write: Writer):
+    """The segment of an image that was given; returns its codes."""
+    codes = encode(janus, source)
+    png = encode_png(Picture.fromarray(source))
+    yield write.begin("source")
+    yield write(Preview, png=png, count=len(codes), whole=True)
+    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
+    return codes
 
 
 def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):

@@ -73,11 +73,12 @@ def choices(janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndar
     """The drawing and the judging stream of a finished trajectory; `pictures` are (H, W, 3) uint8 by hash."""
     to_draw, to_judge = Choices(janus.image_codes), Choices(janus.image_codes)
     sampling, ids, segments = trajectory.sampling, janus.ids, trajectory.segments
-    if isinstance(segments[0], Source):
+    to_judge.feed(*opening(janus, trajectory.prompt))
+    if isinstance(segments[0], Source):  # which was edited or judged
         to_draw.feed(*editing(janus, trajectory.prompt, segments[0].codes))
+        to_judge.feed(*looking(janus, pictures[segments[0].sha256]))
     else:
         to_draw.feed(*opening(janus, trajectory.prompt))
-        to_judge.feed(*opening(janus, trajectory.prompt))
     begin = Text(tuple(janus.tokenize(BEGIN_IMAGE)))
     ended: Rule | None = None  # how the beginning of the next image was drawn, if it was
     for index, segment in enumerate(segments):
