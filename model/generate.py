@@ -13,10 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image as Picture
-from PIL import ImageOps
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.grammar import PromptError, Request, Task
@@ -35,6 +32,7 @@ from model.events import (
     advance,
 )
 from model.janus import Janus
+from model.pictures import read_picture
 from model.trajectory import Trajectory
 from model.world.language import PromptError as OutsideTheWorld
 from model.world.language import parse
@@ -105,16 +103,9 @@ def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request
         sampling = replace(sampling, thinks=False)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
-    source = read_source(janus, arguments.source) if arguments.source else None
+    source = read_picture(arguments.source, janus.image_size) if arguments.source else None
     task = Task.DRAW if source is None else Task.JUDGE if arguments.judge else Task.EDIT
     return Request(prompt, seed, arguments.rounds, sampling, preview_every, task=task, source=source)
-
-
-def read_source(janus: Janus, path: Path) -> np.ndarray:
-    """A picture as the network can see it: RGB, cropped to a square and scaled. Raises OSError for no picture."""
-    with Picture.open(path) as picture:
-        size = (janus.image_size, janus.image_size)
-        return np.asarray(ImageOps.fit(picture.convert("RGB"), size, Picture.Resampling.BICUBIC))
 
 
 def warn_outside_world(janus: Janus, prompts: Iterable[str]) -> None:

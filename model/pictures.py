@@ -1,11 +1,29 @@
-"""PNGs in memory: made, and cut into the cells that image codes stand for."""
+"""Picture files: read as the network sees them, made in memory, cut into the cells that image codes stand for."""
 
 from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 
+import numpy as np
 from PIL import Image as Picture
+from PIL import ImageOps
+
+
+def read_picture(path: Path, size: int) -> np.ndarray:
+    """A picture (size, size, 3) uint8: upright, RGB on white, its middle cropped to a square, scaled.
+
+    Raises OSError for what is no picture, or one of so many pixels that it is no honest one.
+    """
+    try:
+        with Picture.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    except (Picture.DecompressionBombError, ValueError, SyntaxError) as error:
+        raise OSError(f"{path.name} cannot be read as a picture: {error}") from error
+    ground = Picture.new("RGBA", upright.size, "white")
+    flat = Picture.alpha_composite(ground, upright).convert("RGB")
+    return np.asarray(ImageOps.fit(flat, (size, size), Picture.Resampling.BICUBIC))
 
 
 def crop_cells(png: bytes, codes: int, start: int, count: int) -> bytes:

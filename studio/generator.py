@@ -14,16 +14,18 @@ from hashlib import sha256
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from annotations.store import Store
 from model.branches import Branch
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request, check_prompt, most_positions
+from model.decoding.grammar import Request, Task, check_prompt, most_positions
 from model.events import Event, Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
 from model.sizes import most_at_once
 from model.trajectory import Sampling, StopReason, Trajectory
+from model.world.edits import read_edit
 from model.world.language import PromptError as OutsideTheWorld
 from model.world.language import parse
 
@@ -91,12 +93,12 @@ class Generator:
         """Raises PromptError for a prompt that cannot be drawn at all."""
         check_prompt(self.janus, prompt)
 
-    def doubt(self, prompt: str) -> str | None:
+    def doubt(self, prompt: str, task: Task = Task.DRAW) -> str | None:
         """Why this checkpoint may not know what is asked for; None where nothing speaks against it."""
         if not self.janus.embedded_world:
             return None
         try:
-            parse(prompt)
+            read_edit(prompt) if task is Task.EDIT else parse(prompt)
         except OutsideTheWorld as error:
             return str(error)
         return None
@@ -111,16 +113,20 @@ class Generator:
         owner: str,
         stop: Callable[[], bool] = lambda: False,
         branch: Branch | None = None,
+        task: Task = Task.DRAW,
+        source: np.ndarray | None = None,
     ) -> Iterator[Event | Waiting]:
         """The events of one trajectory, which is stored before its last event is passed on; before them, now and then,
         the length of the line.
 
-        A `branch` begins with what it is given. Closing the iterator early stores what was drawn as cancelled. Raises
-        PromptError and TooMany before the first event, and AnnotationsError where the trajectory cannot be stored.
+        A `branch` begins with what it is given; `source` (H, W, 3) is the image to edit or to judge. Closing the
+        iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first event, and
+        AnnotationsError where the trajectory cannot be stored.
         """
         gone = threading.Event()
         begun = self._begun(branch) if branch else {}
-        request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop(), **begun)
+        given = begun | {"task": task, "source": source}
+        request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop(), **given)
         told = Told()
         try:
             for event in self._events(request):

@@ -12,7 +12,7 @@ from annotations.store import Store
 from studio.generator import AT_ONCE, Generator
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, datasets, draw, gallery
+from studio.pages import annotate, datasets, draw, gallery, image
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
@@ -23,6 +23,9 @@ def build(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         masthead("Draw", settings)
         draw.page(generator, store, settings)
+    with demo.route("Your image", "/image"):
+        masthead("Your image", settings)
+        image.page(generator, store, settings)
     with demo.route("Gallery", "/gallery"):
         masthead("Gallery", settings)
         gallery.page(store, settings)

@@ -171,7 +171,8 @@ def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None
     """A trajectory as HTML that does not move. `only`: just the round that holds the segment of this index."""
     rounds = [r for r in rounds_of(trajectory) if only is None or only in dict(r.segments)]
     aha = aha_segment(trajectory)
-    items = "".join(_round(r, picture, trajectory.prompt, aha) for r in rounds)
+    given = any(isinstance(segment, Source) for segment in trajectory.segments)
+    items = "".join(_round(r, picture, trajectory.prompt, aha, "Edited" if given else "Draft") for r in rounds)
     return f'<div class="timeline still"><ol class="rounds">{items}</ol></div>'
 
 
@@ -186,9 +187,9 @@ def aha_segment(trajectory: Trajectory) -> int | None:
     return None
 
 
-def _round(shown: Round, picture: PictureOf, prompt: str, aha: int | None) -> str:
+def _round(shown: Round, picture: PictureOf, prompt: str, aha: int | None, first: str) -> str:
     parts = "".join(_segment(index, segment, picture, prompt, aha) for index, segment in shown.segments)
-    name = "Your image" if shown.number == 0 else "Draft" if shown.number == 1 else "Revision"
+    name = "Your image" if shown.number == 0 else first if shown.number == 1 else "Revision"
     number = f'<span class="number">{shown.number}</span>' if shown.number else ""
     return f'<li class="round"><h3 class="head">{number}<span class="name">{name}</span></h3>{parts}</li>'
 

@@ -3,6 +3,7 @@
 // The end of a playable timeline's script. What is changed goes to Python as `change_mind`, which goes on from there.
 
 function mind() {
+  if (state.given) return;
   const segments = (state.trajectory || {}).segments || [];
   segments.forEach((segment, index) => {
     const part = state.segments[index];

@@ -121,11 +121,17 @@ function addRound(kind) {
   state.round = make('li', 'round');
   const head = make('h3', 'head');
   if (kind !== 'source') head.append(make('span', 'number', state.rounds));
-  head.append(make('span', 'name', kind === 'source' ? 'Your image' : state.rounds === 1 ? 'Draft' : 'Revision'));
+  state.given ||= kind === 'source';
+  head.append(make('span', 'name', kind === 'source' ? 'Your image' : state.given ? 'Edited' : state.rounds === 1 ? 'Draft' : 'Revision'));
   state.progress = make('span', 'progress', kind === 'thought' ? 'planning' : '');
   head.append(state.progress);
   state.round.append(head);
   $('.rounds').append(state.round);
+}
+
+// The picture that is spoken of, for those who hear the page.
+function which() {
+  return state.rounds ? `Drawing ${state.rounds}` : 'Your image';
 }
 
 function addPicture(part, thought) {
@@ -134,7 +140,7 @@ function addPicture(part, thought) {
   part.frame.style.setProperty('--side', part.side);
   part.canvas = make('canvas', '');
   part.canvas.setAttribute('role', 'img');
-  part.canvas.setAttribute('aria-label', `Drawing ${state.rounds} of “${state.prompt || ''}”, in progress`);
+  part.canvas.setAttribute('aria-label', `${which()} of “${state.prompt || ''}”, in progress`);
   part.pen = make('i', 'pen');
   part.frame.prepend(part.canvas, part.pen);
   part.canvas.width = part.canvas.height = 0;
@@ -210,7 +216,7 @@ function verdict(row) {
   state.answer = row.answer;
   put(line);
   part.node = put(make('p', 'reason writing'));
-  $('.spoken').textContent = `Drawing ${state.rounds}: the model says ${row.answer}.`;
+  $('.spoken').textContent = `${which()}: the model says ${row.answer}.`;
 }
 
 function write(index, bit) {
@@ -248,13 +254,13 @@ function done(row) {
   const part = state.segments[row.segment];
   if (!part) return;
   if (part.node) part.node.classList.remove('writing');
-  if (part.kind === 'reflection') $('.spoken').textContent = `Drawing ${state.rounds}: ${state.answer}. ${part.node.textContent}`;
+  if (part.kind === 'reflection') $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
   if (part.kind === 'thought') state.progress.textContent = '';
   if (!part.canvas) return;
   part.frame.classList.remove('unfinished');
   part.pen.hidden = true;
   part.head.textContent = '';
-  part.canvas.setAttribute('aria-label', `Drawing ${state.rounds} of “${state.prompt || ''}”`);
+  part.canvas.setAttribute('aria-label', `${which()} of “${state.prompt || ''}”`);
   $('.ending').replaceChildren(make('span', 'looking', 'Looking at the drawing…'));
 }
 
@@ -264,9 +270,14 @@ function end(row) {
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
-  const link = make('a', 'link', state.pace === undefined ? 'Permanent link' : 'Change it and draw it again');
-  link.href = `./?run=${encodeURIComponent(state.id)}`;
-  $('.ending').append(link);
+  link(state.pace === undefined || state.given ? 'Permanent link' : 'Change it and draw it again', './?run=');
+  if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
+}
+
+function link(text, address) {
+  const node = make('a', 'link', text);
+  node.href = address + encodeURIComponent(state.id);
+  $('.ending').append(node);
 }
 
 function tell(text, anyway) {

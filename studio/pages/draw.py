@@ -1,15 +1,10 @@
-"""The front page: a prompt, and the trajectory as it happens.
-
-Knows the generator's events and the timeline component; nothing of networks. Handlers first, layout below.
-"""
+"""The front page: a prompt, and the trajectory as it happens. Handlers first, layout below."""
 
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -19,12 +14,10 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.branches import BranchError
 from model.decoding.grammar import PromptError
-from model.events import Event, TrajectoryStarted
 from model.trajectory import Sampling
-from studio import render
 from studio.changes import CHANGE, continued
-from studio.generator import AT_ONCE, MOST_WAITING, Generator, Told, TooMany, Waiting
-from studio.identity import owner_name
+from studio.generator import AT_ONCE, MOST_WAITING, Generator
+from studio.live import Stops, Visit, live, notice
 from studio.masthead import intro
 from studio.replays import no_replay, playing, recorded_aha, some_aha
 from studio.settings import Settings
@@ -32,7 +25,6 @@ from studio.timeline import timeline
 from studio.wish import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, Wish
 from studio.words import words
 
-BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
@@ -45,71 +37,7 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
 )
 
 
-class Stops:
-    """Which page has asked its drawing to stop, by the page's session."""
-
-    def __init__(self) -> None:
-        self._asked: dict[str, threading.Event] = {}
-
-    def begin(self, session: str) -> threading.Event:
-        self._asked[session] = threading.Event()
-        return self._asked[session]
-
-    def ask(self, session: str) -> None:
-        if session in self._asked:
-            self._asked[session].set()
-
-    def end(self, session: str) -> None:
-        self._asked.pop(session, None)
-
-
-@dataclass
-class Sending:
-    """Events on their way to the page: collected for a moment, then sent as one value."""
-
-    rows: list[render.Row] = field(default_factory=list)
-    fresh: int = 0
-    sent_at: float = 0.0
-    run: str = ""
-    told: Told = Told()
-
-    def add(self, event: Event) -> None:
-        if isinstance(event, TrajectoryStarted):
-            self.run = event.trajectory_id
-        self.told = self.told.after(event)
-        made = render.row(event)
-        if made is not None:
-            self.rows.append(made)
-
-    def due(self) -> bool:
-        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= BATCH_SECONDS
-
-    def value(self) -> render.Row:
-        """What is new since the last value; with the whole story once the trajectory has ended."""
-        told = self.told.trajectory
-        ended = told if told.stop_reason is not None else None
-        whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
-        value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
-        self.fresh, self.sent_at = len(self.rows), time.monotonic()
-        return value
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Who asks, from which open page."""
-
-    owner: str
-    session: str
-
-    @staticmethod
-    def of(request: gr.Request, settings: Settings) -> Visit:
-        return Visit(owner_name(request, settings), request.session_hash or "")
-
-
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
-RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons Draw and Stop
-IDLE = (gr.update(visible=True), gr.update(visible=False))
-SAME = (gr.skip(), gr.skip(), gr.skip())
 
 
 def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
@@ -117,21 +45,21 @@ def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterato
     try:
         generator.check(wish.prompt)
     except PromptError as error:
-        yield render.notice_value(str(error)), gr.skip(), *IDLE
+        yield *notice(str(error)), gr.skip()
         return
     doubt = generator.doubt(wish.prompt)
     if doubt is not None:
-        yield render.notice_value(doubt, anyway=True), gr.skip(), *IDLE
+        yield *notice(doubt, anyway=True), gr.skip()
         return
     yield from draw(wish, visit, generator, stops)
 
 
 def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
-    """Yields (timeline value, seed, Draw button, Stop button) until the trajectory ends."""
+    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends."""
     seed, stop = wish.chosen_seed(), stops.begin(visit.session)
     sampling = wish.sampling(generator.sampling)
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
-    yield from shown(events, seed, visit, stops)
+    yield from with_seed(live(events, visit, stops), seed)
 
 
 def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
@@ -139,31 +67,17 @@ def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, stops: 
     try:
         wanted = continued(generator, change)
     except (AnnotationsError, BranchError) as error:
-        yield render.notice_value(f"That cannot be changed: {error}."), gr.skip(), *IDLE
+        yield *notice(f"That cannot be changed: {error}."), gr.skip()
         return
     events = generator.stream(**wanted, owner=visit.owner, stop=stops.begin(visit.session).is_set)
-    yield from shown(events, wanted["seed"], visit, stops)
+    yield from with_seed(live(events, visit, stops), wanted["seed"])
 
 
-def shown(events: Iterator[Event | Waiting], seed: int, visit: Visit, stops: Stops) -> Iterator[tuple]:
-    sending = Sending()
-    try:
-        for event in events:
-            if isinstance(event, Waiting):
-                yield render.notice_value(event.text), gr.skip(), *RUNNING
-                continue
-            sending.add(event)
-            if isinstance(event, TrajectoryStarted):
-                yield sending.value(), seed, *RUNNING
-            elif sending.due():
-                yield sending.value(), *SAME
-        begun = sending.told.trajectory is not None
-        yield sending.value() if begun else render.notice_value("Stopped before it began."), gr.skip(), *IDLE
-    except (PromptError, TooMany, AnnotationsError) as error:
-        yield render.notice_value(str(error)), gr.skip(), *IDLE
-    finally:
-        events.close()
-        stops.end(visit.session)
+def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
+    """The seed that is used, shown once: it can be changed for the next drawing meanwhile."""
+    yield *next(values), seed
+    for value in values:
+        yield *value, gr.skip()
 
 
 def opened(store: Store, settings: Settings, run: str | None) -> tuple:
@@ -209,7 +123,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         stops.ask(request.session_hash or "")
 
     wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
-    drawing = {"inputs": wish, "outputs": [view, controls[3], draw_button, stop_button], "show_progress": "hidden"}
+    drawing = {"inputs": wish, "outputs": [view, draw_button, stop_button, controls[3]], "show_progress": "hidden"}
     line = AT_ONCE + MOST_WAITING + 4  # the last few hear that there is no room
     shared = {"concurrency_id": "draw", "concurrency_limit": line}
     gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)

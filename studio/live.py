@@ -1,0 +1,114 @@
+"""A trajectory on its way to a page: its events as values of the timeline, until it ends or somebody stops it.
+
+Knows the generator's events, the timeline's values and the buttons beside it; not what was asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError
+from model.decoding.grammar import PromptError
+from model.events import Event, TrajectoryStarted
+from studio import render
+from studio.generator import Told, TooMany, Waiting
+from studio.identity import owner_name
+from studio.settings import Settings
+
+BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
+RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop
+IDLE = (gr.update(visible=True), gr.update(visible=False))
+SAME = (gr.skip(), gr.skip())
+
+
+class Stops:
+    """Which page has asked its drawing to stop, by the page's session."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, threading.Event] = {}
+
+    def begin(self, session: str) -> threading.Event:
+        self._asked[session] = threading.Event()
+        return self._asked[session]
+
+    def ask(self, session: str) -> None:
+        if session in self._asked:
+            self._asked[session].set()
+
+    def end(self, session: str) -> None:
+        self._asked.pop(session, None)
+
+
+@dataclass
+class Sending:
+    """Events on their way to the page: collected for a moment, then sent as one value."""
+
+    rows: list[render.Row] = field(default_factory=list)
+    fresh: int = 0
+    sent_at: float = 0.0
+    run: str = ""
+    told: Told = Told()
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, TrajectoryStarted):
+            self.run = event.trajectory_id
+        self.told = self.told.after(event)
+        made = render.row(event)
+        if made is not None:
+            self.rows.append(made)
+
+    def due(self) -> bool:
+        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= BATCH_SECONDS
+
+    def value(self) -> render.Row:
+        """What is new since the last value; with the whole story once the trajectory has ended."""
+        told = self.told.trajectory
+        ended = told if told.stop_reason is not None else None
+        whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
+        value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
+        self.fresh, self.sent_at = len(self.rows), time.monotonic()
+        return value
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who asks, from which open page."""
+
+    owner: str
+    session: str
+
+    @staticmethod
+    def of(request: gr.Request, settings: Settings) -> Visit:
+        return Visit(owner_name(request, settings), request.session_hash or "")
+
+
+def live(events: Iterator[Event | Waiting], visit: Visit, stops: Stops) -> Iterator[tuple]:
+    """Yields (timeline value, start button, stop button) until the trajectory ends."""
+    sending = Sending()
+    try:
+        for event in events:
+            if isinstance(event, Waiting):
+                yield render.notice_value(event.text), *RUNNING
+                continue
+            sending.add(event)
+            if isinstance(event, TrajectoryStarted):
+                yield sending.value(), *RUNNING
+            elif sending.due():
+                yield sending.value(), *SAME
+        begun = sending.told.trajectory is not None
+        yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
+    except (PromptError, TooMany, AnnotationsError) as error:
+        yield notice(str(error))
+    finally:
+        events.close()
+        stops.end(visit.session)
+
+
+def notice(text: str, *, anyway: bool = False) -> tuple:
+    """Words instead of a drawing."""
+    return render.notice_value(text, anyway=anyway), *IDLE

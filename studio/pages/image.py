@@ -1,0 +1,154 @@
+"""Your image: does it show what you say, or change it by an instruction; and many images judged at once.
+
+Handlers first, layout below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import mkdtemp
+
+import gradio as gr
+import pandas as pd
+
+from annotations.errors import AnnotationsError
+from annotations.store import Store
+from model.decoding.grammar import PromptError, Task
+from model.pictures import read_picture
+from studio.generator import AT_ONCE, MOST_WAITING, Generator
+from studio.judging import BatchError, Judgement, judge_all, pairs_of
+from studio.live import Stops, Visit, live, notice
+from studio.masthead import intro
+from studio.settings import Settings
+from studio.timeline import timeline
+from studio.wish import new_seed
+
+WHAT_HAPPENS = (
+    "Give an image, or take one from the gallery. The model says whether it shows what you describe, and why; "
+    "or it changes the image as you tell it."
+)
+TASKS = {"Judge it": Task.JUDGE, "Edit it": Task.EDIT}
+HINTS = {"Judge it": "What should it show? For example: two red apples", "Edit it": "For example: make the cat blue"}
+NO_IMAGE = "There is no image yet: give one, or choose “Use this image” below a drawing in the gallery."
+PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
+COLUMNS = list(Judgement.__dataclass_fields__)
+
+
+def ask(
+    path: str | None,
+    words: str,
+    choice: str,
+    visit: Visit,
+    generator: Generator,
+    stops: Stops,
+    *,
+    insist: bool = False,
+) -> Iterator[tuple]:
+    """Yields (timeline value, start button, stop button) until the image is judged or edited."""
+    task = TASKS.get(choice, Task.JUDGE)
+    try:
+        if not path:
+            raise PromptError(NO_IMAGE)
+        generator.check(words)
+        source = read_picture(Path(path), generator.janus.image_size)
+    except (PromptError, OSError) as error:
+        yield notice(str(error))
+        return
+    doubt = None if insist else generator.doubt(words, task)
+    if doubt is not None:
+        yield notice(doubt, anyway=True)
+        return
+    stop = stops.begin(visit.session).is_set
+    yield from live(
+        generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source), visit, stops
+    )
+
+
+def ask_for_many(
+    files: Sequence[str] | None, visit: Visit, generator: Generator, progress: gr.Progress
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """(the table, its rows with a verdict for the plot, the table as a CSV file). Raises gr.Error."""
+    try:
+        pairs = pairs_of([Path(file) for file in files or ()])
+    except BatchError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    judged: dict[int, Judgement] = {}
+    for row, judgement in judge_all(generator, pairs, owner=visit.owner):
+        judged[row] = judgement
+        progress((len(judged), len(pairs)), desc="Judging", unit="images")
+    table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
+    file = Path(mkdtemp()) / "judgements.csv"
+    table.to_csv(file, index=False)
+    return table, table[table.verdict != ""], str(file)
+
+
+def last_image(store: Store, run: str) -> tuple[str | None, str]:
+    """(a file, the prompt) of a trajectory's last picture; nothing where there is none."""
+    try:
+        trajectory = store.trajectory(run)
+        drawn = [image.sha256 for image in trajectory.images if image.sha256]
+        if not drawn:
+            return None, ""
+        file = Path(mkdtemp()) / "image.png"
+        file.write_bytes(store.picture(drawn[-1]))
+        return str(file), trajectory.prompt
+    except AnnotationsError:
+        return None, ""
+
+
+def page(generator: Generator, store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    intro("Your image", WHAT_HAPPENS)
+    stops = Stops()
+    with gr.Row(elem_classes="your-image"):
+        image = gr.Image(
+            type="filepath", label="The image", sources=["upload", "clipboard"], height=280, scale=0, min_width=280
+        )
+        with gr.Column(scale=1, min_width=280):
+            task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
+            words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
+            start = gr.Button("Judge it", variant="primary", elem_id="start")
+            stop = gr.Button("Stop", variant="stop", visible=False)
+    view = timeline(elem_id="timeline")
+    with gr.Accordion("Judge many", open=False, elem_id="many"):
+        gr.Markdown(
+            "Images and a CSV with the columns `image` and `prompt`; or images alone, named after what they "
+            "should show: `two_red_apples.png`."
+        )
+        files = gr.File(file_count="multiple", file_types=["image", ".csv"], label="Images and CSV")
+        judge_many = gr.Button("Judge them")
+        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True)
+        plot = gr.BarPlot(x="p_yes", x_bin=0.1, x_lim=[0, 1], color="verdict", y_aggregate="count", label="How sure")
+        kept = gr.File(label="The table as CSV", interactive=False)
+
+    def asked(path, words, choice, request: gr.Request):
+        yield from ask(path, words, choice, Visit.of(request, settings), generator, stops)
+
+    def insisted(path, words, choice, request: gr.Request):
+        yield from ask(path, words, choice, Visit.of(request, settings), generator, stops, insist=True)
+
+    def many(files, request: gr.Request, progress=PROGRESS):
+        table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
+        return table, gr.BarPlot(judged, y="p_yes"), file
+
+    def linked(request: gr.Request) -> tuple:
+        run = dict(request.query_params).get("from")
+        return last_image(store, run) if run else (gr.skip(), gr.skip())
+
+    def stopped(request: gr.Request) -> None:
+        stops.ask(request.session_hash or "")
+
+    def chosen(choice: str) -> tuple:
+        return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
+
+    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
+    given = {"inputs": [image, words, task], "outputs": [view, start, stop], "show_progress": "hidden"}
+    gr.on([start.click, words.submit], asked, api_name="image", **given, **line)
+    view.anyway(insisted, api_visibility="private", **given, **line)
+    stop.click(stopped, **quick)
+    task.change(chosen, task, [words, start], **quick)
+    judge_many.click(many, files, [table, plot, kept], api_name="judge_many", concurrency_limit=1)
+    gr.on(None, linked, [], [image, words], **quick)
