@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
-from PIL import ImageOps
+from PIL import ImageOps, UnidentifiedImageError
 
 
 def read_picture(path: Path, size: int) -> np.ndarray:
@@ -19,6 +19,8 @@ def read_picture(path: Path, size: int) -> np.ndarray:
     try:
         with Picture.open(path) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGBA")
+    except UnidentifiedImageError as error:
+        raise OSError(f"{path.name} is no picture that can be read; give a PNG, JPEG or WebP file") from error
     except (Picture.DecompressionBombError, ValueError, SyntaxError) as error:
         raise OSError(f"{path.name} cannot be read as a picture: {error}") from error
     ground = Picture.new("RGBA", upright.size, "white")

@@ -24,7 +24,7 @@ def build(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
         masthead("Draw", settings)
         draw.page(generator, store, settings)
     with demo.route("Your image", "/image"):
-        masthead("Your image", settings)
+        masthead("Image", settings)
         image.page(generator, store, settings)
     with demo.route("Gallery", "/gallery"):
         masthead("Gallery", settings)

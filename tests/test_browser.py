@@ -31,6 +31,7 @@ from model.trajectory import StopReason, Trajectory
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PAGES = {  # address: what is there once the page has been filled
     "": "#draw",
+    "image": "#start",
     "gallery": ".gallery img",
     "annotate": "#annotate-prompt h1",
     "datasets": "#datasets-collected dl",

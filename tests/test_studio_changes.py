@@ -12,8 +12,8 @@ from model.events import fold
 from model.janus import Janus
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
 from studio.generator import Generator
+from studio.live import Stops, Visit
 from studio.pages import draw
-from studio.pages.draw import Stops, Visit
 
 VISIT = Visit("ada", "tab")
 

@@ -10,8 +10,8 @@ from studio_samples import aha
 from annotations.store import Store, open_store
 from model.janus import Janus
 from studio.generator import Generator
+from studio.live import Stops, Visit
 from studio.pages import draw
-from studio.pages.draw import Stops, Visit
 from studio.replays import some_aha
 from studio.settings import Settings
 from studio.wish import Wish

@@ -109,8 +109,9 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         with gr.Column(scale=1, min_width=280):
             task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
             words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
-            start = gr.Button("Judge it", variant="primary", elem_id="start")
-            stop = gr.Button("Stop", variant="stop", visible=False)
+            with gr.Row():
+                start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
+                stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
     view = timeline(elem_id="timeline")
     with gr.Accordion("Judge many", open=False, elem_id="many"):
         gr.Markdown(
@@ -118,10 +119,21 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
             "should show: `two_red_apples.png`."
         )
         files = gr.File(file_count="multiple", file_types=["image", ".csv"], label="Images and CSV")
-        judge_many = gr.Button("Judge them")
-        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True)
-        plot = gr.BarPlot(x="p_yes", x_bin=0.1, x_lim=[0, 1], color="verdict", y_aggregate="count", label="How sure")
-        kept = gr.File(label="The table as CSV", interactive=False)
+        with gr.Row():
+            judge_many = gr.Button("Judge them", scale=0, min_width=140)
+        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True, visible=False)
+        plot = gr.BarPlot(
+            x="p_yes",
+            y="images",
+            x_bin=0.1,
+            x_lim=[0, 1],
+            y_aggregate="sum",
+            color="verdict",
+            color_map={"yes": "#1f6f43", "no": "#a93722"},
+            title="How many, at which p(yes)",
+            visible=False,
+        )
+        kept = gr.File(label="The table as CSV", interactive=False, visible=False)
 
     def asked(path, words, choice, request: gr.Request):
         yield from ask(path, words, choice, Visit.of(request, settings), generator, stops)
@@ -131,7 +143,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
 
     def many(files, request: gr.Request, progress=PROGRESS):
         table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
-        return table, gr.BarPlot(judged, y="p_yes"), file
+        return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")

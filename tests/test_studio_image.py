@@ -1,0 +1,114 @@
+"""One's own image, judged or edited; and many at once: what the handlers yield, without a browser."""
+
+import random
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from PIL import Image as Picture
+
+from annotations.store import open_store
+from model.janus import Janus
+from model.trajectory import StopReason
+from model.world.scene import random_scene, render
+from studio.generator import Generator
+from studio.judging import BatchError, pairs_of
+from studio.live import Stops, Visit
+from studio.pages import image
+
+VISIT = Visit("ada", "tab")
+
+
+@pytest.fixture
+def generator(tiny: Janus, tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield Generator(tiny, store)
+
+
+def picture(folder: Path, name: str) -> Path:
+    path = folder / name
+    Picture.fromarray(render(random_scene(random.Random(name), 2))).save(path)
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("choice", "words", "reason"),
+    [("Judge it", "a red cat", StopReason.JUDGED), ("Edit it", "make the cat blue", StopReason.EDITED)],
+)
+def test_an_image_is_judged_or_edited_and_kept(generator: Generator, tmp_path: Path, choice, words, reason):
+    *_, last = image.ask(str(picture(tmp_path, "a.png")), words, choice, VISIT, generator, Stops())
+    kept = generator.store.trajectory(last[0]["trajectory"]["id"])
+    assert (kept.prompt, kept.stop_reason) == (words, reason)
+    assert generator.store.picture(kept.segments[0].sha256)
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "choice", "said"),
+    [
+        (None, "a cat", "Judge it", "There is no image yet"),
+        ("a.png", " ", "Judge it", "The prompt is empty"),
+        ("a.png", "politicians", "Judge it", "politicians"),
+        ("a.png", "a cat", "Edit it", "is no instruction"),
+        ("broken.png", "a cat", "Judge it", "broken.png is no picture"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_said_and_nothing_is_kept(generator, tmp_path, file, words, choice, said):
+    picture(tmp_path, "a.png")
+    write(tmp_path / "broken.png", "nonsense")
+    path = file and str(tmp_path / file)
+    [(value, *_)] = image.ask(path, words, choice, VISIT, generator, Stops())
+    assert said in value["notice"]
+    assert generator.store.trajectories() == []
+
+
+def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generator: Generator, tmp_path: Path):
+    path = str(picture(tmp_path, "a.png"))
+    *_, last = image.ask(path, "politicians", "Judge it", VISIT, generator, Stops(), insist=True)
+    assert generator.store.trajectory(last[0]["trajectory"]["id"]).reflections
+
+
+def test_many_are_judged_row_by_row_and_what_went_wrong_stands_in_its_row(generator: Generator, tmp_path: Path):
+    files = [picture(tmp_path, "one.png"), write(tmp_path / "broken.png", "nonsense")]
+    rows = ["image,prompt", "one.png,a red cat", "gone.png,a cat", "broken.png,a cat", "one.png,"]
+    files.append(write(tmp_path / "table.csv", "\n".join(rows)))
+    table, judged, file = image.ask_for_many([str(file) for file in files], VISIT, generator, gr.Progress())
+    assert table.image.tolist() == ["one.png", "gone.png", "broken.png", "one.png"]
+    assert len(judged) == 1
+    first = judged.iloc[0]
+    assert first.verdict == ("yes" if generator.store.trajectory(first.run).reflections[0].answer == "yes" else "no")
+    for error, said in zip(table.error, ["", "no such image", "is no picture", "prompt is empty"], strict=True):
+        assert said in error if said else error == ""
+    assert Path(file).read_text().startswith("image,prompt,verdict,p_yes,reason,run,error\n")
+
+
+def test_without_a_table_the_names_of_the_files_are_the_prompts(tmp_path: Path):
+    [pair] = pairs_of([picture(tmp_path, "two_red-apples.png")])
+    assert (pair.image, pair.prompt) == ("two_red-apples.png", "two red apples")
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        (["image,text\na.png,b"], "has the columns image, text"),
+        (["image,prompt\n", "image,prompt\n"], "got 2 CSV files"),
+        (["image,prompt\n"], "got no image"),
+        ([""], "cannot be read as a CSV"),
+    ],
+)
+def test_files_that_make_no_batch_are_refused(tmp_path: Path, tables: list[str], said: str):
+    files = [write(tmp_path / f"{number}.csv", text) for number, text in enumerate(tables)]
+    with pytest.raises(BatchError, match=said):
+        pairs_of(files)
+
+
+def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
+    list(generator.stream("two cats", 1, 2, owner="ada"))
+    [listed] = generator.store.trajectories()
+    path, prompt = image.last_image(generator.store, listed.id)
+    assert (Path(path).read_bytes(), prompt) == (generator.store.picture(listed.cover), "two cats")
+    assert image.last_image(generator.store, "nobody") == (None, "")
