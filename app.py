@@ -47,6 +47,7 @@ def serve(settings: Settings) -> None:
                 ssr_mode=False,
                 run_history=False,
                 enable_monitoring=False,
+                mcp_server=True,
                 blocked_paths=[str(data)],
                 **look(),
             )

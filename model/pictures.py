@@ -5,24 +5,26 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image as Picture
 from PIL import ImageOps, UnidentifiedImageError
 
 
-def read_picture(path: Path, size: int) -> np.ndarray:
+def read_picture(file: Path | BinaryIO, size: int) -> np.ndarray:
     """A picture (size, size, 3) uint8: upright, RGB on white, its middle cropped to a square, scaled.
 
     Raises OSError for what is no picture, or one of so many pixels that it is no honest one.
     """
+    name = getattr(file, "name", "this")
     try:
-        with Picture.open(path) as picture:
+        with Picture.open(file) as picture:
             upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except UnidentifiedImageError as error:
-        raise OSError(f"{path.name} is no picture that can be read; give a PNG, JPEG or WebP file") from error
+        raise OSError(f"{name} is no picture that can be read; give a PNG, JPEG or WebP file") from error
     except (Picture.DecompressionBombError, ValueError, SyntaxError) as error:
-        raise OSError(f"{path.name} cannot be read as a picture: {error}") from error
+        raise OSError(f"{name} cannot be read as a picture: {error}") from error
     ground = Picture.new("RGBA", upright.size, "white")
     flat = Picture.alpha_composite(ground, upright).convert("RGB")
     return np.asarray(ImageOps.fit(flat, (size, size), Picture.Resampling.BICUBIC))

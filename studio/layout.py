@@ -9,6 +9,7 @@ from __future__ import annotations
 import gradio as gr
 
 from annotations.store import Store
+from studio import endpoints
 from studio.generator import AT_ONCE, Generator
 from studio.identity import is_local
 from studio.masthead import masthead
@@ -23,6 +24,7 @@ def build(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         masthead("Draw", settings)
         draw.page(generator, store, settings)
+        endpoints.build(generator, store, settings)
     with demo.route("Your image", "/image"):
         masthead("Image", settings)
         image.page(generator, store, settings)

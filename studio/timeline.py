@@ -22,6 +22,10 @@ TEMPLATE = """
     <p class="label" hidden></p>
     <p class="prompt"></p>
     <p class="meta"></p>
+    <label class="pace">Pace
+      <select class="least"><option value="0">as it comes</option><option value="1.5" selected>1.5 s a picture</option>
+      <option value="4">4 s a picture</option></select>
+    </label>
   </div>
   <ol class="rounds"></ol>
   <p class="ending"></p>

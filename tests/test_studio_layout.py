@@ -23,15 +23,23 @@ def built(tiny: Janus, store: Store, mode: Mode):
 
 
 def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):
-    assert [path for path, *_ in built(tiny, store, Mode.LOCAL).pages] == ["", "gallery", "annotate", "datasets"]
+    assert [path for path, *_ in built(tiny, store, Mode.LOCAL).pages] == [
+        "",
+        "image",
+        "gallery",
+        "annotate",
+        "datasets",
+    ]
 
 
-def test_visitors_have_two_pages_and_no_handler_of_the_others_exists(tiny: Janus, store: Store):
+def test_visitors_have_three_pages_and_no_handler_of_the_others_exists(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.PUBLIC)
-    assert [path for path, *_ in demo.pages] == ["", "gallery"]
+    assert [path for path, *_ in demo.pages] == ["", "image", "gallery"]
     assert {fn.fn.__module__ for fn in demo.fns.values() if fn.fn and hasattr(fn.fn, "__module__")} <= {
         "studio.pages.draw",
         "studio.pages.gallery",
+        "studio.pages.image",
+        "studio.endpoints",
         "functools",
     }
     assert "annotate" not in str([b.value for b in demo.blocks.values() if hasattr(b, "value")]).lower()
@@ -40,7 +48,7 @@ def test_visitors_have_two_pages_and_no_handler_of_the_others_exists(tiny: Janus
 def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.LOCAL)
     drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
-    assert len(drawing) == 3
+    assert len(drawing) == 8  # three ways in Draw, two in Image, three for programs
     assert {fn.concurrency_limit for fn in drawing} == {AT_ONCE + MOST_WAITING + 4}
 
 

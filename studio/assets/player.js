@@ -15,16 +15,27 @@ function play(now) {
       if (mine !== state) requestAnimationFrame(play);
       return;
     }
-    if (state.pace && !CALM) paced(time); else hurried();
+    if (state.pace && !CALM) paced(time); else hurried(time);
     control();
     requestAnimationFrame(tick);
   };
   tick(now || performance.now());
 }
 
-function hurried() {
+function hurried(time) {
   const count = Math.ceil((state.steps.length - state.at) / LIVE_FRAMES);
-  for (let i = 0; i < count && ready(state.steps[state.at]); i++) state.steps[state.at++].act();
+  for (let i = 0; i < count && ready(state.steps[state.at]); i++) {
+    if (state.steps[state.at].takes === 'cell' && !due(time)) return;
+    state.steps[state.at++].act();
+  }
+}
+
+// Whether the next cell of a live picture may be shown: a quick model draws faster than an eye can follow.
+function due(time) {
+  const least = CALM ? 0 : Number($('.least').value);
+  if (state.due > time) return false;
+  state.due = Math.max(state.due, time - 100) + (1000 * least) / state.cells;
+  return true;
 }
 
 function paced(time) {

@@ -92,9 +92,11 @@ function load(png) {
 
 function start(row) {
   state.cells = row.cells || 64;
+  state.most = row.rounds;
   state.prompt = row.prompt;
   state.id = row.id;
   $('.asked').hidden = false;
+  $('.pace').hidden = state.pace !== undefined || CALM;
   $('.prompt').textContent = `“${row.prompt}”`;
   $('.meta').textContent = `seed ${row.seed} · ${row.checkpoint}`;
 }
@@ -182,8 +184,16 @@ function cell(row, image, i) {
 }
 
 function count(part, drawn) {
-  part.head.textContent = `${drawn} of ${state.cells}`;
+  part.began ||= { drawn, at: performance.now() };
+  part.head.textContent = `${drawn} of ${state.cells}${timeLeft(part, drawn)}`;
   point(part, drawn);
+}
+
+// For a live drawing that takes long: as long as the cells so far took, for all rounds that are allowed.
+function timeLeft(part, drawn) {
+  const each = (performance.now() - part.began.at) / (drawn - part.began.drawn || Infinity);
+  const seconds = (each * (state.cells * (state.most - state.rounds + 1) - drawn)) / 1000;
+  return state.pace === undefined && seconds > 10 ? `, at most ${Math.round(seconds)} s left` : '';
 }
 
 function progress(row) {

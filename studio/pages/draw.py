@@ -123,12 +123,13 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         stops.ask(request.session_hash or "")
 
     wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
-    drawing = {"inputs": wish, "outputs": [view, draw_button, stop_button, controls[3]], "show_progress": "hidden"}
+    shown = [view, draw_button, stop_button, controls[3]]
+    drawing = {"inputs": wish, "outputs": shown, "show_progress": "hidden"} | HIDDEN
     line = AT_ONCE + MOST_WAITING + 4  # the last few hear that there is no room
     shared = {"concurrency_id": "draw", "concurrency_limit": line}
-    gr.on([draw_button.click, prompt.submit], asked, api_name="draw", **drawing, **shared)
-    view.anyway(insisted, api_name="draw_anyway", **drawing, **shared)
-    view.change_mind(changed, None, drawing["outputs"], show_progress="hidden", **HIDDEN, **shared)
+    gr.on([draw_button.click, prompt.submit], asked, **drawing, **shared)
+    view.anyway(insisted, **drawing, **shared)
+    view.change_mind(changed, **drawing | {"inputs": None}, **shared)
     stop_button.click(stopped, **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)

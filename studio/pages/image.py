@@ -155,12 +155,13 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     def chosen(choice: str) -> tuple:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False, **quiet}
     line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
-    given = {"inputs": [image, words, task], "outputs": [view, start, stop], "show_progress": "hidden"}
-    gr.on([start.click, words.submit], asked, api_name="image", **given, **line)
-    view.anyway(insisted, api_visibility="private", **given, **line)
+    given = {"inputs": [image, words, task], "outputs": [view, start, stop], **quiet}
+    gr.on([start.click, words.submit], asked, **given, **line)
+    view.anyway(insisted, **given, **line)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
-    judge_many.click(many, files, [table, plot, kept], api_name="judge_many", concurrency_limit=1)
+    judge_many.click(many, files, [table, plot, kept], api_visibility="private", concurrency_limit=1)
     gr.on(None, linked, [], [image, words], **quick)

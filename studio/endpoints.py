@@ -1,0 +1,124 @@
+"""For programs: draw, judge, edit, fetch. Typed endpoints under stable names, through `gradio_client` and as MCP tools.
+
+They speak of prompts, events and trajectories, as the command line does; nothing here is shown in a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError
+from annotations.store import Store
+from model.decoding.grammar import PromptError, Task
+from model.pictures import read_picture
+from studio.generator import AT_ONCE, MOST_WAITING, Generator, TooMany, Waiting
+from studio.identity import owner_name
+from studio.settings import Settings
+from studio.wish import Wish
+
+
+def build(generator: Generator, store: Store, settings: Settings) -> None:
+    """Make the endpoints, within a gr.Blocks."""
+    defaults = generator.sampling
+
+    def draw(
+        request: gr.Request,
+        prompt: str,
+        seed: int = 0,
+        rounds: int = settings.rounds,
+        guidance: float = defaults.guidance,
+        temperature: float = defaults.temperature,
+        thinks: bool = defaults.thinks,
+    ) -> Iterator[dict]:
+        """Draw a prompt: plan it, draw it, judge the drawing, and draw again after a no.
+
+        Yields the events of the trajectory as they happen (JSON; images as base64 PNG in the events of type Preview).
+        The last is TrajectoryFinished or Failed; `trajectory` gives the whole under the events' `trajectory_id`.
+
+        Args:
+            prompt: what to draw, for example "two red apples above a blue car"
+            seed: the same seed draws the same
+            rounds: drawings at most
+            guidance: weight of classifier-free guidance; 1 is off
+            temperature: of the image codes; 0 repeats itself
+            thinks: whether it writes a plan first
+        """
+        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed=False, thinks=thinks)
+        events = generator.stream(
+            prompt, wish.chosen_seed(), wish.most_rounds(), wish.sampling(defaults), owner=owner_name(request, settings)
+        )
+        for event in _said(events):
+            if not isinstance(event, Waiting):
+                yield event.to_dict()
+
+    def judge(request: gr.Request, image: str, prompt: str) -> dict:
+        """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
+
+        Args:
+            image: a PNG, JPEG or WebP file in base64 (a data URL will do); its middle is cropped to a square
+            prompt: what it should show
+        """
+        return looked_at(request, image, prompt, 0, Task.JUDGE)
+
+    def edit(request: gr.Request, image: str, instruction: str, seed: int = 0) -> dict:
+        """Edit an image by an instruction. Returns the trajectory; `picture` gives its images by their sha256.
+
+        Args:
+            image: a PNG, JPEG or WebP file in base64 (a data URL will do); its middle is cropped to a square
+            instruction: for example "make the cat blue"
+            seed: the same seed draws the same
+        """
+        return looked_at(request, image, instruction, seed, Task.EDIT)
+
+    def looked_at(request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
+        try:
+            source = read_picture(io.BytesIO(base64.b64decode(image.rpartition(",")[2])), generator.janus.image_size)
+        except (OSError, ValueError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)
+        run = ""
+        for event in _said(events):
+            run = run if isinstance(event, Waiting) else event.trajectory_id
+        return trajectory(run)
+
+    def trajectory(run: str) -> dict:
+        """A stored trajectory by its id: prompt, settings, and all thoughts, images (as codes) and reflections.
+
+        Args:
+            run: the id, as in the address of its page
+        """
+        return _found(lambda: store.trajectory(run).to_dict())
+
+    def picture(sha256: str) -> str:
+        """An image of a stored trajectory as base64 PNG, by its sha256.
+
+        Args:
+            sha256: as in the trajectory's image
+        """
+        return _found(lambda: base64.b64encode(store.picture(sha256)).decode())
+
+    line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
+    for endpoint in (draw, judge, edit):
+        gr.api(endpoint, **line)
+    for endpoint in (trajectory, picture):
+        gr.api(endpoint, queue=False)
+
+
+def _said(events: Iterator[Any]) -> Iterator[Any]:
+    """The events, with what cannot be done as Gradio's error."""
+    try:
+        yield from events
+    except (PromptError, TooMany, AnnotationsError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _found(get: Callable[[], Any]) -> Any:
+    try:
+        return get()
+    except AnnotationsError as error:
+        raise gr.Error(str(error), print_exception=False) from error

@@ -1,0 +1,102 @@
+"""For programs: the endpoints, called as another program calls them."""
+
+import asyncio
+import base64
+import io
+import random
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+from PIL import Image as Picture
+
+from annotations.store import open_store
+from model.events import fold, from_dict
+from model.janus import Janus
+from model.trajectory import Trajectory
+from model.world.scene import random_scene, render
+from studio.generator import Generator
+from studio.layout import build
+from studio.settings import Mode, Settings
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    with open_store(tmp_path_factory.mktemp("data")) as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def client(tiny: Janus, store):
+    demo = build(Settings(mode=Mode.PUBLIC), store, Generator(tiny, store))
+    _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, mcp_server=True)
+    yield Client(url, verbose=False)
+    demo.close()
+
+
+def encoded() -> str:
+    buffer = io.BytesIO()
+    Picture.fromarray(render(random_scene(random.Random(0), 2))).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def test_the_endpoints_are_five_described_and_typed(client: Client):
+    named = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(named) == {"/draw", "/judge", "/edit", "/trajectory", "/picture"}
+    parameters = {p["parameter_name"]: p["type"]["type"] for p in named["/draw"]["parameters"]}
+    assert parameters == {
+        "prompt": "string",
+        "seed": "integer",
+        "rounds": "integer",
+        "guidance": "number",
+        "temperature": "number",
+        "thinks": "boolean",
+    }
+
+
+def test_a_drawing_comes_as_events_that_fold_to_what_is_stored(client: Client):
+    job = client.submit("two cats", 3, 2, api_name="/draw")
+    job.result()
+    events = [from_dict(row) for row in job.outputs()]
+    drawn = fold(events)
+    stored = Trajectory.from_dict(client.predict(drawn.id, api_name="/trajectory"))
+    assert stored == drawn
+    assert (drawn.prompt, drawn.seed, drawn.rounds) == ("two cats", 3, 2)
+    png = base64.b64decode(client.predict(drawn.images[0].sha256, api_name="/picture"))
+    assert Picture.open(io.BytesIO(png)).format == "PNG"
+
+
+def test_an_image_is_judged_and_edited(client: Client):
+    judged = Trajectory.from_dict(client.predict(encoded(), "a red cat", api_name="/judge"))
+    assert judged.reflections[0].answer in ("yes", "no")
+    edited = Trajectory.from_dict(client.predict(encoded(), "make the cat blue", 5, api_name="/edit"))
+    assert [segment.kind for segment in edited.segments][0] == "source"
+    assert edited.images
+
+
+def test_the_same_five_are_tools_for_a_model(client: Client):
+    async def tools() -> dict[str, str]:
+        address = f"{client.src}gradio_api/mcp/"
+        async with streamablehttp_client(address) as (read, write, _), ClientSession(read, write) as session:
+            await session.initialize()
+            return {tool.name: tool.description for tool in (await session.list_tools()).tools}
+
+    found = asyncio.run(tools())
+    assert set(found) == {"draw", "judge", "edit", "trajectory", "picture"}
+    assert "draw again after a no" in found["draw"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "said"),
+    [
+        ("/draw", [" "], "prompt is empty"),
+        ("/judge", ["nonsense", "a cat"], "no picture"),
+        ("/trajectory", ["nobody"], "there is no trajectory"),
+        ("/picture", ["../store.db"], "there is no picture"),
+    ],
+)
+def test_what_cannot_be_done_is_said(client: Client, endpoint: str, given: list, said: str):
+    with pytest.raises(AppError, match=said):
+        client.predict(*given, api_name=endpoint)
