@@ -10,7 +10,7 @@ from model.streams import opening
 from model.templates import CHECK
 from model.training.batch import IGNORE, collate
 from model.training.lessons import draw, drop_condition, judge
-from model.training.notes import cell_notes, take_notes
+from model.training.notes import hand_notes, take_notes
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan
@@ -49,18 +49,27 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
 
 def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
     scene = read_plan("red cat at 2 1")
-    codes, notes = patch_codes(render(scene)), cell_notes(tiny, scene)
+    codes, notes = patch_codes(render(scene)), hand_notes(tiny, " red cat at 2 1", scene)
     lesson = draw(tiny, "a cat", [], " red cat at 2 1", codes, notes)
     batch = collate([lesson], tiny.image_codes)
     begin = int((batch.code_labels[0] != IGNORE).nonzero()[0])  # predicts the first code
     said = {}
     for _, position, token in batch.notes.tolist():
         said.setdefault(position - begin, []).append(tiny.tokenizer.decode([token]).strip())
-    assert set(said) == set(range(64))
+    assert set(said) == {-1, *range(64)}
+    assert said[-1] == ["2", "cat", "red"]  # the plan's last word
     assert said[1 * 8 + 2] == ["2", "1", "cat", "red"]
     assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
     assert said[3 * 8 + 3] == ["3", "3", "no"]
     assert len(collate([drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)], 64).notes) == 0
+
+
+def test_a_plan_is_noted_at_the_last_word_of_every_object(tiny: Janus):
+    thought = " red cat at 2 1; blue umbrella at 0 5"
+    noted = hand_notes(tiny, thought, read_plan(thought)).thought
+    assert len(noted) == len(tiny.tokenize(thought))
+    said = {at: [tiny.tokenizer.decode([note.id]).strip() for note in there] for at, there in enumerate(noted) if there}
+    assert said == {4: ["2", "cat", "red"], 10: ["0", "umbrella", "blue"]}
 
 
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):

@@ -63,19 +63,27 @@ class Notes:
     check: NotesAt  # of the words of the self-check, but the last, which says the verdict
 
 
+@dataclass(frozen=True)
+class HandNotes:
+    """And while it draws: of the words of the thought, and of every image code, at the position before it."""
+
+    thought: NotesAt = ()
+    codes: NotesAt = ()
+
+
 def draw(
     tokenizer: Tokenizer,
     prompt: str,
     drafts: Sequence[Draft],
     thought: str | None,
     codes: Sequence[int],
-    notes: NotesAt = (),
+    notes: HandNotes = HandNotes(),
     *,
     given: bool = False,
 ) -> Lesson:
     """Task I without drafts, Task III with: the thought (if any) and the image are the targets.
 
-    A `given` thought is a person's: only the image is a target. `notes` are on what each code is about to show.
+    A `given` thought is a person's: only the image is a target.
     """
     pieces = opening(tokenizer, prompt)
     begin = ids(tokenizer, BEGIN_IMAGE)
@@ -91,7 +99,7 @@ def edit(
     source: Sequence[int],
     thought: str | None,
     codes: Sequence[int],
-    notes: NotesAt = (),
+    notes: HandNotes = HandNotes(),
 ) -> Lesson:
     """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
     return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes, notes)
@@ -102,15 +110,15 @@ def _drawn(
     pieces: list[Piece],
     thought: str | None,
     codes: Sequence[int],
-    notes: NotesAt,
+    notes: HandNotes,
     *,
     given: bool = False,
 ) -> Lesson:
     own = thought is not None and not given
     if thought is not None:
-        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=own)]
-    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own, notes=notes[:1])
-    return Lesson((*pieces, begin, Codes(tuple(codes), target=True, notes=notes[1:])))
+        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=own, notes=notes.thought)]
+    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own, notes=notes.codes[:1])
+    return Lesson((*pieces, begin, Codes(tuple(codes), target=True, notes=notes.codes[1:])))
 
 
 def judge(

@@ -18,7 +18,7 @@ import numpy as np
 from model.janus import Janus
 from model.streams import Note, NotesAt
 from model.templates import CHECK, USER
-from model.training.lessons import Notes
+from model.training.lessons import HandNotes, Notes
 from model.world.language import Description, related, write
 from model.world.scene import Item, Scene
 from model.world.sprites import CELLS
@@ -30,6 +30,9 @@ READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
 
 # And of the cell that is about to be drawn: where it is, what stands there, in which colour.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
+
+# And of an object in a plan, at its last word.
+PLANNED_COLUMN, PLANNED_NOUN, PLANNED_COLOUR = 1 / 6, 1 / 3, 1 / 2
 
 Said = list[tuple[str, float]]  # words at one position, and how deep
 
@@ -51,6 +54,22 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
     check_words = [*[[]] * before, *said] if before >= 0 else []
 
     return Notes(*(_notes(janus, positions) for positions in (turn, _patches(description, reading), check_words)))
+
+
+def hand_notes(janus: Janus, thought: str | None, scene: Scene) -> HandNotes:
+    """What is to be known while a scene is drawn, after a thought or without one."""
+    return HandNotes(_plan_notes(janus, thought or ""), cell_notes(janus, scene))
+
+
+def _plan_notes(janus: Janus, thought: str) -> NotesAt:
+    """At the last word of every place, the row: the column, what stands there, in which colour. So the cell that is
+    drawn there finds all of it at one position."""
+    said: list[Said] = []
+    for colour, noun, column in re.findall(r"(\w+) (\w+) at (\d) \d", thought):
+        said += [[]] * (len(said) > 0)  # the semicolon
+        planned = [(column, PLANNED_COLUMN), (noun, PLANNED_NOUN), (colour, PLANNED_COLOUR)]
+        said += [[], [], [], [], planned]
+    return _notes(janus, said)
 
 
 def cell_notes(janus: Janus, scene: Scene) -> NotesAt:

@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.janus import Janus
-from model.streams import NotesAt
 from model.templates import NO, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, Lesson, draw, drop_condition, edit, judge
-from model.training.notes import cell_notes, take_notes
+from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge
+from model.training.notes import hand_notes, take_notes
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
@@ -148,12 +147,12 @@ def _as_asked(description: Description, scene: Scene) -> list[Item]:
 
 def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene))
+    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene, thought))
 
 
-def _shown(janus: Janus, scene: Scene) -> tuple[list[int], NotesAt]:
+def _shown(janus: Janus, scene: Scene, thought: str | None) -> tuple[list[int], HandNotes]:
     """The image codes of a scene, and the notes on them."""
-    return patch_codes(render(scene)), cell_notes(janus, scene)
+    return patch_codes(render(scene)), hand_notes(janus, thought, scene)
 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -167,7 +166,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         drafts.append(Draft(reflect(rng, description, wrong), codes=codes))
         scene = mend(rng, description, read(wrong))
     thought = _thought(rng, mix, _as_asked(description, scene))
-    return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene))
+    return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
@@ -175,19 +174,19 @@ def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnD
     scene = mend(rng, draft.description, read(draft.image))
     thought = _thought(rng, mix, _as_asked(draft.description, scene))
     seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes)
-    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, *_shown(janus, scene))
+    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, *_shown(janus, scene, thought))
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     _, _, after = _changed(rng, scene)
     thought = " " + write_items(rng.sample(after.items, len(after.items)))
-    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, after), given=True)
+    return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, after, thought), given=True)
 
 
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     scene, change, after = _changed(rng, scene)
     source, thought = patch_codes(render(scene)), _thought(rng, mix, after.items)
-    return edit(janus, write_edit(change), source, thought, *_shown(janus, after))
+    return edit(janus, write_edit(change), source, thought, *_shown(janus, after, thought))
 
 
 def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
