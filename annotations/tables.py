@@ -70,7 +70,13 @@ class TrajectoryRow(Base):
     created_at: Mapped[datetime]
     body: Mapped[dict[str, Any]]  # Trajectory.to_dict()
 
-    __table_args__ = (Index(None, "created_at", "id"),)
+    # A list is narrowed and searched in the index alone: the rows are long.
+    __table_args__ = (
+        Index(
+            "ix_trajectories_listing",
+            *("created_at", "id", "prompt", "aha", "answers", "checkpoint", "owner", "recorded", "parent_id"),
+        ),
+    )
 
 
 class ImageRow(Base):

@@ -161,12 +161,13 @@ def get_all(session: Session, ids: Sequence[str]) -> dict[str, Trajectory]:
 
 def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -> list[Listed]:
     """At most `limit` trajectories, newest first, those after the place `before` of the list."""
-    wanted = _kept(select(TrajectoryRow).where(is_visible(TrajectoryRow.id)), keep)
+    newest = (TrajectoryRow.created_at.desc(), TrajectoryRow.id.desc())
+    wanted = _kept(select(TrajectoryRow.id).where(is_visible(TrajectoryRow.id)), keep)
     if before is not None:
         wanted = wanted.where(tuple_(TrajectoryRow.created_at, TrajectoryRow.id) < tuple_(*before))
-    newest = wanted.order_by(TrajectoryRow.created_at.desc(), TrajectoryRow.id.desc())
+    ids = list(session.scalars(wanted.order_by(*newest).limit(min(limit, MOST))))  # read from the index alone
     columns = [column for column in TrajectoryRow.__table__.columns if column.name in LISTED]
-    rows = session.execute(newest.with_only_columns(*columns).limit(min(limit, MOST))).mappings()
+    rows = session.execute(select(*columns).where(TrajectoryRow.id.in_(ids)).order_by(*newest)).mappings()
     return [_listed(dict(row)) for row in rows]
 
 

@@ -18,11 +18,11 @@ from annotations.tables import Base
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
-SECOND = """
+NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
 
 
 def upgrade():
@@ -33,11 +33,11 @@ def upgrade():
 """
 
 
-def with_second(folder: Path, then: str = "pass") -> Path:
+def with_next(folder: Path, then: str = "pass") -> Path:
     """The migrations and one more, which rebuilds the table that all others refer to."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / "0002_second.py").write_text(SECOND.format(then=then))
+    (migrations / "versions" / "0003_next.py").write_text(NEXT.format(then=then))
     return migrations
 
 
@@ -69,6 +69,29 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path)
     engine.dispose()
 
 
+def test_a_database_of_the_first_revision_keeps_all_it_has(tmp_path):
+    first = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, first)
+    for later in sorted((first / "versions").glob("*.py"))[1:]:
+        later.unlink()
+    populate(tmp_path)  # then taken back to the first tables
+    connection = sqlite3.connect(tmp_path / FILE)
+    connection.execute("DROP INDEX ix_trajectories_listing")
+    connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
+    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.commit()
+    connection.close()
+    assert revisions(tmp_path / FILE, first) == ("0001", "0001")
+    backup = upgrade(tmp_path / FILE)
+    assert revisions(backup) == ("0001", "0002")
+    for file in (tmp_path / FILE, backup):
+        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
+    engine = create_engine(f"sqlite:///{tmp_path / FILE}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+    engine.dispose()
+
+
 def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
     populate(tmp_path)
     before = (tmp_path / FILE).read_bytes()
@@ -79,19 +102,19 @@ def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
 
 def test_rebuilding_a_parent_table_keeps_its_children_and_leaves_a_backup(tmp_path):
     populate(tmp_path)
-    backup = upgrade(tmp_path / FILE, with_second(tmp_path))
-    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("0002", "0002")
+    backup = upgrade(tmp_path / FILE, with_next(tmp_path))
+    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("0003", "0003")
     for file in (tmp_path / FILE, backup):
         assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
-    assert revisions(backup) == ("0001", "0001")
+    assert revisions(backup) == ("0002", "0002")
 
 
 @pytest.mark.parametrize("then", ["raise sa.exc.InvalidRequestError('halfway')", "1 / 0"])
 def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
     trajectory_id = populate(tmp_path)
     with pytest.raises(MigrationError, match=r"was not migrated.*it is unchanged.*copy in"):
-        upgrade(tmp_path / FILE, with_second(tmp_path, then))
-    assert revisions(tmp_path / FILE) == ("0001", "0001")
+        upgrade(tmp_path / FILE, with_next(tmp_path, then))
+    assert revisions(tmp_path / FILE) == ("0002", "0002")
     with open_store(tmp_path) as store:
         assert trajectory_id not in {listed.id for listed in store.trajectories()}
         assert rows(tmp_path / FILE, "annotations") == 2
@@ -101,13 +124,13 @@ def test_a_migration_that_orphans_rows_is_taken_back(tmp_path):
     populate(tmp_path)
     then = 'op.execute("DELETE FROM trajectories")'
     with pytest.raises(MigrationError, match="3 rows lost the row they refer to"):
-        upgrade(tmp_path / FILE, with_second(tmp_path, then))
+        upgrade(tmp_path / FILE, with_next(tmp_path, then))
     assert rows(tmp_path / FILE, "trajectories") == 1
 
 
 def test_processes_that_start_together_migrate_once(tmp_path):
     populate(tmp_path)
-    migrations = with_second(tmp_path)
+    migrations = with_next(tmp_path)
     with get_context("spawn").Pool(4) as pool:
         backups = pool.starmap(upgrade, [(tmp_path / FILE, migrations)] * 4)
     assert sum(backup is not None for backup in backups) == 1
@@ -116,8 +139,8 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 
 def test_a_database_of_newer_code_is_refused(tmp_path):
     populate(tmp_path)
-    upgrade(tmp_path / FILE, with_second(tmp_path))
-    with pytest.raises(MigrationError, match=r"revision 0002, the newest known here is 0001.*update"):
+    upgrade(tmp_path / FILE, with_next(tmp_path))
+    with pytest.raises(MigrationError, match=r"revision 0003, the newest known here is 0002.*update"):
         open_database(tmp_path)
 
 
