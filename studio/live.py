@@ -7,30 +7,34 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError
+from annotations.store import Store
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from studio import render
 from studio.generator import Told, TooMany, Waiting
-from studio.identity import owner_name
+from studio.identity import is_local, owner_name
 from studio.settings import Settings
 
+MOST_REMEMBERED = 10_000  # drawings that their visitors may take back
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop
 IDLE = (gr.update(visible=True), gr.update(visible=False))
 SAME = (gr.skip(), gr.skip())
 
 
-class Stops:
-    """Which page has asked its drawing to stop, by the page's session."""
+class Sessions:
+    """What the open pages are doing, by session: who has asked its drawing to stop, and who has drawn what."""
 
     def __init__(self) -> None:
         self._asked: dict[str, threading.Event] = {}
+        self._drawn: deque[tuple[str, str]] = deque(maxlen=MOST_REMEMBERED)  # (session, trajectory)
 
     def begin(self, session: str) -> threading.Event:
         self._asked[session] = threading.Event()
@@ -42,6 +46,12 @@ class Stops:
 
     def end(self, session: str) -> None:
         self._asked.pop(session, None)
+
+    def drew(self, session: str, run: str) -> None:
+        self._drawn.append((session, run))
+
+    def has_drawn(self, session: str, run: str) -> bool:
+        return (session, run) in self._drawn
 
 
 @dataclass
@@ -87,7 +97,7 @@ class Visit:
         return Visit(owner_name(request, settings), request.session_hash or "")
 
 
-def live(events: Iterator[Event | Waiting], visit: Visit, stops: Stops) -> Iterator[tuple]:
+def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the trajectory ends."""
     sending = Sending()
     try:
@@ -97,6 +107,7 @@ def live(events: Iterator[Event | Waiting], visit: Visit, stops: Stops) -> Itera
                 continue
             sending.add(event)
             if isinstance(event, TrajectoryStarted):
+                sessions.drew(visit.session, event.trajectory_id)
                 yield sending.value(), *RUNNING
             elif sending.due():
                 yield sending.value(), *SAME
@@ -106,7 +117,18 @@ def live(events: Iterator[Event | Waiting], visit: Visit, stops: Stops) -> Itera
         yield notice(str(error))
     finally:
         events.close()
-        stops.end(visit.session)
+        sessions.end(visit.session)
+
+
+def forget(run: str, visit: Visit, sessions: Sessions, store: Store, settings: Settings) -> render.Row:
+    """Delete a drawing at the wish of who made it, or of the person at the machine; what the page shows then."""
+    if not is_local(settings) and not sessions.has_drawn(visit.session, run):
+        return render.notice_value("Only the page that made a drawing can delete it.")
+    try:
+        store.hide(run, by=visit.owner)
+    except AnnotationsError as error:
+        return render.notice_value(f"That cannot be deleted: {error}.")
+    return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.")
 
 
 def notice(text: str, *, anyway: bool = False) -> tuple:

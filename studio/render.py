@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
+from uuid import uuid4
 
 from PIL import Image as Picture
 
@@ -136,6 +137,11 @@ def in_brief(trajectory: Trajectory, picture: PictureOf) -> list[Row]:
             if sha256 is not None:
                 brief.append({"is": "picture", "segment": made["segment"], "png": data_url(picture(sha256))})
     return brief
+
+
+def empty_value(text: str) -> Row:
+    """Words in place of what was shown."""
+    return timeline_value(uuid4().hex, [], 0) | {"notice": text}
 
 
 def notice_value(text: str, *, anyway: bool = False) -> Row:

@@ -1,7 +1,8 @@
 """The component that shows a trajectory while it happens, or again: one gr.HTML with a script of its own.
 
 Its value is made by `render`; its event `anyway` says that a person wants a doubtful prompt drawn all the same,
-`change_mind` that somebody changed a thought, a verdict or a patch and wants to go on from there.
+`forget` that what was drawn shall be deleted, `change_mind` that somebody changed a thought, a verdict or a patch and
+wants to go on from there.
 """
 
 from __future__ import annotations

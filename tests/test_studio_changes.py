@@ -12,7 +12,7 @@ from model.events import fold
 from model.janus import Janus
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
 from studio.generator import Generator
-from studio.live import Stops, Visit
+from studio.live import Sessions, Visit
 from studio.pages import draw
 
 VISIT = Visit("ada", "tab")
@@ -40,7 +40,7 @@ def studio(tiny: Janus, drawn: Trajectory, tmp_path: Path):
 
 def after(generator: Generator, run: str, **asked) -> Trajectory:
     """The branch that a change leads to, as it is stored."""
-    *_, (value, *_) = draw.go_on({"run": run, **asked}, VISIT, generator, Stops())
+    *_, (value, *_) = draw.go_on({"run": run, **asked}, VISIT, generator, Sessions())
     return generator.store.trajectory(value["trajectory"]["id"])
 
 
@@ -95,5 +95,5 @@ def test_another_seed_draws_something_else_from_the_same_beginning(studio):
 )
 def test_what_a_page_cannot_mean_is_answered_in_words(studio, asked: dict):
     generator, run = studio
-    [(value, *_)] = draw.go_on({"run": run, **asked}, VISIT, generator, Stops())
+    [(value, *_)] = draw.go_on({"run": run, **asked}, VISIT, generator, Sessions())
     assert value["notice"].startswith("That cannot be changed: ")

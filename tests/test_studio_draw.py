@@ -10,10 +10,10 @@ from studio_samples import aha
 from annotations.store import Store, open_store
 from model.janus import Janus
 from studio.generator import Generator
-from studio.live import Stops, Visit
+from studio.live import IDLE, RUNNING, Sessions, Visit, forget
 from studio.pages import draw
 from studio.replays import some_aha
-from studio.settings import Settings
+from studio.settings import Mode, Settings
 from studio.wish import Wish
 
 VISIT = Visit("ada", "tab")
@@ -35,7 +35,7 @@ def values_of(stream) -> list[dict]:
 
 
 def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: Janus, store: Store):
-    seen, values = 0, values_of(draw.ask(wish(), VISIT, Generator(tiny, store), Stops()))
+    seen, values = 0, values_of(draw.ask(wish(), VISIT, Generator(tiny, store), Sessions()))
     for value in values:
         assert value["first"] <= seen
         seen = max(seen, value["first"] + len(value["rows"]))
@@ -46,39 +46,39 @@ def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: J
 
 
 def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
-    yielded = list(draw.ask(wish(), VISIT, Generator(tiny, store), Stops()))
-    assert yielded[0][1:] == (5, *draw.RUNNING)
-    assert yielded[-1][2:] == draw.IDLE
+    yielded = list(draw.ask(wish(), VISIT, Generator(tiny, store), Sessions()))
+    assert yielded[0][1:] == (*RUNNING, 5)
+    assert yielded[-1][1:3] == IDLE
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000])
 def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
-    (value,) = values_of(draw.ask(wish(prompt), VISIT, Generator(tiny, store), Stops()))
+    (value,) = values_of(draw.ask(wish(prompt), VISIT, Generator(tiny, store), Sessions()))
     assert "prompt" in value["notice"]
     assert not value["anyway"]
 
 
 def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Janus, store: Store):
     generator = Generator(tiny, store)
-    (value,) = values_of(draw.ask(wish("a zebra"), VISIT, generator, Stops()))
+    (value,) = values_of(draw.ask(wish("a zebra"), VISIT, generator, Sessions()))
     assert value["anyway"]
     assert "zebra" in value["notice"]
-    values = values_of(draw.draw(wish("a zebra"), VISIT, generator, Stops()))
+    values = values_of(draw.draw(wish("a zebra"), VISIT, generator, Sessions()))
     assert values[-1]["rows"][-1]["is"] == "end"
 
 
 def test_what_cannot_be_stored_is_said(tiny: Janus, store: Store):
-    values = values_of(draw.draw(wish(), Visit("\0", "tab"), Generator(tiny, store), Stops()))
+    values = values_of(draw.draw(wish(), Visit("\0", "tab"), Generator(tiny, store), Sessions()))
     assert "cannot be stored" in values[-1]["notice"]
 
 
 def test_stop_ends_the_drawing_of_its_own_page_only(tiny: Janus, store: Store):
-    stops = Stops()
-    stream = draw.draw(wish(rounds=4), VISIT, Generator(tiny, store), stops)
+    sessions = Sessions()
+    stream = draw.draw(wish(rounds=4), VISIT, Generator(tiny, store), sessions)
     next(stream)
-    stops.ask("another tab")
+    sessions.ask("another tab")
     next(stream)
-    stops.ask("tab")
+    sessions.ask("tab")
     assert values_of(stream)[-1]["rows"][-1]["reason"] == "cancelled"
 
 
@@ -91,8 +91,8 @@ def test_values_past_the_sliders_are_brought_back(tiny: Janus):
 
 def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: Janus, store: Store):
     generator = Generator(tiny, store)
-    first = list(draw.draw(wish(new_seed=True), VISIT, generator, Stops()))
-    again = list(draw.draw(wish(seed=first[0][1]), VISIT, generator, Stops()))
+    first = list(draw.draw(wish(new_seed=True), VISIT, generator, Sessions()))
+    again = list(draw.draw(wish(seed=first[0][3]), VISIT, generator, Sessions()))
     assert first[-1][0]["whole"][1:] == again[-1][0]["whole"][1:]
 
 
@@ -127,3 +127,16 @@ def test_an_aha_moment_is_shown_on_request_where_there_is_one(store: Store):
 def test_the_handlers_name_the_person_and_the_page():
     request = gr.Request(session_hash="s1")
     assert Visit.of(request, Settings(annotator="ada")) == Visit("ada", "s1")
+
+
+@pytest.mark.parametrize(
+    ("mode", "tab", "deleted"),
+    [(Mode.PUBLIC, "tab", True), (Mode.PUBLIC, "another tab", False), (Mode.LOCAL, "another tab", True)],
+)
+def test_a_drawing_is_deleted_by_the_page_that_made_it_or_at_the_machine(tiny, store, mode, tab, deleted):
+    sessions = Sessions()
+    *_, (value, *_) = draw.draw(wish(), VISIT, Generator(tiny, store), sessions)
+    run = value["trajectory"]["id"]
+    shown = forget(run, Visit("ada", tab), sessions, store, Settings(mode=mode))
+    assert shown["notice"].startswith("It is deleted" if deleted else "Only the page")
+    assert (store.trajectories() == []) is deleted

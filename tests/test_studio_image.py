@@ -13,7 +13,7 @@ from model.trajectory import StopReason
 from model.world.scene import random_scene, render
 from studio.generator import Generator
 from studio.judging import BatchError, pairs_of
-from studio.live import Stops, Visit
+from studio.live import Sessions, Visit
 from studio.pages import image
 
 VISIT = Visit("ada", "tab")
@@ -41,7 +41,7 @@ def write(path: Path, text: str) -> Path:
     [("Judge it", "a red cat", StopReason.JUDGED), ("Edit it", "make the cat blue", StopReason.EDITED)],
 )
 def test_an_image_is_judged_or_edited_and_kept(generator: Generator, tmp_path: Path, choice, words, reason):
-    *_, last = image.ask(str(picture(tmp_path, "a.png")), words, choice, VISIT, generator, Stops())
+    *_, last = image.ask(str(picture(tmp_path, "a.png")), words, choice, VISIT, generator, Sessions())
     kept = generator.store.trajectory(last[0]["trajectory"]["id"])
     assert (kept.prompt, kept.stop_reason) == (words, reason)
     assert generator.store.picture(kept.segments[0].sha256)
@@ -61,14 +61,14 @@ def test_what_cannot_be_looked_at_is_said_and_nothing_is_kept(generator, tmp_pat
     picture(tmp_path, "a.png")
     write(tmp_path / "broken.png", "nonsense")
     path = file and str(tmp_path / file)
-    [(value, *_)] = image.ask(path, words, choice, VISIT, generator, Stops())
+    [(value, *_)] = image.ask(path, words, choice, VISIT, generator, Sessions())
     assert said in value["notice"]
     assert generator.store.trajectories() == []
 
 
 def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generator: Generator, tmp_path: Path):
     path = str(picture(tmp_path, "a.png"))
-    *_, last = image.ask(path, "politicians", "Judge it", VISIT, generator, Stops(), insist=True)
+    *_, last = image.ask(path, "politicians", "Judge it", VISIT, generator, Sessions(), insist=True)
     assert generator.store.trajectory(last[0]["trajectory"]["id"]).reflections
 
 

@@ -41,6 +41,7 @@ function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
   clear();
+  $('.asked').hidden = true;
   $('.label').textContent = value.label || '';
   $('.label').hidden = !value.label;
 }
@@ -49,6 +50,7 @@ function clear() {
   $('.rounds').replaceChildren();
   $('.ending').replaceChildren();
   $('.after').hidden = true;
+  $('.player').hidden = true;
 }
 
 // Once it has ended and nothing is to be watched: all of it, as soon as its pictures are there.
@@ -282,6 +284,19 @@ function end(row) {
   $('.ending').replaceChildren(make('span', '', row.text));
   link(state.pace === undefined || state.given ? 'Permanent link' : 'Change it and draw it again', './?run=');
   if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
+  if (state.pace === undefined) takeBack();
+}
+
+// What was just made can be taken back, at the second press.
+function takeBack() {
+  const button = make('button', 'forget', 'Delete it');
+  button.type = 'button';
+  button.onclick = () => {
+    if (button.dataset.sure) trigger('forget', { run: state.id });
+    button.dataset.sure = 'yes';
+    button.textContent = 'Press again to delete it for good';
+  };
+  $('.ending').append(button);
 }
 
 function link(text, address) {

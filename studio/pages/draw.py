@@ -15,9 +15,11 @@ from annotations.store import Store
 from model.branches import BranchError
 from model.decoding.grammar import PromptError
 from model.trajectory import Sampling
+from studio import render
 from studio.changes import CHANGE, continued
 from studio.generator import AT_ONCE, MOST_WAITING, Generator
-from studio.live import Stops, Visit, live, notice
+from studio.identity import is_local
+from studio.live import Sessions, Visit, forget, live, notice
 from studio.masthead import intro
 from studio.replays import no_replay, playing, recorded_aha, some_aha
 from studio.settings import Settings
@@ -29,6 +31,7 @@ WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
 )
+KEPT = " What you ask and what it draws is kept, and shown to everybody in the gallery; you can delete it right away."
 EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
     ("two cars", 2026),
     ("a yellow star to the right of a house", 3),
@@ -40,7 +43,7 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 
 
-def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+def ask(wish: Wish, visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
     """Draw, unless there is nothing to draw, or reason to doubt that the checkpoint knows it."""
     try:
         generator.check(wish.prompt)
@@ -51,26 +54,26 @@ def ask(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterato
     if doubt is not None:
         yield *notice(doubt, anyway=True), gr.skip()
         return
-    yield from draw(wish, visit, generator, stops)
+    yield from draw(wish, visit, generator, sessions)
 
 
-def draw(wish: Wish, visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+def draw(wish: Wish, visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
     """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends."""
-    seed, stop = wish.chosen_seed(), stops.begin(visit.session)
+    seed, stop = wish.chosen_seed(), sessions.begin(visit.session)
     sampling = wish.sampling(generator.sampling)
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
-    yield from with_seed(live(events, visit, stops), seed)
+    yield from with_seed(live(events, visit, sessions), seed)
 
 
-def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, stops: Stops) -> Iterator[tuple]:
+def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
     """As `draw`, from a change that the visitor made in an earlier trajectory."""
     try:
         wanted = continued(generator, change)
     except (AnnotationsError, BranchError) as error:
         yield *notice(f"That cannot be changed: {error}."), gr.skip()
         return
-    events = generator.stream(**wanted, owner=visit.owner, stop=stops.begin(visit.session).is_set)
-    yield from with_seed(live(events, visit, stops), wanted["seed"])
+    events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
+    yield from with_seed(live(events, visit, sessions), wanted["seed"])
 
 
 def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
@@ -95,32 +98,35 @@ def opened(store: Store, settings: Settings, run: str | None) -> tuple:
 
 def page(generator: Generator, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    intro("It draws, looks, and draws again.", WHAT_HAPPENS)
+    intro("It draws, looks, and draws again.", WHAT_HAPPENS + ("" if is_local(settings) else KEPT))
     prompt, draw_button, stop_button = _prompt_row()
     chips, aha = _example_row()
     if generator.embedded_world:
         words()
     controls = _settings_row(generator.sampling, settings)
     view = timeline(elem_id="timeline", playable=True)
-    stops = Stops()
+    sessions = Sessions()
 
     def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
         wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
-        yield from ask(wish, Visit.of(request, settings), generator, stops)
+        yield from ask(wish, Visit.of(request, settings), generator, sessions)
 
     def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
         wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
-        yield from draw(wish, Visit.of(request, settings), generator, stops)
+        yield from draw(wish, Visit.of(request, settings), generator, sessions)
 
     def changed(event: gr.EventData, request: gr.Request):
         change = {name: getattr(event, name, None) for name in CHANGE}
-        yield from go_on(change, Visit.of(request, settings), generator, stops)
+        yield from go_on(change, Visit.of(request, settings), generator, sessions)
 
     def linked(request: gr.Request) -> tuple:
         return opened(store, settings, dict(request.query_params).get("run"))
 
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+
     def stopped(request: gr.Request) -> None:
-        stops.ask(request.session_hash or "")
+        sessions.ask(request.session_hash or "")
 
     wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
     shown = [view, draw_button, stop_button, controls[3]]
@@ -128,6 +134,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     line = AT_ONCE + MOST_WAITING + 4  # the last few hear that there is no room
     shared = {"concurrency_id": "draw", "concurrency_limit": line}
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **shared)
+    view.forget(forgotten, None, view, **quick)
     view.anyway(insisted, **drawing, **shared)
     view.change_mind(changed, **drawing | {"inputs": None}, **shared)
     stop_button.click(stopped, **quick)

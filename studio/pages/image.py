@@ -17,9 +17,10 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
+from studio import render
 from studio.generator import AT_ONCE, MOST_WAITING, Generator
 from studio.judging import BatchError, Judgement, judge_all, pairs_of
-from studio.live import Stops, Visit, live, notice
+from studio.live import Sessions, Visit, forget, live, notice
 from studio.masthead import intro
 from studio.settings import Settings
 from studio.timeline import timeline
@@ -42,7 +43,7 @@ def ask(
     choice: str,
     visit: Visit,
     generator: Generator,
-    stops: Stops,
+    sessions: Sessions,
     *,
     insist: bool = False,
 ) -> Iterator[tuple]:
@@ -60,9 +61,9 @@ def ask(
     if doubt is not None:
         yield notice(doubt, anyway=True)
         return
-    stop = stops.begin(visit.session).is_set
+    stop = sessions.begin(visit.session).is_set
     yield from live(
-        generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source), visit, stops
+        generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source), visit, sessions
     )
 
 
@@ -101,7 +102,7 @@ def last_image(store: Store, run: str) -> tuple[str | None, str]:
 def page(generator: Generator, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Your image", WHAT_HAPPENS)
-    stops = Stops()
+    sessions = Sessions()
     with gr.Row(elem_classes="your-image"):
         image = gr.Image(
             type="filepath", label="The image", sources=["upload", "clipboard"], height=280, scale=0, min_width=280
@@ -136,10 +137,10 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         kept = gr.File(label="The table as CSV", interactive=False, visible=False)
 
     def asked(path, words, choice, request: gr.Request):
-        yield from ask(path, words, choice, Visit.of(request, settings), generator, stops)
+        yield from ask(path, words, choice, Visit.of(request, settings), generator, sessions)
 
     def insisted(path, words, choice, request: gr.Request):
-        yield from ask(path, words, choice, Visit.of(request, settings), generator, stops, insist=True)
+        yield from ask(path, words, choice, Visit.of(request, settings), generator, sessions, insist=True)
 
     def many(files, request: gr.Request, progress=PROGRESS):
         table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
@@ -149,8 +150,11 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         run = dict(request.query_params).get("from")
         return last_image(store, run) if run else (gr.skip(), gr.skip())
 
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+
     def stopped(request: gr.Request) -> None:
-        stops.ask(request.session_hash or "")
+        sessions.ask(request.session_hash or "")
 
     def chosen(choice: str) -> tuple:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
@@ -160,6 +164,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
     given = {"inputs": [image, words, task], "outputs": [view, start, stop], **quiet}
     gr.on([start.click, words.submit], asked, **given, **line)
+    view.forget(forgotten, None, view, **quick)
     view.anyway(insisted, **given, **line)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
