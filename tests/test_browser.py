@@ -28,7 +28,7 @@ from annotations.store import open_store
 from model.examples import JudgeExample
 from model.trajectory import StopReason, Trajectory
 
-PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
+PATIENCE = 120_000
 PAGES = {  # address: what is there once the page has been filled
     "": "#draw",
     "image": "#start",
@@ -112,7 +112,7 @@ def begin_drawing(page: Page, server: Server, prompt: str = PROMPT) -> None:
 def draw(page: Page, server: Server, prompt: str = PROMPT) -> str:
     """Draw to the end; the trajectory's id."""
     begin_drawing(page, server, prompt)
-    expect(page.locator("#timeline .ending .link")).to_be_visible()
+    expect(page.locator("#timeline .ending .link").first).to_be_visible()
     with server.store() as store:
         return next(listed.id for listed in store.trajectories() if listed.prompt == prompt)
 
@@ -137,7 +137,7 @@ def test_a_picture_fills_before_the_eye_and_is_judged(page, server):
     assert painted[-1] == page.evaluate(
         "(() => { const c = document.querySelector('#timeline canvas'); return c.width * c.height; })()"
     )
-    expect(page.locator("#timeline .ending .link")).to_be_visible()
+    expect(page.locator("#timeline .ending .link").first).to_be_visible()
 
 
 def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tmp_path):
@@ -262,7 +262,7 @@ def test_words_put_a_prompt_together_by_the_mouse(page, server):
 
 def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page, server):
     drawn = draw(page, server)
-    assert page.locator("#timeline .ending .link").get_attribute("href") == f"./?run={drawn}"
+    assert page.locator("#timeline .ending .link").first.get_attribute("href") == f"./?run={drawn}"
     server.stop()
     server.start()
     page.goto(f"{server.url}/?run={drawn}")
@@ -294,7 +294,7 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     expect(text).to_have_value("red apple at 3 2; blue apple at 4 4")
     page.click("#timeline .changing .go")
     expect(page.locator("#timeline .thought").first).to_have_text("red apple at 3 2;\nblue apple at 4 4")
-    expect(page.locator("#timeline .ending .link")).to_have_text("Permanent link")
+    expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
     branch = branches_of(server, "three-rounds")[0]
     assert branch.segments[0].text == " red apple at 3 2; blue apple at 4 4"
 
@@ -307,7 +307,7 @@ def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     page.click("#timeline .changing .go")
     expect(page.locator("#timeline .asked .meta")).not_to_have_text("")
     page.wait_for_function("() => !document.querySelector('#timeline .ending .link')")
-    expect(page.locator("#timeline .ending .link")).to_be_visible()
+    expect(page.locator("#timeline .ending .link").first).to_be_visible()
     [branch] = branches_of(server, drawn)
     image = next(segment for segment in branch.segments if segment.kind == "image")
     assert [index for index, origin in enumerate(image.origins) if origin == "person"] == [9, 10]
@@ -405,3 +405,43 @@ def test_a_port_in_use_is_said_in_a_line(tiny_checkpoint, tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         assert str(port) in start_in_vain(tmp_path / "data", tiny_checkpoint, port)
+
+
+def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server):
+    page.goto(f"{server.url}/gallery?run=three-rounds")
+    page.locator("#viewer .ending a", has_text="Use this image").click()
+    expect(page.locator(".your-image img")).to_be_visible()
+    expect(page.locator(".your-image textarea")).to_have_value("two apples")
+    page.click("#start")
+    expect(page.locator("#timeline .verdict .p")).to_contain_text("p(yes)")
+    expect(page.locator("#timeline .head .name")).to_have_text("Your image")
+    page.get_by_label("Edit it").check()
+    page.fill(".your-image textarea", "make the apple blue")
+    expect(page.locator("#start")).to_have_text("Edit it")
+    page.click("#start")
+    expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
+    expect(page.locator("#timeline .head .name")).to_have_text(["Your image", "Edited"])
+
+
+def test_many_images_are_judged_in_the_page(page, server, tmp_path):
+    for name in ("two_cars.png", "a_cat.png"):
+        (tmp_path / name).write_bytes(png(1))
+    page.goto(f"{server.url}/image")
+    page.click("#many button")
+    page.locator("#many input[type=file]").set_input_files([tmp_path / "two_cars.png", tmp_path / "a_cat.png"])
+    expect(page.locator("#many")).to_contain_text("a_cat")
+    page.get_by_role("button", name="Judge them").click()
+    expect(page.locator("#many")).to_contain_text("judgements")
+    expect(page.locator("#many")).to_contain_text("a cat")
+
+
+def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
+    drawn = draw(page, server)
+    forget = page.locator("#timeline .forget")
+    forget.click()
+    expect(forget).to_contain_text("Press again")
+    forget.click()
+    expect(page.locator("#timeline .notice")).to_contain_text("It is deleted")
+    expect(page.locator("#timeline .round")).to_have_count(0)
+    page.goto(f"{server.url}/?run={drawn}")
+    expect(page.locator("#timeline .notice")).to_contain_text("cannot be shown")
