@@ -28,7 +28,7 @@ from annotations.store import open_store
 from model.examples import JudgeExample
 from model.trajectory import StopReason, Trajectory
 
-PATIENCE = 120_000
+PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PAGES = {  # address: what is there once the page has been filled
     "": "#draw",
     "image": "#start",

@@ -88,7 +88,7 @@ CURRICULUM = (
 # What a run teaches.
 MIXES = {
     "draw": Mix(draw=1.0, thinking=0.8),  # first of all; and what a base model learns, which neither judges nor redraws
-    "judge": Mix(judge=1.0, drafts=0.0, focus=CURRICULUM),
+    "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
         draw=0.25,
         follow=0.03,
