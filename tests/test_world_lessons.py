@@ -37,7 +37,7 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
 
 def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
     """Half and half."""
-    mix = replace(MIXES["judge"], focus=(Focus("colours", "colours", 10),), noise=0)
+    mix = replace(MIXES["judge"], draw=0, focus=(Focus("colours", "colours", 10),), noise=0)
     stream, verdicts = world_lessons(tiny, random.Random(0), mix), []
     for _, lesson in (next(stream) for _ in range(100)):
         _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text))
