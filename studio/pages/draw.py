@@ -33,10 +33,10 @@ WHAT_HAPPENS = (
 )
 KEPT = " What you ask and what it draws is kept, and shown to everybody in the gallery; you can delete it right away."
 EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
-    ("two cars", 2026),
-    ("a yellow star to the right of a house", 3),
-    ("three green fish", 11),
-    ("a purple cat and an orange key", 2),
+    ("two blue fish left of a red apple", 8),
+    ("a yellow star left of a house", 12),
+    ("three green fish", 1),
+    ("a purple cat and an orange key", 1),
 )
 
 
