@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams")
+TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams", "wording")
 MAY_IMPORT = {
     "model": {"model"},
     "annotations": {"annotations", *(f"model.{name}" for name in TORCH_FREE)},
@@ -62,7 +62,7 @@ def test_imports_form_no_cycle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("package", ["model.events", "model.examples", "model.streams", "annotations.store"])
+@pytest.mark.parametrize("package", ["model.replay", "model.examples", "model.streams", "annotations.store"])
 def test_values_and_store_load_without_torch(package: str):
     code = f"import sys; import {package}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 from PIL import Image as Picture
 
 from annotations.store import open_store
@@ -79,7 +79,7 @@ def test_an_image_is_judged_and_edited(client: Client):
 def test_the_same_five_are_tools_for_a_model(client: Client):
     async def tools() -> dict[str, str]:
         address = f"{client.src}gradio_api/mcp/"
-        async with streamablehttp_client(address) as (read, write, _), ClientSession(read, write) as session:
+        async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             return {tool.name: tool.description for tool in (await session.list_tools()).tools}
 

@@ -4,17 +4,22 @@ Knows five kinds of edits, how they are written, how a person's wording is read,
 whether a picture shows exactly that. Knows no pixels and no network. A random generator is always an argument.
 """
 
+from __future__ import annotations
+
 import random
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from model.world.language import Group, Place, Relation, parse, related, write_group
 from model.world.scene import Item, Scene, free_places
 from model.world.sprites import COLOURS, NOUNS
-from model.world.verifier import Reading
 from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, RELATIONS, PromptError, named, number
+
+if TYPE_CHECKING:  # nothing that reads an instruction may need the verifier
+    from model.world.verifier import Reading
 
 
 @dataclass(frozen=True)
