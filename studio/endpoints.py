@@ -16,8 +16,9 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
-from studio.generator import AT_ONCE, MOST_WAITING, Generator, TooMany, Waiting
+from studio.generator import Generator, TooMany, Waiting
 from studio.identity import owner_name
+from studio.live import LINE
 from studio.settings import Settings
 from studio.wish import Wish
 
@@ -102,9 +103,8 @@ def build(generator: Generator, store: Store, settings: Settings) -> None:
         """
         return _found(lambda: base64.b64encode(store.picture(sha256)).decode())
 
-    line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
     for endpoint in (draw, judge, edit):
-        gr.api(endpoint, **line)
+        gr.api(endpoint, **LINE)
     for endpoint in (trajectory, picture):
         gr.api(endpoint, queue=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -96,7 +96,7 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
     """One image; what goes wrong is said in the row."""
     blank = Judgement(pair.image, pair.prompt)
     if pair.path is None:
-        return _with(blank, error="no such image was given")
+        return replace(blank, error="no such image was given")
     try:
         generator.check(pair.prompt)
         picture = read_picture(pair.path, generator.janus.image_size)
@@ -112,10 +112,6 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
                     found["reason"] = split_verdict(text)[1]
                 case Failed():
                     found["error"] = event.error
-        return _with(blank, **found)
+        return replace(blank, **found)
     except (PromptError, TooMany, AnnotationsError, OSError) as error:
-        return _with(blank, error=str(error))
-
-
-def _with(judgement: Judgement, **changes: object) -> Judgement:
-    return Judgement(**asdict(judgement) | changes)
+        return replace(blank, error=str(error))

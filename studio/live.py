@@ -18,10 +18,11 @@ from annotations.store import Store
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from studio import render
-from studio.generator import Told, TooMany, Waiting
+from studio.generator import AT_ONCE, MOST_WAITING, Told, TooMany, Waiting
 from studio.identity import is_local, owner_name
 from studio.settings import Settings
 
+LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
 MOST_REMEMBERED = 10_000  # drawings that their visitors may take back
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop

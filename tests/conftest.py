@@ -1,14 +1,19 @@
 """What many tests share: a tiny network with random weights, saved and opened in the real format."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from model.checkpoint import open_checkpoint
+from model.decoding.grammar import Request
+from model.decoding.rollout import rollout
+from model.events import fold
 from model.folder import save_checkpoint
 from model.janus import Janus
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
+from model.trajectory import Trajectory
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +29,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_checkpoint: Path) -> Janus:
     """The tiny checkpoint, opened in float64 so that arithmetic hides nothing."""
     return open_checkpoint(tiny_checkpoint, dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def drawn(tiny: Janus) -> Trajectory:
+    """Thought, image and verdict, for two rounds."""
+    sampling = replace(tiny.sampling, thinks=True)
+    for seed in range(50):
+        trajectory = fold(rollout(tiny, [Request("two cars", seed, 2, sampling, id="parent")]))
+        if len(trajectory.images) == 2:
+            return trajectory
+    raise AssertionError("no seed of fifty gave a verdict of no")

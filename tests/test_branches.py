@@ -1,30 +1,14 @@
 """Branches: what a person changes stands in the new trajectory as a person's, and all before it as it was."""
 
-from dataclasses import replace
-
 import pytest
 
 from model.branches import BranchError, afresh, with_codes, with_reflection, with_thought, written_thought
-from model.decoding.grammar import Request
-from model.decoding.rollout import rollout
-from model.events import fold
 from model.janus import Janus
 from model.templates import BEGIN_IMAGE, EOS
 from model.trajectory import Origin, Parent, Trajectory
 from studio.pages.draw import Visit
 
 VISIT = Visit("ada", "tab")
-
-
-@pytest.fixture(scope="module")
-def drawn(tiny: Janus) -> Trajectory:
-    """Thought, image and verdict, for two rounds."""
-    sampling = replace(tiny.sampling, thinks=True)
-    for seed in range(50):
-        trajectory = fold(rollout(tiny, [Request("two cars", seed, 2, sampling, id="parent")]))
-        if len(trajectory.images) == 2:
-            return trajectory
-    raise AssertionError("no seed of fifty gave a verdict of no")
 
 
 def origins(segment) -> set[Origin]:

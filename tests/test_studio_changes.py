@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 from annotations.store import open_store
-from model.decoding.grammar import Request
-from model.decoding.rollout import rollout
-from model.events import fold
 from model.janus import Janus
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
 from studio.generator import Generator
@@ -16,17 +13,6 @@ from studio.live import Sessions, Visit
 from studio.pages import draw
 
 VISIT = Visit("ada", "tab")
-
-
-@pytest.fixture(scope="module")
-def drawn(tiny: Janus) -> Trajectory:
-    """Thought, image and verdict, for two rounds."""
-    sampling = replace(tiny.sampling, thinks=True)
-    for seed in range(50):
-        trajectory = fold(rollout(tiny, [Request("two cars", seed, 2, sampling, id="parent")]))
-        if len(trajectory.images) == 2:
-            return trajectory
-    raise AssertionError("no seed of fifty gave a verdict of no")
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from model.decoding.grammar import PromptError
 from model.trajectory import Sampling
 from studio import render
 from studio.changes import CHANGE, continued
-from studio.generator import AT_ONCE, MOST_WAITING, Generator
+from studio.generator import Generator
 from studio.identity import is_local
-from studio.live import Sessions, Visit, forget, live, notice
+from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro
 from studio.replays import no_replay, playing, recorded_aha, some_aha
 from studio.settings import Settings
@@ -131,12 +131,10 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
     shown = [view, draw_button, stop_button, controls[3]]
     drawing = {"inputs": wish, "outputs": shown, "show_progress": "hidden"} | HIDDEN
-    line = AT_ONCE + MOST_WAITING + 4  # the last few hear that there is no room
-    shared = {"concurrency_id": "draw", "concurrency_limit": line}
-    gr.on([draw_button.click, prompt.submit], asked, **drawing, **shared)
+    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE)
     view.forget(forgotten, None, view, **quick)
-    view.anyway(insisted, **drawing, **shared)
-    view.change_mind(changed, **drawing | {"inputs": None}, **shared)
+    view.anyway(insisted, **drawing, **LINE)
+    view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     stop_button.click(stopped, **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)

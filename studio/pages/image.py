@@ -18,9 +18,9 @@ from annotations.store import Store
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
 from studio import render
-from studio.generator import AT_ONCE, MOST_WAITING, Generator
+from studio.generator import Generator
 from studio.judging import BatchError, Judgement, judge_all, pairs_of
-from studio.live import Sessions, Visit, forget, live, notice
+from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro
 from studio.settings import Settings
 from studio.timeline import timeline
@@ -161,11 +161,10 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     quick = {"queue": False, **quiet}
-    line = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}
     given = {"inputs": [image, words, task], "outputs": [view, start, stop], **quiet}
-    gr.on([start.click, words.submit], asked, **given, **line)
+    gr.on([start.click, words.submit], asked, **given, **LINE)
     view.forget(forgotten, None, view, **quick)
-    view.anyway(insisted, **given, **line)
+    view.anyway(insisted, **given, **LINE)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
     judge_many.click(many, files, [table, plot, kept], api_visibility="private", concurrency_limit=1)
