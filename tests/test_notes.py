@@ -5,12 +5,12 @@ import random
 import pytest
 import torch
 
-from model.janus import PIXEL, Janus
+from model.janus import CODE, PIXEL, Janus
 from model.streams import opening
 from model.templates import CHECK
 from model.training.batch import IGNORE, collate
-from model.training.lessons import draw, drop_condition, judge
-from model.training.notes import hand_notes, take_notes
+from model.training.lessons import Draft, draw, drop_condition, edit, judge
+from model.training.notes import drawn_notes, hand_notes, take_notes
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan
@@ -62,6 +62,19 @@ def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
     assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
     assert said[3 * 8 + 3] == ["3", "3", "no"]
     assert len(collate([drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)], 64).notes) == 0
+
+
+def test_a_draft_and_a_picture_to_edit_are_noted_at_the_first_code_of_every_object(tiny: Janus):
+    scene, after = read_plan("red cat at 2 1; blue moon at 0 6"), read_plan("red cat at 2 1")
+    seen, codes, drawn = patch_codes(render(scene)), patch_codes(render(after)), drawn_notes(tiny, scene.items)
+    redraw = draw(tiny, "a cat", [Draft("No, there is a moon.", codes=seen, drawn=drawn)], None, codes)
+    for lesson in redraw, edit(tiny, "remove the moon", seen, None, codes, drawn=drawn):
+        batch = collate([lesson], tiny.image_codes)
+        first = int((batch.kinds[0] == CODE).nonzero()[0])  # of the codes of the image that is given
+        said = {}
+        for _, position, token in batch.notes.tolist():
+            said.setdefault(position - first, []).append(tiny.tokenizer.decode([token]).strip())
+        assert said == {1 * 8 + 2: ["2", "1", "cat", "red"], 6 * 8 + 0: ["0", "6", "moon", "blue"]}
 
 
 def test_a_plan_is_noted_at_the_last_word_of_every_object(tiny: Janus):

@@ -66,8 +66,8 @@ def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> B
                 depths += [note.depth for note in there]
             at = end
     weights = torch.tensor([lesson.weight for lesson in lessons])
-    at = torch.tensor(notes, dtype=torch.long).view(-1, 3)
-    return Batch(ids, kinds, images, text_labels, code_labels, weights, at, torch.tensor(depths))
+    noted = torch.tensor(notes, dtype=torch.long).view(-1, 3)
+    return Batch(ids, kinds, images, text_labels, code_labels, weights, noted, torch.tensor(depths))
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class Lesson:
 class Draft:
     """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging.
 
-    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`).
+    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`). `drawn`: notes on
+    its codes (in `draw`).
     """
 
     reflection: str
@@ -48,6 +49,7 @@ class Draft:
     image: np.ndarray | None = None
     target: bool = False
     notes: Notes | None = None
+    drawn: NotesAt = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def draw(
     pieces = opening(tokenizer, prompt)
     begin = ids(tokenizer, BEGIN_IMAGE)
     for draft in drafts:
-        pieces += [Text(begin), Codes(draft.codes), Text(ids(tokenizer, CHECK))]
+        pieces += [Text(begin), Codes(draft.codes, notes=draft.drawn), Text(ids(tokenizer, CHECK))]
         pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
     return _drawn(tokenizer, pieces, thought, codes, notes, given=given)
 
@@ -100,9 +102,13 @@ def edit(
     thought: str | None,
     codes: Sequence[int],
     notes: HandNotes = HandNotes(),
+    drawn: NotesAt = (),
 ) -> Lesson:
-    """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
-    return _drawn(tokenizer, editing(tokenizer, instruction, source), thought, codes, notes)
+    """Editing: from the codes of an image (`drawn`: notes on them) and an instruction to the thought (if any) and the
+    edited image."""
+    pieces = editing(tokenizer, instruction, source)
+    seen = (replace(piece, notes=drawn) if isinstance(piece, Codes) else piece for piece in pieces)
+    return _drawn(tokenizer, list(seen), thought, codes, notes)
 
 
 def _drawn(

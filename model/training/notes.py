@@ -31,6 +31,9 @@ READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
 # And of the cell that is about to be drawn: where it is, what stands there, in which colour.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
+# And of an object in an earlier image, at the first of its codes.
+DRAWN_COLUMN, DRAWN_ROW, DRAWN_NOUN, DRAWN_COLOUR = 1 / 6, 1 / 3, 1 / 6, 1 / 3
+
 # And of an object in a plan, at its last word.
 PLANNED_COLUMN, PLANNED_NOUN, PLANNED_COLOUR = 1 / 6, 1 / 3, 1 / 2
 
@@ -56,9 +59,19 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
     return Notes(*(_notes(janus, positions) for positions in (turn, _patches(description, reading), check_words)))
 
 
+def drawn_notes(janus: Janus, shapes: Iterable[Item]) -> NotesAt:
+    """At the first code of every shape of an image that is to be redrawn or edited: where it stands, what it is. A plan
+    that keeps it has to name its place."""
+    drawn: list[Said] = [[] for _ in range(CELLS**2)]
+    for item in shapes:
+        where = [(str(item.column), DRAWN_COLUMN), (str(item.row), DRAWN_ROW)]
+        drawn[_raster(item)] = [*where, (item.noun, DRAWN_NOUN), (item.colour, DRAWN_COLOUR)]
+    return _notes(janus, drawn)
+
+
 def hand_notes(janus: Janus, thought: str | None, scene: Scene) -> HandNotes:
     """What is to be known while a scene is drawn, after a thought or without one."""
-    return HandNotes(_plan_notes(janus, thought or ""), cell_notes(janus, scene))
+    return HandNotes(_plan_notes(janus, thought or ""), _cell_notes(janus, scene))
 
 
 def _plan_notes(janus: Janus, thought: str) -> NotesAt:
@@ -72,7 +85,7 @@ def _plan_notes(janus: Janus, thought: str) -> NotesAt:
     return _notes(janus, said)
 
 
-def cell_notes(janus: Janus, scene: Scene) -> NotesAt:
+def _cell_notes(janus: Janus, scene: Scene) -> NotesAt:
     """Cell by cell, in raster order, what is about to be drawn there. The place is not in an image code's embedding, it
     has to be counted; and a plan names it in words.
     """

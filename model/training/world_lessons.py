@@ -17,7 +17,7 @@ from model.janus import Janus
 from model.templates import NO, YES
 from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge
-from model.training.notes import hand_notes, take_notes
+from model.training.notes import drawn_notes, hand_notes, take_notes
 from model.world.defects import has, mistake, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
@@ -163,17 +163,20 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         while codes is None:  # a cell of shuffled pixels has no code of its own
             _, wrong = spoil(rng, description, scene)
             codes = patch_codes(wrong)
-        drafts.append(Draft(reflect(rng, description, wrong), codes=codes))
-        scene = mend(rng, description, read(wrong))
+        seen = read(wrong)
+        drafts.append(Draft(reflect(rng, description, wrong), codes=codes, drawn=drawn_notes(janus, seen.shapes())))
+        scene = mend(rng, description, seen)
     thought = _thought(rng, mix, _as_asked(description, scene))
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
     draft = rng.choice(wrong)
-    scene = mend(rng, draft.description, read(draft.image))
+    reading = read(draft.image)
+    scene = mend(rng, draft.description, reading)
     thought = _thought(rng, mix, _as_asked(draft.description, scene))
-    seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes)
+    drawn = drawn_notes(janus, reading.shapes())
+    seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes, drawn=drawn)
     return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, *_shown(janus, scene, thought))
 
 
@@ -186,7 +189,8 @@ def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     scene, change, after = _changed(rng, scene)
     source, thought = patch_codes(render(scene)), _thought(rng, mix, after.items)
-    return edit(janus, write_edit(change), source, thought, *_shown(janus, after, thought))
+    shown, drawn = _shown(janus, after, thought), drawn_notes(janus, scene.items)
+    return edit(janus, write_edit(change), source, thought, *shown, drawn)
 
 
 def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
