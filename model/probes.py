@@ -1,11 +1,13 @@
 """Does it do what it seems to do? `python -m model.probes`
 
-Three interventions, each against its control, on held-out prompts:
+Four interventions, each against its control, on held-out prompts:
 
 - *The redraw uses the reflection*: drafts rightly judged no are redrawn, drawn afresh, and redrawn after the reason
   of another prompt.
 - *The drawing follows the thought*: an object of the model's own thought is moved, recoloured, removed or added by
   hand, and the drawing after it read.
+- *The redraw follows a reason written by hand*: a right draft is rejected for a count, colour or relation that the
+  prompt does not ask for, and the revision read.
 - *The verdict looks at the picture*: an accepted drawing is changed by the renderer in one object, nothing else of the
   context, and judged again.
 """
@@ -23,7 +25,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from model.branches import written_thought
+from model.branches import with_reflection, written_thought
 from model.checkpoint import EMBEDDED, CheckpointError
 from model.decoding.grammar import Request
 from model.evaluate import opened, points
@@ -32,13 +34,14 @@ from model.measures import Figure, Share, difference, interval
 from model.pictures import encode_png
 from model.referee import Judged, judge_all, pictures_of
 from model.trajectory import Image, Origin, Reflection, Sampling, Segment
-from model.world.defects import spoil_as
+from model.world.defects import otherwise, spoil_as
 from model.world.language import CATEGORIES, Description
 from model.world.plan import read_items, read_plan, write_items
+from model.world.reasons import main_defect, write_reason
 from model.world.scene import Item, Scene, free_places, render
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 from model.world.sprites import COLOURS, NOUNS
-from model.world.verifier import Reading, accepted, check, read
+from model.world.verifier import Fact, Reading, accepted, check, read
 
 BATCH = 32
 
@@ -117,6 +120,33 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
         own = [one == kind for one in kinds]
         found[kind] = Share.from_pairs([(right and mine, mine) for right, mine in zip(kept, own, strict=True)])
     return found
+
+
+def edited_reasons(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of right drafts rejected by hand, since one fact should be another: the share whose revision shows that fact."""
+    rng = random.Random(f"reasons {seed}")
+    requests, facts = [], []
+    for one in judge_all(janus, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
+        if not one.first or not one.says or len(requests) == count:
+            continue
+        while accepted(found := check(other := otherwise(rng, one.description), one.readings[0])):
+            pass
+        last = len(one.trajectory.segments) - 1
+        branch = with_reflection(janus, one.trajectory, last, "no", write_reason(other, found, rng))
+        requests.append(_onward(one, branch.given, sampling, seed))
+        facts.append((other, main_defect(found)))
+    readings = zip(facts, drawn(janus, requests), strict=True)
+    follows = [mended(other, fact, reading) for (other, fact), reading in readings]
+    found: dict[str, Figure] = {"all": Share.from_pairs([(right, 1) for right in follows])}
+    for kind in sorted({fact.kind for _, fact in facts}):
+        own = [fact.kind == kind for _, fact in facts]
+        found[kind] = Share.from_pairs([(right and mine, mine) for right, mine in zip(follows, own, strict=True)])
+    return found
+
+
+def mended(description: Description, fact: Fact, reading: Reading) -> bool:
+    """Whether a false fact is true of another picture."""
+    return replace(fact, holds=True, found=fact.found and fact.wanted) in check(description, reading)
 
 
 def change_plan(rng: random.Random, plan: Sequence[Item], kind: str) -> list[Item] | None:
@@ -211,6 +241,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="of the shipped ones, a folder, or a Hub id")
     parser.add_argument("--drafts", type=int, default=600, help="prompts drawn to find wrong drafts")
     parser.add_argument("--thoughts", type=int, default=50, help="thoughts edited by hand")
+    parser.add_argument("--reasons", type=int, default=50, help="reasons written by hand")
     parser.add_argument("--changes", type=int, default=100, help="pictures changed, of each kind")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -233,6 +264,8 @@ def main() -> None:
     if janus.sampling.thinks:
         found = edited_thoughts(janus, arguments.thoughts, janus.sampling, arguments.seed)
         print(shown("Thoughts edited by hand, drawn exactly so", found))
+    found = edited_reasons(janus, arguments.reasons, janus.sampling, arguments.seed)
+    print(shown("Reasons written by hand, shown by the revision", found))
     print(shown("Pictures changed in one object, flagged", changed_pictures(janus, arguments.changes, janus.sampling)))
 
 

@@ -5,12 +5,22 @@ import random
 import pytest
 
 from model.checkpoint import open_checkpoint
-from model.probes import change_plan, changed_pictures, edited_thoughts, moved_against, redraws, verdicts
+from model.probes import (
+    change_plan,
+    changed_pictures,
+    edited_reasons,
+    edited_thoughts,
+    mended,
+    moved_against,
+    redraws,
+    verdicts,
+)
 from model.referee import judge_all
 from model.world.language import parse
 from model.world.plan import read_items, read_plan
+from model.world.reasons import main_defect
 from model.world.scene import Scene, free_places
-from model.world.verifier import check, read
+from model.world.verifier import Reading, check, read
 
 
 @pytest.mark.parametrize(("kind", "more"), [("moved", 0), ("recoloured", 0), ("removed", -1), ("added", 1)])
@@ -44,6 +54,22 @@ def test_one_object_is_moved_against_a_relation_and_nothing_else():
     assert moved_against(rng, parse("a red apple and a blue car"), scene) is None
 
 
+@pytest.mark.parametrize(
+    ("prompt", "draft", "revision"),
+    [
+        ("a blue cat and a dog", "red cat at 0 0; pink dog at 4 4", "blue cat at 0 0; pink dog at 4 4"),
+        ("two cats and a dog", "red cat at 0 0; pink dog at 4 4", "red cat at 0 0; red cat at 2 2; pink dog at 4 4"),
+        ("a cat below a dog", "red cat at 0 0; pink dog at 4 4", "red cat at 0 6; pink dog at 4 4"),
+    ],
+)
+def test_a_fact_is_mended_where_the_revision_shows_it(prompt: str, draft: str, revision: str):
+    description, wrong, right = parse(prompt), Reading(read_plan(draft).items), Reading(read_plan(revision).items)
+    fact = main_defect(check(description, wrong))
+    assert mended(description, fact, right)
+    assert not mended(description, fact, wrong)
+    assert not mended(description, fact, Reading(read_plan("pink dog at 4 4").items))
+
+
 def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpoint):
     janus = open_checkpoint(tiny_checkpoint)
     [one] = judge_all(janus, [parse("a cat")], janus.sampling, 1, 1, 0)
@@ -55,4 +81,5 @@ def test_an_untrained_network_fails_every_probe_and_none_breaks(tiny_checkpoint)
     found = redraws(janus, 12, janus.sampling)
     assert all(figure.value == 0.0 for figure in found.values())
     assert edited_thoughts(janus, 4, janus.sampling)["all"].value is None  # its thoughts are no plans
+    assert edited_reasons(janus, 2, janus.sampling)["all"].value is None  # nothing right that could be rejected
     assert changed_pictures(janus, 2, janus.sampling)["recoloured"].value is None  # it drew nothing right

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from model.world.defects import DEFECTS, RESPECTS, has, mistake, spoil
+from model.world.defects import DEFECTS, RESPECTS, has, mistake, otherwise, spoil
 from model.world.language import CATEGORIES, parse
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
@@ -79,3 +79,19 @@ def test_only_what_is_asked_for_can_be_wrong():
     assert not has(parse("a cat"), "colours")
     assert not has(parse("two cats"), "relations")
     assert has(parse("a red cat above a dog"), "colours")
+
+
+def test_another_description_differs_in_one_fact_that_can_be_drawn():
+    rng, kinds = random.Random(0), Counter()
+    for number in range(300):
+        description = sample_description(rng, CATEGORIES[number % len(CATEGORIES)])
+        other = otherwise(rng, description)
+        assert accepted(check(other, read(render(sample_scene(rng, other)))))
+        groups = [pair for pair in zip(description.groups, other.groups, strict=True) if pair[0] != pair[1]]
+        relations = set(description.relations) ^ set(other.relations)
+        assert (len(groups), len(relations)) in ((1, 0), (0, 2))
+        for one, another in groups:
+            assert (one.count == another.count) != (one.colour == another.colour)
+            kinds["count" if one.colour == another.colour else "colour"] += 1
+        kinds["relation"] += not groups
+    assert min(kinds.values()) > 20

@@ -18,7 +18,7 @@ from model.templates import NO, YES
 from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge
 from model.training.notes import drawn_notes, hand_notes, take_notes
-from model.world.defects import has, mistake, spoil
+from model.world.defects import has, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
 from model.world.mending import mend
@@ -60,6 +60,7 @@ class Mix:
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
+    steered: float = 0.2  # share of redraw lessons whose reason is a person's, who wants something else
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
     focus: tuple[Focus, ...] = ()  # of judge lessons
     focused: float = 1.0  # share of judge lessons that are in focus, where there is one
@@ -157,6 +158,8 @@ def _shown(janus: Janus, scene: Scene, thought: str | None) -> tuple[list[int], 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     """The revision keeps what was right in the last draft: the thought answers the reason."""
+    if rng.random() < mix.steered:
+        return _redraw_steered(janus, rng, mix, description, scene)
     drafts = []
     for _ in range(1 + (rng.random() < mix.drafts)):
         codes = None
@@ -168,6 +171,18 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
         scene = mend(rng, description, seen)
     thought = _thought(rng, mix, _as_asked(description, scene))
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
+
+
+def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
+    """A right drawing is rejected for what the prompt does not say: the revision does as the reason says. So a reason
+    is read, and not only the prompt once more."""
+    image = render(scene)
+    while accepted(check(wanted := otherwise(rng, description), read(image))):
+        pass
+    seen = Draft(reflect(rng, wanted, image), codes=patch_codes(image), drawn=drawn_notes(janus, scene.items))
+    scene = mend(rng, wanted, read(image))
+    thought = _thought(rng, mix, _as_asked(wanted, scene))
+    return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:

@@ -229,5 +229,23 @@ def smeared(rng: random.Random, scene: Scene) -> np.ndarray:
     return image
 
 
-def _another(rng: random.Random, colour: str) -> str:
+def otherwise(rng: random.Random, description: Description) -> Description:
+    """Another description that differs in one count, one colour (also one that was free) or one relation."""
+    at, relations = rng.randrange(len(description.groups)), description.relations
+    group = description.groups[at]
+    room = MOST_OBJECTS - sum(each.count for each in description.groups) + group.count
+    counts = [count for count in range(1, min(MOST_OF_A_KIND, room) + 1) if count != group.count]
+    match rng.choice(["counts"] * bool(counts) + ["colours"] + ["relations"] * bool(relations)):
+        case "counts":
+            group = replace(group, count=rng.choice(counts))
+        case "colours":
+            group = replace(group, colour=_another(rng, group.colour))
+        case "relations":
+            turned = rng.choice(relations)
+            word = rng.choice([word for word in RELATIONS if word != turned.word])
+            relations = tuple(replace(one, word=word) if one == turned else one for one in relations)
+    return Description((*description.groups[:at], group, *description.groups[at + 1 :]), relations)
+
+
+def _another(rng: random.Random, colour: str | None) -> str:
     return rng.choice([other for other in COLOURS if other != colour])
