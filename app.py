@@ -1,4 +1,4 @@
-"""Aha Studio: `python app.py`. Where the parts meet: settings, store, generator, pages.
+"""Aha Studio: `python app.py`. Where the parts meet: settings, store, generator, site.
 
 The only place that reads the environment. What cannot work is said in one line."""
 
@@ -14,9 +14,8 @@ from annotations.recorded import fill_if_empty
 from annotations.store import open_store
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from studio.generator import Generator
-from studio.layout import build
+from studio.server import start
 from studio.settings import Settings, SettingsError, read_settings
-from studio.theme import look
 
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
 ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in ("mode", "data", "checkpoint", "examples", "port")}
@@ -36,23 +35,7 @@ def serve(settings: Settings) -> None:
     with open_store(data) as store:
         if settings.examples:
             fill_if_empty(store)
-        demo = build(settings, store, Generator(open_checkpoint(checkpoint), store))
-        try:
-            demo.launch(
-                server_name=settings.host,
-                server_port=settings.port,
-                prevent_thread_lock=True,
-                share=False,
-                quiet=True,
-                ssr_mode=False,
-                run_history=False,
-                enable_monitoring=False,
-                mcp_server=True,
-                blocked_paths=[str(data)],
-                **look(),
-            )
-        except OSError:
-            sys.exit(f"Aha Studio cannot start: port {settings.port} is in use; choose another with AHA_STUDIO_PORT")
+        demo = start(settings, store, Generator(open_checkpoint(checkpoint), store))
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

@@ -32,7 +32,7 @@ from model.world.language import parse
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
-AT_ONCE = 8  # visitors drawing at the same time, where memory allows
+AT_ONCE = 32  # visitors drawing at the same time, where memory allows
 MOST_WAITING = 16  # more are asked to come back
 PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
 MOST_ROUNDS = 4  # that a visitor may ask for
@@ -168,7 +168,7 @@ class Generator:
 
     def _line_up(self, request: Request) -> None:
         with self._arrival:
-            if (waiting := len(self._engine.waiting)) >= MOST_WAITING:
+            if (waiting := self._engine.line) >= MOST_WAITING:
                 raise TooMany(f"{waiting} drawings are waiting already; come back in a minute.")
             self._engine.add(request)
             if not self._driver.is_alive():

@@ -112,6 +112,7 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions) ->
                 yield sending.value(), *RUNNING
             elif sending.due():
                 yield sending.value(), *SAME
+                sending.sent_at = time.monotonic()  # where sending takes long, what came meanwhile goes together
         begun = sending.told.trajectory is not None
         yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
     except (PromptError, TooMany, AnnotationsError) as error:

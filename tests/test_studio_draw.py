@@ -1,6 +1,7 @@
 """The front page: what its handlers yield, without a browser."""
 
 import random
+import time
 from pathlib import Path
 
 import gradio as gr
@@ -43,6 +44,15 @@ def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: J
     assert values[-1]["whole"][-1]["is"] == "end"
     assert len({value["run"] for value in values}) == 1
     assert len(store.trajectories()) == 1
+
+
+def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: Store):
+    values = draw.ask(wish(), VISIT, Generator(tiny, store), Sessions())
+    next(values), next(values)
+    time.sleep(0.5)  # a slow line: the drawing goes on meanwhile
+    value, *_ = next(values)
+    assert len(value["rows"]) - value["first"] > 5
+    values.close()
 
 
 def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):

@@ -50,10 +50,11 @@ def test_the_studio_draws_the_same_when_the_verifier_cannot_be_imported(tiny_che
 import sys
 for name in ("verifier", "reasons", "defects"): sys.modules[f"model.world.{name}"] = None
 import app
+from studio.layout import build
 from studio.settings import Settings
 with app.open_store(PATH) as store:
     generator = app.Generator(app.open_checkpoint(CHECKPOINT), store)
-    app.build(Settings(), store, generator)
+    build(Settings(), store, generator)
     list(generator.stream("two birds", 1, 2, owner="ada"))
 """
     data = tmp_path / "apart"
@@ -166,6 +167,14 @@ def test_a_line_that_is_too_long_is_said_with_its_length(narrow: Generator):
         next(narrow.stream("a cat", 3, 1, owner="bob"))
     second.close()
     first.close()
+
+
+def test_a_crowd_that_comes_at_once_is_let_in_while_there_is_room(narrow: Generator, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(narrow, "_driver", threading.current_thread())  # which takes no step meanwhile
+    for seed in (1, 2):
+        narrow._line_up(Request("two birds", seed, 1))
+    with pytest.raises(TooMany):
+        narrow._line_up(Request("two birds", 3, 1))
 
 
 def test_who_stops_while_waiting_leaves_no_trajectory(narrow: Generator, store: Store):

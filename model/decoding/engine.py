@@ -92,6 +92,11 @@ class Engine:
     def busy(self) -> bool:
         return bool(self.waiting or self.running)
 
+    @property
+    def line(self) -> int:
+        """How many have to wait, beyond those that the next step lets in."""
+        return max(0, len(self.waiting) + len(self.running) - self.at_once)
+
     def add(self, request: Request) -> None:
         """Put a request in the line. Raises PromptError for one that cannot be drawn here."""
         check_prompt(self.janus, request.prompt)

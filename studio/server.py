@@ -1,0 +1,37 @@
+"""The site on a port, with everything closed that nobody needs: no telemetry, no history, no files of the database."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from annotations.store import Store
+from studio.generator import Generator
+from studio.layout import build
+from studio.live import LINE
+from studio.settings import Settings, SettingsError
+from studio.theme import look
+
+OTHERS = 40  # threads for all that is no drawing
+
+
+def start(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
+    """The site, which answers when this returns; `block_thread` waits for its end. Raises SettingsError."""
+    demo = build(settings, store, generator)
+    try:
+        demo.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            max_threads=LINE["concurrency_limit"] + OTHERS,  # who watches a drawing takes one
+            prevent_thread_lock=True,
+            share=False,
+            quiet=True,
+            ssr_mode=False,
+            run_history=False,
+            enable_monitoring=False,
+            mcp_server=True,
+            blocked_paths=[str(store.database.directory)],
+            **look(),
+        )
+    except OSError as error:
+        raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
+    return demo

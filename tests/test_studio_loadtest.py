@@ -1,0 +1,37 @@
+"""Many visitors at once: what the command counts, and that it finds a studio that keeps up."""
+
+from studio.loadtest import Visit, measure
+
+
+def value(first: int, *rows: dict) -> dict:
+    return {"run": "r", "first": first, "rows": list(rows)}
+
+
+IMAGE, CELLS, PICTURE = {"is": "segment", "kind": "image"}, {"is": "cells"}, {"is": "picture"}
+
+
+def test_rows_that_are_sent_twice_are_counted_once_and_a_missing_one_is_found():
+    seen = Visit()
+    seen.take(value(0, IMAGE), 0.0)
+    seen.take(value(0, IMAGE, CELLS), 1.0)
+    seen.take(value(2, PICTURE) | {"trajectory": {}}, 3.5)
+    assert (seen.rows, seen.drawing, seen.complete) == ([IMAGE, CELLS, PICTURE], 2.5, True)
+    seen.take(value(4, CELLS), 4.0)
+    assert not seen.complete
+
+
+def test_a_row_that_changed_or_a_picture_that_never_came_is_found():
+    changed, unfinished = Visit(), Visit()
+    changed.take(value(0, IMAGE, PICTURE) | {"trajectory": {}}, 0.0)
+    assert changed.complete
+    changed.take(value(1, CELLS), 1.0)
+    assert not changed.complete
+    unfinished.take(value(0, IMAGE, CELLS) | {"trajectory": {}}, 0.0)
+    assert not unfinished.complete
+
+
+def test_visitors_of_a_real_studio_see_everything_in_order():
+    alone, many = measure(3)
+    assert all(one.complete for one in [alone, *many])
+    assert all(one.rows[1:] == alone.rows[1:] for one in many)
+    assert alone.drawing > 1
