@@ -12,7 +12,8 @@ from annotations.database import default_directory
 from annotations.errors import DatabaseError
 from annotations.recorded import fill_if_empty
 from annotations.store import open_store
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.checkpoint import CheckpointError, open_checkpoint, path_of
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.server import start
 from studio.settings import Settings, SettingsError, read_settings
@@ -31,11 +32,12 @@ def main() -> None:
 
 def serve(settings: Settings) -> None:
     data = Path(settings.data).expanduser() if settings.data else default_directory()
-    checkpoint = EMBEDDED if settings.checkpoint == "embedded" else settings.checkpoint
     with open_store(data) as store:
         if settings.examples:
             fill_if_empty(store)
-        demo = start(settings, store, Generator(open_checkpoint(checkpoint), store))
+        first, *others = settings.checkpoints
+        checkpoints = Checkpoints(Generator(open_checkpoint(path_of(first)), store), others)
+        demo = start(settings, store, checkpoints)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

@@ -184,6 +184,12 @@ def name_of(source: str | Path) -> str:
     return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
+def path_of(name: str) -> Path | str:
+    """A shipped checkpoint's folder for its name, else the name: of a folder, or a Hub id."""
+    shipped = WEIGHTS / name
+    return shipped if shipped.is_dir() else name
+
+
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
     """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0; a missing guidance is Janus's 5."""
     given = network.generation_config

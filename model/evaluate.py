@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, WEIGHTS, CheckpointError, open_checkpoint
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, path_of
 from model.janus import Janus
 from model.measures import Figure, difference, interval
 from model.referee import edit_all, edit_figures, figures, held_out_edits, judge_all, read_back, verdict_auroc
@@ -153,12 +153,6 @@ def opened(names: Sequence[str]) -> dict[str, Janus]:
     for name in names:
         found[name if name not in found else f"{name} again"] = open_checkpoint(path_of(name))
     return found
-
-
-def path_of(name: str) -> Path | str:
-    """A shipped checkpoint's folder for its name, else the name."""
-    shipped = WEIGHTS / name
-    return shipped if shipped.is_dir() else name
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, CheckpointError
-from model.evaluate import opened, path_of
+from model.checkpoint import EMBEDDED, CheckpointError, path_of
+from model.evaluate import opened
 from model.janus import Janus
 from model.measures import Figure, interval
 from model.referee import figures, judge_all

@@ -8,17 +8,21 @@ from typing import Any
 from model.branches import Branch, BranchError, afresh, with_codes, with_reflection, with_thought
 from model.janus import Janus
 from model.trajectory import Source, Trajectory
+from studio.checkpoints import Checkpoints
 from studio.generator import MOST_ROUNDS, Generator
 from studio.wish import new_seed
 
 CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
 
-def continued(generator: Generator, change: Mapping[str, Any]) -> dict[str, Any]:
-    """What to ask of `Generator.stream` for a change in the trajectory `run`. Raises BranchError, AnnotationsError."""
-    parent = generator.store.trajectory(str(change.get("run") or ""))
+def continued(checkpoints: Checkpoints, change: Mapping[str, Any]) -> tuple[Generator, dict[str, Any]]:
+    """Who goes on from the trajectory `run` with a change, and what to ask of its `stream`. Raises BranchError,
+    AnnotationsError, CheckpointError.
+    """
+    parent = checkpoints.first.store.trajectory(str(change.get("run") or ""))
+    generator = checkpoints.named(parent.checkpoint)
     branch = branch_of(generator.janus, parent, change)
-    return {
+    return generator, {
         "prompt": parent.prompt,
         "seed": new_seed() if change["what"] == "seed" else parent.seed,
         "rounds": min(max(parent.rounds, branch.images + 1), MOST_ROUNDS),
@@ -31,10 +35,6 @@ def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -
     """`change` has `segment` and `what`: a thought (`text`), a reflection (`answer`, `text`), codes (`codes`: pairs of
     raster index and code) or a seed. Raises BranchError.
     """
-    if trajectory.checkpoint != janus.name:
-        raise BranchError(
-            f"this was drawn by {trajectory.checkpoint}; here {janus.name} draws, which cannot go on from it"
-        )
     if any(isinstance(segment, Source) for segment in trajectory.segments):
         raise BranchError("an edited image has no rounds to go on from; draw something instead")
     try:

@@ -14,18 +14,20 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
+from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
-from studio.generator import Generator, TooMany, Waiting
+from studio.checkpoints import Checkpoints
+from studio.generator import TooMany, Waiting
 from studio.identity import owner_name
 from studio.live import LINE
 from studio.settings import Settings
 from studio.wish import Wish
 
 
-def build(generator: Generator, store: Store, settings: Settings) -> None:
+def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Make the endpoints, within a gr.Blocks."""
-    defaults = generator.sampling
+    defaults = checkpoints.first.sampling
 
     def draw(
         request: gr.Request,
@@ -35,6 +37,7 @@ def build(generator: Generator, store: Store, settings: Settings) -> None:
         guidance: float = defaults.guidance,
         temperature: float = defaults.temperature,
         thinks: bool = defaults.thinks,
+        checkpoint: str = "",
     ) -> Iterator[dict]:
         """Draw a prompt: plan it, draw it, judge the drawing, and draw again after a no.
 
@@ -48,7 +51,9 @@ def build(generator: Generator, store: Store, settings: Settings) -> None:
             guidance: weight of classifier-free guidance; 1 is off
             temperature: of the image codes; 0 repeats itself
             thinks: whether it writes a plan first
+            checkpoint: which of those that draw here; none is the first
         """
+        generator = _found(lambda: checkpoints.named(checkpoint))
         wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed=False, thinks=thinks)
         events = generator.stream(
             prompt, wish.chosen_seed(), wish.most_rounds(), wish.sampling(defaults), owner=owner_name(request, settings)
@@ -77,6 +82,7 @@ def build(generator: Generator, store: Store, settings: Settings) -> None:
         return looked_at(request, image, instruction, seed, Task.EDIT)
 
     def looked_at(request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
+        generator = checkpoints.first
         try:
             source = read_picture(io.BytesIO(base64.b64decode(image.rpartition(",")[2])), generator.janus.image_size)
         except (OSError, ValueError) as error:
@@ -120,5 +126,5 @@ def _said(events: Iterator[Any]) -> Iterator[Any]:
 def _found(get: Callable[[], Any]) -> Any:
     try:
         return get()
-    except AnnotationsError as error:
+    except (AnnotationsError, CheckpointError) as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -10,7 +10,8 @@ import gradio as gr
 
 from annotations.store import Store
 from studio import endpoints
-from studio.generator import AT_ONCE, Generator
+from studio.checkpoints import Checkpoints
+from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
 from studio.pages import annotate, datasets, draw, gallery, image
@@ -19,15 +20,15 @@ from studio.settings import Settings
 TITLE = "Aha Studio"
 
 
-def build(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
+def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """All pages. Those that are not for visitors are neither linked nor open to them."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         masthead("Draw", settings)
-        draw.page(generator, store, settings)
-        endpoints.build(generator, store, settings)
+        draw.page(checkpoints, store, settings)
+        endpoints.build(checkpoints, store, settings)
     with demo.route("Your image", "/image"):
         masthead("Image", settings)
-        image.page(generator, store, settings)
+        image.page(checkpoints.first, store, settings)
     with demo.route("Gallery", "/gallery"):
         masthead("Gallery", settings)
         gallery.page(store, settings)

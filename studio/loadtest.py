@@ -37,6 +37,7 @@ from model.decoding.grammar import Request
 from model.events import Event, Failed, Preview
 from model.replay import replay
 from model.trajectory import Trajectory
+from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE, Generator
 from studio.server import start
 from studio.settings import Settings
@@ -123,7 +124,7 @@ def serve(port: int, folder: Path) -> None:
     """A studio with a scripted network, until it is killed."""
     with open_store(folder) as store:
         fill_if_empty(store)
-        start(Settings(port=port), store, Scripted(open_checkpoint(), store)).block_thread()
+        start(Settings(port=port), store, Checkpoints(Scripted(open_checkpoint(), store))).block_thread()
 
 
 # --- the visitors -----------------------------------------------------------------------------------------------

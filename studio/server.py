@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from annotations.store import Store
-from studio.generator import Generator
+from studio.checkpoints import Checkpoints
 from studio.layout import build
 from studio.live import LINE
 from studio.settings import Settings, SettingsError
@@ -14,9 +14,9 @@ from studio.theme import look
 OTHERS = 40  # threads for all that is no drawing
 
 
-def start(settings: Settings, store: Store, generator: Generator) -> gr.Blocks:
+def start(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """The site, which answers when this returns; `block_thread` waits for its end. Raises SettingsError."""
-    demo = build(settings, store, generator)
+    demo = build(settings, store, checkpoints)
     try:
         demo.launch(
             server_name=settings.host,

@@ -34,13 +34,17 @@ class Settings:
     """The `studio:` section of spaces_config.yaml."""
 
     mode: Mode = Mode.LOCAL
-    checkpoint: str = "embedded"  # or a folder, or a Hub id
+    checkpoint: str = "embedded"  # or a folder, or a Hub id; several, with commas between, to choose from
     data: str | None = None  # folder of the database; None is the user's data folder
     examples: bool = True  # put recorded examples into an empty database
     port: int = 7860
     rounds: int = 3  # images at most, where the slider starts
     pace: float = 1.0  # speed of replays; 0 shows them at once
     annotator: str = "me"  # name of the person at the machine, in mode local
+
+    @property
+    def checkpoints(self) -> list[str]:
+        return [name.strip() for name in self.checkpoint.split(",") if name.strip()]
 
     @property
     def host(self) -> str:
@@ -99,7 +103,7 @@ def _checked(name: str, value: Any) -> Any:
             return value
         case "data" if value is None:
             return None
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")
     return value
 

@@ -23,13 +23,15 @@ class Wish:
     seed: float | None
     new_seed: bool
     thinks: bool
+    checkpoint: str | None = None  # None: the first that draws here
 
     @staticmethod
     def of(trajectory: Trajectory) -> Wish:
         """To draw it once more."""
         how = trajectory.sampling
         prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed
-        return Wish(prompt, rounds, how.guidance, how.temperature, seed, new_seed=False, thinks=how.thinks)
+        drawn_by = trajectory.checkpoint
+        return Wish(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
 
     def sampling(self, default: Sampling) -> Sampling:
         guidance, temperature = _within(GUIDANCE, self.guidance), _within(TEMPERATURE, self.temperature)

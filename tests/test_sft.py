@@ -78,7 +78,7 @@ def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
         batch = collate(chosen, tiny.image_codes)
         with torch.inference_mode():
             found = losses(tiny, batch)
-        return (found.codes + found.text + found.verdict + found.notes).item()
+        return (found.codes + found.text + found.verdict + found.notes + found.hand_notes).item()
 
     assert total(lessons) == pytest.approx(sum(total([lesson]) for lesson in lessons), rel=1e-5)
 

@@ -8,6 +8,7 @@ import pytest
 from annotations.store import open_store
 from model.janus import Janus
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.live import Sessions, Visit
 from studio.pages import draw
@@ -26,7 +27,7 @@ def studio(tiny: Janus, drawn: Trajectory, tmp_path: Path):
 
 def after(generator: Generator, run: str, **asked) -> Trajectory:
     """The branch that a change leads to, as it is stored."""
-    *_, (value, *_) = draw.go_on({"run": run, **asked}, VISIT, generator, Sessions())
+    *_, (value, *_) = draw.go_on({"run": run, **asked}, VISIT, Checkpoints(generator), Sessions())
     return generator.store.trajectory(value["trajectory"]["id"])
 
 
@@ -81,5 +82,5 @@ def test_another_seed_draws_something_else_from_the_same_beginning(studio):
 )
 def test_what_a_page_cannot_mean_is_answered_in_words(studio, asked: dict):
     generator, run = studio
-    [(value, *_)] = draw.go_on({"run": run, **asked}, VISIT, generator, Sessions())
+    [(value, *_)] = draw.go_on({"run": run, **asked}, VISIT, Checkpoints(generator), Sessions())
     assert value["notice"].startswith("That cannot be changed: ")

@@ -10,6 +10,7 @@ from studio_samples import aha
 
 from annotations.store import Store, open_store
 from model.janus import Janus
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.live import IDLE, RUNNING, Sessions, Visit, forget
 from studio.pages import draw
@@ -36,7 +37,7 @@ def values_of(stream) -> list[dict]:
 
 
 def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: Janus, store: Store):
-    seen, values = 0, values_of(draw.ask(wish(), VISIT, Generator(tiny, store), Sessions()))
+    seen, values = 0, values_of(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
     for value in values:
         assert value["first"] <= seen
         seen = max(seen, value["first"] + len(value["rows"]))
@@ -47,7 +48,7 @@ def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: J
 
 
 def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: Store):
-    values = draw.ask(wish(), VISIT, Generator(tiny, store), Sessions())
+    values = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions())
     next(values), next(values)
     time.sleep(0.5)  # a slow line: the drawing goes on meanwhile
     value, *_ = next(values)
@@ -56,35 +57,35 @@ def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: St
 
 
 def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
-    yielded = list(draw.ask(wish(), VISIT, Generator(tiny, store), Sessions()))
+    yielded = list(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
     assert yielded[0][1:] == (*RUNNING, 5)
     assert yielded[-1][1:3] == IDLE
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000])
 def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
-    (value,) = values_of(draw.ask(wish(prompt), VISIT, Generator(tiny, store), Sessions()))
+    (value,) = values_of(draw.ask(wish(prompt), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
     assert "prompt" in value["notice"]
     assert not value["anyway"]
 
 
 def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Janus, store: Store):
-    generator = Generator(tiny, store)
-    (value,) = values_of(draw.ask(wish("a zebra"), VISIT, generator, Sessions()))
+    checkpoints = Checkpoints(Generator(tiny, store))
+    (value,) = values_of(draw.ask(wish("a zebra"), VISIT, checkpoints, Sessions()))
     assert value["anyway"]
     assert "zebra" in value["notice"]
-    values = values_of(draw.draw(wish("a zebra"), VISIT, generator, Sessions()))
+    values = values_of(draw.ask(wish("a zebra"), VISIT, checkpoints, Sessions(), insist=True))
     assert values[-1]["rows"][-1]["is"] == "end"
 
 
 def test_what_cannot_be_stored_is_said(tiny: Janus, store: Store):
-    values = values_of(draw.draw(wish(), Visit("\0", "tab"), Generator(tiny, store), Sessions()))
+    values = values_of(draw.ask(wish(), Visit("\0", "tab"), Checkpoints(Generator(tiny, store)), Sessions()))
     assert "cannot be stored" in values[-1]["notice"]
 
 
 def test_stop_ends_the_drawing_of_its_own_page_only(tiny: Janus, store: Store):
     sessions = Sessions()
-    stream = draw.draw(wish(rounds=4), VISIT, Generator(tiny, store), sessions)
+    stream = draw.ask(wish(rounds=4), VISIT, Checkpoints(Generator(tiny, store)), sessions)
     next(stream)
     sessions.ask("another tab")
     next(stream)
@@ -100,30 +101,32 @@ def test_values_past_the_sliders_are_brought_back(tiny: Janus):
 
 
 def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: Janus, store: Store):
-    generator = Generator(tiny, store)
-    first = list(draw.draw(wish(new_seed=True), VISIT, generator, Sessions()))
-    again = list(draw.draw(wish(seed=first[0][3]), VISIT, generator, Sessions()))
+    checkpoints = Checkpoints(Generator(tiny, store))
+    first = list(draw.ask(wish(new_seed=True), VISIT, checkpoints, Sessions()))
+    again = list(draw.ask(wish(seed=first[0][3]), VISIT, checkpoints, Sessions()))
     assert first[-1][0]["whole"][1:] == again[-1][0]["whole"][1:]
 
 
-def test_the_page_opens_with_the_recorded_aha_moment(store: Store):
-    assert draw.opened(store, Settings(), None)[0] == {}
+def test_the_page_opens_with_the_recorded_aha_moment(tiny: Janus, store: Store):
+    checkpoints = Checkpoints(Generator(tiny, store))
+    assert draw.opened(checkpoints, Settings(), None)[0] == {}
     store.save(*aha(), owner="us", recorded=True)
-    value, *widgets = draw.opened(store, Settings(), None)
+    value, *widgets = draw.opened(checkpoints, Settings(), None)
     assert value["label"] == "Recorded example"
     assert value["rows"]
     assert len(widgets) == draw.WIDGETS
 
 
-def test_a_link_replays_a_trajectory_and_loads_its_settings(store: Store):
+def test_a_link_replays_a_trajectory_and_loads_its_settings(tiny: Janus, store: Store):
+    checkpoints = Checkpoints(Generator(tiny, store))
     trajectory, pictures = aha()
     run = store.save(trajectory, pictures, owner="us")
-    value, *widgets = draw.opened(store, Settings(), run)
+    value, *widgets = draw.opened(checkpoints, Settings(), run)
     assert value["trajectory"]["prompt"] == trajectory.prompt
     how = trajectory.sampling
     wanted = [trajectory.prompt, trajectory.rounds, how.guidance, how.temperature, trajectory.seed, False, how.thinks]
-    assert widgets == wanted
-    value, *widgets = draw.opened(store, Settings(), "nothing-of-the-kind")
+    assert widgets == [*wanted, tiny.name]  # its own checkpoint does not draw here
+    value, *widgets = draw.opened(checkpoints, Settings(), "nothing-of-the-kind")
     assert "cannot be shown" in value["notice"]
     assert len(widgets) == draw.WIDGETS
 
@@ -145,7 +148,7 @@ def test_the_handlers_name_the_person_and_the_page():
 )
 def test_a_drawing_is_deleted_by_the_page_that_made_it_or_at_the_machine(tiny, store, mode, tab, deleted):
     sessions = Sessions()
-    *_, (value, *_) = draw.draw(wish(), VISIT, Generator(tiny, store), sessions)
+    *_, (value, *_) = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), sessions)
     run = value["trajectory"]["id"]
     shown = forget(run, Visit("ada", tab), sessions, store, Settings(mode=mode))
     assert shown["notice"].startswith("It is deleted" if deleted else "Only the page")

@@ -17,6 +17,7 @@ from model.events import fold, from_dict
 from model.janus import Janus
 from model.trajectory import Trajectory
 from model.world.scene import random_scene, render
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.layout import build
 from studio.settings import Mode, Settings
@@ -30,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def client(tiny: Janus, store):
-    demo = build(Settings(mode=Mode.PUBLIC), store, Generator(tiny, store))
+    demo = build(Settings(mode=Mode.PUBLIC), store, Checkpoints(Generator(tiny, store)))
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, mcp_server=True)
     yield Client(url, verbose=False)
     demo.close()
@@ -53,6 +54,7 @@ def test_the_endpoints_are_five_described_and_typed(client: Client):
         "guidance": "number",
         "temperature": "number",
         "thinks": "boolean",
+        "checkpoint": "string",
     }
 
 

@@ -54,7 +54,7 @@ from studio.layout import build
 from studio.settings import Settings
 with app.open_store(PATH) as store:
     generator = app.Generator(app.open_checkpoint(CHECKPOINT), store)
-    build(Settings(), store, generator)
+    build(Settings(), store, app.Checkpoints(generator))
     list(generator.stream("two birds", 1, 2, owner="ada"))
 """
     data = tmp_path / "apart"

@@ -6,6 +6,7 @@ import pytest
 
 from annotations.store import Store, open_store
 from model.janus import Janus
+from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE, MOST_WAITING, Generator
 from studio.layout import build
 from studio.settings import Mode, Settings
@@ -19,7 +20,7 @@ def store(tmp_path: Path):
 
 
 def built(tiny: Janus, store: Store, mode: Mode):
-    return build(Settings(mode=mode), store, Generator(tiny, store))
+    return build(Settings(mode=mode), store, Checkpoints(Generator(tiny, store)))
 
 
 def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):

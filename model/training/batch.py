@@ -77,7 +77,8 @@ class Losses:
     codes: torch.Tensor
     text: torch.Tensor  # all text but the verdict
     verdict: torch.Tensor
-    notes: torch.Tensor
+    notes: torch.Tensor  # while it looks
+    hand_notes: torch.Tensor  # while it draws
     right: int  # verdicts whose more likely word of Yes and No was the target
 
 
@@ -93,7 +94,7 @@ def losses(janus: Janus, batch: Batch) -> Losses:
     code_loss = F.cross_entropy(janus.image_logits(hidden[at_code]).float(), code_labels[at_code], reduction="none")
     logits, wanted = janus.text_logits(hidden[at_text]).float(), text_labels[at_text]
     text_loss = F.cross_entropy(logits, wanted, reduction="none") * weights[at_text]
-    notes = _note_loss(janus, batch, seen.hidden_states) if noted else hidden.new_zeros(())
+    notes, hand_notes = _note_losses(janus, batch, seen.hidden_states) if noted else hidden.new_zeros(2)
     special = janus.ids
     verdict = (wanted == special.yes) | (wanted == special.no)
     says_yes = logits[verdict, special.yes] > logits[verdict, special.no]
@@ -102,27 +103,39 @@ def losses(janus: Janus, batch: Batch) -> Losses:
         text=text_loss[~verdict].sum(),
         verdict=text_loss[verdict].sum(),
         notes=notes,
+        hand_notes=hand_notes,
         right=int((says_yes == (wanted[verdict] == special.yes)).sum()),
     )
 
 
-def _note_loss(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The head reads every note off the layer it belongs to (`states`: (B, T, D) before the first and after each)."""
-    layers = (batch.depths * (len(states) - 1)).round().long()
+def _looks(batch: Batch) -> torch.Tensor:
+    """(N,) whether each note is of a lesson that looks at an image, and not of one that draws."""
+    return (batch.kinds == PIXEL).any(1)[batch.notes[:, 0]]
+
+
+def _note_losses(janus: Janus, batch: Batch, states: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(2,) of lessons that look, and of those that draw. The head reads every note off the layer it belongs to
+    (`states`: (B, T, D) before the first and after each).
+    """
+    layers, looks = (batch.depths * (len(states) - 1)).round().long(), _looks(batch)
     found = []
     for layer in layers.unique().tolist():
         rows, positions, wanted = batch.notes[layers == layer].to(states[layer].device).T
-        known = states[layer][rows, positions]
+        state = states[layer]  # several notes lie at one position: their gradients are summed in a fixed order
+        known = state.flatten(0, 1).index_select(0, rows * state.shape[1] + positions)
         if layer + 1 < len(states):  # the last is normalised already
             known = janus.network.model.language_model.norm(known)
-        found.append(F.cross_entropy(janus.text_logits(known).float(), wanted, reduction="sum"))
-    return torch.stack(found).sum()
+        loss = F.cross_entropy(janus.text_logits(known).float(), wanted, reduction="none")
+        looking = looks[layers == layer].to(loss.device)
+        found.append(torch.stack([loss[looking].sum(), loss[~looking].sum()]))
+    return torch.stack(found).sum(0)
 
 
-def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int, int]:
-    """Targets of all micro-batches: image codes, text without verdicts, verdicts, notes."""
+def target_counts(janus: Janus, batches: Sequence[Batch]) -> tuple[int, int, int, int, int]:
+    """Targets of all micro-batches: image codes, text without verdicts, verdicts, notes while it looks and draws."""
     codes = sum(int((b.code_labels != IGNORE).sum()) for b in batches)
     text = sum(int((b.text_labels != IGNORE).sum()) for b in batches)
     yes, no = janus.ids.yes, janus.ids.no
     verdicts = sum(int(((b.text_labels == yes) | (b.text_labels == no)).sum()) for b in batches)
-    return codes, text - verdicts, verdicts, sum(len(b.notes) for b in batches)
+    looking = sum(int(_looks(b).sum()) for b in batches)
+    return codes, text - verdicts, verdicts, looking, sum(len(b.notes) for b in batches) - looking

@@ -34,9 +34,10 @@ from model.training.settings import add_settings, settings_of
 from model.training.state import RunState
 from model.training.world_lessons import MIXES, at_step, world_lessons
 
-# Of image codes, text, verdicts and notes, each a mean over its targets. A drawing has about four times the targets of
-# its thought, and with equal means the drawing took half as many steps again to follow the thought.
-CODE_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT, NOTE_WEIGHT = 4.0, 1.0, 0.5, 1.0
+# Of the kinds of targets, by their names in `Losses`, each a mean over its own. A drawing has about four times the
+# targets of its thought, and with equal means the drawing took half as many steps again to follow the thought. Notes
+# while it looks apart from those while it draws: of these there are ten times as many, and they are learnt soon.
+WEIGHTS = {"codes": 4.0, "text": 1.0, "verdict": 0.5, "notes": 1.0, "hand_notes": 1.0}
 
 
 @dataclass(frozen=True)
@@ -105,24 +106,20 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters) ->
     size = -(-len(ordered) // settings.micro_batches)
     parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
     batches = [collate(part, janus.image_codes, 32 if settings.compile else 1) for part in parts]
-    codes, text, verdicts, notes = (max(1, count) for count in summed(accelerator, target_counts(janus, batches)))
-    sums, right = torch.zeros(4), 0
+    counts = [max(1, count) for count in summed(accelerator, target_counts(janus, batches))]
+    weights = [weight / count for weight, count in zip(WEIGHTS.values(), counts, strict=True)]
+    sums, right = torch.zeros(len(WEIGHTS)), 0
     for batch in batches:
         with accelerator.autocast():
             part = losses(janus, batch)
-        loss = CODE_WEIGHT * part.codes / codes + TEXT_WEIGHT * part.text / text
-        loss = loss + VERDICT_WEIGHT * part.verdict / verdicts + NOTE_WEIGHT * part.notes / notes
-        accelerator.backward(loss)
-        sums += torch.stack([part.codes, part.text, part.verdict, part.notes]).detach().cpu().float()
+        found = torch.stack([getattr(part, name) for name in WEIGHTS]).float()
+        accelerator.backward((found * found.new_tensor(weights)).sum())
+        sums += found.detach().cpu()
         right += part.right
     norm = descend(accelerator, parameters, optimizers, settings.clip)
     *sums, right = summed(accelerator, [*sums.tolist(), right])
-    means = (total / count for total, count in zip(sums, (codes, text, verdicts, notes), strict=True))
-    return {
-        **dict(zip(("codes", "text", "verdict", "notes"), means, strict=True)),
-        "verdicts_right": right / verdicts,
-        "gradient_norm": norm,
-    }
+    means = {name: total / count for name, total, count in zip(WEIGHTS, sums, counts, strict=True)}
+    return means | {"verdicts_right": right / counts[list(WEIGHTS).index("verdict")], "gradient_norm": norm}
 
 
 def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:

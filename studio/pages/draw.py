@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,11 @@ import gradio as gr
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.branches import BranchError
+from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError
-from model.trajectory import Sampling
 from studio import render
 from studio.changes import CHANGE, continued
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.identity import is_local
 from studio.live import LINE, Sessions, Visit, forget, live, notice
@@ -43,33 +44,33 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 
 
-def ask(wish: Wish, visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
-    """Draw, unless there is nothing to draw, or reason to doubt that the checkpoint knows it."""
+def ask(
+    wish: Wish, visit: Visit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+) -> Iterator[tuple]:
+    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends.
+
+    Unless there is nothing to draw, or, where nobody insists, reason to doubt that the checkpoint knows it.
+    """
     try:
+        generator = checkpoints.named(wish.checkpoint)
         generator.check(wish.prompt)
-    except PromptError as error:
+    except (CheckpointError, PromptError) as error:
         yield *notice(str(error)), gr.skip()
         return
-    doubt = generator.doubt(wish.prompt)
-    if doubt is not None:
+    if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
         yield *notice(doubt, anyway=True), gr.skip()
         return
-    yield from draw(wish, visit, generator, sessions)
-
-
-def draw(wish: Wish, visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
-    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends."""
     seed, stop = wish.chosen_seed(), sessions.begin(visit.session)
     sampling = wish.sampling(generator.sampling)
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions), seed)
 
 
-def go_on(change: Mapping[str, Any], visit: Visit, generator: Generator, sessions: Sessions) -> Iterator[tuple]:
-    """As `draw`, from a change that the visitor made in an earlier trajectory."""
+def go_on(change: Mapping[str, Any], visit: Visit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
+    """As `ask`, from a change that the visitor made in an earlier trajectory."""
     try:
-        wanted = continued(generator, change)
-    except (AnnotationsError, BranchError) as error:
+        generator, wanted = continued(checkpoints, change)
+    except (AnnotationsError, BranchError, CheckpointError) as error:
         yield *notice(f"That cannot be changed: {error}."), gr.skip()
         return
     events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
@@ -83,47 +84,54 @@ def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
         yield *value, gr.skip()
 
 
-def opened(store: Store, settings: Settings, run: str | None) -> tuple:
+def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tuple:
     """(timeline value, the wish's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
     recorded aha moment, and the widgets as they are.
     """
+    store = checkpoints.first.store
     if not run:
         return recorded_aha(store, settings), *[gr.skip()] * WIDGETS
     try:
         trajectory = store.trajectory(run)
     except AnnotationsError as error:
         return no_replay(error), *[gr.skip()] * WIDGETS
-    return playing(store, trajectory, settings), *astuple(Wish.of(trajectory))
+    wish = Wish.of(trajectory)
+    here = wish.checkpoint if wish.checkpoint in checkpoints.names else checkpoints.names[0]
+    return playing(store, trajectory, settings), *astuple(replace(wish, checkpoint=here))
 
 
-def page(generator: Generator, store: Store, settings: Settings) -> None:
+def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + ("" if is_local(settings) else KEPT))
     prompt, draw_button, stop_button = _prompt_row()
     chips, aha = _example_row()
-    if generator.embedded_world:
+    if checkpoints.first.embedded_world:
         words()
-    controls = _settings_row(generator.sampling, settings)
+    controls = _settings_row(checkpoints, settings)
     view = timeline(elem_id="timeline", playable=True)
     sessions = Sessions()
 
-    def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
-        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
-        yield from ask(wish, Visit.of(request, settings), generator, sessions)
+    def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
+        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
+        yield from ask(wish, Visit.of(request, settings), checkpoints, sessions)
 
-    def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, request: gr.Request):
-        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks)
-        yield from draw(wish, Visit.of(request, settings), generator, sessions)
+    def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
+        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
+        yield from ask(wish, Visit.of(request, settings), checkpoints, sessions, insist=True)
 
     def changed(event: gr.EventData, request: gr.Request):
         change = {name: getattr(event, name, None) for name in CHANGE}
-        yield from go_on(change, Visit.of(request, settings), generator, sessions)
+        yield from go_on(change, Visit.of(request, settings), checkpoints, sessions)
 
     def linked(request: gr.Request) -> tuple:
-        return opened(store, settings, dict(request.query_params).get("run"))
+        return opened(checkpoints, settings, dict(request.query_params).get("run"))
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+
+    def chosen(checkpoint: str) -> tuple:
+        own = checkpoints.named(checkpoint).sampling
+        return own.guidance, own.temperature, own.thinks
 
     def stopped(request: gr.Request) -> None:
         sessions.ask(request.session_hash or "")
@@ -136,15 +144,17 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
     view.anyway(insisted, **drawing, **LINE)
     view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     stop_button.click(stopped, **quick)
+    controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
     for chip, (text, seed) in zip(chips, EXAMPLES, strict=True):
-        chip.click(partial(_example, text, seed, generator.sampling, settings), None, wish, **quick)
+        chip.click(partial(_example, text, seed, checkpoints.first, settings), None, wish, **quick)
 
 
-def _example(text: str, seed: int, sampling: Sampling, settings: Settings) -> tuple:
-    how = (settings.rounds, sampling.guidance, sampling.temperature)
-    return astuple(Wish(text, *how, seed, new_seed=False, thinks=sampling.thinks))
+def _example(text: str, seed: int, generator: Generator, settings: Settings) -> tuple:
+    own = generator.sampling
+    how = (settings.rounds, own.guidance, own.temperature)
+    return astuple(Wish(text, *how, seed, False, own.thinks, generator.janus.name))
 
 
 def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
@@ -172,8 +182,9 @@ def _example_row() -> tuple[list[gr.Button], gr.Button]:
         return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
 
 
-def _settings_row(sampling: Sampling, settings: Settings) -> list[Any]:
-    """Rounds, guidance, temperature, seed, new seed, thinks."""
+def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
+    """Rounds, guidance, temperature, seed, new seed, thinks, checkpoint."""
+    names, sampling = checkpoints.names, checkpoints.first.sampling
     with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
         rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info="drawings at most")
         guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
@@ -184,4 +195,5 @@ def _settings_row(sampling: Sampling, settings: Settings) -> list[Any]:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
             new_seed = gr.Checkbox(True, label="New seed each time", container=False)
             thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False)
-    return [rounds, guidance, temperature, seed, new_seed, thinks]
+        drawn_by = gr.Dropdown(names, value=names[0], label="Drawn by", visible=len(names) > 1, elem_id="checkpoint")
+    return [rounds, guidance, temperature, seed, new_seed, thinks, drawn_by]

@@ -1,0 +1,71 @@
+"""Several checkpoints in one studio: chosen per visitor, loaded when first chosen."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from annotations.store import Store, open_store
+from model.checkpoint import CheckpointError, open_checkpoint
+from studio.checkpoints import Checkpoints
+from studio.generator import Generator
+from studio.live import Sessions, Visit
+from studio.pages import draw
+from studio.settings import Settings
+from studio.wish import Wish
+
+VISIT = Visit("ada", "tab")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+@pytest.fixture
+def two(tiny_checkpoint: Path, tmp_path: Path, store: Store) -> Checkpoints:
+    """A checkpoint, and another of the same weights."""
+    other = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, other)
+    return Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(other)])
+
+
+def wish(checkpoint: str | None) -> Wish:
+    return Wish("two birds", 1, 1.0, 1.0, 5, new_seed=False, thinks=False, checkpoint=checkpoint)
+
+
+def test_each_visitor_chooses_who_draws_and_the_drawing_says_so(two: Checkpoints, store: Store):
+    assert two.names == [two.first.janus.name, "other"]
+    for name in (None, "other"):
+        *_, last = draw.ask(wish(name), VISIT, two, Sessions())
+        assert store.trajectory(last[0]["trajectory"]["id"]).checkpoint == (name or two.names[0])
+    assert two.named("other") is two.named("other")
+
+
+def test_a_change_goes_on_with_the_checkpoint_that_drew(two: Checkpoints, store: Store):
+    *_, last = draw.ask(wish("other"), VISIT, two, Sessions())
+    *_, last = draw.go_on({"run": last[0]["trajectory"]["id"], "segment": 0, "what": "seed"}, VISIT, two, Sessions())
+    assert store.trajectory(last[0]["trajectory"]["id"]).checkpoint == "other"
+
+
+def test_a_checkpoint_that_does_not_draw_here_is_refused_with_those_that_do(two: Checkpoints):
+    (value, *_), *_ = draw.ask(wish("seven"), VISIT, two, Sessions())
+    assert value["notice"] == f"seven does not draw here; there are: {two.names[0]}, other"
+
+
+def test_what_cannot_be_opened_is_said_when_it_is_chosen(tiny_checkpoint: Path, tmp_path: Path, store: Store):
+    (tmp_path / "empty").mkdir()
+    checkpoints = Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tmp_path / "empty")])
+    (value, *_), *_ = draw.ask(wish("empty"), VISIT, checkpoints, Sessions())
+    assert "holds no config.json" in value["notice"]
+
+
+def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: Store):
+    with pytest.raises(CheckpointError, match="two have one name"):
+        Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tiny_checkpoint)])
+
+
+def test_settings_name_one_checkpoint_or_several():
+    assert Settings().checkpoints == ["embedded"]
+    assert Settings(checkpoint="rl, sft,").checkpoints == ["rl", "sft"]
