@@ -14,7 +14,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, datasets, draw, gallery, image
+from studio.pages import annotate, compare, datasets, draw, gallery, image
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
@@ -29,6 +29,9 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
     with demo.route("Your image", "/image"):
         masthead("Image", settings)
         image.page(checkpoints.first, store, settings)
+    with demo.route("Side by side", "/compare"):
+        masthead("Compare", settings)
+        compare.page(checkpoints, store, settings)
     with demo.route("Gallery", "/gallery"):
         masthead("Gallery", settings)
         gallery.page(store, settings)

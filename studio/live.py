@@ -45,6 +45,9 @@ class Sessions:
         if session in self._asked:
             self._asked[session].set()
 
+    def under_way(self, session: str) -> bool:
+        return session in self._asked
+
     def end(self, session: str) -> None:
         self._asked.pop(session, None)
 

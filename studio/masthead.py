@@ -12,7 +12,7 @@ import gradio as gr
 from studio.identity import is_local
 from studio.settings import Settings
 
-FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Gallery", "gallery"))
+FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Compare", "compare"), ("Gallery", "gallery"))
 FOR_LOCAL = (("Annotate", "annotate"), ("Datasets", "datasets"))
 
 # Links are relative, so that the studio also works below a path of another server.

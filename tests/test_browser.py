@@ -32,6 +32,7 @@ PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be b
 PAGES = {  # address: what is there once the page has been filled
     "": "#draw",
     "image": "#start",
+    "compare": "#draw",
     "gallery": ".gallery img",
     "annotate": "#annotate-prompt h1",
     "datasets": "#datasets-collected dl",
@@ -297,6 +298,34 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
     branch = branches_of(server, "three-rounds")[0]
     assert branch.segments[0].text == " red apple at 3 2; blue apple at 4 4"
+    page.locator("#timeline .ending .link", has_text="Beside what it goes on from").click()
+    expect(page.locator("#right .thought").first).to_contain_text("red apple at 3 2")
+    expect(page.locator("#left .thought").first).to_contain_text(re.compile("apple at (?!3 2)"))
+
+
+def test_one_prompt_and_seed_are_drawn_twice_side_by_side(page, server):
+    visit(page, server, "compare")
+    page.fill("#prompt textarea", PROMPT)
+    page.click("#draw")
+    for side in ("#left", "#right"):
+        expect(page.locator(f"{side} .ending .link").first).to_have_text("Permanent link")
+    expect(page.locator("#stop")).to_be_hidden()
+    expect(page.locator("#draw")).to_be_visible()
+    left, right = page.locator(".sides .meta").all_inner_texts()
+    assert left == right
+    assert left.startswith("seed ")
+
+
+def test_a_drawing_is_asked_for_with_the_keyboard_alone_in_the_dark(browser, server):
+    page = browser.new_page(color_scheme="dark")
+    page.goto(server.url)
+    expect(page.locator("#prompt textarea")).to_be_focused(timeout=PATIENCE)
+    page.keyboard.type(PROMPT)
+    page.keyboard.press("Enter")
+    expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link", timeout=PATIENCE)
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert sum(map(int, re.findall(r"\d+", paper)[:3])) < 150
+    page.close()
 
 
 def test_a_mistake_is_planted_and_the_model_looks_again(page, server):

@@ -27,19 +27,21 @@ def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):
     assert [path for path, *_ in built(tiny, store, Mode.LOCAL).pages] == [
         "",
         "image",
+        "compare",
         "gallery",
         "annotate",
         "datasets",
     ]
 
 
-def test_visitors_have_three_pages_and_no_handler_of_the_others_exists(tiny: Janus, store: Store):
+def test_visitors_have_four_pages_and_no_handler_of_the_others_exists(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.PUBLIC)
-    assert [path for path, *_ in demo.pages] == ["", "image", "gallery"]
+    assert [path for path, *_ in demo.pages] == ["", "image", "compare", "gallery"]
     assert {fn.fn.__module__ for fn in demo.fns.values() if fn.fn and hasattr(fn.fn, "__module__")} <= {
         "studio.pages.draw",
         "studio.pages.gallery",
         "studio.pages.image",
+        "studio.pages.compare",
         "studio.endpoints",
         "functools",
     }
@@ -49,7 +51,7 @@ def test_visitors_have_three_pages_and_no_handler_of_the_others_exists(tiny: Jan
 def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.LOCAL)
     drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
-    assert len(drawing) == 8  # three ways in Draw, two in Image, three for programs
+    assert len(drawing) == 12  # three ways in Draw, two in Image, two on each side of Compare, three for programs
     assert {fn.concurrency_limit for fn in drawing} == {AT_ONCE + MOST_WAITING + 4}
 
 

@@ -153,9 +153,9 @@ function addPicture(part, thought) {
   follow(part.frame);
 }
 
-// Live, the newest picture is brought into view; a replay leaves the page where it is.
+// Live, the newest picture is brought into view; a replay leaves the page where it is, and so do two side by side.
 function follow(node) {
-  if (state.pace !== undefined || node.getBoundingClientRect().bottom < innerHeight) return;
+  if (state.pace !== undefined || root.closest('.side') || node.getBoundingClientRect().bottom < innerHeight) return;
   node.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });
 }
 
@@ -284,6 +284,8 @@ function end(row) {
   $('.ending').replaceChildren(make('span', '', row.text));
   link(state.pace === undefined || state.given ? 'Permanent link' : 'Change it and draw it again', './?run=');
   if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
+  const parent = state.trajectory && state.trajectory.parent;
+  if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);
   if (state.pace === undefined) takeBack();
 }
 

@@ -1,0 +1,127 @@
+"""Two drawings side by side: two checkpoints, or with a plan and without, on one prompt and seed.
+
+Or two that are stored, such as a branch and what it goes on from: `/compare?left=ID&right=ID`. Handlers first, layout
+below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from annotations.store import Store
+from studio import render
+from studio.checkpoints import Checkpoints
+from studio.live import IDLE, LINE, RUNNING, SAME, Sessions, Visit, forget
+from studio.masthead import intro
+from studio.pages.draw import EXAMPLES, ask
+from studio.replays import replay
+from studio.settings import Settings
+from studio.timeline import timeline
+from studio.wish import LARGEST_SEED, Wish
+
+WHAT_HAPPENS = (
+    "One prompt and one seed, drawn twice at the same time: by two checkpoints, or with a plan and without one. "
+    "What differs is what you chose."
+)
+SIDES = ("left", "right")
+
+
+def side_of(visit: Visit, side: str) -> Visit:
+    """A page draws two things at a time, each of which ends by itself."""
+    return Visit(visit.owner, f"{visit.session} {side}")
+
+
+def drawn(
+    wish: Wish, side: str, visit: Visit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+) -> Iterator[render.Row]:
+    """Yields the values of one side's timeline."""
+    for value, *_ in ask(wish, side_of(visit, side), checkpoints, sessions, insist=insist):
+        yield value
+
+
+def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    intro("Side by side", WHAT_HAPPENS)
+    sessions = Sessions()
+    prompt, start, stop = _prompt_row()
+    with gr.Row(elem_classes="seeds"):
+        seed = gr.Number(0, label="Seed of both", precision=0, minimum=0, maximum=LARGEST_SEED, min_width=160, scale=0)
+        new_seed = gr.Checkbox(True, label="New seed each time", container=False, min_width=200, scale=0)
+    with gr.Row(elem_classes="sides"):
+        views, choices = zip(*(_side(side, checkpoints) for side in SIDES), strict=True)
+
+    def begun(seed, new_seed) -> tuple:
+        seed = Wish("", 1, 1, 0, seed, new_seed, thinks=False).chosen_seed()
+        return seed, *RUNNING
+
+    def wish_of(prompt, seed, checkpoint, thinks) -> Wish:
+        how = checkpoints.named(checkpoint).sampling
+        return Wish(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
+
+    def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request):
+        wish = wish_of(prompt, seed, checkpoint, thinks)
+        yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions)
+
+    def insisted(side, prompt, seed, checkpoint, thinks, request: gr.Request):
+        wish = wish_of(prompt, seed, checkpoint, thinks)
+        yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions, insist=True)
+
+    def forgotten(side, event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(str(event.run), side_of(Visit.of(request, settings), side), sessions, store, settings)
+
+    def ended(request: gr.Request) -> tuple:
+        visit = Visit.of(request, settings)
+        return SAME if any(sessions.under_way(side_of(visit, side).session) for side in SIDES) else IDLE
+
+    def stopped(request: gr.Request) -> None:
+        for side in SIDES:
+            sessions.ask(side_of(Visit.of(request, settings), side).session)
+
+    def linked(request: gr.Request) -> tuple:
+        runs = [dict(request.query_params).get(side) for side in SIDES]
+        return tuple(replay(store, run, settings) if run else gr.skip() for run in runs)
+
+    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False} | hidden
+    first = gr.on([start.click, prompt.submit], begun, [seed, new_seed], [seed, start, stop], **quick)
+    for side, view, choice in zip(SIDES, views, choices, strict=True):
+        which = gr.State(side)
+        given = {"inputs": [which, prompt, seed, *choice], "outputs": view} | hidden
+        drawing = first.then(asked, **given, **LINE)
+        view.anyway(insisted, **given, **LINE)
+        drawing.then(ended, None, [start, stop], **quick)
+        view.forget(forgotten, which, view, **quick)
+    stop.click(stopped, **quick)
+    gr.on(None, linked, [], list(views), **quick)
+
+
+def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    with gr.Row(elem_classes="ask", equal_height=True):
+        prompt = gr.Textbox(
+            value=EXAMPLES[0][0],
+            show_label=False,
+            label="What to draw",
+            lines=1,
+            max_lines=4,
+            container=False,
+            scale=1,
+            elem_id="prompt",
+        )
+        start = gr.Button("Draw both", variant="primary", scale=0, min_width=140, elem_id="draw")
+        stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False, elem_id="stop")
+    return prompt, start, stop
+
+
+def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdown, gr.Checkbox]]:
+    """A timeline, and who draws there, with a plan or without."""
+    names = checkpoints.names
+    own = names[0] if side == "left" else names[-1]
+    with gr.Column(min_width=320), gr.Column(elem_classes="side"):
+        with gr.Row():
+            drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
+            plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)
+            thinks = gr.Checkbox(plans, label="Think first", container=False, min_width=140)
+        return timeline(elem_id=side), (drawn_by, thinks)
