@@ -28,11 +28,9 @@ from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opp
 # How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
 READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
 
-# And of the cell that is about to be drawn: where it is, what stands there, in which colour.
+# No two at one position and depth: the head reads one word off each. And of the cell that is about to be drawn: where it
+# is, what stands there, in which colour. Of an object in an earlier image, at the first of its codes, only the place.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
-
-# And of an object in an earlier image, at the first of its codes.
-DRAWN_COLUMN, DRAWN_ROW, DRAWN_NOUN, DRAWN_COLOUR = 1 / 6, 1 / 3, 1 / 6, 1 / 3
 
 # And of an object in a plan, at its last word.
 PLANNED_COLUMN, PLANNED_NOUN, PLANNED_COLOUR = 1 / 6, 1 / 3, 1 / 2
@@ -60,12 +58,11 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
 
 
 def drawn_notes(janus: Janus, shapes: Iterable[Item]) -> NotesAt:
-    """At the first code of every shape of an image that is to be redrawn or edited: where it stands, what it is. A plan
-    that keeps it has to name its place."""
+    """At the first code of every shape of an image that is to be redrawn or edited: where it stands, which a plan that
+    keeps it has to say. What it is, the code itself says."""
     drawn: list[Said] = [[] for _ in range(CELLS**2)]
     for item in shapes:
-        where = [(str(item.column), DRAWN_COLUMN), (str(item.row), DRAWN_ROW)]
-        drawn[_raster(item)] = [*where, (item.noun, DRAWN_NOUN), (item.colour, DRAWN_COLOUR)]
+        drawn[_raster(item)] = [(str(item.column), COLUMN), (str(item.row), ROW)]
     return _notes(janus, drawn)
 
 
