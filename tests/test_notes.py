@@ -1,6 +1,7 @@
 """Notes: what is to be known where, and that nothing but the loss sees them."""
 
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from model.training.notes import drawn_notes, hand_notes, take_notes
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan
+from model.world.sampling import sample_scene
 from model.world.scene import random_scene, render
 
 PICTURE = render(random_scene(random.Random(0), 3))
@@ -37,9 +39,9 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
         corner = first + row * 8 + column
         return [said.get(corner + offset, []) for offset in (0, 1, 8, 9)]
 
-    assert four(0, 0) == [[("apple", 3), ("yes", 4)], [("one", 3), ("two", 4)], [("red", 3)], []]
-    assert four(3, 0) == [[("apple", 3), ("no", 4)], [("two", 3), ("two", 4)], [("red", 3)], []]
-    assert four(0, 4) == [[("moon", 3)], [("one", 3)], [("extra", 3)], [("extra", 4)]]
+    assert four(0, 0) == [[("apple", 2)], [("one", 3), ("two", 4)], [("red", 3), ("yes", 4)], []]
+    assert four(3, 0) == [[("apple", 2)], [("two", 3), ("two", 4)], [("red", 3), ("no", 4)], []]
+    assert four(0, 4) == [[("moon", 2)], [("one", 3)], [("extra", 3)], [("extra", 4)]]
     assert four(4, 4) == [[], [], [], []]
     facts = [said.get(patches[-1] + 1 + at) for at in range(len(tiny.tokenize(CHECK)))]
     # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
@@ -111,3 +113,16 @@ def test_a_relation_is_noted_from_both_sides_as_soon_as_both_were_seen(tiny: Jan
         last = (item.row + 1) * 8 + item.column + 1
         said = [tiny.tokenizer.decode([note.id]).strip() for note in notes.patches[last]]
         assert said == (cat if item.noun == "cat" else dog)
+
+
+def test_an_object_in_two_relations_has_both_noted_and_no_two_notes_share_a_layer(tiny: Janus):
+    rng, description = random.Random(0), parse("a red cat left of a blue dog, a green moon above it")
+    scene = sample_scene(rng, description)
+    notes = take_notes(tiny, description, render(scene)).patches
+    said = [tiny.tokenizer.decode([note.id]).strip() for there in notes for note in there]
+    assert Counter(word for word in said if word in ("left", "right", "above", "below")) == Counter(
+        ["left", "right", "above", "below"]
+    )
+    assert said.count("yes") == 3 + 2  # every colour; each relation where its second object is seen
+    for there in notes:
+        assert len({note.depth for note in there}) == len(there)

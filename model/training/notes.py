@@ -25,11 +25,12 @@ from model.world.sprites import CELLS
 from model.world.verifier import Fact, Reading, check, read
 from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opposite
 
-# How deep notes lie, as a share of the layers: what follows from others lies deeper than they do.
-READ, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 2, 2 / 3, 5 / 6
+# How deep notes lie, as a share of the layers: what follows from others lies deeper than they do. No two lie at one
+# position and depth: the head reads one word off each.
+READ, NAMED, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6
 
-# No two at one position and depth: the head reads one word off each. And of the cell that is about to be drawn: where it
-# is, what stands there, in which colour. Of an object in an earlier image, at the first of its codes, only the place.
+# And of the cell that is about to be drawn: where it is, what stands there, in which colour. Of an object in an earlier
+# image, at the first of its codes, only the place.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 # And of an object in a plan, at its last word.
@@ -107,7 +108,7 @@ def _quarters(item: Item) -> Iterator[tuple[int, int]]:
 
 def _patches(description: Description, reading: Reading) -> list[Said]:
     """What there is to say at each patch of an image: of a shape's four what it is, which of its kind, in which colour
-    and how it was asked to stand (to a second other, beside the colour); and whether that fits."""
+    and how it was asked to stand (to a second other, beside what it is); and whether that fits."""
     patches: list[Said] = [[] for _ in range(CELLS**2)]
     seen: Counter[str] = Counter()
     groups = {group.noun: group for group in description.groups}
@@ -115,15 +116,14 @@ def _patches(description: Description, reading: Reading) -> list[Said]:
     for item in shapes:
         seen[item.noun] += 1
         which = number(min(seen[item.noun], MOST_OF_A_KIND + 1))
-        kind, order, colour, stands = [(item.noun, SEEN)], [(which, SEEN)], [("extra", SEEN)], [("extra", COMPARED)]
+        kind, order, colour, stands = [(item.noun, NAMED)], [(which, SEEN)], [("extra", SEEN)], [("extra", COMPARED)]
         if group := groups.get(item.noun):
             order += [(number(group.count), COMPARED)]
-            kind += [_whether(group.colour == item.colour, COMPARED)] if group.colour else []
-            colour = [(group.colour, SEEN)] if group.colour else []
+            fits = _whether(group.colour == item.colour, COMPARED)
+            colour = [(group.colour, SEEN), fits] if group.colour else []
             stands = []
-            for place, (word, fits) in zip((stands, colour), _standings(description, item, shapes), strict=False):
-                place += [(word, SEEN)] if place is stands else []
-                place += [] if fits is None else [_whether(fits, COMPARED)]
+            for place, (word, fits) in zip((stands, kind), _standings(description, item, shapes), strict=False):
+                place += [(word, SEEN)] if fits is None else [(word, SEEN), _whether(fits, COMPARED)]
         for (row, column), said in zip(_quarters(item), (kind, order, colour, stands), strict=True):
             patches[row * CELLS + column] = said
     for column, row in reading.broken:
