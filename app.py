@@ -35,6 +35,7 @@ def serve(settings: Settings) -> None:
     with open_store(data) as store:
         if settings.examples:
             fill_if_empty(store)
+        store.purge()
         first, *others = settings.checkpoints
         checkpoints = Checkpoints(Generator(open_checkpoint(path_of(first)), store), others)
         demo = start(settings, store, checkpoints)

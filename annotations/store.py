@@ -7,15 +7,16 @@ method is one transaction. Safe to share between threads. Raises the errors of `
 import hashlib
 import hmac
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import select
 
-from annotations import images, revisions, trajectories
+from annotations import images, purging, revisions, trajectories
 from annotations.annotation import Annotation, Status
 from annotations.counts import Counts, count
 from annotations.database import Database, open_database, open_database_for_reading
@@ -46,6 +47,7 @@ class Store:
         self.database = database
         self.clock = clock
         self._pictures = database.directory / "images"
+        self._files = threading.Lock()  # a picture is not removed while a drawing that shows it is being saved
 
     def __enter__(self) -> "Store":
         return self
@@ -71,9 +73,10 @@ class Store:
             created_at=trajectory.created_at or self.clock().isoformat(),
         )
         _check_storable(made, owner)
-        files = [self._keep(sha256, pictures) for sha256 in set(trajectories.pictures_of(made).values())]
-        with self.database.writing() as session:
-            trajectories.add(session, made, files, owner=owner, recorded=recorded)
+        with self._files:
+            files = [self._keep(sha256, pictures) for sha256 in set(trajectories.pictures_of(made).values())]
+            with self.database.writing() as session:
+                trajectories.add(session, made, files, owner=owner, recorded=recorded)
         return made.id
 
     def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
@@ -121,6 +124,23 @@ class Store:
         """Take a trajectory out of every list, queue and export at once. Raises NotFoundError."""
         with self.database.writing() as session:
             trajectories.hide(session, trajectory_id, by=by, now=self.clock())
+
+    def purge(self, older_than: timedelta = timedelta(days=1)) -> int:
+        """Remove for good what was deleted so long ago, with its pictures, unless somebody's work refers to it.
+
+        Returns how many trajectories that were.
+        """
+        before, purged = self.clock() - older_than, 0
+        while True:
+            with self._files:
+                with self.database.writing() as session:
+                    ids = purging.purgeable(session, before)
+                    orphans = purging.purge(session, ids)
+                for sha256 in orphans:
+                    images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+            if not ids:
+                return purged
+            purged += len(ids)
 
     # Annotations
 

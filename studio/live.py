@@ -131,6 +131,7 @@ def forget(run: str, visit: Visit, sessions: Sessions, store: Store, settings: S
         return render.notice_value("Only the page that made a drawing can delete it.")
     try:
         store.hide(run, by=visit.owner)
+        store.purge()  # what was deleted yesterday or before
     except AnnotationsError as error:
         return render.notice_value(f"That cannot be deleted: {error}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.")

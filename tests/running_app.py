@@ -21,8 +21,9 @@ class Server:
     """The app in a process of its own."""
 
     data: Path
-    checkpoint: Path
+    checkpoint: Path | str
     log: Path
+    examples: bool = False
     port: int = 0
     process: subprocess.Popen | None = None
 
@@ -32,7 +33,7 @@ class Server:
 
     def start(self) -> None:
         self.port = free_port()
-        environment = app_environment(self.data, self.checkpoint, self.port)
+        environment = app_environment(self.data, self.checkpoint, self.port, examples=self.examples)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
@@ -64,8 +65,8 @@ class Server:
         return open_store_for_reading(self.data)
 
 
-def app_environment(data: Path, checkpoint: Path, port: int) -> dict[str, str]:
-    chosen = {"DATA": data, "CHECKPOINT": checkpoint, "PORT": port, "EXAMPLES": "false"}
+def app_environment(data: Path, checkpoint: Path | str, port: int, *, examples: bool = False) -> dict[str, str]:
+    chosen = {"DATA": data, "CHECKPOINT": checkpoint, "PORT": port, "EXAMPLES": str(examples).lower()}
     return (
         dict(os.environ)
         | {"OMP_NUM_THREADS": "1"}

@@ -1,0 +1,39 @@
+"""What was deleted leaves the disk for good, once nobody else's work refers to it.
+
+Knows the rows; opens no transaction and touches no file. A drawing that somebody has annotated, or that a visible one
+goes on from, stays hidden and is kept; so does a recorded example, which would come back at the next start.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, exists, select
+from sqlalchemy.orm import Session, aliased
+
+from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.trajectories import is_visible
+
+AT_ONCE = 200  # trajectories
+
+
+def purgeable(session: Session, before: datetime) -> list[str]:
+    """At most AT_ONCE ids of trajectories that were deleted before then and that nobody's work refers to."""
+    branch = aliased(TrajectoryRow)
+    goes_on = exists().where(branch.parent_id == TrajectoryRow.id, is_visible(branch.id))
+    annotated = exists().where(AnnotationRow.trajectory_id == TrajectoryRow.id)
+    wanted = select(TrajectoryRow.id).join(DeletionRow, DeletionRow.trajectory_id == TrajectoryRow.id)
+    others = ~annotated, ~goes_on, TrajectoryRow.recorded.is_(False)
+    wanted = wanted.where(DeletionRow.created_at < before, *others).limit(AT_ONCE)
+    return list(session.scalars(wanted))
+
+
+def purge(session: Session, ids: Sequence[str]) -> list[str]:
+    """Delete the rows of trajectories; the hashes of pictures that nothing shows any more."""
+    links = TrajectoryImageRow
+    shown = list(session.scalars(select(links.sha256).where(links.trajectory_id.in_(ids)).distinct()))
+    for row in (links, DeletionRow):
+        session.execute(delete(row).where(row.trajectory_id.in_(ids)))
+    session.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(ids)))
+    orphans = [one for one in shown if not session.scalar(select(exists().where(links.sha256 == one)))]
+    session.execute(delete(ImageRow).where(ImageRow.sha256.in_(orphans)))
+    return orphans
