@@ -50,7 +50,7 @@ class Listed:
     aha: bool
     stop_reason: StopReason | None
     recorded: bool  # shipped with the studio
-    cover: str | None  # sha256 of the last image
+    cover: str | None  # sha256 of the last image, of a given one where none was drawn
     owner: str
     answers: tuple[str, ...]  # of the reflections, in order
 
@@ -113,7 +113,7 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
 
 
 def _columns(trajectory: Trajectory) -> dict[str, object]:
-    drawn = [image.sha256 for image in trajectory.images if image.sha256]
+    shown = list(pictures_of(trajectory).values())
     parent = trajectory.parent
     return {
         "id": trajectory.id,
@@ -124,7 +124,7 @@ def _columns(trajectory: Trajectory) -> dict[str, object]:
         "aha": trajectory.aha,
         "answers": " ".join(reflection.answer for reflection in trajectory.reflections),
         "num_reflections": sum(reflection.finished for reflection in trajectory.reflections),
-        "cover": drawn[-1] if drawn else None,
+        "cover": shown[-1] if shown else None,
         "parent_id": parent and parent.trajectory_id,
         "parent_segment": parent and parent.segment,
         "parent_token": parent and parent.token,

@@ -31,7 +31,7 @@ from model.events import (
 )
 from model.pictures import encode_png
 from model.replay import replay
-from model.trajectory import Image, Reflection, Segment, Source, StopReason, Thought, Trajectory
+from model.trajectory import Image, Origin, Reflection, Segment, Source, StopReason, Thought, Trajectory
 
 Row = dict[str, Any]
 PictureOf = Callable[[str], bytes]  # the PNG of a hash
@@ -68,7 +68,8 @@ def row(event: Event) -> Row | None:
         case SegmentStarted():
             return {"is": "segment", "kind": event.kind} | here
         case TextAdded():
-            return {"is": "text", "text": event.text} | here
+            by = {"person": True} if any(token.origin is Origin.PERSON for token in event.tokens) else {}
+            return {"is": "text", "text": event.text} | by | here
         case Preview(whole=True):
             return {"is": "picture", "png": data_url(event.png)} | here
         case Preview():
@@ -204,13 +205,13 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
     match segment:
         case Thought():
             lines = escape(segment.text.strip().replace("; ", ";\n"))
-            return f'<p class="thought" data-segment="{index}">{lines}</p>'
+            return f'<p class="thought{_by(segment)}" data-segment="{index}">{lines}</p>'
         case Reflection():
             mark = '<span class="aha">aha moment</span>' if index == aha else ""
             return (
                 f'<p class="verdict {escape(segment.answer)}" data-segment="{index}">{verdict(segment.answer)} '
                 f'<span class="p">p(yes) {segment.p_yes:.2f}</span>{mark}</p>'
-                f'<p class="reason">{escape(segment.reason)}</p>'
+                f'<p class="reason{_by(segment)}">{escape(segment.reason)}</p>'
             )
         case Image(sha256=None):
             return f'<div class="picture unfinished" data-segment="{index}"></div>'
@@ -221,6 +222,11 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
                 f'<div class="picture{smooth}" data-segment="{index}">'
                 f'<img src="{data_url(png)}" alt="Drawing of “{escape(prompt)}”"></div>'
             )
+
+
+def _by(segment: Thought | Reflection) -> str:
+    """The class of words that a person wrote."""
+    return " by-person" if any(token.origin is Origin.PERSON for token in segment.tokens) else ""
 
 
 def text(words: str) -> str:

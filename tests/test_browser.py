@@ -296,6 +296,7 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     page.click("#timeline .changing .go")
     expect(page.locator("#timeline .thought").first).to_have_text("red apple at 3 2;\nblue apple at 4 4")
     expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
+    assert "by-person" in page.locator("#timeline .thought").first.get_attribute("class")
     branch = branches_of(server, "three-rounds")[0]
     assert branch.segments[0].text == " red apple at 3 2; blue apple at 4 4"
     page.locator("#timeline .ending .link", has_text="Beside what it goes on from").click()

@@ -45,6 +45,7 @@ def test_an_image_is_judged_or_edited_and_kept(generator: Generator, tmp_path: P
     kept = generator.store.trajectory(last[0]["trajectory"]["id"])
     assert (kept.prompt, kept.stop_reason) == (words, reason)
     assert generator.store.picture(kept.segments[0].sha256)
+    assert generator.store.trajectories()[0].cover  # the gallery shows what was judged, too
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ function rewind() {
 // --- rows become steps ----------------------------------------------------------------------------------------
 
 function steps(row) {
-  if (row.is === 'text') return [...row.text.match(/[\s\S]{1,2}/g) || []].map((bit) => ({ act: () => write(row.segment, bit), takes: 'text' }));
+  if (row.is === 'text') return [...row.text.match(/[\s\S]{1,2}/g) || []].map((bit) => ({ act: () => write(row, bit), takes: 'text' }));
   if (row.is === 'cells') return cells(row);
   if (row.is === 'picture') {
     const image = load(row.png);
@@ -231,10 +231,11 @@ function verdict(row) {
   $('.spoken').textContent = `${which()}: the model says ${row.answer}.`;
 }
 
-function write(index, bit) {
-  const part = state.segments[index];
+function write(row, bit) {
+  const part = state.segments[row.segment];
   if (!part || !part.node) return;
   part.text += bit;
+  if (row.person) part.node.classList.add('by-person');
   const reason = part.kind === 'reflection';
   part.node.textContent = reason ? reasonOf(part.text) : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
