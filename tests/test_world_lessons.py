@@ -1,14 +1,21 @@
 """Lessons of the embedded world: from a seed, in the shares of a mix, along the curriculum."""
 
+import itertools
 import random
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from model.janus import Janus
-from model.streams import Pixels, Text
-from model.templates import EOS
+from model.streams import Codes, Piece, Pixels, Text
+from model.templates import CHECK, EOS
+from model.training.actions import choices
+from model.training.lessons import Lesson
 from model.training.world_lessons import MIXES, Focus, Mix, at_step, world_lessons
+from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
 from model.world.verifier import check, read
 
@@ -33,6 +40,40 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
     for task in ("draw", "follow", "judge", "redraw", "edit"):
         assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
         assert (task in tasks) == (getattr(mix, task) > 0)
+
+
+@pytest.mark.parametrize("thinking", [0.0, 1.0])
+def test_a_redraw_lesson_reads_token_by_token_as_a_drawing_does(tiny: Janus, thinking: float):
+    """What comes before the revision: the earlier thought too, where there is one."""
+    stream = world_lessons(tiny, random.Random(5), Mix(redraw=1, thinking=thinking, dropout=0, drafts=0.5))
+    for _, lesson in (next(stream) for _ in range(20)):
+        trajectory, pictures = as_drawn(tiny, lesson)
+        drawn, _ = choices(tiny, trajectory, pictures)
+        assert tokens_of(lesson.pieces) == tokens_of(drawn.pieces)
+
+
+def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:
+    """Every token with whether guidance hides it."""
+    return [
+        (token, getattr(piece, "hideable", None))
+        for piece in pieces
+        for token in (piece.codes if isinstance(piece, Codes) else piece.ids)
+    ]
+
+
+def as_drawn(tiny: Janus, lesson: Lesson) -> tuple[Trajectory, dict[str, np.ndarray]]:
+    """The trajectory whose drawing stream a redraw lesson is."""
+    prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(lesson.pieces[1].ids)).group(1)
+    segments: list[Segment] = []
+    for before, piece in itertools.pairwise(lesson.pieces[1:]):
+        if isinstance(piece, Codes):
+            segments.append(Image(piece.codes, f"{len(segments)}", (Origin.SAMPLED,) * len(piece.codes)))
+        elif piece.hideable:
+            segments.append(Thought(tuple(Token(id, "") for id in piece.ids)))
+        elif isinstance(before, Text) and before.ids == tuple(tiny.tokenize(CHECK)):
+            segments.append(Reflection("no", 0.1, tuple(Token(id, "") for id in piece.ids)))
+    pictures = {str(index): np.zeros((64, 64, 3), np.uint8) for index in range(len(segments))}
+    return Trajectory(prompt, 0, 3, replace(tiny.sampling, thinks=True), "tiny", tuple(segments)), pictures
 
 
 def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):

@@ -40,8 +40,8 @@ class Lesson:
 class Draft:
     """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging.
 
-    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`). `drawn`: notes on
-    its codes (in `draw`).
+    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`). `thought` before
+    it, if any, and `drawn`: notes on its codes (both in `draw`: who judges sees no thoughts).
     """
 
     reflection: str
@@ -49,6 +49,7 @@ class Draft:
     image: np.ndarray | None = None
     target: bool = False
     notes: Notes | None = None
+    thought: str | None = None
     drawn: NotesAt = ()
 
 
@@ -90,6 +91,8 @@ def draw(
     pieces = opening(tokenizer, prompt)
     begin = ids(tokenizer, BEGIN_IMAGE)
     for draft in drafts:
+        if draft.thought is not None:
+            pieces.append(Text(ids(tokenizer, draft.thought), hideable=True))
         pieces += [Text(begin), Codes(draft.codes, notes=draft.drawn), Text(ids(tokenizer, CHECK))]
         pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
     return _drawn(tokenizer, pieces, thought, codes, notes, given=given)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from model.world.reasons import write_reason
 from model.world.sampling import sample_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
-from model.world.verifier import accepted, check, read
+from model.world.verifier import Reading, accepted, check, read
 from model.world.vocabulary import RELATIONS
 
 
@@ -60,6 +60,7 @@ class Mix:
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
+    slips: float = 0.15  # share of drafts in redraw lessons that are not as they were planned
     steered: float = 0.2  # share of redraw lessons whose reason is a person's, who wants something else
     own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
     focus: tuple[Focus, ...] = ()  # of judge lessons
@@ -136,18 +137,19 @@ def _prompt(rng: random.Random, mix: Mix, description: Description) -> str:
     return reword(rng, prompt) if rng.random() < mix.reworded else prompt
 
 
-def _thought(rng: random.Random, mix: Mix, items: Sequence[Item]) -> str | None:
-    return " " + write_items(items) if rng.random() < mix.thinking else None
+def _thought(items: Sequence[Item]) -> str:
+    return " " + write_items(items)
 
 
-def _as_asked(description: Description, scene: Scene) -> list[Item]:
-    """A scene's objects in the order of the prompt: a thought in it need not keep track of what is planned already."""
+def _plan(description: Description, items: Iterable[Item]) -> str:
+    """A thought that names objects in the order of the prompt, what that does not name last: so it need not keep track
+    of what is planned already."""
     nouns = [group.noun for group in description.groups]
-    return sorted(scene.items, key=lambda item: nouns.index(item.noun))
+    return _thought(sorted(items, key=lambda item: nouns.index(item.noun) if item.noun in nouns else len(nouns)))
 
 
 def _draw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
-    thought = _thought(rng, mix, _as_asked(description, scene))
+    thought = _plan(description, scene.items) if rng.random() < mix.thinking else None
     return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene, thought))
 
 
@@ -160,17 +162,23 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     """The revision keeps what was right in the last draft: the thought answers the reason."""
     if rng.random() < mix.steered:
         return _redraw_steered(janus, rng, mix, description, scene)
-    drafts = []
+    drafts, thinks = [], rng.random() < mix.thinking
     for _ in range(1 + (rng.random() < mix.drafts)):
         codes = None
         while codes is None:  # a cell of shuffled pixels has no code of its own
             _, wrong = spoil(rng, description, scene)
             codes = patch_codes(wrong)
-        seen = read(wrong)
-        drafts.append(Draft(reflect(rng, description, wrong), codes=codes, drawn=drawn_notes(janus, seen.shapes())))
+        seen, slipped = read(wrong), rng.random() < mix.slips
+        thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
+        drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
         scene = mend(rng, description, seen)
-    thought = _thought(rng, mix, _as_asked(description, scene))
+    thought = _plan(description, scene.items) if thinks else None
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
+
+
+def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> Draft:
+    """An earlier drawing, as a revision finds it in its context."""
+    return Draft(reflection, codes=tuple(codes), thought=thought, drawn=drawn_notes(janus, seen.shapes()))
 
 
 def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
@@ -179,31 +187,30 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
     image = render(scene)
     while accepted(check(wanted := otherwise(rng, description), read(image))):
         pass
-    seen = Draft(reflect(rng, wanted, image), codes=patch_codes(image), drawn=drawn_notes(janus, scene.items))
-    scene = mend(rng, wanted, read(image))
-    thought = _thought(rng, mix, _as_asked(wanted, scene))
-    return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
+    after, thinks = mend(rng, wanted, read(image)), rng.random() < mix.thinking
+    before, thought = ((_plan(description, one.items) if thinks else None) for one in (scene, after))
+    seen = _draft(janus, reflect(rng, wanted, image), patch_codes(image), read(image), before)
+    return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, after, thought))
 
 
 def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:
-    draft = rng.choice(wrong)
-    reading = read(draft.image)
-    scene = mend(rng, draft.description, reading)
-    thought = _thought(rng, mix, _as_asked(draft.description, scene))
-    drawn = drawn_notes(janus, reading.shapes())
-    seen = Draft(reflect(rng, draft.description, draft.image), codes=draft.codes, drawn=drawn)
-    return draw(janus, _prompt(rng, mix, draft.description), [seen], thought, *_shown(janus, scene, thought))
+    own = rng.choice(wrong)
+    reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
+    scene = mend(rng, description, reading)
+    before, thought = ((_plan(description, items) if thinks else None) for items in (reading.shapes(), scene.items))
+    seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
+    return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     _, _, after = _changed(rng, scene)
-    thought = " " + write_items(rng.sample(after.items, len(after.items)))
+    thought = _thought(rng.sample(after.items, len(after.items)))
     return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, after, thought), given=True)
 
 
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     scene, change, after = _changed(rng, scene)
-    source, thought = patch_codes(render(scene)), _thought(rng, mix, after.items)
+    source, thought = patch_codes(render(scene)), _thought(after.items) if rng.random() < mix.thinking else None
     shown, drawn = _shown(janus, after, thought), drawn_notes(janus, scene.items)
     return edit(janus, write_edit(change), source, thought, *shown, drawn)
 
