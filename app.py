@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
-from annotations.database import default_directory
-from annotations.errors import DatabaseError
+from annotations.backup import keep_backing_up, restore
+from annotations.database import FILE, default_directory
+from annotations.errors import BackupError, DatabaseError
 from annotations.recorded import fill_if_empty
 from annotations.store import open_store
 from model.checkpoint import CheckpointError, open_checkpoint, path_of
@@ -18,20 +20,24 @@ from studio.generator import Generator
 from studio.server import start
 from studio.settings import Settings, SettingsError, read_settings
 
+BACKUPS = timedelta(minutes=10)  # between two
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
-ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in ("mode", "data", "checkpoint", "examples", "port")}
+FROM_OUTSIDE = ("mode", "data", "checkpoint", "backup", "examples", "port")  # settings that may be set so
+ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in FROM_OUTSIDE}
 
 
 def main() -> None:
     try:
         settings = read_settings(CONFIG, {name: os.environ.get(key) for key, name in ENVIRONMENT.items()})
         serve(settings)
-    except (SettingsError, CheckpointError, DatabaseError) as error:
+    except (SettingsError, CheckpointError, DatabaseError, BackupError) as error:
         sys.exit(f"Aha Studio cannot start: {error}")
 
 
 def serve(settings: Settings) -> None:
     data = Path(settings.data).expanduser() if settings.data else default_directory()
+    if settings.backup and not (data / FILE).exists():
+        restore(settings.backup, data)
     with open_store(data) as store:
         if settings.examples:
             fill_if_empty(store)
@@ -39,6 +45,8 @@ def serve(settings: Settings) -> None:
         first, *others = settings.checkpoints
         checkpoints = Checkpoints(Generator(open_checkpoint(path_of(first)), store), others)
         demo = start(settings, store, checkpoints)
+        if settings.backup:
+            keep_backing_up(data, settings.backup, BACKUPS)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

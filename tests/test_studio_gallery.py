@@ -1,12 +1,14 @@
 """The gallery: pages of cards, filters, and replays; without a checkpoint and without a browser."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from studio_samples import HOSTILE, aha, stopped
 
 from annotations.annotation import Annotation
+from annotations.backup import make
 from annotations.store import Store, open_store
 from model.trajectory import Parent, StopReason
 from studio.pages import gallery
@@ -93,3 +95,13 @@ def test_a_damaged_picture_leaves_the_other_cards(store: Store):
         file.write_bytes(b"broken")
     assert gallery.listing(store, Choice())[0].count('class="card"') == 1
     assert "cannot be shown" in gallery.replay(store, "id0", Settings())["notice"]
+
+
+def test_the_page_says_how_old_the_last_backup_is(store: Store, tmp_path: Path):
+    target = Settings(backup=str(tmp_path / "target"))
+    now = datetime.now(UTC)
+    assert gallery.backed_up(store, Settings(), now) == ""
+    assert "No backup" in gallery.backed_up(store, target, now)
+    make(store.database.directory, target.backup)
+    assert "3 min ago" in gallery.backed_up(store, target, now + timedelta(minutes=3))
+    assert "5 h ago" in gallery.backed_up(store, target, now + timedelta(hours=5, minutes=3))

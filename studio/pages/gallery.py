@@ -6,10 +6,12 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
 
+from annotations.backup import last
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from annotations.trajectories import EVERYTHING, Cursor, Filter
@@ -66,6 +68,18 @@ def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, d
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
 
 
+def backed_up(store: Store, settings: Settings, now: datetime) -> str:
+    """How old the last backup is, where backups are made."""
+    if not settings.backup:
+        return ""
+    done = last(store.database.directory)
+    if done is None:
+        return "<p>No backup has been made yet.</p>"
+    minutes = round((now - done).total_seconds() / 60)
+    age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    return f"<p>The last backup was made {age} ago.</p>"
+
+
 def _picture(store: Store, sha256: str) -> bytes | None:
     try:
         return store.picture(sha256)
@@ -84,6 +98,8 @@ def page(store: Store, settings: Settings) -> None:
         newest = gr.Button("Newest", size="sm", visible=False, scale=0)
         older = gr.Button("Older", size="sm", visible=False, scale=0)
 
+    backups = gr.HTML(elem_classes="backups", js_on_load=None, apply_default_css=False)
+
     def shown(*chosen: str) -> Any:
         return listing(store, Choice(*chosen))
 
@@ -92,7 +108,8 @@ def page(store: Store, settings: Settings) -> None:
 
     def begun() -> Any:
         names = store.checkpoints()
-        return *listing(store, Choice()), gr.update(choices=[ANY, *names], visible=len(names) > 1)
+        backups = backed_up(store, settings, datetime.now(UTC))
+        return *listing(store, Choice()), gr.update(choices=[ANY, *names], visible=len(names) > 1), backups
 
     def opened(event: gr.EventData) -> render.Row:
         return replay(store, str(event.run), settings)
@@ -106,7 +123,7 @@ def page(store: Store, settings: Settings) -> None:
     gr.on([*changes, newest.click], shown, widgets, outputs, trigger_mode="always_last", **options)
     older.click(turned, [cursor, *widgets], outputs, **options)
     cards.open(opened, None, viewer, **options)
-    gr.on(None, begun, [], [*outputs, widgets[-1]], **options)
+    gr.on(None, begun, [], [*outputs, widgets[-1], backups], **options)
     gr.on(None, linked, [], viewer, **options)
 
 

@@ -1,0 +1,198 @@
+"""Backups of the data folder, consistent while the studio runs: into a folder, or a dataset or bucket of the Hub.
+
+    python -m annotations.backup make TARGET
+    python -m annotations.backup restore TARGET
+
+A target is a folder, or an address that fsspec knows: `hf://datasets/NAME/REPOSITORY`, `hf://buckets/NAME/BUCKET`. A
+backup is a copy of the database that SQLite makes of one moment, the pictures that the one before lacks, as a tar, and
+last of all a manifest that says what belongs together: what is cut short leaves the backup before as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import sys
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from annotations.database import FILE, default_directory
+from annotations.errors import BackupError
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "backup.json"
+DATABASES = 3  # copies of the database that a target keeps
+OVERLAP = timedelta(minutes=1)  # pictures so much older than the backup before are taken once more
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a target holds."""
+
+    studio: str  # of which database
+    made_at: str  # ISO 8601, UTC
+    databases: tuple[str, ...]  # file names, the newest last
+    pictures: tuple[str, ...]  # file names of tars, all of which are needed
+
+    @property
+    def moment(self) -> datetime:
+        return datetime.fromisoformat(self.made_at)
+
+
+def make(directory: Path, target: str) -> Manifest:
+    """Back up a data folder, also while a studio uses it. Raises BackupError; the target's last backup stays."""
+    now = datetime.now(UTC)
+    stamp = f"{now:%Y%m%dT%H%M%S%f}"
+    with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as folder:
+        files, root = url_to_fs(target)
+        copy = Path(folder) / f"studio-{stamp}.db"
+        studio = _copy(directory / FILE, copy)
+        before = _read(files, root)
+        if before and before.studio != studio:
+            raise BackupError(f"{target} holds the backup of another studio; give an empty folder")
+        pictures = Path(folder) / f"pictures-{stamp}.tar"
+        new = _pack(directory / "images", pictures, before.moment - OVERLAP if before else None)
+        files.makedirs(root, exist_ok=True)
+        files.put_file(str(copy), f"{root}/{copy.name}")
+        if new:
+            files.put_file(str(pictures), f"{root}/{pictures.name}")
+        kept = before or Manifest(studio, "", (), ())
+        names = (*kept.databases, copy.name)
+        tars = (*kept.pictures, pictures.name) if new else kept.pictures
+        made = Manifest(studio, now.isoformat(), names[-DATABASES:], tars)
+        text = json.dumps(asdict(made), indent=1)
+        files.pipe_file(f"{root}/{MANIFEST}", text.encode())
+        for old in names[:-DATABASES]:
+            files.rm_file(f"{root}/{old}")
+        (directory / MANIFEST).write_text(text, "utf-8")
+    return made
+
+
+def _copy(file: Path, copy: Path) -> str:
+    """One moment of a database, whoever writes to it; which database it is."""
+    if not file.is_file():
+        raise BackupError(f"there is no {FILE} in {file.parent}; name the data folder of the studio")
+    source = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)
+    with closing(source), closing(sqlite3.connect(copy)) as destination:
+        source.backup(destination)
+        return _checked(destination, copy)
+
+
+def _checked(database: sqlite3.Connection, file: Path) -> str:
+    """Which studio's database it is. Raises BackupError for a damaged one."""
+    [verdict] = database.execute("PRAGMA integrity_check").fetchone()
+    if verdict != "ok":
+        raise BackupError(f"{file.name} is damaged ({verdict}); take an earlier one")
+    return database.execute("SELECT value FROM properties WHERE name = 'salt'").fetchone()[0][:8]
+
+
+def _pack(folder: Path, tar: Path, since: datetime | None) -> int:
+    """How many pictures were written since then, all of them packed."""
+    count = 0
+    with tarfile.open(tar, "w") as packed:
+        for path in sorted(folder.glob("??/*.png")):
+            if since is None or path.stat().st_mtime >= since.timestamp():
+                packed.add(path, path.relative_to(folder))
+                count += 1
+    return count
+
+
+def _read(files: AbstractFileSystem, root: str) -> Manifest | None:
+    try:
+        found = json.loads(files.cat_file(f"{root}/{MANIFEST}"))
+    except FileNotFoundError:
+        return None
+    return Manifest(**found | {name: tuple(found[name]) for name in ("databases", "pictures")})
+
+
+def restore(target: str, directory: Path) -> Manifest | None:
+    """Fill a folder that has no database yet with the last backup; None where there is none. Raises BackupError."""
+    if (directory / FILE).exists():
+        raise BackupError(f"{directory} has a {FILE} already, which may be newer; restore into an empty folder")
+    with _told(f"the backup in {target} could not be restored"), tempfile.TemporaryDirectory() as folder:
+        files, root = url_to_fs(target)
+        manifest = _read(files, root)
+        if manifest is None:
+            return None
+        copy = Path(folder) / FILE
+        files.get_file(f"{root}/{manifest.databases[-1]}", str(copy))
+        with closing(sqlite3.connect(copy)) as database:
+            _checked(database, copy)
+        for name in manifest.pictures:
+            files.get_file(f"{root}/{name}", str(Path(folder) / name))
+            with tarfile.open(Path(folder) / name) as packed:
+                packed.extractall(directory / "images", filter="data")
+        directory.mkdir(parents=True, exist_ok=True)
+        beside = directory / f"{FILE}.partial"
+        shutil.copyfile(copy, beside)
+        os.replace(beside, directory / FILE)  # last: a folder with a database is whole
+    return manifest
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Whatever a disk or the network says, as one line of ours."""
+    try:
+        yield
+    except BackupError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, ImportError, sqlite3.Error, tarfile.TarError) as error:
+        raise BackupError(f"{what}: {error}") from error
+
+
+def last(directory: Path) -> datetime | None:
+    """When a data folder was backed up last."""
+    try:
+        return datetime.fromisoformat(json.loads((directory / MANIFEST).read_text("utf-8"))["made_at"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def keep_backing_up(directory: Path, target: str, every: timedelta) -> threading.Thread:
+    """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
+
+    def work() -> None:
+        while True:
+            done = last(directory)
+            written = datetime.fromtimestamp((directory / FILE).stat().st_mtime, UTC)
+            if done is None or written > done:
+                try:
+                    make(directory, target)
+                except BackupError as error:
+                    log.error("%s", error)
+            pause.wait(every.total_seconds())
+
+    pause, thread = threading.Event(), threading.Thread(target=work, name="backup", daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m annotations.backup", description=__doc__.split("\n")[0])
+    parser.add_argument("do", choices=("make", "restore"))
+    parser.add_argument("target", help="a folder, hf://datasets/NAME/REPOSITORY or hf://buckets/NAME/BUCKET")
+    parser.add_argument("--data", type=Path, default=default_directory(), help="the studio's data folder")
+    given = parser.parse_args()
+    try:
+        found = make(given.data, given.target) if given.do == "make" else restore(given.target, given.data)
+    except BackupError as error:
+        sys.exit(f"backup: {error}")
+    print(f"backup of {found.made_at}" if found else f"there is no backup in {given.target}")
+
+
+if __name__ == "__main__":
+    main()
