@@ -59,7 +59,7 @@ def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
     for _, position, token in batch.notes.tolist():
         said.setdefault(position - begin, []).append(tiny.tokenizer.decode([token]).strip())
     assert set(said) == {-1, *range(64)}
-    assert said[-1] == ["2", "cat", "red"]  # the plan's last word
+    assert said[-1] == ["2", "cat", "red", "one"]  # the plan's last word
     assert said[1 * 8 + 2] == ["2", "1", "cat", "red"]
     assert said[2 * 8 + 3] == ["3", "2", "cat", "red"]
     assert said[3 * 8 + 3] == ["3", "3", "no"]
@@ -82,11 +82,11 @@ def test_a_draft_and_a_picture_to_edit_are_noted_at_the_first_code_of_every_obje
 
 
 def test_a_plan_is_noted_at_the_last_word_of_every_object(tiny: Janus):
-    thought = " red cat at 2 1; blue umbrella at 0 5"
+    thought = " red cat at 2 1; blue umbrella at 0 5; red cat at 6 6"
     noted = hand_notes(tiny, thought, read_plan(thought)).thought
     assert len(noted) == len(tiny.tokenize(thought))
     said = {at: [tiny.tokenizer.decode([note.id]).strip() for note in there] for at, there in enumerate(noted) if there}
-    assert said == {4: ["2", "cat", "red"], 10: ["0", "umbrella", "blue"]}
+    assert said == {4: ["2", "cat", "red", "one"], 10: ["0", "umbrella", "blue", "one"], 16: ["6", "cat", "red", "two"]}
 
 
 def test_notes_on_a_prompt_say_what_stands_in_which_relation(tiny: Janus):

@@ -34,7 +34,7 @@ READ, NAMED, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 # And of an object in a plan, at its last word.
-PLANNED_COLUMN, PLANNED_NOUN, PLANNED_COLOUR = 1 / 6, 1 / 3, 1 / 2
+PLANNED_COLUMN, PLANNED_NOUN, PLANNED_COLOUR, PLANNED_WHICH = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 Said = list[tuple[str, float]]  # words at one position, and how deep
 
@@ -73,12 +73,15 @@ def hand_notes(janus: Janus, thought: str | None, scene: Scene) -> HandNotes:
 
 
 def _plan_notes(janus: Janus, thought: str) -> NotesAt:
-    """At the last word of every place, the row: the column, what stands there, in which colour. So the cell that is
-    drawn there finds all of it at one position."""
+    """At the last word of every place, the row: the column, what stands there, in which colour, and which of its kind
+    it is. So the cell that is drawn there finds all of it at one position, and the plan knows what is still missing."""
     said: list[Said] = []
+    planned_so_far: Counter[str] = Counter()
     for colour, noun, column in re.findall(r"(\w+) (\w+) at (\d) \d", thought):
         said += [[]] * (len(said) > 0)  # the semicolon
-        planned = [(column, PLANNED_COLUMN), (noun, PLANNED_NOUN), (colour, PLANNED_COLOUR)]
+        planned_so_far[noun] += 1
+        which = number(min(planned_so_far[noun], MOST_OF_A_KIND + 1))
+        planned = [(column, PLANNED_COLUMN), (noun, PLANNED_NOUN), (colour, PLANNED_COLOUR), (which, PLANNED_WHICH)]
         said += [[], [], [], [], planned]
     return _notes(janus, said)
 
