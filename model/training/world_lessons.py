@@ -92,14 +92,15 @@ MIXES = {
     "draw": Mix(draw=1.0, thinking=0.8),  # first of all; and what a base model learns, which neither judges nor redraws
     "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
-        draw=0.25,
+        draw=0.2,
         follow=0.03,
-        judge=0.54,
-        redraw=0.12,
-        edit=0.06,
+        judge=0.36,
+        redraw=0.29,
+        edit=0.12,
+        thinking=0.6,
         reworded=0.15,
         obvious=0.5,
-        focus=tuple(replace(focus, steps=0) for focus in CURRICULUM),
+        focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         focused=0.5,
         reviewed=1.0,
     ),
