@@ -11,6 +11,9 @@ import numpy as np
 from PIL import Image as Picture
 from PIL import ImageOps, UnidentifiedImageError
 
+FORMATS = ("PNG", "JPEG", "WEBP")
+MOST_PIXELS = 50_000_000  # of a picture that is read: 200 MB while it is made smaller
+
 
 def read_picture(file: Path | BinaryIO, size: int) -> np.ndarray:
     """A picture (size, size, 3) uint8: upright, RGB on white, its middle cropped to a square, scaled.
@@ -19,11 +22,14 @@ def read_picture(file: Path | BinaryIO, size: int) -> np.ndarray:
     """
     name = getattr(file, "name", "this")
     try:
-        with Picture.open(file) as picture:
+        with Picture.open(file, formats=FORMATS) as picture:
+            if (pixels := math.prod(picture.size)) > MOST_PIXELS:
+                most = f"{MOST_PIXELS / 1e6:.0f} million are read; make it smaller"
+                raise OSError(f"{name} has {pixels / 1e6:.0f} million pixels, at most {most}")
             upright = ImageOps.exif_transpose(picture).convert("RGBA")
     except UnidentifiedImageError as error:
         raise OSError(f"{name} is no picture that can be read; give a PNG, JPEG or WebP file") from error
-    except (Picture.DecompressionBombError, ValueError, SyntaxError) as error:
+    except (Picture.DecompressionBombError, Picture.DecompressionBombWarning, ValueError, SyntaxError) as error:
         raise OSError(f"{name} cannot be read as a picture: {error}") from error
     ground = Picture.new("RGBA", upright.size, "white")
     flat = Picture.alpha_composite(ground, upright).convert("RGB")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -382,6 +383,17 @@ def test_nothing_is_asked_of_another_host(page, server):
     for path in PAGES:
         visit(page, server, path)
     assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["{data}/studio.db", "{data}/images", "{data}/../app.log", "{root}/spaces_config.yaml", "app.py", "/etc/hosts"],
+)
+def test_no_file_of_the_server_is_handed_out(server, file):
+    path = file.format(data=server.data, root=ROOT)
+    for address in ("gradio_api/file=", "file=", "fonts/../../../", "static/"):
+        answer = httpx.get(f"{server.url}/{address}{path}")
+        assert answer.status_code in (403, 404, 405), (address, answer.status_code)
 
 
 @pytest.mark.parametrize("prompt", ["", "x" * 10_000, "a photo of a politician"])
