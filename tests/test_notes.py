@@ -76,7 +76,7 @@ def test_a_draft_and_a_picture_to_edit_are_noted_at_the_first_code_of_every_obje
         said = {}
         for _, position, token in batch.notes.tolist():
             said.setdefault(position - first, []).append(tiny.tokenizer.decode([token]).strip())
-        assert said == {1 * 8 + 2: ["2", "1"], 6 * 8 + 0: ["0", "6"]}
+        assert said == {1 * 8 + 2: ["2", "1", "cat", "red"], 6 * 8 + 0: ["0", "6", "moon", "blue"]}
         places = list(zip(batch.notes[:, 1].tolist(), batch.depths.tolist(), strict=True))
         assert len(places) == len(set(places))  # the head reads one word off each layer
 

@@ -29,8 +29,8 @@ from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opp
 # position and depth: the head reads one word off each.
 READ, NAMED, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6
 
-# And of the cell that is about to be drawn: where it is, what stands there, in which colour. Of an object in an earlier
-# image, at the first of its codes, only the place.
+# And of the cell that is about to be drawn, and of an object in an earlier image, at the first of its codes: where it is,
+# what stands there, in which colour.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 # And of an object in a plan, at its last word.
@@ -59,11 +59,12 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
 
 
 def drawn_notes(janus: Janus, shapes: Iterable[Item]) -> NotesAt:
-    """At the first code of every shape of an image that is to be redrawn or edited: where it stands, which a plan that
-    keeps it has to say. What it is, the code itself says."""
+    """At the first code of every shape of an image that is to be redrawn or edited: where it stands and what it is, which
+    a plan that keeps it has to say."""
     drawn: list[Said] = [[] for _ in range(CELLS**2)]
     for item in shapes:
-        drawn[_raster(item)] = [(str(item.column), COLUMN), (str(item.row), ROW)]
+        where = [(str(item.column), COLUMN), (str(item.row), ROW)]
+        drawn[_raster(item)] = [*where, (item.noun, NOUN), (item.colour, COLOUR)]
     return _notes(janus, drawn)
 
 
