@@ -29,8 +29,8 @@ from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opp
 # position and depth: the head reads one word off each.
 READ, NAMED, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6
 
-# And of the cell that is about to be drawn, and of an object in an earlier image, at the first of its codes: where it is,
-# what stands there, in which colour.
+# And of the cell that is about to be drawn: where it is, what stands there, in which colour. The same of an object in an
+# earlier image, at the first of its codes.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 # And of an object in a plan, at its last word.
@@ -59,8 +59,8 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
 
 
 def drawn_notes(janus: Janus, shapes: Iterable[Item]) -> NotesAt:
-    """At the first code of every shape of an image that is to be redrawn or edited: where it stands and what it is, which
-    a plan that keeps it has to say."""
+    """At the first code of every shape of an image that is to be redrawn or edited: where it stands and what it is,
+    which a plan that keeps it has to say."""
     drawn: list[Said] = [[] for _ in range(CELLS**2)]
     for item in shapes:
         where = [(str(item.column), COLUMN), (str(item.row), ROW)]
