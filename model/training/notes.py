@@ -29,8 +29,8 @@ from model.world.vocabulary import MOST_OF_A_KIND, RELATIONS, named, number, opp
 # position and depth: the head reads one word off each.
 READ, NAMED, SEEN, COMPARED, SUMMED = 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6
 
-# And of the cell that is about to be drawn: where it is, what stands there, in which colour. The same of an object in an
-# earlier image, at the first of its codes.
+# And of the cell that is about to be drawn: where it is, what stands there, in which colour. Of an object in an earlier
+# image the same, at the first of its codes.
 COLUMN, ROW, NOUN, COLOUR = 1 / 6, 1 / 3, 1 / 2, 2 / 3
 
 # And of an object in a plan, at its last word.
