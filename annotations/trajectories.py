@@ -53,6 +53,7 @@ class Listed:
     cover: str | None  # sha256 of the last image, of a given one where none was drawn
     owner: str
     answers: tuple[str, ...]  # of the reflections, in order
+    parent_id: str | None = None  # what it goes on from
 
     @property
     def cursor(self) -> Cursor:

@@ -52,7 +52,8 @@ def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: 
     before = _segment(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
-    tokens = _tokens(janus, sentence(answer, _checked(reason.strip(" ,.\n"))), MOST_REFLECTION_TOKENS)
+    why = reason.strip(" ,.\n")
+    tokens = _tokens(janus, sentence(answer, _checked(why) if why else ""), MOST_REFLECTION_TOKENS)
     return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
 
 

@@ -274,6 +274,7 @@ def _card(one: Listed, png: bytes | None) -> str:
     answer = f'<span class="verdict {one.answers[-1]}">{verdict(one.answers[-1])}</span>' if one.answers else ""
     marks = '<span class="aha">aha moment</span>' if one.aha else ""
     marks += '<span class="recorded">recorded example</span>' if one.recorded else ""
+    marks += '<span class="recorded">goes on from another</span>' if one.parent_id else ""
     tries = f"{len(one.answers)} drawings" if len(one.answers) > 1 else ""
     stopped = "stopped" if one.stop_reason is StopReason.CANCELLED else ""
     facts = " · ".join(filter(None, (f"{one.created_at.day} {one.created_at:%b %Y}", tries, stopped)))

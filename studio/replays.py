@@ -15,7 +15,7 @@ from model.trajectory import Trajectory
 from studio import render
 from studio.settings import Settings
 
-RECENT = 48  # of so many aha moments one is shown
+RECENT = 48  # of so many aha moments, recorded ones first, one is shown
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
 
 
@@ -39,10 +39,11 @@ def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str
 def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
     """One of the newest aha moments, or that there is none."""
     try:
-        listed = store.trajectories(limit=RECENT, keep=Filter(aha=True))
+        recorded = store.trajectories(limit=RECENT, keep=Filter(aha=True, recorded=True))  # these are real ones
+        listed = recorded or store.trajectories(limit=RECENT, keep=Filter(aha=True))
         if not listed:
             return render.notice_value(NO_AHA)
-        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment from the gallery")
+        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment")
     except AnnotationsError as error:
         return render.notice_value(f"No aha moment can be shown: {error}.")
 

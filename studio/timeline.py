@@ -23,6 +23,7 @@ TEMPLATE = """
     <p class="label" hidden></p>
     <p class="prompt"></p>
     <p class="meta"></p>
+    <button type="button" class="skip" hidden>Skip to the end</button>
     <label class="pace">Pace
       <select class="least"><option value="0">as it comes</option><option value="1.5" selected>1.5 s a picture</option>
       <option value="4">4 s a picture</option></select>

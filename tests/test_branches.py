@@ -67,7 +67,6 @@ def test_changed_codes_are_a_person_s_and_the_others_are_not(tiny: Janus, drawn:
         (lambda janus, t: with_thought(janus, t, 0, "a" * 601), "at most 600"),
         (lambda janus, t: with_thought(janus, t, 0, "漢" * 200), "at most 96 are read"),
         (lambda janus, t: with_reflection(janus, t, 2, "no", "漢" * 200), "at most 80 are read"),
-        (lambda janus, t: with_reflection(janus, t, 2, "no", ". , "), "nothing is written"),
         (lambda janus, t: with_reflection(janus, t, 2, "maybe", "a"), "“yes” or “no”"),
         (lambda janus, t: with_codes(janus, t, 1, {}), "no patch is changed"),
         (lambda janus, t: with_codes(janus, t, 1, {64: 1}), "got code 1 for patch 64"),
@@ -77,3 +76,8 @@ def test_changed_codes_are_a_person_s_and_the_others_are_not(tiny: Janus, drawn:
 def test_a_change_that_is_not_possible_says_so(tiny: Janus, drawn: Trajectory, change, message: str):
     with pytest.raises(BranchError, match=message):
         change(tiny, drawn)
+
+
+def test_a_verdict_can_be_changed_without_a_reason(tiny: Janus, drawn: Trajectory):
+    reflection = with_reflection(tiny, drawn, 2, "no", ". , ").given[-1]
+    assert (reflection.answer, reflection.reason) == ("no", "")

@@ -59,7 +59,7 @@ def test_search_and_the_aha_filter_narrow_it(store: Store):
         (Choice(kind="Last verdict yes"), {"id0", "other"}),
         (Choice(kind="Last verdict no"), {"unhappy"}),
         (Choice(kind="Annotated"), {"id0"}),
-        (Choice(kind="Branches"), {"other"}),
+        (Choice(kind="Going on from another"), {"other"}),
         (Choice(checkpoint="another"), {"other"}),
         (Choice(kind="no such kind"), {"id0", "other", "unhappy"}),
     ],

@@ -137,15 +137,19 @@ def judge(
     image: np.ndarray,
     reflection: str,
     notes: Notes | None = None,
+    *,
+    ends: bool = True,
 ) -> Lesson:
-    """Task II: verdict and reason on the last image are the target; notes are taken before."""
+    """Task II: verdict and reason on the last image are the target; notes are taken before. One that does not end is
+    only begun: what follows is not taught here.
+    """
     *before, turn = opening(tokenizer, prompt)
     pieces = [*before, replace(turn, notes=notes.prompt) if notes else turn]
     for draft in drafts:
         pieces += _looked(tokenizer, draft.image, draft.notes)
         pieces += [Text(ids(tokenizer, draft.reflection), target=draft.target), *invitation(tokenizer)]
     pieces += _looked(tokenizer, image, notes)
-    pieces += [Text(ids(tokenizer, reflection + EOS), target=True)]
+    pieces += [Text(ids(tokenizer, reflection + (EOS if ends else "")), target=True)]
     return Lesson(tuple(pieces))
 
 

@@ -252,7 +252,7 @@ def _judge_in_focus(janus, rng, mix) -> Lesson:
     right = rng.random() < 0.5
     image = render(sample_scene(rng, description)) if right else mistake(rng, description, focus.respect)
     notes, seen = take_notes(janus, description, image), noisy(rng, image, mix.noise)
-    return judge(janus, write(description), [], seen, YES if right else NO, notes)
+    return judge(janus, write(description), [], seen, YES if right else NO, notes, ends=False)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> Lesson:

@@ -9,8 +9,9 @@ function after() {
   if ($('.after').hidden) return;
   const images = trajectory.segments.filter((segment) => segment.kind !== 'thought' && segment.kind !== 'reflection');
   const verdicts = trajectory.segments.filter((segment) => segment.kind === 'reflection');
-  $('.compare').hidden = drawn.length < 2;
-  if (drawn.length > 1) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
+  const pair = drawn.length > 1 && String(images[0].codes) !== String(images[drawn.length - 1].codes);
+  $('.compare').hidden = !pair;
+  if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
   $('.odds').hidden = verdicts.length < 2;
   if (verdicts.length > 1) plot(verdicts);
   const name = trajectory.prompt.replace(/[^a-z0-9]+/gi, '-').slice(0, 40) || 'drawing';

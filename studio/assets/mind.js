@@ -67,7 +67,8 @@ function changePlan(part, index) {
     outlineAgain(part, part.text);
   });
   part.node.hidden = true;
-  hint.textContent = part.frame ? 'Write, or drag an outline to where it should stand.' : 'What should it draw, and where?';
+  const written = 'One object after another: colour, thing, column and row; 0 0 is the top left.';
+  hint.textContent = part.frame ? `${written} Or drag an outline.` : written;
   hint.before(text);
   text.oninput = () => { outlineAgain(part, text.value); drag(part, text); };
   if (part.frame) part.frame.classList.add('planning');
@@ -146,6 +147,7 @@ function sayOtherwise(part, index, segment) {
     label.append(choice, answer === 'yes' ? 'Yes, it fits' : 'No, draw again');
     hint.append(label);
   }
+  text.placeholder = 'Why?';
   buttons.before(text);
   text.focus();
 }

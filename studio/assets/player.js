@@ -32,7 +32,7 @@ function hurried(time) {
 
 // Whether the next cell of a live picture may be shown: a quick model draws faster than an eye can follow.
 function due(time) {
-  const least = CALM ? 0 : Number($('.least').value);
+  const least = CALM || state.hurry ? 0 : Number($('.least').value);
   if (state.due > time) return false;
   state.due = Math.max(state.due, time - 100) + (1000 * least) / state.cells;
   return true;
@@ -58,16 +58,19 @@ function ready(step) {
   return step && (!step.image || step.image.complete);
 }
 
+const BEHIND = 12; // steps of a live drawing that are still to be shown, from which on they can be skipped
 let speed = 1; // times the pace; the visitor's choice
 
 function control() {
   $('.player').hidden = !state.pace || !state.steps.length;
+  $('.skip').hidden = state.pace !== undefined || state.steps.length - state.at < BEHIND;
   const over = state.at >= state.steps.length;
   $('.toggle').textContent = over ? 'Play again' : state.paused ? 'Play' : 'Pause';
   $('.scrub').max = state.steps.length;
   $('.scrub').value = state.at;
 }
 
+$('.skip').onclick = () => { state.hurry = true; };
 $('.toggle').onclick = () => {
   const over = state.at >= state.steps.length;
   if (over) seek(0);

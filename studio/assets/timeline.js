@@ -42,6 +42,7 @@ function begin(value) {
   state.pace = value.pace;
   clear();
   $('.asked').hidden = true;
+  $('.spoken').textContent = '';
   $('.label').textContent = value.label || '';
   $('.label').hidden = !value.label;
 }
@@ -220,7 +221,9 @@ function verdict(row) {
   const line = make('p', `verdict ${yes ? 'yes' : 'no'}`);
   const sign = make('span', 'sign', yes ? '✓' : '✗');
   sign.setAttribute('aria-hidden', 'true');
-  line.append(sign, make('span', 'word', yes ? 'Yes' : 'No'), make('span', 'p', `p(yes) ${row.p.toFixed(2)}`));
+  part.odds = make('span', 'p', `p(yes) ${row.p.toFixed(2)}`);
+  part.odds.title = 'How likely a yes was; the verdict is drawn by lot at this probability';
+  line.append(sign, make('span', 'word', yes ? 'Yes' : 'No'), part.odds);
   if (yes && state.answer === 'no' && !state.aha) {
     state.aha = true;
     line.append(make('span', 'aha', 'aha moment'));
@@ -235,11 +238,19 @@ function write(row, bit) {
   const part = state.segments[row.segment];
   if (!part || !part.node) return;
   part.text += bit;
-  if (row.person) part.node.classList.add('by-person');
+  if (row.person) byPerson(part);
   const reason = part.kind === 'reflection';
   part.node.textContent = reason ? reasonOf(part.text) : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
   if (!reason) outline(part);
+}
+
+function byPerson(part) {
+  part.node.classList.add('by-person');
+  if (part.odds && !part.odds.dataset.person) {
+    part.odds.dataset.person = 'yes';
+    part.odds.textContent = `by a person; the model had ${part.odds.textContent}`;
+  }
 }
 
 // What follows the verdict.
@@ -279,11 +290,13 @@ function done(row) {
 
 function end(row) {
   after();
+  $('.spoken').textContent = row.text;
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
-  link(state.pace === undefined || state.given ? 'Permanent link' : 'Change it and draw it again', './?run=');
+  if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
+  else link('Permanent link', './?run=');
   if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
   const parent = state.trajectory && state.trajectory.parent;
   if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);

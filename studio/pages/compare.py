@@ -23,8 +23,8 @@ from studio.timeline import timeline
 from studio.wish import LARGEST_SEED, Wish
 
 WHAT_HAPPENS = (
-    "One prompt and one seed, drawn twice at the same time: by two checkpoints, or with a plan and without one. "
-    "What differs is what you chose."
+    "One prompt and one seed, drawn twice at the same time: thinking first and without, or by two checkpoints, where "
+    "the studio has several. What differs is what you chose."
 )
 SIDES = ("left", "right")
 
@@ -120,6 +120,7 @@ def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdo
     names = checkpoints.names
     own = names[0] if side == "left" else names[-1]
     with gr.Column(min_width=320), gr.Column(elem_classes="side"):
+        gr.HTML(f"<h2>{side.capitalize()}</h2>", js_on_load=None, apply_default_css=False)
         with gr.Row():
             drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
             plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)

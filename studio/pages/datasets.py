@@ -82,11 +82,11 @@ def folder_of(store: Store) -> Path:
 
 
 def command(folder: Path) -> str:
-    """The line that trains on an export."""
-    data = shlex.quote(str(folder))
+    """The lines that train on an export, and draw with what comes of it."""
+    data, out = shlex.quote(str(folder)), f"runs/{folder.name}"
     return (
-        f"python -m model.training.sft --data {data} "
-        f"--checkpoint model/weights/embedded --steps 200 --out runs/{folder.name}"
+        f"python -m model.training.sft --data {data} --world --steps 200 --out {out}\n"
+        f"AHA_STUDIO_CHECKPOINT={out} python app.py"
     )
 
 

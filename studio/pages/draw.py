@@ -144,6 +144,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     view.anyway(insisted, **drawing, **LINE)
     view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     stop_button.click(stopped, **quick)
+    prompt.input(None, None, controls[4], js="() => true", **quick)  # another prompt: an example's seed is done with
     controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)

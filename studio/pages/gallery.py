@@ -34,7 +34,7 @@ KINDS = {
     "Last verdict yes": Filter(verdict="yes"),
     "Last verdict no": Filter(verdict="no"),
     "Annotated": Filter(annotated=True),
-    "Branches": Filter(branch=True),
+    "Going on from another": Filter(branch=True),
 }
 ALL = next(iter(KINDS))
 ANY = "Any checkpoint"
