@@ -46,7 +46,7 @@ PATCH_SECONDS = 0.03  # between two patches; everything else comes at once
 IDLE_SECONDS = 0.002
 SLOWER = 1.25  # at most so many times the time that one visitor has
 STARTING = 120  # seconds that the studio may take
-PROMPT = "two blue fish left of a red apple"
+PROMPT = "three hearts below a tree"
 
 
 # --- the scripted network ---------------------------------------------------------------------------------------

@@ -34,9 +34,9 @@ WHAT_HAPPENS = (
 )
 KEPT = " What you ask and what it draws is kept, and shown to everybody in the gallery; you can delete it right away."
 EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
-    ("two blue fish left of a red apple", 8),
+    ("three hearts below a tree", 5),
+    ("three cars above a house", 6),
     ("a yellow star left of a house", 12),
-    ("three green fish", 1),
     ("a purple cat and an orange key", 1),
 )
 
