@@ -41,12 +41,16 @@ class Wish:
         return int(_within(ROUNDS, self.rounds))
 
     def chosen_seed(self) -> int:
-        if self.new_seed or self.seed is None:
-            return new_seed()
-        return int(_within((0, LARGEST_SEED), self.seed))
+        return chosen_seed(self.seed, self.new_seed)
 
 
 WIDGETS = len(fields(Wish))
+
+
+def chosen_seed(seed: float | None, another: bool) -> int:
+    if another or seed is None:
+        return new_seed()
+    return int(_within((0, LARGEST_SEED), seed))
 
 
 def new_seed() -> int:

@@ -142,6 +142,14 @@ def test_a_picture_fills_before_the_eye_and_is_judged(page, server):
     expect(page.locator("#timeline .ending .link").first).to_be_visible()
 
 
+def test_a_slow_showing_can_be_skipped_to_its_end(page, server):
+    begin_drawing(page, server)
+    page.locator("#timeline .least").select_option("4")  # s a picture
+    page.locator("#timeline .skip").click()
+    expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
+    expect(page.locator("#timeline .skip")).to_be_hidden()
+
+
 def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tmp_path):
     drawn = draw(page, server, "three green fish")
     page.click(".masthead a:text-is('Annotate')")

@@ -20,7 +20,7 @@ from studio.pages.draw import EXAMPLES, ask
 from studio.replays import replay
 from studio.settings import Settings
 from studio.timeline import timeline
-from studio.wish import LARGEST_SEED, Wish
+from studio.wish import LARGEST_SEED, Wish, chosen_seed
 
 WHAT_HAPPENS = (
     "One prompt and one seed, drawn twice at the same time: thinking first and without, or by two checkpoints, where "
@@ -54,8 +54,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         views, choices = zip(*(_side(side, checkpoints) for side in SIDES), strict=True)
 
     def begun(seed, new_seed) -> tuple:
-        seed = Wish("", 1, 1, 0, seed, new_seed, thinks=False).chosen_seed()
-        return seed, *RUNNING
+        return chosen_seed(seed, new_seed), *RUNNING
 
     def wish_of(prompt, seed, checkpoint, thinks) -> Wish:
         how = checkpoints.named(checkpoint).sampling
