@@ -172,7 +172,8 @@ class Button:
     @staticmethod
     def of(config: dict) -> Button:
         components = {one["id"]: one["props"] for one in config["components"]}
-        [button] = [id for id, props in components.items() if props.get("elem_id") == "draw"]
+        on_page = config["page"][""]["components"]  # the front page's
+        [button] = [id for id in on_page if components[id].get("elem_id") == "draw"]
         [asked] = [one for one in config["dependencies"] if [button, "click"] in map(list, one["targets"])]
         values = [components[id].get("value") for id in asked["inputs"]]
         return Button(asked["id"], button, [PROMPT, *values[1:]])

@@ -261,6 +261,8 @@ def train(
     if accelerator.is_main_process:
         write_checkpoint(janus, out, provenance | {"step": settings.steps})
         print(f"saved {out}", file=sys.stderr)
+    accelerator.wait_for_everyone()  # no process leaves the others while they save
+    accelerator.end_training()
 
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:

@@ -88,6 +88,8 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
             write_checkpoint(janus, out, provenance | {"step": step + 1})
     if accelerator.is_main_process:
         write_checkpoint(janus, out, provenance | {"step": settings.steps})
+    accelerator.wait_for_everyone()  # no process leaves the others while they save
+    accelerator.end_training()
     print(f"saved {out}", file=sys.stderr)
 
 
