@@ -14,12 +14,12 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import sqlite3
 import sys
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -128,7 +128,8 @@ def restore(target: str, directory: Path) -> Manifest | None:
         manifest = _read(files, root)
         if manifest is None:
             return None
-        copy = Path(folder) / FILE
+        directory.mkdir(parents=True, exist_ok=True)
+        copy = directory / f"{FILE}.partial"
         files.get_file(f"{root}/{manifest.databases[-1]}", str(copy))
         with closing(sqlite3.connect(copy)) as database:
             _checked(database, copy)
@@ -136,10 +137,7 @@ def restore(target: str, directory: Path) -> Manifest | None:
             files.get_file(f"{root}/{name}", str(Path(folder) / name))
             with tarfile.open(Path(folder) / name) as packed:
                 packed.extractall(directory / "images", filter="data")
-        directory.mkdir(parents=True, exist_ok=True)
-        beside = directory / f"{FILE}.partial"
-        shutil.copyfile(copy, beside)
-        os.replace(beside, directory / FILE)  # last: a folder with a database is whole
+        os.replace(copy, directory / FILE)  # last: a folder with a database is whole
     return manifest
 
 
@@ -168,15 +166,14 @@ def keep_backing_up(directory: Path, target: str, every: timedelta) -> threading
     def work() -> None:
         while True:
             done = last(directory)
-            written = datetime.fromtimestamp((directory / FILE).stat().st_mtime, UTC)
-            if done is None or written > done:
-                try:
+            try:
+                if done is None or (directory / FILE).stat().st_mtime > done.timestamp():
                     make(directory, target)
-                except BackupError as error:
-                    log.error("%s", error)
-            pause.wait(every.total_seconds())
+            except (BackupError, OSError) as error:
+                log.error("%s", error)
+            time.sleep(every.total_seconds())
 
-    pause, thread = threading.Event(), threading.Thread(target=work, name="backup", daemon=True)
+    thread = threading.Thread(target=work, name="backup", daemon=True)
     thread.start()
     return thread
 

@@ -134,12 +134,11 @@ class Store:
         while True:
             with self._files:
                 with self.database.writing() as session:
-                    ids = purging.purgeable(session, before)
+                    if not (ids := purging.purgeable(session, before)):
+                        return purged
                     orphans = purging.purge(session, ids)
                 for sha256 in orphans:
                     images.path_of(self._pictures, sha256).unlink(missing_ok=True)
-            if not ids:
-                return purged
             purged += len(ids)
 
     # Annotations

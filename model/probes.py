@@ -115,10 +115,15 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
             plans.append(Scene(tuple(changed)))
             kinds.append(kind)
     kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(janus, requests), strict=True)]
-    found = {"all": Share.from_pairs([(right, 1) for right in kept])}
+    return by_kind(kept, kinds)
+
+
+def by_kind(right: Sequence[bool], kinds: Sequence[str]) -> dict[str, Figure]:
+    """The share that is right, of all and of every kind."""
+    found: dict[str, Figure] = {"all": Share.from_pairs([(one, 1) for one in right])}
     for kind in sorted(set(kinds)):
         own = [one == kind for one in kinds]
-        found[kind] = Share.from_pairs([(right and mine, mine) for right, mine in zip(kept, own, strict=True)])
+        found[kind] = Share.from_pairs([(one and mine, mine) for one, mine in zip(right, own, strict=True)])
     return found
 
 
@@ -137,11 +142,7 @@ def edited_reasons(janus: Janus, count: int, sampling: Sampling, seed: int = 0) 
         facts.append((other, main_defect(found)))
     readings = zip(facts, drawn(janus, requests), strict=True)
     follows = [mended(other, fact, reading) for (other, fact), reading in readings]
-    found: dict[str, Figure] = {"all": Share.from_pairs([(right, 1) for right in follows])}
-    for kind in sorted({fact.kind for _, fact in facts}):
-        own = [fact.kind == kind for _, fact in facts]
-        found[kind] = Share.from_pairs([(right and mine, mine) for right, mine in zip(follows, own, strict=True)])
-    return found
+    return by_kind(follows, [fact.kind for _, fact in facts])
 
 
 def mended(description: Description, fact: Fact, reading: Reading) -> bool:

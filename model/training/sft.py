@@ -36,7 +36,7 @@ from model.training.world_lessons import MIXES, at_step, world_lessons
 
 # Of the kinds of targets, by their names in `Losses`, each a mean over its own. A drawing has about four times the
 # targets of its thought, and with equal means the drawing took half as many steps again to follow the thought. Notes
-# while it looks apart from those while it draws: of these there are ten times as many, and they are learnt soon.
+# while it looks apart from those while it draws: of these there are far more, and they are learnt soon.
 WEIGHTS = {"codes": 4.0, "text": 1.0, "verdict": 0.5, "notes": 1.0, "hand_notes": 1.0}
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import gradio as gr
 
 from annotations.store import Store
+from model.checkpoint import CheckpointError
 from studio import render
 from studio.checkpoints import Checkpoints
 from studio.live import IDLE, LINE, RUNNING, SAME, Sessions, Visit, forget
 from studio.masthead import intro
-from studio.pages.draw import EXAMPLES, ask
+from studio.pages.draw import EXAMPLES, ask, prompt_row
 from studio.replays import replay
 from studio.settings import Settings
 from studio.timeline import timeline
@@ -46,7 +47,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Side by side", WHAT_HAPPENS)
     sessions = Sessions()
-    prompt, start, stop = _prompt_row()
+    prompt, start, stop = prompt_row("Draw both", value=EXAMPLES[0][0])
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(0, label="Seed of both", precision=0, minimum=0, maximum=LARGEST_SEED, min_width=160, scale=0)
         new_seed = gr.Checkbox(True, label="New seed each time", container=False, min_width=200, scale=0)
@@ -56,17 +57,17 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def begun(seed, new_seed) -> tuple:
         return chosen_seed(seed, new_seed), *RUNNING
 
-    def wish_of(prompt, seed, checkpoint, thinks) -> Wish:
-        how = checkpoints.named(checkpoint).sampling
-        return Wish(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
-
-    def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request):
-        wish = wish_of(prompt, seed, checkpoint, thinks)
-        yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions)
+    def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):
+        try:
+            how = checkpoints.named(checkpoint).sampling
+        except CheckpointError as error:
+            yield render.notice_value(str(error))
+            return
+        wish = Wish(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
+        yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions, insist=insist)
 
     def insisted(side, prompt, seed, checkpoint, thinks, request: gr.Request):
-        wish = wish_of(prompt, seed, checkpoint, thinks)
-        yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions, insist=True)
+        yield from asked(side, prompt, seed, checkpoint, thinks, request, insist=True)
 
     def forgotten(side, event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(str(event.run), side_of(Visit.of(request, settings), side), sessions, store, settings)
@@ -95,23 +96,6 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         view.forget(forgotten, which, view, **quick)
     stop.click(stopped, **quick)
     gr.on(None, linked, [], list(views), **quick)
-
-
-def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
-    with gr.Row(elem_classes="ask", equal_height=True):
-        prompt = gr.Textbox(
-            value=EXAMPLES[0][0],
-            show_label=False,
-            label="What to draw",
-            lines=1,
-            max_lines=4,
-            container=False,
-            scale=1,
-            elem_id="prompt",
-        )
-        start = gr.Button("Draw both", variant="primary", scale=0, min_width=140, elem_id="draw")
-        stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False, elem_id="stop")
-    return prompt, start, stop
 
 
 def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdown, gr.Checkbox]]:

@@ -103,7 +103,7 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + ("" if is_local(settings) else KEPT))
-    prompt, draw_button, stop_button = _prompt_row()
+    prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
     if checkpoints.first.embedded_world:
         words()
@@ -158,7 +158,8 @@ def _example(text: str, seed: int, generator: Generator, settings: Settings) -> 
     return astuple(Wish(text, *how, seed, False, own.thinks, generator.janus.name))
 
 
-def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
+def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    """What to draw, the button that begins, and the one that stops."""
     with gr.Row(elem_classes="ask", equal_height=True):
         prompt = gr.Textbox(
             show_label=False,
@@ -166,12 +167,12 @@ def _prompt_row() -> tuple[gr.Textbox, gr.Button, gr.Button]:
             placeholder=f"For example: {EXAMPLES[0][0]}",
             lines=1,
             max_lines=4,
-            autofocus=True,
             container=False,
             scale=1,
             elem_id="prompt",
+            **options,
         )
-        draw_button = gr.Button("Draw", variant="primary", scale=0, min_width=128, elem_id="draw")
+        draw_button = gr.Button(action, variant="primary", scale=0, min_width=128, elem_id="draw")
         stop_button = gr.Button("Stop", variant="stop", scale=0, min_width=128, visible=False, elem_id="stop")
     return prompt, draw_button, stop_button
 
