@@ -14,7 +14,7 @@ from annotations.database import FILE, default_directory
 from annotations.errors import BackupError, DatabaseError
 from annotations.recorded import fill_if_empty
 from annotations.store import open_store
-from model.checkpoint import CheckpointError, open_checkpoint, path_of
+from model.checkpoint import CheckpointError, open_checkpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.server import start
@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
             fill_if_empty(store)
         store.purge()
         first, *others = settings.checkpoints
-        checkpoints = Checkpoints(Generator(open_checkpoint(path_of(first)), store), others)
+        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others)
         demo = start(settings, store, checkpoints)
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS)

@@ -47,12 +47,14 @@ SHARD = 2_000_000_000  # bytes of a converted file
 def open_checkpoint(
     source: str | Path = EMBEDDED, *, dtype: torch.dtype | None = None, device: str | None = None
 ) -> Janus:
-    """Open a folder, or a Hub id, in transformers' Janus layout, or a folder in DeepSeek's; ready for inference.
+    """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, or a folder in
+    DeepSeek's; ready for inference.
 
     dtype: float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the CPU unless
     given; “auto” spreads the layers over all there are (accelerate). Raises CheckpointError, with the numbers where
     the network does not fit.
     """
+    source = path_of(source)
     device = device or default_device()
     dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
     _check_layout(source)
@@ -127,6 +129,7 @@ _ROLES = {
 
 def open_processor(source: str | Path) -> JanusProcessor:
     """The processor to save beside weights that come from `source`, whatever its layout. Raises CheckpointError."""
+    source = path_of(source)
     try:
         tokenizer = _open_tokenizer(source)
         return _processor(source, open_config(source, tokenizer), tokenizer)
@@ -184,10 +187,10 @@ def name_of(source: str | Path) -> str:
     return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
-def path_of(name: str) -> Path | str:
-    """A shipped checkpoint's folder for its name, else the name: of a folder, or a Hub id."""
-    shipped = WEIGHTS / name
-    return shipped if shipped.is_dir() else name
+def path_of(source: str | Path) -> Path | str:
+    """A shipped checkpoint's folder for its name, else what was given: a folder, or a Hub id."""
+    shipped = WEIGHTS / source
+    return shipped if shipped.is_dir() else source
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, path_of
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.janus import Janus
 from model.measures import Figure, difference, interval
 from model.referee import edit_all, edit_figures, figures, held_out_edits, judge_all, read_back, verdict_auroc
@@ -151,7 +151,7 @@ def opened(names: Sequence[str]) -> dict[str, Janus]:
     """Checkpoints by name: of the shipped ones, a folder, or a Hub id. Raises CheckpointError."""
     found = {}
     for name in names:
-        found[name if name not in found else f"{name} again"] = open_checkpoint(path_of(name))
+        found[name if name not in found else f"{name} again"] = open_checkpoint(name)
     return found
 
 

@@ -38,7 +38,7 @@ from model.world.defects import otherwise, spoil_as
 from model.world.language import CATEGORIES, Description
 from model.world.plan import read_items, read_plan, write_items
 from model.world.reasons import main_defect, write_reason
-from model.world.scene import Item, Scene, free_places, render
+from model.world.scene import Item, Scene, free_places
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import Fact, Reading, accepted, check, read
@@ -47,7 +47,7 @@ BATCH = 32
 
 CHANGES = {  # what is done to one object of a thought or of an accepted drawing: the kinds of `defects` that do it
     "recoloured": ("wrong colour",),
-    "moved": (),  # see `moved_against`: no defect moves one object alone
+    "moved": ("one moved",),
     "removed": ("missing object", "one fewer"),
     "added": ("extra object", "one more"),
 }
@@ -180,30 +180,12 @@ def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0)
         cases = []
         for one in right:
             scene = Scene(one.readings[0].items)
-            if kinds:
-                image = spoil_as(rng, rng.choice(kinds), one.description, scene)
-            else:
-                image = moved_against(rng, one.description, scene)
+            image = spoil_as(rng, rng.choice(kinds), one.description, scene)
             if image is not None and len(cases) < each:
                 cases.append((one, image))
         found[name] = Share.from_pairs([(not yes, 1) for yes in verdicts(janus, cases, sampling)])
     unchanged = [(one, None) for one in right[:each]]
     return found | {"unchanged, passed": Share.from_pairs([(yes, 1) for yes in verdicts(janus, unchanged, sampling)])}
-
-
-def moved_against(rng: random.Random, description: Description, scene: Scene) -> np.ndarray | None:
-    """The picture with one object moved so that a relation no longer holds; None where the description has none."""
-    if not description.relations:
-        return None
-    relation = rng.choice(description.relations)
-    noun = description.groups[rng.choice((relation.first, relation.second))].noun
-    item = rng.choice([item for item in scene.items if item.noun == noun])
-    rest = tuple(other for other in scene.items if other != item)
-    for column, row in rng.sample(places := free_places(rest), len(places)):
-        image = render(Scene((*rest, replace(item, column=column, row=row))))
-        if not accepted(check(description, read(image))):
-            return image
-    return None
 
 
 def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling) -> list[bool]:

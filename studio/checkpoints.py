@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from model.checkpoint import CheckpointError, name_of, open_checkpoint, path_of
+from model.checkpoint import CheckpointError, name_of, open_checkpoint
 from studio.generator import Generator
 
 
@@ -16,7 +16,7 @@ class Checkpoints:
         """`others`: of the shipped ones, folders, or Hub ids. Raises CheckpointError for two of one name."""
         self.first = first
         self._loaded = {first.janus.name: first}
-        self._sources = {name_of(path_of(source)): path_of(source) for source in others}
+        self._sources = {name_of(source): source for source in others}
         self._loading = threading.Lock()
         if len(self.names) < 1 + len(others):
             raise CheckpointError(f"of {', '.join([first.janus.name, *others])} two have one name; rename a folder")

@@ -11,7 +11,6 @@ from model.probes import (
     edited_reasons,
     edited_thoughts,
     mended,
-    moved_against,
     redraws,
     verdicts,
 )
@@ -20,7 +19,7 @@ from model.world.language import parse
 from model.world.plan import read_items, read_plan
 from model.world.reasons import main_defect
 from model.world.scene import Scene, free_places
-from model.world.verifier import Reading, check, read
+from model.world.verifier import Reading, check
 
 
 @pytest.mark.parametrize(("kind", "more"), [("moved", 0), ("recoloured", 0), ("removed", -1), ("added", 1)])
@@ -42,16 +41,6 @@ def test_the_last_object_is_not_removed_and_a_full_picture_gets_no_other():
     crowd = "; ".join(f"red cat at {x} {y}" for x in (1, 3, 5) for y in (1, 3, 5))
     assert free_places(read_items(crowd)) == []
     assert change_plan(random.Random(0), read_items(crowd), "added") is None
-
-
-def test_one_object_is_moved_against_a_relation_and_nothing_else():
-    rng, description = random.Random(0), parse("a red apple above a blue car")
-    scene = read_plan("red apple at 2 0; blue car at 5 5")
-    for _ in range(20):
-        found = read(moved_against(rng, description, scene))
-        assert len(set(found.items) & set(scene.items)) == 1
-        assert [fact.kind for fact in check(description, found) if not fact.holds] == ["relation"]
-    assert moved_against(rng, parse("a red apple and a blue car"), scene) is None
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Pat
     frozen = ("model.vqmodel.", "model.vision_model.", "model.aligner.")
     before = {n: p.clone() for n, p in fresh.network.state_dict().items()}
     settings, provenance = Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1), {"parent": str(tiny_checkpoint)}
-    train(fresh, lambda step: world_batch(fresh, 4), settings, tmp_path / "out", provenance, resume=False)
+    train(fresh, lambda step, which: world_batch(fresh, 4), settings, tmp_path / "out", provenance, resume=False)
     for name, value in fresh.network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith(frozen), name
 
@@ -142,7 +142,7 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     def run(steps: int, out: Path, *, resume: bool) -> Janus:
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
-        def lessons(step: int) -> list[Lesson]:
+        def lessons(step: int, which: slice) -> list[Lesson]:
             if step == steps:
                 raise KeyboardInterrupt
             stream = world_lessons(janus, random.Random(step), MIXES["all"])

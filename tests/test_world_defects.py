@@ -6,8 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from model.world.defects import DEFECTS, RESPECTS, has, mistake, otherwise, spoil
+from model.world.defects import DEFECTS, RESPECTS, has, mistake, otherwise, spoil, spoil_as
 from model.world.language import CATEGORIES, parse
+from model.world.plan import read_plan
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
 from model.world.verifier import accepted, check, read
@@ -47,7 +48,17 @@ def test_a_colour_nobody_asked_for_is_not_spoiled():
     for seed in range(300):
         rng = random.Random(seed)
         kind, _ = spoil(rng, description, sample_scene(rng, description))
-        assert kind not in ("wrong colour", "swapped colours", "wrong relation", "one fewer")
+        assert kind not in ("wrong colour", "swapped colours", "wrong relation", "one moved", "one fewer")
+
+
+def test_one_object_is_moved_against_a_relation_and_nothing_else():
+    rng, description = random.Random(0), parse("a red apple above a blue car")
+    scene = read_plan("red apple at 2 0; blue car at 5 5")
+    for _ in range(20):
+        found = read(spoil_as(rng, "one moved", description, scene))
+        assert len(set(found.items) & set(scene.items)) == 1
+        assert [fact.kind for fact in check(description, found) if not fact.holds] == ["relation"]
+    assert spoil_as(rng, "one moved", parse("a red apple and a blue car"), scene) is None
 
 
 def test_a_mistake_is_wrong_throughout_in_one_respect_and_every_respect_comes():

@@ -30,6 +30,7 @@ from model.decoding.grammar import Request
 from model.janus import Janus
 from model.referee import pictures_of
 from model.training.actions import Choices, Scored, choices, score
+from model.training.attention import attend_in_blocks
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.prompts import PromptFileError, prompts_at, read_prompts
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
@@ -63,6 +64,7 @@ class Settings:
     updates: int = 1  # steps per batch of rollouts
     clip: float = 1.0  # gradient norm
     micro_batch: int = 16  # streams per forward pass
+    precision: str = "no"  # or bf16; of what is learnt from, the rollouts stay exact
     save_every: int = 25  # steps; 0 only at the end
     seed: int = 0
 
@@ -178,9 +180,10 @@ def learn(janus, reference, lessons, settings, accelerator, optimizers, paramete
     for update in range(settings.updates):
         sums, count = torch.zeros(3), 0
         for number, part in enumerate(parts):
-            found = score(janus, [lesson.stream for lesson in part])
+            with accelerator.autocast():
+                found = score(janus, [lesson.stream for lesson in part])
             if update == 0:
-                with torch.no_grad():
+                with torch.no_grad(), accelerator.autocast():
                     known = score(reference, [lesson.stream for lesson in part]).log_probs
                 before.append((found.log_probs.detach(), known))
             advantage, weight = _per_action(part, found)
@@ -232,10 +235,12 @@ def train(
     resume: bool,
 ) -> None:
     """Run or go on with a run. Raises RewardError; what was saved last then stands untouched."""
-    accelerator = Accelerator()
+    accelerator = Accelerator(mixed_precision=settings.precision)
     parameters = trainable(janus)
     janus.network.to(accelerator.device).eval()  # no layer of Janus behaves otherwise in training
     reference.network.to(accelerator.device).requires_grad_(requires_grad=False)
+    attend_in_blocks(janus)
+    attend_in_blocks(reference)
     optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
@@ -291,7 +296,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
-    add_settings(parser, Settings(), {"reward": REWARDS, "advantages": ADVANTAGES})
+    allowed = {"reward": REWARDS, "advantages": ADVANTAGES, "precision": ("no", "bf16")}
+    add_settings(parser, Settings(), allowed)
     arguments = parser.parse_args()
     try:
         run(arguments, settings_of(arguments, Settings()))

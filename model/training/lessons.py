@@ -162,6 +162,13 @@ def _looked(tokenizer: Tokenizer, image: np.ndarray, notes: Notes | None) -> lis
     ]
 
 
+def planned(lesson: Lesson) -> Lesson:
+    """Without the image after a thought that is to be learnt: what is drawn after a thought is known soon."""
+    *before, image = lesson.pieces
+    thinks = isinstance(image, Codes) and image.target and before[-1].target
+    return replace(lesson, pieces=tuple(before)) if thinks else lesson
+
+
 def drop_condition(lesson: Lesson, pad: int, rng: random.Random, share: float) -> Lesson:
     """Condition dropout for classifier-free guidance: in `share` of cases prompt and thoughts become pads."""
     if rng.random() >= share:

@@ -16,7 +16,7 @@ import numpy as np
 from model.janus import Janus
 from model.templates import NO, YES
 from model.training.drafts import OwnDraft
-from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge
+from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge, planned
 from model.training.notes import drawn_notes, hand_notes, take_notes
 from model.world.defects import has, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
@@ -56,6 +56,7 @@ class Mix:
     edit: float = 0.0  # an image and an instruction → the edited image
     reworded: float = 0.0  # share of prompts in a person's words
     thinking: float = 0.7  # share of draw, redraw and edit lessons with a thought
+    planning: float = 0.0  # share of lessons with a thought that end where the image would begin, a third as long
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
@@ -93,15 +94,17 @@ MIXES = {
     "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
         draw=0.2,
-        follow=0.03,
-        judge=0.36,
-        redraw=0.29,
+        follow=0.02,
+        judge=0.34,
+        redraw=0.32,
         edit=0.12,
         thinking=0.6,
+        planning=0.7,
         reworded=0.15,
-        obvious=0.5,
+        obvious=0.25,
+        own=0.35,
         focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
-        focused=0.5,
+        focused=0.2,
         reviewed=1.0,
     ),
 }
@@ -128,9 +131,10 @@ def world_lessons(
         else:
             description = sample_training(rng)
             lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
-        if task in ("draw", "follow", "redraw", "edit"):
-            lesson = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)
-        yield task, lesson
+        known = planned(lesson) if rng.random() < mix.planning else lesson
+        if known is lesson and task != "judge":
+            known = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)
+        yield task, known
 
 
 def _prompt(rng: random.Random, mix: Mix, description: Description) -> str:

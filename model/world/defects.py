@@ -14,7 +14,7 @@ from model.world.language import Description, Relation
 from model.world.sampling import sample_places, sample_scene
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
-from model.world.verifier import accepted, check, read
+from model.world.verifier import Reading, accepted, check, read
 from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, RELATIONS, opposite
 
 
@@ -109,6 +109,22 @@ def _wrong_relation(task: _Task) -> Scene | None:
     return Scene(tuple(items))
 
 
+def _one_moved(task: _Task) -> Scene | None:
+    """One object on the wrong side of a relation, all others where they stood."""
+    if not task.description.relations:
+        return None
+    relation = task.rng.choice(task.description.relations)
+    noun = task.description.groups[task.rng.choice((relation.first, relation.second))].noun
+    item = task.rng.choice(task.of_noun(noun))
+    rest = tuple(other for other in task.scene.items if other != item)
+    places = free_places(rest)
+    for column, row in task.rng.sample(places, len(places)):
+        scene = Scene((*rest, replace(item, column=column, row=row)))
+        if sum(not fact.holds for fact in check(task.description, Reading(scene.items))) == 1:
+            return scene
+    return None
+
+
 def _smeared(task: _Task) -> np.ndarray:
     image = render(task.scene)
     _smear(task.rng, image, task.rng.choice(task.scene.items))
@@ -135,6 +151,7 @@ DEFECTS: dict[str, Defect] = {
     "wrong colour": _wrong_colour,
     "swapped colours": _swapped_colours,
     "wrong relation": _wrong_relation,
+    "one moved": _one_moved,
     "missing object": _missing,
     "extra object": _extra,
     "wrong noun": _wrong_noun,
