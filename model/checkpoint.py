@@ -41,6 +41,7 @@ from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = WEIGHTS / "embedded"
+STAGES = {"rl": EMBEDDED}  # of its training: the last one is what is shipped to draw; base and sft lie beside it
 SHARD = 2_000_000_000  # bytes of a converted file
 
 
@@ -189,7 +190,7 @@ def name_of(source: str | Path) -> str:
 
 def path_of(source: str | Path) -> Path | str:
     """A shipped checkpoint's folder for its name, else what was given: a folder, or a Hub id."""
-    shipped = WEIGHTS / source
+    shipped = STAGES.get(str(source), WEIGHTS / source)
     return shipped if shipped.is_dir() else source
 
 

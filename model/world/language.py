@@ -199,7 +199,7 @@ def category_of(description: Description) -> str:
     groups = description.groups
     coloured = [group.colour is not None for group in groups]
     counted = any(group.count > 1 for group in groups)
-    if len(groups) > 2 and description.relations:
+    if description.relations and sum(group.count for group in groups) > 2:
         return "hard"
     if len(groups) == 1 and not (counted and coloured[0]):
         return "counting" if counted else "colours" if coloured[0] else "single object"
