@@ -28,7 +28,7 @@ from model.janus import Janus
 from model.pictures import encode_png
 from model.referee import pictures_of
 from model.training.dataset import DataError
-from model.world.language import CATEGORIES, Description, PromptError, parse, write
+from model.world.language import Description, PromptError, parse, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
 
@@ -50,7 +50,7 @@ class OwnDraft:
 def make_drafts(janus: Janus, count: int, thinking: float, seed: int, batch: int = 64) -> Iterator[OwnDraft]:
     """First drawings of `count` training prompts, `thinking` of them after a thought."""
     rng = random.Random(f"drafts {seed}")
-    wanted = [sample_training(rng, CATEGORIES[i % len(CATEGORIES)]) for i in range(count)]
+    wanted = [sample_training(rng) for _ in range(count)]
     with_thought = round(count * thinking) if janus.sampling.thinks else 0
     rng.shuffle(wanted)
     for thinks, part in ((True, wanted[:with_thought]), (False, wanted[with_thought:])):

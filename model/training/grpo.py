@@ -38,7 +38,8 @@ from model.training.settings import add_settings, settings_of
 from model.training.sft import write_checkpoint
 from model.training.state import RunState
 from model.trajectory import Image, Reflection, Trajectory
-from model.world.language import Description, write
+from model.world.language import Description, category_of, write
+from model.world.splits import HARD
 from model.world.verifier import read
 
 REWARDS = ("both", "drawing", "judging")
@@ -53,7 +54,8 @@ class Settings:
     prompts: int = 8  # per step
     group: int = 8  # rollouts of one prompt
     rounds: int = 3  # images at most: the paper's T
-    thinking: float = 0.5  # share of prompts that are drawn with a thought first
+    thinking: float = 0.15  # share of prompts that are drawn with a thought first; nearly all succeed with one,
+    thinking_hard: float = 0.85  # and nearly no hard ones without: who always or never succeeds learns nothing
     reward: str = "both"  # of REWARDS; the others are ablations
     advantages: str = "together"  # one of R_Gen + R_Comp; or, as the released code, each part of a trajectory its own
     learning_rate: float = 3e-5  # peak; see `schedule`
@@ -88,7 +90,8 @@ def roll_out(janus: Janus, descriptions: Sequence[Description], settings: Settin
     rng = random.Random(f"{settings.seed} {step} rollouts")
     requests, groups = [], []
     for number, description in enumerate(descriptions):
-        sampling = replace(janus.sampling, thinks=rng.random() < settings.thinking)
+        share = settings.thinking_hard if category_of(description) in HARD else settings.thinking
+        sampling = replace(janus.sampling, thinks=rng.random() < share)
         for member in range(settings.group):
             seed, name = rng.getrandbits(31), f"{number} {member}"
             requests.append(Request(write(description), seed, settings.rounds, sampling, preview_every=None, id=name))
