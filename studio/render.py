@@ -264,10 +264,13 @@ def thumbnail(png: bytes, side: int = 192) -> bytes:
 # --- cards of the gallery ---------------------------------------------------------------------------------------
 
 
-def cards(listed: Sequence[Listed], picture: Callable[[str], bytes | None]) -> str:
-    """Trajectories as links to their replay, newest first; `picture` gives None for one that cannot be read."""
+def cards(listed: Sequence[Listed], picture: Callable[[str], bytes | None], address: str = "", none: str = "") -> str:
+    """Trajectories as links to their replay, newest first; `picture` gives None for one that cannot be read.
+
+    `address` is that of this view, which the page's script takes over; `none` is the HTML for an empty list.
+    """
     made = "".join(_card(one, picture(one.cover) if one.cover else None) for one in listed)
-    return f'<div class="gallery">{made}</div>'
+    return f'<div class="gallery" data-address="{escape(address)}">{made or none}</div>'
 
 
 def _card(one: Listed, png: bytes | None) -> str:

@@ -366,6 +366,31 @@ def test_the_gallery_is_filtered_and_searched(page, server):
     expect(page.locator(f"#cards .card[data-run='{drawn}']")).to_have_count(0)
 
 
+def test_a_filtered_gallery_can_be_linked_loaded_again_and_gone_back_to(page, server):
+    page.goto(f"{server.url}/gallery?kind=Aha+moments&__theme=light")
+    search, kind, card = (page.get_by_placeholder("Search prompts"), page.locator("#kind input"), page.locator(".card"))
+    expect(kind).to_have_value("Aha moments")
+    expect(card).to_have_count(1)
+    search.press_sequentially("two apples")
+    page.wait_for_url(re.compile("__theme=light&kind=Aha.moments&search=two.apples$"))
+    card.click()
+    expect(page.locator("#viewer .prompt")).to_contain_text("two apples")
+    page.wait_for_url(re.compile("search=two.apples&run=three-rounds$|run=three-rounds&search=two.apples$"))
+    page.reload()
+    expect(search).to_have_value("two apples")
+    expect(page.locator("#viewer .prompt")).to_contain_text("two apples")
+    page.go_back()
+    expect(search).to_have_value("two apples")
+    expect(kind).to_have_value("Aha moments")
+    expect(page.locator("#viewer .prompt")).to_be_hidden()
+    kind.click()
+    page.get_by_role("option", name="Annotated").click()
+    page.wait_for_url(re.compile("kind=Annotated"))
+    page.go_back()
+    expect(kind).to_have_value("Aha moments")
+    expect(card).to_have_count(1)
+
+
 def test_a_data_set_is_exported_and_downloaded(page, server):
     with server.store() as store:
         waiting = not store.annotations(status=Status.SUBMITTED)

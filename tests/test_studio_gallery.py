@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from studio_samples import HOSTILE, aha, stopped
@@ -11,8 +12,8 @@ from annotations.annotation import Annotation
 from annotations.backup import make
 from annotations.store import Store, open_store
 from model.trajectory import Parent, StopReason
+from studio.choice import LONGEST_SEARCH, Choice
 from studio.pages import gallery
-from studio.pages.gallery import Choice
 from studio.settings import Settings
 
 
@@ -75,6 +76,40 @@ def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str
     html = gallery.listing(store, choice)[0]
     assert {identity for identity in ("id0", "other", "unhappy") if f'data-run="{identity}"' in html} == shown
     assert store.checkpoints() == sorted({"another", trajectory.checkpoint})
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(),
+        Choice("100% & <b>ü</b>", "Annotated", "a=b&c"),
+        Choice(search="moon"),
+        Choice(checkpoint="embedded"),
+    ],
+)
+def test_an_address_leads_back_to_what_was_chosen(choice: Choice):
+    assert Choice.of(dict(parse_qsl(choice.address()))) == choice
+
+
+def test_an_address_says_only_what_was_chosen_and_what_no_menu_has_is_everything():
+    assert Choice().address() == ""
+    assert Choice(kind="Annotated").address("20260131T120000000000_id1") == (
+        "kind=Annotated&before=20260131T120000000000_id1"
+    )
+    assert Choice.of({"kind": HOSTILE, "run": "x"}) == Choice()
+    assert len(Choice.of({"search": "x" * 100_000}).search) == LONGEST_SEARCH
+
+
+def test_the_gallery_opens_as_its_address_says(store: Store):
+    fill(store, gallery.PAGE + 5)
+    _, cursor, *_ = gallery.listing(store, Choice("number"))
+    address = {"search": "number", "kind": "Aha moments", "checkpoint": "nobody", "before": cursor}
+    seen, html, _, newest, _, search, kind, drawn_by, _ = gallery.begin(store, Settings(), address)
+    assert html.count('class="card"') == 5
+    assert f'data-address="search=number&amp;kind=Aha+moments&amp;before={cursor}"' in html
+    assert (newest["visible"], search, kind, drawn_by["value"]) == (True, "number", "Aha moments", "Any checkpoint")
+    assert "card" not in str(gallery.narrow(store, seen, Choice("number", "Aha moments")))
+    assert gallery.narrow(store, seen, Choice("number"))[1].count('class="card"') == gallery.PAGE
 
 
 def test_a_wrong_cursor_is_a_message(store: Store):
