@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 from annotations.trajectories import EVERYTHING, Filter
+from model.world.language import CATEGORIES
 
 # What the gallery can be narrowed to, by the words of its menu.
 KINDS = {
@@ -18,7 +19,8 @@ KINDS = {
     "Going on from another": Filter(branch=True),
 }
 ALL = next(iter(KINDS))
-ANY_CHECKPOINT = "Any checkpoint"
+ANY_PROMPT, ANY_CHECKPOINT = "Any prompt", "Any checkpoint"
+PROMPTS = {ANY_PROMPT: None} | {category.capitalize(): category for category in CATEGORIES}
 LONGEST_SEARCH = 200  # characters
 
 
@@ -28,13 +30,16 @@ class Choice:
 
     search: str = ""
     kind: str = ALL
+    category: str = ANY_PROMPT
     checkpoint: str = ANY_CHECKPOINT
 
     @staticmethod
     def of(address: Mapping[str, str]) -> Choice:
         """What an address asks for; what it leaves out, or no menu has, is not narrowed."""
         asked = Choice(**{name: address[name] for name in vars(WHOLE) if name in address})
-        return replace(asked, search=asked.search[:LONGEST_SEARCH], kind=asked.kind if asked.kind in KINDS else ALL)
+        kind = asked.kind if asked.kind in KINDS else ALL
+        category = asked.category if asked.category in PROMPTS else ANY_PROMPT
+        return Choice(asked.search[:LONGEST_SEARCH], kind, category, asked.checkpoint)
 
     def address(self, cursor: str = "") -> str:
         """What stands after the “?” of this view's address, from a place of the list on."""
@@ -42,8 +47,12 @@ class Choice:
         return urlencode(chosen | ({"before": cursor} if cursor else {}))
 
     def filter(self) -> Filter:
-        checkpoint = None if self.checkpoint == ANY_CHECKPOINT else self.checkpoint
-        return replace(KINDS.get(self.kind, EVERYTHING), checkpoint=checkpoint, search=self.search[:LONGEST_SEARCH])
+        return replace(
+            KINDS.get(self.kind, EVERYTHING),
+            category=PROMPTS.get(self.category),
+            checkpoint=None if self.checkpoint == ANY_CHECKPOINT else self.checkpoint,
+            search=self.search[:LONGEST_SEARCH],
+        )
 
 
 WHOLE = Choice()

@@ -63,11 +63,13 @@ def test_search_and_the_aha_filter_narrow_it(store: Store):
         (Choice(kind="Going on from another"), {"other"}),
         (Choice(checkpoint="another"), {"other"}),
         (Choice(kind="no such kind"), {"id0", "other", "unhappy"}),
+        (Choice(category="Counting"), {"other", "unhappy"}),
+        (Choice(category="Hard"), set()),
     ],
 )
 def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str]):
     fill(store, 1)
-    trajectory, pictures = aha("other", identity="other")
+    trajectory, pictures = aha("two apples", identity="other")
     other = replace(trajectory, checkpoint="another", parent=Parent("id0", 1, 0))
     store.save(other, pictures, owner="us")
     unhappy = replace(trajectory, id="unhappy", segments=trajectory.segments[:3], stop_reason=StopReason.ROUNDS)
@@ -82,7 +84,7 @@ def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str
     "choice",
     [
         Choice(),
-        Choice("100% & <b>ü</b>", "Annotated", "a=b&c"),
+        Choice("100% & <b>ü</b>", "Annotated", "Hard", "a=b&c"),
         Choice(search="moon"),
         Choice(checkpoint="embedded"),
     ],
@@ -96,7 +98,7 @@ def test_an_address_says_only_what_was_chosen_and_what_no_menu_has_is_everything
     assert Choice(kind="Annotated").address("20260131T120000000000_id1") == (
         "kind=Annotated&before=20260131T120000000000_id1"
     )
-    assert Choice.of({"kind": HOSTILE, "run": "x"}) == Choice()
+    assert Choice.of({"kind": HOSTILE, "category": "hard", "run": "x"}) == Choice()
     assert len(Choice.of({"search": "x" * 100_000}).search) == LONGEST_SEARCH
 
 
@@ -104,7 +106,7 @@ def test_the_gallery_opens_as_its_address_says(store: Store):
     fill(store, gallery.PAGE + 5)
     _, cursor, *_ = gallery.listing(store, Choice("number"))
     address = {"search": "number", "kind": "Aha moments", "checkpoint": "nobody", "before": cursor}
-    seen, html, _, newest, _, search, kind, drawn_by, _ = gallery.begin(store, Settings(), address)
+    seen, html, _, newest, _, search, kind, _, drawn_by, _ = gallery.begin(store, Settings(), address)
     assert html.count('class="card"') == 5
     assert f'data-address="search=number&amp;kind=Aha+moments&amp;before={cursor}"' in html
     assert (newest["visible"], search, kind, drawn_by["value"]) == (True, "number", "Aha moments", "Any checkpoint")

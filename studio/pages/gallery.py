@@ -17,7 +17,7 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from annotations.trajectories import Cursor
 from studio import render
-from studio.choice import ALL, ANY_CHECKPOINT, KINDS, LONGEST_SEARCH, WHOLE, Choice
+from studio.choice import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, Choice
 from studio.masthead import intro
 from studio.replays import replay
 from studio.settings import Settings
@@ -134,5 +134,6 @@ def _filters() -> list[gr.Textbox | gr.Dropdown]:
         return [
             gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, max_length=LONGEST_SEARCH, **plain),
             gr.Dropdown(list(KINDS), value=ALL, label="Show", elem_id="kind", **menu),
+            gr.Dropdown(list(PROMPTS), value=ANY_PROMPT, label="Asked for", elem_id="category", **menu),
             gr.Dropdown([ANY_CHECKPOINT], value=ANY_CHECKPOINT, label="Drawn by", visible=False, **menu),
         ]
