@@ -60,7 +60,12 @@ TEMPLATE = """
 """
 
 
-SCRIPTS = ["timeline.js", "player.js", "after.js"]  # in this order: the first has the state that the others read
+SCRIPTS = [
+    "timeline.js",
+    "player.js",
+    "after.js",
+    "ending.js",
+]  # in this order: the first has the state that the others read
 
 
 def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:

@@ -14,7 +14,7 @@ from annotations.store import Store, open_store
 from model.trajectory import Parent, StopReason
 from studio.choice import LONGEST_SEARCH, Choice
 from studio.pages import gallery
-from studio.settings import Settings
+from studio.settings import Mode, Settings
 
 
 @pytest.fixture
@@ -124,6 +124,12 @@ def test_a_replay_is_complete_and_a_wrong_link_is_a_message(store: Store):
     assert value["rows"][-1]["is"] == "end"
     assert value["pace"] == Settings().pace
     assert "cannot be shown" in gallery.replay(store, HOSTILE, Settings())["notice"]
+
+
+def test_only_the_person_at_the_machine_is_offered_to_delete_everything(store: Store):
+    store.save(*aha(), owner="us")
+    assert gallery.shown(store, "aha", Settings())["deletable"]
+    assert not gallery.shown(store, "aha", Settings(mode=Mode.PUBLIC))["deletable"]
 
 
 def test_a_damaged_picture_leaves_the_other_cards(store: Store):

@@ -18,6 +18,8 @@ from annotations.store import Store
 from annotations.trajectories import Cursor
 from studio import render
 from studio.choice import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, Choice
+from studio.identity import is_local
+from studio.live import Visit, forget
 from studio.masthead import intro
 from studio.replays import replay
 from studio.settings import Settings
@@ -62,6 +64,11 @@ def begin(store: Store, settings: Settings, address: Mapping[str, str]) -> tuple
     drawn_by = gr.update(choices=[ANY_CHECKPOINT, *names], value=choice.checkpoint, visible=len(names) > 1)
     listed = listing(store, choice, address.get("before", ""))
     return choice.address(), *listed, *others, drawn_by, backed_up(store, settings, datetime.now(UTC))
+
+
+def shown(store: Store, run: str, settings: Settings) -> render.Row:
+    """One of them, to be watched again, and deleted by the person at the machine."""
+    return replay(store, run, settings) | {"deletable": is_local(settings)}
 
 
 def backed_up(store: Store, settings: Settings, now: datetime) -> str:
@@ -109,11 +116,15 @@ def page(store: Store, settings: Settings) -> None:
         return listing(store, Choice(*chosen), cursor)
 
     def opened(event: gr.EventData) -> render.Row:
-        return replay(store, str(event.run), settings)
+        return shown(store, str(event.run), settings)
 
     def linked(request: gr.Request) -> render.Row:
         run = dict(request.query_params).get("run")
-        return replay(store, run, settings) if run else {}
+        return shown(store, run, settings) if run else {}
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
+        said, address = forget(event, Visit.of(request, settings), store, settings), dict(request.query_params)
+        return said, *listing(store, Choice.of(address), address.get("before", ""))
 
     options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
@@ -121,6 +132,7 @@ def page(store: Store, settings: Settings) -> None:
     newest.click(newest_first, widgets, outputs, **options)
     older.click(turned, [cursor, *widgets], outputs, **options)
     cards.open(opened, None, viewer, **options)
+    viewer.forget(forgotten, None, [viewer, *outputs], **options)
     gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **options)
     gr.on(None, linked, [], viewer, **options)
 

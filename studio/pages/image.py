@@ -21,7 +21,7 @@ from studio import render
 from studio.generator import Generator
 from studio.judging import BatchError, Judgement, judge_all, pairs_of
 from studio.live import LINE, Sessions, Visit, forget, live, notice
-from studio.masthead import intro
+from studio.masthead import intro, what_is_kept
 from studio.settings import Settings
 from studio.timeline import timeline
 from studio.wish import new_seed
@@ -62,9 +62,8 @@ def ask(
         yield notice(doubt, anyway=True)
         return
     stop = sessions.begin(visit.session).is_set
-    yield from live(
-        generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source), visit, sessions
-    )
+    events = generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
+    yield from live(events, visit, sessions, generator.store)
 
 
 def ask_for_many(
@@ -101,7 +100,7 @@ def last_image(store: Store, run: str) -> tuple[str | None, str]:
 
 def page(generator: Generator, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    intro("Your image", WHAT_HAPPENS)
+    intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
     with gr.Row(elem_classes="your-image"):
         image = gr.Image(
@@ -151,7 +150,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         return last_image(store, run) if run else (gr.skip(), gr.skip())
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+        return forget(event, Visit.of(request, settings), store, settings)
 
     def stopped(request: gr.Request) -> None:
         sessions.ask(request.session_hash or "")
