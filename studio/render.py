@@ -21,6 +21,7 @@ from annotations.trajectories import Listed
 from model.events import (
     Event,
     Failed,
+    ImageCodesAdded,
     Preview,
     SegmentFinished,
     SegmentStarted,
@@ -70,6 +71,8 @@ def row(event: Event) -> Row | None:
         case TextAdded():
             by = {"person": True} if any(token.origin is Origin.PERSON for token in event.tokens) else {}
             return {"is": "text", "text": event.text} | by | here
+        case ImageCodesAdded(origin=Origin.PERSON | Origin.TEMPLATE):
+            return {"is": "forced", "start": event.start, "count": len(event.codes), "by": event.origin.value} | here
         case Preview(whole=True):
             return {"is": "picture", "png": data_url(event.png)} | here
         case Preview():

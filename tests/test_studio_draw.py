@@ -62,7 +62,7 @@ def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
     assert yielded[-1][1:3] == IDLE
 
 
-@pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000])
+@pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000, "🐈" * 10_000, "🐈" * 150])
 def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
     (value,) = values_of(draw.ask(wish(prompt), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
     assert "prompt" in value["notice"]

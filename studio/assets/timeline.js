@@ -81,7 +81,7 @@ function steps(row) {
     const image = load(row.png);
     return [{ image, act: () => picture(row.segment, image) }];
   }
-  const acts = { start, segment, progress, verdict, done, end };
+  const acts = { start, segment, progress, forced, verdict, done, end };
   return [{ act: () => acts[row.is](row), takes: row.is }];
 }
 

@@ -15,6 +15,7 @@ from annotations.store import Store
 from model.branches import BranchError
 from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError
+from model.world.language import category_of, parse
 from studio import render
 from studio.changes import CHANGE, continued
 from studio.checkpoints import Checkpoints
@@ -36,8 +37,8 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
     ("three cars above a house", 6),
     ("a yellow star left of a house", 12),
     ("a purple cat and an orange key", 1),
+    ("two cats above a red car, a moon below it", 1),
 )
-
 
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 
@@ -178,8 +179,13 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
 def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
         gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
-        chips = [gr.Button(text, elem_classes="chip", size="sm") for text, _ in EXAMPLES]
+        chips = [gr.Button(text, elem_classes=["chip", *_mark(text)], size="sm") for text, _ in EXAMPLES]
         return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+
+
+def _mark(prompt: str) -> list[str]:
+    """The class of a prompt that is harder than the others; the styles put the word beside it."""
+    return ["harder"] if category_of(parse(prompt)) == "hard" else []
 
 
 def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
