@@ -67,8 +67,13 @@ def readable(plan: str) -> str:
 
 
 def _item(number: int, line: str) -> Item:
+    shown = f"line {number} of the plan is “{line[:LONGEST_LINE]}”"
     try:
-        [item] = Scene(tuple(read_items(line[:LONGEST_LINE]))).items
+        [item] = read_items(line[:LONGEST_LINE])
     except ValueError as error:
-        raise BranchError(f"line {number} of the plan should read like “red apple at 2 3”, but {error}") from error
+        raise BranchError(f"{shown}; it should read like “red apple at 2 3”: colour, thing, column and row") from error
+    try:
+        Scene((item,))
+    except ValueError as error:
+        raise BranchError(f"{shown}: {error}") from error
     return item

@@ -298,9 +298,11 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     page.locator("#timeline .mind button", has_text="Change the plan").first.click()
     box = page.locator("#timeline .planned").first
     text = page.locator("#timeline .changing textarea")
-    text.fill("red apple at 0 0; blue aple at 4 4")
+    text.fill("red apple at 0 0; blue apple 4 4")
     page.click("#timeline .changing .go")
-    expect(page.locator("#timeline .notice")).to_contain_text("line 2 of the plan should read like “red apple at 2 3”")
+    expect(page.locator("#timeline .notice")).to_contain_text(
+        "line 2 of the plan is “blue apple 4 4”; it should read like"
+    )
     text.fill("red apple at 0 0; blue apple at 4 4")
     expect(page.locator("#timeline .planned")).to_have_count(3)  # the other round's thought names one, too
     side = page.locator("#timeline .planning").bounding_box()["width"]
@@ -419,10 +421,11 @@ def test_hostile_words_are_words_on_every_page(page, server):
     shows("", "#timeline .prompt")
     with server.store() as store:
         drawn = next(listed.id for listed in store.trajectories() if listed.prompt == HOSTILE)
+    card = f".card[data-run='{drawn}'] .prompt"
     shows(f"?run={drawn}", "#timeline .prompt")
-    shows(f"gallery?run={drawn}&{urlencode({'search': HOSTILE})}", "#viewer .prompt", ".card .prompt")
+    shows(f"gallery?run={drawn}&{urlencode({'search': HOSTILE})}", "#viewer .prompt", card)
     expect(page.get_by_placeholder("Search prompts")).to_have_value(HOSTILE)
-    shows(f"gallery?kind={HOSTILE}", ".card .prompt")
+    shows(f"gallery?kind={HOSTILE}", card)
     shows(f"compare?left={drawn}&right={drawn}", "#left .prompt", "#right .prompt")
     shows(f"image?from={drawn}")
     expect(page.locator(".your-image textarea")).to_have_value(HOSTILE)

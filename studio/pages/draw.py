@@ -37,7 +37,7 @@ EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoi
     ("three cars above a house", 6),
     ("a yellow star left of a house", 12),
     ("a purple cat and an orange key", 1),
-    ("two cats above a red car, a moon below it", 1),
+    ("a green tree left of a house, a yellow star above it", 4),
 )
 
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
