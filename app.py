@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
             fill_if_empty(store)
         store.purge()
         first, *others = settings.checkpoints
-        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others)
+        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
         demo = start(settings, store, checkpoints)
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS)

@@ -66,6 +66,8 @@ def questions(store: Store, count: int) -> dict[str, Callable[[], object]]:
         "aha moments": lambda: store.trajectories(limit=25, keep=Filter(aha=True)),
         "a frequent word": lambda: store.trajectories(limit=25, keep=Filter(search="red cat")),
         "a word that is nowhere": lambda: store.trajectories(limit=25, keep=Filter(search="zebra")),
+        "a category": lambda: store.trajectories(limit=25, keep=Filter(category="mixed")),
+        "a category that nothing is in": lambda: store.trajectories(limit=25, keep=Filter(category="hard")),
         "annotated (none is)": lambda: store.trajectories(limit=25, keep=Filter(annotated=True)),
         "one trajectory": lambda: store.trajectory(middle.id),
     }

@@ -52,7 +52,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that sees one moment and cannot write. Raises DatabaseError."""
-        with _told(self.directory), Session(self.read) as session, session.begin():
+        with _told(), Session(self.read) as session, session.begin():
             yield session
 
     @contextmanager
@@ -62,7 +62,7 @@ class Database:
         """
         if self.write is None:
             raise DatabaseError(f"{self.directory} was opened for reading only; use open_database to write")
-        with _told(self.directory), Session(self.write, expire_on_commit=False) as session, session.begin():
+        with _told(), Session(self.write, expire_on_commit=False) as session, session.begin():
             yield session
 
     def close(self) -> None:
@@ -120,14 +120,14 @@ def open_database_for_reading(directory: Path) -> Database:
 
 
 @contextmanager
-def _told(directory: Path) -> Iterator[None]:
-    """A database error as one line of ours."""
+def _told() -> Iterator[None]:
+    """A database error as one line of ours, which names no path: visitors may read it."""
     try:
         yield
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise DatabaseError(
-            f"the database in {directory} said: {reason}; nothing was changed, look at its disk and try again"
+            f"the database said: {reason}; nothing was changed, look at its disk and try again"
         ) from error
 
 

@@ -105,9 +105,9 @@ def read(folder: Path, sha256: str) -> bytes:
     try:
         png = path.read_bytes()
     except FileNotFoundError as error:
-        raise NotFoundError(f"there is no picture {sha256[:12]}… in {folder}; restore it from a backup") from error
+        raise NotFoundError(f"there is no picture {sha256[:12]}…; restore it from a backup") from error
     except OSError as error:
-        raise PictureError(f"picture {sha256[:12]}… could not be read: {error}; look at the disk") from error
+        raise PictureError(f"picture {sha256[:12]}… could not be read: {error.strerror}; look at the disk") from error
     if hashlib.sha256(png).hexdigest() != sha256:
-        raise PictureError(f"{path} is damaged: its content has another hash; restore it from a backup")
+        raise PictureError(f"picture {sha256[:12]}… is damaged: its content has another hash; restore it from a backup")
     return png

@@ -192,9 +192,20 @@ class Store:
         """A name for each annotator that stays the same, and that nobody outside this database can trace
         back.
         """
+        salt = self._salt()
+        return {name: hmac.digest(salt, name.encode(), "sha256").hex()[:12] for name in annotators}
+
+    def receipt(self, trajectory_id: str) -> str:
+        """What only who made the trajectory is given; whoever shows it again made it."""
+        return hmac.digest(self._salt(), f"receipt\0{trajectory_id}".encode(errors="replace"), "sha256").hex()[:32]
+
+    def is_receipt(self, receipt: str, trajectory_id: str) -> bool:
+        return hmac.compare_digest(receipt.encode(errors="replace"), self.receipt(trajectory_id).encode())
+
+    def _salt(self) -> bytes:
+        """Known to this database alone."""
         with self.database.reading() as session:
-            salt = session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one()
-        return {name: hmac.digest(salt.encode(), name.encode(), "sha256").hex()[:12] for name in annotators}
+            return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
 
 
 def _check_storable(trajectory: Trajectory, owner: str) -> None:

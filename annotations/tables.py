@@ -69,12 +69,14 @@ class TrajectoryRow(Base):
     parent_token: Mapped[int | None]
     created_at: Mapped[datetime]
     body: Mapped[dict[str, Any]]  # Trajectory.to_dict()
+    category: Mapped[str | None] = mapped_column(String(24))  # of a prompt of the embedded world
 
     # A list is narrowed and searched in the index alone: the rows are long.
     __table_args__ = (
         Index(
             "ix_trajectories_listing",
             *("created_at", "id", "prompt", "aha", "answers", "checkpoint", "owner", "recorded", "parent_id"),
+            "category",
         ),
     )
 

@@ -16,6 +16,7 @@ from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
 from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
 from model.trajectory import Image, Source, StopReason, Trajectory
+from model.world.language import category_of, parse
 
 MOST = 200  # rows of one page
 
@@ -65,6 +66,7 @@ class Filter:
     """What a list keeps; None keeps all."""
 
     checkpoint: str | None = None
+    category: str | None = None  # of the prompt, as model.world.language names it
     aha: bool | None = None
     recorded: bool | None = None
     owner: str | None = None
@@ -131,7 +133,16 @@ def _columns(trajectory: Trajectory) -> dict[str, object]:
         "parent_token": parent and parent.token,
         "created_at": moment_of(trajectory),
         "body": trajectory.to_dict(),
+        "category": category(trajectory.prompt),
     }
+
+
+def category(prompt: str) -> str | None:
+    """Which kind of prompt of the embedded world it is; None for every other."""
+    try:
+        return category_of(parse(prompt))
+    except ValueError:  # no prompt of the world's
+        return None
 
 
 def moment_of(trajectory: Trajectory) -> datetime:
@@ -181,9 +192,8 @@ def _listed(row: dict) -> Listed:
 
 
 def _kept(wanted: Select, keep: Filter) -> Select:
-    exact = {"checkpoint": keep.checkpoint, "aha": keep.aha, "recorded": keep.recorded, "owner": keep.owner}
-    for name, value in exact.items():
-        if value is not None:
+    for name in ("checkpoint", "category", "aha", "recorded", "owner"):
+        if (value := getattr(keep, name)) is not None:
             wanted = wanted.where(getattr(TrajectoryRow, name) == value)
     if keep.verdict is not None:
         wanted = wanted.where(TrajectoryRow.answers.endswith(keep.verdict))

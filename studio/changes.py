@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from model.branches import Branch, BranchError, afresh, with_codes, with_reflection, with_thought
 from model.janus import Janus
 from model.trajectory import Source, Trajectory
+from model.world.plan import read_items, write_items
+from model.world.scene import Item, Scene
 from studio.checkpoints import Checkpoints
 from studio.generator import MOST_ROUNDS, Generator
 from studio.wish import new_seed
 
+LONGEST_LINE = 80  # characters; what is longer is no line of a plan
 CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
 
@@ -44,7 +48,7 @@ def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -
         raise BranchError("the page sent a change that cannot be read; load it again") from error
     match what:
         case "thought":
-            return with_thought(janus, trajectory, segment, text)
+            return with_thought(janus, trajectory, segment, readable(text) if janus.embedded_world else text)
         case "reflection":
             return with_reflection(janus, trajectory, segment, str(change.get("answer")), text)
         case "codes":
@@ -52,3 +56,24 @@ def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -
         case "seed":
             return afresh(trajectory, segment)
     raise BranchError(f"got the change {what[:20]!r}; there are thought, reflection, codes and seed")
+
+
+def readable(plan: str) -> str:
+    """A plan of the embedded world as the network was taught to read it. Raises BranchError for a line that cannot be
+    read; where the objects stand is the person's own affair.
+    """
+    lines = [" ".join(line.split()) for line in re.split(r"[;\n]", plan)]
+    return write_items([_item(number, line) for number, line in enumerate(filter(None, lines), start=1)])
+
+
+def _item(number: int, line: str) -> Item:
+    shown = f"line {number} of the plan is “{line[:LONGEST_LINE]}”"
+    try:
+        [item] = read_items(line[:LONGEST_LINE])
+    except ValueError as error:
+        raise BranchError(f"{shown}; it should read like “red apple at 2 3”: colour, thing, column and row") from error
+    try:
+        Scene((item,))
+    except ValueError as error:
+        raise BranchError(f"{shown}: {error}") from error
+    return item

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 
 from model.checkpoint import CheckpointError, name_of, open_checkpoint
+from model.janus import Janus
 from studio.generator import Generator
+from studio.settings import Mode
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints:
     """Generators by the name of their checkpoint, all with one store."""
 
-    def __init__(self, first: Generator, others: Sequence[str] = ()) -> None:
-        """`others`: of the shipped ones, folders, or Hub ids. Raises CheckpointError for two of one name."""
+    def __init__(self, first: Generator, others: Sequence[str] = (), mode: Mode = Mode.LOCAL) -> None:
+        """`others`: of the shipped ones, folders, or Hub ids. Visitors (`mode`) never learn where these lie. Raises
+        CheckpointError for two of one name.
+        """
         self.first = first
+        self._mode = mode
         self._loaded = {first.janus.name: first}
         self._sources = {name_of(source): source for source in others}
         self._loading = threading.Lock()
@@ -33,5 +41,14 @@ class Checkpoints:
             if name not in self._loaded:
                 if name not in self._sources:
                     raise CheckpointError(f"{name[:80]} does not draw here; there are: {', '.join(self.names)}")
-                self._loaded[name] = Generator(open_checkpoint(self._sources[name]), self.first.store)
+                self._loaded[name] = Generator(self._opened(name), self.first.store)
             return self._loaded[name]
+
+    def _opened(self, name: str) -> Janus:
+        try:
+            return open_checkpoint(self._sources[name])
+        except CheckpointError as error:
+            if self._mode is Mode.LOCAL:
+                raise
+            log.error("%s", error)
+            raise CheckpointError(f"{name} cannot be opened at the moment; choose another checkpoint") from None

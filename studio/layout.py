@@ -28,7 +28,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         endpoints.build(checkpoints, store, settings)
     with demo.route("Your image", "/image"):
         masthead("Image", settings)
-        image.page(checkpoints.first, store, settings)
+        image.page(checkpoints, store, settings)
     with demo.route("Side by side", "/compare"):
         masthead("Compare", settings)
         compare.page(checkpoints, store, settings)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -23,7 +22,6 @@ from studio.identity import is_local, owner_name
 from studio.settings import Settings
 
 LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
-MOST_REMEMBERED = 10_000  # drawings that their visitors may take back
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop
 IDLE = (gr.update(visible=True), gr.update(visible=False))
@@ -31,11 +29,10 @@ SAME = (gr.skip(), gr.skip())
 
 
 class Sessions:
-    """What the open pages are doing, by session: who has asked its drawing to stop, and who has drawn what."""
+    """What the open pages are doing, by session: who draws, and who has asked its drawing to stop."""
 
     def __init__(self) -> None:
         self._asked: dict[str, threading.Event] = {}
-        self._drawn: deque[tuple[str, str]] = deque(maxlen=MOST_REMEMBERED)  # (session, trajectory)
 
     def begin(self, session: str) -> threading.Event:
         self._asked[session] = threading.Event()
@@ -51,26 +48,23 @@ class Sessions:
     def end(self, session: str) -> None:
         self._asked.pop(session, None)
 
-    def drew(self, session: str, run: str) -> None:
-        self._drawn.append((session, run))
-
-    def has_drawn(self, session: str, run: str) -> bool:
-        return (session, run) in self._drawn
-
 
 @dataclass
 class Sending:
     """Events on their way to the page: collected for a moment, then sent as one value."""
 
+    store: Store
     rows: list[render.Row] = field(default_factory=list)
     fresh: int = 0
     sent_at: float = 0.0
     run: str = ""
+    receipt: str = ""
     told: Told = Told()
 
     def add(self, event: Event) -> None:
         if isinstance(event, TrajectoryStarted):
             self.run = event.trajectory_id
+            self.receipt = self.store.receipt(self.run)
         self.told = self.told.after(event)
         made = render.row(event)
         if made is not None:
@@ -86,7 +80,7 @@ class Sending:
         whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
         value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
         self.fresh, self.sent_at = len(self.rows), time.monotonic()
-        return value
+        return value | {"receipt": self.receipt}
 
 
 @dataclass(frozen=True)
@@ -101,9 +95,9 @@ class Visit:
         return Visit(owner_name(request, settings), request.session_hash or "")
 
 
-def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions) -> Iterator[tuple]:
+def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, store: Store) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the trajectory ends."""
-    sending = Sending()
+    sending = Sending(store)
     try:
         for event in events:
             if isinstance(event, Waiting):
@@ -111,7 +105,6 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions) ->
                 continue
             sending.add(event)
             if isinstance(event, TrajectoryStarted):
-                sessions.drew(visit.session, event.trajectory_id)
                 yield sending.value(), *RUNNING
             elif sending.due():
                 yield sending.value(), *SAME
@@ -125,16 +118,19 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions) ->
         sessions.end(visit.session)
 
 
-def forget(run: str, visit: Visit, sessions: Sessions, store: Store, settings: Settings) -> render.Row:
-    """Delete a drawing at the wish of who made it, or of the person at the machine; what the page shows then."""
-    if not is_local(settings) and not sessions.has_drawn(visit.session, run):
-        return render.notice_value("Only the page that made a drawing can delete it.")
+def forget(asked: gr.EventData, visit: Visit, store: Store, settings: Settings) -> render.Row:
+    """Delete a drawing at the wish of whoever has its receipt, or of the person at the machine; what the page shows
+    then. `asked` has `run` and `receipt`.
+    """
+    run, receipt = (str(getattr(asked, name, None) or "") for name in ("run", "receipt"))
     try:
+        if not is_local(settings) and not store.is_receipt(receipt, run):
+            return render.notice_value("Only the browser that asked for a drawing can delete it.")
         store.hide(run, by=visit.owner)
         store.purge()  # what was deleted yesterday or before
     except AnnotationsError as error:
         return render.notice_value(f"That cannot be deleted: {error}.")
-    return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.")
+    return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
 
 
 def notice(text: str, *, anyway: bool = False) -> tuple:

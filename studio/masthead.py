@@ -24,6 +24,7 @@ MASTHEAD = """
 """
 MARK = """<svg viewBox="0 0 8 8" shape-rendering="crispEdges" aria-hidden="true">
 <rect width="8" height="8" fill="#2743c9"/><path fill="#ffd84d" d="M3 1h2v4h-2zM3 6h2v1h-2z"/></svg>"""
+KEPT = " What you give and what comes of it is kept, and shown to everybody in the gallery; this browser can delete it."
 
 
 def masthead(current: str, settings: Settings) -> None:
@@ -43,3 +44,8 @@ def intro(title: str, text: str) -> None:
     """How a page begins. Both texts are ours, not a person's."""
     html = f'<div class="intro"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>'
     gr.HTML(html, js_on_load=None, apply_default_css=False)
+
+
+def what_is_kept(settings: Settings) -> str:
+    """What visitors are told before they give anything."""
+    return "" if is_local(settings) else KEPT

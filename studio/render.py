@@ -21,6 +21,7 @@ from annotations.trajectories import Listed
 from model.events import (
     Event,
     Failed,
+    ImageCodesAdded,
     Preview,
     SegmentFinished,
     SegmentStarted,
@@ -70,6 +71,8 @@ def row(event: Event) -> Row | None:
         case TextAdded():
             by = {"person": True} if any(token.origin is Origin.PERSON for token in event.tokens) else {}
             return {"is": "text", "text": event.text} | by | here
+        case ImageCodesAdded(origin=Origin.PERSON | Origin.TEMPLATE):
+            return {"is": "forced", "start": event.start, "count": len(event.codes), "by": event.origin.value} | here
         case Preview(whole=True):
             return {"is": "picture", "png": data_url(event.png)} | here
         case Preview():
@@ -264,10 +267,13 @@ def thumbnail(png: bytes, side: int = 192) -> bytes:
 # --- cards of the gallery ---------------------------------------------------------------------------------------
 
 
-def cards(listed: Sequence[Listed], picture: Callable[[str], bytes | None]) -> str:
-    """Trajectories as links to their replay, newest first; `picture` gives None for one that cannot be read."""
+def cards(listed: Sequence[Listed], picture: Callable[[str], bytes | None], address: str = "", none: str = "") -> str:
+    """Trajectories as links to their replay, newest first; `picture` gives None for one that cannot be read.
+
+    `address` is that of this view, which the page's script takes over; `none` is the HTML for an empty list.
+    """
     made = "".join(_card(one, picture(one.cover) if one.cover else None) for one in listed)
-    return f'<div class="gallery">{made}</div>'
+    return f'<div class="gallery" data-address="{escape(address)}">{made or none}</div>'
 
 
 def _card(one: Listed, png: bytes | None) -> str:

@@ -59,8 +59,8 @@ TEMPLATE = """
 </section>
 """
 
-
-SCRIPTS = ["timeline.js", "player.js", "after.js"]  # in this order: the first has the state that the others read
+# In this order: the first has the state that the others read.
+SCRIPTS = ["timeline.js", "player.js", "forced.js", "after.js", "ending.js"]
 
 
 def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:

@@ -19,12 +19,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "noun": tuple(NOUNS),
     "relation": RELATIONS,
 }
+# Shown while the prompt is one of the category “hard”.
+HARDER = '<p class="harder" role="status" hidden>Harder: three kinds of things, and where they stand.</p>'
 
 
 def words() -> gr.HTML:
     """A folded list of buttons that write into the prompt box."""
     groups = "".join(f'<p data-kind="{kind}">{"".join(map(_button, group))}</p>' for kind, group in KINDS.items())
-    html = f'<details class="words"><summary>Words it knows</summary>{groups}</details>'
+    html = f'<details class="words"><summary>Words it knows</summary>{groups}{HARDER}</details>'
     return gr.HTML(html, js_on_load=script("words.js"), apply_default_css=False)
 
 

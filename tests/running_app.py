@@ -24,6 +24,7 @@ class Server:
     checkpoint: Path | str
     log: Path
     examples: bool = False
+    mode: str = "local"
     port: int = 0
     process: subprocess.Popen | None = None
 
@@ -33,7 +34,7 @@ class Server:
 
     def start(self) -> None:
         self.port = free_port()
-        environment = app_environment(self.data, self.checkpoint, self.port, examples=self.examples)
+        environment = app_environment(self.data, self.checkpoint, self.port, self.mode, examples=self.examples)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
@@ -65,8 +66,10 @@ class Server:
         return open_store_for_reading(self.data)
 
 
-def app_environment(data: Path, checkpoint: Path | str, port: int, *, examples: bool = False) -> dict[str, str]:
-    chosen = {"DATA": data, "CHECKPOINT": checkpoint, "PORT": port, "EXAMPLES": str(examples).lower()}
+def app_environment(
+    data: Path, checkpoint: Path | str, port: int, mode: str = "local", *, examples: bool = False
+) -> dict[str, str]:
+    chosen = {"DATA": data, "CHECKPOINT": checkpoint, "PORT": port, "MODE": mode, "EXAMPLES": str(examples).lower()}
     return (
         dict(os.environ)
         | {"OMP_NUM_THREADS": "1"}

@@ -208,3 +208,18 @@ def test_the_models_own_words_are_called_sampled(store, tmp_path):
     [row] = rows(tmp_path / "out")
     assert (row["origin"], row["completion"][0]["content"][0]["text"]) == ("sampled", NO_REASON)
     assert dataclasses.asdict(JudgeExample.from_row(row))["weight"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["<script>alert(1)</script> ${x} {{y}}", "**b** | `c` [x](javascript:1)", "\u202eمرحبا", "🐈" * 10_000],
+)
+def test_hostile_words_are_exported_letter_by_letter_and_stand_in_no_card(store, tmp_path, words):
+    correct(store, save(store, prompt=words), reason=words[:500])
+    export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")
+    example = JudgeExample.from_row(row)
+    assert example.prompt == words
+    assert words[:500] in example.completion
+    assert words[:10] not in (tmp_path / "out" / CARD).read_text("utf-8")
+    assert words[:10] not in (tmp_path / "out" / MANIFEST).read_text("utf-8")

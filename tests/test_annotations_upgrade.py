@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,14 +16,17 @@ from annotations.database import FILE, open_database, open_database_for_reading
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
 from annotations.store import open_store
 from annotations.tables import Base
+from annotations.trajectories import Filter
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
+HEAD = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("*.py"))
+AFTER = f"{int(HEAD) + 1:04}"
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "{after}", "{head}", None, None
 
 
 def upgrade():
@@ -37,7 +41,7 @@ def with_next(folder: Path, then: str = "pass") -> Path:
     """The migrations and one more, which rebuilds the table that all others refer to."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_next.py").write_text(NEXT.format(then=then))
+    (migrations / "versions" / f"{AFTER}_next.py").write_text(NEXT.format(then=then, after=AFTER, head=HEAD))
     return migrations
 
 
@@ -49,6 +53,8 @@ def populate(directory: Path) -> str:
         for annotator in ("ann", "bob"):
             store.annotate(Annotation(trajectory_id, 0, annotator, {"verdict_right": "yes"}))
         store.hide(trajectory_id, by="ann")
+        for prompt in ("three red cats", "a politician’s ${portrait}"):
+            store.save(replace(trajectory, prompt=prompt), {}, owner="visitor")
     return trajectory_id
 
 
@@ -69,27 +75,41 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path)
     engine.dispose()
 
 
-def test_a_database_of_the_first_revision_keeps_all_it_has(tmp_path):
-    first = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, first)
-    for later in sorted((first / "versions").glob("*.py"))[1:]:
-        later.unlink()
-    populate(tmp_path)  # then taken back to the first tables
+def taken_back(tmp_path: Path, revision: str) -> None:
+    """Populate with the newest tables, as these were at an earlier revision."""
+    populate(tmp_path)
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("DROP INDEX ix_trajectories_listing")
-    connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+    connection.execute("ALTER TABLE trajectories DROP COLUMN category")
+    if revision == "0001":
+        connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
+    else:
+        columns = "created_at, id, prompt, aha, answers, checkpoint, owner, recorded, parent_id"
+        connection.execute(f"CREATE INDEX ix_trajectories_listing ON trajectories ({columns})")
+    connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     connection.commit()
     connection.close()
-    assert revisions(tmp_path / FILE, first) == ("0001", "0001")
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_database_of_an_earlier_revision_keeps_all_it_has(tmp_path, revision):
+    taken_back(tmp_path, revision)
     backup = upgrade(tmp_path / FILE)
-    assert revisions(backup) == ("0001", "0002")
+    assert revisions(backup) == (revision, HEAD)
     for file in (tmp_path / FILE, backup):
-        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
+        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (3, 2, 1)
     engine = create_engine(f"sqlite:///{tmp_path / FILE}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+
+
+def test_prompts_that_are_stored_already_get_their_category(tmp_path):
+    taken_back(tmp_path, "0002")
+    with open_store(tmp_path) as store:
+        assert {listed.prompt for listed in store.trajectories()} == {"three red cats", "a politician’s ${portrait}"}
+        assert [listed.prompt for listed in store.trajectories(keep=Filter(category="mixed"))] == ["three red cats"]
+        assert store.trajectories(keep=Filter(category="single object")) == []  # deleted, and stays so
 
 
 def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
@@ -103,10 +123,10 @@ def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
 def test_rebuilding_a_parent_table_keeps_its_children_and_leaves_a_backup(tmp_path):
     populate(tmp_path)
     backup = upgrade(tmp_path / FILE, with_next(tmp_path))
-    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("0003", "0003")
+    assert revisions(tmp_path / FILE, tmp_path / "migrations") == (AFTER, AFTER)
     for file in (tmp_path / FILE, backup):
-        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
-    assert revisions(backup) == ("0002", "0002")
+        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (3, 2, 1)
+    assert revisions(backup) == (HEAD, HEAD)
 
 
 @pytest.mark.parametrize("then", ["raise sa.exc.InvalidRequestError('halfway')", "1 / 0"])
@@ -114,7 +134,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
     trajectory_id = populate(tmp_path)
     with pytest.raises(MigrationError, match=r"was not migrated.*it is unchanged.*copy in"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
-    assert revisions(tmp_path / FILE) == ("0002", "0002")
+    assert revisions(tmp_path / FILE) == (HEAD, HEAD)
     with open_store(tmp_path) as store:
         assert trajectory_id not in {listed.id for listed in store.trajectories()}
         assert rows(tmp_path / FILE, "annotations") == 2
@@ -125,7 +145,7 @@ def test_a_migration_that_orphans_rows_is_taken_back(tmp_path):
     then = 'op.execute("DELETE FROM trajectories")'
     with pytest.raises(MigrationError, match="3 rows lost the row they refer to"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
-    assert rows(tmp_path / FILE, "trajectories") == 1
+    assert rows(tmp_path / FILE, "trajectories") == 3
 
 
 def test_processes_that_start_together_migrate_once(tmp_path):
@@ -140,7 +160,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 def test_a_database_of_newer_code_is_refused(tmp_path):
     populate(tmp_path)
     upgrade(tmp_path / FILE, with_next(tmp_path))
-    with pytest.raises(MigrationError, match=r"revision 0003, the newest known here is 0002.*update"):
+    with pytest.raises(MigrationError, match=rf"revision {AFTER}, the newest known here is {HEAD}.*update"):
         open_database(tmp_path)
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pyarrow.parquet as pq
@@ -39,6 +39,7 @@ PAGES = {  # address: what is there once the page has been filled
     "datasets": "#datasets-collected dl",
 }
 PROMPT = "two red apples above a blue car"
+HOSTILE = "<img src=q onerror=window.hacked=1>${window.hacked=1} **b** [x](javascript:1) \u202eمرحبا 🐈"
 CORRECTION = "there are three crooked apples"
 RECORDER = """() => {  // pixels of the first canvas that are painted, over time
   window.painted = [0];
@@ -268,6 +269,10 @@ def test_words_put_a_prompt_together_by_the_mouse(page, server):
     for word in ("two", "red", "apple", "above", "cat", "orange", "blue", "umbrella"):
         page.locator(f".words [data-word='{word}']").click()
     expect(page.locator("#prompt textarea")).to_have_value("two red apples above a cat and a blue umbrella")
+    expect(page.locator(".words .harder")).to_be_visible()
+    page.fill("#prompt textarea", "two red apples above a cat")
+    expect(page.locator(".words .harder")).to_be_hidden()
+    expect(page.get_by_role("button", name=re.compile("harder$"))).to_have_count(1)  # read out, and not only seen
 
 
 def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page, server):
@@ -293,6 +298,11 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     page.locator("#timeline .mind button", has_text="Change the plan").first.click()
     box = page.locator("#timeline .planned").first
     text = page.locator("#timeline .changing textarea")
+    text.fill("red apple at 0 0; blue apple 4 4")
+    page.click("#timeline .changing .go")
+    expect(page.locator("#timeline .notice")).to_contain_text(
+        "line 2 of the plan is “blue apple 4 4”; it should read like"
+    )
     text.fill("red apple at 0 0; blue apple at 4 4")
     expect(page.locator("#timeline .planned")).to_have_count(3)  # the other round's thought names one, too
     side = page.locator("#timeline .planning").bounding_box()["width"]
@@ -350,6 +360,9 @@ def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     [branch] = branches_of(server, drawn)
     image = next(segment for segment in branch.segments if segment.kind == "image")
     assert [index for index, origin in enumerate(image.origins) if origin == "person"] == [9, 10]
+    expect(page.locator("#timeline .forced")).to_have_count(2)
+    page.get_by_label("The 2 outlined patches are what a person put there").uncheck()
+    expect(page.locator("#timeline .forced").first).to_be_hidden()
 
 
 def test_the_gallery_is_filtered_and_searched(page, server):
@@ -364,6 +377,68 @@ def test_the_gallery_is_filtered_and_searched(page, server):
     page.get_by_role("option", name="Aha moments").click()
     expect(page.locator("#cards .card[data-run='three-rounds']")).to_be_visible()
     expect(page.locator(f"#cards .card[data-run='{drawn}']")).to_have_count(0)
+
+
+def test_a_filtered_gallery_can_be_linked_loaded_again_and_gone_back_to(page, server):
+    page.goto(f"{server.url}/gallery?kind=Aha+moments&__theme=light")
+    search, kind, card = (page.get_by_placeholder("Search prompts"), page.locator("#kind input"), page.locator(".card"))
+    expect(kind).to_have_value("Aha moments")
+    expect(card).to_have_count(1)
+    search.press_sequentially("two apples")
+    page.wait_for_url(re.compile("__theme=light&kind=Aha.moments&search=two.apples$"))
+    card.click()
+    expect(page.locator("#viewer .prompt")).to_contain_text("two apples")
+    page.wait_for_url(re.compile("search=two.apples&run=three-rounds$|run=three-rounds&search=two.apples$"))
+    page.reload()
+    expect(search).to_have_value("two apples")
+    expect(page.locator("#viewer .prompt")).to_contain_text("two apples")
+    page.go_back()
+    expect(search).to_have_value("two apples")
+    expect(kind).to_have_value("Aha moments")
+    expect(page.locator("#viewer .prompt")).to_be_hidden()
+    kind.click()
+    page.get_by_role("option", name="Annotated").click()
+    page.wait_for_url(re.compile("kind=Annotated"))
+    page.go_back()
+    expect(kind).to_have_value("Aha moments")
+    expect(card).to_have_count(1)
+
+
+def test_hostile_words_are_words_on_every_page(page, server):
+    def shows(address: str, *places: str) -> None:
+        if address:
+            page.goto(f"{server.url}/{address}")
+        for place in places:
+            expect(page.locator(place).first).to_contain_text(HOSTILE)
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("img[src=q]").count() == 0
+        assert page.locator("strong, a[href^=javascript]").count() == 0
+
+    begin_drawing(page, server, HOSTILE)
+    expect(page.locator("#timeline .notice")).to_be_visible()
+    page.click("#timeline .anyway")
+    expect(page.locator("#timeline .ending .link").first).to_have_text("Permanent link")
+    shows("", "#timeline .prompt")
+    with server.store() as store:
+        drawn = next(listed.id for listed in store.trajectories() if listed.prompt == HOSTILE)
+    card = f".card[data-run='{drawn}'] .prompt"
+    shows(f"?run={drawn}", "#timeline .prompt")
+    shows(f"gallery?run={drawn}&{urlencode({'search': HOSTILE})}", "#viewer .prompt", card)
+    expect(page.get_by_placeholder("Search prompts")).to_have_value(HOSTILE)
+    shows(f"gallery?kind={HOSTILE}", card)
+    shows(f"compare?left={drawn}&right={drawn}", "#left .prompt", "#right .prompt")
+    shows(f"image?from={drawn}")
+    expect(page.locator(".your-image textarea")).to_have_value(HOSTILE)
+    shows(f"annotate?trajectory={drawn}", "#annotate-prompt h1")
+    page.keyboard.press("n")
+    expect(page.locator("#annotate-reason textarea")).to_be_focused()
+    page.keyboard.insert_text(HOSTILE)
+    page.keyboard.press("2")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-right input:checked")).to_have_count(0)
+    shows("datasets")
+    page.click("#datasets-export")
+    shows("", "#datasets-rows tr:has-text('onerror')")
 
 
 def test_a_data_set_is_exported_and_downloaded(page, server):
@@ -404,7 +479,7 @@ def test_no_file_of_the_server_is_handed_out(server, file):
         assert answer.status_code in (403, 404, 405), (address, answer.status_code)
 
 
-@pytest.mark.parametrize("prompt", ["", "x" * 10_000, "a photo of a politician"])
+@pytest.mark.parametrize("prompt", ["", "🐈" * 10_000, "a photo of a politician"])
 def test_an_odd_prompt_is_answered_in_words(page, server, prompt):
     begin_drawing(page, server, prompt)
     expect(page.locator("#timeline .notice")).to_be_visible()
@@ -495,3 +570,46 @@ def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
     expect(page.locator("#timeline .round")).to_have_count(0)
     page.goto(f"{server.url}/?run={drawn}")
     expect(page.locator("#timeline .notice")).to_contain_text("cannot be shown")
+
+
+def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser, tiny_checkpoint, tmp_path):
+    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public")
+    server.start()
+    expect.set_options(timeout=PATIENCE)
+    try:
+        mine, other = browser.new_context(), browser.new_context()
+        drawn = draw(mine.new_page(), server)
+        looking = other.new_page()
+        looking.goto(f"{server.url}/gallery?run={drawn}")
+        expect(looking.locator("#viewer .ending .copy")).to_be_visible()
+        expect(looking.locator("#viewer .forget")).to_have_count(0)
+        page = mine.new_page()
+        page.goto(f"{server.url}/gallery?search=apples&run={drawn}")
+        page.locator("#viewer .forget").click()
+        page.locator("#viewer .forget").click()
+        expect(page.locator("#viewer .notice")).to_contain_text("It is deleted")
+        expect(page.locator("#cards .card")).to_have_count(0)
+        page.wait_for_url(re.compile(r"/gallery\?search=apples$"))
+        looking.reload()
+        expect(looking.locator("#viewer .notice")).to_contain_text("cannot be shown")
+        mine.close()
+        other.close()
+    finally:
+        server.stop()
+
+
+def test_the_link_of_a_drawing_is_copied(browser, server):
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(f"{server.url}/gallery?run=three-rounds")
+    copy = page.locator("#viewer .copy")
+    copy.click(timeout=PATIENCE)
+    expect(copy).to_have_text("Copied", timeout=PATIENCE)
+    assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/?run=three-rounds"
+    page.evaluate("navigator.clipboard.writeText('something else')")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no HTTPS')); }")
+    expect(copy).to_have_text("Copy link", timeout=PATIENCE)
+    copy.click()
+    expect(copy).to_have_text("Copied", timeout=PATIENCE)
+    assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/?run=three-rounds"
+    context.close()

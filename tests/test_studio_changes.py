@@ -1,9 +1,11 @@
 """A change that a visitor makes in the page: the drawing goes on from there, and is stored."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from studio_samples import HOSTILE
 
 from annotations.store import open_store
 from model.janus import Janus
@@ -39,6 +41,33 @@ def test_the_drawing_goes_on_from_a_changed_plan(studio):
     assert thought.text == " red car at 1 1; blue car at 4 4"
     assert set(image.origins) == {Origin.SAMPLED}
     assert branch.parent.trajectory_id == run
+
+
+def test_a_plan_is_read_line_by_line_however_it_is_written(studio):
+    generator, run = studio
+    branch = after(generator, run, segment=0, what="thought", text="Red  car at 1 1\n\nblue car at 4 4.;")
+    assert branch.segments[0].text == " red car at 1 1; blue car at 4 4"
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ("red car at 1 1; blue carr at 4 4", "line 2 of the plan is “blue carr at 4 4”: no sprite for noun 'carr'"),
+        ("red car at 1 1\nred car 4 4", "line 2 of the plan is “red car 4 4”; it should read like “red apple at 2 3”"),
+        ("red car at 1 1 blue car at 4 4", "line 1 of the plan is “red car at 1 1 blue"),
+        ("red car at 7 1", "line 1 .*column and row go from 0 to 6"),
+        ("mauve car at 1 1", "line 1 .*no colour 'mauve'; there are: red"),
+        (HOSTILE * 5, "line 1 of the plan is “<img"),
+        (" ;\n", "nothing is written"),
+    ],
+)
+def test_a_line_of_a_plan_that_cannot_be_read_is_said_and_nothing_is_drawn(studio, plan: str, said: str):
+    generator, run = studio
+    asked = {"run": run, "segment": 0, "what": "thought", "text": plan}
+    [(value, *_)] = draw.go_on(asked, VISIT, Checkpoints(generator), Sessions())
+    assert re.search(said, value["notice"])
+    assert len(value["notice"]) < 400
+    assert len(generator.store.trajectories()) == 1
 
 
 def test_a_flipped_verdict_makes_it_draw_again_and_keeps_the_picture(studio):

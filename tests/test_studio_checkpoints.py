@@ -11,7 +11,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.live import Sessions, Visit
 from studio.pages import draw
-from studio.settings import Settings
+from studio.settings import Mode, Settings
 from studio.wish import Wish
 
 VISIT = Visit("ada", "tab")
@@ -59,6 +59,17 @@ def test_what_cannot_be_opened_is_said_when_it_is_chosen(tiny_checkpoint: Path, 
     checkpoints = Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tmp_path / "empty")])
     (value, *_), *_ = draw.ask(wish("empty"), VISIT, checkpoints, Sessions())
     assert "holds no config.json" in value["notice"]
+
+
+def test_visitors_never_learn_where_a_checkpoint_lies(tiny_checkpoint: Path, tmp_path: Path, store: Store, caplog):
+    (tmp_path / "empty").mkdir()
+    generator = Generator(open_checkpoint(tiny_checkpoint), store)
+    checkpoints = Checkpoints(generator, [str(tmp_path / "empty")], Mode.PUBLIC)
+    (value, *_), *_ = draw.ask(wish("empty"), VISIT, checkpoints, Sessions())
+    assert value["notice"] == "empty cannot be opened at the moment; choose another checkpoint"
+    assert str(tmp_path / "empty") in caplog.text  # who keeps the server does
+    (value, *_), *_ = draw.ask(wish(str(tmp_path)), VISIT, checkpoints, Sessions())
+    assert value["notice"].endswith(f"does not draw here; there are: {tiny_checkpoint.name}, empty")
 
 
 def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: Store):

@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 from studio_samples import aha
 
-from annotations.store import Store, open_store
+from annotations.store import Store, open_store, open_store_for_reading
 from model.janus import Janus
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
@@ -62,7 +62,7 @@ def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
     assert yielded[-1][1:3] == IDLE
 
 
-@pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000])
+@pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000, "🐈" * 10_000, "🐈" * 150])
 def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
     (value,) = values_of(draw.ask(wish(prompt), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
     assert "prompt" in value["notice"]
@@ -143,13 +143,31 @@ def test_the_handlers_name_the_person_and_the_page():
 
 
 @pytest.mark.parametrize(
-    ("mode", "tab", "deleted"),
-    [(Mode.PUBLIC, "tab", True), (Mode.PUBLIC, "another tab", False), (Mode.LOCAL, "another tab", True)],
+    ("mode", "shows", "deleted"),
+    [
+        (Mode.PUBLIC, "its own", True),
+        (Mode.PUBLIC, "another's", False),
+        (Mode.PUBLIC, None, False),
+        (Mode.PUBLIC, "\ud800", False),
+        (Mode.LOCAL, None, True),
+    ],
 )
-def test_a_drawing_is_deleted_by_the_page_that_made_it_or_at_the_machine(tiny, store, mode, tab, deleted):
-    sessions = Sessions()
-    *_, (value, *_) = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), sessions)
-    run = value["trajectory"]["id"]
-    shown = forget(run, Visit("ada", tab), sessions, store, Settings(mode=mode))
-    assert shown["notice"].startswith("It is deleted" if deleted else "Only the page")
-    assert (store.trajectories() == []) is deleted
+def test_a_drawing_is_deleted_by_the_browser_that_asked_for_it_or_at_the_machine(tiny, store, mode, shows, deleted):
+    first, second = (
+        list(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))[-1][0] for _ in range(2)
+    )
+    receipt = {"its own": first["receipt"], "another's": second["receipt"]}.get(shows, shows)
+    asked = gr.EventData(None, {"run": first["run"], "receipt": receipt})
+    shown = forget(asked, VISIT, store, Settings(mode=mode))
+    assert shown["notice"].startswith("It is deleted" if deleted else "Only the browser")
+    assert (first["run"] in {listed.id for listed in store.trajectories()}) is not deleted
+
+
+def test_a_receipt_is_given_from_the_first_moment_and_holds_after_a_restart(tiny, store, tmp_path):
+    stream = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions())
+    value, *_ = next(stream)
+    stream.close()  # the visitor leaves before the end
+    with open_store_for_reading(tmp_path / "data") as again:
+        assert again.is_receipt(value["receipt"], value["run"])
+    with open_store(tmp_path / "elsewhere") as other:
+        assert not other.is_receipt(value["receipt"], value["run"])

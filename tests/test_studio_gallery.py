@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from studio_samples import HOSTILE, aha, stopped
@@ -11,9 +12,9 @@ from annotations.annotation import Annotation
 from annotations.backup import make
 from annotations.store import Store, open_store
 from model.trajectory import Parent, StopReason
+from studio.choice import LONGEST_SEARCH, Choice
 from studio.pages import gallery
-from studio.pages.gallery import Choice
-from studio.settings import Settings
+from studio.settings import Mode, Settings
 
 
 @pytest.fixture
@@ -62,11 +63,13 @@ def test_search_and_the_aha_filter_narrow_it(store: Store):
         (Choice(kind="Going on from another"), {"other"}),
         (Choice(checkpoint="another"), {"other"}),
         (Choice(kind="no such kind"), {"id0", "other", "unhappy"}),
+        (Choice(category="Counting"), {"other", "unhappy"}),
+        (Choice(category="Hard"), set()),
     ],
 )
 def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str]):
     fill(store, 1)
-    trajectory, pictures = aha("other", identity="other")
+    trajectory, pictures = aha("two apples", identity="other")
     other = replace(trajectory, checkpoint="another", parent=Parent("id0", 1, 0))
     store.save(other, pictures, owner="us")
     unhappy = replace(trajectory, id="unhappy", segments=trajectory.segments[:3], stop_reason=StopReason.ROUNDS)
@@ -75,6 +78,40 @@ def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str
     html = gallery.listing(store, choice)[0]
     assert {identity for identity in ("id0", "other", "unhappy") if f'data-run="{identity}"' in html} == shown
     assert store.checkpoints() == sorted({"another", trajectory.checkpoint})
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice(),
+        Choice("100% & <b>ü</b>", "Annotated", "Hard", "a=b&c"),
+        Choice(search="moon"),
+        Choice(checkpoint="embedded"),
+    ],
+)
+def test_an_address_leads_back_to_what_was_chosen(choice: Choice):
+    assert Choice.of(dict(parse_qsl(choice.address()))) == choice
+
+
+def test_an_address_says_only_what_was_chosen_and_what_no_menu_has_is_everything():
+    assert Choice().address() == ""
+    assert Choice(kind="Annotated").address("20260131T120000000000_id1") == (
+        "kind=Annotated&before=20260131T120000000000_id1"
+    )
+    assert Choice.of({"kind": HOSTILE, "category": "hard", "run": "x"}) == Choice()
+    assert len(Choice.of({"search": "x" * 100_000}).search) == LONGEST_SEARCH
+
+
+def test_the_gallery_opens_as_its_address_says(store: Store):
+    fill(store, gallery.PAGE + 5)
+    _, cursor, *_ = gallery.listing(store, Choice("number"))
+    address = {"search": "number", "kind": "Aha moments", "checkpoint": "nobody", "before": cursor}
+    seen, html, _, newest, _, search, kind, _, drawn_by, _ = gallery.begin(store, Settings(), address)
+    assert html.count('class="card"') == 5
+    assert f'data-address="search=number&amp;kind=Aha+moments&amp;before={cursor}"' in html
+    assert (newest["visible"], search, kind, drawn_by["value"]) == (True, "number", "Aha moments", "Any checkpoint")
+    assert "card" not in str(gallery.narrow(store, seen, Choice("number", "Aha moments")))
+    assert gallery.narrow(store, seen, Choice("number"))[1].count('class="card"') == gallery.PAGE
 
 
 def test_a_wrong_cursor_is_a_message(store: Store):
@@ -87,6 +124,12 @@ def test_a_replay_is_complete_and_a_wrong_link_is_a_message(store: Store):
     assert value["rows"][-1]["is"] == "end"
     assert value["pace"] == Settings().pace
     assert "cannot be shown" in gallery.replay(store, HOSTILE, Settings())["notice"]
+
+
+def test_only_the_person_at_the_machine_is_offered_to_delete_everything(store: Store):
+    store.save(*aha(), owner="us")
+    assert gallery.shown(store, "aha", Settings())["deletable"]
+    assert not gallery.shown(store, "aha", Settings(mode=Mode.PUBLIC))["deletable"]
 
 
 def test_a_damaged_picture_leaves_the_other_cards(store: Store):

@@ -11,6 +11,7 @@ from annotations.store import open_store
 from model.janus import Janus
 from model.trajectory import StopReason
 from model.world.scene import random_scene, render
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.judging import BatchError, pairs_of
 from studio.live import Sessions, Visit
@@ -31,6 +32,10 @@ def picture(folder: Path, name: str) -> Path:
     return path
 
 
+def ask(generator: Generator, *given, **options):
+    return image.ask(image.Given(*given), VISIT, Checkpoints(generator), Sessions(), **options)
+
+
 def write(path: Path, text: str) -> Path:
     path.write_text(text, "utf-8")
     return path
@@ -41,7 +46,7 @@ def write(path: Path, text: str) -> Path:
     [("Judge it", "a red cat", StopReason.JUDGED), ("Edit it", "make the cat blue", StopReason.EDITED)],
 )
 def test_an_image_is_judged_or_edited_and_kept(generator: Generator, tmp_path: Path, choice, words, reason):
-    *_, last = image.ask(str(picture(tmp_path, "a.png")), words, choice, VISIT, generator, Sessions())
+    *_, last = ask(generator, str(picture(tmp_path, "a.png")), words, choice)
     kept = generator.store.trajectory(last[0]["trajectory"]["id"])
     assert (kept.prompt, kept.stop_reason) == (words, reason)
     assert generator.store.picture(kept.segments[0].sha256)
@@ -62,15 +67,23 @@ def test_what_cannot_be_looked_at_is_said_and_nothing_is_kept(generator, tmp_pat
     picture(tmp_path, "a.png")
     write(tmp_path / "broken.png", "nonsense")
     path = file and str(tmp_path / file)
-    [(value, *_)] = image.ask(path, words, choice, VISIT, generator, Sessions())
+    [(value, *_)] = ask(generator, path, words, choice)
     assert said in value["notice"]
     assert generator.store.trajectories() == []
 
 
 def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generator: Generator, tmp_path: Path):
     path = str(picture(tmp_path, "a.png"))
-    *_, last = image.ask(path, "politicians", "Judge it", VISIT, generator, Sessions(), insist=True)
+    *_, last = ask(generator, path, "politicians", "Judge it", insist=True)
     assert generator.store.trajectory(last[0]["trajectory"]["id"]).reflections
+
+
+def test_a_checkpoint_is_chosen_and_one_that_does_not_draw_here_is_refused(generator: Generator, tmp_path: Path):
+    given = (str(picture(tmp_path, "a.png")), "a red cat", "Judge it")
+    *_, last = ask(generator, *given, generator.janus.name)
+    assert last[0]["trajectory"]["checkpoint"] == generator.janus.name
+    [(value, *_)] = ask(generator, *given, "seven")
+    assert value["notice"].startswith("seven does not draw here")
 
 
 def test_many_are_judged_row_by_row_and_what_went_wrong_stands_in_its_row(generator: Generator, tmp_path: Path):

@@ -73,3 +73,8 @@ def test_every_font_that_the_styles_name_is_there():
 def test_scripts_never_make_markup_of_words():
     for file in ASSETS.glob("*.js"):
         assert "innerHTML" not in file.read_text("utf-8"), file.name
+
+
+def test_every_script_is_loaded_by_some_component():
+    sources = "".join(file.read_text("utf-8") for file in ASSETS.parent.rglob("*.py"))
+    assert {file.name for file in ASSETS.glob("*.js") if f'"{file.name}"' not in sources} == set()

@@ -1,13 +1,14 @@
 """Rendering: rows for the timeline, static HTML, cards; and that nobody's words become markup."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from studio_samples import HOSTILE, aha, png, stopped
 
 from annotations.trajectories import Listed
 from model.replay import replay
-from model.trajectory import StopReason
+from model.trajectory import Origin, StopReason
 from studio import render
 
 
@@ -36,6 +37,17 @@ def test_a_brief_telling_has_whole_texts_and_pictures():
     assert texts[1] == "No, one apple is green."
     assert [row["is"] for row in brief].count("picture") == 2
     assert not [row for row in brief if row["is"] == "cells"]
+
+
+def test_patches_that_the_model_did_not_choose_are_named_live_and_again():
+    trajectory, pictures = aha()
+    origins = (Origin.SAMPLED,) * 9 + (Origin.PERSON,) * 2 + (Origin.SAMPLED,) * 52 + (Origin.TEMPLATE,)
+    branch = replace(trajectory, segments=(trajectory.segments[0], replace(trajectory.segments[1], origins=origins)))
+    told = [rows_of(branch, pictures), render.in_brief(branch, pictures.__getitem__)]
+    for rows in told:
+        forced = [(row["start"], row["count"], row["by"]) for row in rows if row["is"] == "forced"]
+        assert forced == [(9, 2, "person"), (63, 1, "template")]
+    assert not [row for row in rows_of(trajectory, pictures) if row["is"] == "forced"]
 
 
 def test_an_unfinished_image_says_how_far_it_came():

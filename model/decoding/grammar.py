@@ -127,7 +127,9 @@ def check_prompt(janus: Janus, prompt: str) -> None:
     if not prompt.strip():
         raise PromptError("The prompt is empty: say what to draw, for example “two red apples above a blue car”.")
     if len(prompt) > 20 * MOST_PROMPT_TOKENS:
-        raise PromptError(f"The prompt has {len(prompt):,} characters; at most {20 * MOST_PROMPT_TOKENS:,} are read.")
+        raise PromptError(
+            f"The prompt has {len(prompt):,} characters; at most {20 * MOST_PROMPT_TOKENS:,} are read. Shorten it."
+        )
     count = sum(len(piece.ids) for piece in opening(janus, prompt))
     if count > MOST_PROMPT_TOKENS:
         raise PromptError(f"The prompt has {count} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")

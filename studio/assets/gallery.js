@@ -1,9 +1,41 @@
+// The address of the page says what it shows, so that a view can be linked, loaded again and gone back to.
+const NAMES = ['search', 'kind', 'category', 'checkpoint', 'before'];
+
+function but(query, names) {
+  const rest = new URLSearchParams(query);
+  for (const name of names) rest.delete(name);
+  rest.sort();
+  return rest;
+}
+
+function address(query) {
+  query.sort();
+  return location.pathname + (String(query) && `?${query}`);
+}
+
+function addressed() {
+  const shown = element.querySelector('[data-address]');
+  if (!shown) return;
+  const now = but(location.search, NAMES);
+  for (const [name, value] of new URLSearchParams(shown.dataset.address)) now.set(name, value);
+  now.sort();
+  const before = but(location.search, []);
+  if (String(now) === String(before)) return;
+  const typed = String(but(now, ['search'])) === String(but(before, ['search'])); // one letter is no step to go back by
+  history[typed ? 'replaceState' : 'pushState']({}, '', address(now));
+}
+
+new MutationObserver(addressed).observe(element, { childList: true, subtree: true, attributeFilter: ['data-address'] });
+addressed();
+
 // Cards are plain links; a plain click opens the replay on this page instead of loading it anew.
 element.addEventListener('click', (event) => {
   const card = event.target.closest('a[data-run]');
   if (!card || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  history.pushState({}, '', card.href);
+  const now = but(location.search, ['run']);
+  now.set('run', card.dataset.run);
+  history.pushState({}, '', address(now));
   trigger('open', { run: card.dataset.run });
   scrollTo({ top: 0 });
 });

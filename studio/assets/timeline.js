@@ -26,8 +26,10 @@ function make(tag, className, text) {
 function receive(value) {
   if (!value) return;
   tell(value.notice || '', value.anyway);
+  if (value.gone) gone(value.gone);
   if (!value.run) return;
   if (value.run !== state.run) begin(value);
+  if (value.receipt) remember(value.run, value.receipt);
   const skip = Math.max(0, state.seen - value.first);
   if (value.first > state.seen) state.gap = true;
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
@@ -40,6 +42,7 @@ function receive(value) {
 function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
+  state.deletable = value.deletable;
   clear();
   $('.asked').hidden = true;
   $('.spoken').textContent = '';
@@ -61,7 +64,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'deletable'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
@@ -78,7 +81,7 @@ function steps(row) {
     const image = load(row.png);
     return [{ image, act: () => picture(row.segment, image) }];
   }
-  const acts = { start, segment, progress, verdict, done, end };
+  const acts = { start, segment, progress, forced, verdict, done, end };
   return [{ act: () => acts[row.is](row), takes: row.is }];
 }
 
@@ -288,44 +291,14 @@ function done(row) {
   $('.ending').replaceChildren(make('span', 'looking', 'Looking at the drawing…'));
 }
 
-function end(row) {
-  after();
-  $('.spoken').textContent = row.text;
-  if ('playable' in root.dataset) mind();
-  root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
-  root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
-  $('.ending').replaceChildren(make('span', '', row.text));
-  if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
-  else link('Permanent link', './?run=');
-  if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
-  const parent = state.trajectory && state.trajectory.parent;
-  if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);
-  if (state.pace === undefined) takeBack();
-}
-
-// What was just made can be taken back, at the second press.
-function takeBack() {
-  const button = make('button', 'forget', 'Delete it');
-  button.type = 'button';
-  button.onclick = () => {
-    if (button.dataset.sure) trigger('forget', { run: state.id });
-    button.dataset.sure = 'yes';
-    button.textContent = 'Press again to delete it for good';
-  };
-  $('.ending').append(button);
-}
-
-function link(text, address) {
-  const node = make('a', 'link', text);
-  node.href = address + encodeURIComponent(state.id);
-  $('.ending').append(node);
-}
-
 function tell(text, anyway) {
   $('.notice span').textContent = text;
   $('.notice').hidden = !text;
   $('.anyway').hidden = !anyway;
-  if (text) root.querySelectorAll('[inert]').forEach((node) => { node.inert = false; });
+  const waiting = root.querySelectorAll('[inert]');
+  if (!text || !waiting.length) return;
+  waiting.forEach((node) => { node.inert = false; });
+  $('.notice').scrollIntoView({ block: 'nearest', behavior: CALM ? 'auto' : 'smooth' });
 }
 
 $('.anyway').onclick = () => { tell(''); trigger('anyway'); };

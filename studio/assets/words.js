@@ -31,3 +31,14 @@ element.addEventListener('click', (event) => {
   box.value = added(box.value, button.parentElement.dataset.kind, word, plural);
   box.dispatchEvent(new Event('input', { bubbles: true }));
 });
+
+// Three kinds of things in relations are what the world calls hard.
+function mark(prompt) {
+  const said = prompt.trim().split(/\s+/).map((word) => kinds[word.toLowerCase().replace(/\W+$/, '')]);
+  const hard = said.filter((kind) => kind === 'noun').length > 2 && said.includes('relation');
+  element.querySelector('.harder').hidden = !hard;
+}
+
+document.addEventListener('input', (event) => {
+  if (event.target.closest('#prompt')) mark(event.target.value);
+});

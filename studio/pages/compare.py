@@ -16,7 +16,7 @@ from model.checkpoint import CheckpointError
 from studio import render
 from studio.checkpoints import Checkpoints
 from studio.live import IDLE, LINE, RUNNING, SAME, Sessions, Visit, forget
-from studio.masthead import intro
+from studio.masthead import intro, what_is_kept
 from studio.pages.draw import EXAMPLES, ask, prompt_row
 from studio.replays import replay
 from studio.settings import Settings
@@ -45,7 +45,7 @@ def drawn(
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    intro("Side by side", WHAT_HAPPENS)
+    intro("Side by side", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
     prompt, start, stop = prompt_row("Draw both", value=EXAMPLES[0][0])
     with gr.Row(elem_classes="seeds"):
@@ -69,8 +69,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def insisted(side, prompt, seed, checkpoint, thinks, request: gr.Request):
         yield from asked(side, prompt, seed, checkpoint, thinks, request, insist=True)
 
-    def forgotten(side, event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(str(event.run), side_of(Visit.of(request, settings), side), sessions, store, settings)
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(event, Visit.of(request, settings), store, settings)
 
     def ended(request: gr.Request) -> tuple:
         visit = Visit.of(request, settings)
@@ -93,7 +93,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         drawing = first.then(asked, **given, **LINE)
         view.anyway(insisted, **given, **LINE)
         drawing.then(ended, None, [start, stop], **quick)
-        view.forget(forgotten, which, view, **quick)
+        view.forget(forgotten, None, view, **quick)
     stop.click(stopped, **quick)
     gr.on(None, linked, [], list(views), **quick)
 

@@ -15,13 +15,13 @@ from annotations.store import Store
 from model.branches import BranchError
 from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError
+from model.world.language import category_of, parse
 from studio import render
 from studio.changes import CHANGE, continued
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.identity import is_local
 from studio.live import LINE, Sessions, Visit, forget, live, notice
-from studio.masthead import intro
+from studio.masthead import intro, what_is_kept
 from studio.replays import no_replay, playing, recorded_aha, some_aha
 from studio.settings import Settings
 from studio.timeline import timeline
@@ -32,14 +32,13 @@ WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
 )
-KEPT = " What you ask and what it draws is kept, and shown to everybody in the gallery; you can delete it right away."
 EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
     ("three hearts below a tree", 5),
     ("three cars above a house", 6),
     ("a yellow star left of a house", 12),
     ("a purple cat and an orange key", 1),
+    ("a green tree left of a house, a yellow star above it", 4),
 )
-
 
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
 
@@ -63,7 +62,7 @@ def ask(
     seed, stop = wish.chosen_seed(), sessions.begin(visit.session)
     sampling = wish.sampling(generator.sampling)
     events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
-    yield from with_seed(live(events, visit, sessions), seed)
+    yield from with_seed(live(events, visit, sessions, generator.store), seed)
 
 
 def go_on(change: Mapping[str, Any], visit: Visit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
@@ -74,7 +73,7 @@ def go_on(change: Mapping[str, Any], visit: Visit, checkpoints: Checkpoints, ses
         yield *notice(f"That cannot be changed: {error}."), gr.skip()
         return
     events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
-    yield from with_seed(live(events, visit, sessions), wanted["seed"])
+    yield from with_seed(live(events, visit, sessions, generator.store), wanted["seed"])
 
 
 def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
@@ -102,7 +101,7 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    intro("It draws, looks, and draws again.", WHAT_HAPPENS + ("" if is_local(settings) else KEPT))
+    intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
     if checkpoints.first.embedded_world:
@@ -127,7 +126,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         return opened(checkpoints, settings, dict(request.query_params).get("run"))
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+        return forget(event, Visit.of(request, settings), store, settings)
 
     def chosen(checkpoint: str) -> tuple:
         own = checkpoints.named(checkpoint).sampling
@@ -180,8 +179,13 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
 def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
         gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
-        chips = [gr.Button(text, elem_classes="chip", size="sm") for text, _ in EXAMPLES]
+        chips = [gr.Button(text, elem_classes=["chip", *_mark(text)], size="sm") for text, _ in EXAMPLES]
         return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+
+
+def _mark(prompt: str) -> list[str]:
+    """The class of a prompt that is harder than the others; the styles put the word beside it."""
+    return ["harder"] if category_of(parse(prompt)) == "hard" else []
 
 
 def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:

@@ -5,7 +5,8 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,8 +15,11 @@ import gradio as gr
 from annotations.backup import last
 from annotations.errors import AnnotationsError
 from annotations.store import Store
-from annotations.trajectories import EVERYTHING, Cursor, Filter
+from annotations.trajectories import Cursor
 from studio import render
+from studio.choice import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, Choice
+from studio.identity import is_local
+from studio.live import Visit, forget
 from studio.masthead import intro
 from studio.replays import replay
 from studio.settings import Settings
@@ -27,32 +31,6 @@ EMPTY = '<p class="none">Nothing here yet. <a href="./">Draw something</a>.</p>'
 NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all drawings.</p>'
 
 
-# What the gallery can be narrowed to, by the words of its menu.
-KINDS = {
-    "Everything": EVERYTHING,
-    "Aha moments": Filter(aha=True),
-    "Last verdict yes": Filter(verdict="yes"),
-    "Last verdict no": Filter(verdict="no"),
-    "Annotated": Filter(annotated=True),
-    "Going on from another": Filter(branch=True),
-}
-ALL = next(iter(KINDS))
-ANY = "Any checkpoint"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a visitor wants to see, as the widgets say it."""
-
-    search: str = ""
-    kind: str = ALL
-    checkpoint: str = ANY
-
-    def filter(self) -> Filter:
-        checkpoint = None if self.checkpoint == ANY else self.checkpoint
-        return replace(KINDS.get(self.kind, EVERYTHING), checkpoint=checkpoint, search=self.search)
-
-
 def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, dict, dict]:
     """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
     try:
@@ -61,11 +39,36 @@ def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, d
     except AnnotationsError as error:
         return f'<p class="none">{render.text(str(error))}</p>', "", gr.update(visible=True), gr.update(visible=False)
     page, more = listed[:PAGE], len(listed) > PAGE
-    html = render.cards(page, lambda sha256: _picture(store, sha256))
-    if not page:
-        html = EMPTY if choice == Choice() else NO_MATCH
+    none = "" if page else EMPTY if choice == WHOLE else NO_MATCH
+    html = render.cards(page, lambda sha256: _picture(store, sha256), choice.address(cursor), none)
     after = str(page[-1].cursor) if more else ""
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
+
+
+def narrow(store: Store, seen: str, choice: Choice) -> tuple:
+    """(what is seen now, its listing); nothing new where the choice is `seen` already, as after the page filled in
+    its widgets.
+    """
+    if choice.address() == seen:
+        return (gr.skip(),) * 5
+    return choice.address(), *listing(store, choice)
+
+
+def begin(store: Store, settings: Settings, address: Mapping[str, str]) -> tuple:
+    """(what is seen, its listing, the widgets of a Choice, how old the backup is) as the page's address wants them."""
+    names = store.checkpoints()
+    choice = Choice.of(address)
+    if choice.checkpoint not in names:
+        choice = replace(choice, checkpoint=ANY_CHECKPOINT)
+    *others, _ = astuple(choice)
+    drawn_by = gr.update(choices=[ANY_CHECKPOINT, *names], value=choice.checkpoint, visible=len(names) > 1)
+    listed = listing(store, choice, address.get("before", ""))
+    return choice.address(), *listed, *others, drawn_by, backed_up(store, settings, datetime.now(UTC))
+
+
+def shown(store: Store, run: str, settings: Settings) -> render.Row:
+    """One of them, to be watched again, and deleted by the person at the machine."""
+    return replay(store, run, settings) | {"deletable": is_local(settings)}
 
 
 def backed_up(store: Store, settings: Settings, now: datetime) -> str:
@@ -93,47 +96,56 @@ def page(store: Store, settings: Settings) -> None:
     viewer = timeline(elem_id="viewer")
     widgets = _filters()
     cards = gr.HTML(elem_id="cards", js_on_load=script("gallery.js"), apply_default_css=False)
-    cursor = gr.State("")
+    cursor, seen = gr.State(""), gr.State("")
     with gr.Row(elem_classes="paging"):
         newest = gr.Button("Newest", size="sm", visible=False, scale=0)
         older = gr.Button("Older", size="sm", visible=False, scale=0)
 
     backups = gr.HTML(elem_classes="backups", js_on_load=None, apply_default_css=False)
 
-    def shown(*chosen: str) -> Any:
+    def begun(request: gr.Request) -> Any:
+        return begin(store, settings, dict(request.query_params))
+
+    def narrowed(seen: str, *chosen: str) -> Any:
+        return narrow(store, seen, Choice(*chosen))
+
+    def newest_first(*chosen: str) -> Any:
         return listing(store, Choice(*chosen))
 
     def turned(cursor: str, *chosen: str) -> Any:
         return listing(store, Choice(*chosen), cursor)
 
-    def begun() -> Any:
-        names = store.checkpoints()
-        backups = backed_up(store, settings, datetime.now(UTC))
-        return *listing(store, Choice()), gr.update(choices=[ANY, *names], visible=len(names) > 1), backups
-
     def opened(event: gr.EventData) -> render.Row:
-        return replay(store, str(event.run), settings)
+        return shown(store, str(event.run), settings)
 
     def linked(request: gr.Request) -> render.Row:
         run = dict(request.query_params).get("run")
-        return replay(store, run, settings) if run else {}
+        return shown(store, run, settings) if run else {}
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
+        said, address = forget(event, Visit.of(request, settings), store, settings), dict(request.query_params)
+        return said, *listing(store, Choice.of(address), address.get("before", ""))
 
     options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
-    gr.on([*changes, newest.click], shown, widgets, outputs, trigger_mode="always_last", **options)
+    gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **options)
+    newest.click(newest_first, widgets, outputs, **options)
     older.click(turned, [cursor, *widgets], outputs, **options)
     cards.open(opened, None, viewer, **options)
-    gr.on(None, begun, [], [*outputs, widgets[-1], backups], **options)
+    viewer.forget(forgotten, None, [viewer, *outputs], **options)
+    gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **options)
     gr.on(None, linked, [], viewer, **options)
 
 
 def _filters() -> list[gr.Textbox | gr.Dropdown]:
     """The widgets of a Choice, in its order."""
     plain = {"show_label": False, "container": False}
+    menu = plain | {"scale": 0, "min_width": 190}
     with gr.Row(elem_classes="filters"):
         hint = "Search prompts"
         return [
-            gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, **plain),
-            gr.Dropdown(list(KINDS), value=ALL, label="Show", scale=0, min_width=190, elem_id="kind", **plain),
-            gr.Dropdown([ANY], value=ANY, label="Drawn by", scale=0, min_width=190, visible=False, **plain),
+            gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, max_length=LONGEST_SEARCH, **plain),
+            gr.Dropdown(list(KINDS), value=ALL, label="Show", elem_id="kind", **menu),
+            gr.Dropdown(list(PROMPTS), value=ANY_PROMPT, label="Asked for", elem_id="category", **menu),
+            gr.Dropdown([ANY_CHECKPOINT], value=ANY_CHECKPOINT, label="Drawn by", visible=False, **menu),
         ]

@@ -6,7 +6,7 @@ Handlers first, layout below.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -15,13 +15,15 @@ import pandas as pd
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
+from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
 from studio import render
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.judging import BatchError, Judgement, judge_all, pairs_of
 from studio.live import LINE, Sessions, Visit, forget, live, notice
-from studio.masthead import intro
+from studio.masthead import intro, what_is_kept
 from studio.settings import Settings
 from studio.timeline import timeline
 from studio.wish import new_seed
@@ -37,34 +39,36 @@ PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wante
 COLUMNS = list(Judgement.__dataclass_fields__)
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a visitor gives, as the widgets say it, in their order."""
+
+    path: str | None
+    words: str
+    choice: str  # of TASKS
+    checkpoint: str | None = None  # None: the first that draws here
+
+
 def ask(
-    path: str | None,
-    words: str,
-    choice: str,
-    visit: Visit,
-    generator: Generator,
-    sessions: Sessions,
-    *,
-    insist: bool = False,
+    given: Given, visit: Visit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
 ) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the image is judged or edited."""
-    task = TASKS.get(choice, Task.JUDGE)
+    task = TASKS.get(given.choice, Task.JUDGE)
     try:
-        if not path:
+        generator = checkpoints.named(given.checkpoint)
+        if not given.path:
             raise PromptError(NO_IMAGE)
-        generator.check(words)
-        source = read_picture(Path(path), generator.janus.image_size)
-    except (PromptError, OSError) as error:
+        generator.check(given.words)
+        source = read_picture(Path(given.path), generator.janus.image_size)
+    except (CheckpointError, PromptError, OSError) as error:
         yield notice(str(error))
         return
-    doubt = None if insist else generator.doubt(words, task)
-    if doubt is not None:
+    if not insist and (doubt := generator.doubt(given.words, task)) is not None:
         yield notice(doubt, anyway=True)
         return
     stop = sessions.begin(visit.session).is_set
-    yield from live(
-        generator.stream(words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source), visit, sessions
-    )
+    events = generator.stream(given.words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
+    yield from live(events, visit, sessions, generator.store)
 
 
 def ask_for_many(
@@ -99,9 +103,10 @@ def last_image(store: Store, run: str) -> tuple[str | None, str]:
         return None, ""
 
 
-def page(generator: Generator, store: Store, settings: Settings) -> None:
+def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    intro("Your image", WHAT_HAPPENS)
+    names = checkpoints.names
+    intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
     with gr.Row(elem_classes="your-image"):
         image = gr.Image(
@@ -110,6 +115,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         with gr.Column(scale=1, min_width=280):
             task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
             words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
+            checkpoint = gr.Dropdown(names, value=names[0], label="Checkpoint", visible=len(names) > 1)
             with gr.Row():
                 start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
                 stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
@@ -136,13 +142,19 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         )
         kept = gr.File(label="The table as CSV", interactive=False, visible=False)
 
-    def asked(path, words, choice, request: gr.Request):
-        yield from ask(path, words, choice, Visit.of(request, settings), generator, sessions)
+    def asked(path, words, choice, checkpoint, request: gr.Request):
+        given = Given(path, words, choice, checkpoint)
+        yield from ask(given, Visit.of(request, settings), checkpoints, sessions)
 
-    def insisted(path, words, choice, request: gr.Request):
-        yield from ask(path, words, choice, Visit.of(request, settings), generator, sessions, insist=True)
+    def insisted(path, words, choice, checkpoint, request: gr.Request):
+        given = Given(path, words, choice, checkpoint)
+        yield from ask(given, Visit.of(request, settings), checkpoints, sessions, insist=True)
 
-    def many(files, request: gr.Request, progress=PROGRESS):
+    def many(files, checkpoint, request: gr.Request, progress=PROGRESS):
+        try:
+            generator = checkpoints.named(checkpoint)
+        except CheckpointError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
         return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 
@@ -151,7 +163,7 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
         return last_image(store, run) if run else (gr.skip(), gr.skip())
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(str(event.run), Visit.of(request, settings), sessions, store, settings)
+        return forget(event, Visit.of(request, settings), store, settings)
 
     def stopped(request: gr.Request) -> None:
         sessions.ask(request.session_hash or "")
@@ -161,11 +173,11 @@ def page(generator: Generator, store: Store, settings: Settings) -> None:
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     quick = {"queue": False, **quiet}
-    given = {"inputs": [image, words, task], "outputs": [view, start, stop], **quiet}
+    given = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop], **quiet}
     gr.on([start.click, words.submit], asked, **given, **LINE)
     view.forget(forgotten, None, view, **quick)
     view.anyway(insisted, **given, **LINE)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
-    judge_many.click(many, files, [table, plot, kept], api_visibility="private", concurrency_limit=1)
+    judge_many.click(many, [files, checkpoint], [table, plot, kept], api_visibility="private", concurrency_limit=1)
     gr.on(None, linked, [], [image, words], **quick)

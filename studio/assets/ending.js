@@ -1,0 +1,102 @@
+// --- what can be done with a drawing that has ended: go on, link to it, delete it --------------------------------
+// After timeline.js, whose state it reads.
+
+function end(row) {
+  after();
+  $('.spoken').textContent = row.text;
+  if ('playable' in root.dataset) mind();
+  root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
+  root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
+  $('.ending').replaceChildren(make('span', '', row.text));
+  if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
+  else link('Permanent link', './?run=');
+  press('copy', 'Copy link', copyLink);
+  if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
+  const parent = state.trajectory && state.trajectory.parent;
+  if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);
+  if (state.pace === undefined || state.deletable || receipts[state.id]) takeBack();
+}
+
+function link(text, address) {
+  const node = make('a', 'link', text);
+  node.href = address + encodeURIComponent(state.id);
+  $('.ending').append(node);
+}
+
+function press(name, text, act) {
+  const button = make('button', name, text);
+  button.type = 'button';
+  button.onclick = () => act(button);
+  $('.ending').append(button);
+}
+
+async function copyLink(button) {
+  const copied = await copy(new URL(`./?run=${encodeURIComponent(state.id)}`, document.baseURI).href);
+  button.textContent = copied ? 'Copied' : 'Press Ctrl+C to copy it';
+  $('.spoken').textContent = button.textContent;
+  setTimeout(() => { button.textContent = 'Copy link'; }, 2500);
+}
+
+// Browsers open the clipboard to pages by HTTPS or on this machine only; elsewhere a selected field has to do.
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = make('textarea', 'sr-only');
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const copied = document.execCommand('copy');
+    if (copied) field.remove(); else setTimeout(() => field.remove(), 20000);
+    return copied;
+  }
+}
+
+// At the second press.
+function takeBack() {
+  press('forget', 'Delete it', (button) => {
+    if (button.dataset.sure) trigger('forget', { run: state.id, receipt: receipts[state.id] });
+    button.dataset.sure = 'yes';
+    button.textContent = 'Press again to delete it for good';
+  });
+}
+
+// --- what this browser has asked for, and may delete: a receipt of each, kept in the browser alone ---
+
+const RECEIPTS = 'aha-receipts';
+const MOST_RECEIPTS = 1000;
+const receipts = stored();
+
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(RECEIPTS)) || {};
+  } catch {
+    return {}; // a browser that keeps nothing: they last as long as the page
+  }
+}
+
+function remember(run, receipt) {
+  if (receipts[run]) return;
+  receipts[run] = receipt;
+  keepReceipts({ [run]: receipt });
+}
+
+// Other pages of this browser may have added some meanwhile.
+function keepReceipts(more, without) {
+  const all = Object.entries({ ...stored(), ...more }).filter(([run]) => run !== without);
+  try {
+    localStorage.setItem(RECEIPTS, JSON.stringify(Object.fromEntries(all.slice(-MOST_RECEIPTS))));
+  } catch { /* as above */ }
+}
+
+// It is deleted: nothing leads to it any more.
+function gone(run) {
+  delete receipts[run];
+  keepReceipts({}, run);
+  const query = new URLSearchParams(location.search);
+  if (query.get('run') !== run) return;
+  query.delete('run');
+  history.replaceState({}, '', location.pathname + (String(query) && `?${query}`));
+}
+
