@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
-from annotations.annotation import Annotation, Status
+from annotations.annotation import Annotation
 from annotations.card import dataset_card
 from annotations.database import default_directory
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
@@ -118,7 +118,7 @@ def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, in
 
 
 def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], None]) -> Iterator[JudgeExample]:
-    submitted = store.annotations(status=Status.SUBMITTED)
+    submitted = store.counted()
     names = store.pseudonyms({annotation.annotator for annotation in submitted})
     for done, (annotation, trajectory, target) in enumerate(_targets(store, submitted), start=1):
         on_progress(done, len(submitted))
@@ -145,7 +145,7 @@ def _targets(
     time.
     """
     if submitted is None:
-        submitted = store.annotations(status=Status.SUBMITTED)
+        submitted = store.counted()
     for start in range(0, len(submitted), AT_ONCE):
         some = submitted[start : start + AT_ONCE]
         found = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))

@@ -5,8 +5,9 @@ from test_annotations_samples import aha, judged
 
 from annotations.annotation import Annotation, Status
 from annotations.errors import NotFoundError
-from annotations.queue import Progress, next_trajectory, progress, skip
+from annotations.queue import Progress, next_trajectory, progress
 from annotations.store import open_store
+from annotations.submitting import skip
 
 
 @pytest.fixture

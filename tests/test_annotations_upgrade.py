@@ -1,5 +1,6 @@
 """Migrations: on a new file, on a populated one, on one that is not ours, and when they fail."""
 
+import json
 import shutil
 import sqlite3
 from multiprocessing import get_context
@@ -8,11 +9,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from annotations.annotation import Annotation
 from annotations.database import FILE, open_database, open_database_for_reading
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
+from annotations.queue import Progress, next_trajectory, progress
+from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.store import open_store
 from annotations.tables import Base
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
@@ -22,7 +26,7 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "{newest}", None, None
 
 
 def upgrade():
@@ -33,11 +37,14 @@ def upgrade():
 """
 
 
+NEWEST = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
 def with_next(folder: Path, then: str = "pass") -> Path:
     """The migrations and one more, which rebuilds the table that all others refer to."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_next.py").write_text(NEXT.format(then=then))
+    (migrations / "versions" / "9999_next.py").write_text(NEXT.format(then=then, newest=NEWEST))
     return migrations
 
 
@@ -69,27 +76,101 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path)
     engine.dispose()
 
 
-def test_a_database_of_the_first_revision_keeps_all_it_has(tmp_path):
-    first = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, first)
-    for later in sorted((first / "versions").glob("*.py"))[1:]:
-        later.unlink()
-    populate(tmp_path)  # then taken back to the first tables
-    connection = sqlite3.connect(tmp_path / FILE)
-    connection.execute("DROP INDEX ix_trajectories_listing")
-    connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
-    connection.execute("UPDATE alembic_version SET version_num = '0001'")
+def old(folder: Path, revision: str) -> Path:
+    """The migrations up to a revision, as older code had them."""
+    migrations = folder / f"migrations-{revision}"
+    shutil.copytree(MIGRATIONS, migrations)
+    for later in (migrations / "versions").glob("*.py"):
+        if later.name[:4] > revision:
+            later.unlink()
+    return migrations
+
+
+def populated(tmp_path: Path, revision: str) -> Path:
+    """A database that older code has made and that people have worked in."""
+    file = tmp_path / FILE
+    upgrade(file, old(tmp_path, revision))
+    connection = sqlite3.connect(file)
+    for number, (id, prompt) in enumerate([("a", "a cat"), ("b", "two dogs"), ("gone", "a car")]):
+        reflections = [Reflection("no", 0.1, (Token(1, "No"), Token(2, ", it is red."))) for _ in range(2)]
+        thing = Trajectory(prompt, 7, 3, Sampling(), "tiny", tuple(reflections), StopReason.ROUNDS, id=id)
+        connection.execute(
+            "INSERT INTO trajectories (id, prompt, seed, checkpoint, owner, recorded, stop_reason, aha, answers,"
+            " num_reflections, created_at, body)"
+            " VALUES (?, ?, '7', 'tiny', 'visitor', 0, 'rounds', 0, 'no no', 2, ?, ?)",
+            (id, prompt, f"2026-01-01 00:00:0{3 - number}.000000", json.dumps(thing.to_dict())),
+        )
+    for id, segment, annotator, status, undoes in SAID:
+        connection.execute(
+            "INSERT INTO annotations (trajectory_id, segment, kind, annotator, status, answers, seconds,"
+            " idempotency_key, undoes, created_at) VALUES (?, ?, 'reflection', ?, ?, '{\"verdict_right\": \"yes\"}',"
+            " 1.5, hex(randomblob(16)), ?, '2026-01-02 00:00:00.000000')",
+            (id, segment, annotator, status, undoes),
+        )
+    connection.execute("INSERT INTO deletions (trajectory_id, deleted_by, created_at) VALUES ('gone', 'ann', '2026')")
+    connection.execute("DELETE FROM annotations WHERE annotator = 'nobody'")
     connection.commit()
     connection.close()
-    assert revisions(tmp_path / FILE, first) == ("0001", "0001")
-    backup = upgrade(tmp_path / FILE)
-    assert revisions(backup) == ("0001", "0002")
-    for file in (tmp_path / FILE, backup):
-        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
-    engine = create_engine(f"sqlite:///{tmp_path / FILE}")
+    return file
+
+
+SAID = [
+    ("a", 0, "ann", "submitted", None),
+    ("a", 1, "ann", "submitted", None),  # 2: done
+    ("a", 0, "bob", "unfinished", None),  # begun
+    ("b", 0, "ann", "submitted", None),
+    ("b", 0, "ann", "unfinished", 4),  # taken back
+    ("b", 0, "eve", "discarded", None),
+    ("b", 1, "eve", "discarded", None),  # skipped
+    ("gone", 0, "ann", "submitted", None),
+    ("a", 0, "nobody", "submitted", None),  # 9, and removed again
+]
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_an_older_database_keeps_every_row_and_its_work_belongs_to_the_project_reflections(tmp_path, revision):
+    file = populated(tmp_path, revision)
+    backup = upgrade(file)
+    assert revisions(backup)[0] == revision
+    assert revisions(file) == (NEWEST, NEWEST)
+    for one in (file, backup):
+        assert (rows(one, "trajectories"), rows(one, "annotations"), rows(one, "deletions")) == (3, 8, 1)
+    connection = sqlite3.connect(file)
+    ask = connection.execute
+    assert ask("SELECT DISTINCT project_id FROM annotations").fetchall() == [("reflections",)]
+    kept = "SELECT id, trajectory_id, segment, annotator, status, undoes FROM annotations ORDER BY id"
+    assert ask(kept).fetchall() == [(number, *said) for number, said in enumerate(SAID[:8], start=1)]
+    line = "SELECT trajectory_id, state, parts, answers FROM project_items ORDER BY priority, rank, id"
+    assert ask(line).fetchall() == [("gone", "hidden", 2, 0), ("b", "open", 2, 0), ("a", "open", 2, 1)]
+    leases = "SELECT trajectory_id, annotator, outcome FROM leases JOIN project_items i ON i.id = item_id ORDER BY 1, 2"
+    assert ask(leases).fetchall() == [
+        ("a", "ann", "submitted"),
+        ("a", "bob", "left"),
+        ("b", "ann", "left"),
+        ("b", "eve", "skipped"),
+        ("gone", "ann", "hidden"),
+    ]
+    assert ask("SELECT count(*) FROM annotations WHERE item_id IS NULL").fetchone() == (0,)
+    assert ask("PRAGMA foreign_key_check").fetchall() == []
+    with pytest.raises(sqlite3.IntegrityError, match="ck_annotations_status"):
+        ask("UPDATE annotations SET status = 'lost'")
+    connection.close()
+    engine = create_engine(f"sqlite:///{file}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
+
+
+def test_after_the_migration_ids_go_on_and_people_find_what_they_left(tmp_path):
+    populated(tmp_path, "0002")
+    with open_store(tmp_path) as store:
+        assert store.project("reflections") == REFLECTIONS_PROJECT
+        assert next_trajectory(store, "ann") == "b"
+        assert (next_trajectory(store, "bob"), next_trajectory(store, "eve")) == ("a", "a")
+        assert (progress(store, "ann"), progress(store, "new")) == (Progress(1, 1), Progress(0, 2))
+        made = store.annotate(Annotation("b", 0, "ann", {"verdict_right": "no"}))
+        assert made.id == 10  # no id comes twice, though the ninth was removed
+        assert store.undo("a", 1, "ann").undoes == 2
 
 
 def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
@@ -103,10 +184,10 @@ def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
 def test_rebuilding_a_parent_table_keeps_its_children_and_leaves_a_backup(tmp_path):
     populate(tmp_path)
     backup = upgrade(tmp_path / FILE, with_next(tmp_path))
-    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("0003", "0003")
+    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("9999", "9999")
     for file in (tmp_path / FILE, backup):
         assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
-    assert revisions(backup) == ("0002", "0002")
+    assert revisions(backup) == (NEWEST, NEWEST)
 
 
 @pytest.mark.parametrize("then", ["raise sa.exc.InvalidRequestError('halfway')", "1 / 0"])
@@ -114,7 +195,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
     trajectory_id = populate(tmp_path)
     with pytest.raises(MigrationError, match=r"was not migrated.*it is unchanged.*copy in"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
-    assert revisions(tmp_path / FILE) == ("0002", "0002")
+    assert revisions(tmp_path / FILE) == (NEWEST, NEWEST)
     with open_store(tmp_path) as store:
         assert trajectory_id not in {listed.id for listed in store.trajectories()}
         assert rows(tmp_path / FILE, "annotations") == 2
@@ -123,7 +204,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
 def test_a_migration_that_orphans_rows_is_taken_back(tmp_path):
     populate(tmp_path)
     then = 'op.execute("DELETE FROM trajectories")'
-    with pytest.raises(MigrationError, match="3 rows lost the row they refer to"):
+    with pytest.raises(MigrationError, match="4 rows lost the row they refer to"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
     assert rows(tmp_path / FILE, "trajectories") == 1
 
@@ -140,7 +221,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 def test_a_database_of_newer_code_is_refused(tmp_path):
     populate(tmp_path)
     upgrade(tmp_path / FILE, with_next(tmp_path))
-    with pytest.raises(MigrationError, match=r"revision 0003, the newest known here is 0002.*update"):
+    with pytest.raises(MigrationError, match=f"revision 9999, the newest known here is {NEWEST}.*update"):
         open_database(tmp_path)
 
 
