@@ -28,7 +28,7 @@ from datasets import Features, Image, List, Value
 
 from annotations.annotation import Annotation
 from annotations.card import dataset_card
-from annotations.database import default_directory
+from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
 from annotations.examples import LeftOut, Target, judge_example, judge_target
 from annotations.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     arguments = parser.parse_args(argv)
     try:
-        with open_store_for_reading(arguments.data or default_directory()) as store:
+        with open_store_for_reading(arguments.data or default_directory(), default_url()) as store:
             manifest = export(store, arguments.kind, arguments.out, _show_progress)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -19,7 +19,13 @@ from sqlalchemy import select
 from annotations import images, items, projects, purging, revisions, settling, trajectories
 from annotations.annotation import REFLECTIONS, Annotation, Status
 from annotations.counts import Counts, count
-from annotations.database import Database, open_database, open_database_for_reading
+from annotations.database import (
+    Database,
+    open_database,
+    open_database_for_reading,
+    open_server,
+    open_server_for_reading,
+)
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
 from annotations.items import NewItem
 from annotations.project import Project
@@ -28,14 +34,16 @@ from annotations.trajectories import EVERYTHING, Cursor, Filter, Listed
 from model.trajectory import Trajectory
 
 
-def open_store(directory: Path) -> "Store":
-    """The store in a data folder, made or migrated where needed. Raises DatabaseError."""
-    return Store(open_database(directory))
+def open_store(directory: Path, url: str | None = None) -> "Store":
+    """The store in a data folder, made or migrated where needed; with the address of a PostgreSQL database, only the
+    pictures are in the folder. Raises DatabaseError.
+    """
+    return Store(open_database(directory) if url is None else open_server(directory, url))
 
 
-def open_store_for_reading(directory: Path) -> "Store":
-    """The store in a data folder, beside a running studio; saving into it raises DatabaseError."""
-    return Store(open_database_for_reading(directory))
+def open_store_for_reading(directory: Path, url: str | None = None) -> "Store":
+    """The same beside a running studio; saving into it raises DatabaseError."""
+    return Store(open_database_for_reading(directory) if url is None else open_server_for_reading(directory, url))
 
 
 def now_utc() -> datetime:

@@ -90,9 +90,10 @@ def submit(store: Store, item_id: int, annotator: str, given: Sequence[Annotatio
             return Receipt(Told.EXTRA, made, completed=True)
         told = Told.CHANGED if before in COMPLETED and not again else Told.COUNTED
         completed = leases.get(session, item, annotator).outcome in COMPLETED
-        practice = completed and item.use == Use.PRACTICE
-        said = revisions.current(session, item=item.id, annotator=annotator) if practice else []
-        return Receipt(told, made, completed, gold.compare(project.questions, item.gold or (), said))
+        feedback: tuple[Feedback, ...] = ()
+        if completed and item.use == Use.PRACTICE:
+            feedback = gold.compare(project.questions, item.gold or (), _said(session, item, annotator))
+        return Receipt(told, made, completed, feedback)
 
 
 def save(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]) -> Receipt:

@@ -11,8 +11,8 @@ from annotations.submitting import skip
 
 
 @pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path) as store:
+def store(tmp_path, url):
+    with open_store(tmp_path, url) as store:
         yield store
 
 

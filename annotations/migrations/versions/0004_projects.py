@@ -95,10 +95,20 @@ def upgrade() -> None:
     connection = op.get_bind()
     _fill_items(connection, items)
     _fill_leases(connection, items, leases)
+    if connection.dialect.name == "postgresql":
+        _list_without_prompts(connection)
     connection.exec_driver_sql(
         "UPDATE annotations SET item_id = "
         "(SELECT id FROM project_items WHERE project_items.trajectory_id = annotations.trajectory_id)"
     )
+
+
+def _list_without_prompts(connection: sa.Connection) -> None:
+    """PostgreSQL refuses a row whose index entry is longer than a third of a page, which a prompt may be."""
+    name = "ix_trajectories_listing"
+    [columns] = [i["column_names"] for i in sa.inspect(connection).get_indexes("trajectories") if i["name"] == name]
+    op.drop_index(name, "trajectories")
+    op.create_index(name, "trajectories", [column for column in columns if column != "prompt"])
 
 
 def _create_people() -> None:
