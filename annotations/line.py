@@ -52,21 +52,24 @@ def keep_place(session: Session, project: Project, annotator: str) -> None:
 
 def begun(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
     """What this person holds, then what they left or lost, oldest first; of what is open."""
-    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator
-    resumable = LeaseRow.outcome.is_(None) | LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP])
-    held_first = (LeaseRow.outcome.is_not(None), LeaseRow.taken_at, LeaseRow.item_id)
-    wanted = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id).where(*mine, resumable)
-    wanted = wanted.where(ItemRow.state == State.OPEN.value).order_by(*held_first)
-    return [item for item in session.scalars(wanted) if item.id != without]
+    held = _mine(project, annotator).where(LeaseRow.outcome.is_(None)).order_by(LeaseRow.taken_at, ItemRow.id)
+    gone = _mine(project, annotator).where(LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP]))
+    found = [*session.scalars(held), *session.scalars(gone.order_by(LeaseRow.taken_at, ItemRow.id))]
+    return [item for item in found if item.id != without]
 
 
 def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
     """What this person skipped for later, the longest ago first."""
-    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator
-    wanted = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id).where(*mine)
-    wanted = wanted.where(LeaseRow.outcome == Outcome.POSTPONED.value, ItemRow.state == State.OPEN.value)
+    wanted = _mine(project, annotator).where(LeaseRow.outcome == Outcome.POSTPONED.value)
     found = session.scalars(wanted.order_by(LeaseRow.renewed_at, ItemRow.id))
     return [item for item in found if item.id != without]
+
+
+def _mine(project: Project, annotator: str) -> Select:
+    """Open items that this person has a lease of; with its outcome named, found in the index alone."""
+    wanted = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+    wanted = wanted.where(LeaseRow.project_id == project.id, LeaseRow.annotator == annotator)
+    return wanted.where(ItemRow.state == State.OPEN.value)
 
 
 def _line(project: Project, use: Use) -> Select:

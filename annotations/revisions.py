@@ -168,11 +168,16 @@ def current(
 ) -> list[Annotation]:
     """Current revisions in the order they were written."""
     row = AnnotationRow
-    narrowed = {row.annotator: annotator, row.project_id: project, row.item_id: item}
-    last = is_current().where(*(column == value for column, value in narrowed.items() if value is not None))
+    last = is_current()
     if trajectory_ids is not None:
         last = last.where(row.trajectory_id.in_(trajectory_ids))
+    if item is not None:  # few rows; with a name beside it, SQLite would look through all that this person ever said
+        last = last.where(row.item_id == item)
+    elif annotator is not None:
+        last = last.where(row.annotator == annotator)
     wanted = select(row).where(row.id.in_(last))
+    narrowed = {row.annotator: annotator, row.project_id: project}
+    wanted = wanted.where(*(column == value for column, value in narrowed.items() if value is not None))
     if status is not None:
         wanted = wanted.where(row.status == status.value)
     return [_value(found) for found in session.scalars(wanted.order_by(row.id))]

@@ -77,9 +77,13 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
         item.answers += (after is Outcome.SUBMITTED) - (before == Outcome.SUBMITTED)
         lease.outcome = after.value
     if before != lease.outcome:
+        was = item.state, item.rank
+        item.state = _state(session, project, item).value
         if project.order is Order.DISAGREEMENT:
             item.rank = -_disagreement(session, project, item)
-        _set_state(session, project, item)
+        session.flush()
+        if item.state == State.OPEN and was != (item.state, item.rank):
+            items.move_up(session, project.id, item.priority, item.rank, item.id)
     session.flush()
 
 
@@ -94,18 +98,15 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
     return Outcome.SUBMITTED if Status.SUBMITTED.value in done else Outcome.SKIPPED
 
 
-def _set_state(session: Session, project: Project, item: ItemRow) -> None:
+def _state(session: Session, project: Project, item: ItemRow) -> State:
+    """Whether anybody is still to be asked."""
+    if item.use != Use.WORK:
+        return State.OPEN
+    if project.overlap is not None and item.answers >= project.overlap:
+        return State.FULL
     skipped = select(exists().where(LeaseRow.item_id == item.id, LeaseRow.outcome == Outcome.SKIPPED.value))
-    state = State.OPEN
-    if item.use == Use.WORK:
-        if project.overlap is not None and item.answers >= project.overlap:
-            state = State.FULL
-        elif project.skipping is Skipping.EVERYBODY and session.scalar(skipped):
-            state = State.CLOSED
-    item.state = state.value
-    session.flush()
-    if state is State.OPEN:
-        items.move_up(session, project.id, item.priority, item.rank, item.id)
+    closed = project.skipping is Skipping.EVERYBODY and session.scalar(skipped)
+    return State.CLOSED if closed else State.OPEN
 
 
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
