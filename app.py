@@ -12,6 +12,7 @@ from pathlib import Path
 from annotations.backup import keep_backing_up, restore
 from annotations.database import FILE, default_directory
 from annotations.errors import BackupError, DatabaseError
+from annotations.queue import recover
 from annotations.recorded import fill_if_empty
 from annotations.store import open_store
 from model.checkpoint import CheckpointError, open_checkpoint
@@ -22,7 +23,7 @@ from studio.settings import Settings, SettingsError, read_settings
 
 BACKUPS = timedelta(minutes=10)  # between two
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
-FROM_OUTSIDE = ("mode", "data", "checkpoint", "backup", "examples", "port")  # settings that may be set so
+FROM_OUTSIDE = ("mode", "data", "database", "checkpoint", "backup", "examples", "port")  # settings that may be set so
 ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in FROM_OUTSIDE}
 
 
@@ -36,9 +37,12 @@ def main() -> None:
 
 def serve(settings: Settings) -> None:
     data = Path(settings.data).expanduser() if settings.data else default_directory()
+    if settings.backup and settings.database:
+        raise BackupError("backups here are of SQLite; a PostgreSQL database is backed up by pg_dump, on its server")
     if settings.backup and not (data / FILE).exists():
         restore(settings.backup, data)
-    with open_store(data) as store:
+    with open_store(data, settings.database) as store:
+        recover(store)
         if settings.examples:
             fill_if_empty(store)
         store.purge()

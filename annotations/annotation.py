@@ -4,28 +4,31 @@ Knows questions and trajectories; no database. Whoever stores an annotation call
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from annotations.answers import check_answer
 from annotations.errors import AnswerError
 from annotations.questions import (
-    LONGEST_TEXT,
     NO,
-    RATINGS,
+    PAIR,
+    QUESTIONS,
     REASON_CORRECTION,
+    SKIP_REASON,
     VERDICT_RIGHT,
+    WHOLE,
     YES,
-    Form,
     Question,
     questions_about,
 )
-from model.trajectory import Reflection, Segment, Trajectory
+from model.trajectory import Reflection, Trajectory
 from model.wording import split_verdict
 
-Value = str | int
+Value = str | int | float | tuple | Mapping
+REFLECTIONS = "reflections"  # id of the project that every finished drawing with a reflection belongs to
 
 
 class Status(StrEnum):
@@ -37,15 +40,15 @@ class Status(StrEnum):
 
 
 class Answers(Mapping[str, Value]):
-    """Answers by the name of their question: read like a dict, never changed. None and blank text are no
-    answers.
+    """Answers by the name of their question: read like a dict, never changed. None, blank text and empty lists
+    are no answers; a list becomes a tuple.
     """
 
     __slots__ = ("_pairs",)
 
     def __init__(self, values: Mapping[str, Value | None] | None = None) -> None:
         given = sorted((values or {}).items())
-        self._pairs = tuple((name, value) for name, value in given if not _is_blank(value))
+        self._pairs = tuple((name, _frozen(value)) for name, value in given if not _is_blank(value))
 
     def __getitem__(self, name: str) -> Value:
         for known, value in self._pairs:
@@ -65,25 +68,44 @@ class Answers(Mapping[str, Value]):
     def __repr__(self) -> str:
         return f"Answers({dict(self._pairs)!r})"
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {name: _plain(value) for name, value in self._pairs}
+
 
 def _is_blank(value: Value | None) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or value in ((), []) or (isinstance(value, str) and not value.strip())
+
+
+def _frozen(value: Any) -> Value:
+    if isinstance(value, Mapping):
+        return Answers(value)
+    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, Answers):
+        return value.to_dict()
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one annotator said of one segment. A mapping given as `answers` becomes `Answers`.
+    """What one annotator said of one segment, a whole trajectory, or a pair. A mapping given as `answers` becomes
+    `Answers`.
 
-    `key` makes submitting it twice harmless; the store fills in what is empty of `key`, `id` and
+    `key` makes submitting it twice harmless; the store fills in what is empty of `item`, `key`, `id` and
     `created_at`.
     """
 
-    trajectory_id: str
-    segment: int  # index into the trajectory's segments
+    trajectory_id: str  # of a pair, the first
+    segment: int | None  # index into the trajectory's segments; None is about all of it, or about the pair
     annotator: str
     answers: Mapping[str, Value] = Answers()
     status: Status = Status.SUBMITTED
     seconds: float = 0.0  # spent on it
+    project: str = REFLECTIONS  # id of the project it was given in
+    item: int | None = field(default=None, compare=False)  # of the project; None where it is none of its items
     key: str = field(default="", compare=False)
     id: int | None = field(default=None, compare=False)  # of the revision; later ones are higher
     undoes: int | None = field(default=None, compare=False)  # the revision that this one takes back
@@ -96,7 +118,7 @@ class Annotation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        row = dict(vars(self)) | {"answers": dict(self.answers), "status": self.status.value}
+        row = dict(vars(self)) | {"answers": self.answers.to_dict(), "status": self.status.value}
         return row | {"created_at": self.created_at and self.created_at.isoformat()}
 
     @staticmethod
@@ -105,60 +127,58 @@ class Annotation:
         return Annotation(**row | {"created_at": moment and datetime.fromisoformat(moment)})
 
 
-def validate(annotation: Annotation, trajectory: Trajectory) -> Segment:
-    """The segment that the annotation is about. Raises AnswerError, which names the question."""
+def validate(
+    annotation: Annotation,
+    trajectory: Trajectory,
+    questions: Sequence[Question] = QUESTIONS,
+    other: Trajectory | None = None,
+) -> str:
+    """What the annotation is about: a kind of segment, a trajectory, a pair. `other` is the second of a pair.
+
+    Raises AnswerError, which names the question.
+    """
     if not annotation.annotator.strip():
         raise AnswerError("got an annotation without an annotator; sign in, or give a name")
     if not (math.isfinite(annotation.seconds) and annotation.seconds >= 0):
         raise AnswerError(f"got {annotation.seconds} seconds, wanted a number that is not negative")
-    segment = _segment(annotation, trajectory)
-    questions = {question.name: question for question in questions_about(segment.kind)}
+    kind = _kind(annotation, trajectory, questions, other)
+    asked = {question.name: question for question in questions_about(kind, questions)}
+    optional = {} if annotation.status is Status.SUBMITTED else {SKIP_REASON.name: SKIP_REASON}
     for name, value in annotation.answers.items():
-        if name not in questions:
-            raise AnswerError(f"“{name}” is not asked about a {segment.kind}; the questions are {', '.join(questions)}")
-        _check(questions[name], value)
+        question = (asked | optional).get(name)
+        if question is None:
+            raise AnswerError(f"“{name}” is not asked about a {kind}; the questions are {', '.join(asked)}")
+        check_answer(question, value, trajectory, other)
     if annotation.status is Status.SUBMITTED:
-        missing = [q.title for q in questions.values() if q.required and q.name not in annotation.answers]
+        missing = [q.title for q in asked.values() if q.required and q.name not in annotation.answers]
         if missing:
             raise AnswerError(f"not answered yet: {' '.join(missing)} Answer it, then submit")
-    if isinstance(segment, Reflection):
-        _check_agreement(segment, annotation.answers)
-    return segment
+    if kind == Reflection.kind:
+        _check_agreement(trajectory.segments[annotation.segment], annotation.answers)
+    return kind
 
 
-def _segment(annotation: Annotation, trajectory: Trajectory) -> Segment:
+def _kind(
+    annotation: Annotation, trajectory: Trajectory, questions: Sequence[Question], other: Trajectory | None
+) -> str:
+    if annotation.segment is None:
+        kind = WHOLE if other is None else PAIR
+        if not questions_about(kind, questions):
+            raise AnswerError(f"nothing is asked about a whole {kind}; name the segment that the answers are about")
+        return kind
     if not 0 <= annotation.segment < len(trajectory.segments):
         raise AnswerError(
             f"got segment {annotation.segment}; this trajectory has the segments 0 to {len(trajectory.segments) - 1}"
         )
     segment = trajectory.segments[annotation.segment]
-    if not questions_about(segment.kind):
+    if not questions_about(segment.kind, questions):
+        asked = " or a ".join(dict.fromkeys(question.segment for question in questions))
         raise AnswerError(
-            f"segment {annotation.segment} is of kind {segment.kind}, about which nothing is asked; "
-            "annotate a reflection or a thought"
+            f"segment {annotation.segment} is of kind {segment.kind}, about which nothing is asked; annotate a {asked}"
         )
     if not segment.finished:
         raise AnswerError(f"the {segment.kind} in segment {annotation.segment} was not finished; skip it")
-    return segment
-
-
-def _check(question: Question, value: Value) -> None:
-    match question.form:
-        case Form.CHOICE if value not in question.choices:
-            raise AnswerError(f"{question.title} Got {value!r}, wanted one of: {', '.join(question.choices)}")
-        case Form.RATING if isinstance(value, bool) or not isinstance(value, int) or value not in RATINGS:
-            raise AnswerError(f"{question.title} Got {value!r}, wanted a whole number from 1 to 5")
-        case Form.TEXT:
-            _check_text(question, value)
-
-
-def _check_text(question: Question, value: Value) -> None:
-    if not isinstance(value, str):
-        raise AnswerError(f"{question.title} Got {value!r}, wanted text")
-    if len(value) > LONGEST_TEXT:
-        raise AnswerError(f"{question.title} Got {len(value)} characters, wanted at most {LONGEST_TEXT}; shorten it")
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
-        raise AnswerError(f"{question.title} The text has characters that cannot be stored; type it again")
+    return segment.kind
 
 
 def _check_agreement(reflection: Reflection, answers: Mapping[str, Value]) -> None:

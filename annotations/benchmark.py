@@ -1,12 +1,14 @@
-"""How quick lists are when there is much to list: `python -m annotations.benchmark --trajectories 100000`
+"""How quick lists and the queue are when there is much: `python -m annotations.benchmark --trajectories 100000`
 
-Fills a folder with made-up trajectories and times what the gallery asks for: median of five, in milliseconds, beside
-the time of a fixed piece of Python, by which machines can be compared.
+Fills a folder (or a PostgreSQL database, with --url) with made-up trajectories of four segments and times what the
+gallery and an annotator ask for, in milliseconds, beside a fixed piece of Python and a write that reaches the disk, by
+which machines can be compared. The annotator has answered a fifth of everything before.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import statistics
 import tempfile
@@ -15,12 +17,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import insert, select
+
 from annotations import trajectories
+from annotations.annotation import REFLECTIONS, Annotation
+from annotations.leases import Outcome
+from annotations.questions import REASON_RATING, VERDICT_RIGHT, YES
+from annotations.queue import claim
 from annotations.store import Store, open_store
+from annotations.submitting import submit
+from annotations.tables import ItemRow, LeaseRow
 from annotations.trajectories import Filter
 from model.trajectory import Image, Reflection, Sampling, StopReason, Token, Trajectory
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+VETERAN = "veteran"
+SEGMENTS = 4  # of a made-up trajectory
 WORDS = ("cat", "dog", "car", "moon", "house", "tree", "apple", "star")
 COLOURS = ("red", "blue", "green", "yellow", "pink")
 
@@ -56,6 +68,51 @@ def milliseconds(work: Callable[[], object]) -> float:
     return statistics.median(times)
 
 
+def spread(times: list[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+
+
+def work(store: Store, turns: int) -> dict[str, list[float]]:
+    """The milliseconds of so many next items and submits of one annotator."""
+    times: dict[str, list[float]] = {"next item": [], "submit": []}
+    for number in range(turns):
+        began = time.perf_counter()
+        turn = claim(store, REFLECTIONS, VETERAN)
+        claimed = time.perf_counter()
+        said = {VERDICT_RIGHT: YES, REASON_RATING: 1 + number % 5}
+        given = [Annotation(turn.trajectory_id, at, VETERAN, said) for at in (1, 3)]
+        ready = time.perf_counter()
+        submit(store, turn.item, VETERAN, given)
+        times["submit"].append(1000 * (time.perf_counter() - ready))
+        times["next item"].append(1000 * (claimed - began))
+    return times
+
+
+def answer_a_fifth(store: Store, count: int) -> None:
+    """What one annotator has completed so far, as rows: submitting it all would take hours."""
+    with store.database.writing() as session:
+        oldest = select(ItemRow.id).where(ItemRow.project_id == REFLECTIONS)
+        done = list(session.scalars(oldest.order_by(ItemRow.rank, ItemRow.id).limit(count // 5)))
+        fixed = {"annotator": VETERAN, "project_id": REFLECTIONS, "outcome": Outcome.SUBMITTED.value}
+        fixed |= {"taken_at": BEGIN, "renewed_at": BEGIN, "expires_at": BEGIN}
+        for start in range(0, len(done), 5000):
+            rows = [fixed | {"item_id": item} for item in done[start : start + 5000]]
+            session.execute(insert(LeaseRow), rows)
+
+
+def to_disk(folder: Path) -> Callable[[], object]:
+    """One page that is on the disk when the call returns, which a submit waits for."""
+
+    def write() -> None:
+        with (folder / "page").open("ab") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+
+    return write
+
+
 def questions(store: Store, count: int) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
     middle = store.trajectory(f"t{count // 2:08d}")
@@ -76,13 +133,22 @@ def questions(store: Store, count: int) -> dict[str, Callable[[], object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m annotations.benchmark", description=__doc__.split("\n")[0])
     parser.add_argument("--trajectories", type=int, default=100_000)
-    count = parser.parse_args().trajectories
-    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder)) as store:
+    parser.add_argument("--turns", type=int, default=200, help="next items and submits")
+    parser.add_argument("--url", help="an empty PostgreSQL database, instead of SQLite")
+    parser.add_argument("--queue", action="store_true", help="only next item and submit")
+    given = parser.parse_args()
+    count = given.trajectories
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder), given.url) as store:
         fill(store, count)
-        print(f"{count:,} trajectories; median of five, ms")
+        answer_a_fifth(store, count)
+        print(f"{count:,} trajectories, {SEGMENTS * count:,} segments; ms, median of five")
         print(f"{'this machine: sum of a million numbers':<40}{milliseconds(lambda: sum(range(1_000_000))):8.1f}")
-        for name, work in questions(store, count).items():
-            print(f"{name:<40}{milliseconds(work):8.1f}")
+        print(f"{'this machine: a page to the disk':<40}{milliseconds(to_disk(Path(folder))):8.1f}")
+        for name, ask in ({} if given.queue else questions(store, count)).items():
+            print(f"{name:<40}{milliseconds(ask):8.1f}")
+        claim(store, REFLECTIONS, VETERAN)  # the first looks past all that was answered, once
+        for name, times in work(store, given.turns).items():
+            print(f"{name:<40}{spread(times)[0]:8.1f}   95 % within {spread(times)[1]:.1f}")
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
-from annotations.annotation import Status
 from annotations.questions import NO, REASON_CORRECTION, VERDICT_RIGHT
-from annotations.revisions import is_current
+from annotations.revisions import counts
 from annotations.tables import AnnotationRow, TrajectoryImageRow, TrajectoryRow
 from annotations.trajectories import is_visible
 from model.trajectory import Reflection
@@ -17,7 +16,7 @@ from model.trajectory import Reflection
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of visible things. Annotations are current and submitted, people count by their names."""
+    """Numbers of visible things. Annotations are those that count, people count by their names."""
 
     trajectories: int
     recorded: int  # of these, shipped with the studio
@@ -35,7 +34,7 @@ def count(session: Session) -> Counts:
     shown = select(func.count()).select_from(TrajectoryRow).where(visible)
     images = select(func.count(distinct(TrajectoryImageRow.sha256)))
     row = AnnotationRow
-    submitted = row.id.in_(is_current()) & (row.status == Status.SUBMITTED.value)
+    submitted = counts()
     judged = select(row.trajectory_id, row.segment).where(submitted, row.kind == Reflection.kind).distinct()
     corrected = judged.where(row.answers[REASON_CORRECTION].as_string().is_not(None))
     wrong = judged.where(row.answers[VERDICT_RIGHT].as_string() == NO)

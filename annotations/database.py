@@ -1,4 +1,5 @@
-"""Where the data lives and how it is opened: a folder, a SQLite file, an engine to read and one to write.
+"""Where the data lives and how it is opened: a folder, a SQLite file in it or a PostgreSQL server, an engine to read
+and one to write.
 
 Knows files, locks and pragmas; nothing of what the tables mean. Reading transactions are deferred and cannot
 write; writing ones begin with the write lock in hand, so that none fails half-way, and are on the disk when
@@ -22,8 +23,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from annotations import postgres
 from annotations.errors import BusyError, DatabaseError, DirectoryError, MigrationError
-from annotations.upgrade import revisions, upgrade
+from annotations.upgrade import revisions, server_revisions, upgrade, upgrade_server
 
 FILE = "studio.db"
 BUSY_MS = 15_000  # how long a connection waits for a lock of another process
@@ -35,6 +37,11 @@ def default_directory() -> Path:
     return Path(moved).expanduser() if moved else user_data_path("aha-studio", appauthor=False)
 
 
+def default_url() -> str | None:
+    """The address of a PostgreSQL database: AHA_STUDIO_DATABASE where it is set, else None, which is SQLite."""
+    return os.environ.get("AHA_STUDIO_DATABASE") or None
+
+
 def has_wal_bug(version: tuple[int, ...]) -> bool:
     """Whether this SQLite can corrupt a write-ahead log when it starts the log anew (mended in 3.51.3)."""
     return (3, 7, 0) <= version < (3, 51, 3)
@@ -44,10 +51,11 @@ def has_wal_bug(version: tuple[int, ...]) -> bool:
 class Database:
     """An open database. `write` is None where it was opened for reading only."""
 
-    directory: Path
+    directory: Path  # of the pictures, and of SQLite's file
     read: Engine
     write: Engine | None
     lock: FileLock | None = field(default=None, compare=False)
+    server: str | None = None  # address of a PostgreSQL database, without its password
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -61,9 +69,14 @@ class Database:
         DatabaseError.
         """
         if self.write is None:
-            raise DatabaseError(f"{self.directory} was opened for reading only; use open_database to write")
+            raise DatabaseError(f"{self.place} was opened for reading only; use open_database to write")
         with _told(), Session(self.write, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.server or str(self.directory)
 
     def close(self) -> None:
         self.read.dispose()
@@ -117,6 +130,32 @@ def open_database_for_reading(directory: Path) -> Database:
             f"{file} has tables of revision {found}, wanted is {wanted}; start the studio once, which migrates them"
         )
     return Database(file.parent, read=_reader(file), write=None)
+
+
+def open_server(directory: Path, url: str) -> Database:
+    """The PostgreSQL database at `url`, made or migrated where needed; pictures are kept in `directory`.
+
+    Raises DirectoryError where the folder cannot be written, DatabaseError where the server cannot be reached, and
+    MigrationError where the tables there are not ours or are newer.
+    """
+    directory, address = directory.expanduser().absolute(), postgres.parse(url)
+    _make_writable(directory)
+    upgrade_server(address)
+    engines = {"read": postgres.reader(address), "write": postgres.writer(address)}
+    return Database(directory, **engines, server=postgres.shown(address))
+
+
+def open_server_for_reading(directory: Path, url: str) -> Database:
+    """The same beside a running studio: nothing is made, migrated or written."""
+    address = postgres.parse(url)
+    found, wanted = server_revisions(address)
+    if found != wanted:
+        raise MigrationError(
+            f"{postgres.shown(address)} has tables of revision {found}, wanted is {wanted}; start the studio once, "
+            "which migrates them"
+        )
+    read = postgres.reader(address)
+    return Database(directory.expanduser().absolute(), read=read, write=None, server=postgres.shown(address))
 
 
 @contextmanager

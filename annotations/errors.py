@@ -7,6 +7,10 @@ wanted and what to do. Raised by the modules of this package, shown by whoever c
     ├── PictureError            not a PNG, or not the one its name promises
     ├── AnswerError             an answer that does not fit its question
     ├── ConflictError           an id or a key that already stands for something else
+    ├── ProjectError            a project, or an item of one, that cannot be as it is wanted
+    ├── LeaseError              an item that somebody no longer holds, and that others have completed
+    ├── PersonError             an account that cannot be made or changed as it is wanted
+    │   └── SignInError         … or entered
     ├── DatabaseError           the database cannot be opened, read or written
     │   ├── DirectoryError      … because of its folder
     │   ├── BusyError           … because another process holds it
@@ -39,6 +43,22 @@ class AnswerError(AnnotationsError):
 
 class ConflictError(AnnotationsError):
     """An id or an idempotency key that already stands for something else."""
+
+
+class ProjectError(AnnotationsError):
+    """A project, its questions or its items cannot be as they are wanted."""
+
+
+class LeaseError(AnnotationsError):
+    """The time on an item ran out and others have completed it, so that one more answer would be too many."""
+
+
+class PersonError(AnnotationsError):
+    """An account cannot be made or changed as it is wanted."""
+
+
+class SignInError(PersonError):
+    """A name and a password that do not open an account, or too many tries."""
 
 
 class DatabaseError(AnnotationsError):

@@ -22,6 +22,7 @@ class LeftOut(StrEnum):
     """Why a submitted annotation makes no example."""
 
     NO_REFLECTION = "about something else than a reflection"
+    NO_VERDICT = "without an answer to whether the verdict is right"
     NO_CORRECTION = "verdict wrong, but no corrected reason"
     LOW_RATING = "verdict right, but the reason neither rated 4 or more nor corrected"
     CONTEXT = "images and reflections before it do not alternate"
@@ -45,11 +46,13 @@ def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | Lef
     context = _context(trajectory, annotation.segment)
     if context is None:
         return LeftOut.CONTEXT
+    if VERDICT_RIGHT not in annotation.answers:  # a project need not ask it
+        return LeftOut.NO_VERDICT
     correction = annotation.answers.get(REASON_CORRECTION)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
         return Target(completion, Origin.PERSON, *context)
-    if annotation.answers.get(VERDICT_RIGHT) != YES:
+    if annotation.answers[VERDICT_RIGHT] != YES:
         return LeftOut.NO_CORRECTION
     if int(annotation.answers.get(REASON_RATING, 0)) < GOOD_RATING:
         return LeftOut.LOW_RATING

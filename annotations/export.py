@@ -26,9 +26,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
-from annotations.annotation import Annotation, Status
+from annotations.annotation import Annotation
 from annotations.card import dataset_card
-from annotations.database import default_directory
+from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
 from annotations.examples import LeftOut, Target, judge_example, judge_target
 from annotations.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
@@ -118,7 +118,7 @@ def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, in
 
 
 def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], None]) -> Iterator[JudgeExample]:
-    submitted = store.annotations(status=Status.SUBMITTED)
+    submitted = store.counted()
     names = store.pseudonyms({annotation.annotator for annotation in submitted})
     for done, (annotation, trajectory, target) in enumerate(_targets(store, submitted), start=1):
         on_progress(done, len(submitted))
@@ -145,7 +145,7 @@ def _targets(
     time.
     """
     if submitted is None:
-        submitted = store.annotations(status=Status.SUBMITTED)
+        submitted = store.counted()
     for start in range(0, len(submitted), AT_ONCE):
         some = submitted[start : start + AT_ONCE]
         found = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))
@@ -219,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     arguments = parser.parse_args(argv)
     try:
-        with open_store_for_reading(arguments.data or default_directory()) as store:
+        with open_store_for_reading(arguments.data or default_directory(), default_url()) as store:
             manifest = export(store, arguments.kind, arguments.out, _show_progress)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)

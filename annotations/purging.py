@@ -7,10 +7,18 @@ goes on from, stays hidden and is kept; so does a recorded example, which would 
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import (
+    AnnotationRow,
+    DeletionRow,
+    ImageRow,
+    ItemRow,
+    LeaseRow,
+    TrajectoryImageRow,
+    TrajectoryRow,
+)
 from annotations.trajectories import is_visible
 
 AT_ONCE = 200  # trajectories
@@ -21,8 +29,9 @@ def purgeable(session: Session, before: datetime) -> list[str]:
     branch = aliased(TrajectoryRow)
     goes_on = exists().where(branch.parent_id == TrajectoryRow.id, is_visible(branch.id))
     annotated = exists().where(AnnotationRow.trajectory_id == TrajectoryRow.id)
+    compared = exists().where(ItemRow.other_id == TrajectoryRow.id, AnnotationRow.item_id == ItemRow.id)
     wanted = select(TrajectoryRow.id).join(DeletionRow, DeletionRow.trajectory_id == TrajectoryRow.id)
-    others = ~annotated, ~goes_on, TrajectoryRow.recorded.is_(False)
+    others = ~annotated, ~compared, ~goes_on, TrajectoryRow.recorded.is_(False)
     wanted = wanted.where(DeletionRow.created_at < before, *others).limit(AT_ONCE)
     return list(session.scalars(wanted))
 
@@ -31,6 +40,9 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     """Delete the rows of trajectories; the hashes of pictures that nothing shows any more."""
     links = TrajectoryImageRow
     shown = list(session.scalars(select(links.sha256).where(links.trajectory_id.in_(ids)).distinct()))
+    items = select(ItemRow.id).where(or_(ItemRow.trajectory_id.in_(ids), ItemRow.other_id.in_(ids)))
+    session.execute(delete(LeaseRow).where(LeaseRow.item_id.in_(items)))
+    session.execute(delete(ItemRow).where(ItemRow.id.in_(items)))
     for row in (links, DeletionRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     session.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(ids)))

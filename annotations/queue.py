@@ -1,93 +1,182 @@
 """Who is asked about what next, as a rule that can be read. It knows the store; it opens transactions of its
-own.
+own, one for each call. What people hand in goes through `submitting`.
 
-A trajectory waits for an annotator while it is finished, visible, and has a reflection of which this
-annotator's current annotation is neither submitted nor discarded. The oldest comes first. Nothing is
-reserved: two people may be shown the same trajectory, and both their answers count.
+First comes what this person holds or left; then practice, for who is new; then, now and then and without a word, an
+item whose right answers are known; then the next of the line that has room beside the answers and the leases of
+others; last of all what was skipped for later. What is claimed is held for ten minutes after every sign of life.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from annotations.annotation import Annotation, Status
-from annotations.revisions import append, current, is_current
+from annotations import items, leases, line, projects
+from annotations.annotation import REFLECTIONS, Status
+from annotations.errors import AnswerError, LeaseError, ProjectError
+from annotations.items import State
+from annotations.leases import COMPLETED, Outcome
+from annotations.lots import left_of, lot
+from annotations.project import Project, Use
 from annotations.store import Store
-from annotations.tables import AnnotationRow, TrajectoryRow
-from annotations.trajectories import get, is_visible
-from model.trajectory import Reflection, Trajectory
+from annotations.tables import ItemRow, LeaseRow
 
-DONE = (Status.SUBMITTED.value, Status.DISCARDED.value)
+DONE = (Status.SUBMITTED, Status.DISCARDED)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one person is asked about now. Whether its right answers are known is not said, but for practice."""
+
+    item: int
+    project: str
+    trajectory_id: str
+    other_id: str | None  # the second of a pair
+    left: str | None  # of a pair: the id of what stands on the left, for this person
+    expires_at: datetime  # UTC; a heartbeat moves it
+    practice: bool
+    begun: bool  # whether this person had it before
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one annotator is, in trajectories."""
+    """How far one annotator is, in items."""
 
     done: int
     waiting: int
 
 
-def waiting(annotator: str) -> Select:
-    """The rule: ids of the trajectories that wait for this annotator, oldest first."""
-    done = _done(annotator).subquery()
-    wanted = _askable().outerjoin(done, done.c.trajectory_id == TrajectoryRow.id)
-    return wanted.where(func.coalesce(done.c.reflections, 0) < TrajectoryRow.num_reflections)
+def claim(store: Store, project_id: str, annotator: str, *, without: int | None = None) -> Turn | None:
+    """The next item for this person, held for them from now on; None when nothing waits. The same one again, until it
+    is completed or left. `without` leaves out the one that they are at, so that the next can be fetched ahead.
+
+    Raises NotFoundError, and ProjectError where the project is closed.
+    """
+    check_name(annotator)
+    with store.database.writing() as session:
+        now = store.clock()
+        project = _open_project(session, project_id)
+        leases.sweep(session, now)
+        item = _next(session, project, annotator, without)
+        if item is None:
+            return None
+        begun = leases.get(session, item, annotator) is not None
+        lease = leases.hold(session, item, annotator, now)
+        line.keep_place(session, project, annotator)
+        return _turn(session, item, lease, begun=begun)
+
+
+def _next(session: Session, project: Project, annotator: str, without: int | None) -> ItemRow | None:
+    for item in line.begun(session, project, annotator, without=without):
+        if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):
+            return item
+    found = None
+    if _practised(session, project, annotator) < project.practice:
+        found = line.first(session, project, annotator, Use.PRACTICE, without=without)
+    if found is None and _is_golden(session, project, annotator):
+        found = line.first(session, project, annotator, Use.GOLD, without=without)
+    if found is None:
+        found = line.first(session, project, annotator, Use.WORK, without=without)
+    if found is not None:
+        return session.get_one(ItemRow, found)
+    later = line.postponed(session, project, annotator, without=without)
+    return next((item for item in later if leases.has_room(session, project, item, annotator)), None)
+
+
+def _practised(session: Session, project: Project, annotator: str) -> int:
+    if not project.practice:
+        return 0
+    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator, LeaseRow.outcome.in_(COMPLETED)
+    done = select(func.count()).select_from(LeaseRow).join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*mine)
+    return session.scalar(done.where(ItemRow.use == Use.PRACTICE.value)) or 0
+
+
+def _is_golden(session: Session, project: Project, annotator: str) -> bool:
+    """Drawn by lot, and the same lot for the same question: a claim that is repeated tells nothing."""
+    if not project.gold_share:
+        return False
+    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator
+    had = session.scalar(select(func.count()).select_from(LeaseRow).where(*mine))
+    return lot(session, project.id, annotator, str(had)) < project.gold_share
+
+
+def _turn(session: Session, item: ItemRow, lease: LeaseRow, *, begun: bool) -> Turn:
+    return Turn(
+        item=item.id,
+        project=item.project_id,
+        trajectory_id=item.trajectory_id,
+        other_id=item.other_id,
+        left=left_of(session, item, lease.annotator),
+        expires_at=lease.expires_at,
+        practice=item.use == Use.PRACTICE,
+        begun=begun,
+    )
+
+
+def heartbeat(store: Store, item_id: int, annotator: str) -> datetime:
+    """A sign of life: until when the item is held now. Raises LeaseError where others have taken it meanwhile."""
+    with store.database.writing() as session:
+        now = store.clock()
+        leases.sweep(session, now)
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        lease = leases.get(session, item, annotator)
+        if lease is None or lease.outcome in COMPLETED:
+            raise LeaseError("this is not yours to hold: you have not opened it, or have completed it; take the next")
+        if not leases.is_held(lease) and not leases.has_room(session, project, item, annotator):
+            raise LeaseError("your time on this ran out and others have taken it; what you submit is kept, as an extra")
+        return leases.hold(session, item, annotator, now).expires_at
+
+
+def leave(store: Store, annotator: str, item_id: int | None = None) -> int:
+    """The page went away: others may have what this person holds (one item, or everything). How many those were."""
+    with store.database.writing() as session:
+        held = select(LeaseRow).where(LeaseRow.outcome.is_(None), LeaseRow.annotator == annotator)
+        if item_id is not None:
+            held = held.where(LeaseRow.item_id == item_id)
+        mine = list(session.scalars(held))
+        for lease in mine:
+            leases.end(session, lease, Outcome.LEFT)
+        return len(mine)
+
+
+def recover(store: Store) -> int:
+    """At the start: end the leases whose time went by while nothing ran. How many those were."""
+    with store.database.writing() as session:
+        return leases.sweep(session, store.clock())
 
 
 def next_trajectory(store: Store, annotator: str, *, after: str | None = None) -> str | None:
-    """The trajectory to show next, None when nothing waits. `after` leaves out one that was just seen."""
-    wanted = waiting(annotator)
-    if after is not None:
-        wanted = wanted.where(TrajectoryRow.id != after)
-    with store.database.reading() as session:
-        return session.scalar(wanted.limit(1))
-
-
-def skip(store: Store, trajectory_id: str, annotator: str) -> list[Annotation]:
-    """Discard what this annotator has not answered yet of a trajectory; what is submitted stays. An undo
-    brings it back. Raises NotFoundError.
+    """The trajectory whose reflections this person would be asked about next; nothing is held. `after` leaves out
+    one that was just seen.
     """
-    with store.database.writing() as session:
-        trajectory = get(session, trajectory_id)
-        answered = current(session, trajectory_ids=[trajectory_id], annotator=annotator)
-        done = {annotation.segment for annotation in answered if annotation.status in DONE}
-        return [
-            append(
-                session,
-                Annotation(trajectory_id, segment, annotator, status=Status.DISCARDED),
-                now=store.clock(),
-            )
-            for segment in _asked(trajectory)
-            if segment not in done
-        ]
-
-
-def progress(store: Store, annotator: str) -> Progress:
-    """Trajectories that this annotator is done with, and those still waiting."""
     with store.database.reading() as session:
-        everything = session.scalar(select(func.count()).select_from(_askable().subquery())) or 0
-        left = session.scalar(select(func.count()).select_from(waiting(annotator).subquery())) or 0
-    return Progress(done=everything - left, waiting=left)
+        seen = items.find(session, REFLECTIONS, after) if after is not None else None
+        found = _next(session, projects.get(session, REFLECTIONS), annotator, seen and seen.id)
+        return found and found.trajectory_id
 
 
-def _asked(trajectory: Trajectory) -> list[int]:
-    return [i for i, s in enumerate(trajectory.segments) if isinstance(s, Reflection) and s.finished]
+def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:
+    """Items that this annotator is done with, and those still waiting for them."""
+    mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
+    done = select(func.count()).select_from(LeaseRow).where(*mine)
+    done = done.where(LeaseRow.outcome.in_((*COMPLETED, Outcome.EXTRA)))
+    open_ = ItemRow.project_id == project_id, ItemRow.use == Use.WORK.value, ItemRow.state == State.OPEN.value
+    there = select(func.count()).select_from(ItemRow).where(*open_)
+    answered = done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*open_)
+    with store.database.reading() as session:
+        number = [session.scalar(wanted) or 0 for wanted in (done, there, answered)]
+    return Progress(done=number[0], waiting=number[1] - number[2])
 
 
-def _askable() -> Select:
-    askable = and_(
-        TrajectoryRow.stop_reason.is_not(None),
-        TrajectoryRow.num_reflections > 0,
-        is_visible(TrajectoryRow.id),
-    )
-    return select(TrajectoryRow.id).where(askable).order_by(TrajectoryRow.created_at, TrajectoryRow.id)
+def _open_project(session: Session, project_id: str) -> Project:
+    project = projects.get(session, project_id)
+    if project.closed_at is not None:
+        raise ProjectError(f"“{project.name}” is closed; choose another project")
+    return project
 
 
-def _done(annotator: str) -> Select:
-    """How many reflections of each trajectory this annotator is done with."""
-    row = AnnotationRow
-    last = is_current().where(row.annotator == annotator)
-    done = select(row.trajectory_id, func.count().label("reflections"))
-    done = done.where(row.id.in_(last), row.kind == Reflection.kind, row.status.in_(DONE))
-    return done.group_by(row.trajectory_id)
+def check_name(annotator: str) -> None:
+    if not annotator.strip() or len(annotator) > 200:
+        raise AnswerError("got no name of an annotator, or one of more than 200 characters; sign in, or give a name")

@@ -9,12 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.orm import Session
 
+from annotations import items, projects
 from annotations.annotation import Annotation, Answers, Status, validate
 from annotations.errors import AnswerError, ConflictError, NotFoundError
-from annotations.tables import AnnotationRow
+from annotations.project import Use
+from annotations.tables import AnnotationRow, ItemRow
 from annotations.trajectories import get, is_visible
 
 LONGEST_KEY = 64
@@ -25,21 +27,27 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
 
     Raises NotFoundError, AnswerError, and ConflictError when the key stands for something else.
     """
-    stored = _by_key(session, annotation.key)
+    stored = by_key(session, annotation.key)
     if stored is not None:
         if _content(stored) != _content(annotation) or stored.undoes != annotation.undoes:
             raise ConflictError(
                 f"key {annotation.key} stands for another annotation; use a new key for every submission"
             )
         return stored
-    kind = validate(annotation, get(session, annotation.trajectory_id)).kind
+    trajectory = get(session, annotation.trajectory_id)
+    project = projects.get(session, annotation.project)
+    item = _item(session, annotation)
+    other = get(session, item.other_id) if item and item.other_id else None
+    kind = validate(annotation, trajectory, project.questions, other)
     values = {
+        "project_id": annotation.project,
+        "item_id": item and item.id,
         "trajectory_id": annotation.trajectory_id,
         "segment": annotation.segment,
         "kind": kind,
         "annotator": annotation.annotator,
         "status": annotation.status.value,
-        "answers": dict(annotation.answers),
+        "answers": annotation.answers.to_dict(),
         "seconds": annotation.seconds,
         "idempotency_key": annotation.key or uuid4().hex,
         "undoes": annotation.undoes,
@@ -49,12 +57,26 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
     return _value(row)
 
 
+def _item(session: Session, annotation: Annotation) -> ItemRow | None:
+    """What of the project it is about; None for a trajectory that the project does not ask about."""
+    if annotation.item is None:
+        return items.find(session, annotation.project, annotation.trajectory_id)
+    row = items.get(session, annotation.item)
+    if (row.project_id, row.trajectory_id) != (annotation.project, annotation.trajectory_id):
+        raise AnswerError(
+            f"item {row.id} is trajectory {row.trajectory_id} in “{row.project_id}”, not "
+            f"{annotation.trajectory_id} in “{annotation.project}”; open it again"
+        )
+    return row
+
+
 def _content(annotation: Annotation) -> Annotation:
     """A retry is the same submission although the clock went on."""
     return replace(annotation, seconds=0.0)
 
 
-def _by_key(session: Session, key: str) -> Annotation | None:
+def by_key(session: Session, key: str) -> Annotation | None:
+    """What was stored under a key before."""
     if len(key) > LONGEST_KEY:
         raise AnswerError(f"got a key of {len(key)} characters, wanted at most {LONGEST_KEY}")
     row = session.scalar(select(AnnotationRow).where(AnnotationRow.idempotency_key == key)) if key else None
@@ -62,21 +84,31 @@ def _by_key(session: Session, key: str) -> Annotation | None:
 
 
 def take_back(
-    session: Session, trajectory_id: str, segment: int, annotator: str, *, key: str, now: datetime
+    session: Session,
+    trajectory_id: str,
+    segment: int | None,
+    annotator: str,
+    *,
+    project: str,
+    item: int | None,
+    key: str,
+    now: datetime,
 ) -> Annotation:
     """Undo the last revision that was not undone yet. The one before it counts again; where there was none,
     its answers are kept as unfinished, to be corrected.
 
     Raises NotFoundError when there is nothing left to undo.
     """
-    stored = _by_key(session, key)
+    place = (trajectory_id, segment, annotator, project)
+    stored = by_key(session, key)
     if stored is not None:
-        place = (stored.trajectory_id, stored.segment, stored.annotator)
-        if place != (trajectory_id, segment, annotator) or stored.undoes is None:
+        if _place(stored) != place or stored.undoes is None:
             raise ConflictError(f"key {key} stands for another annotation; use a new key for every undo")
         return stored
     standing: list[Annotation] = []
-    for revision in history(session, trajectory_id, segment=segment, annotator=annotator):
+    for revision in history(session, trajectory_id, annotator=annotator):
+        if _place(revision) != place or item not in (None, revision.item):
+            continue
         if revision.undoes is None:
             standing.append(revision)
         else:
@@ -86,6 +118,10 @@ def take_back(
     undone = standing.pop()
     again = standing[-1] if standing else replace(undone, status=Status.UNFINISHED)
     return append(session, replace(again, key=key, undoes=undone.id, seconds=0.0), now=now)
+
+
+def _place(annotation: Annotation) -> tuple[str, int | None, str, str]:
+    return annotation.trajectory_id, annotation.segment, annotation.annotator, annotation.project
 
 
 def history(
@@ -102,9 +138,23 @@ def history(
 
 
 def is_current() -> Select:
-    """The ids of current revisions: the last of each annotator about each segment of what is visible."""
-    last = select(func.max(AnnotationRow.id)).where(is_visible(AnnotationRow.trajectory_id))
-    return last.group_by(AnnotationRow.trajectory_id, AnnotationRow.segment, AnnotationRow.annotator)
+    """The ids of current revisions: the last of each annotator about each thing in each project, of what is visible."""
+    row = AnnotationRow
+    last = select(func.max(row.id)).where(is_visible(row.trajectory_id))
+    return last.group_by(row.trajectory_id, row.segment, row.annotator, row.project_id, row.item_id)
+
+
+def counts() -> ColumnElement[bool]:
+    """Whether a row is what somebody says now, submitted, and not for practice."""
+    practice = select(ItemRow.id).where(ItemRow.use == Use.PRACTICE.value)
+    submitted = AnnotationRow.status == Status.SUBMITTED.value
+    worked = AnnotationRow.item_id.is_(None) | AnnotationRow.item_id.not_in(practice)
+    return AnnotationRow.id.in_(is_current()) & submitted & worked
+
+
+def counted(session: Session) -> list[Annotation]:
+    """All that counts, in the order it was written."""
+    return [_value(row) for row in session.scalars(select(AnnotationRow).where(counts()).order_by(AnnotationRow.id))]
 
 
 def current(
@@ -113,17 +163,24 @@ def current(
     trajectory_ids: Sequence[str] | None = None,
     annotator: str | None = None,
     status: Status | None = None,
+    project: str | None = None,
+    item: int | None = None,
 ) -> list[Annotation]:
     """Current revisions in the order they were written."""
+    row = AnnotationRow
     last = is_current()
     if trajectory_ids is not None:
-        last = last.where(AnnotationRow.trajectory_id.in_(trajectory_ids))
-    if annotator is not None:
-        last = last.where(AnnotationRow.annotator == annotator)
-    wanted = select(AnnotationRow).where(AnnotationRow.id.in_(last))
+        last = last.where(row.trajectory_id.in_(trajectory_ids))
+    if item is not None:  # few rows; with a name beside it, SQLite would look through all that this person ever said
+        last = last.where(row.item_id == item)
+    elif annotator is not None:
+        last = last.where(row.annotator == annotator)
+    wanted = select(row).where(row.id.in_(last))
+    narrowed = {row.annotator: annotator, row.project_id: project}
+    wanted = wanted.where(*(column == value for column, value in narrowed.items() if value is not None))
     if status is not None:
-        wanted = wanted.where(AnnotationRow.status == status.value)
-    return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id))]
+        wanted = wanted.where(row.status == status.value)
+    return [_value(found) for found in session.scalars(wanted.order_by(row.id))]
 
 
 def _value(row: AnnotationRow) -> Annotation:
@@ -137,5 +194,7 @@ def _value(row: AnnotationRow) -> Annotation:
         key=row.idempotency_key,
         id=row.id,
         undoes=row.undoes,
+        project=row.project_id,
+        item=row.item_id,
         created_at=row.created_at,
     )

@@ -16,24 +16,34 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from annotations import images, purging, revisions, trajectories
-from annotations.annotation import Annotation, Status
+from annotations import images, items, projects, purging, revisions, settling, trajectories
+from annotations.annotation import REFLECTIONS, Annotation, Status
 from annotations.counts import Counts, count
-from annotations.database import Database, open_database, open_database_for_reading
+from annotations.database import (
+    Database,
+    open_database,
+    open_database_for_reading,
+    open_server,
+    open_server_for_reading,
+)
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
+from annotations.items import NewItem
+from annotations.project import Project
 from annotations.tables import PropertyRow
 from annotations.trajectories import EVERYTHING, Cursor, Filter, Listed
 from model.trajectory import Trajectory
 
 
-def open_store(directory: Path) -> "Store":
-    """The store in a data folder, made or migrated where needed. Raises DatabaseError."""
-    return Store(open_database(directory))
+def open_store(directory: Path, url: str | None = None) -> "Store":
+    """The store in a data folder, made or migrated where needed; with the address of a PostgreSQL database, only the
+    pictures are in the folder. Raises DatabaseError.
+    """
+    return Store(open_database(directory) if url is None else open_server(directory, url))
 
 
-def open_store_for_reading(directory: Path) -> "Store":
-    """The store in a data folder, beside a running studio; saving into it raises DatabaseError."""
-    return Store(open_database_for_reading(directory))
+def open_store_for_reading(directory: Path, url: str | None = None) -> "Store":
+    """The same beside a running studio; saving into it raises DatabaseError."""
+    return Store(open_database_for_reading(directory) if url is None else open_server_for_reading(directory, url))
 
 
 def now_utc() -> datetime:
@@ -141,27 +151,75 @@ class Store:
                     images.path_of(self._pictures, sha256).unlink(missing_ok=True)
             purged += len(ids)
 
+    # Projects
+
+    def create_project(self, project: Project) -> Project:
+        """Raises ProjectError for one that cannot be, ConflictError where its id or its name is taken."""
+        with self.database.writing() as session:
+            return projects.create(session, project, now=self.clock())
+
+    def change_project(self, project: Project) -> Project:
+        """Store a project anew; after another order its items stand in that. Raises ProjectError, NotFoundError."""
+        with self.database.writing() as session:
+            before = projects.get(session, project.id)
+            changed = projects.change(session, project)
+            if before.order is not changed.order:
+                items.reorder(session, changed)
+            if before.overlap != changed.overlap:
+                items.refill(session, changed)
+            return changed
+
+    def project(self, project_id: str) -> Project:
+        """Raises NotFoundError when there is none."""
+        with self.database.reading() as session:
+            return projects.get(session, project_id)
+
+    def projects(self) -> list[Project]:
+        """The oldest first."""
+        with self.database.reading() as session:
+            return projects.get_all(session)
+
+    def add_items(self, project_id: str, new: Sequence[NewItem]) -> list[int]:
+        """Put things into a project, all or none; the ids of the items, also of those that were in it before.
+
+        Raises NotFoundError, ProjectError and AnswerError, the last for right answers that are none.
+        """
+        with self.database.writing() as session:
+            project = projects.get(session, project_id)
+            return [items.add(session, project, one) for one in new]
+
     # Annotations
 
     def annotate(self, annotation: Annotation) -> Annotation:
         """Append a revision; as stored, with id and time. The same key again returns the one stored first.
 
-        Raises NotFoundError, AnswerError, and ConflictError when the key stands for something else.
+        Raises NotFoundError, AnswerError, LeaseError where others have completed the item, and ConflictError when
+        the key stands for something else.
         """
         return self.annotate_all([annotation])[0]
 
     def annotate_all(self, given: Sequence[Annotation]) -> list[Annotation]:
         """Append several revisions, all of them or none."""
         with self.database.writing() as session:
-            return [revisions.append(session, replace(a, undoes=None), now=self.clock()) for a in given]
+            return settling.record(session, [replace(a, undoes=None) for a in given], now=self.clock())
 
-    def undo(self, trajectory_id: str, segment: int, annotator: str, *, key: str = "") -> Annotation:
+    def undo(
+        self,
+        trajectory_id: str,
+        segment: int | None,
+        annotator: str,
+        *,
+        project: str = REFLECTIONS,
+        item: int | None = None,
+        key: str = "",
+    ) -> Annotation:
         """Append a revision that takes back the annotator's last one; what counts now. Again undoes one more.
 
         Raises NotFoundError when there is nothing left to undo.
         """
+        place = {"project": project, "item": item, "key": key}
         with self.database.writing() as session:
-            return revisions.take_back(session, trajectory_id, segment, annotator, key=key, now=self.clock())
+            return settling.take_back(session, trajectory_id, segment, annotator, **place, now=self.clock())
 
     def annotations(
         self,
@@ -169,11 +227,19 @@ class Store:
         *,
         annotator: str | None = None,
         status: Status | None = None,
+        project: str | None = None,
+        item: int | None = None,
     ) -> list[Annotation]:
-        """The current revision of each annotator about each visible segment, oldest first."""
+        """The current revision of each annotator about each thing that is visible, oldest first."""
         ids = None if trajectory_id is None else [trajectory_id]
+        narrowed = {"annotator": annotator, "status": status, "project": project, "item": item}
         with self.database.reading() as session:
-            return revisions.current(session, trajectory_ids=ids, annotator=annotator, status=status)
+            return revisions.current(session, trajectory_ids=ids, **narrowed)
+
+    def counted(self) -> list[Annotation]:
+        """Those that count: current, submitted, and not for practice."""
+        with self.database.reading() as session:
+            return revisions.counted(session)
 
     def history(
         self, trajectory_id: str, *, segment: int | None = None, annotator: str | None = None

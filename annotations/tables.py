@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -42,12 +43,14 @@ class UTCDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON, datetime: UTCDateTime}
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[Any]: JSON, datetime: UTCDateTime}
 
 
 class TrajectoryRow(Base):
@@ -100,14 +103,14 @@ class TrajectoryImageRow(Base):
 
 
 class AnnotationRow(Base):
-    """One revision of one person's answers about one segment; the one with the highest id is current."""
+    """One revision of one person's answers about one thing in one project; the one with the highest id is current."""
 
     __tablename__ = "annotations"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"))
-    segment: Mapped[int]
-    kind: Mapped[str] = mapped_column(String(16))  # of the segment
+    segment: Mapped[int | None]  # None: about all of it, or about a pair
+    kind: Mapped[str] = mapped_column(String(16))  # of what it is about
     annotator: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(16))
     answers: Mapped[dict[str, Any]]
@@ -115,14 +118,117 @@ class AnnotationRow(Base):
     idempotency_key: Mapped[str] = mapped_column(String(64))
     undoes: Mapped[int | None] = mapped_column(ForeignKey("annotations.id"))
     created_at: Mapped[datetime]
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), server_default="reflections")
+    item_id: Mapped[int | None] = mapped_column(ForeignKey("project_items.id"))
 
     __table_args__ = (
         CheckConstraint("status IN ('unfinished', 'submitted', 'discarded')", name="status"),
         Index(None, "idempotency_key", unique=True),
-        Index(None, "trajectory_id", "segment", "annotator", "id"),
+        Index("ix_annotations_current", "trajectory_id", "segment", "annotator", "project_id", "item_id", "id"),
         Index(None, "annotator", "trajectory_id"),
+        Index(None, "item_id", "annotator"),
         {"sqlite_autoincrement": True},
     )
+
+
+class PersonRow(Base):
+    __tablename__ = "people"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password_hash: Mapped[str | None] = mapped_column(Text)  # None: signs in elsewhere
+    created_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("role IN ('visitor', 'annotator', 'reviewer', 'admin')", name="role"),)
+
+
+class ProjectRow(Base):
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    questions: Mapped[list[Any]]
+    subject: Mapped[str] = mapped_column(String(16))
+    guidelines: Mapped[str] = mapped_column(Text)
+    overlap: Mapped[int | None]  # None: as many as come
+    gold_share: Mapped[float] = mapped_column(Float)
+    practice: Mapped[int]
+    role: Mapped[str] = mapped_column(String(16))
+    people: Mapped[list[Any]]
+    skipping: Mapped[str] = mapped_column(String(16))
+    order: Mapped[str] = mapped_column(String(16))
+    collects: Mapped[bool]
+    created_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+
+
+class ItemRow(Base):
+    """What one person answers at a time: a trajectory, or a pair of them, in a project."""
+
+    __tablename__ = "project_items"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
+    other_id: Mapped[str | None] = mapped_column(ForeignKey("trajectories.id"), index=True)  # the second of a pair
+    use: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int]  # lower comes first
+    rank: Mapped[float] = mapped_column(Float)  # within the priority, by the project's order
+    parts: Mapped[int]  # how many things an answer is required about
+    answers: Mapped[int]  # how many people have completed it; never more than the overlap
+    gold: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # the right answers, where they are known
+
+    __table_args__ = (
+        CheckConstraint("use IN ('work', 'gold', 'practice')", name="use"),
+        CheckConstraint("state IN ('open', 'full', 'closed', 'hidden')", name="state"),
+        Index("ix_project_items_line", "project_id", "use", "state", "priority", "rank", "id"),
+        Index(
+            "ix_project_items_single",
+            "project_id",
+            "trajectory_id",
+            unique=True,
+            sqlite_where=text("other_id IS NULL"),
+            postgresql_where=text("other_id IS NULL"),
+        ),
+        Index("ix_project_items_pair", "project_id", "trajectory_id", "other_id", unique=True),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class LeaseRow(Base):
+    """One person's hold on one item, and how it ended; taken up again, it is the same row."""
+
+    __tablename__ = "leases"
+
+    item_id: Mapped[int] = mapped_column(ForeignKey("project_items.id"), primary_key=True, autoincrement=False)
+    annotator: Mapped[str] = mapped_column(String(200), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    taken_at: Mapped[datetime]
+    renewed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    outcome: Mapped[str | None] = mapped_column(String(16))  # None while it is held
+
+    __table_args__ = (
+        CheckConstraint(
+            "outcome IN ('left', 'lapsed', 'postponed', 'submitted', 'extra', 'skipped', 'hidden')", name="outcome"
+        ),
+        Index(None, "outcome", "expires_at"),
+        Index(None, "project_id", "annotator", "outcome"),
+    )
+
+
+class PlaceRow(Base):
+    """How far down a project's line one person has nothing left to do: only to find the next item quickly."""
+
+    __tablename__ = "places"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
+    annotator: Mapped[str] = mapped_column(String(200), primary_key=True)
+    priority: Mapped[int]
+    rank: Mapped[float] = mapped_column(Float)
+    item_id: Mapped[int]
 
 
 class DeletionRow(Base):

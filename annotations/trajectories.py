@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Select, exists, insert, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from annotations import items
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
 from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
@@ -113,6 +114,7 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     ]
     if links:
         session.execute(insert(TrajectoryImageRow), links)
+    items.collect(session, trajectory, moment_of(trajectory).timestamp())
 
 
 def _columns(trajectory: Trajectory) -> dict[str, object]:
@@ -225,3 +227,4 @@ def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> Non
     if session.scalar(select(exists().where(DeletionRow.trajectory_id == trajectory_id))):
         return
     session.execute(insert(DeletionRow).values(trajectory_id=trajectory_id, deleted_by=by, created_at=now))
+    items.hide(session, trajectory_id)

@@ -1,12 +1,14 @@
-"""From whatever tables a database file has to the newest ones, by the revisions in `migrations`.
+"""From whatever tables a database has to the newest ones, by the revisions in `migrations`.
 
 Knows locks, backups and Alembic; nothing of what the tables mean. One process migrates at a time. All steps
 and the check of the foreign keys are one transaction: a migration that fails leaves the file as it was, with
-a copy beside it.
+a copy beside it. A server's tables are changed in one transaction as well; copies of them are its keeper's to make.
 """
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL, Connection, NullPool, create_engine, event, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from annotations.errors import BusyError, MigrationError
+from annotations import postgres
+from annotations.errors import BusyError, DatabaseError, MigrationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 60
@@ -50,37 +53,77 @@ def revisions(file: Path, migrations: Path = MIGRATIONS) -> tuple[str | None, st
 
     Raises MigrationError for a file that is no database of ours, or one that newer code has made.
     """
-    script = ScriptDirectory.from_config(_config(migrations))
-    wanted = script.get_current_head()
-    if wanted is None:
-        raise MigrationError(f"{migrations} holds no revision; this installation is incomplete, reinstall it")
-    found = _found(file)
-    if found is not None and found not in {known.revision for known in script.walk_revisions()}:
-        raise MigrationError(
-            f"{file} has tables of revision {found}, the newest known here is {wanted}: newer code wrote it; "
-            "update this installation, or choose another data folder"
-        )
-    return found, wanted
-
-
-def _found(file: Path) -> str | None:
     engine = create_engine(URL.create("sqlite", database=str(file)), poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            found = MigrationContext.configure(connection).get_current_revision()
-            tables = inspect(connection).get_table_names()
+            return _revisions(connection, str(file), migrations)
     except SQLAlchemyError as error:
         raise MigrationError(
             f"{file} cannot be read as a database ({error.__cause__ or error}); "
             "restore it from a backup, or move it away"
         ) from error
+
+
+def upgrade_server(url: URL, migrations: Path = MIGRATIONS) -> None:
+    """Bring the tables of a PostgreSQL database to the newest revision, all steps or none. One process at a time.
+
+    Raises DatabaseError when it cannot be reached, MigrationError when the tables are not ours, are newer than this
+    code, or do not survive the step (they are then unchanged).
+    """
+    config = _config(migrations)
+    with _server(url) as connection:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATING})")
+        found, wanted = _revisions(connection, postgres.shown(url), migrations)
+        if found == wanted:
+            return
+        try:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+        except Exception as error:  # whatever a revision raises
+            raise MigrationError(f"{postgres.shown(url)} was not migrated: {error}; it is unchanged") from error
+
+
+def server_revisions(url: URL, migrations: Path = MIGRATIONS) -> tuple[str | None, str]:
+    """The revision of the tables of a PostgreSQL database and the newest one known. Raises as `upgrade_server`."""
+    with _server(url) as connection:
+        return _revisions(connection, postgres.shown(url), migrations)
+
+
+@contextmanager
+def _server(url: URL) -> Iterator[Connection]:
+    """A transaction on a server, whose silence is an error of ours."""
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise DatabaseError(
+            f"{postgres.shown(url)} cannot be opened: {reason}; look whether the server runs and the address is right"
+        ) from error
+    finally:
+        engine.dispose()
+
+
+def _revisions(connection: Connection, place: str, migrations: Path) -> tuple[str | None, str]:
+    script = ScriptDirectory.from_config(_config(migrations))
+    wanted = script.get_current_head()
+    if wanted is None:
+        raise MigrationError(f"{migrations} holds no revision; this installation is incomplete, reinstall it")
+    found = MigrationContext.configure(connection).get_current_revision()
+    tables = inspect(connection).get_table_names()
     if found is None and tables:
         raise MigrationError(
-            f"{file} is a database of something else: it has the tables {', '.join(tables[:3])}, "
-            "but no revision; "
-            "choose another data folder"
+            f"{place} is a database of something else: it has the tables {', '.join(tables[:3])}, but no revision; "
+            "choose another one"
         )
-    return found
+    if found is not None and found not in {known.revision for known in script.walk_revisions()}:
+        raise MigrationError(
+            f"{place} has tables of revision {found}, the newest known here is {wanted}: newer code wrote it; "
+            "update this installation, or choose another data folder"
+        )
+    return found, wanted
 
 
 def _back_up(file: Path, revision: str) -> Path:

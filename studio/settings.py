@@ -36,6 +36,7 @@ class Settings:
     mode: Mode = Mode.LOCAL
     checkpoint: str = "embedded"  # or a folder, or a Hub id; several, with commas between, to choose from
     data: str | None = None  # folder of the database; None is the user's data folder
+    database: str | None = None  # address of a PostgreSQL database; None is SQLite in that folder
     backup: str | None = None  # folder, or hf://datasets/NAME/REPOSITORY, for backups every ten minutes
     examples: bool = True  # put recorded examples into an empty database
     port: int = 7860
@@ -102,7 +103,7 @@ def _checked(name: str, value: Any) -> Any:
             if not isinstance(value, bool):
                 raise SettingsError(f"examples is {value!r}; wanted true or false")
             return value
-        case "data" | "backup" if value is None:
+        case "data" | "database" | "backup" if value is None:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")

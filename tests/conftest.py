@@ -1,11 +1,14 @@
-"""What many tests share: a tiny network with random weights, saved and opened in the real format."""
+"""What many tests share: a tiny network with random weights, saved and opened in the real format; databases."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import postgres_server
 import pytest
 import torch
 
+from annotations.store import open_store
 from model.checkpoint import open_checkpoint
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
@@ -40,3 +43,25 @@ def drawn(tiny: Janus) -> Trajectory:
         if len(trajectory.images) == 2:
             return trajectory
     raise AssertionError("no seed of fifty gave a verdict of no")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server; the address of its database `{name}`. One called “studio” has our tables."""
+    if reason := postgres_server.why_not():
+        pytest.skip(reason)
+    with postgres_server.server() as address:
+        postgres_server.run(address, "CREATE DATABASE studio")
+        open_store(tmp_path_factory.mktemp("fresh"), address.format(name="studio")).close()
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where a test's store lives: in its folder (None), and once more on a server, as after the first start."""
+    if request.param == "sqlite":
+        yield None
+        return
+    address = request.getfixturevalue("postgres").format(name="studio")
+    with postgres_server.emptied_afterwards(address):
+        yield address

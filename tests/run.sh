@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The whole suite on a fresh machine: a virtual environment, what the tests need, a browser, ruff, pytest.
+# The whole suite on a fresh machine: a virtual environment, what the tests need, a browser, a database
+# server, ruff, pytest.
 # Arguments go to pytest: `bash tests/run.sh -k store`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,13 +11,18 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
 fi
 python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r requirements.txt
 
-if ! command -v chromium >/dev/null; then
+missing=()
+command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
+if [ "${#missing[@]}" -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-liberation
-    else
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    elif ! command -v chromium >/dev/null; then
         echo "run.sh: the browser tests need Chromium; install it (Debian: apt-get install chromium)" >&2
         exit 1
+    else
+        echo "run.sh: without PostgreSQL the store is tested on SQLite alone (Debian: apt-get install postgresql)" >&2
     fi
 fi
 

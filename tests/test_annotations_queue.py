@@ -5,13 +5,14 @@ from test_annotations_samples import aha, judged
 
 from annotations.annotation import Annotation, Status
 from annotations.errors import NotFoundError
-from annotations.queue import Progress, next_trajectory, progress, skip
+from annotations.queue import Progress, next_trajectory, progress
 from annotations.store import open_store
+from annotations.submitting import skip
 
 
 @pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path) as store:
+def store(tmp_path, url):
+    with open_store(tmp_path, url) as store:
         yield store
 
 

@@ -1,32 +1,33 @@
 """Migrations: on a new file, on a populated one, on one that is not ours, and when they fail."""
 
+import json
 import shutil
 import sqlite3
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from annotations.annotation import Annotation
 from annotations.database import FILE, open_database, open_database_for_reading
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
+from annotations.queue import Progress, next_trajectory, progress
+from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.store import open_store
 from annotations.tables import Base
 from annotations.trajectories import Filter
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
-HEAD = max(file.name[:4] for file in (MIGRATIONS / "versions").glob("*.py"))
-AFTER = f"{int(HEAD) + 1:04}"
 NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "{after}", "{head}", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "{newest}", None, None
 
 
 def upgrade():
@@ -37,11 +38,14 @@ def upgrade():
 """
 
 
+NEWEST = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
 def with_next(folder: Path, then: str = "pass") -> Path:
     """The migrations and one more, which rebuilds the table that all others refer to."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / f"{AFTER}_next.py").write_text(NEXT.format(then=then, after=AFTER, head=HEAD))
+    (migrations / "versions" / "9999_next.py").write_text(NEXT.format(then=then, newest=NEWEST))
     return migrations
 
 
@@ -53,8 +57,6 @@ def populate(directory: Path) -> str:
         for annotator in ("ann", "bob"):
             store.annotate(Annotation(trajectory_id, 0, annotator, {"verdict_right": "yes"}))
         store.hide(trajectory_id, by="ann")
-        for prompt in ("three red cats", "a politician’s ${portrait}"):
-            store.save(replace(trajectory, prompt=prompt), {}, owner="visitor")
     return trajectory_id
 
 
@@ -75,41 +77,109 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_declares(tmp_path)
     engine.dispose()
 
 
-def taken_back(tmp_path: Path, revision: str) -> None:
-    """Populate with the newest tables, as these were at an earlier revision."""
-    populate(tmp_path)
-    connection = sqlite3.connect(tmp_path / FILE)
-    connection.execute("DROP INDEX ix_trajectories_listing")
-    connection.execute("ALTER TABLE trajectories DROP COLUMN category")
-    if revision == "0001":
-        connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
-    else:
-        columns = "created_at, id, prompt, aha, answers, checkpoint, owner, recorded, parent_id"
-        connection.execute(f"CREATE INDEX ix_trajectories_listing ON trajectories ({columns})")
-    connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+def old(folder: Path, revision: str) -> Path:
+    """The migrations up to a revision, as older code had them."""
+    migrations = folder / f"migrations-{revision}"
+    shutil.copytree(MIGRATIONS, migrations)
+    for later in (migrations / "versions").glob("*.py"):
+        if later.name[:4] > revision:
+            later.unlink()
+    return migrations
+
+
+def populated(tmp_path: Path, revision: str) -> Path:
+    """A database that older code has made and that people have worked in."""
+    file = tmp_path / FILE
+    upgrade(file, old(tmp_path, revision))
+    connection = sqlite3.connect(file)
+    for number, (id, prompt) in enumerate([("a", "a cat"), ("b", "two dogs"), ("gone", "a car")]):
+        reflections = [Reflection("no", 0.1, (Token(1, "No"), Token(2, ", it is red."))) for _ in range(2)]
+        thing = Trajectory(prompt, 7, 3, Sampling(), "tiny", tuple(reflections), StopReason.ROUNDS, id=id)
+        connection.execute(
+            "INSERT INTO trajectories (id, prompt, seed, checkpoint, owner, recorded, stop_reason, aha, answers,"
+            " num_reflections, created_at, body)"
+            " VALUES (?, ?, '7', 'tiny', 'visitor', 0, 'rounds', 0, 'no no', 2, ?, ?)",
+            (id, prompt, f"2026-01-01 00:00:0{3 - number}.000000", json.dumps(thing.to_dict())),
+        )
+    for id, segment, annotator, status, undoes in SAID:
+        connection.execute(
+            "INSERT INTO annotations (trajectory_id, segment, kind, annotator, status, answers, seconds,"
+            " idempotency_key, undoes, created_at) VALUES (?, ?, 'reflection', ?, ?, '{\"verdict_right\": \"yes\"}',"
+            " 1.5, hex(randomblob(16)), ?, '2026-01-02 00:00:00.000000')",
+            (id, segment, annotator, status, undoes),
+        )
+    connection.execute("INSERT INTO deletions (trajectory_id, deleted_by, created_at) VALUES ('gone', 'ann', '2026')")
+    connection.execute("DELETE FROM annotations WHERE annotator = 'nobody'")
     connection.commit()
     connection.close()
+    return file
+
+
+SAID = [
+    ("a", 0, "ann", "submitted", None),
+    ("a", 1, "ann", "submitted", None),  # 2: done
+    ("a", 0, "bob", "unfinished", None),  # begun
+    ("b", 0, "ann", "submitted", None),
+    ("b", 0, "ann", "unfinished", 4),  # taken back
+    ("b", 0, "eve", "discarded", None),
+    ("b", 1, "eve", "discarded", None),  # skipped
+    ("gone", 0, "ann", "submitted", None),
+    ("a", 0, "nobody", "submitted", None),  # 9, and removed again
+]
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002"])
-def test_a_database_of_an_earlier_revision_keeps_all_it_has(tmp_path, revision):
-    taken_back(tmp_path, revision)
-    backup = upgrade(tmp_path / FILE)
-    assert revisions(backup) == (revision, HEAD)
-    for file in (tmp_path / FILE, backup):
-        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (3, 2, 1)
-    engine = create_engine(f"sqlite:///{tmp_path / FILE}")
+def test_an_older_database_keeps_every_row_and_its_work_belongs_to_the_project_reflections(tmp_path, revision):
+    file = populated(tmp_path, revision)
+    backup = upgrade(file)
+    assert revisions(backup)[0] == revision
+    assert revisions(file) == (NEWEST, NEWEST)
+    for one in (file, backup):
+        assert (rows(one, "trajectories"), rows(one, "annotations"), rows(one, "deletions")) == (3, 8, 1)
+    connection = sqlite3.connect(file)
+    ask = connection.execute
+    assert ask("SELECT DISTINCT project_id FROM annotations").fetchall() == [("reflections",)]
+    kept = "SELECT id, trajectory_id, segment, annotator, status, undoes FROM annotations ORDER BY id"
+    assert ask(kept).fetchall() == [(number, *said) for number, said in enumerate(SAID[:8], start=1)]
+    line = "SELECT trajectory_id, state, parts, answers FROM project_items ORDER BY priority, rank, id"
+    assert ask(line).fetchall() == [("gone", "hidden", 2, 0), ("b", "open", 2, 0), ("a", "open", 2, 1)]
+    leases = "SELECT trajectory_id, annotator, outcome FROM leases JOIN project_items i ON i.id = item_id ORDER BY 1, 2"
+    assert ask(leases).fetchall() == [
+        ("a", "ann", "submitted"),
+        ("a", "bob", "left"),
+        ("b", "ann", "left"),
+        ("b", "eve", "skipped"),
+        ("gone", "ann", "hidden"),
+    ]
+    assert ask("SELECT count(*) FROM annotations WHERE item_id IS NULL").fetchone() == (0,)
+    assert ask("PRAGMA foreign_key_check").fetchall() == []
+    with pytest.raises(sqlite3.IntegrityError, match="ck_annotations_status"):
+        ask("UPDATE annotations SET status = 'lost'")
+    connection.close()
+    engine = create_engine(f"sqlite:///{file}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
     engine.dispose()
 
 
 def test_prompts_that_are_stored_already_get_their_category(tmp_path):
-    taken_back(tmp_path, "0002")
+    populated(tmp_path, "0002")
     with open_store(tmp_path) as store:
-        assert {listed.prompt for listed in store.trajectories()} == {"three red cats", "a politician’s ${portrait}"}
-        assert [listed.prompt for listed in store.trajectories(keep=Filter(category="mixed"))] == ["three red cats"]
-        assert store.trajectories(keep=Filter(category="single object")) == []  # deleted, and stays so
+        for category, prompts in {"single object": ["a cat"], "counting": ["two dogs"], "mixed": []}.items():
+            listed = store.trajectories(keep=Filter(category=category))
+            assert [one.prompt for one in listed] == prompts  # “a car” is deleted, and stays so
+
+
+def test_after_the_migration_ids_go_on_and_people_find_what_they_left(tmp_path):
+    populated(tmp_path, "0002")
+    with open_store(tmp_path) as store:
+        assert store.project("reflections") == REFLECTIONS_PROJECT
+        assert next_trajectory(store, "ann") == "b"
+        assert (next_trajectory(store, "bob"), next_trajectory(store, "eve")) == ("a", "a")
+        assert (progress(store, "ann"), progress(store, "new")) == (Progress(1, 1), Progress(0, 2))
+        made = store.annotate(Annotation("b", 0, "ann", {"verdict_right": "no"}))
+        assert made.id == 10  # no id comes twice, though the ninth was removed
+        assert store.undo("a", 1, "ann").undoes == 2
 
 
 def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
@@ -123,10 +193,10 @@ def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
 def test_rebuilding_a_parent_table_keeps_its_children_and_leaves_a_backup(tmp_path):
     populate(tmp_path)
     backup = upgrade(tmp_path / FILE, with_next(tmp_path))
-    assert revisions(tmp_path / FILE, tmp_path / "migrations") == (AFTER, AFTER)
+    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("9999", "9999")
     for file in (tmp_path / FILE, backup):
-        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (3, 2, 1)
-    assert revisions(backup) == (HEAD, HEAD)
+        assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
+    assert revisions(backup) == (NEWEST, NEWEST)
 
 
 @pytest.mark.parametrize("then", ["raise sa.exc.InvalidRequestError('halfway')", "1 / 0"])
@@ -134,7 +204,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
     trajectory_id = populate(tmp_path)
     with pytest.raises(MigrationError, match=r"was not migrated.*it is unchanged.*copy in"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
-    assert revisions(tmp_path / FILE) == (HEAD, HEAD)
+    assert revisions(tmp_path / FILE) == (NEWEST, NEWEST)
     with open_store(tmp_path) as store:
         assert trajectory_id not in {listed.id for listed in store.trajectories()}
         assert rows(tmp_path / FILE, "annotations") == 2
@@ -143,7 +213,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
 def test_a_migration_that_orphans_rows_is_taken_back(tmp_path):
     populate(tmp_path)
     then = 'op.execute("DELETE FROM trajectories")'
-    with pytest.raises(MigrationError, match="3 rows lost the row they refer to"):
+    with pytest.raises(MigrationError, match="4 rows lost the row they refer to"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
     assert rows(tmp_path / FILE, "trajectories") == 3
 
@@ -160,7 +230,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 def test_a_database_of_newer_code_is_refused(tmp_path):
     populate(tmp_path)
     upgrade(tmp_path / FILE, with_next(tmp_path))
-    with pytest.raises(MigrationError, match=rf"revision {AFTER}, the newest known here is {HEAD}.*update"):
+    with pytest.raises(MigrationError, match=f"revision 9999, the newest known here is {NEWEST}.*update"):
         open_database(tmp_path)
 
 

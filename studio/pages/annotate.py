@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations import queue
+from annotations import queue, submitting
+from annotations.annotation import REFLECTIONS
 from annotations.errors import AnnotationsError, ConflictError, NotFoundError
 from annotations.questions import (
     NO,
@@ -109,13 +110,13 @@ class Desk:
         annotator = self._who(request)
         if item is not None:
             with suppress(NotFoundError):  # deleted meanwhile: skipped for everybody
-                queue.skip(self.store, item.trajectory_id, annotator)
+                submitting.skip(self.store, item.trajectory_id, annotator)
         return self._next(annotator)
 
     def undo(self, request: gr.Request) -> View:
         """Take back what this annotator submitted or skipped last, and show it again."""
         annotator = self._who(request)
-        last = last_done(self.store.annotations(annotator=annotator))
+        last = last_done(self.store.annotations(annotator=annotator, project=REFLECTIONS))
         try:
             for annotation in last:
                 self.store.undo(annotation.trajectory_id, annotation.segment, annotator)
@@ -154,14 +155,15 @@ class Desk:
 
     def _open(self, trajectory_id: str, annotator: str) -> list[int]:
         """The reflections of a trajectory that this annotator is not done with."""
-        answered = self.store.annotations(trajectory_id, annotator=annotator)
+        answered = self.store.annotations(trajectory_id, annotator=annotator, project=REFLECTIONS)
         done = {annotation.segment for annotation in answered if annotation.status in DONE}
         return [at for at in reflections_of(self.store.trajectory(trajectory_id)) if at not in done]
 
     def _show(self, annotator: str, trajectory_id: str, segment: int, note: str = "") -> View:
         trajectory = self.store.trajectory(trajectory_id)
         item = open_item(trajectory, segment)
-        kept = {a.segment: a.answers for a in self.store.annotations(trajectory_id, annotator=annotator)}
+        said_before = self.store.annotations(trajectory_id, annotator=annotator, project=REFLECTIONS)
+        kept = {a.segment: a.answers for a in said_before}
         said, told = kept.get(segment, {}), kept.get(item.thought, {})
         reflection = trajectory.segments[segment]
         plan = "" if item.thought is None else trajectory.segments[item.thought].text

@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from gradio.utils import get_upload_folder
 
-from annotations.annotation import Status
 from annotations.counts import Counts
 from annotations.errors import AnnotationsError, NotFoundError
 from annotations.examples import LeftOut, judge_target
@@ -60,7 +59,7 @@ class View(NamedTuple):
 def survey(store: Store) -> Counter[str]:
     """Submitted annotations by what they make: "examples", or the reason why none."""
     found: Counter[str] = Counter()
-    submitted = store.annotations(status=Status.SUBMITTED)
+    submitted = store.counted()
     for start in range(0, len(submitted), AT_ONCE):
         some = submitted[start : start + AT_ONCE]
         known = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))

@@ -1,0 +1,182 @@
+"""Items in a transaction: what a project asks about, in which order, and which of it is still open.
+
+Knows the rows of items; opens no transaction. Who holds an item is known to `leases`. An item that comes in or back
+makes everybody look at it: their place in the line is moved up to it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import delete, exists, false, insert, or_, select, tuple_, update
+from sqlalchemy.orm import Session
+
+from annotations import projects
+from annotations.annotation import Annotation, Status, validate
+from annotations.errors import NotFoundError, ProjectError
+from annotations.project import Order, Project, Use
+from annotations.questions import PAIR, WHOLE
+from annotations.tables import DeletionRow, ItemRow, LeaseRow, PlaceRow, TrajectoryRow
+from model.trajectory import Trajectory
+
+AT_ONCE = 1000  # rows
+NO_MARGIN = 1.0  # of a trajectory that judged nothing
+
+
+class State(StrEnum):
+    """Whether an item is still given to people."""
+
+    OPEN = "open"
+    FULL = "full"  # as many have completed it as were wanted
+    CLOSED = "closed"  # somebody has skipped it for everybody
+    HIDDEN = "hidden"  # a trajectory of it is deleted
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """What is put into a project. `gold` says the right answers: [{segment, answers, because}, …]."""
+
+    trajectory_id: str
+    other_id: str | None = None
+    use: Use = Use.WORK
+    priority: int = 0  # lower comes first
+    gold: tuple[dict[str, Any], ...] = ()
+
+
+def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
+    """A new trajectory becomes an item of every project that collects them, where it has what they ask about."""
+    if trajectory.stop_reason is None:
+        return
+    for project in projects.collecting(session):
+        if parts := parts_of(project, trajectory):
+            _insert(session, project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank))
+
+
+def add(session: Session, project: Project, new: NewItem) -> int:
+    """Put one thing into a project; its id, the old one where it is there already. Raises NotFoundError, ProjectError,
+    and AnswerError for right answers that are none.
+    """
+    trajectory, other = _read(session, new.trajectory_id), new.other_id and _read(session, new.other_id)
+    parts = parts_of(project, trajectory)
+    _check(project, new, trajectory, other or None, parts)
+    there = select(ItemRow.id).where(ItemRow.project_id == project.id, ItemRow.trajectory_id == trajectory.id)
+    there = there.where(ItemRow.other_id.is_(None) if not other else ItemRow.other_id == other.id)
+    found = session.scalar(there)
+    if found is not None:
+        return found
+    return _insert(session, project, new, parts, rank_of(project, trajectory, _seconds(session, trajectory.id)))
+
+
+def _read(session: Session, trajectory_id: str) -> Trajectory:
+    hidden = exists().where(DeletionRow.trajectory_id == TrajectoryRow.id)
+    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory_id, ~hidden))
+    if body is None:
+        raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; it may have been deleted")
+    return Trajectory.from_dict(body)
+
+
+def _seconds(session: Session, trajectory_id: str) -> float:
+    return session.scalars(select(TrajectoryRow.created_at).where(TrajectoryRow.id == trajectory_id)).one().timestamp()
+
+
+def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajectory | None, parts: int) -> None:
+    if (project.subject == PAIR) != (other is not None):
+        wanted = "two trajectories" if project.subject == PAIR else "one trajectory"
+        raise ProjectError(f"an item of “{project.name}” is {wanted}")
+    if other is not None and (other.id == trajectory.id or other.prompt != trajectory.prompt):
+        raise ProjectError("a pair is two different trajectories of one prompt, which is what they are compared by")
+    if not parts:
+        raise ProjectError(f"trajectory {trajectory.id} has no finished {project.subject}, which the project is about")
+    if (new.use is Use.WORK) == bool(new.gold):
+        raise ProjectError("the right answers belong to items of gold and of practice, and each of those needs them")
+    for known in new.gold:
+        said = Annotation(trajectory.id, known.get("segment"), "gold", known.get("answers", {}), Status.UNFINISHED)
+        validate(said, trajectory, project.questions, other)
+
+
+def _insert(session: Session, project: Project, new: NewItem, parts: int, rank: float) -> int:
+    values = {"project_id": project.id, "trajectory_id": new.trajectory_id, "other_id": new.other_id}
+    values |= {"use": new.use.value, "priority": new.priority, "rank": rank, "parts": parts, "answers": 0}
+    values |= {"state": State.OPEN.value, "gold": list(new.gold) or None}
+    made = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
+    move_up(session, project.id, new.priority, rank, made)
+    return made
+
+
+def parts_of(project: Project, trajectory: Trajectory) -> int:
+    """How many things of an item an answer is required about."""
+    if project.subject in (WHOLE, PAIR):
+        return 1
+    return sum(segment.kind == project.subject and segment.finished for segment in trajectory.segments)
+
+
+def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
+    """Which those are, by segment."""
+    if project.subject in (WHOLE, PAIR):
+        return [None]
+    return [i for i, s in enumerate(trajectory.segments) if s.kind == project.subject and s.finished]
+
+
+def rank_of(project: Project, trajectory: Trajectory, moment: float) -> float:
+    """The place in the line by the project's order, lower first; `moment` is when it was made, in seconds."""
+    match project.order:
+        case Order.OLDEST:
+            return moment
+        case Order.NEWEST:
+            return -moment
+        case Order.MARGIN:
+            return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
+        case Order.DISAGREEMENT:
+            return 0.0
+
+
+def get(session: Session, item_id: int) -> ItemRow:
+    """The row, to be read and changed within the transaction. Raises NotFoundError."""
+    row = session.get(ItemRow, item_id)
+    if row is None or row.state == State.HIDDEN:
+        raise NotFoundError(f"there is no item {item_id}; its drawing may have been deleted")
+    return row
+
+
+def find(session: Session, project_id: str, trajectory_id: str) -> ItemRow | None:
+    """The item that is this one trajectory."""
+    wanted = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.trajectory_id == trajectory_id)
+    return session.scalar(wanted.where(ItemRow.other_id.is_(None)))
+
+
+def hide(session: Session, trajectory_id: str) -> None:
+    """Nobody is asked about a deleted trajectory any more, and it counts in nobody's progress."""
+    of_it = or_(ItemRow.trajectory_id == trajectory_id, ItemRow.other_id == trajectory_id)
+    ids = list(session.scalars(select(ItemRow.id).where(of_it)))
+    session.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(state=State.HIDDEN.value))
+    session.execute(update(LeaseRow).where(LeaseRow.item_id.in_(ids)).values(outcome="hidden"))
+
+
+def reorder(session: Session, project: Project) -> None:
+    """Give every item the rank that the project's order says. Of a large project this takes a while."""
+    wanted = select(ItemRow.id, TrajectoryRow.body, TrajectoryRow.created_at)
+    wanted = wanted.join(TrajectoryRow, TrajectoryRow.id == ItemRow.trajectory_id)
+    wanted = wanted.where(ItemRow.project_id == project.id).order_by(ItemRow.id).limit(AT_ONCE)
+    last = 0
+    while rows := session.execute(wanted.where(ItemRow.id > last)).all():
+        ranked = [{"id": id, "rank": rank_of(project, Trajectory.from_dict(b), at.timestamp())} for id, b, at in rows]
+        session.execute(update(ItemRow), ranked)
+        last = rows[-1].id
+    session.execute(delete(PlaceRow).where(PlaceRow.project_id == project.id))
+
+
+def refill(session: Session, project: Project) -> None:
+    """After the overlap has changed: which items are open and which are full."""
+    mine = update(ItemRow).where(ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value)
+    enough = ItemRow.answers >= project.overlap if project.overlap is not None else false()
+    full, open_ = State.FULL.value, State.OPEN.value
+    session.execute(mine.where(ItemRow.state == full, ~enough).values(state=open_))
+    session.execute(mine.where(ItemRow.state == open_, enough).values(state=full))
+    session.execute(delete(PlaceRow).where(PlaceRow.project_id == project.id))
+
+
+def move_up(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:
+    """Nobody's place in the line is behind this item."""
+    place = tuple_(PlaceRow.priority, PlaceRow.rank, PlaceRow.item_id)
+    behind = update(PlaceRow).where(PlaceRow.project_id == project_id, place > tuple_(priority, rank, item_id))
+    session.execute(behind.values(priority=priority, rank=rank, item_id=item_id))

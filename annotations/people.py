@@ -1,0 +1,202 @@
+"""Local accounts: who may do what, and passwords that are kept as Argon2id hashes only.
+
+    python -m annotations.people add NAME --role annotator
+    python -m annotations.people list|role|deactivate|activate|password …
+
+Knows the store and roles; no page. A password is asked for on the terminal, or read from standard input where that is
+none; it is never an argument, which every process on the machine could read. An account is never removed, because
+answers were given in its name. Who may try how often to sign in is known to `signing_in`.
+"""
+
+import argparse
+import getpass
+import json
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from annotations.database import default_directory, default_url
+from annotations.errors import AnnotationsError, ConflictError, NotFoundError, PersonError
+from annotations.project import Role
+from annotations.store import Store, open_store
+from annotations.tables import PersonRow
+
+SHORTEST, LONGEST = 10, 200  # characters of a password
+HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account, without its password."""
+
+    name: str
+    role: Role
+    created_at: datetime  # UTC
+    deactivated_at: datetime | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.deactivated_at is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        moments = {name: getattr(self, name) for name in ("created_at", "deactivated_at")}
+        row = {"name": self.name, "role": self.role.value}
+        return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
+
+
+def add(store: Store, name: str, role: Role, password: str | None) -> Person:
+    """Make an account; without a password it can only sign in elsewhere. Raises PersonError, ConflictError."""
+    if not re.fullmatch(r"[\w.@+-]{1,64}", name):
+        raise PersonError(
+            f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
+        )
+    hashed = None if password is None else hash_of(password)
+    with store.database.writing() as session:
+        for (taken,) in session.execute(select(PersonRow.name)):
+            if taken.casefold() == name.casefold():
+                raise ConflictError(f"there is an account “{taken}” already; choose another name, or activate it")
+        values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
+        session.execute(insert(PersonRow).values(**values))
+        return _person(_row(session, name))
+
+
+def people(store: Store) -> list[Person]:
+    """Everybody who has an account, by name."""
+    with store.database.reading() as session:
+        return [_person(row) for row in session.scalars(select(PersonRow).order_by(PersonRow.name))]
+
+
+def person(store: Store, name: str) -> Person:
+    """Raises NotFoundError when there is no such account."""
+    with store.database.reading() as session:
+        return _person(_row(session, name))
+
+
+def set_role(store: Store, name: str, role: Role) -> Person:
+    return _change(store, name, role=role.value)
+
+
+def deactivate(store: Store, name: str) -> Person:
+    """From here on the account opens nothing; what was said in its name stays."""
+    return _change(store, name, deactivated_at=store.clock())
+
+
+def activate(store: Store, name: str) -> Person:
+    return _change(store, name, deactivated_at=None)
+
+
+def set_password(store: Store, name: str, password: str) -> Person:
+    return _change(store, name, password_hash=hash_of(password))
+
+
+def hash_of(password: str) -> str:
+    """Raises PersonError for a password that is too short or too long."""
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise PersonError(f"got a password of {len(password)} characters, wanted {SHORTEST} to {LONGEST}")
+    return HASHER.hash(password)
+
+
+def stored_hash(store: Store, name: str) -> str | None:
+    """The hash of an active account's password; None where nobody can sign in under this name."""
+    with store.database.reading() as session:
+        row = session.get(PersonRow, name)
+        return row.password_hash if row is not None and row.deactivated_at is None else None
+
+
+def _change(store: Store, name: str, **values: object) -> Person:
+    with store.database.writing() as session:
+        _row(session, name)
+        session.execute(update(PersonRow).where(PersonRow.name == name).values(**values))
+        session.expire_all()
+        return _person(_row(session, name))
+
+
+def _row(session: Session, name: str) -> PersonRow:
+    row = session.get(PersonRow, name)
+    if row is None:
+        raise NotFoundError(f"there is no account “{name[:80]}”; `python -m annotations.people list` shows all")
+    return row
+
+
+def _person(row: PersonRow) -> Person:
+    return Person(row.name, Role(row.role), row.created_at, row.deactivated_at)
+
+
+def _ask() -> str:
+    """A password, twice on a terminal and once from a pipe. Raises PersonError."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("The same again: ") != password:
+        raise PersonError("the two passwords differ; nothing was changed, try again")
+    return password
+
+
+def _run(store: Store, given: argparse.Namespace) -> list[Person]:
+    match given.do:
+        case "add":
+            return [add(store, given.name, Role(given.role), _ask())]
+        case "role":
+            return [set_role(store, given.name, Role(given.role))]
+        case "password":
+            person(store, given.name)
+            return [set_password(store, given.name, _ask())]
+        case "deactivate":
+            return [deactivate(store, given.name)]
+        case "activate":
+            return [activate(store, given.name)]
+        case _:
+            return people(store)
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--data", type=Path, help="data folder of the studio (default: its usual place)")
+    shared.add_argument("--json", action="store_true", help="print the accounts as JSON")
+    parser = argparse.ArgumentParser(prog="python -m annotations.people", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="do", required=True)
+    commands.add_parser("list", parents=[shared], help="all accounts")
+    roles = [role.value for role in Role]
+    for do, what in (
+        ("add", "make an account; its password is asked for, or read from standard input"),
+        ("role", "what an account may do from now on"),
+        ("password", "another password, asked for or read from standard input"),
+        ("deactivate", "the account opens nothing any more; its answers stay"),
+        ("activate", "it does again"),
+    ):
+        command = commands.add_parser(do, parents=[shared], help=what)
+        command.add_argument("name")
+        if do == "add":
+            command.add_argument("--role", choices=roles, default=Role.ANNOTATOR.value)
+        if do == "role":
+            command.add_argument("role", choices=roles)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    given = _parser().parse_args(argv)
+    try:
+        with open_store(given.data or default_directory(), default_url()) as store:
+            found = _run(store, given)
+    except AnnotationsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if given.json:
+        print(json.dumps([one.to_dict() for one in found], ensure_ascii=False))
+        return 0
+    for one in found:
+        state = "" if one.active else f"  deactivated {one.deactivated_at:%Y-%m-%d}"
+        print(f"{one.name:<24} {one.role.value:<10} since {one.created_at:%Y-%m-%d}{state}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""Accounts, roles, passwords, and how often one may try."""
+
+import io
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from annotations import people
+from annotations.errors import ConflictError, NotFoundError, PersonError, SignInError
+from annotations.people import main
+from annotations.project import Role
+from annotations.signing_in import TRIES, TRIES_FROM, WINDOW, SignIn
+from annotations.store import open_store
+
+ROOT = Path(__file__).parent.parent
+SECRET = "correct horse battery"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path, url):
+    with open_store(tmp_path, url) as store:
+        yield store
+
+
+def test_a_password_opens_the_account_and_is_stored_as_a_hash_only(store):
+    people.add(store, "ann", Role.REVIEWER, SECRET)
+    found = SignIn(store)("ann", SECRET)
+    assert (found.name, found.role, found.active) == ("ann", Role.REVIEWER, True)
+    with store.database.reading() as session:
+        [stored] = session.scalars(text("SELECT password_hash FROM people"))
+    assert stored.startswith("$argon2id$")
+    assert SECRET not in stored
+
+
+@pytest.mark.parametrize(("name", "password"), [("ann", "wrong"), ("ann", ""), ("Ann", SECRET), ("nobody", SECRET)])
+def test_what_does_not_fit_is_refused_in_the_same_words(store, name, password):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    with pytest.raises(SignInError, match="^this name and this password do not open an account"):
+        SignIn(store)(name, password)
+
+
+def test_after_a_few_wrong_tries_even_the_right_password_waits(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    people.add(store, "bob", Role.ANNOTATOR, SECRET)
+    now = [NOON]
+    door = SignIn(store, lambda: now[0])
+    for _ in range(TRIES):
+        with pytest.raises(SignInError, match="do not open"):
+            door("ann", "wrong")
+    with pytest.raises(SignInError, match="too many tries"):
+        door("ann", SECRET)
+    assert door("bob", SECRET).name == "bob"
+    now[0] -= timedelta(hours=1)  # a clock that jumps back locks nobody out
+    assert door("ann", SECRET).name == "ann"
+    now[0] = NOON + WINDOW
+    assert door("ann", SECRET).name == "ann"
+
+
+def test_many_names_from_one_place_are_too_many_and_many_at_once_are_no_way_round(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    door = SignIn(store, lambda: NOON)
+
+    def attempt(number: int) -> str:
+        try:
+            door(f"name{number}", "wrong", origin="192.0.2.1")
+        except SignInError as error:
+            return str(error)
+        return "open"
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(attempt, range(TRIES_FROM + 10)))
+    assert sum("too many tries" in one for one in said) == 10
+    assert door("ann", SECRET, origin="192.0.2.2").name == "ann"
+
+
+def test_signing_in_rightly_many_times_is_no_wrong_try(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    door = SignIn(store)
+    for _ in range(TRIES + 2):
+        assert door("ann", SECRET, origin="here").name == "ann"
+
+
+def test_a_deactivated_account_opens_nothing_until_it_is_activated(store):
+    people.add(store, "ann", Role.ADMIN, SECRET)
+    assert not people.deactivate(store, "ann").active
+    with pytest.raises(SignInError):
+        SignIn(store)("ann", SECRET)
+    people.activate(store, "ann")
+    people.set_password(store, "ann", "another secret")
+    assert people.set_role(store, "ann", Role.VISITOR).role is Role.VISITOR
+    assert SignIn(store)("ann", "another secret").role is Role.VISITOR
+    with pytest.raises(SignInError):
+        SignIn(store)("ann", SECRET)
+
+
+def test_names_and_passwords_that_cannot_be_are_refused(store):
+    people.add(store, "ann", Role.ANNOTATOR, None)
+    for name in ("ANN", "ann"):
+        with pytest.raises(ConflictError, match="an account “ann” already"):
+            people.add(store, name, Role.ANNOTATOR, SECRET)
+    for name in ("", "two words", "a" * 65, "a\n"):
+        with pytest.raises(PersonError, match="got the name"):
+            people.add(store, name, Role.ANNOTATOR, SECRET)
+    for password in ("short", "x" * 201):
+        with pytest.raises(PersonError, match="wanted 10 to 200"):
+            people.add(store, "bob", Role.ANNOTATOR, password)
+    with pytest.raises(NotFoundError, match="no account"):
+        people.set_role(store, "nobody", Role.ADMIN)
+    with pytest.raises(SignInError):
+        SignIn(store)("ann", "")  # has no password
+
+
+def test_a_role_may_do_what_the_lesser_ones_may():
+    assert Role.ADMIN.includes(Role.REVIEWER)
+    assert Role.REVIEWER.includes(Role.REVIEWER)
+    assert not Role.VISITOR.includes(Role.ANNOTATOR)
+
+
+def test_the_command_reads_passwords_from_standard_input_and_never_shows_them(tmp_path):
+    command = [sys.executable, "-m", "annotations.people", "add", "ann", "--role", "admin", "--data", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, input=f"{SECRET}\n", capture_output=True, text=True)
+    assert (done.returncode, SECRET in done.stdout + done.stderr) == (0, False)
+    with open_store(tmp_path) as store:
+        assert SignIn(store)("ann", SECRET).role is Role.ADMIN
+
+
+def test_the_command_lists_changes_and_tells_what_is_wrong(tmp_path, capsys, monkeypatch):
+    def run(*arguments: str, typed: str = "") -> int:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        return main([*arguments, "--data", str(tmp_path)])
+
+    assert run("add", "ann", typed=f"{SECRET}\n") == 0
+    assert run("role", "ann", "reviewer") == 0
+    assert run("deactivate", "ann") == 0
+    capsys.readouterr()
+    assert run("list", "--json") == 0
+    [shown] = json.loads(capsys.readouterr().out)
+    assert (shown["name"], shown["role"], shown["deactivated_at"] is None) == ("ann", "reviewer", False)
+    assert run("password", "eve", typed=f"{SECRET}\n") == 1
+    assert run("add", "bob", typed="short\n") == 1
+    assert capsys.readouterr().err.splitlines()[1].startswith("error: got a password of 5 characters")
