@@ -10,7 +10,15 @@ from datetime import datetime
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
-from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import (
+    AnnotationRow,
+    DeletionRow,
+    ImageRow,
+    ImportFileRow,
+    ImportRow,
+    TrajectoryImageRow,
+    TrajectoryRow,
+)
 from annotations.trajectories import is_visible
 
 AT_ONCE = 200  # trajectories
@@ -31,7 +39,9 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     """Delete the rows of trajectories; the hashes of pictures that nothing shows any more."""
     links = TrajectoryImageRow
     shown = list(session.scalars(select(links.sha256).where(links.trajectory_id.in_(ids)).distinct()))
-    for row in (links, DeletionRow):
+    brought = select(ImportRow.id).where(ImportRow.trajectory_id.in_(ids))
+    session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(brought)))
+    for row in (links, DeletionRow, ImportRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     session.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(ids)))
     orphans = [one for one in shown if not session.scalar(select(exists().where(links.sha256 == one)))]

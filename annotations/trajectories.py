@@ -93,13 +93,7 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
 
     Raises ConflictError when the id already stands for another trajectory.
     """
-    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory.id))
-    if body is not None:
-        if Trajectory.from_dict(body) != trajectory:
-            raise ConflictError(
-                f"trajectory {trajectory.id} is stored with other content, and what is stored never changes; "
-                "save this one under an id of its own"
-            )
+    if not check_free(session, trajectory):
         return
     for file in files:
         if session.get(ImageRow, file.sha256) is None:
@@ -111,6 +105,19 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     ]
     if links:
         session.execute(insert(TrajectoryImageRow), links)
+
+
+def check_free(session: Session, trajectory: Trajectory) -> bool:
+    """Whether the id is free; False where this very trajectory is stored. Raises ConflictError for another one."""
+    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory.id))
+    if body is None:
+        return True
+    if Trajectory.from_dict(body) != trajectory:
+        raise ConflictError(
+            f"trajectory {trajectory.id} is stored with other content, and what is stored never changes; "
+            "save this one under an id of its own"
+        )
+    return False
 
 
 def _columns(trajectory: Trajectory) -> dict[str, object]:
@@ -206,6 +213,11 @@ def shows_picture(session: Session, sha256: str) -> bool:
     """Whether a visible trajectory has this picture."""
     link = TrajectoryImageRow
     return bool(session.scalar(select(exists().where(link.sha256 == sha256, is_visible(link.trajectory_id)))))
+
+
+def has_picture(session: Session, sha256: str) -> bool:
+    """Whether any trajectory has this picture, hidden ones too."""
+    return bool(session.scalar(select(exists().where(TrajectoryImageRow.sha256 == sha256))))
 
 
 def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from annotations.annotation import Annotation
@@ -18,11 +19,13 @@ from annotations.tables import Base
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
-NEXT = """
+NEWEST = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+NEXT = f"{int(NEWEST) + 1:04d}"
+NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "0003", "0002", None, None
+revision, down_revision, branch_labels, depends_on = "{next}", "{newest}", None, None
 
 
 def upgrade():
@@ -37,7 +40,7 @@ def with_next(folder: Path, then: str = "pass") -> Path:
     """The migrations and one more, which rebuilds the table that all others refer to."""
     migrations = folder / "migrations"
     shutil.copytree(MIGRATIONS, migrations)
-    (migrations / "versions" / "0003_next.py").write_text(NEXT.format(then=then))
+    (migrations / "versions" / f"{NEXT}_next.py").write_text(NEXT_REVISION.format(then=then, next=NEXT, newest=NEWEST))
     return migrations
 
 
@@ -76,6 +79,8 @@ def test_a_database_of_the_first_revision_keeps_all_it_has(tmp_path):
         later.unlink()
     populate(tmp_path)  # then taken back to the first tables
     connection = sqlite3.connect(tmp_path / FILE)
+    for table in ("import_files", "imports"):
+        connection.execute(f"DROP TABLE {table}")
     connection.execute("DROP INDEX ix_trajectories_listing")
     connection.execute("CREATE INDEX ix_trajectories_created_at_id ON trajectories (created_at, id)")
     connection.execute("UPDATE alembic_version SET version_num = '0001'")
@@ -83,7 +88,7 @@ def test_a_database_of_the_first_revision_keeps_all_it_has(tmp_path):
     connection.close()
     assert revisions(tmp_path / FILE, first) == ("0001", "0001")
     backup = upgrade(tmp_path / FILE)
-    assert revisions(backup) == ("0001", "0002")
+    assert revisions(backup) == ("0001", NEWEST)
     for file in (tmp_path / FILE, backup):
         assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
     engine = create_engine(f"sqlite:///{tmp_path / FILE}")
@@ -103,10 +108,10 @@ def test_migrating_twice_changes_nothing_and_makes_no_backup(tmp_path):
 def test_rebuilding_a_parent_table_keeps_its_children_and_leaves_a_backup(tmp_path):
     populate(tmp_path)
     backup = upgrade(tmp_path / FILE, with_next(tmp_path))
-    assert revisions(tmp_path / FILE, tmp_path / "migrations") == ("0003", "0003")
+    assert revisions(tmp_path / FILE, tmp_path / "migrations") == (NEXT, NEXT)
     for file in (tmp_path / FILE, backup):
         assert (rows(file, "trajectories"), rows(file, "annotations"), rows(file, "deletions")) == (1, 2, 1)
-    assert revisions(backup) == ("0002", "0002")
+    assert revisions(backup) == (NEWEST, NEWEST)
 
 
 @pytest.mark.parametrize("then", ["raise sa.exc.InvalidRequestError('halfway')", "1 / 0"])
@@ -114,7 +119,7 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(tmp_path, then):
     trajectory_id = populate(tmp_path)
     with pytest.raises(MigrationError, match=r"was not migrated.*it is unchanged.*copy in"):
         upgrade(tmp_path / FILE, with_next(tmp_path, then))
-    assert revisions(tmp_path / FILE) == ("0002", "0002")
+    assert revisions(tmp_path / FILE) == (NEWEST, NEWEST)
     with open_store(tmp_path) as store:
         assert trajectory_id not in {listed.id for listed in store.trajectories()}
         assert rows(tmp_path / FILE, "annotations") == 2
@@ -140,7 +145,7 @@ def test_processes_that_start_together_migrate_once(tmp_path):
 def test_a_database_of_newer_code_is_refused(tmp_path):
     populate(tmp_path)
     upgrade(tmp_path / FILE, with_next(tmp_path))
-    with pytest.raises(MigrationError, match=r"revision 0003, the newest known here is 0002.*update"):
+    with pytest.raises(MigrationError, match=rf"revision {NEXT}, the newest known here is {NEWEST}.*update"):
         open_database(tmp_path)
 
 
