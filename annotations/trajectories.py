@@ -121,10 +121,14 @@ def check_free(session: Session, trajectory: Trajectory) -> bool:
 
 
 def _columns(trajectory: Trajectory) -> dict[str, object]:
+    return copied(trajectory) | {"id": trajectory.id, "body": trajectory.to_dict()}
+
+
+def copied(trajectory: Trajectory) -> dict[str, object]:
+    """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
     shown = list(pictures_of(trajectory).values())
     parent = trajectory.parent
     return {
-        "id": trajectory.id,
         "prompt": trajectory.prompt,
         "seed": str(trajectory.seed),
         "checkpoint": trajectory.checkpoint,
@@ -137,7 +141,6 @@ def _columns(trajectory: Trajectory) -> dict[str, object]:
         "parent_segment": parent and parent.segment,
         "parent_token": parent and parent.token,
         "created_at": moment_of(trajectory),
-        "body": trajectory.to_dict(),
     }
 
 
