@@ -116,6 +116,17 @@ def find(session: Session, revision: int) -> Annotation:
     return _value(row)
 
 
+def after(session: Session, revision: int, limit: int) -> list[Annotation]:
+    """The revisions that were added after one, oldest first, of what is visible."""
+    wanted = select(AnnotationRow).where(AnnotationRow.id > revision, is_visible(AnnotationRow.trajectory_id))
+    return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id).limit(limit))]
+
+
+def newest(session: Session) -> int:
+    """The id of the last revision; 0 where there is none."""
+    return session.scalar(select(func.max(AnnotationRow.id))) or 0
+
+
 def is_current() -> Select:
     """The ids of current revisions: the last of each annotator about each segment of what is visible."""
     last = select(func.max(AnnotationRow.id)).where(is_visible(AnnotationRow.trajectory_id))
