@@ -87,10 +87,11 @@ def add(
             "imported_by": owner,
             "created_at": now,
         }
-        row = insert(ImportRow).values(batch=batch.id, source=batch.source, format=batch.format, **values)
-        brought = session.scalar(row.returning(ImportRow.id))
-        for name, content in part.files.items():
-            session.execute(insert(ImportFileRow).values(import_id=brought, name=name, content=content))
+        values |= {"batch": batch.id, "source": batch.source, "format": batch.format}
+        brought = session.scalars(insert(ImportRow).returning(ImportRow.id), [values]).one()
+        if part.files:
+            files_of = [{"import_id": brought, "name": name, "content": one} for name, one in part.files.items()]
+            session.execute(insert(ImportFileRow), files_of)
 
 
 def batches(session: Session) -> list[Batch]:

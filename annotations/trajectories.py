@@ -97,8 +97,8 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
         return
     for file in files:
         if session.get(ImageRow, file.sha256) is None:
-            session.execute(insert(ImageRow).values(**vars(file)))
-    session.execute(insert(TrajectoryRow).values(**_columns(trajectory), owner=owner, recorded=recorded))
+            session.execute(insert(ImageRow), [dict(vars(file))])
+    session.execute(insert(TrajectoryRow), [_columns(trajectory) | {"owner": owner, "recorded": recorded}])
     links = [
         {"trajectory_id": trajectory.id, "segment": index, "sha256": sha256}
         for index, sha256 in pictures_of(trajectory).items()
