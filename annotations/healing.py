@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Text, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
@@ -128,7 +129,7 @@ def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
         links = {(run, segment): sha256 for run, segment, sha256 in session.execute(listed)}
         for row in some:
             try:
-                trajectory = Trajectory.from_dict(json.loads(row["body"]))
+                trajectory = Trajectory.from_dict(_parsed(row["body"]))
                 columns = copied(trajectory)
             except (AttributeError, KeyError, TypeError, ValueError, TrajectoryError):
                 unreadable.append(row["id"])
@@ -140,6 +141,11 @@ def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
                 differing.append(_Copy(row["id"], wrong, missing))
         after = ids[-1]
     return differing, unreadable
+
+
+def _parsed(body: Any) -> Any:
+    """JSON as SQLite keeps it; a server's driver has parsed it already."""
+    return json.loads(body) if isinstance(body, str) else body
 
 
 def _is_whole(file: Path, size: int | None) -> bool:
