@@ -15,6 +15,7 @@ wanted and what to do. Raised by the modules of this package, shown by whoever c
     │   ├── DirectoryError      … because of its folder
     │   ├── BusyError           … because another process holds it
     │   └── MigrationError      … because its tables are not the ones wanted
+    ├── ImportingError          a file that cannot be imported, or rows of it
     ├── BackupError             a backup that could not be made or restored
     └── ExportError
         └── NothingToExportError
@@ -75,6 +76,10 @@ class BusyError(DatabaseError):
 
 class MigrationError(DatabaseError):
     """The tables are not the ones this code knows, and could not be made so."""
+
+
+class ImportingError(AnnotationsError):
+    """A file that cannot be imported as a whole."""
 
 
 class BackupError(AnnotationsError):

@@ -14,6 +14,8 @@ from annotations.tables import (
     AnnotationRow,
     DeletionRow,
     ImageRow,
+    ImportFileRow,
+    ImportRow,
     ItemRow,
     LeaseRow,
     TrajectoryImageRow,
@@ -43,7 +45,9 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     items = select(ItemRow.id).where(or_(ItemRow.trajectory_id.in_(ids), ItemRow.other_id.in_(ids)))
     session.execute(delete(LeaseRow).where(LeaseRow.item_id.in_(items)))
     session.execute(delete(ItemRow).where(ItemRow.id.in_(items)))
-    for row in (links, DeletionRow):
+    brought = select(ImportRow.id).where(ImportRow.trajectory_id.in_(ids))
+    session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(brought)))
+    for row in (links, DeletionRow, ImportRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     session.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(ids)))
     orphans = [one for one in shown if not session.scalar(select(exists().where(links.sha256 == one)))]

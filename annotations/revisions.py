@@ -129,12 +129,38 @@ def history(
 ) -> list[Annotation]:
     """Every revision, oldest first. Raises NotFoundError when the trajectory is hidden or there is none."""
     get(session, trajectory_id)
+    return written(session, trajectory_id, segment=segment, annotator=annotator)
+
+
+def written(
+    session: Session, trajectory_id: str, *, segment: int | None = None, annotator: str | None = None
+) -> list[Annotation]:
+    """Every revision, oldest first, also of what is hidden."""
     wanted = select(AnnotationRow).where(AnnotationRow.trajectory_id == trajectory_id)
     if segment is not None:
         wanted = wanted.where(AnnotationRow.segment == segment)
     if annotator is not None:
         wanted = wanted.where(AnnotationRow.annotator == annotator)
     return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id))]
+
+
+def find(session: Session, revision: int) -> Annotation:
+    """A revision by its id. Raises NotFoundError."""
+    row = session.get(AnnotationRow, revision)
+    if row is None:
+        raise NotFoundError(f"there is no revision {revision}; the trail of the trajectory lists those there are")
+    return _value(row)
+
+
+def after(session: Session, revision: int, limit: int) -> list[Annotation]:
+    """The revisions that were added after one, oldest first, of what is visible."""
+    wanted = select(AnnotationRow).where(AnnotationRow.id > revision, is_visible(AnnotationRow.trajectory_id))
+    return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id).limit(limit))]
+
+
+def newest(session: Session) -> int:
+    """The id of the last revision; 0 where there is none."""
+    return session.scalar(select(func.max(AnnotationRow.id))) or 0
 
 
 def is_current() -> Select:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from annotations import images, items, projects, purging, revisions, settling, trajectories
+from annotations import images, imports, items, projects, purging, revisions, settling, trajectories
 from annotations.annotation import REFLECTIONS, Annotation, Status
 from annotations.counts import Counts, count
 from annotations.database import (
@@ -27,6 +27,8 @@ from annotations.database import (
     open_server_for_reading,
 )
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
+from annotations.imports import Batch, BatchName, Origin
+from annotations.incoming import Record
 from annotations.items import NewItem
 from annotations.project import Project
 from annotations.tables import PropertyRow
@@ -90,6 +92,10 @@ class Store:
         return made.id
 
     def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
+        described = self._described(sha256, pictures)
+        return images.write(self._pictures, pictures[sha256]) if sha256 in pictures else described
+
+    def _described(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
         if sha256 not in pictures:
             try:
                 return images.describe(images.read(self._pictures, sha256))
@@ -100,7 +106,7 @@ class Store:
         found = hashlib.sha256(pictures[sha256]).hexdigest()
         if found != sha256:
             raise PictureError(f"the picture given as {sha256[:12]}… is {found[:12]}…; name it by its own hash")
-        return images.write(self._pictures, pictures[sha256])
+        return images.describe(pictures[sha256])
 
     def trajectory(self, trajectory_id: str) -> Trajectory:
         """Raises NotFoundError when there is none or it is hidden."""
@@ -188,6 +194,80 @@ class Store:
             project = projects.get(session, project_id)
             return [items.add(session, project, one) for one in new]
 
+    # Imports
+
+    def check(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> None:
+        """Raises what saving it would raise; stores nothing."""
+        _check_storable(replace(trajectory, created_at=trajectory.created_at or self.clock().isoformat()), "")
+        for sha256 in set(trajectories.pictures_of(trajectory).values()):
+            self._described(sha256, pictures)
+        with self.database.reading() as session:
+            trajectories.check_free(session, trajectory)
+
+    def knows_record(self, key: str) -> bool:
+        """Whether a record was imported before."""
+        with self.database.reading() as session:
+            return imports.is_known(session, key)
+
+    def bring_in(
+        self,
+        records: Callable[[], Iterable[Record]],
+        batch: BatchName,
+        *,
+        owner: str,
+        on_progress: Callable[[str, int], None] = lambda stage, done: None,
+    ) -> None:
+        """Store records, all of them or none; `records` is called twice and gives the same again.
+
+        Pictures come first, without holding up anybody who draws; then the rows, in one transaction. What was written
+        of pictures is taken back where that fails. Raises AnnotationsError.
+        """
+        kept: dict[str, images.PngFile] = {}
+        new: list[str] = []
+        try:
+            for done, record in enumerate(records(), start=1):
+                for sha256, pictures in _shown(record):
+                    if sha256 not in kept:
+                        new += [] if images.path_of(self._pictures, sha256).is_file() else [sha256]
+                        kept[sha256] = self._keep(sha256, pictures)
+                on_progress("pictures", done)
+            with self._files, self.database.writing() as session:
+                for done, record in enumerate(records(), start=1):
+                    for sha256, pictures in _shown(record):
+                        if not images.path_of(self._pictures, sha256).is_file():  # a purge came between
+                            self._keep(sha256, pictures)
+                    imports.add(session, record, kept, batch, owner=owner, now=self.clock())
+                    on_progress("records", done)
+        except BaseException:
+            self._take_back(new)
+            raise
+
+    def _take_back(self, written: Iterable[str]) -> None:
+        """Remove pictures that nothing shows."""
+        with self._files, self.database.reading() as session:
+            for sha256 in written:
+                if not trajectories.has_picture(session, sha256):
+                    images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+
+    def imports(self) -> list[Batch]:
+        with self.database.reading() as session:
+            return imports.batches(session)
+
+    def imported(self, batch: str) -> list[str]:
+        """The ids of a batch's visible trajectories, in their order."""
+        with self.database.reading() as session:
+            return imports.members(session, batch)
+
+    def origins(self, trajectory_id: str) -> list[Origin]:
+        """The records that a visible trajectory comes from; none for what was drawn here."""
+        with self.database.reading() as session:
+            return imports.origins(session, trajectory_id)
+
+    def import_parts(self, batch: str) -> Iterator[tuple[str, Origin]]:
+        """The visible parts of a batch with the keys of their records, a few at a time, in one transaction."""
+        with self.database.reading() as session:
+            yield from imports.parts(session, batch)
+
     # Annotations
 
     def annotate(self, annotation: Annotation) -> Annotation:
@@ -272,6 +352,13 @@ class Store:
         """Known to this database alone."""
         with self.database.reading() as session:
             return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
+
+
+def _shown(record: Record) -> Iterator[tuple[str, Mapping[str, bytes]]]:
+    """The hash of every picture that a record shows, and where its PNG is to be found."""
+    for part in record.parts:
+        for sha256 in set(trajectories.pictures_of(part.trajectory).values()):
+            yield sha256, part.pictures
 
 
 def _check_storable(trajectory: Trajectory, owner: str) -> None:

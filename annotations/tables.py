@@ -16,6 +16,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -242,6 +243,37 @@ class DeletionRow(Base):
     created_at: Mapped[datetime]
 
     __table_args__ = ({"sqlite_autoincrement": True},)
+
+
+class ImportRow(Base):
+    """One image of a record that was made elsewhere: what the record says that a trajectory has no place for."""
+
+    __tablename__ = "imports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
+    batch: Mapped[str] = mapped_column(String(32), index=True)  # what was imported together
+    source: Mapped[str] = mapped_column(Text)  # the name of the file or folder
+    format: Mapped[str] = mapped_column(String(16))
+    key: Mapped[str] = mapped_column(String(64))  # of the record, from its content, so that none comes twice
+    part: Mapped[int]  # of the record, from 0
+    row: Mapped[int]  # of the file, from 1
+    together: Mapped[str | None] = mapped_column(Text, index=True)  # images of one prompt or pair share it
+    record: Mapped[dict[str, Any]]  # see annotations.packing
+    imported_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "key", "part", unique=True), {"sqlite_autoincrement": True})
+
+
+class ImportFileRow(Base):
+    """What a record has that is no JSON: bytes, and lists too long for it."""
+
+    __tablename__ = "import_files"
+
+    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"), primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class PropertyRow(Base):

@@ -96,18 +96,12 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
 
     Raises ConflictError when the id already stands for another trajectory.
     """
-    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory.id))
-    if body is not None:
-        if Trajectory.from_dict(body) != trajectory:
-            raise ConflictError(
-                f"trajectory {trajectory.id} is stored with other content, and what is stored never changes; "
-                "save this one under an id of its own"
-            )
+    if not check_free(session, trajectory):
         return
     for file in files:
         if session.get(ImageRow, file.sha256) is None:
-            session.execute(insert(ImageRow).values(**vars(file)))
-    session.execute(insert(TrajectoryRow).values(**_columns(trajectory), owner=owner, recorded=recorded))
+            session.execute(insert(ImageRow), [dict(vars(file))])
+    session.execute(insert(TrajectoryRow), [_columns(trajectory) | {"owner": owner, "recorded": recorded}])
     links = [
         {"trajectory_id": trajectory.id, "segment": index, "sha256": sha256}
         for index, sha256 in pictures_of(trajectory).items()
@@ -117,11 +111,28 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     items.collect(session, trajectory, moment_of(trajectory).timestamp())
 
 
+def check_free(session: Session, trajectory: Trajectory) -> bool:
+    """Whether the id is free; False where this very trajectory is stored. Raises ConflictError for another one."""
+    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory.id))
+    if body is None:
+        return True
+    if Trajectory.from_dict(body) != trajectory:
+        raise ConflictError(
+            f"trajectory {trajectory.id} is stored with other content, and what is stored never changes; "
+            "save this one under an id of its own"
+        )
+    return False
+
+
 def _columns(trajectory: Trajectory) -> dict[str, object]:
+    return copied(trajectory) | {"id": trajectory.id, "body": trajectory.to_dict()}
+
+
+def copied(trajectory: Trajectory) -> dict[str, object]:
+    """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
     shown = list(pictures_of(trajectory).values())
     parent = trajectory.parent
     return {
-        "id": trajectory.id,
         "prompt": trajectory.prompt,
         "seed": str(trajectory.seed),
         "checkpoint": trajectory.checkpoint,
@@ -134,7 +145,6 @@ def _columns(trajectory: Trajectory) -> dict[str, object]:
         "parent_segment": parent and parent.segment,
         "parent_token": parent and parent.token,
         "created_at": moment_of(trajectory),
-        "body": trajectory.to_dict(),
         "category": category(trajectory.prompt),
     }
 
@@ -218,6 +228,11 @@ def shows_picture(session: Session, sha256: str) -> bool:
     """Whether a visible trajectory has this picture."""
     link = TrajectoryImageRow
     return bool(session.scalar(select(exists().where(link.sha256 == sha256, is_visible(link.trajectory_id)))))
+
+
+def has_picture(session: Session, sha256: str) -> bool:
+    """Whether any trajectory has this picture, hidden ones too."""
+    return bool(session.scalar(select(exists().where(TrajectoryImageRow.sha256 == sha256))))
 
 
 def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> None:

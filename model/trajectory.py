@@ -30,6 +30,7 @@ class StopReason(StrEnum):
     JUDGED = "judged"  # a given image was judged, once
     CANCELLED = "cancelled"  # somebody pressed Stop
     FAILED = "failed"  # an error; what was done so far is kept
+    IMPORTED = "imported"  # made elsewhere, and brought in whole
 
 
 class Token(NamedTuple):

@@ -46,6 +46,7 @@ ENDINGS = {
     StopReason.JUDGED: "That is what the model makes of it.",
     StopReason.CANCELLED: "Stopped.",
     StopReason.FAILED: "Something went wrong; what was drawn so far is kept.",
+    StopReason.IMPORTED: "It was made elsewhere.",
 }
 
 

@@ -23,7 +23,9 @@ from annotations.trajectories import Filter
 from annotations.upgrade import MIGRATIONS, revisions, upgrade
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
-NEXT = """
+NEWEST = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+NEXT = f"{int(NEWEST) + 1:04d}"
+NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
 

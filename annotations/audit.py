@@ -1,0 +1,97 @@
+"""Who did what to a trajectory, when, and what it was before: read from the rows that are only ever added.
+
+And back to any revision: what it said is written once more, as a new row. Knows the store's rows; opens transactions of
+its own. Hidden trajectories have their trail, too: whoever shows it decides who may see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotations.annotation import Annotation, Status
+from annotations.errors import NotFoundError
+from annotations.revisions import find, written
+from annotations.settling import record
+from annotations.store import Store
+from annotations.tables import DeletionRow, ImportRow, TrajectoryRow
+
+
+class Act(StrEnum):
+    """What somebody did."""
+
+    SAVED = "saved"  # the drawing
+    IMPORTED = "imported"
+    BEGAN = "began"  # answers that are not submitted yet
+    SUBMITTED = "submitted"
+    DISCARDED = "discarded"
+    UNDID = "undid"  # the revision before counts again
+    DELETED = "deleted"  # the drawing, from every list
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of the trail. `before` is what counted until then, of the same person about the same segment."""
+
+    at: datetime  # UTC
+    who: str
+    act: Act
+    segment: int | None = None  # None: the whole trajectory
+    before: Annotation | None = None
+    after: Annotation | None = None
+
+    @property
+    def answers(self) -> dict[str, tuple[str | int | None, str | int | None]]:
+        """The answers that changed, as (before, after), by question."""
+        was: Mapping = self.before.answers if self.before else {}
+        now: Mapping = self.after.answers if self.after else {}
+        names = dict.fromkeys([*was, *now])
+        return {name: (was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)}
+
+
+def trail(store: Store, trajectory_id: str) -> list[Change]:
+    """Everything that was done, oldest first. Raises NotFoundError where there is no such trajectory."""
+    with store.database.reading() as session:
+        changes = [*_drawn(session, trajectory_id), *_annotated(session, trajectory_id)]
+        row = DeletionRow
+        hidden = select(row.created_at, row.deleted_by).where(row.trajectory_id == trajectory_id).order_by(row.id)
+        changes += [Change(at, who, Act.DELETED) for at, who in session.execute(hidden)]
+    return sorted(changes, key=lambda change: change.at)  # stable: equal times stay in the order of their rows
+
+
+def restore(store: Store, revision: int, *, key: str = "") -> Annotation:
+    """Write what a revision said once more, as its annotator's newest; what counts now. The same key again changes
+    nothing. Raises NotFoundError for an unknown revision, AnswerError where its answers do not fit the questions of
+    today.
+    """
+    with store.database.writing() as session:
+        old = find(session, revision)
+        [again] = record(session, [replace(old, key=key, undoes=None, seconds=0.0)], now=store.clock())
+        return again
+
+
+def _drawn(session: Session, trajectory_id: str) -> list[Change]:
+    row = TrajectoryRow
+    drawn = session.execute(select(row.created_at, row.owner).where(row.id == trajectory_id)).first()
+    if drawn is None:
+        raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; its trail begins where it was saved")
+    brought = select(ImportRow.created_at, ImportRow.imported_by).where(ImportRow.trajectory_id == trajectory_id)
+    imported = [Change(at, who, Act.IMPORTED) for at, who in session.execute(brought.order_by(ImportRow.id))]
+    return imported or [Change(drawn[0], drawn[1], Act.SAVED)]
+
+
+def _annotated(session: Session, trajectory_id: str) -> list[Change]:
+    acts = {Status.UNFINISHED: Act.BEGAN, Status.SUBMITTED: Act.SUBMITTED, Status.DISCARDED: Act.DISCARDED}
+    counted: dict[tuple, Annotation] = {}
+    changes = []
+    for after in written(session, trajectory_id):
+        place = after.project, after.item, after.segment, after.annotator
+        act = acts[after.status] if after.undoes is None else Act.UNDID
+        changes.append(Change(after.created_at, after.annotator, act, after.segment, counted.get(place), after))
+        counted[place] = after
+    return changes

@@ -1,0 +1,62 @@
+"""Pick-a-Pic (v1 and v2), as published: a row is a caption, two images and which of them somebody preferred.
+
+Columns: `are_different, best_image_uid, caption, created_at, has_label, image_0_uid, image_0_url, image_1_uid,
+image_1_url, jpg_0, jpg_1, label_0, label_1, model_0, model_1, ranking_id, user_id, num_example_per_prompt`. Each image
+becomes a trajectory, drawn by `model_0` or `model_1`; the pair is kept together by `ranking_id`. The JPEG files are
+kept as they are beside the PNG that pages show. In a table without `jpg_0` (a CSV), images are files named by uid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from annotations.formats import rows
+from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, looking_in, made_elsewhere
+from annotations.packing import pack
+
+NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+size = rows.size
+
+
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
+    """`drawn_by` names the model where a row does not."""
+    folder = images or (source if source.is_dir() else source.parent)
+    return rows.read(source, partial(_record, look=looking_in(folder), drawn_by=drawn_by))
+
+
+def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for record in records for name, value in record.items()}
+
+
+def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
+    missing = [name for name in NEEDED if row.get(name) in (None, "")]
+    if missing:
+        raise RowProblem(f"nothing in {', '.join(missing)}", f"values in {', '.join(NEEDED)}")
+    parts = tuple(_part(row, index, look, drawn_by) for index in (0, 1))
+    pair = row.get("ranking_id")
+    return Record(number, parts, together=f"row {number}" if pair in (None, "") else f"ranking_id {pair}")
+
+
+def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
+    field = f"jpg_{index}"
+    content = row.get(field) or _file(row[f"image_{index}_uid"], look, f"image_{index}_uid")
+    if not isinstance(content, bytes):
+        raise RowProblem(f"{content!r:.40}", "the bytes of a picture", field)
+    sha256, png = as_png(content, field)
+    trajectory = made_elsewhere(row["caption"], sha256, checkpoint=row.get(f"model_{index}") or drawn_by)
+    own = {name: value for name, value in row.items() if name != f"jpg_{1 - index}"}
+    return Part(trajectory, {sha256: png}, *pack(own))
+
+
+def _file(uid: str, look: Look, place: str) -> bytes:
+    problem = None
+    for ending in ENDINGS:
+        try:
+            return look(f"{uid}{ending}", place)
+        except RowProblem as error:
+            problem = problem or error
+    raise problem

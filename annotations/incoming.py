@@ -1,0 +1,185 @@
+"""What a reader of other people's data gives: records as trajectories with their pictures, or why a row is none.
+
+Values, and how a picture of theirs becomes a PNG of ours. Knows no format and no database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as Picture
+from PIL import ImageOps
+
+from annotations import images
+from annotations.errors import PictureError
+from annotations.packing import Files
+from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+UNKNOWN = "unknown"  # the model that drew, where nobody says
+
+
+class RowProblem(Exception):
+    """Why a row cannot be imported; `place` names the part of the row."""
+
+    def __init__(self, got: str, wanted: str, place: str = "") -> None:
+        super().__init__(f"got {got}, wanted {wanted}")
+        self.got, self.wanted, self.place = got, wanted, place
+
+
+@dataclass(frozen=True)
+class RowError:
+    """One line of the report."""
+
+    row: int  # from 1, as an editor counts lines, or a table its rows
+    place: str  # in the row, empty for all of it
+    got: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}{self.place and f', {self.place}'}: got {self.got}; wanted {self.wanted}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One image of a record: the trajectory it makes, its pictures (PNG by sha256), and the record, packed."""
+
+    trajectory: Trajectory  # its id follows from its content, where the record has none
+    pictures: Mapping[str, bytes]
+    record: Mapping[str, Any]
+    files: Files = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a file. `together`: rows and images that belong to one prompt, or pair, share it."""
+
+    row: int
+    parts: tuple[Part, ...]
+    together: str | None = None
+    key: str = ""  # stands for its content, so that none is imported twice; filled in by whoever imports
+
+    def digest(self, format: str) -> str:
+        """Equal for equal records with equal pictures."""
+        shown = [sorted(part.pictures) for part in self.parts]
+        files = [{name: hashlib.sha256(c).hexdigest() for name, c in part.files.items()} for part in self.parts]
+        return digest([format, [part.record for part in self.parts], files, shown])
+
+
+Read = Iterator[Record | RowError]
+
+
+def digest(values: Any) -> str:
+    """A hash of JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def made_elsewhere(
+    prompt: str,
+    picture: str,
+    *,
+    checkpoint: str | None,
+    reflection: Reflection | None = None,
+    created_at: str = "",
+) -> Trajectory:
+    """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RowProblem(f"the prompt {prompt!r}", "what the picture should show")
+    segments: tuple[Segment, ...] = (Image((), picture), *([reflection] if reflection else ()))
+    made = Trajectory(
+        prompt,
+        seed=0,
+        rounds=1,
+        sampling=Sampling(),
+        checkpoint=checkpoint or UNKNOWN,
+        segments=segments,
+        stop_reason=StopReason.IMPORTED,
+        created_at=created_at,
+    )
+    body = made.to_dict()
+    del body["id"], body["created_at"]
+    return Trajectory.from_dict(body | {"id": digest(body)[:32], "created_at": created_at})
+
+
+def said(text: str, p_yes: float) -> Reflection:
+    """“No, the car is red.” as a reflection. Its words are no tokens of a vocabulary here: their ids are -1. Raises
+    RowProblem for a text without a verdict.
+    """
+    found = re.match(r"\s*(yes|no)\b", text, re.IGNORECASE) if isinstance(text, str) else None
+    if found is None:
+        raise RowProblem(f"the reason {text!r:.60}", "a text that begins with “Yes” or “No”")
+    tokens = (Token(-1, text[: found.end()]), Token(-1, text[found.end() :]))
+    return Reflection(found[1].lower(), p_yes, tuple(token for token in tokens if token.text))
+
+
+def probability(value: Any, place: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise RowProblem(repr(value), "a number from 0 to 1", place)
+    return number
+
+
+def as_png(content: bytes, place: str) -> tuple[str, bytes]:
+    """The hash and the PNG of a picture: a PNG stays byte for byte, a JPEG or WebP is set upright and keeps its pixels.
+    Raises RowProblem.
+    """
+    try:
+        if content.startswith(images.SIGNATURE):
+            return images.describe(content).sha256, content
+        png = _converted(content)
+    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError, Warning, PictureError) as error:
+        raise RowProblem(
+            f"{len(content):,} bytes that are no picture ({error})", "a PNG, JPEG or WebP", place
+        ) from error
+    return hashlib.sha256(png).hexdigest(), png
+
+
+def _converted(content: bytes) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Picture.DecompressionBombWarning)
+        with Picture.open(io.BytesIO(content), formats=FORMATS) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            kept = (
+                upright
+                if upright.mode in ("RGB", "RGBA", "L")
+                else upright.convert("RGBA" if "A" in upright.mode else "RGB")
+            )
+            buffer = io.BytesIO()
+            kept.save(buffer, "PNG", icc_profile=None)
+    return buffer.getvalue()
+
+
+Look = Callable[[str, str], bytes]  # a name in a record, its place → the bytes of the file
+
+
+def looking_in(folder: Path) -> Look:
+    """Reads files that a record names, inside one folder only: a record may come from a stranger."""
+    inside = folder.resolve()
+
+    def look(name: str, place: str) -> bytes:
+        if not isinstance(name, str) or not name.strip() or "\0" in name:
+            raise RowProblem(repr(name), "the name of a picture", place)
+        path = (inside / name).resolve()
+        if not path.is_relative_to(inside):
+            raise RowProblem(
+                f"the path {name!r}, which leads out of {folder}", "one inside it (--images names it)", place
+            )
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise RowProblem(
+                f"{name!r}, which cannot be read ({error.strerror})", f"a file in {folder}", place
+            ) from error
+
+    return look
