@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from running_app import free_port
+
+from model.training.descent import summed
 
 ROOT = Path(__file__).parent.parent
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
@@ -31,3 +34,19 @@ def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Pa
     for one, two in zip(alone, together, strict=True):
         for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm"):
             assert two[name] == pytest.approx(one[name], rel=1e-3), name
+
+
+def test_what_is_summed_is_of_one_kind_in_a_process_that_has_nothing_to_learn_from():
+    """Processes of different kinds of numbers break each other off."""
+    sent = []
+
+    class Alone:
+        device = torch.device("cpu")
+
+        def reduce(self, values: torch.Tensor, how: str) -> torch.Tensor:
+            sent.append(values.dtype)
+            return values
+
+    assert summed(Alone(), [sum([])]) == [0.0]
+    assert summed(Alone(), [0.5]) == [0.5]
+    assert sent == [torch.float32, torch.float32]

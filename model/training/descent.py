@@ -63,8 +63,8 @@ def own_part(accelerator: Accelerator, things: Sequence[Thing]) -> list[Thing]:
 
 
 def summed(accelerator: Accelerator, values: Iterable[float]) -> list[float]:
-    """Each value summed over all processes."""
-    return accelerator.reduce(torch.tensor(list(values), device=accelerator.device), "sum").tolist()
+    """Each value summed over all processes; as floats, since a process that has nothing to count has whole zeros."""
+    return accelerator.reduce(torch.tensor([float(each) for each in values], device=accelerator.device), "sum").tolist()
 
 
 def descend(
