@@ -67,6 +67,33 @@ def claim(store: Store, project_id: str, annotator: str, *, without: int | None 
         return _turn(session, item, lease, begun=begun)
 
 
+def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> Turn | None:
+    """One item out of its turn, held for this person; None where it is not there, completed by them, or full.
+
+    Raises NotFoundError, and ProjectError where the project is closed.
+    """
+    check_name(annotator)
+    with store.database.writing() as session:
+        now = store.clock()
+        project = _open_project(session, project_id)
+        leases.sweep(session, now)
+        item = items.find(session, project_id, trajectory_id)
+        if item is None or item.state != State.OPEN or item.use != Use.WORK:
+            return None
+        before = leases.get(session, item, annotator)
+        ended = before is not None and before.outcome in (*COMPLETED, Outcome.EXTRA)
+        if ended or not leases.has_room(session, project, item, annotator):
+            return None
+        return _turn(session, item, leases.hold(session, item, annotator, now), begun=before is not None)
+
+
+def place_of(store: Store, item_id: int) -> tuple[str, str]:
+    """The project that an item belongs to, and its trajectory. Raises NotFoundError."""
+    with store.database.reading() as session:
+        item = items.get(session, item_id)
+        return item.project_id, item.trajectory_id
+
+
 def _next(session: Session, project: Project, annotator: str, without: int | None) -> ItemRow | None:
     for item in line.begun(session, project, annotator, without=without):
         if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):

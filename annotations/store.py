@@ -348,6 +348,10 @@ class Store:
     def is_receipt(self, receipt: str, trajectory_id: str) -> bool:
         return hmac.compare_digest(receipt.encode(errors="replace"), self.receipt(trajectory_id).encode())
 
+    def secret(self, purpose: str) -> bytes:
+        """What only this studio knows, such as to sign with; another one for each purpose."""
+        return hmac.digest(self._salt(), f"secret\0{purpose}".encode(), "sha256")
+
     def _salt(self) -> bytes:
         """Known to this database alone."""
         with self.database.reading() as session:

@@ -1,17 +1,37 @@
 """Who is asking, and what they may do. Every handler that is not for visitors asks here first.
 
-Knows settings and requests; no store. Gradio's handlers can be called directly, past any page, so leaving a page out
-of the menu protects nothing: only a refusal in the handler does.
+Knows settings, requests and accounts; looks into the store each time, so that an account that was deactivated, or has
+another role or password since, is so at once. Gradio's handlers can be called directly, past any page, so leaving a
+page out of the menu protects nothing: only a refusal in the handler does.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import gradio as gr
 
+from annotations.project import Role
+from annotations.store import Store
+from studio.sessions import cookie_of, person_of
 from studio.settings import Mode, Settings
 
 VISITOR = "visitor"
-REFUSAL = "This is not open to visitors. Run the studio on your own machine (mode: local) to annotate and to export."
+REFUSAL = "This is not open to visitors. Sign in first, or run the studio on your own machine (mode: local)."
+
+
+@dataclass(frozen=True)
+class Who:
+    """A name that things are stored under, and what it may do."""
+
+    name: str
+    role: Role
+
+    def may(self, role: Role) -> bool:
+        return self.role.includes(role)
+
+
+NOBODY = Who(VISITOR, Role.VISITOR)
 
 
 def is_local(settings: Settings) -> bool:
@@ -19,18 +39,28 @@ def is_local(settings: Settings) -> bool:
     return settings.mode is Mode.LOCAL
 
 
-def require_local(request: gr.Request | None, settings: Settings) -> None:
-    """Refuse everybody but the person at the machine. Raises gr.Error."""
-    if not is_local(settings):
-        raise gr.Error(REFUSAL, print_exception=False)
+def asking(request: gr.Request | None, settings: Settings, store: Store) -> Who:
+    """The person at the machine, somebody who has signed in, or a visitor."""
+    if is_local(settings):
+        return Who(settings.annotator, Role.ADMIN)
+    person = person_of(store, cookie_of(request))
+    return NOBODY if person is None else Who(person.name, person.role)
 
 
-def annotator_name(request: gr.Request | None, settings: Settings) -> str:
-    """The name that annotations are stored under. Raises gr.Error for visitors."""
-    require_local(request, settings)
-    return getattr(request, "username", None) or settings.annotator
+def require(role: Role, request: gr.Request | None, settings: Settings, store: Store) -> Who:
+    """Who is asking, if that is somebody in this role or a higher one. Raises gr.Error."""
+    who = asking(request, settings, store)
+    if not who.may(role):
+        raise gr.Error(refusal(who, role), print_exception=False)
+    return who
+
+
+def refusal(who: Who, role: Role) -> str:
+    if who.role is Role.VISITOR:
+        return REFUSAL
+    return f"This is open to the role {role} only; you have signed in as {who.name}, {who.role}. Ask an admin for it."
 
 
 def owner_name(request: gr.Request | None, settings: Settings) -> str:
-    """The name that drawings are stored under: visitors share one."""
-    return annotator_name(request, settings) if is_local(settings) else VISITOR
+    """The name that drawings are stored under: all who come from outside share one."""
+    return settings.annotator if is_local(settings) else VISITOR

@@ -14,32 +14,35 @@ from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, compare, datasets, draw, gallery, image
+from studio.pages import annotate, compare, datasets, draw, gallery, image, sign_in
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
 
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
-    """All pages. Those that are not for visitors are neither linked nor open to them."""
+    """All pages. To those that are not for visitors only people in the role are let in, and linked."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
-        masthead("Draw", settings)
+        masthead("Draw", settings, store)
         draw.page(checkpoints, store, settings)
         endpoints.build(checkpoints, store, settings)
     with demo.route("Your image", "/image"):
-        masthead("Image", settings)
+        masthead("Image", settings, store)
         image.page(checkpoints, store, settings)
     with demo.route("Side by side", "/compare"):
-        masthead("Compare", settings)
+        masthead("Compare", settings, store)
         compare.page(checkpoints, store, settings)
     with demo.route("Gallery", "/gallery"):
-        masthead("Gallery", settings)
+        masthead("Gallery", settings, store)
         gallery.page(store, settings)
-    if is_local(settings):
-        with demo.route("Annotate", "/annotate"):
-            masthead("Annotate", settings)
-            annotate.page(store, settings)
-        with demo.route("Datasets", "/datasets"):
-            masthead("Datasets", settings)
-            datasets.page(store, settings)
+    with demo.route("Annotate", "/annotate"):
+        masthead("Annotate", settings, store)
+        annotate.page(store, settings)
+    with demo.route("Datasets", "/datasets"):
+        masthead("Datasets", settings, store)
+        datasets.page(store, settings)
+    if not is_local(settings):
+        with demo.route("Sign in", "/sign-in"):
+            masthead("Sign in", settings, store)
+            sign_in.page(store, settings)
     return demo.queue(max_size=200, default_concurrency_limit=AT_ONCE)

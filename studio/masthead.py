@@ -9,30 +9,54 @@ from html import escape
 
 import gradio as gr
 
-from studio.identity import is_local
+from annotations.people import people
+from annotations.project import Role
+from annotations.store import Store
+from studio.identity import NOBODY, Who, asking, is_local
 from studio.settings import Settings
 
 FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Compare", "compare"), ("Gallery", "gallery"))
-FOR_LOCAL = (("Annotate", "annotate"), ("Datasets", "datasets"))
+FOR = ((Role.ANNOTATOR, "Annotate", "annotate"), (Role.ADMIN, "Datasets", "datasets"))
 
 # Links are relative, so that the studio also works below a path of another server.
 MASTHEAD = """
 <header class="masthead">
   <a class="brand" href="./">{mark}<span>Aha Studio</span></a>
-  <nav aria-label="Pages">{links}</nav>
+  <nav aria-label="Pages">{links}</nav>{account}
 </header>
 """
 MARK = """<svg viewBox="0 0 8 8" shape-rendering="crispEdges" aria-hidden="true">
 <rect width="8" height="8" fill="#2743c9"/><path fill="#ffd84d" d="M3 1h2v4h-2zM3 6h2v1h-2z"/></svg>"""
+SIGN_IN = '<div class="account"><a href="sign-in">Sign in</a></div>'
+SIGN_OUT = """
+<form class="account" method="post" action="leave"><span>{name}</span><button>Sign out</button></form>"""
 KEPT = " What you give and what comes of it is kept, and shown to everybody in the gallery; this browser can delete it."
 
 
-def masthead(current: str, settings: Settings) -> None:
-    """Our own menu in place of Gradio's."""
+def masthead(current: str, settings: Settings, store: Store) -> None:
+    """Our own menu in place of Gradio's. Off this machine it is filled in for whoever has signed in."""
     gr.Navbar(visible=False)
-    pages = FOR_VISITORS + (FOR_LOCAL if is_local(settings) else ())
+    local = is_local(settings)
+    shown = gr.HTML(
+        menu(current, asking(None, settings, store), ""), js_on_load=None, apply_default_css=False, elem_id="masthead"
+    )
+    if local:
+        return
+
+    def start(request: gr.Request) -> str | dict:
+        who = asking(request, settings, store)
+        if who == NOBODY and not people(store):
+            return gr.skip()
+        return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))
+
+    gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)
+
+
+def menu(current: str, who: Who, account: str) -> str:
+    """The pages that somebody may see."""
+    pages = FOR_VISITORS + tuple((name, path) for role, name, path in FOR if who.may(role))
     links = "".join(_link(name, path, current) for name, path in pages)
-    gr.HTML(MASTHEAD.format(mark=MARK, links=links), js_on_load=None, apply_default_css=False)
+    return MASTHEAD.format(mark=MARK, links=links, account=account)
 
 
 def _link(name: str, path: str, current: str) -> str:

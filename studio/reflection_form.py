@@ -1,12 +1,15 @@
 """What one annotator is asked at a time, and how the filled-in form becomes annotations. Values only.
 
-Knows trajectories and questions. No store, no page: `pages.annotate` shows an `Item` and hands back an `Answer`.
+Knows trajectories and questions. No store, no page: `annotating` shows an `Item`, and gets back its token and an
+`Answer`.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NamedTuple
 from uuid import uuid4
@@ -24,18 +27,48 @@ from annotations.questions import (
 from model.trajectory import Reflection, Thought, Trajectory
 
 DONE = (Status.SUBMITTED, Status.DISCARDED)
+LONGEST_KEY = 48  # characters
+LONGEST_TIME = 4 * 3600.0  # seconds on one item; a page that stood open overnight says nothing
 
 
 @dataclass(frozen=True)
 class Item:
     """What is on the table: a reflection, the thought behind its image, and the key of this showing."""
 
+    item: int  # of the queue
+    project: str
     trajectory_id: str
     segment: int  # of the reflection
     opposite: str  # the verdict that is right if the model's is wrong: “yes” or “no”
     thought: int | None  # segment of the plan, where there is one
     key: str
     shown_at: float  # seconds since the epoch
+
+    def token(self) -> str:
+        """What the page keeps of it and sends along, so that an answer belongs to what it was given to, also after the
+        server has restarted or the same answer was sent twice.
+        """
+        return json.dumps([self.item, self.segment, self.key, round(self.shown_at, 1)])
+
+
+class Showing(NamedTuple):
+    """A token, read; what it says is somebody's input."""
+
+    item: int
+    segment: int
+    key: str
+    shown_at: float
+
+    @staticmethod
+    def read(token: str | None) -> Showing | None:
+        """None for what is none."""
+        try:
+            item, segment, key, shown_at = json.loads(token or "")
+            made = Showing(int(item), int(segment), str(key), float(shown_at))
+        except (TypeError, ValueError, OverflowError):
+            return None
+        sound = 0 <= made.item < 2**53 and 0 < len(made.key) <= LONGEST_KEY and math.isfinite(made.shown_at)
+        return made if sound else None
 
 
 class Answer(NamedTuple):
@@ -53,14 +86,22 @@ def reflections_of(trajectory: Trajectory) -> list[int]:
     return [i for i, s in enumerate(trajectory.segments) if isinstance(s, Reflection) and s.finished]
 
 
-def open_item(trajectory: Trajectory, segment: int) -> Item:
+def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> Item:
     """A showing of one reflection, with the last thought since the reflection before it."""
     reflection = trajectory.segments[segment]
     before = reversed(list(enumerate(trajectory.segments[:segment])))
     since = takewhile(lambda pair: not isinstance(pair[1], Reflection), before)
     thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
     opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
-    return Item(trajectory.id, segment, opposite, thought, uuid4().hex, time.time())
+    return Item(item, project, trajectory.id, segment, opposite, thought, uuid4().hex, time.time())
+
+
+def shown_again(showing: Showing, project: str, trajectory: Trajectory) -> Item:
+    """The showing that a token names. Raises AnswerError where it names none."""
+    if showing.segment not in reflections_of(trajectory):
+        raise AnswerError("this page shows something that is not asked about any more; load it again")
+    made = open_item(showing.item, project, trajectory, showing.segment)
+    return replace(made, key=showing.key, shown_at=showing.shown_at)
 
 
 def annotations_of(item: Item, trajectory: Trajectory, annotator: str, answer: Answer) -> list[Annotation]:
@@ -68,17 +109,25 @@ def annotations_of(item: Item, trajectory: Trajectory, annotator: str, answer: A
 
     Raises AnswerError where the verdict is called wrong and nothing says what it should have been.
     """
-    correction = rewritten(answer.reason, trajectory.segments[item.segment].reason)
-    if answer.verdict == NO and correction is None:
+    made = unfinished(item, trajectory, annotator, answer, f"{item.key}-")
+    if answer.verdict == NO and REASON_CORRECTION not in made[0].answers:
         raise AnswerError("A wrong verdict has a wrong reason: write what it should have said, or skip this drawing.")
-    said = {VERDICT_RIGHT: answer.verdict, REASON_RATING: answer.rating, REASON_CORRECTION: correction}
-    seconds = max(0.0, time.time() - item.shown_at)
-    made = [Annotation(item.trajectory_id, item.segment, annotator, said, seconds=seconds, key=f"{item.key}-r")]
+    return made
+
+
+def unfinished(item: Item, trajectory: Trajectory, annotator: str, answer: Answer, key: str) -> list[Annotation]:
+    """The same, of a form that is not filled in yet; `key` begins theirs."""
+    reflection = trajectory.segments[item.segment]
+    correction = rewritten(answer.reason, reflection.reason)
+    rating = answer.rating if reflection.reason.strip() else None  # a reason that is not there has no rating
+    said = {VERDICT_RIGHT: answer.verdict, REASON_RATING: rating, REASON_CORRECTION: correction}
+    seconds = min(max(0.0, time.time() - item.shown_at), LONGEST_TIME)
+    made = [Annotation(item.trajectory_id, item.segment, annotator, said, seconds=seconds, key=f"{key}r")]
     if item.thought is not None:
         plan = rewritten(answer.plan, trajectory.segments[item.thought].text)
         if answer.plan_rating is not None or plan is not None:
             told = {THOUGHT_RATING: answer.plan_rating, THOUGHT_CORRECTION: plan}
-            made.append(Annotation(item.trajectory_id, item.thought, annotator, told, key=f"{item.key}-t"))
+            made.append(Annotation(item.trajectory_id, item.thought, annotator, told, key=f"{key}t"))
     return made
 
 

@@ -6,6 +6,8 @@ import gradio as gr
 
 from annotations.store import Store
 from studio.checkpoints import Checkpoints
+from studio.door import routes
+from studio.identity import is_local
 from studio.layout import build
 from studio.live import LINE
 from studio.settings import Settings, SettingsError
@@ -17,6 +19,9 @@ OTHERS = 40  # threads for all that is no drawing
 def start(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """The site, which answers when this returns; `block_thread` waits for its end. Raises SettingsError."""
     demo = build(settings, store, checkpoints)
+    shown = look()
+    if not is_local(settings):
+        shown["app_kwargs"]["routes"] += routes(store)
     try:
         demo.launch(
             server_name=settings.host,
@@ -30,7 +35,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
             enable_monitoring=False,
             mcp_server=True,
             blocked_paths=[str(store.database.directory)],
-            **look(),
+            **shown,
         )
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error

@@ -5,9 +5,11 @@ Pure functions, as in `render`: no store, no Gradio. Probabilities are left out 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from annotations.gold import Feedback
 from annotations.queue import Progress
+from annotations.standing import Standing
 from model.trajectory import Image, Reflection, Source, Trajectory
 from studio.render import SMOOTH, data_url, rounds_of, text, verdict, width_of
 
@@ -22,8 +24,10 @@ KEYS = (
     ("⇧1 – ⇧5", "rate the plan"),
     ("C ⇧C", "correct the reason, the plan"),
     ("Ctrl+↵", "submit"),
-    ("S", "skip this drawing"),
+    ("S ⇧S", "skip this drawing, and say why"),
     ("U", "undo the last submit or skip"),
+    ("G", "the guidelines"),
+    ("P", "another project"),
     ("Esc", "leave a text field"),
     ("?", "these keys"),
 )
@@ -34,12 +38,36 @@ def heading(prompt: str) -> str:
     return f'<p class="eyebrow">The prompt</p><h1{size}>{text(prompt)}</h1>'
 
 
-def progress_line(progress: Progress) -> str:
+def progress_line(progress: Progress, known: Standing | None = None) -> str:
+    """How far one is; and, where some answers are known, how many of one's own agree with those."""
     share = 100 * progress.done / max(1, progress.done + progress.waiting)
     return (
         f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
-        f'<div class="bar"><i style="width:{share:.1f}%"></i></div></div>'
+        f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{_standing(known)}</div>'
     )
+
+
+def _standing(known: Standing | None) -> str:
+    if known is None:
+        return ""
+    share = round(100 * known.right / known.compared)
+    return f'<span title="{known.right} of {known.compared} answers that are known">{share} % as known</span>'
+
+
+def learnt(feedback: Sequence[Feedback], *, practice: bool = False) -> str:
+    """What somebody who practises is told: of the item before, and that this one is for practice."""
+    rows = "".join(_beside(one) for one in feedback)
+    before = f'<ul class="feedback" aria-label="The practice before">{rows}</ul>' if rows else ""
+    now = '<p class="practice">This is for practice; you are told what was right afterwards.</p>' if practice else ""
+    return before + now
+
+
+def _beside(one: Feedback) -> str:
+    given = "no answer" if one.given is None else str(one.given)
+    outcome = "right" if one.right else f"wanted {one.wanted}"
+    why = f" {text(one.because)}" if one.because else ""
+    kind = "yes" if one.right else "no"
+    return f'<li class="{kind}"><b>{text(one.question)}</b> You: {text(given)} – {text(outcome)}.{why}</li>'
 
 
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:

@@ -1,18 +1,19 @@
 """The Annotate page's handlers, without a browser: real store, hand-made trajectories."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 from test_annotations_samples import aha, image, png, reflection
 
+from annotations import queue
 from annotations.annotation import Status
 from annotations.export import count_examples
 from annotations.store import open_store
 from model.trajectory import Thought, Token
-from studio.pages import annotate
-from studio.pages.annotate import Desk, View
-from studio.reflection_form import Item, last_done, open_item, rewritten
+from studio.annotating import Desk, View
+from studio.reflection_form import Item, Showing, last_done, rewritten, shown_again
 from studio.settings import Mode, Settings
 
 PLAN = "red apple at 0 0"
@@ -31,7 +32,8 @@ def desk(store):
 
 
 def visit(**query: str) -> SimpleNamespace:
-    return SimpleNamespace(query_params=query, username=None, session_hash="s")
+    session = query.pop("session", "s")
+    return SimpleNamespace(query_params=query, username=None, session_hash=session, headers={})
 
 
 def save(store, number: int = 0, **changes) -> str:
@@ -39,8 +41,20 @@ def save(store, number: int = 0, **changes) -> str:
     return store.save(trajectory, pictures, owner="visitor")
 
 
-def submit(desk: Desk, item: Item, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
-    return desk.submit(item, verdict, rating, reason, plan_rating, plan, visit())
+def submit(desk: Desk, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
+    return desk.submit(None, token, verdict, rating, reason, plan_rating, plan, visit())
+
+
+def shown(desk: Desk, view: View) -> Item:
+    """What the page shows, by the token that it keeps."""
+    token = Showing.read(view.token)
+    project, trajectory_id = queue.place_of(desk.store, token.item)
+    return shown_again(token, project, desk.store.trajectory(trajectory_id))
+
+
+def place(desk: Desk, view: View) -> tuple[str, int]:
+    item = shown(desk, view)
+    return item.trajectory_id, item.segment
 
 
 def submitted(store) -> dict[int, dict]:
@@ -50,10 +64,11 @@ def submitted(store) -> dict[int, dict]:
 def test_the_reflection_that_waits_longest_is_shown_first_with_its_plan(store, desk):
     first, _ = save(store, 0), save(store, 1)
     view = desk.start(visit())
-    assert (view.item.trajectory_id, view.item.segment, view.item.thought) == (first, 2, 0)
+    item = shown(desk, view)
+    assert (item.trajectory_id, item.segment, item.thought) == (first, 2, 0)
     assert view.reason["value"] == "there are three apples instead of two."
     assert view.plan == PLAN
-    assert view.verdict is None and view.rating is None
+    assert view.verdict["value"] is None and view.rating["value"] is None
     assert "two apples" in view.heading and "2 waiting" in view.progress
     assert view.stage.count("<img") == 3  # the large one, and both rounds
 
@@ -61,17 +76,17 @@ def test_the_reflection_that_waits_longest_is_shown_first_with_its_plan(store, d
 def test_an_address_names_the_trajectory_to_show(store, desk):
     save(store, 0)
     second = save(store, 1)
-    assert desk.start(visit(trajectory=second)).item.trajectory_id == second
-    assert desk.start(visit(trajectory="nonsense")).item.trajectory_id != second
+    assert place(desk, desk.start(visit(trajectory=second)))[0] == second
+    assert shown(desk, desk.start(visit(trajectory="nonsense"))).key
 
 
 def test_a_submit_leads_through_the_reflections_of_a_trajectory_and_on_to_the_next(store, desk):
     first, second = save(store, 0), save(store, 1)
     view = desk.start(visit())
     seen = []
-    while view.item is not None:
-        seen.append((view.item.trajectory_id, view.item.segment))
-        view = submit(desk, view.item, "yes", 4)
+    while view.token:
+        seen.append(place(desk, view))
+        view = submit(desk, view.token, "yes", 4)
     assert seen == [(first, 2), (first, 4), (second, 2), (second, 4)]
     assert "Nothing waits" in view.heading and 'href="./"' in view.heading
     assert view.desk["visible"] is False
@@ -81,13 +96,13 @@ def test_a_submit_leads_through_the_reflections_of_a_trajectory_and_on_to_the_ne
 def test_an_unchanged_text_is_no_correction(store, desk):
     save(store)
     view = desk.start(visit())
-    submit(desk, view.item, "yes", 3, view.reason["value"] + "\n", None, view.plan)
+    submit(desk, view.token, "yes", 3, view.reason["value"] + "\n", None, view.plan)
     assert submitted(store) == {2: {"verdict_right": "yes", "reason_rating": 3}}
 
 
 def test_a_correction_and_an_opinion_of_the_plan_are_stored_together(store, desk):
     save(store)
-    submit(desk, desk.start(visit()).item, "no", None, "there are two apples.", 2, "apple at 0 0; apple at 4 4")
+    submit(desk, desk.start(visit()).token, "no", None, "there are two apples.", 2, "apple at 0 0; apple at 4 4")
     assert submitted(store) == {
         2: {"verdict_right": "no", "reason_correction": "there are two apples."},
         0: {"thought_rating": 2, "thought_correction": "apple at 0 0; apple at 4 4"},
@@ -96,8 +111,8 @@ def test_a_correction_and_an_opinion_of_the_plan_are_stored_together(store, desk
 
 def test_the_time_spent_is_recorded(store, desk):
     save(store)
-    item = desk.start(visit()).item
-    submit(desk, Item(**vars(item) | {"shown_at": item.shown_at - 12}), "yes")
+    item = shown(desk, desk.start(visit()))
+    submit(desk, replace(item, shown_at=item.shown_at - 12).token(), "yes")
     (stored,) = store.annotations()
     assert 12 <= stored.seconds < 60
 
@@ -116,98 +131,102 @@ def test_the_time_spent_is_recorded(store, desk):
 )
 def test_an_answer_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(store, desk, answer, wanted):
     save(store)
-    view = submit(desk, desk.start(visit()).item, *answer)
+    view = submit(desk, desk.start(visit()).token, *answer)
     assert wanted in view.note
-    assert view.item == SKIPPED and view.reason == SKIPPED  # what was typed stays
+    assert view.token == SKIPPED and view.reason == SKIPPED  # what was typed stays
     assert store.annotations() == []
 
 
 def test_submitting_the_same_showing_twice_stores_it_once(store, desk):
     save(store)
-    item = desk.start(visit()).item
-    one, other = submit(desk, item, "yes", 4, plan_rating=5), submit(desk, item, "yes", 4, plan_rating=5)
-    assert one.item.segment == other.item.segment == 4
-    assert len(store.history(item.trajectory_id)) == 2
+    token = desk.start(visit()).token
+    sent = [submit(desk, token, "yes", 4, plan_rating=5) for _ in range(5)]
+    assert {shown(desk, view).segment for view in sent} == {4}
+    assert len(store.history(store.trajectories()[0].id)) == 2
 
 
 def test_a_showing_that_was_submitted_with_other_answers_is_shown_as_stored(store, desk):
     save(store)
-    item = desk.start(visit()).item
-    submit(desk, item, "yes", 4)
-    view = submit(desk, item, "yes", 1)
-    assert (view.item.segment, view.rating) == (2, 4)
-    assert view.item.key != item.key
+    token = desk.start(visit()).token
+    submit(desk, token, "yes", 4)
+    view = submit(desk, token, "yes", 1)
+    assert (shown(desk, view).segment, view.rating["value"]) == (2, 4)
+    assert shown(desk, view).key != Showing.read(token).key
     assert "Submitted before" in view.note
 
 
 def test_undo_takes_back_the_last_submit_and_shows_it_as_it_was(store, desk):
     save(store)
-    item = desk.start(visit()).item
-    submit(desk, item, "no", 2, "there are two apples.", 3, PLAN)
-    view = desk.undo(visit())
-    assert (view.item.trajectory_id, view.item.segment) == (item.trajectory_id, 2)
-    assert (view.verdict, view.rating, view.plan_rating) == ("no", 2, 3)
+    first = desk.start(visit())
+    submit(desk, first.token, "no", 2, "there are two apples.", 3, PLAN)
+    view = desk.undo(None, visit())
+    assert place(desk, view) == place(desk, first)
+    assert [part["value"] for part in (view.verdict, view.rating, view.plan_rating)] == ["no", 2, 3]
     assert view.reason["value"] == "there are two apples."
     assert "should it have said" in view.reason["label"]
     assert submitted(store) == {}
-    assert len(store.history(item.trajectory_id)) == 4  # nothing is overwritten
-    assert "nothing to undo" in desk.undo(visit()).note
+    assert len(store.history(place(desk, first)[0])) == 4  # nothing is overwritten
+    assert "nothing to undo" in desk.undo(None, visit()).note
 
 
 def test_undo_goes_back_step_by_step(store, desk):
     save(store, 0)
     view = desk.start(visit())
     for _ in range(2):
-        view = submit(desk, view.item, "yes", 4)
-    assert [desk.undo(visit()).item.segment for _ in range(2)] == [4, 2]
-    view = submit(desk, desk.start(visit()).item, "yes", 5)
+        view = submit(desk, view.token, "yes", 4)
+    assert [shown(desk, desk.undo(None, visit())).segment for _ in range(2)] == [4, 2]
+    view = submit(desk, desk.start(visit()).token, "yes", 5)
     assert submitted(store) == {2: {"verdict_right": "yes", "reason_rating": 5}}
-    assert desk.undo(visit()).item.segment == 2
+    assert shown(desk, desk.undo(None, visit())).segment == 2
 
 
 def test_skip_leaves_the_drawing_and_undo_brings_all_of_it_back(store, desk):
     first, second = save(store, 0), save(store, 1)
-    assert desk.skip(desk.start(visit()).item, visit()).item.trajectory_id == second
-    view = desk.undo(visit())
-    assert (view.item.trajectory_id, view.item.segment) == (first, 2)
+    assert place(desk, desk.skip(None, desk.start(visit()).token, "", visit()))[0] == second
+    view = desk.undo(None, visit())
+    assert place(desk, view) == (first, 2)
     assert "2 waiting" in view.progress
-    assert submit(desk, view.item, "yes", 4).item.segment == 4
+    assert shown(desk, submit(desk, view.token, "yes", 4)).segment == 4
 
 
 def test_a_drawing_deleted_meanwhile_is_passed_over(store, desk):
     first, second = save(store, 0), save(store, 1)
-    item = desk.start(visit()).item
+    token = desk.start(visit()).token
     store.hide(first, by="me")
-    assert desk.skip(item, visit()).item.trajectory_id == second
-    view = submit(desk, item, "yes")
-    assert view.item.trajectory_id == second and "deleted" in view.note
+    assert place(desk, desk.skip(None, token, "", visit()))[0] == second
+    view = submit(desk, token, "yes")
+    assert place(desk, view)[0] == second and "deleted" in view.note
 
 
 def test_a_wrong_verdict_asks_for_the_reason_of_the_opposite_one(store, desk):
     save(store)
-    item = desk.start(visit()).item
-    assert "What should it have said?" in desk.guide(item, "no", visit())["label"]
-    assert "“Yes,”" in desk.guide(item, "no", visit())["info"]
-    assert desk.guide(item, "yes", visit())["label"] == "What should the reason be?"
-    assert desk.guide(None, "no", visit())["label"] == "What should the reason be?"
+    token = desk.start(visit()).token
+    assert "What should it have said?" in desk.guide(None, token, "no", visit())["label"]
+    assert "“Yes,”" in desk.guide(None, token, "no", visit())["info"]
+    assert desk.guide(None, token, "yes", visit())["label"] == "What should the reason be?"
+    assert desk.guide(None, "rubbish", "no", visit())["label"] == "What should the reason be?"
 
 
 def test_a_page_that_has_lost_its_item_starts_again(store, desk):
     save(store)
-    assert desk.submit(None, "yes", None, None, None, None, visit()).item.segment == 2
-    assert desk.skip(None, visit()).item.segment == 2
+    for lost in ("", None, "nonsense", "[1]", '[1e999, 2, "k", 0]', '[1, 2, "", 0]'):
+        assert shown(desk, submit(desk, lost, "yes")).segment == 2
+        assert shown(desk, desk.skip(None, lost, "", visit())).segment == 2
 
 
 def test_a_visitor_is_refused_by_every_handler(store):
     save(store)
+    token = Desk(store, Settings()).start(visit()).token
     desk = Desk(store, Settings(mode=Mode.PUBLIC))
-    item = open_item(store.trajectory(store.trajectories()[0].id), 2)
+    assert all(part == SKIPPED for part in desk.start(visit())[:-1])
     for call in (
-        lambda: desk.start(visit()),
-        lambda: submit(desk, item, "yes", 4),
-        lambda: desk.skip(item, visit()),
-        lambda: desk.undo(visit()),
-        lambda: desk.guide(item, "no", visit()),
+        lambda: submit(desk, token, "yes", 4),
+        lambda: desk.save(None, token, "yes", 4, None, None, None, visit()),
+        lambda: desk.alive(None, token, visit()),
+        lambda: desk.choose(None, token, visit()),
+        lambda: desk.skip(None, token, "", visit()),
+        lambda: desk.undo(None, visit()),
+        lambda: desk.guide(None, token, "no", visit()),
     ):
         with pytest.raises(gr.Error, match="visitors"):
             call()
@@ -224,7 +243,7 @@ def test_what_people_and_models_write_cannot_become_markup(store, desk):
     for html in (view.heading, view.stage, view.claim):
         assert "<img src=q" not in html
         assert "&lt;img" in html or html is view.stage
-    assert submit(desk, view.item, evil).note.count("<") == 0
+    assert submit(desk, view.token, evil).note.count("<") == 0
 
 
 def test_a_lost_picture_does_not_stop_the_page(store, desk, tmp_path):
@@ -237,11 +256,11 @@ def test_a_lost_picture_does_not_stop_the_page(store, desk, tmp_path):
 def test_what_one_action_stored_is_found_by_its_key_or_as_a_skip(store, desk):
     first = save(store, 0)
     save(store, 1)
-    view = submit(desk, desk.start(visit()).item, "yes", 4, plan_rating=5)
+    view = submit(desk, desk.start(visit()).token, "yes", 4, plan_rating=5)
     assert {a.segment for a in last_done(store.annotations())} == {0, 2}
-    view = submit(desk, view.item, "yes", 4)
+    view = submit(desk, view.token, "yes", 4)
     assert [a.segment for a in last_done(store.annotations())] == [4]
-    desk.skip(view.item, visit())
+    desk.skip(None, view.token, "", visit())
     assert {(a.trajectory_id == first, a.segment) for a in last_done(store.annotations())} == {(False, 2), (False, 4)}
     assert last_done([]) == []
 
@@ -249,12 +268,3 @@ def test_what_one_action_stored_is_found_by_its_key_or_as_a_skip(store, desk):
 def test_a_text_is_rewritten_only_where_its_words_differ():
     assert rewritten(None, "a b") is rewritten(" \n", "a b") is rewritten(" a  b\n", "a b") is None
     assert rewritten(" a c ", "a b") == "a c"
-
-
-def test_the_page_builds_for_a_visitor_without_a_single_handler(store):
-    with gr.Blocks() as demo:
-        annotate.page(store, Settings(mode=Mode.PUBLIC))
-    assert demo.fns == {}
-    with gr.Blocks() as demo:
-        annotate.page(store, Settings())
-    assert len(demo.fns) >= 5

@@ -6,7 +6,9 @@ import gradio as gr
 import pytest
 import yaml
 
-from studio.identity import annotator_name, owner_name, require_local
+from annotations.project import Role
+from annotations.store import open_store
+from studio.identity import Who, asking, owner_name, require
 from studio.settings import Mode, Settings, SettingsError, read_settings, settings_from
 
 CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
@@ -66,14 +68,15 @@ def test_only_mode_public_listens_to_other_machines():
     assert Settings(mode=Mode.PUBLIC).host == "0.0.0.0"
 
 
-def test_visitors_are_refused_and_share_one_name():
+def test_visitors_are_refused_and_share_one_name(tmp_path):
     public, request = Settings(mode=Mode.PUBLIC), gr.Request(username="eve")
-    with pytest.raises(gr.Error, match="not open to visitors"):
-        require_local(request, public)
-    with pytest.raises(gr.Error):
-        annotator_name(request, public)
+    with open_store(tmp_path) as store:
+        with pytest.raises(gr.Error, match="not open to visitors"):
+            require(Role.ANNOTATOR, request, public, store)
+        assert asking(request, public, store) == Who("visitor", Role.VISITOR)
     assert owner_name(request, public) == "visitor"
 
 
-def test_the_person_at_the_machine_has_the_name_of_the_settings():
-    assert annotator_name(gr.Request(), Settings(annotator="ada")) == "ada"
+def test_the_person_at_the_machine_has_the_name_of_the_settings_and_may_do_everything(tmp_path):
+    with open_store(tmp_path) as store:
+        assert asking(gr.Request(), Settings(annotator="ada"), store) == Who("ada", Role.ADMIN)

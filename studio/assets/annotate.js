@@ -17,6 +17,27 @@ if (!window.ahaAnnotateKeys) {
   const typing = (target) =>
     target.isContentEditable || target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "radio");
 
+  let keeping = 0; // what is written is kept by the server a moment after the last change
+
+  const keepSoon = (event) => {
+    if (!event.target.closest?.("#annotate-form") || event.target.closest("#annotate-why")) return;
+    clearTimeout(keeping);
+    keeping = setTimeout(keep, 900);
+  };
+
+  const keep = () => {
+    clearTimeout(keeping);
+    keeping = 0;
+    press("annotate-save");
+  };
+
+  document.addEventListener("input", keepSoon);
+  document.addEventListener("change", keepSoon);
+  document.addEventListener("visibilitychange", () => document.hidden && keeping && keep());
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#annotate-submit, #annotate-skip, #annotate-undo")) clearTimeout(keeping);
+  });
+
   const submit = () => {
     document.activeElement?.blur(); // so that the next keys are commands again
     requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
@@ -32,6 +53,9 @@ if (!window.ahaAnnotateKeys) {
       case "c": return write("annotate-reason", false);
       case "C": return write("annotate-plan", false);
       case "s": return press("annotate-skip");
+      case "S": return find("#annotate-why :is(input, textarea)")?.focus();
+      case "g": return press("annotate-guide");
+      case "p": return find("#annotate-project input")?.focus();
       case "u": return press("annotate-undo");
       case "?": return find("#annotate-keys")?.showModal();
       default: return "other";

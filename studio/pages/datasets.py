@@ -25,9 +25,11 @@ from annotations.errors import AnnotationsError, NotFoundError
 from annotations.examples import LeftOut, judge_target
 from annotations.export import export
 from annotations.manifest import Manifest, read_manifest
+from annotations.project import Role
 from annotations.store import Store
 from model.examples import JudgeExample
-from studio.identity import REFUSAL, is_local, require_local
+from studio.gate import gate
+from studio.identity import asking, require
 from studio.masthead import intro
 from studio.render import data_url, text, thumbnail
 from studio.settings import Settings
@@ -182,19 +184,20 @@ class Shelf:
 
     def start(self, request: gr.Request) -> View:
         """The numbers, and the newest export where there is one. Many annotations are counted on demand only."""
-        require_local(request, self.settings)
+        if not asking(request, self.settings, self.store).may(Role.ADMIN):
+            return _nothing("")
         counts = self.store.counts()
         few = counts.annotations <= COUNTED_AT_ONCE
         ready = readiness(survey(self.store)) if few else "<p>Press Count to see what can be exported.</p>"
         return self._shown(next(iter(exports_of(self.store)), None))._replace(collected=figures(counts), ready=ready)
 
     def count(self, request: gr.Request) -> tuple[str, str]:
-        require_local(request, self.settings)
+        require(Role.ADMIN, request, self.settings, self.store)
         return figures(self.store.counts()), readiness(survey(self.store))
 
     def export(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> View:  # noqa: B008
         """Write a new export, and show it."""
-        require_local(request, self.settings)
+        require(Role.ADMIN, request, self.settings, self.store)
         name = f"{KIND}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
         try:
             made = export(self.store, KIND, folder_of(self.store) / name, _report(progress))
@@ -205,7 +208,7 @@ class Shelf:
 
     def choose(self, name: str | None, request: gr.Request) -> View:
         """Show another export."""
-        require_local(request, self.settings)
+        require(Role.ADMIN, request, self.settings, self.store)
         return self._shown(name)
 
     def _shown(self, name: str | None) -> View:
@@ -253,10 +256,11 @@ def _report(progress: gr.Progress) -> Callable[[int, int], None]:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    if not is_local(settings):
-        gr.Markdown(REFUSAL)
-        return
-    shelf = Shelf(store, settings)
+    with gate(Role.ADMIN, "datasets", store, settings):
+        _shelf(Shelf(store, settings))
+
+
+def _shelf(shelf: Shelf) -> None:
     intro("Datasets", "What people said of the model’s drawings, as rows that a trainer reads.")
     with gr.Row(elem_id="datasets"):
         with gr.Column(scale=1, min_width=320):

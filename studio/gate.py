@@ -1,0 +1,38 @@
+"""A part of a page that only people in a role are shown; the others read how they get in.
+
+It decides what is seen and protects nothing: each handler inside asks `identity` for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from annotations.project import Role
+from annotations.store import Store
+from studio.identity import asking, is_local, refusal
+from studio.render import text
+from studio.settings import Settings
+
+
+@contextmanager
+def gate(role: Role, path: str, store: Store, settings: Settings) -> Iterator[None]:
+    """What is built within is behind it; `path` is the page's address, to come back to."""
+    if is_local(settings):
+        yield
+        return
+
+    def let_in(request: gr.Request) -> tuple[Any, Any]:
+        who = asking(request, settings, store)
+        if who.may(role):
+            return "", gr.update(visible=True)
+        way = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
+        return f'<div class="gate"><p>{text(refusal(who, role))}</p>{way}</div>', gr.update(visible=False)
+
+    said = gr.HTML(elem_id="gate", apply_default_css=False, js_on_load=None)
+    with gr.Column(visible=False) as behind:
+        yield
+    gr.on(fn=let_in, outputs=[said, behind], show_progress="hidden", api_visibility="private", queue=False)

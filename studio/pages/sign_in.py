@@ -1,0 +1,55 @@
+"""The page where annotators sign in, by name and password. Visitors need not.
+
+Knows the form and what went wrong by a word in the address; the form is sent to `studio.door`, not to a handler, since
+only an answer to the browser itself can set a cookie that scripts cannot read.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from annotations.people import LONGEST
+from annotations.signing_in import WINDOW
+from annotations.store import Store
+from studio.door import INSIDE
+from studio.identity import VISITOR, asking
+from studio.render import text
+from studio.settings import Settings
+
+SAID = {
+    "wrong": "This name and this password do not open an account. Look at both, then try again.",
+    "many": f"Too many tries with a wrong password. Wait {WINDOW.seconds // 60} minutes, then try again.",
+}
+FORM = """
+<form class="sign-in" method="post" action="enter">
+  <h1>Sign in</h1>
+  <p class="lead">To annotate, or to export what was annotated. To draw and to look, you need not.</p>
+  <p class="wrong" role="alert">{said}</p>
+  <label>Name<input name="name" autocomplete="username" autocapitalize="none" maxlength="64" required autofocus></label>
+  <label>Password<input name="password" type="password" autocomplete="current-password" maxlength="{longest}" required>
+  </label>
+  <input type="hidden" name="to" value="{to}">
+  <button>Sign in</button>
+  <p class="lead">No account? Whoever runs this studio can add one:
+  <code>python -m annotations.people add NAME</code></p>
+</form>
+"""
+
+
+def form(said: str, to: str) -> str:
+    """The form, with what went wrong the last time and where to go on; both are words that we know."""
+    return FORM.format(said=SAID.get(said, ""), to=to if to in INSIDE else "", longest=LONGEST)
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+
+    def start(request: gr.Request) -> str:
+        who = asking(request, settings, store)
+        if who.name != VISITOR:
+            return f'<div class="gate"><p>You have signed in as {text(who.name)}, {who.role}.</p></div>'
+        asked = request.query_params
+        return form(asked.get("said") or "", asked.get("to") or "")
+
+    shown = gr.HTML(elem_id="sign-in", apply_default_css=False, js_on_load=None)
+    gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)

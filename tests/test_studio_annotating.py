@@ -1,0 +1,262 @@
+"""Several people at the Annotate page's handlers: real store, real accounts, no browser."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from test_annotations_samples import aha, image, png, reflection
+
+from annotations import people, queue
+from annotations.annotation import REFLECTIONS, Status
+from annotations.gold import Feedback
+from annotations.items import NewItem
+from annotations.people import add
+from annotations.project import Project, Role, Skipping, Use
+from annotations.questions import QUESTIONS, SKIP_REASON, Form, Question
+from annotations.ready_made import READY_MADE
+from annotations.standing import Standing, standing
+from annotations.store import Store, open_store
+from studio.annotating import Desk, View
+from studio.reflection_form import Showing
+from studio.sessions import COOKIE, new_session
+from studio.settings import Mode, Settings
+from studio.stage import learnt
+
+ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", guidelines="Look **twice**.", overlap=1)
+SKIPPED = gr.skip()
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path) as store:
+        for name in ("ada", "bob"):
+            add(store, name, Role.ANNOTATOR, "a long enough one")
+        yield store
+
+
+@pytest.fixture
+def desk(store):
+    return Desk(store, Settings(mode=Mode.PUBLIC))
+
+
+def by(store: Store, name: str, page: str = "", **query: str) -> SimpleNamespace:
+    """A request of a page that somebody has open."""
+    cookie = f"{COOKIE}={new_session(store, people.person(store, name))}"
+    return SimpleNamespace(query_params=query, session_hash=page or f"page of {name}", headers={"cookie": cookie})
+
+
+def fill(store: Store, project: Project = ONE_EACH, count: int = 2) -> list[str]:
+    """A project with drawings in it."""
+    store.create_project(project)
+    ids = []
+    for number in range(count):
+        trajectory, pictures = aha(number)
+        ids.append(store.save(trajectory, pictures, owner="visitor"))
+    store.add_items(project.id, [NewItem(id) for id in ids])
+    return ids
+
+
+def at(desk: Desk, view: View) -> tuple[str, int]:
+    showing = Showing.read(view.token)
+    return queue.place_of(desk.store, showing.item)[1], showing.segment
+
+
+def submit(desk: Desk, view: View, request: SimpleNamespace, *answer) -> View:
+    given = (*answer, *[None] * (5 - len(answer)))
+    return desk.submit("one-each", view.token, *given, request)
+
+
+def test_two_people_are_never_at_the_same_item_where_one_answer_is_wanted(store, desk):
+    first, second = fill(store)
+    ada, bob = (desk.start(by(store, name, project="one-each")) for name in ("ada", "bob"))
+    assert (at(desk, ada)[0], at(desk, bob)[0]) == (first, second)
+    add(store, "cleo", Role.ANNOTATOR, "a long enough one")
+    assert "Nothing waits" in desk.start(by(store, "cleo", project="one-each")).heading
+
+
+def test_what_a_page_had_open_goes_to_others_when_it_is_closed(store, desk):
+    [first] = fill(store, count=1)
+    desk.start(by(store, "ada", project="one-each"))
+    assert desk.start(by(store, "bob", project="one-each")).token == ""
+    desk.leave(by(store, "ada"))
+    assert at(desk, desk.start(by(store, "bob", project="one-each")))[0] == first
+
+
+def test_one_of_two_tabs_that_closes_leaves_the_other_its_item(store, desk):
+    fill(store, count=1)
+    for tab in ("one", "two"):
+        desk.start(by(store, "ada", tab, project="one-each"))
+    desk.leave(by(store, "ada", "one"))
+    assert desk.start(by(store, "bob", project="one-each")).token == ""
+    desk.leave(by(store, "ada", "two"))
+    desk.leave(by(store, "ada", "two"))  # nothing more to leave
+    assert desk.start(by(store, "bob", project="one-each")).token
+
+
+def test_an_item_is_kept_by_signs_of_life_and_its_loss_is_told(store, desk):
+    fill(store, count=1)
+    now = datetime.now(UTC)
+    store.clock = lambda: now
+    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    for _ in range(4):
+        now += timedelta(minutes=5)
+        assert desk.alive("one-each", view.token, request) == SKIPPED
+        assert desk.start(by(store, "bob", project="one-each")).token == ""
+    now += timedelta(minutes=11)
+    theirs = desk.start(by(store, "bob", project="one-each"))
+    assert "time on this ran out" in desk.alive("one-each", view.token, request)
+    for segment in (2, 4):
+        assert at(desk, theirs)[1] == segment
+        theirs = submit(desk, theirs, by(store, "bob"), "yes", 4)
+    told = submit(desk, view, request, "yes", 2)
+    assert "do not count" in told.note
+    kept = store.annotations(annotator="ada")
+    assert [(a.status, dict(a.answers)) for a in kept] == [
+        (Status.UNFINISHED, {"verdict_right": "yes", "reason_rating": 2})
+    ]
+
+
+def test_unfinished_answers_are_there_again_after_the_page_was_closed(store, desk):
+    fill(store)
+    view = desk.start(by(store, "ada", project="one-each"))
+    form = ("no", 2, "there are two", 3, None)
+    assert desk.save("one-each", view.token, *form, by(store, "ada")) == ""
+    desk.leave(by(store, "ada"))
+    again = desk.start(by(store, "ada", project="one-each"))
+    assert at(desk, again) == at(desk, view)
+    assert [part["value"] for part in (again.verdict, again.rating, again.reason)] == ["no", 2, "there are two"]
+    assert again.plan_rating["value"] == 3
+    assert {a.status for a in store.annotations(annotator="ada")} == {Status.UNFINISHED}
+
+
+def test_what_cannot_be_kept_as_it_is_is_said(store, desk):
+    fill(store)
+    view = desk.start(by(store, "ada", project="one-each"))
+    assert "at most 2000" in desk.save("one-each", view.token, "yes", 1, "x" * 2001, None, None, by(store, "ada"))
+    assert desk.save("one-each", "nonsense", "yes", 1, "", None, None, by(store, "ada")) == ""
+
+
+def test_an_undo_shows_what_was_sent_and_not_what_was_kept_before(store, desk):
+    fill(store)
+    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    desk.save("one-each", view.token, "yes", 1, None, None, None, request)
+    submit(desk, view, request, "yes", 5)
+    back = desk.undo("one-each", request)
+    assert at(desk, back) == at(desk, view)
+    assert (back.verdict["value"], back.rating["value"]) == ("yes", 5)
+    assert submit(desk, back, request, "yes", 4).note == ""
+    assert [dict(a.answers)["reason_rating"] for a in store.annotations(status=Status.SUBMITTED)] == [4]
+
+
+def test_a_skip_keeps_its_reason_and_shows_the_next(store, desk):
+    first, second = fill(store)
+    view = desk.start(by(store, "ada", project="one-each"))
+    assert at(desk, desk.skip("one-each", view.token, "too blurred", by(store, "ada")))[0] == second
+    skipped = store.annotations(first, annotator="ada")
+    assert {(a.status, a.answers[SKIP_REASON.name]) for a in skipped} == {(Status.DISCARDED, "too blurred")}
+    assert at(desk, desk.start(by(store, "bob", project="one-each")))[0] == first  # others are asked instead
+
+
+def test_a_skip_for_later_comes_back_last(store, desk):
+    first, second = fill(store, replace(ONE_EACH, skipping=Skipping.LATER))
+    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    view = desk.skip("one-each", view.token, "", request)
+    assert at(desk, view)[0] == second
+    for _ in range(2):
+        view = submit(desk, view, request, "yes", 4)
+    assert at(desk, view)[0] == first
+
+
+def test_who_practises_is_told_what_was_right(store, desk):
+    store.create_project(replace(ONE_EACH, practice=1))
+    trajectory, pictures = aha(0)
+    id = store.save(trajectory, pictures, owner="visitor")
+    known = tuple({"segment": at, "answers": {"verdict_right": "yes"}, "because": "Count <them>."} for at in (2, 4))
+    store.add_items("one-each", [NewItem(id, use=Use.PRACTICE, gold=known)])
+    view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
+    assert "for practice" in view.learnt and "feedback" not in view.learnt
+    view = submit(desk, view, request, "no", None, "there are two apples.")
+    view = submit(desk, view, request, "yes")
+    assert "Nothing waits" in view.heading
+    assert "wanted yes" in view.learnt and "Count &lt;them&gt;." in view.learnt
+    assert view.learnt.count("<li") == 2 and view.learnt.count('class="yes"') == 1
+
+
+def test_a_reason_that_is_not_there_is_not_rated(store, desk):
+    drawn = png(7)
+    segments = (image(drawn), replace(reflection("No, a."), tokens=reflection("No").tokens))
+    trajectory, _ = aha(0, segments=segments)
+    store.save(trajectory, {segments[0].sha256: drawn}, owner="visitor")
+    view = desk.start(by(store, "ada"))
+    assert view.rating["visible"] is False and view.verdict["visible"] is True
+    desk.submit(REFLECTIONS, view.token, "yes", 4, None, None, None, by(store, "ada"))
+    assert [dict(a.answers) for a in store.annotations(annotator="ada")] == [{"verdict_right": "yes"}]
+
+
+def test_the_menu_has_the_projects_that_are_open_to_who_asks_and_that_this_page_can_ask(store, desk):
+    fill(store)
+    for project in (replace(ONE_EACH, id="hers", name="Hers", people=("ada",)), *READY_MADE[1:]):
+        store.create_project(project)
+    store.create_project(replace(ONE_EACH, id="top", name="Top", role=Role.REVIEWER))
+    view = desk.start(by(store, "ada"))
+    assert {id for _, id in view.project["choices"]} == {REFLECTIONS, "one-each", "hers"}
+    bobs = desk.start(by(store, "bob", project="hers"))  # not his: the first that is
+    assert (bobs.project["value"], {id for _, id in bobs.project["choices"]}) == (
+        REFLECTIONS,
+        {REFLECTIONS, "one-each"},
+    )
+    view = desk.choose("one-each", view.token, by(store, "ada"))
+    assert view.guidelines["value"] == "Look **twice**."
+    for project in ("hers", "top", "arena", "nonsense"):
+        with pytest.raises(gr.Error, match="no such project"):
+            desk.choose(project, None, by(store, "bob"))
+
+
+def test_an_item_of_a_project_that_is_not_open_is_refused_whatever_its_page_says(store, desk):
+    fill(store, replace(ONE_EACH, people=("ada",)))
+    view = desk.start(by(store, "ada", project="one-each"))
+    with pytest.raises(gr.Error, match="no such project"):
+        submit(desk, view, by(store, "bob"), "yes", 4)
+    refused = desk.submit(REFLECTIONS, view.token, "yes", 4, None, None, None, by(store, "bob"))
+    assert "another project" in refused.note
+    item, _, key, moment = json.loads(view.token)
+    forged = json.dumps([item, 0, key, moment])  # a thought, where a reflection is asked about
+    assert "load it again" in desk.submit("one-each", forged, "yes", 4, None, None, None, by(store, "ada")).note
+    assert store.annotations() == []
+
+
+def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
+    store.create_project(replace(ONE_EACH, gold_share=0.5))
+    known = tuple({"segment": segment, "answers": {"verdict_right": "yes"}} for segment in (2, 4))
+    desk, request = Desk(store, Settings(annotator="ada")), by(store, "ada")
+    seen = []
+    for number in range(6):
+        trajectory, pictures = aha(number)
+        id = store.save(trajectory, pictures, owner="visitor")
+        [item] = store.add_items("one-each", [NewItem(id, use=Use.GOLD, gold=known)])
+        for segment in (2, 4):
+            answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
+            token = json.dumps([item, segment, f"key{number}{segment}", 0])
+            desk.submit("one-each", token, *answer, None, None, request)
+        seen.append(standing(store, "ada", "one-each"))
+    assert seen[:4] == [None] * 4
+    assert seen[4:] == [Standing(9, 10)] * 2
+    assert "90 % as known" in desk.start(by(store, "ada", project="one-each")).progress
+
+
+def test_feedback_is_words_whatever_was_answered():
+    hostile = Feedback(2, "<b>", "<i>", "yes", right=False, because="<img src=q onerror=alert(1)>")
+    html = learnt([hostile])
+    assert "<img" not in html and "<i>" not in html
+    assert "no answer" in learnt([replace(hostile, given=None)])
+
+
+def test_a_question_that_the_form_cannot_answer_keeps_a_project_out_only_where_it_is_required(store, desk):
+    tags = Question("tags", "reflection", Form.TAGS, "Tags")
+    store.create_project(replace(ONE_EACH, questions=(*QUESTIONS, tags)))
+    other = replace(ONE_EACH, id="tagged", name="Tagged", questions=(*QUESTIONS, replace(tags, required=True)))
+    store.create_project(other)
+    assert {id for _, id in desk.start(by(store, "ada")).project["choices"]} == {REFLECTIONS, "one-each"}
