@@ -47,7 +47,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Side by side", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
-    prompt, start, stop = prompt_row("Draw both", value=EXAMPLES[0][0])
+    prompt, start, stop = prompt_row("Draw both", value=EXAMPLES[0].prompt)
     with gr.Row(elem_classes="seeds"):
         seed = gr.Number(0, label="Seed of both", precision=0, minimum=0, maximum=LARGEST_SEED, min_width=160, scale=0)
         new_seed = gr.Checkbox(True, label="New seed each time", container=False, min_width=200, scale=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,6 @@ from model.world.language import category_of, parse
 from studio import render
 from studio.changes import CHANGE, continued
 from studio.checkpoints import Checkpoints
-from studio.generator import Generator
 from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro, what_is_kept
 from studio.replays import no_replay, playing, recorded_aha, some_aha
@@ -32,12 +31,24 @@ WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
     "and when the answer is no, it tries once more."
 )
-EXAMPLES = (  # prompt, seed; the first is an aha moment of the shipped checkpoint
-    ("three hearts below a tree", 5),
-    ("three cars above a house", 6),
-    ("a yellow star left of a house", 12),
-    ("a purple cat and an orange key", 1),
-    ("a green tree left of a house, a yellow star above it", 4),
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt with the settings that it was tried with."""
+
+    prompt: str
+    seed: int
+    thinks: bool = True
+    checkpoint: str = ""  # where it draws here; the first otherwise
+
+
+EXAMPLES = (  # the first is an aha moment: the checkpoint before reinforcement learning, without a plan
+    Example("a pink heart and a black apple", 487, thinks=False, checkpoint="sft"),
+    Example("a black moon and a blue heart", 492, thinks=False, checkpoint="sft"),
+    Example("a yellow star left of a house", 12),
+    Example("a purple cat and an orange key", 1),
+    Example("a green tree left of a house, a yellow star above it", 4),
 )
 
 HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
@@ -147,14 +158,15 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **quick)
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
-    for chip, (text, seed) in zip(chips, EXAMPLES, strict=True):
-        chip.click(partial(_example, text, seed, checkpoints.first, settings), None, wish, **quick)
+    for chip, example in zip(chips, EXAMPLES, strict=True):
+        chip.click(partial(_example, example, checkpoints, settings), None, wish, **quick)
 
 
-def _example(text: str, seed: int, generator: Generator, settings: Settings) -> tuple:
-    own = generator.sampling
+def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
+    first, own = checkpoints.names[0], checkpoints.first.sampling
+    name = example.checkpoint if example.checkpoint in checkpoints.names else first
     how = (settings.rounds, own.guidance, own.temperature)
-    return astuple(Wish(text, *how, seed, False, own.thinks, generator.janus.name))
+    return astuple(Wish(example.prompt, *how, example.seed, False, example.thinks and own.thinks, name))
 
 
 def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
@@ -163,7 +175,7 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
         prompt = gr.Textbox(
             show_label=False,
             label="What to draw",
-            placeholder=f"For example: {EXAMPLES[0][0]}",
+            placeholder=f"For example: {EXAMPLES[0].prompt}",
             lines=1,
             max_lines=4,
             container=False,
@@ -179,7 +191,7 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
 def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
         gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
-        chips = [gr.Button(text, elem_classes=["chip", *_mark(text)], size="sm") for text, _ in EXAMPLES]
+        chips = [gr.Button(one.prompt, elem_classes=["chip", *_mark(one.prompt)], size="sm") for one in EXAMPLES]
         return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
 
 
