@@ -14,7 +14,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, compare, datasets, draw, gallery, image
+from studio.pages import annotate, compare, datasets, draw, gallery, image, project, projects
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
@@ -39,6 +39,12 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         with demo.route("Annotate", "/annotate"):
             masthead("Annotate", settings)
             annotate.page(store, settings)
+        with demo.route("Projects", "/projects"):
+            masthead("Projects", settings)
+            projects.page(store, settings)
+        with demo.route("Project", "/project"):
+            masthead("Projects", settings)
+            project.page(store, checkpoints, settings)
         with demo.route("Datasets", "/datasets"):
             masthead("Datasets", settings)
             datasets.page(store, settings)
