@@ -106,7 +106,7 @@ def answered(store: Store, project_id: str) -> Answered:
         extra = extra.where(LeaseRow.outcome == Outcome.EXTRA.value)
         late = {(item, annotator) for item, annotator in session.execute(extra)}
         pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
-        others = {item: other for item, other in session.execute(pairs.where(ItemRow.other_id.is_not(None)))}
+        others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
     practice = {id for id, use, _ in rows if use == Use.PRACTICE}
     worked = [annotation for annotation in said if annotation.item not in practice]
     return Answered(

@@ -57,8 +57,8 @@ def _person(share: Share, right: Accuracy | None, most: int, names: Names) -> st
     return (
         f"<tr><th>{text(names(share.annotator))}{held}</th>"
         f'<td class="track"><i style="width:{100 * share.completed / most:.1f}%"></i></td>'
-        f'<td class="number">{share.completed:,}</td><td class="number">{share.skipped:,}</td>'
-        f'<td class="gold">{known}</td></tr>'
+        f'<td class="number">{share.completed:,}</td><td class="number" data-name="skipped">{share.skipped:,}</td>'
+        f'<td class="gold" data-name="right on gold">{known}</td></tr>'
     )
 
 
@@ -92,8 +92,6 @@ def agreement(found: Sequence[Agreed]) -> str:
     )
     title = '<h3 class="lead">Over time, of everything until then</h3>'
     over_time = f'{title}<div class="curves">{curves}</div>' if curves else ""
-        f'<h3 class="lead">Over time, of everything until then</h3><div class="curves">{curves}</div>' if curves else ""
-    )
     what = (
         '<p class="soft">Krippendorff’s alpha, with 95 % bootstrap intervals over items: 1 is perfect, 0 is what '
         "chance would do, less is worse.</p>"

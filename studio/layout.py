@@ -14,7 +14,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, compare, datasets, draw, gallery, image, project, projects
+from studio.pages import annotate, arena, compare, datasets, draw, gallery, image, project, projects, review
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
@@ -45,6 +45,12 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         with demo.route("Project", "/project"):
             masthead("Projects", settings)
             project.page(store, checkpoints, settings)
+        with demo.route("Review", "/review"):
+            masthead("Review", settings)
+            review.page(store, settings)
+        with demo.route("Arena", "/arena"):
+            masthead("Arena", settings)
+            arena.page(store, settings)
         with demo.route("Datasets", "/datasets"):
             masthead("Datasets", settings)
             datasets.page(store, settings)

@@ -13,7 +13,13 @@ from studio.identity import is_local
 from studio.settings import Settings
 
 FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Compare", "compare"), ("Gallery", "gallery"))
-FOR_LOCAL = (("Annotate", "annotate"), ("Projects", "projects"), ("Datasets", "datasets"))
+FOR_LOCAL = (
+    ("Annotate", "annotate"),
+    ("Arena", "arena"),
+    ("Review", "review"),
+    ("Projects", "projects"),
+    ("Datasets", "datasets"),
+)
 
 # Links are relative, so that the studio also works below a path of another server.
 MASTHEAD = """

@@ -51,7 +51,8 @@ def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: in
         note = f'<span class="soft">{escape(row.note)}</span>' if row.note else ""
         made.append(
             f"<tr><th>{escape(row.name)}{note}</th>"
-            f'<td class="track"><svg aria-hidden="true">{zero}{whisker}{dot}</svg></td><td class="number">{said}</td></tr>'
+            f'<td class="track"><svg aria-hidden="true">{zero}{whisker}{dot}</svg></td>'
+            f'<td class="number">{said}</td></tr>'
         )
     scale = f"<span>{ends[0]:g}</span><span>{ends[1]:g}</span>"
     axis = f'<tr class="axis"><th></th><td class="track"><div>{scale}</div></td><td></td></tr>'
@@ -103,7 +104,8 @@ def columns(days: Mapping[str, Mapping[str, int]]) -> str:
     keys = "".join(f'<li><i class="tint{tint[name]}"></i>{escape(name)}</li>' for name in people)
     first, last = next(iter(days), ""), next(reversed(days), "") if len(days) > 1 else ""
     return (
-        f'<figure class="plot columns"><span class="end">{most:,}</span><ol>{stacks}</ol>'
+        f'<figure class="plot columns" style="max-width:{64 * max(4, len(days))}px">'
+        f'<span class="end">{most:,}</span><ol>{stacks}</ol>'
         f"<figcaption><span>{escape(first)}</span><span>{escape(last)}</span></figcaption>"
         f'<ul class="keys">{keys}</ul></figure>'
     )

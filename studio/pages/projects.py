@@ -142,9 +142,8 @@ class Shelf:
             made = self.store.create_project(replace(wanted, id=identity(wanted.name)))
         except AnnotationsError as error:
             return gr.skip(), said(str(error))
-        line = (
-            f'<p class="done"><a href="project?id={text(made.id)}">{text(made.name)}</a> is made; now put items in.</p>'
-        )
+        link = f'<a href="project?id={text(made.id)}">{text(made.name)}</a>'
+        line = f'<p class="done">{link} is made; now put items in.</p>'
         return self.start(request), line
 
 
@@ -185,7 +184,10 @@ def page(store: Store, settings: Settings) -> None:
 def form(wanted: Wanted) -> list[gr.components.Component]:
     """The widgets of a project, in the order of `Wanted`."""
     with gr.Row():
-        name = gr.Textbox(wanted.name, label="Name", max_length=120, max_lines=1, elem_id="project-name", scale=2)
+        name = gr.Textbox(
+            wanted.name, label="Name", info="as everybody sees it", max_length=120, max_lines=1, scale=2,
+            elem_id="project-name",
+        )  # fmt: skip
         overlap = gr.Number(
             wanted.overlap, label="Answers per item", info="0: as many as come", precision=0, minimum=0,
             maximum=MOST_OVERLAP, elem_id="project-overlap", min_width=150,
