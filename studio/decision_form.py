@@ -25,12 +25,13 @@ class Field:
 
     segment: int | None
     question: Question
+    where: str = ""  # “image 2”; nothing for the whole of it
     choices: tuple[tuple[str, Any], ...] = ()  # (what is shown, the value)
     value: Any = None  # where everybody agrees
 
     @property
     def label(self) -> str:
-        return self.question.title if self.segment is None else f"{self.question.title} (segment {self.segment + 1})"
+        return f"{self.question.title} ({self.where})" if self.where else self.question.title
 
 
 def fields_of(project: Project, trajectory: Trajectory, said: Sequence[Annotation]) -> list[Field]:
@@ -40,10 +41,12 @@ def fields_of(project: Project, trajectory: Trajectory, said: Sequence[Annotatio
     made = []
     for segment in segments:
         kind = project.subject if segment is None else trajectory.segments[segment].kind
+        where = "" if segment is None else f"{kind} {segment + 1}"
         asked = questions_about(kind, project.questions) or questions_about("trajectory", project.questions)
         for question in asked:
             if question.form is not Form.REGIONS:
-                made.append(Field(segment, question, _choices(question, trajectory), _agreed(question, segment, said)))
+                agreed = _agreed(question, [a for a in said if a.segment == segment])
+                made.append(Field(segment, question, where, _choices(question, trajectory), agreed))
     return made
 
 
@@ -64,11 +67,12 @@ def _choices(question: Question, trajectory: Trajectory) -> tuple[tuple[str, Any
             return ()
 
 
-def _agreed(question: Question, segment: int | None, said: Sequence[Annotation]) -> Any:
+def _agreed(question: Question, said: Sequence[Annotation]) -> Any:
+    """What all said of one thing, if they said the same."""
     if question.form in (Form.TEXT, Form.PREFERENCE):  # of a preference, left and right differ between people
         return None
-    given = [a.answers[question.name] for a in said if a.segment == segment and question.name in a.answers]
-    if not given or any(value != given[0] for value in given):
+    given = [a.answers.get(question.name) for a in said]
+    if not given or any(value is None or value != given[0] for value in given):
         return None
     return list(given[0]) if isinstance(given[0], tuple) else given[0]
 

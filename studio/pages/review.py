@@ -224,20 +224,21 @@ def page(store: Store, settings: Settings) -> None:
         with gr.Column(scale=1, min_width=240):
             chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")
             queue = gr.HTML(elem_id="review-queue", **PLAIN)
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(scale=2, min_width=300):
             stage = gr.HTML(elem_id="review-stage", **PLAIN)
+        with gr.Column(scale=3, min_width=320):
+            note = gr.HTML(elem_id="review-note", **PLAIN)
             with gr.Column(visible=False) as block:
                 table = gr.HTML(elem_id="review-answers", **PLAIN)
-                note = gr.HTML(elem_id="review-note", **PLAIN)
                 form = gr.Column(elem_id="review-form")
                 following = gr.Button("Next, without deciding", size="sm", scale=0, elem_id="review-next")
-            with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
-                with gr.Row(elem_classes="adding"):
-                    trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
-                    look = gr.Button("Look up", min_width=100)
-                    revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
-                    restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
-                trail = gr.HTML(**PLAIN)
+    with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
+        with gr.Row(elem_classes="adding"):
+            trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
+            look = gr.Button("Look up", min_width=100)
+            revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
+            restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
+        trail = gr.HTML(**PLAIN)
     view = [*View(case, chosen, queue, stage, table, block, trail_of, trail, revision, note)]
 
     with form:
