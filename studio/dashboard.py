@@ -6,17 +6,16 @@ looks may see their names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from annotations.agreement import Accuracy, Agreement
 from annotations.progress import Answered, Share
 from annotations.quality import Agreed, accuracy, agreements, labels, throughput
 from annotations.questions import Form
+from studio.names import Names
 from studio.plots import Estimate, bars, columns, curve, intervals
 from studio.render import text
-
-Names = Callable[[str], str]
 
 DAYS = 30  # of the throughput that are shown
 LEVELS = {"nominal": "answers are the same or not", "ordinal": "by ranks", "interval": "by their difference"}

@@ -14,8 +14,8 @@ from annotations.project import Project
 from annotations.quality import Dispute, stance
 from annotations.questions import Form, Question
 from model.trajectory import Trajectory
-from studio.dashboard import Names
 from studio.decision_form import told
+from studio.names import Names
 from studio.render import text
 
 SHOWN = 60  # disagreements in the list
@@ -110,5 +110,9 @@ def _change(change: Change, names: Names) -> str:
 def _short(value: object) -> str:
     if value is None:
         return "nothing"
-    words = str(value)
+    if isinstance(value, Mapping):  # of a pair
+        side = value["choice"]
+        words = f"{side} ({value[side][:8]})" if side in value else side.replace("_", " ")
+    else:
+        words = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return words if len(words) <= 120 else f"{words[:120]}…"

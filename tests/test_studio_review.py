@@ -19,7 +19,7 @@ from annotations.queue import claim
 from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
 from annotations.store import open_store
 from annotations.submitting import submit
-from studio.pages.project import names_for
+from studio.names import names_for
 from studio.pages.review import Desk
 from studio.roles import Asking
 from studio.settings import Mode, Settings

@@ -26,8 +26,8 @@ from model.trajectory import Trajectory
 from studio.identity import REFUSAL, is_local
 from studio.leaderboard import leaderboard
 from studio.masthead import intro
-from studio.pages.project import done
-from studio.pages.projects import PLAIN, said
+from studio.notes import done, said
+from studio.pages.projects import PLAIN
 from studio.render import SMOOTH, data_url, text, width_of
 from studio.roles import Asking, require
 from studio.settings import Settings

@@ -22,12 +22,14 @@ from annotations.store import Store
 from studio import filling
 from studio.checkpoints import Checkpoints
 from studio.choice import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, Choice
-from studio.dashboard import Names, dashboard
+from studio.dashboard import dashboard
 from studio.filling import FillingError
 from studio.generator import MOST_ROUNDS
 from studio.identity import REFUSAL, is_local
 from studio.import_report import report, table_of
-from studio.pages.projects import PLAIN, Wanted, bar, facts, form, said
+from studio.names import names_for
+from studio.notes import done, said
+from studio.pages.projects import PLAIN, Wanted, bar, facts, form
 from studio.render import text
 from studio.roles import Asking, require
 from studio.settings import Settings
@@ -68,18 +70,6 @@ def heading(project: Project) -> str:
         f'<div class="intro"><h1>{text(project.name)}</h1>'
         f'<p>{closed}{facts(project)}.<br><a href="projects">All projects</a> · {pages}</p></div>'
     )
-
-
-def done(words: object) -> str:
-    return f'<p class="done">{text(str(words))}</p>'
-
-
-def names_for(store: Store, asking: Asking, annotators: Sequence[str]) -> Names:
-    """What people are called on a page of whoever asks; they themselves are “you”, unless they see all names."""
-    if asking.sees_names:
-        return lambda name: name
-    known = store.pseudonyms(annotators)
-    return lambda name: "you" if name == asking.name else f"person {known.get(name, '')[:6]}"
 
 
 # Handlers

@@ -18,6 +18,7 @@ from annotations.ready_made import READY_MADE
 from annotations.store import Store
 from studio.identity import REFUSAL, is_local
 from studio.masthead import intro
+from studio.notes import said
 from studio.render import text
 from studio.roles import require
 from studio.settings import Settings
@@ -150,12 +151,6 @@ class Shelf:
 def identity(name: str) -> str:
     """How a project stands in addresses: “Rich feedback, May” is rich-feedback-may."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64] or "project"
-
-
-def said(words: str) -> str:
-    """An error, on lines of its own."""
-    lines = "<br>".join(text(line) for line in (words[:1].upper() + words[1:]).splitlines())
-    return f'<p class="wrong" role="alert">{lines}</p>'
 
 
 # Layout

@@ -28,8 +28,9 @@ from studio import review_table
 from studio.decision_form import Field, decisions, fields_of
 from studio.identity import REFUSAL, is_local
 from studio.masthead import intro
-from studio.pages.project import done, names_for
-from studio.pages.projects import PLAIN, said
+from studio.names import names_for
+from studio.notes import done, said
+from studio.pages.projects import PLAIN
 from studio.render import still, text
 from studio.roles import Asking, require
 from studio.settings import Settings
@@ -246,7 +247,7 @@ def page(store: Store, settings: Settings) -> None:
         @gr.render(inputs=[case], triggers=[case.change], concurrency_limit=None, show_progress="hidden")
         def asked(at: Case | None, request: gr.Request) -> None:
             fields = desk.fields(at, request)
-            widgets = [_widget(field) for field in fields]
+            widgets = [_widget(field, f"{at.key}-{place}") for place, field in enumerate(fields)]
             if widgets:
                 decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
                 decide.click(desk.decide, [case, *widgets], view, **quick)
@@ -258,9 +259,9 @@ def page(store: Store, settings: Settings) -> None:
     restore.click(desk.restore, [trail_of, revision], view, **quick)
 
 
-def _widget(field: Field) -> gr.components.Component:
-    """The widget that answers a field."""
-    shown, asked = {"label": field.label, "info": field.question.help or None}, field.question
+def _widget(field: Field, key: str) -> gr.components.Component:
+    """The widget that answers a field; another key makes it anew, without what was chosen in the one before."""
+    shown, asked = {"label": field.label, "info": field.question.help or None, "key": key}, field.question
     match asked.form:
         case Form.TEXT:
             return gr.Textbox(field.value, lines=2, **shown)
