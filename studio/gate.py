@@ -5,7 +5,7 @@ It decides what is seen and protects nothing: each handler inside asks `identity
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,3 +36,21 @@ def gate(role: Role, path: str, store: Store, settings: Settings) -> Iterator[No
     with gr.Column(visible=False) as behind:
         yield
     gr.on(fn=let_in, outputs=[said, behind], show_progress="hidden", api_visibility="private", queue=False)
+
+
+def on_opening(
+    role: Role,
+    start: Callable[[gr.Request], Any],
+    outputs: Sequence[Any],
+    store: Store,
+    settings: Settings,
+    **options: Any,
+) -> None:
+    """What happens when somebody in the role opens the page; nothing when others do."""
+
+    def opened(request: gr.Request) -> Any:
+        if asking(request, settings, store).may(role):
+            return start(request)
+        return tuple(gr.skip() for _ in outputs) if len(outputs) > 1 else gr.skip()
+
+    gr.on(fn=opened, outputs=list(outputs), **options)

@@ -30,6 +30,11 @@ class Who:
     def may(self, role: Role) -> bool:
         return self.role.includes(role)
 
+    @property
+    def sees_names(self) -> bool:
+        """Whether others are shown by their names, not by pseudonyms."""
+        return self.role is Role.ADMIN
+
 
 NOBODY = Who(VISITOR, Role.VISITOR)
 

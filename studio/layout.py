@@ -14,7 +14,19 @@ from studio.checkpoints import Checkpoints
 from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
-from studio.pages import annotate, compare, datasets, draw, gallery, image, sign_in
+from studio.pages import (
+    annotate,
+    arena,
+    compare,
+    datasets,
+    draw,
+    gallery,
+    image,
+    project,
+    projects,
+    review,
+    sign_in,
+)
 from studio.settings import Settings
 
 TITLE = "Aha Studio"
@@ -38,6 +50,18 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
     with demo.route("Annotate", "/annotate"):
         masthead("Annotate", settings, store)
         annotate.page(store, settings)
+    with demo.route("Arena", "/arena"):
+        masthead("Arena", settings, store)
+        arena.page(store, settings)
+    with demo.route("Review", "/review"):
+        masthead("Review", settings, store)
+        review.page(store, settings)
+    with demo.route("Projects", "/projects"):
+        masthead("Projects", settings, store)
+        projects.page(store, settings)
+    with demo.route("Project", "/project"):
+        masthead("Projects", settings, store)
+        project.page(store, checkpoints, settings)
     with demo.route("Datasets", "/datasets"):
         masthead("Datasets", settings, store)
         datasets.page(store, settings)

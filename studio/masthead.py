@@ -16,7 +16,13 @@ from studio.identity import NOBODY, Who, asking, is_local
 from studio.settings import Settings
 
 FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Compare", "compare"), ("Gallery", "gallery"))
-FOR = ((Role.ANNOTATOR, "Annotate", "annotate"), (Role.ADMIN, "Datasets", "datasets"))
+FOR = (
+    (Role.ANNOTATOR, "Annotate", "annotate"),
+    (Role.ANNOTATOR, "Arena", "arena"),
+    (Role.REVIEWER, "Review", "review"),
+    (Role.REVIEWER, "Projects", "projects"),
+    (Role.ADMIN, "Datasets", "datasets"),
+)
 
 # Links are relative, so that the studio also works below a path of another server.
 MASTHEAD = """

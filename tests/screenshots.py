@@ -53,6 +53,10 @@ def annotate(page: Page) -> None:
     page.wait_for_selector("#annotate-prompt h1")
 
 
+def projects(page: Page) -> None:
+    page.wait_for_selector("#projects-list li")
+
+
 def datasets(page: Page) -> None:
     page.wait_for_selector("#datasets-collected dl")
 
@@ -63,6 +67,7 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "compare": compare,
     "gallery": gallery,
     "annotate": annotate,
+    "projects": projects,
     "datasets": datasets,
 }
 

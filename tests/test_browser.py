@@ -36,6 +36,10 @@ PAGES = {  # address: what is there once the page has been filled
     "compare": "#draw",
     "gallery": ".gallery img",
     "annotate": "#annotate-prompt h1",
+    "projects": "#projects-list li",
+    "project?id=reflections": "#project-progress .counted",
+    "review": "#review-stage .none",
+    "arena": "#arena .none",
     "datasets": "#datasets-collected dl",
 }
 PROMPT = "two red apples above a blue car"

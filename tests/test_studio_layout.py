@@ -30,6 +30,10 @@ def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):
         "compare",
         "gallery",
         "annotate",
+        "projects",
+        "project",
+        "review",
+        "arena",
         "datasets",
     ]
 

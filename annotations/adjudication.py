@@ -1,0 +1,51 @@
+"""What reviewers decide where others disagree: an answer of their own that does not count among those.
+
+Knows the store and the queue's rows; each call is one transaction. A decision is a submitted annotation whose writer
+holds the item as an extra one: it takes nobody's place, agreement is measured without it, and it has its revisions and
+its trail like every other answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from annotations import items, leases, revisions
+from annotations.annotation import Annotation, Status
+from annotations.audit import restore
+from annotations.errors import AnswerError, ProjectError
+from annotations.leases import COMPLETED, Outcome
+from annotations.store import Store
+
+
+def decide(store: Store, item_id: int, reviewer: str, given: Sequence[Annotation]) -> tuple[Annotation, ...]:
+    """Store a reviewer's answers about an item, all or none; decided again, the later ones stand.
+
+    Raises NotFoundError, AnswerError, ConflictError, and ProjectError for who has answered the item like the others.
+    """
+    with store.database.writing() as session:
+        item, now = items.get(session, item_id), store.clock()
+        lease = leases.get(session, item, reviewer)
+        if lease is not None and lease.outcome in COMPLETED:
+            raise ProjectError("you are one of those who answered this; let another reviewer decide")
+        if not given:
+            raise AnswerError("got no answers; answer what is to be decided")
+        made = []
+        for annotation in given:
+            if (annotation.trajectory_id, annotation.annotator) != (item.trajectory_id, reviewer):
+                raise AnswerError(f"got answers about {annotation.trajectory_id}, not about this item; open it again")
+            ours = replace(annotation, project=item.project_id, item=item.id, status=Status.SUBMITTED, undoes=None)
+            made.append(revisions.append(session, ours, now=now))
+        leases.end(session, lease or leases.hold(session, item, reviewer, now), Outcome.EXTRA)
+        return tuple(made)
+
+
+def bring_back(store: Store, revision: int, *, key: str = "") -> Annotation:
+    """Restore any revision; one of a decision stays a decision. Raises what `audit.restore` and `decide` raise."""
+    with store.database.reading() as session:
+        old = revisions.find(session, revision)
+        row = items.get(session, old.item) if old.item is not None else None
+        lease = leases.get(session, row, old.annotator) if row is not None else None
+        decided = lease is not None and lease.outcome == Outcome.EXTRA and old.status is Status.SUBMITTED
+    if decided:
+        [again] = decide(store, old.item, old.annotator, [replace(old, key=key, seconds=0.0, id=None, created_at=None)])
+        return again
+    return restore(store, revision, key=key)

@@ -1,0 +1,256 @@
+"""How things come into a project: what the gallery has, what was made elsewhere, prompts that are drawn for it.
+
+Knows the store, the importer and the generators; no page. In a project of pairs, every two drawings of one prompt that
+were made in different ways become a pair.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+from annotations.errors import AnnotationsError
+from annotations.items import NewItem, parts_of
+from annotations.progress import extents
+from annotations.project import Project
+from annotations.questions import PAIR
+from annotations.store import Store
+from annotations.trajectories import MOST, Filter
+from model.checkpoint import CheckpointError
+from model.decoding.grammar import PromptError
+from model.events import Failed, TrajectoryFinished, TrajectoryStarted
+from model.trajectory import Thought, Trajectory
+from studio.checkpoints import Checkpoints
+from studio.generator import TooMany
+from studio.wish import new_seed
+
+AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
+MOST_PROMPTS = 2000
+PATIENCE = 1.0  # seconds until a drawing that found the line full tries again
+TABLES = (".json", ".jsonl", ".csv", ".parquet")
+WITHOUT_PLAN = ", without a plan"
+
+
+class FillingError(ValueError):
+    """What cannot be put into a project; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of it."""
+
+    new: int  # items
+    already: int  # things that were in it before
+    unfit: int  # trajectories without what the project asks about, or without another to be compared with
+
+    def __str__(self) -> str:
+        parts = [f"{self.new:,} {'item' if self.new == 1 else 'items'} added"]
+        parts += [f"{self.already:,} were there already"] if self.already else []
+        parts += [f"{self.unfit:,} have nothing that is asked about here"] if self.unfit else []
+        return "; ".join(parts) + "."
+
+
+def add(store: Store, project: Project, ids: Sequence[str]) -> Added:
+    """Put trajectories into a project, all that fit or none. Raises AnnotationsError."""
+    known = _read(store, ids)
+    if project.subject == PAIR:
+        pairs = pairs_of(known)
+        new = [NewItem(one.id, other.id) for one, other in pairs]
+        unfit = len(known) - len({trajectory.id for pair in pairs for trajectory in pair})
+    else:
+        fit = [trajectory for trajectory in known if parts_of(project, trajectory)]
+        new, unfit = [NewItem(trajectory.id) for trajectory in fit], len(known) - len(fit)
+    before = extents(store)[project.id].items
+    store.add_items(project.id, new)
+    made = extents(store)[project.id].items - before
+    return Added(made, len(new) - made, unfit)
+
+
+def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
+    found: list[Trajectory] = []
+    for start in range(0, len(ids), MOST):
+        some = store.trajectories_by_id(ids[start : start + MOST])
+        found += [some[id] for id in ids[start : start + MOST] if id in some]
+    return found
+
+
+def pairs_of(known: Iterable[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
+    """Every two that show one prompt and were made in different ways; of each way the first one given."""
+    by_prompt: dict[str, dict[str, Trajectory]] = defaultdict(dict)
+    for trajectory in known:
+        if any(image.sha256 for image in trajectory.images):
+            by_prompt[trajectory.prompt].setdefault(way_of(trajectory), trajectory)
+    return [pair for ways in by_prompt.values() for pair in combinations(ways.values(), 2)]
+
+
+def way_of(trajectory: Trajectory) -> str:
+    """Who drew it and how: what is compared in pairs."""
+    planned = any(isinstance(segment, Thought) for segment in trajectory.segments)
+    return trajectory.checkpoint + ("" if planned else WITHOUT_PLAN)
+
+
+# From the gallery
+
+
+def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
+    """The ids of the newest that the gallery would list, at most so many."""
+    found: list[str] = []
+    before = None
+    while len(found) < most:
+        page = store.trajectories(limit=min(MOST, most - len(found)), before=before, keep=keep)
+        if not page:
+            break
+        found += [one.id for one in page]
+        before = page[-1].cursor
+    return found
+
+
+# From files
+
+
+@contextmanager
+def laid_out(files: Sequence[Path], format: str) -> Iterator[tuple[Path, Path]]:
+    """(what is to be read, where its pictures lie): uploaded files side by side, zips unpacked. Raises
+    FillingError.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in files:
+            if file.suffix.lower() == ".zip":
+                try:
+                    with zipfile.ZipFile(file) as archive:
+                        archive.extractall(folder)
+                except (zipfile.BadZipFile, OSError) as error:
+                    raise FillingError(f"{file.name} cannot be unpacked: {error}; make the zip again") from error
+            else:
+                shutil.copyfile(file, folder / file.name)
+        source = _source(folder, format)
+        yield source, source if source.is_dir() else source.parent
+
+
+def _source(folder: Path, format: str) -> Path:
+    inside = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+    if len(inside) == 1 and inside[0].is_dir():
+        return _source(inside[0], format)
+    tables = [entry for entry in inside if entry.suffix.lower() in TABLES]
+    if not inside:
+        raise FillingError("got no file; choose the file with the records, and their pictures with it")
+    return tables[0] if len(tables) == 1 and format != "folder" else folder
+
+
+# From prompts
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What became of one prompt."""
+
+    prompt: str
+    ids: tuple[str, ...] = ()
+    error: str = ""
+
+
+def ways(checkpoints: Checkpoints) -> list[str]:
+    """How drawings can be made here: by each checkpoint, and by the first without its plan, where it makes one."""
+    first = checkpoints.first
+    return [*checkpoints.names, *([first.janus.name + WITHOUT_PLAN] if first.sampling.thinks else [])]
+
+
+def prompts_of(text: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> list[str]:
+    """One prompt a line, each once. Raises FillingError, with every line that cannot be drawn."""
+    lines = list(dict.fromkeys(line for raw in text.splitlines() if (line := " ".join(raw.split()))))
+    if not lines:
+        raise FillingError("there is no prompt; write one a line")
+    if len(lines) > MOST_PROMPTS:
+        raise FillingError(f"got {len(lines):,} prompts; at most {MOST_PROMPTS:,} are drawn at a time")
+    wrong = [f"“{line[:80]}”: {why}" for line in lines if (why := _doubt(line, checkpoints, chosen))]
+    if wrong:
+        more = f"\n… and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise FillingError("nothing is drawn, because of these prompts:\n" + "\n".join(wrong[:10]) + more)
+    return lines
+
+
+def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str | None:
+    try:
+        for way in chosen:
+            generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
+            generator.check(prompt)
+            if (doubt := generator.doubt(prompt)) is not None:
+                return doubt
+    except (PromptError, CheckpointError) as error:
+        return str(error)
+    return None
+
+
+def draw_all(
+    checkpoints: Checkpoints,
+    prompts: Sequence[str],
+    chosen: Sequence[str],
+    rounds: int,
+    *,
+    owner: str,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Drawing]:
+    """Every prompt in every way, with one seed for all ways of a prompt; as they come. All are stored."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        made = [pool.submit(_draw, checkpoints, prompt, chosen, rounds, owner, stop) for prompt in prompts]
+        try:
+            for future in as_completed(made):
+                yield future.result()
+        finally:
+            for future in made:
+                future.cancel()
+
+
+def _draw(
+    checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str, stop: Callable[[], bool]
+) -> Drawing:
+    seed, ids = new_seed(), []
+    try:
+        for way in chosen:
+            if stop():
+                return Drawing(prompt, tuple(ids), "stopped")
+            ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner, stop))
+    except (PromptError, CheckpointError, AnnotationsError, FillingError) as error:
+        return Drawing(prompt, tuple(ids), str(error))
+    return Drawing(prompt, tuple(ids))
+
+
+def _drawn(
+    checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: int, owner: str, stop: Callable[[], bool]
+) -> str:
+    """The id of one drawing, once it is finished."""
+    generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
+    sampling = replace(generator.sampling, thinks=generator.sampling.thinks and not way.endswith(WITHOUT_PLAN))
+    run, ended = "", False
+    while not ended:
+        try:
+            for event in generator.stream(prompt, seed, rounds, sampling, owner=owner, stop=stop):
+                match event:
+                    case TrajectoryStarted():
+                        run = event.trajectory_id
+                    case TrajectoryFinished():
+                        ended = True
+                    case Failed():
+                        raise FillingError(event.error)
+            if not ended:
+                raise FillingError("stopped before it began")
+        except TooMany:
+            time.sleep(PATIENCE)
+    return run
+
+
+def check_ways(project: Project, chosen: Sequence[str]) -> None:
+    """Raises FillingError for too few ways to draw."""
+    least = 2 if project.subject == PAIR else 1
+    if len(chosen) < least:
+        raise FillingError(f"choose {'two ways to draw, which are compared' if least == 2 else 'who draws'}")

@@ -1,0 +1,46 @@
+"""What came of an import, for the page: how much, or which rows are bad, what they have and what was wanted.
+
+Pure but for one file. What stands in somebody's rows enters HTML escaped.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from tempfile import mkdtemp
+
+from annotations.importing import Report
+from studio.render import text
+
+ERRORS_SHOWN = 50
+
+
+def report(told: Report) -> str:
+    """What came of an import, bad rows one by one."""
+    if not told.errors:
+        known = f"; {told.already:,} were here already" if told.already else ""
+        return f'<p class="done">{told.records:,} records imported as {told.trajectories:,} drawings{known}.</p>'
+    rows = "".join(
+        f"<tr><td>{error.row:,}</td><td>{text(error.place)}</td><td>{text(error.got)}</td><td>{text(error.wanted)}</td></tr>"
+        for error in told.errors[:ERRORS_SHOWN]
+    )
+    more = len(told.errors) - ERRORS_SHOWN
+    left = f"<p>… and {more:,} more, which the table below has.</p>" if more > 0 else ""
+    done = f"{told.records:,} records imported" if told.records else "Nothing is imported"
+    number = "1 row is bad" if len(told.errors) == 1 else f"{len(told.errors):,} rows are bad"
+    return (
+        f'<p class="wrong" role="alert">{done}: {number}.</p><table class="left-out"><thead><tr><th>Row</th>'
+        f"<th>Where</th><th>Got</th><th>Wanted</th></tr></thead>{rows}</table>{left}"
+    )
+
+
+def table_of(told: Report) -> str | None:
+    """All bad rows as a CSV file; None without any."""
+    if not told.errors:
+        return None
+    file = Path(mkdtemp()) / "bad-rows.csv"
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(("row", "where", "got", "wanted"))
+        writer.writerows((error.row, error.place, error.got, error.wanted) for error in told.errors)
+    return str(file)

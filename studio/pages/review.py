@@ -1,0 +1,276 @@
+"""The page of reviewers: what people disagree on, their answers side by side, a decision, and the trail of a drawing.
+
+Knows the store and how answers are compared; people are pseudonymous unless whoever looks is an admin. Every handler
+checks who is asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import gradio as gr
+
+from annotations import adjudication, audit
+from annotations.annotation import REFLECTIONS, Annotation
+from annotations.errors import AnnotationsError
+from annotations.progress import Answered, answered
+from annotations.project import Project, Role
+from annotations.quality import Dispute, disputes
+from annotations.questions import Form
+from annotations.store import Store
+from annotations.trajectories import MOST
+from model.trajectory import Trajectory
+from studio import review_table
+from studio.decision_form import Field, decisions, fields_of
+from studio.gate import gate, on_opening
+from studio.identity import Who, require
+from studio.masthead import intro
+from studio.names import names_for
+from studio.notes import done, said
+from studio.pages.projects import PLAIN
+from studio.render import still, text
+from studio.settings import Settings
+
+AGREED = '<p class="none">There is nothing to decide here. Choose another project, or come back later.</p>'
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is on the table, by its names; the fields of its form are those of the project and the drawing."""
+
+    project: str
+    item: int
+    key: str  # of this showing, so that a decision sent twice is one
+
+
+class View(NamedTuple):
+    """What a handler gives back, in the order of `page`."""
+
+    case: Any
+    chosen: Any  # the menu of projects
+    queue: Any
+    stage: Any
+    answers: Any
+    desk: Any  # the column of all that is about one item
+    trail_of: Any  # the id of the drawing whose trail is shown
+    trail: Any
+    revision: Any  # the menu of revisions
+    note: Any
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The handlers of the page."""
+
+    store: Store
+    settings: Settings
+
+    def start(self, request: gr.Request) -> View:
+        """The project and the item of the address; else the worst disagreement of the first project that has one."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        address = dict(request.query_params)
+        item = address.get("item", "")
+        wanted = int(item) if item.isascii() and item.isdigit() else None
+        view = self._show(asking, address.get("project"), wanted)
+        if address.get("trajectory"):
+            view = view._replace(**self._trail(asking, address["trajectory"]))
+        return view
+
+    def choose(self, project: str | None, request: gr.Request) -> View:
+        """Another project."""
+        return self._show(require(Role.REVIEWER, request, self.settings, self.store), project, None)
+
+    def following(self, case: Case | None, request: gr.Request) -> View:
+        """The next disagreement after this one; the first again after the last."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        found = disputes(answered(self.store, case.project))
+        at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
+        return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
+
+    def fields(self, case: Case | None, request: gr.Request) -> list[Field]:
+        """What is asked about the item on the table."""
+        require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return []
+        with suppress(AnnotationsError):
+            told = answered(self.store, case.project)
+            given = [a for a in told.given if a.item == case.item]
+            if given:
+                return fields_of(told.project, self.store.trajectory(given[0].trajectory_id), given)
+        return []
+
+    def decide(self, request: gr.Request, case: Case | None, *values: Any) -> View:
+        """Store the reviewer's own answer, and show the next."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        fields = self.fields(case, request)
+        if len(fields) != len(values):
+            return _stay("Somebody has answered meanwhile; look at it again, then decide.")
+        try:
+            told = answered(self.store, case.project)
+            first = next(a.trajectory_id for a in told.given if a.item == case.item)
+            other = told.others.get(case.item)
+            made = decisions(fields, values, self.store.trajectory(first), other, asking.name, case.key)
+            adjudication.decide(self.store, case.item, asking.name, made)
+        except AnnotationsError as error:
+            return _stay(str(error))
+        return self._show(asking, case.project, None)._replace(note=done("Decided; here is the next."))
+
+    def look(self, trajectory: str, request: gr.Request) -> View:
+        """The trail of any drawing, by its id or by a link to it."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        identity = (trajectory or "").strip().rpartition("run=")[2]
+        return _stay("")._replace(**self._trail(asking, identity))
+
+    def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> View:
+        """Write what a revision said once more, as its writer's newest."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        identity = (trajectory or "").strip().rpartition("run=")[2]
+        try:
+            if revision is None:
+                return _stay("Choose the revision that is to count again.")
+            again = adjudication.bring_back(self.store, int(revision), key=uuid4().hex)
+        except AnnotationsError as error:
+            return _stay(str(error))
+        note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
+        return _stay("")._replace(**self._trail(asking, identity) | {"note": note})
+
+    def _show(self, asking: Who, project_id: str | None, item: int | None) -> View:
+        open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
+        known = {project.id: answered(self.store, project.id) for project in open_ if project_id in (None, project.id)}
+        found = {id: disputes(told) for id, told in known.items()}
+        worst = next((id for id, some in found.items() if any(not one.decided for one in some)), REFLECTIONS)
+        project_id = project_id if project_id in known else worst
+        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in known else None)
+        some = found.get(project_id, [])
+        case = next((one for one in some if one.item == item), None) if item is not None else None
+        case = case or next(iter(some), None)
+        listed = self._queue(some, project_id, case.item if case else item)
+        if case is None:
+            return View(None, menu, listed, AGREED, "", gr.update(visible=False), "", "", gr.update(choices=[]), "")
+        return self._case(asking, known[project_id], case)._replace(chosen=menu, queue=listed)
+
+    def _case(self, asking: Who, told: Answered, dispute: Dispute) -> View:
+        given = [a for a in told.given if a.item == dispute.item]
+        decided = [a for a in told.decided if a.item == dispute.item]
+        trajectory = self.store.trajectory(dispute.trajectory_id)
+        names = names_for(self.store, asking, [a.annotator for a in (*given, *decided)])
+        stage = self._stage(told.project, trajectory, told.others.get(dispute.item))
+        table = review_table.answers(told.project, trajectory, given, decided, names)
+        return View(
+            case=Case(told.project.id, dispute.item, uuid4().hex),
+            chosen=gr.skip(),
+            queue=gr.skip(),
+            stage=stage,
+            answers=table,
+            desk=gr.update(visible=True),
+            note="",
+            **self._trail(asking, trajectory.id),
+        )
+
+    def _stage(self, project: Project, trajectory: Trajectory, other: str | None) -> str:
+        shown = [trajectory, self.store.trajectory(other)] if other else [trajectory]
+        sides = "".join(f"<div>{still(one, self.store.picture)}</div>" for one in shown)
+        guide = f"<details><summary>Guidelines</summary><p>{text(project.guidelines)}</p></details>"
+        return f'<h1 class="prompt">{text(trajectory.prompt)}</h1><div class="shown">{sides}</div>{guide}'
+
+    def _queue(self, found: Sequence[Dispute], project: str, current: int | None) -> str:
+        shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MOST, review_table.SHOWN)]])
+        prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
+        return review_table.queue(found, prompts, project, current)
+
+    def _trail(self, asking: Who, trajectory_id: str) -> dict[str, Any]:
+        try:
+            changes = audit.trail(self.store, trajectory_id)
+        except AnnotationsError as error:
+            return {"trail_of": trajectory_id, "trail": said(str(error)), "revision": gr.update(choices=[], value=None)}
+        names = names_for(self.store, asking, list({change.who for change in changes}))
+        revisions = [
+            (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
+        ]
+        menu = gr.update(choices=revisions[::-1], value=None)
+        return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names), "revision": menu}
+
+
+def _revision(annotation: Annotation, who: str) -> str:
+    where = "" if annotation.segment is None else f", segment {annotation.segment + 1}"
+    return f"revision {annotation.id} by {who}{where}, {annotation.status}"
+
+
+def _stay(words: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
+
+
+# Layout
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with gate(Role.REVIEWER, "review", store, settings):
+        _review(store, settings)
+
+
+def _review(store: Store, settings: Settings) -> None:
+    desk = Desk(store, settings)
+    intro("Review", "What people disagree on, the worst first; decide it, and look up who said what and when.")
+    case = gr.State(None)
+    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    with gr.Row(elem_id="review"):
+        with gr.Column(scale=1, min_width=240):
+            chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")
+            queue = gr.HTML(elem_id="review-queue", **PLAIN)
+        with gr.Column(scale=2, min_width=300):
+            stage = gr.HTML(elem_id="review-stage", **PLAIN)
+        with gr.Column(scale=3, min_width=320):
+            note = gr.HTML(elem_id="review-note", **PLAIN)
+            with gr.Column(visible=False) as block:
+                table = gr.HTML(elem_id="review-answers", **PLAIN)
+                form = gr.Column(elem_id="review-form")
+                following = gr.Button("Next, without deciding", size="sm", scale=0, elem_id="review-next")
+    with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
+        with gr.Row(elem_classes="adding"):
+            trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
+            look = gr.Button("Look up", min_width=100)
+            revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
+            restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
+        trail = gr.HTML(**PLAIN)
+    view = [*View(case, chosen, queue, stage, table, block, trail_of, trail, revision, note)]
+
+    with form:
+
+        @gr.render(inputs=[case], triggers=[case.change], concurrency_limit=None, show_progress="hidden")
+        def asked(at: Case | None, request: gr.Request) -> None:
+            fields = desk.fields(at, request)
+            widgets = [_widget(field, f"{at.key}-{place}") for place, field in enumerate(fields)]
+            if widgets:
+                decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
+                decide.click(desk.decide, [case, *widgets], view, **quick)
+
+    on_opening(Role.REVIEWER, desk.start, view, store, settings, **quick)
+    chosen.input(desk.choose, [chosen], view, **quick)
+    following.click(desk.following, [case], view, **quick)
+    look.click(desk.look, [trail_of], view, **quick)
+    restore.click(desk.restore, [trail_of, revision], view, **quick)
+
+
+def _widget(field: Field, key: str) -> gr.components.Component:
+    """The widget that answers a field; another key makes it anew, without what was chosen in the one before."""
+    shown, asked = {"label": field.label, "info": field.question.help or None, "key": key}, field.question
+    match asked.form:
+        case Form.TEXT:
+            return gr.Textbox(field.value, lines=2, **shown)
+        case Form.WORDS:
+            return gr.CheckboxGroup(list(field.choices), value=field.value or [], **shown)
+        case Form.TAGS:
+            several = {"multiselect": True, "allow_custom_value": not asked.choices}
+            return gr.Dropdown(list(field.choices), value=field.value or [], **several, **shown)
+        case _:
+            return gr.Radio(list(field.choices), value=field.value, elem_classes="choice", **shown)

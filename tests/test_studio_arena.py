@@ -1,0 +1,213 @@
+"""The page where drawings are compared blind, without a browser."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from studio_samples import HOSTILE, aha
+
+from annotations.annotation import Status
+from annotations.items import NewItem
+from annotations.progress import answered
+from annotations.ready_made import ARENA, REFLECTIONS_PROJECT, RICH
+from annotations.store import open_store
+from model.trajectory import Thought
+from studio.leaderboard import contestants, leaderboard
+from studio.pages.arena import Ring, can_be_asked
+from studio.settings import Mode, Settings
+
+PAIRS = replace(ARENA, overlap=2)
+
+
+def visit(**address: str) -> SimpleNamespace:
+    return SimpleNamespace(query_params=address, username=None, session_hash="s")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def ring(store, name: str = "me") -> Ring:
+    return Ring(store, Settings(annotator=name))
+
+
+def keep(store, id: str, **changes) -> str:
+    trajectory, pictures = aha(identity=id)
+    return store.save(replace(trajectory, **changes), pictures, owner="visitor")
+
+
+def filled(store, count: int = 2, project=PAIRS) -> None:
+    """Pairs of two checkpoints, good and bad, of which the bad one is the first."""
+    store.create_project(project)
+    for number in range(count):
+        prompt = f"{number} cats"
+        keep(store, f"bad{number}", checkpoint="bad", prompt=prompt)
+        keep(store, f"good{number}", checkpoint="good", prompt=prompt)
+    store.add_items(project.id, [NewItem(f"bad{number}", f"good{number}") for number in range(count)])
+
+
+def good_side(view) -> str:
+    return "left" if view.showing.left.startswith("good") else "right"
+
+
+def vote(page: Ring, view):
+    """Both questions for the good one."""
+    view = page.answer(view.showing, good_side(view), visit())
+    return page.answer(view.showing, good_side(view), visit())
+
+
+def submitted(store):
+    return [a for a in store.annotations(project="arena") if a.status is Status.SUBMITTED]
+
+
+def test_two_questions_are_asked_one_after_the_other_and_then_the_next_pair_comes(store):
+    filled(store)
+    page = ring(store)
+    first = page.start(visit(project="arena"))
+    assert "Which one shows what was asked for?" in first.heading and "Question 1 of 2" in first.heading
+    second = page.answer(first.showing, "tie", visit())
+    assert second.showing.item == first.showing.item and "Which one looks better?" in second.heading
+    assert submitted(store) == [] and second.none["visible"] is True
+    third = page.answer(second.showing, "both_bad", visit())
+    assert third.showing.item != first.showing.item
+    [made] = submitted(store)
+    assert {name: value["choice"] for name, value in made.answers.items()} == {
+        "alignment": "tie",
+        "appearance": "both_bad",
+    }
+    assert made.answers["alignment"]["left"] == first.showing.left
+    assert "1 done" in third.progress
+
+
+def test_a_question_that_need_not_be_answered_can_be_left(store):
+    filled(store, 1)
+    page = ring(store)
+    view = page.answer(page.start(visit()).showing, "left", visit())
+    assert page.answer(view.showing, "", visit()).showing is None
+    assert list(submitted(store)[0].answers) == ["alignment"]
+
+
+def test_the_first_question_cannot_be_left(store):
+    filled(store, 1)
+    page = ring(store)
+    begun = page.start(visit())
+    assert begun.none["visible"] is False
+    view = page.answer(begun.showing, "", visit())  # as a program might
+    view = page.answer(view.showing, "left", visit()) if view.showing else view
+    assert submitted(store) == [] or "alignment" in submitted(store)[0].answers
+
+
+def test_nothing_on_the_page_says_who_drew(store):
+    filled(store, 1)
+    view = ring(store).start(visit())
+    shown = view.heading + view.left + view.right + str(view.progress)
+    assert "good" not in shown and "bad" not in shown.replace("both bad", "")
+
+
+def test_what_was_begun_is_there_after_the_page_is_loaded_again(store):
+    filled(store)
+    first = ring(store).start(visit())
+    ring(store).answer(first.showing, "left", visit())
+    again = ring(store).start(visit())
+    assert again.showing.item == first.showing.item and again.showing.question == "appearance"
+    assert (again.showing.left, again.showing.right) == (first.showing.left, first.showing.right)
+
+
+def test_the_same_answer_sent_twice_is_stored_once(store):
+    filled(store)
+    page = ring(store)
+    view = page.answer(page.start(visit()).showing, "left", visit())
+    page.answer(view.showing, "left", visit())
+    page.answer(view.showing, "left", visit())
+    assert len(submitted(store)) == 1
+
+
+def test_undo_brings_the_pair_back(store):
+    filled(store)
+    page = ring(store)
+    first = page.start(visit())
+    vote(page, first)
+    back = page.undo("arena", visit())
+    assert back.showing.item == first.showing.item and "Taken back" in back.note and submitted(store) == []
+    vote(page, page.answer(back.showing, "left", visit()) if back.showing.question == "appearance" else back)
+    assert "nothing to undo" in ring(store, "bob").undo("arena", visit()).note.lower()
+
+
+def test_a_skipped_pair_is_left_to_others(store):
+    filled(store, 1)
+    page = ring(store)
+    assert page.skip(page.start(visit()).showing, visit()).showing is None
+    assert ring(store, "bob").start(visit()).showing is not None
+
+
+def test_nobody_is_asked_when_enough_have_answered(store):
+    filled(store, 1)
+    for name in ("ann", "bob"):
+        vote(ring(store, name), ring(store, name).start(visit()))
+    view = ring(store, "eve").start(visit())
+    assert view.showing is None and "Nothing waits" in view.heading
+    assert len(submitted(store)) == 2
+
+
+def test_who_draws_better_leads_whatever_side_it_stood_on(store):
+    filled(store, 6)
+    sides = set()
+    for name in ("ann", "bob"):
+        page = ring(store, name)
+        view = page.start(visit())
+        while view.showing is not None:
+            sides.add(good_side(view))
+            view = vote(page, view)
+    assert sides == {"left", "right"}
+    html = ring(store).leaders("arena", visit())
+    assert html.index("<th>good") < html.index("<th>bad")
+    assert "12 won, 0 lost" in html and html.count("<h3>") == 2
+
+
+def test_a_leaderboard_without_votes_says_so(store):
+    filled(store, 1)
+    assert "Nobody has compared anything yet" in ring(store).leaders("arena", visit())
+    assert ring(store).leaders("gone", visit()) == ""
+
+
+def test_one_checkpoint_with_and_without_a_plan_is_two_contestants():
+    planned, _ = aha(identity="a")
+    bare = replace(planned, id="b", segments=tuple(s for s in planned.segments if not isinstance(s, Thought)))
+    other = replace(bare, id="c", checkpoint="janus")
+    assert contestants([planned, bare, other]) == {"a": "embedded", "b": "embedded, without a plan", "c": "janus"}
+
+
+def test_only_pairs_that_this_page_can_ask_about_are_offered(store):
+    assert can_be_asked(ARENA) and not can_be_asked(REFLECTIONS_PROJECT) and not can_be_asked(RICH)
+    assert "no pairs" in ring(store).start(visit()).heading
+    assert ring(store).answer(None, "left", visit()).showing is None
+
+
+def test_hostile_words_stay_text(store):
+    store.create_project(PAIRS)
+    keep(store, "a", prompt=HOSTILE, checkpoint=HOSTILE), keep(store, "b", prompt=HOSTILE)
+    store.add_items("arena", [NewItem("a", "b")])
+    view = ring(store).start(visit())
+    assert "<img src=q" not in view.heading and "&lt;img src=q" in view.heading
+    vote(ring(store), view)
+    html = leaderboard(answered(store, "arena"), [store.trajectory("a"), store.trajectory("b")])
+    assert "<img src=q" not in html and "&lt;img src=q" in html
+
+
+def test_a_visitor_is_refused_by_every_handler(store):
+    page = Ring(store, Settings(mode=Mode.PUBLIC))
+    calls = (
+        lambda: page.start(visit()),
+        lambda: page.choose("arena", visit()),
+        lambda: page.answer(None, "left", visit()),
+        lambda: page.skip(None, visit()),
+        lambda: page.undo("arena", visit()),
+        lambda: page.leaders("arena", visit()),
+    )
+    for call in calls:
+        with pytest.raises(gr.Error, match="not open to visitors"):
+            call()

@@ -1,0 +1,293 @@
+"""The pages of projects, without a browser: made, filled in three ways, changed, looked at; refused to visitors."""
+
+import csv
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from PIL import Image as Picture
+from studio_samples import HOSTILE, aha, stopped
+
+from annotations.annotation import Annotation
+from annotations.importing import FORMATS
+from annotations.items import NewItem
+from annotations.progress import answered, extents
+from annotations.project import Order, Role
+from annotations.ready_made import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
+from annotations.store import open_store
+from studio import filling
+from studio.checkpoints import Checkpoints
+from studio.choice import WHOLE
+from studio.generator import Generator
+from studio.pages.project import FORMAT_NAMES, Board
+from studio.pages.projects import Shelf, Wanted, identity
+from studio.settings import Mode, Settings
+
+REFLECTIONS, PAIRS, FEEDBACK = (project.name for project in READY_MADE)
+QUIET = lambda *given, **named: None  # noqa: E731
+CHOICE = tuple(vars(WHOLE).values())
+
+
+def visit(**address: str) -> SimpleNamespace:
+    return SimpleNamespace(query_params=address, username=None, session_hash="s")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+@pytest.fixture
+def shelf(store):
+    return Shelf(store, Settings())
+
+
+@pytest.fixture
+def board(store, tiny):
+    return Board(store, Checkpoints(Generator(tiny, store)), Settings())
+
+
+def keep(store, number: int = 0, **changes) -> str:
+    trajectory, pictures = aha(identity=f"t{number}")
+    return store.save(replace(trajectory, **changes), pictures, owner="visitor")
+
+
+def new(store, base=RICH, **changes) -> str:
+    return store.create_project(replace(base, id="mine", name="Mine", **changes)).id
+
+
+def test_a_project_is_made_from_a_ready_made_kind(store, shelf):
+    begun = shelf.kind(FEEDBACK, visit())
+    assert begun.name == "" and "right and ugly" in begun.guidelines
+    given = begun._replace(name="Fruit & veg, May", overlap=4, gold=10, people="ann, bob", seen_by="Admins only")
+    listed, note = shelf.make(visit(), FEEDBACK, *given)
+    made = store.project("fruit-veg-may")
+    assert (made.questions, made.overlap, made.gold_share, made.people) == (RICH.questions, 4, 0.1, ("ann", "bob"))
+    assert (made.role, made.order) == (Role.ADMIN, Order.MARGIN)
+    assert "Fruit &amp; veg, May" in listed and 'href="project?id=fruit-veg-may"' in note
+
+
+def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
+    blank = Wanted.of(RICH)
+    assert "wants a name" in shelf.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
+    shelf.make(visit(), FEEDBACK, *blank)
+    assert "choose another" in shelf.make(visit(), FEEDBACK, *blank)[1]
+    assert "overlap of 101" in shelf.make(visit(), FEEDBACK, *blank._replace(name="b", overlap=101))[1]
+    assert len(store.projects()) == 2
+
+
+def test_a_new_project_of_reflections_does_not_collect_every_drawing(store, shelf):
+    shelf.make(visit(), REFLECTIONS, *Wanted.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
+    keep(store)
+    assert extents(store)["mine"].items == 0 and extents(store)["reflections"].items == 1
+
+
+def test_hostile_names_stay_text(shelf):
+    listed, note = shelf.make(visit(), FEEDBACK, *Wanted.of(RICH)._replace(name=HOSTILE))
+    assert "<img src=q" not in listed + note and "&lt;img src=q" in listed
+    assert identity(HOSTILE) == "img-src-q-onerror-alert-1-alert-2-value"
+
+
+def test_the_form_of_a_project_gives_it_back_unchanged(store):
+    for project in READY_MADE:
+        assert Wanted.of(project).project(project) == project
+
+
+def test_guidelines_and_overlap_change_later(store, board):
+    project = new(store)
+    keep(store)
+    store.add_items(project, [NewItem("t0")])
+    view = board.change(visit(), project, *Wanted.of(store.project(project))._replace(guidelines="New.", overlap=0))
+    assert "Stored" in view.note
+    assert (store.project(project).guidelines, store.project(project).overlap) == ("New.", None)
+    assert "wants a name" in board.change(visit(), project, *Wanted.of(RICH)._replace(name="")).note
+
+
+def test_a_closed_project_says_so_and_opens_again(store, board):
+    project = new(store)
+    assert "It is closed" in board.close(project, visit()).heading
+    assert store.project(project).closed_at is not None
+    board.close(project, visit())
+    assert store.project(project).closed_at is None
+
+
+def test_the_gallery_is_added_as_it_is_narrowed(store, board):
+    project = new(store)
+    keep(store, 0), keep(store, 1, prompt="a blue car")
+    store.save(*[stopped(), {}], owner="visitor")
+    assert "1 item added" in board.add_gallery(visit(), project, 50, "car", *CHOICE[1:]).note
+    view = board.add_gallery(visit(), project, 50, *CHOICE)
+    assert "1 item added; 1 were there already; 1 have nothing that is asked" in view.note
+    assert "0 of 2 done" in view.progress
+    assert "no drawing is like that" in board.add_gallery(visit(), project, 50, "zebra", *CHOICE[1:]).note.lower()
+    assert "choose how many" in board.add_gallery(visit(), project, None, *CHOICE).note.lower()
+
+
+def test_only_the_newest_are_added_when_there_are_more(store, board):
+    project = new(store)
+    for number in range(5):
+        keep(store, number, created_at=f"2026-01-0{number + 1}T00:00:00+00:00")
+    board.add_gallery(visit(), project, 2, *CHOICE)
+    assert filling.of_gallery(store, WHOLE.filter(), 2) == ["t4", "t3"]
+    assert extents(store)[project].items == 2
+
+
+def test_a_project_of_pairs_takes_drawings_of_one_prompt_by_different_hands(store, board):
+    project = new(store, ARENA)
+    (
+        keep(store, 0),
+        keep(store, 1, checkpoint="other"),
+        keep(store, 2, checkpoint="other"),
+        keep(store, 3, prompt="a cat"),
+    )
+    assert "1 item added; 2 have nothing" in board.add_gallery(visit(), project, 50, *CHOICE).note
+
+
+def picture(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Picture.new("RGB", (8, 8), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def zipped(path: Path, rows: list[tuple[str, str]]) -> str:
+    """A folder of images and their CSV, as one file."""
+    with zipfile.ZipFile(path, "w") as archive:
+        table = io.StringIO()
+        csv.writer(table).writerows([("file_name", "prompt"), *rows])
+        archive.writestr("folder/metadata.csv", table.getvalue())
+        for number in range(2):
+            archive.writestr(f"folder/{number}.png", picture(40 * number))
+    return str(path)
+
+
+def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
+    project = new(store)
+    folder = "A folder of images with a CSV"
+    bad = zipped(tmp_path / "bad.zip", [("0.png", "a cat"), ("gone.png", HOSTILE), ("1.png", "")])
+    *view, told, table = board.add_file(visit(), project, [bad], folder, False, QUIET)
+    assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
+    assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
+    assert store.trajectories() == [] and extents(store)[project].items == 0
+
+    *view, told, table = board.add_file(visit(), project, [bad], folder, True, QUIET)
+    assert "1 records imported" in told and extents(store)[project].items == 1
+
+    good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
+    *view, told, table = board.add_file(visit(), project, [good], folder, False, QUIET)
+    assert extents(store)[project].items == 2 and table["visible"] is False
+
+
+def test_the_progress_of_an_import_is_told(store, board, tmp_path):
+    seen = []
+    good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
+    how = lambda at, desc, unit: seen.append((desc, at))  # noqa: E731
+    board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, how)
+    assert ("Checking", (2, 2)) in seen and ("Records", (2, 2)) in seen
+
+
+def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
+    trajectory, pictures = aha()
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(trajectory.to_dict()))
+    shown = []
+    for sha256, png in pictures.items():
+        shown.append(tmp_path / f"{sha256}.png")
+        shown[-1].write_bytes(png)
+    first, second = new(store), store.create_project(replace(RICH, id="second", name="Second")).id
+    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, QUIET)
+    assert extents(store)[first].items == 1
+    [batch] = store.imports()
+    assert "1 item added" in board.add_import(second, batch.id, visit()).note
+    assert "choose an import" in board.add_import(second, None, visit()).note.lower()
+
+
+def test_what_is_no_file_or_no_zip_is_said(store, board, tmp_path):
+    project = new(store)
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"no zip")
+    name = next(iter(FORMAT_NAMES))
+    assert "got no file" in board.add_file(visit(), project, None, name, False, QUIET)[5].lower()
+    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, QUIET)[5]
+
+
+def test_every_format_can_be_chosen():
+    assert set(FORMAT_NAMES.values()) == set(FORMATS)
+
+
+def test_prompts_are_drawn_and_added(store, board):
+    project = new(store, ARENA)
+    way, other = filling.ways(board.checkpoints)
+    seen = []
+    how = lambda at, desc, unit: seen.append(at)  # noqa: E731
+    *_, last = board.add_prompts(visit(), project, "two cars\n\na red cat\ntwo cars", [way, other], 1, how)
+    assert "2 items added" in last.note and seen[-1] == (2, 2)
+    assert extents(store)[project].items == 2
+    drawn = store.trajectories()
+    assert len(drawn) == 4 and {one.prompt for one in drawn} == {"two cars", "a red cat"}
+    thinks = [bool(store.trajectory(one.id).sampling.thinks) for one in drawn]
+    assert sorted(thinks) == [False, False, True, True]
+    seeds = {one.prompt: {store.trajectory(o.id).seed for o in drawn if o.prompt == one.prompt} for one in drawn}
+    assert all(len(of) == 1 for of in seeds.values())
+
+
+def test_nothing_is_drawn_when_a_prompt_cannot_be(store, board):
+    project = new(store)
+    [view] = board.add_prompts(visit(), project, "two cars\nan elephant", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    assert "elephant" in view.note and store.trajectories() == []
+    [view] = board.add_prompts(visit(), project, " ", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    assert "no prompt" in view.note
+    [view] = board.add_prompts(visit(), new_pairs(store), "two cars", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    assert "two ways to draw" in view.note
+
+
+def new_pairs(store) -> str:
+    return store.create_project(replace(ARENA, id="pairs", name="Pairs")).id
+
+
+def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
+    project = new(store)
+    keep(store, 0), keep(store, 1)
+    store.add_items(project, [NewItem("t0"), NewItem("t1")])
+    for who, ratings in (("ann", (5, 1)), ("bob", (4, 2))):
+        for number, rating in enumerate(ratings):
+            for segment in (1, 4):
+                said = {"alignment": rating, "appearance": 3}
+                store.annotate(Annotation(f"t{number}", segment, who, said, project=project))
+    view, *_ = [board.start(visit(id=project))]
+    html = view[4]
+    assert "ann" in html and "bob" in html and "Answers per day" in html
+    assert "ordinal, by ranks; 4 items, 8 answers" in html
+    assert "All 8 answers are the same" in html
+    assert extents(store)[project] == extents(store)[project]
+    assert len(answered(store, project).given) == 8
+
+
+def test_an_address_that_names_no_project_says_so(board):
+    assert "No such project" in board.start(visit(id="gone"))[1]
+
+
+def test_a_visitor_is_refused_by_every_handler(store, tiny):
+    public = Settings(mode=Mode.PUBLIC)
+    shelf = Shelf(store, public)
+    board = Board(store, Checkpoints(Generator(tiny, store)), public)
+    calls = (
+        lambda: shelf.start(visit()),
+        lambda: shelf.kind(FEEDBACK, visit()),
+        lambda: shelf.make(visit(), FEEDBACK, *Wanted.of(RICH)),
+        lambda: board.start(visit(id="reflections")),
+        lambda: board.change(visit(), "reflections", *Wanted.of(RICH)),
+        lambda: board.close("reflections", visit()),
+        lambda: board.add_gallery(visit(), "reflections", 5, *CHOICE),
+        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, QUIET),
+        lambda: board.add_import("reflections", "x", visit()),
+        lambda: list(board.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, QUIET)),
+    )
+    for call in calls:
+        with pytest.raises(gr.Error, match="not open to visitors"):
+            call()

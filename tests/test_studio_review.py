@@ -1,0 +1,229 @@
+"""The page of reviewers, without a browser: the worst first, answers side by side, decisions, the trail."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from studio_samples import HOSTILE, aha
+
+from annotations.adjudication import bring_back, decide
+from annotations.annotation import Annotation, Status
+from annotations.errors import AnswerError, ProjectError
+from annotations.items import NewItem
+from annotations.progress import answered, extents
+from annotations.project import Role, Use
+from annotations.quality import accuracy, agreements, disputes, labels, throughput
+from annotations.queue import claim
+from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
+from annotations.store import open_store
+from annotations.submitting import submit
+from studio.identity import Who
+from studio.names import names_for
+from studio.pages.review import Desk
+from studio.settings import Mode, Settings
+
+TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=3, collects=False)
+
+
+def visit(**address: str) -> SimpleNamespace:
+    return SimpleNamespace(query_params=address, username=None, session_hash="s")
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+@pytest.fixture
+def desk(store):
+    return Desk(store, Settings())
+
+
+def keep(store, number: int, **changes) -> str:
+    trajectory, pictures = aha(identity=f"t{number}")
+    return store.save(replace(trajectory, **changes), pictures, owner="visitor")
+
+
+def filled(store) -> list[int]:
+    """Three items by three people: on the first they differ once, on the second twice, on the third never."""
+    store.create_project(TEAM)
+    ids = [keep(store, number) for number in range(3)]
+    items = store.add_items("team", [NewItem(id) for id in ids])
+    for who in ("ann", "bob", "eve"):
+        odd = who == "eve"
+        for number, id in enumerate(ids):
+            for segment in (2, 5):
+                verdict = "no" if odd and (number == 1 or (number == 0 and segment == 2)) else "yes"
+                said = {"verdict_right": verdict, "reason_rating": 4}
+                store.annotate(Annotation(id, segment, who, said, project="team"))
+    return items
+
+
+def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(store, desk):
+    items = filled(store)
+    found = disputes(answered(store, "team"))
+    assert [one.item for one in found] == [items[1], items[0]]
+    view = desk.start(visit(project="team"))
+    assert view.case.item == items[1] and "2 of 2 to decide" in view.queue
+    assert desk.following(view.case, visit()).case.item == items[0]
+    assert desk.start(visit(project="team", item=str(items[0]))).case.item == items[0]
+    assert desk.start(visit()).case.project == "team"
+
+
+def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
+    filled(store)
+    html = desk.start(visit(project="team")).answers
+    assert all(f"<th>{who}</th>" in html for who in ("ann", "bob", "eve"))
+    assert html.count('class="differs"') == 2
+    assert "Is the verdict right?" in html and "reflection 3" in html
+
+
+def test_people_are_pseudonymous_unless_an_admin_looks(store):
+    reviewer, admin = Who("rev", Role.REVIEWER), Who("boss", Role.ADMIN)
+    names = names_for(store, reviewer, ["ann", "rev"])
+    assert "ann" not in names("ann") and names("ann").startswith("person ") and names("rev") == "you"
+    assert names("ann") != names_for(store, reviewer, ["bob"])("bob")
+    assert names_for(store, admin, ["ann"])("ann") == "ann"
+
+
+def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, desk):
+    filled(store)
+    fields = desk.fields(desk.start(visit(project="team")).case, visit())
+    known = {(field.segment, field.question.name): field.value for field in fields}
+    assert known[2, "verdict_right"] is None and known[2, "reason_rating"] == 4
+
+
+def decided(desk, case, verdict: str = "yes"):
+    fields = desk.fields(case, visit())
+    values = [verdict if field.question.name == "verdict_right" else field.value for field in fields]
+    return desk.decide(visit(), case, *values)
+
+
+def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, desk):
+    items = filled(store)
+    before = extents(store)["team"], agreements(answered(store, "team"))
+    case = desk.start(visit(project="team")).case
+    view = decided(desk, case)
+    assert "Decided" in view.note and view.case.item == items[0]
+    told = answered(store, "team")
+    assert {a.annotator for a in told.decided} == {"me"} and len(told.decided) == 2
+    assert (extents(store)["team"], agreements(told)) == before
+    assert [(one.item, one.decided) for one in disputes(told)] == [(items[0], False), (items[1], True)]
+    again = desk.start(visit(project="team", item=str(items[1])))
+    assert "decided by me" in again.answers and again.answers.count('class="differs"') == 2
+    decided(desk, case)  # sent twice
+    assert len(store.history("t1", annotator="me")) == 2
+
+
+def test_nobody_decides_about_their_own_answer_and_nothing_half_is_stored(store, desk):
+    [first, *_] = filled(store)
+    mine = [Annotation("t0", 2, "ann", {"verdict_right": "no"})]
+    with pytest.raises(ProjectError, match="let another reviewer decide"):
+        decide(store, first, "ann", mine)
+    with pytest.raises(AnswerError, match="not about this item"):
+        decide(store, first, "rev", [Annotation("t0", 2, "rev", {"verdict_right": "no"}), replace(mine[0])])
+    assert store.history("t0", annotator="rev") == []
+    case = desk.start(visit(project="team")).case
+    assert "not answered yet" in decided(desk, case, None).note.lower()
+
+
+def test_a_pair_is_decided_by_its_sides(store, desk):
+    store.create_project(replace(ARENA, overlap=2))
+    keep(store, 0), keep(store, 1, checkpoint="other")
+    [item] = store.add_items("arena", [NewItem("t0", "t1")])
+    for who, wanted in (("ann", "t0"), ("bob", "t1")):
+        turn = claim(store, "arena", who)
+        right = "t1" if turn.left == "t0" else "t0"
+        choice = "left" if turn.left == wanted else "right"
+        said = {"alignment": {"choice": choice, "left": turn.left, "right": right}}
+        submit(store, item, who, [Annotation("t0", None, who, said)])
+    view = desk.start(visit(project="arena"))
+    assert "<td>Left</td><td>Right</td>" in view.answers and view.stage.count('class="timeline still"') == 2
+    values = ["right" if f.question.name == "alignment" else f.value for f in desk.fields(view.case, visit())]
+    desk.decide(visit(), view.case, *values)
+    [made] = answered(store, "arena").decided
+    assert dict(made.answers["alignment"]) == {"choice": "right", "left": "t0", "right": "t1"}
+
+
+def test_the_trail_says_everything_and_any_revision_comes_back(store, desk):
+    filled(store)
+    store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
+    look = desk.look("gallery?run=t0", visit())
+    assert look.trail_of == "t0" and "drew it" in look.trail and look.trail.count("submitted") == 7
+    first = next(id for words, id in reversed(look.revision["choices"]) if "by ann, segment 3" in words)
+    view = desk.restore("t0", first, visit())
+    assert "counts again" in view.note and "Nothing was overwritten" in view.note
+    [now] = [a for a in store.annotations("t0", annotator="ann", project="team") if a.segment == 2]
+    assert now.answers["verdict_right"] == "yes"
+    assert len(store.history("t0", segment=2, annotator="ann")) == 3
+    assert "Choose the revision" in desk.restore("t0", None, visit()).note
+    assert "no revision 999" in desk.restore("t0", 999, visit()).note
+    assert "no trajectory" in desk.look("gone", visit()).trail
+
+
+def test_a_decision_that_comes_back_is_still_one(store, desk):
+    filled(store)
+    case = desk.start(visit(project="team")).case
+    decided(desk, case, "yes")
+    [old, *_] = store.history("t1", annotator="me")
+    decided(desk, replace(case, key="again"), "no")
+    again = bring_back(store, old.id)
+    assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
+    assert extents(store)["team"].answers == 9 and len(answered(store, "team").decided) == 2
+
+
+def test_hostile_words_stay_text(store, desk):
+    store.create_project(TEAM)
+    keep(store, 0, prompt=HOSTILE)
+    store.add_items("team", [NewItem("t0")])
+    for who, verdict in (("ann", "yes"), (HOSTILE, "no")):
+        said = {"verdict_right": verdict, "reason_correction": HOSTILE}
+        store.annotate(Annotation("t0", 2, who, said, project="team"))
+        store.annotate(Annotation("t0", 5, who, said, project="team"))
+    view = desk.start(visit(project="team"))
+    for html in (view.queue, view.stage, view.answers, view.trail):
+        assert "<img src=q" not in html and "&lt;img src=q" in html
+
+
+def test_what_answers_say_of_each_other(store):
+    items = filled(store)
+    told = answered(store, "team")
+    verdict, rating = agreements(told)[:2]
+    assert verdict.percent.value == pytest.approx((3 + 3 * 1 / 3) / 6) and verdict.alpha.items == 6
+    assert rating.alpha is None and rating.percent.value == 1
+    counted = {question.name: counts for question, counts in labels(told).items()}
+    assert counted["verdict_right"] == {"yes": 15, "no": 3} and counted["reason_rating"]["5"] == 0
+    assert [sum(day.values()) for day in throughput(told).values()] == [18]
+    assert accuracy(told) == {} and len(items) == 3
+
+
+def test_accuracy_is_of_gold_alone(store):
+    store.create_project(replace(TEAM, gold_share=0.5))
+    keep(store, 0), keep(store, 1)
+    right = ({"segment": 2, "answers": {"verdict_right": "yes"}},)
+    store.add_items("team", [NewItem("t0", use=Use.GOLD, gold=right), NewItem("t1")])
+    for who, verdict in (("ann", "yes"), ("bob", "no")):
+        for id in ("t0", "t1"):
+            for segment in (2, 5):
+                store.annotate(Annotation(id, segment, who, {"verdict_right": verdict}, project="team"))
+    found = accuracy(answered(store, "team"))
+    assert {who: (one.right, one.of) for who, one in found.items()} == {"ann": (1, 1), "bob": (0, 1)}
+
+
+def test_a_visitor_is_refused_by_every_handler(store):
+    desk = Desk(store, Settings(mode=Mode.PUBLIC))
+    calls = (
+        lambda: desk.start(visit()),
+        lambda: desk.choose("team", visit()),
+        lambda: desk.following(None, visit()),
+        lambda: desk.fields(None, visit()),
+        lambda: desk.decide(visit(), None),
+        lambda: desk.look("t0", visit()),
+        lambda: desk.restore("t0", 1, visit()),
+    )
+    for call in calls:
+        with pytest.raises(gr.Error, match="not open to visitors"):
+            call()
