@@ -32,8 +32,8 @@ def visit(**address: str) -> SimpleNamespace:
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with open_store(tmp_path / "data") as store:
+def store(tmp_path: Path, url: str | None):
+    with open_store(tmp_path / "data", url) as store:
         yield store
 
 
