@@ -34,7 +34,7 @@ class Settings:
     """The `studio:` section of spaces_config.yaml."""
 
     mode: Mode = Mode.LOCAL
-    checkpoint: str = "embedded"  # or a folder, or a Hub id; several, with commas between, to choose from
+    checkpoint: str = "embedded, sft"  # or a folder, or a Hub id; several, with commas between, to choose from
     data: str | None = None  # folder of the database; None is the user's data folder
     database: str | None = None  # address of a PostgreSQL database; None is SQLite in that folder
     backup: str | None = None  # folder, or hf://datasets/NAME/REPOSITORY, for backups every ten minutes
