@@ -71,7 +71,7 @@ def test_fifty_at_random_draw_what_they_would_alone_and_leave_no_slot_behind(tin
         watched.step()
     assert len(watched.trajectories) == 50
     cancelled = [t for t in watched.trajectories.values() if t.stop_reason is StopReason.CANCELLED]
-    assert 10 <= len(cancelled) <= 17
+    assert 8 <= len(cancelled) <= 20  # about a third
     for request in requests:
         together = watched.trajectories[request.id]
         alone = fold(rollout(tiny, [replace(request, stop=lambda: False)]))

@@ -16,7 +16,7 @@ from model.folder import save_checkpoint
 from model.templates import EOS, SPECIAL_TOKENS
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 
-SIZES = [(64, 2, 1, 1), (96, 3, 2, 0), (128, 1, 3, 0)]  # hidden size, layers, layers of the eye; seed
+SIZES = [(64, 2, 1, 1), (96, 3, 2, 1), (128, 1, 3, 0)]  # hidden size, layers, layers of the eye; seed
 PROMPTS = ("a cat", "two red apples above a blue car", "a moon", "zq")
 
 
