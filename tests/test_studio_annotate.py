@@ -114,7 +114,7 @@ def test_the_time_spent_is_recorded(store, desk):
     item = shown(desk, desk.start(visit()))
     submit(desk, replace(item, shown_at=item.shown_at - 12).token(), "yes")
     (stored,) = store.annotations()
-    assert 12 <= stored.seconds < 60
+    assert 11.5 < stored.seconds < 60  # the page rounds when it was shown
 
 
 @pytest.mark.parametrize(
