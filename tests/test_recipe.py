@@ -7,8 +7,13 @@ from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).parent.parent
-PROMPTS = ("a cat and a key", "a red car and a green tree", "a fish and a house", "a pink bird and a black apple")
-MARGIN = 0.5  # of 6: a drawing and a judging reward of 0 to 3 each
+PROMPTS = (
+    "a red car and a green tree",
+    "a pink bird and a black apple",
+    "a blue house and a yellow cat",
+    "a purple fish and a red key",
+)
+MARGIN = 0.5  # of 4: a drawing and a judging reward of 0 to 2 each
 
 
 def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path):
@@ -16,7 +21,20 @@ def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path)
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS), "utf-8")
     command = [sys.executable, "-m", "model.training.grpo", "--checkpoint", "sft", "--out", str(tmp_path / "rl")]
     command += ["--prompts-file", str(tmp_path / "prompts.txt"), "--thinking", "0", "--precision", "bf16"]
-    command += ["--steps", "16", "--prompts", "4", "--warmup", "2", "--learning-rate", "2e-4", "--save-every", "0"]
+    command += [
+        "--steps",
+        "16",
+        "--prompts",
+        "4",
+        "--rounds",
+        "2",
+        "--warmup",
+        "2",
+        "--learning-rate",
+        "2e-4",
+        "--save-every",
+        "0",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "rl.jsonl").read_text("utf-8").splitlines()]
