@@ -20,8 +20,9 @@ def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path)
     """Prompts of the training split, drawn without a thought; the mean over 96 rollouts before and after."""
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS), "utf-8")
     command = [sys.executable, "-m", "model.training.grpo", "--checkpoint", "sft", "--out", str(tmp_path / "rl")]
-    command += ["--prompts-file", str(tmp_path / "prompts.txt"), "--thinking", "0", "--precision", "bf16", "--steps", "16"]
-    command += "--prompts 4 --rounds 2 --warmup 2 --learning-rate 2e-4 --save-every 0".split()
+    command += ["--prompts-file", str(tmp_path / "prompts.txt"), "--thinking", "0", "--precision", "bf16"]
+    command += ["--steps", "16", "--prompts", "4", "--rounds", "2", "--warmup", "2"]
+    command += ["--learning-rate", "2e-4", "--save-every", "0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "rl.jsonl").read_text("utf-8").splitlines()]
