@@ -41,7 +41,7 @@ from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
 EMBEDDED = WEIGHTS / "embedded"
-STAGES = {"rl": EMBEDDED}  # of its training: the last one is what is shipped to draw; base and sft lie beside it
+STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
 SHARD = 2_000_000_000  # bytes of a converted file
 
 

@@ -1,6 +1,6 @@
 """Measure checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
 
-    python -m model.evaluate --compare base sft rl --prompts 600 --hard 300 --edits 200
+    python -m model.evaluate --compare sft rl --prompts 300 --hard 160 --edits 100
 
 On held-out prompts, the same with the same seeds for every checkpoint; the world's verifier referees what was drawn and
 said. Prints tables, or JSON, which `model.plots` draws. Intervals are paired bootstraps over prompts, 95 %.

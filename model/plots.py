@@ -1,7 +1,7 @@
 """Pictures of numbers: how runs learnt, and how checkpoints compare.
 
-    python -m model.plots model/weights/sft/log.jsonl model/weights/rl/log.jsonl --out curves.png
-    python -m model.evaluate --compare base sft rl --prompts 600 --json > results.json
+    python -m model.plots model/weights/sft/log.jsonl model/weights/embedded/log.jsonl --out curves.png
+    python -m model.evaluate --compare sft rl --prompts 300 --json > results.json
     python -m model.plots results.json --out bars.png
 
 Learning curves are drawn from logs of training runs, bars from what the evaluation printed.

@@ -1,5 +1,6 @@
-"""What many tests share: a tiny network with random weights, saved and opened in the real format; databases."""
+"""What many tests share: a tiny network with random weights, saved in the real format; databases; a browser."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import postgres_server
 import pytest
 import torch
+from playwright.sync_api import Browser, sync_playwright
 
 from annotations.store import open_store
 from model.checkpoint import open_checkpoint
@@ -65,3 +67,15 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     address = request.getfixturevalue("postgres").format(name="studio")
     with postgres_server.emptied_afterwards(address):
         yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium, the system's own."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

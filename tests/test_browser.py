@@ -6,7 +6,6 @@ answered and exported.
 
 import json
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from running_app import ROOT, START, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
 
@@ -56,17 +55,6 @@ RECORDER = """() => {  // pixels of the first canvas that are painted, over time
     if (count !== window.painted.at(-1)) window.painted.push(count);
   }, 15);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,11 @@
 """An annotator at work off this machine: the real app in mode public, a real browser, the keyboard alone."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
@@ -19,17 +18,6 @@ from annotations.tables import LeaseRow
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PASSWORD = "a long enough one"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,11 @@ from studio.pages.projects import Shelf, Wanted, identity
 from studio.settings import Mode, Settings
 
 REFLECTIONS, PAIRS, FEEDBACK = (project.name for project in READY_MADE)
-QUIET = lambda *given, **named: None  # noqa: E731
 CHOICE = tuple(vars(WHOLE).values())
+
+
+def quiet(*given, **named) -> None:
+    """Tells nobody how far it is."""
 
 
 def visit(**address: str) -> SimpleNamespace:
@@ -170,23 +173,26 @@ def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
     project = new(store)
     folder = "A folder of images with a CSV"
     bad = zipped(tmp_path / "bad.zip", [("0.png", "a cat"), ("gone.png", HOSTILE), ("1.png", "")])
-    *view, told, table = board.add_file(visit(), project, [bad], folder, False, QUIET)
+    *view, told, table = board.add_file(visit(), project, [bad], folder, False, quiet)
     assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
     assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
     assert store.trajectories() == [] and extents(store)[project].items == 0
 
-    *view, told, table = board.add_file(visit(), project, [bad], folder, True, QUIET)
+    *view, told, table = board.add_file(visit(), project, [bad], folder, True, quiet)
     assert "1 records imported" in told and extents(store)[project].items == 1
 
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
-    *view, told, table = board.add_file(visit(), project, [good], folder, False, QUIET)
+    *view, told, table = board.add_file(visit(), project, [good], folder, False, quiet)
     assert extents(store)[project].items == 2 and table["visible"] is False
 
 
 def test_the_progress_of_an_import_is_told(store, board, tmp_path):
     seen = []
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
-    how = lambda at, desc, unit: seen.append((desc, at))  # noqa: E731
+
+    def how(at, desc, unit) -> None:
+        seen.append((desc, at))
+
     board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, how)
     assert ("Checking", (2, 2)) in seen and ("Records", (2, 2)) in seen
 
@@ -200,7 +206,7 @@ def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
         shown.append(tmp_path / f"{sha256}.png")
         shown[-1].write_bytes(png)
     first, second = new(store), store.create_project(replace(RICH, id="second", name="Second")).id
-    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, QUIET)
+    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, quiet)
     assert extents(store)[first].items == 1
     [batch] = store.imports()
     assert "1 item added" in board.add_import(second, batch.id, visit()).note
@@ -212,8 +218,8 @@ def test_what_is_no_file_or_no_zip_is_said(store, board, tmp_path):
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"no zip")
     name = next(iter(FORMAT_NAMES))
-    assert "got no file" in board.add_file(visit(), project, None, name, False, QUIET)[5].lower()
-    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, QUIET)[5]
+    assert "got no file" in board.add_file(visit(), project, None, name, False, quiet)[5].lower()
+    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, quiet)[5]
 
 
 def test_every_format_can_be_chosen():
@@ -224,7 +230,10 @@ def test_prompts_are_drawn_and_added(store, board):
     project = new(store, ARENA)
     way, other = filling.ways(board.checkpoints)
     seen = []
-    how = lambda at, desc, unit: seen.append(at)  # noqa: E731
+
+    def how(at, desc, unit) -> None:
+        seen.append(at)
+
     *_, last = board.add_prompts(visit(), project, "two cars\n\na red cat\ntwo cars", [way, other], 1, how)
     assert "2 items added" in last.note and seen[-1] == (2, 2)
     assert extents(store)[project].items == 2
@@ -238,11 +247,11 @@ def test_prompts_are_drawn_and_added(store, board):
 
 def test_nothing_is_drawn_when_a_prompt_cannot_be(store, board):
     project = new(store)
-    [view] = board.add_prompts(visit(), project, "two cars\nan elephant", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    [view] = board.add_prompts(visit(), project, "two cars\nan elephant", filling.ways(board.checkpoints)[:1], 1, quiet)
     assert "elephant" in view.note and store.trajectories() == []
-    [view] = board.add_prompts(visit(), project, " ", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    [view] = board.add_prompts(visit(), project, " ", filling.ways(board.checkpoints)[:1], 1, quiet)
     assert "no prompt" in view.note
-    [view] = board.add_prompts(visit(), new_pairs(store), "two cars", filling.ways(board.checkpoints)[:1], 1, QUIET)
+    [view] = board.add_prompts(visit(), new_pairs(store), "two cars", filling.ways(board.checkpoints)[:1], 1, quiet)
     assert "two ways to draw" in view.note
 
 
@@ -284,9 +293,9 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: board.change(visit(), "reflections", *Wanted.of(RICH)),
         lambda: board.close("reflections", visit()),
         lambda: board.add_gallery(visit(), "reflections", 5, *CHOICE),
-        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, QUIET),
+        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, quiet),
         lambda: board.add_import("reflections", "x", visit()),
-        lambda: list(board.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, QUIET)),
+        lambda: list(board.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, quiet)),
     )
     for call in calls:
         with pytest.raises(gr.Error, match="not open to visitors"):

@@ -139,8 +139,12 @@ def world_source(janus: Janus, settings: Settings, batch: int, own: Sequence[Own
 
     def lessons(step: int, which: slice) -> list[Lesson]:
         mix = at_step(MIXES[settings.lessons], step)
-        seeds = (f"{settings.seed} {step} {number}" for number in range(batch)[which])
-        return [next(world_lessons(janus, random.Random(seed), mix, own))[1] for seed in seeds]
+        rng, made = random.Random(), []
+        stream = world_lessons(janus, rng, mix, own)
+        for number in range(batch)[which]:
+            rng.seed(f"{settings.seed} {step} {number}")
+            made.append(next(stream)[1])
+        return made
 
     return lessons
 
