@@ -8,9 +8,7 @@ which machines can be compared. The annotator has answered a fifth of everything
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from sqlalchemy import insert, select
 
 from annotations import trajectories
 from annotations.annotation import REFLECTIONS, Annotation
+from annotations.calibration import calibration, milliseconds, spread
 from annotations.leases import Outcome
 from annotations.questions import REASON_RATING, VERDICT_RIGHT, YES
 from annotations.queue import claim
@@ -59,20 +58,6 @@ def fill(store: Store, count: int) -> None:
                 trajectories.add(session, made_up(number), (), owner="visitor", recorded=False)
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
-
-
-def spread(times: list[float]) -> tuple[float, float]:
-    """Median and 95th percentile."""
-    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
-
-
 def work(store: Store, turns: int) -> dict[str, list[float]]:
     """The milliseconds of so many next items and submits of one annotator."""
     times: dict[str, list[float]] = {"next item": [], "submit": []}
@@ -99,18 +84,6 @@ def answer_a_fifth(store: Store, count: int) -> None:
         for start in range(0, len(done), 5000):
             rows = [fixed | {"item_id": item} for item in done[start : start + 5000]]
             session.execute(insert(LeaseRow), rows)
-
-
-def to_disk(folder: Path) -> Callable[[], object]:
-    """One page that is on the disk when the call returns, which a submit waits for."""
-
-    def write() -> None:
-        with (folder / "page").open("ab") as file:
-            file.write(bytes(4096))
-            file.flush()
-            os.fsync(file.fileno())
-
-    return write
 
 
 def questions(store: Store, count: int) -> dict[str, Callable[[], object]]:
@@ -142,8 +115,8 @@ def main() -> None:
         fill(store, count)
         answer_a_fifth(store, count)
         print(f"{count:,} trajectories, {SEGMENTS * count:,} segments; ms, median of five")
-        print(f"{'this machine: sum of a million numbers':<40}{milliseconds(lambda: sum(range(1_000_000))):8.1f}")
-        print(f"{'this machine: a page to the disk':<40}{milliseconds(to_disk(Path(folder))):8.1f}")
+        for name, figure in calibration(Path(folder)).items():
+            print(f"{name:<40}{figure:8.1f}")
         for name, ask in ({} if given.queue else questions(store, count)).items():
             print(f"{name:<40}{milliseconds(ask):8.1f}")
         claim(store, REFLECTIONS, VETERAN)  # the first looks past all that was answered, once

@@ -1,0 +1,80 @@
+"""A studio in a process of its own, under load: started, waited for, ended, killed and started again.
+
+Each is forked from a process that has imported everything already, so that the fiftieth start takes no longer than
+needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import socket
+import time
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import httpx
+
+from studio.load.scripted import serve
+from studio.settings import Mode
+
+STARTING = 180  # seconds that a studio may take
+ENDING = 30
+FORKS = multiprocessing.get_context("forkserver")
+
+
+@dataclass
+class Server:
+    """One studio on one port and one data folder, through all its processes."""
+
+    folder: Path
+    mode: Mode = Mode.LOCAL
+    database: str | None = None  # address of a PostgreSQL database
+    port: int = 0
+    up: asyncio.Event = field(default_factory=asyncio.Event)  # set while it answers
+    _process: BaseProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> float:
+        """The seconds until it answered. Raises RuntimeError where it does not."""
+        began = time.monotonic()
+        self.port = self.port or _free_port()
+        FORKS.set_forkserver_preload(["studio.load.scripted"])
+        given = (self.port, self.folder, self.mode, self.database)
+        self._process = FORKS.Process(target=serve, args=given, daemon=True)
+        self._process.start()
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            while time.monotonic() - began < STARTING and self._process.is_alive():
+                try:
+                    if (await client.get("/", timeout=STARTING)).status_code == 200:
+                        self.up.set()
+                        return time.monotonic() - began
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+        self.end()
+        raise RuntimeError("the studio did not start")
+
+    def kill(self) -> None:
+        """SIGKILL: it can do nothing any more, neither finish nor roll back."""
+        self.up.clear()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(ENDING)
+
+    def end(self) -> None:
+        self.up.clear()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(ENDING)
+            if self._process.is_alive():
+                self.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
