@@ -1,6 +1,9 @@
-"""Many visitors at once: what the command counts, and that it finds a studio that keeps up."""
+"""Many at once: what the command counts, and that it finds a studio that keeps up, also when it is killed meanwhile."""
 
-from studio.loadtest import Visit, measure
+import asyncio
+
+from studio.load import kills, team
+from studio.load.visitors import Visit, measure
 
 
 def value(first: int, *rows: dict) -> dict:
@@ -31,7 +34,18 @@ def test_a_row_that_changed_or_a_picture_that_never_came_is_found():
 
 
 def test_visitors_of_a_real_studio_see_everything_in_order():
-    alone, many = measure(3)
+    alone, many = asyncio.run(measure(3))
     assert all(one.complete for one in [alone, *many])
     assert all(one.rows[1:] == alone.rows[1:] for one in many)
     assert alone.drawing > 1
+
+
+def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_given_nothing_twice(url):
+    load = team.Load(annotators=6, items=16)
+    trouble = kills.Kills(3, load)
+    account = asyncio.run(team.measure(load, url, trouble))
+    print(kills.table(trouble.restarts), team.table(account), sep="\n")
+    assert [one.is_fine for one in trouble.restarts] == [True] * 3
+    assert account.is_fine, account.errors
+    assert 0 < account.confirmed <= load.answers <= account.confirmed + account.cut
+    assert len(account.times) + len(account.alone) + 1 == account.confirmed

@@ -30,6 +30,7 @@ class Desk:
     start: Handler
     submit: Handler
     save: Handler
+    prepare: Handler
 
     @staticmethod
     def of(config: dict) -> Desk:
@@ -37,6 +38,7 @@ class Desk:
             start=Handler.on(config, "annotate", "annotate-token", "load"),
             submit=Handler.on(config, "annotate", "annotate-submit", "click"),
             save=Handler.on(config, "annotate", "annotate-save", "click"),
+            prepare=Handler.on(config, "annotate", "annotate-token", "change"),
         )
 
 
@@ -87,6 +89,7 @@ class Annotator:
         showing = Showing.read(token)
         self.shown.add(showing.item)
         said = self._fill(tab.fields, chance)
+        await self._through(server, tab, desk.prepare)
         if chance.random() < KEPT:
             await self._through(server, tab, desk.save)
         began = time.perf_counter()

@@ -30,7 +30,7 @@ from studio.load.server import Server
 from studio.settings import Mode
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-ALONE = 20  # submits of one annotator before the others come
+ALONE = 20  # submits of one annotator before the others come, at most
 CLOSING = 30.0  # seconds in which what closed pages held must be free again
 
 Trouble = Callable[[Server, Sequence[Annotator]], Coroutine[Any, Any, None]]  # what happens while they work
@@ -85,7 +85,7 @@ async def measure(load: Load, database: str | None = None, trouble: Trouble | No
                 desk = Desk.of((await client.get("/config")).raise_for_status().json())
             await team[0].work(server, desk, most=1)  # to warm up
             team[0].times.clear()
-            await team[0].work(server, desk, most=ALONE)
+            await team[0].work(server, desk, most=min(ALONE, load.items // 4))
             alone, team[0].times = tuple(team[0].times), []
             began = time.monotonic()
             happening = asyncio.create_task(trouble(server, team)) if trouble else None

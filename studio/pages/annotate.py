@@ -12,7 +12,8 @@ from annotations.annotation import REFLECTIONS
 from annotations.project import Role
 from annotations.questions import NO, RATINGS, REASON_RATING, THOUGHT_RATING, VERDICT_RIGHT, YES
 from annotations.store import Store
-from studio.annotating import ASKED, Desk, View
+from studio.annotate_view import ASKED, View
+from studio.annotating import Desk
 from studio.gate import gate
 from studio.settings import Settings
 from studio.stage import keys_dialog
@@ -105,6 +106,7 @@ def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     buttons["undo"].click(desk.undo, [view.project], outputs, **quick)
     view.project.input(desk.choose, at, outputs, **quick)
     view.verdict.input(desk.guide, [*at, view.verdict], [view.reason], **quick)
+    view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
     Context.root_block.unload(desk.leave)
 
