@@ -225,6 +225,7 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: desk.save(None, token, "yes", 4, None, None, None, visit()),
         lambda: desk.alive(None, token, visit()),
         lambda: desk.choose(None, token, visit()),
+        lambda: desk.prepare(None, token, visit()),
         lambda: desk.skip(None, token, "", visit()),
         lambda: desk.undo(None, visit()),
         lambda: desk.guide(None, token, "no", visit()),

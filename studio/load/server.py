@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import pkgutil
 import socket
 import time
@@ -42,12 +43,16 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def _log(self) -> Path:
+        return self.folder / "studio.log"
+
     async def start(self) -> float:
         """The seconds until it answered. Raises RuntimeError where it does not."""
         began = time.monotonic()
         self.port = self.port or _free_port()
         FORKS.set_forkserver_preload([STUDIO])
-        given = (self.port, self.folder, self.mode, self.database)
+        given = (self._log, self.port, self.folder, self.mode, self.database)
         self._process = FORKS.Process(target=_serve, args=given, daemon=True)
         with chdir(ROOT):  # where the process that is forked from finds what it imports
             self._process.start()
@@ -60,7 +65,7 @@ class Server:
                 except httpx.TransportError:
                     await asyncio.sleep(0.05)
         self.end()
-        raise RuntimeError("the studio did not start")
+        raise RuntimeError(f"the studio did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def kill(self) -> None:
         """SIGKILL: it can do nothing any more, neither finish nor roll back."""
@@ -78,7 +83,11 @@ class Server:
                 self.kill()
 
 
-def _serve(*given: object) -> None:
+def _serve(log: Path, *given: object) -> None:
+    """In the new process: what it says goes into a file."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     pkgutil.resolve_name(f"{STUDIO}:serve")(*given)
 
 

@@ -85,7 +85,7 @@ async def measure(load: Load, database: str | None = None, trouble: Trouble | No
                 desk = Desk.of((await client.get("/config")).raise_for_status().json())
             await team[0].work(server, desk, most=1)  # to warm up
             team[0].times.clear()
-            await team[0].work(server, desk, most=min(ALONE, load.items // 4))
+            await team[0].work(server, desk, most=max(2, min(ALONE, load.items // 4)))
             alone, team[0].times = tuple(team[0].times), []
             began = time.monotonic()
             happening = asyncio.create_task(trouble(server, team)) if trouble else None
