@@ -41,7 +41,7 @@ def missing(store: Store, confirmed: Mapping[str, Mapping[str, object]]) -> list
             some = keys[start : start + AT_ONCE]
             row = AnnotationRow
             wanted = select(row.idempotency_key, row.answers).where(row.idempotency_key.in_(some))
-            stored = dict(session.execute(wanted.where(row.status == Status.SUBMITTED.value)).tuples().all())
+            stored = dict(session.execute(wanted.where(row.status == Status.SUBMITTED.value)).all())
             lost += [key for key in some if stored.get(key) != confirmed[key]]
     return lost
 

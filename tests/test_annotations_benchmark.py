@@ -18,7 +18,7 @@ def store(tmp_path) -> Iterator[Store]:
 
 def rows(store: Store) -> list[list[tuple]]:
     with store.database.reading() as session:
-        return [session.execute(select(*table.__table__.columns)).tuples().all() for table in (TrajectoryRow, ItemRow)]
+        return [session.execute(select(*table.__table__.columns)).all() for table in (TrajectoryRow, ItemRow)]
 
 
 def test_rows_that_are_written_many_at_once_are_those_that_the_store_writes(store, tmp_path):
