@@ -46,6 +46,14 @@ class Progress:
     done: int
     waiting: int
 
+    @property
+    def items(self) -> int:
+        return self.done + self.waiting
+
+    def further(self, more: int) -> "Progress":
+        """After so many more are done."""
+        return Progress(self.done + more, max(0, self.waiting - more))
+
 
 def claim(store: Store, project_id: str, annotator: str, *, without: int | None = None) -> Turn | None:
     """The next item for this person, held for them from now on; None when nothing waits. The same one again, until it

@@ -25,6 +25,7 @@ from annotations.questions import NO
 from annotations.store import Store
 from annotations.submitting import Receipt
 from studio.annotate_view import View, correction, form, is_asked_here, sentence, stay
+from studio.counted import Counts, complete, progress_of
 from studio.identity import Who, asking, require
 from studio.reflection_form import (
     DONE,
@@ -77,6 +78,7 @@ class Desk:
     settings: Settings
     open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
     ahead: dict[str, Ahead] = field(default_factory=dict)  # what follows on which page
+    counts: Counts = field(default_factory=dict)  # how far who is
 
     def start(self, request: gr.Request) -> View:
         """The first item: of the trajectory named in the address, or of the one that is next."""
@@ -128,7 +130,7 @@ class Desk:
         except AnnotationsError as error:
             return stay(str(error))
         if receipt.completed:
-            self._forget(at, item.item)
+            self._complete(at, item.item)
         return self._next(at, after=item, note=receipt.message, receipt=receipt)
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
@@ -186,7 +188,7 @@ class Desk:
         try:
             if (item := self._item(at, token)) is not None:
                 submitting.skip_item(self.store, item.item, at.name, reason=why or "")
-                self._forget(at, item.item)
+                self._complete(at, item.item)
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
@@ -197,6 +199,7 @@ class Desk:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
         at = self._sit(project, request)
         last = last_done(self.store.annotations(annotator=at.name, project=at.project.id))
+        self.counts.pop((at.name, at.project.id), None)
         try:
             for annotation in last:
                 place = {"project": at.project.id, "item": annotation.item}
@@ -340,15 +343,16 @@ class Desk:
 
     def _progress(self, at: Sitting, *, done: int = 0) -> str:
         known = standing.standing(self.store, at.name, at.project.id) if at.project.gold_share else None
-        so_far = queue.progress(self.store, at.name, at.project.id)
-        return progress_line(queue.Progress(so_far.done + done, max(0, so_far.waiting - done)), known)
+        so_far = progress_of(self.counts, self.store, at.name, at.project.id)
+        return progress_line(so_far.further(done), known)
 
     def _remember(self, at: Sitting, item: int) -> None:
         _, before = self.open.get(at.session, (at.name, frozenset()))
         self.open[at.session] = (at.name, before | {item})
 
-    def _forget(self, at: Sitting, item: int) -> None:
-        """What is done need not be given back when the page is closed."""
+    def _complete(self, at: Sitting, item: int) -> None:
+        """What is done is counted, and need not be given back when the page is closed."""
+        complete(self.counts, at.name, at.project.id)
         if at.session in self.open:
             self.open[at.session] = (at.name, self.open[at.session][1] - {item})
 
