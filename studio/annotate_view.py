@@ -34,7 +34,8 @@ class View(NamedTuple):
     """What a handler gives back: a value or an update for every part of the page, in the order of `page`."""
 
     token: Any
-    project: Any
+    place: Any  # the project that the page is at
+    project: Any  # the menu of them
     guidelines: Any
     heading: Any
     progress: Any
@@ -74,6 +75,7 @@ def form(
     planned = item.thought is not None and bool({THOUGHT_RATING, THOUGHT_CORRECTION} & asked)
     return View(
         token=item.token(),
+        place=gr.skip(),
         project=gr.skip(),
         guidelines=gr.skip(),
         heading=heading(trajectory.prompt),

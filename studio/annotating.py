@@ -8,7 +8,6 @@ the form. The text of a trajectory is somebody's input: it enters HTML escaped.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -16,31 +15,29 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations import queue, standing, submitting
-from annotations.annotation import REFLECTIONS, Annotation
+from annotations import queue, submitting
+from annotations.annotation import REFLECTIONS
 from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError
-from annotations.items import subjects_of
 from annotations.project import Project, Role
 from annotations.questions import NO
 from annotations.store import Store
 from annotations.submitting import Receipt
-from studio.annotate_view import View, correction, form, is_asked_here, sentence, stay
-from studio.counted import Counts, complete, progress_of
+from studio.annotate_view import View, correction, is_asked_here, sentence, stay
+from studio.counted import Counts, complete
 from studio.identity import Who, asking, require
+from studio.laying import Laid, Place
 from studio.reflection_form import (
-    DONE,
     Answer,
     Item,
     Showing,
     annotations_of,
     last_done,
-    open_item,
     shown_again,
     unfinished,
 )
 from studio.render import text
 from studio.settings import Settings
-from studio.stage import NOTHING, learnt, progress_line
+from studio.stage import NOTHING, learnt
 
 
 class Sitting(NamedTuple):
@@ -48,19 +45,15 @@ class Sitting(NamedTuple):
 
     who: Who
     session: str
-    project: Project
+    place: Place
 
     @property
     def name(self) -> str:
         return self.who.name
 
-
-class Laid(NamedTuple):
-    """An item laid out for one person, and what they had said of it by then."""
-
-    item: Item
-    said: list[Annotation]
-    view: View
+    @property
+    def project(self) -> Project:
+        return self.place.project
 
 
 class Ahead(NamedTuple):
@@ -93,7 +86,7 @@ class Desk:
                 turn = queue.take(self.store, at.project.id, wanted, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
-        return view._replace(project=menu, guidelines=guidelines)
+        return view._replace(place=at.project.id, project=menu, guidelines=guidelines)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
         """Another project; the item on the table goes back."""
@@ -101,7 +94,7 @@ class Desk:
         shown, ahead = Showing.read(token), self.ahead.pop(at.session, None)
         for item in {one.item for one in (shown, ahead and ahead.laid.item) if one is not None}:
             queue.leave(self.store, at.name, item)
-        return self._next(at)._replace(guidelines=gr.update(value=at.project.guidelines))
+        return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
     def submit(
         self,
@@ -123,7 +116,7 @@ class Desk:
             given = annotations_of(item, trajectory, at.name, answer)
             receipt = submitting.submit(self.store, item.item, at.name, given)
         except ConflictError:
-            view = self._lay(at, item.item, item.segment).view
+            view = self._opened(at, at.place.lay(item.item, item.segment)).view
             return view._replace(note=text("Submitted before; this is what is stored."))
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
@@ -205,7 +198,7 @@ class Desk:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             asked = min(a.segment for a in last if not a.key.endswith("-t"))
-            view = self._lay(at, last[0].item, asked, sent=last).view
+            view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
             return view._replace(note=text("Taken back; change it and submit it again."))
         except (NotFoundError, ValueError):
             return stay("There is nothing to undo.")
@@ -242,7 +235,7 @@ class Desk:
             found = projects[0]
         if found is None:
             raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-        return Sitting(who, request.session_hash or "", found)
+        return Sitting(who, request.session_hash or "", Place(self.store, self.counts, who.name, found))
 
     def _item(self, at: Sitting, token: str | None) -> Item | None:
         """What the page shows. Raises NotFoundError, ProjectError and AnswerError."""
@@ -271,7 +264,7 @@ class Desk:
         try:
             view = self._fetched(at, after) if after is not None else None
             if view is None and (turn := turn or queue.claim(self.store, at.project.id, at.name)) is not None:
-                view = self._lay_turn(at, turn).view
+                view = self._opened(at, at.place.lay_turn(turn)).view
             if view is not None:
                 return view._replace(learnt=told + view.learnt, note=text(note))
         except AnnotationsError as error:
@@ -279,20 +272,18 @@ class Desk:
         return stay(note)._replace(
             token="",
             heading=NOTHING,
-            progress=self._progress(at),
+            progress=at.place.progress(),
             learnt=told,
             desk=gr.update(visible=False),
         )
 
     def _following(self, at: Sitting, item: Item) -> Laid | None:
         """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
-        left = [
-            segment for segment in self._open_segments(at, item.item, item.trajectory_id) if segment != item.segment
-        ]
-        if left:
-            return self._lay(at, item.item, left[0])
+        asked = at.place.still_asked(item.item, item.trajectory_id)
+        if left := [segment for segment in asked if segment != item.segment]:
+            return at.place.lay(item.item, left[0])
         turn = queue.claim(self.store, at.project.id, at.name, without=item.item)
-        return turn and self._lay_turn(at, turn, done=1)
+        return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
     def _fetched(self, at: Sitting, after: Item) -> View | None:
         """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
@@ -300,63 +291,18 @@ class Desk:
         if ahead is None or ahead.after != after.key:
             return None
         laid = ahead.laid
-        if not queue.holds(self.store, laid.item.item, at.name) or self._said(at, laid.item) != laid.said:
+        if not queue.holds(self.store, laid.item.item, at.name) or at.place.said_of(laid.item) != laid.said:
             return None
         return laid.view._replace(token=replace(laid.item, shown_at=time.time()).token())
 
-    def _open_segments(self, at: Sitting, item_id: int, trajectory_id: str) -> list[int]:
-        """What of an item this person is still asked about."""
-        said = self.store.annotations(trajectory_id, annotator=at.name, project=at.project.id, item=item_id)
-        done = {annotation.segment for annotation in said if annotation.status in DONE}
-        asked = subjects_of(at.project, self.store.trajectory(trajectory_id))
-        return [segment for segment in asked if segment is not None and segment not in done]
-
-    def _lay_turn(self, at: Sitting, turn: queue.Turn, *, done: int = 0) -> Laid:
-        """Where this person goes on in an item; `done` more will be completed when they see it."""
-        asked = self._open_segments(at, turn.item, turn.trajectory_id)
-        asked = asked or subjects_of(at.project, self.store.trajectory(turn.trajectory_id))
-        return self._lay(at, turn.item, asked[0], practice=turn.practice, done=done)
-
-    def _lay(
-        self,
-        at: Sitting,
-        item_id: int,
-        segment: int,
-        *,
-        sent: Sequence[Annotation] = (),
-        practice: bool = False,
-        done: int = 0,
-    ) -> Laid:
-        trajectory = self.store.trajectory(queue.place_of(self.store, item_id)[1])
-        item = open_item(item_id, at.project.id, trajectory, segment)
-        self._remember(at, item_id)
-        said = self._said(at, item)
-        progress = self._progress(at, done=done)
-        view = form(at.project, trajectory, item, [*said, *sent], progress, self._picture, practice=practice)
-        return Laid(item, said, view)
-
-    def _said(self, at: Sitting, item: Item) -> list[Annotation]:
-        """What this person has said of what the form shows."""
-        narrowed = {"annotator": at.name, "project": item.project, "item": item.item}
-        said = self.store.annotations(item.trajectory_id, **narrowed)
-        return [annotation for annotation in said if annotation.segment in (item.segment, item.thought)]
-
-    def _progress(self, at: Sitting, *, done: int = 0) -> str:
-        known = standing.standing(self.store, at.name, at.project.id) if at.project.gold_share else None
-        so_far = progress_of(self.counts, self.store, at.name, at.project.id)
-        return progress_line(so_far.further(done), known)
-
-    def _remember(self, at: Sitting, item: int) -> None:
+    def _opened(self, at: Sitting, laid: Laid) -> Laid:
+        """Remember that this page has it, to give it back when the page is closed."""
         _, before = self.open.get(at.session, (at.name, frozenset()))
-        self.open[at.session] = (at.name, before | {item})
+        self.open[at.session] = (at.name, before | {laid.item.item})
+        return laid
 
     def _complete(self, at: Sitting, item: int) -> None:
         """What is done is counted, and need not be given back when the page is closed."""
         complete(self.counts, at.name, at.project.id)
         if at.session in self.open:
             self.open[at.session] = (at.name, self.open[at.session][1] - {item})
-
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
