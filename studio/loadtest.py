@@ -18,6 +18,8 @@ from annotations.errors import AnnotationsError
 from studio.load import kills, team, visitors
 from studio.load.tab import HandlerError
 
+FEWEST = 16  # answers, below which there are no times to speak of
+
 
 def with_visitors(given: argparse.Namespace) -> str | None:
     """What was wanted, where it is not so."""
@@ -42,6 +44,21 @@ def with_annotators(given: argparse.Namespace) -> str | None:
     return None
 
 
+def _problem(given: argparse.Namespace) -> str | None:
+    """What cannot be, of what was asked for."""
+    if given.annotators is None:
+        wrong = given.kill or given.database
+        return "--kill and --database are for --annotators; give so many" if wrong else None
+    answers = given.items * given.overlap
+    if min(given.annotators, given.items, given.overlap) < 1 or answers < FEWEST:
+        return f"got {answers} answers of {given.annotators} annotators; wanted at least {FEWEST} of one"
+    if given.overlap > given.annotators:
+        return f"--overlap {given.overlap} takes as many annotators; there are {given.annotators}"
+    if not 0 <= given.kill <= answers // 2:
+        return f"got {given.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
+    return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studio.loadtest", description=__doc__.split("\n")[0])
     who = parser.add_mutually_exclusive_group()
@@ -52,6 +69,8 @@ def main() -> None:
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
     parser.add_argument("--kill", type=int, default=0, metavar="TIMES", help="the server, at random moments")
     given = parser.parse_args()
+    if problem := _problem(given):
+        parser.error(problem)
     try:
         wrong = with_annotators(given) if given.annotators else with_visitors(given)
     except (AnnotationsError, HandlerError, RuntimeError) as error:

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from studio import loadtest
 from studio.load import kills, team
 from studio.load.visitors import Visit, measure
 
@@ -49,3 +52,21 @@ def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_
     assert account.is_fine, account.errors
     assert 0 < account.confirmed <= load.answers <= account.confirmed + account.cut
     assert len(account.times) + len(account.alone) + 1 == account.confirmed
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("--kill 3", "for --annotators"),
+        ("--annotators 0", "wanted at least 16"),
+        ("--annotators 3 --items 2", "wanted at least 16"),
+        ("--annotators 2 --overlap 3", "there are 2"),
+        ("--annotators 2 --items 20 --kill 21", "at most 20"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_starts(monkeypatch, capsys, asked, told):
+    monkeypatch.setattr("sys.argv", ["loadtest", *asked.split()])
+    with pytest.raises(SystemExit) as ended:
+        loadtest.main()
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

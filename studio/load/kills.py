@@ -13,10 +13,10 @@ from annotations import balance
 from annotations.store import open_store_for_reading
 from studio.load.annotators import Annotator
 from studio.load.server import Server
-from studio.load.team import Load, confirmed_by, doubled_by
+from studio.load.team import Load, confirmed_by, doubled_by, sent_by
 
 WITHIN = 0.5  # seconds after so many submits, at most
-LATEST = 0.95  # of all answers, after which nobody is killed any more
+LATEST = 0.95  # of all answers, after which it is left alone
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Kills:
 
     async def __call__(self, server: Server, team: Sequence[Annotator]) -> None:
         chance = random.Random(self.seed)
-        first = len(confirmed_by(team)) + 1
+        first = sent_by(team) + 1
         for moment in sorted(chance.sample(range(first, int(LATEST * self.load.answers)), self.count)):
-            while len(confirmed_by(team)) < moment:
+            while sent_by(team) < moment:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(chance.uniform(0, WITHIN))
             server.kill()

@@ -136,6 +136,11 @@ def confirmed_by(team: Sequence[Annotator]) -> dict[str, dict[str, Any]]:
     return {key: said for one in team for key, said in one.confirmed.items()}
 
 
+def sent_by(team: Sequence[Annotator]) -> int:
+    """Submits that were confirmed, and those that broke off."""
+    return sum(len(one.confirmed) + one.cut for one in team)
+
+
 def doubled_by(store: Store, team: Sequence[Annotator], overlap: int) -> list[int]:
     """Items that more people than wanted were shown, or hold and have answered: nobody gives back what they began."""
     shown = [item for one in team for item in one.shown]
