@@ -7,70 +7,37 @@ the form. The text of a trajectory is somebody's input: it enters HTML escaped.
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import gradio as gr
 
-from annotations import queue, standing, submitting
-from annotations.annotation import REFLECTIONS, Annotation
+from annotations import queue, submitting
+from annotations.annotation import REFLECTIONS
 from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError
-from annotations.items import subjects_of
 from annotations.project import Project, Role
-from annotations.questions import (
-    NO,
-    QUESTIONS,
-    REASON_CORRECTION,
-    REASON_RATING,
-    THOUGHT_CORRECTION,
-    THOUGHT_RATING,
-    VERDICT_RIGHT,
-    YES,
-)
+from annotations.questions import NO
 from annotations.store import Store
 from annotations.submitting import Receipt
-from model.trajectory import Reflection
+from studio.annotate_view import View, correction, is_asked_here, sentence, stay
+from studio.counted import Counts, complete
 from studio.identity import Who, asking, require
+from studio.laying import Laid, Place
 from studio.reflection_form import (
-    DONE,
     Answer,
     Item,
     Showing,
     annotations_of,
     last_done,
-    open_item,
     shown_again,
     unfinished,
 )
 from studio.render import text
 from studio.settings import Settings
-from studio.stage import NOTHING, claim, heading, learnt, progress_line, stage
-
-ASKED = {question.name: question for question in QUESTIONS}
-
-
-class View(NamedTuple):
-    """What a handler gives back: a value or an update for every part of the page, in the order of `page`."""
-
-    token: Any
-    project: Any
-    guidelines: Any
-    heading: Any
-    progress: Any
-    learnt: Any
-    stage: Any
-    claim: Any
-    verdict: Any
-    rating: Any
-    reason: Any
-    plan_block: Any
-    plan_rating: Any
-    plan: Any
-    why: Any
-    desk: Any
-    note: Any
+from studio.stage import NOTHING, learnt
 
 
 class Sitting(NamedTuple):
@@ -78,11 +45,22 @@ class Sitting(NamedTuple):
 
     who: Who
     session: str
-    project: Project
+    place: Place
 
     @property
     def name(self) -> str:
         return self.who.name
+
+    @property
+    def project(self) -> Project:
+        return self.place.project
+
+
+class Ahead(NamedTuple):
+    """What follows, once the showing of this key is submitted."""
+
+    after: str
+    laid: Laid
 
 
 @dataclass(frozen=True)
@@ -92,6 +70,8 @@ class Desk:
     store: Store
     settings: Settings
     open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
+    ahead: dict[str, Ahead] = field(default_factory=dict)  # what follows on which page
+    counts: Counts = field(default_factory=dict)  # how far who is
 
     def start(self, request: gr.Request) -> View:
         """The first item: of the trajectory named in the address, or of the one that is next."""
@@ -106,14 +86,15 @@ class Desk:
                 turn = queue.take(self.store, at.project.id, wanted, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
-        return view._replace(project=menu, guidelines=guidelines)
+        return view._replace(place=at.project.id, project=menu, guidelines=guidelines)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
         """Another project; the item on the table goes back."""
         at = self._sit(project, request)
-        if (shown := Showing.read(token)) is not None:
-            queue.leave(self.store, at.name, shown.item)
-        return self._next(at)._replace(guidelines=gr.update(value=at.project.guidelines))
+        shown, ahead = Showing.read(token), self.ahead.pop(at.session, None)
+        for item in {one.item for one in (shown, ahead and ahead.laid.item) if one is not None}:
+            queue.leave(self.store, at.name, item)
+        return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
     def submit(
         self,
@@ -135,12 +116,25 @@ class Desk:
             given = annotations_of(item, trajectory, at.name, answer)
             receipt = submitting.submit(self.store, item.item, at.name, given)
         except ConflictError:
-            return self._show(at, item.item, item.segment, "Submitted before; this is what is stored.")
+            view = self._opened(at, at.place.lay(item.item, item.segment)).view
+            return view._replace(note=text("Submitted before; this is what is stored."))
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
         except AnnotationsError as error:
             return stay(str(error))
-        return self._next(at, note=receipt.message, receipt=receipt)
+        if receipt.completed:
+            self._complete(at, item.item)
+        return self._next(at, after=item, note=receipt.message, receipt=receipt)
+
+    def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
+        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
+        at = self._sit(project, request)
+        self.ahead.pop(at.session, None)
+        with suppress(AnnotationsError):
+            item = self._item(at, token)
+            laid = item and self._following(at, item)
+            if laid is not None:
+                self.ahead[at.session] = Ahead(item.key, laid)
 
     def save(
         self,
@@ -168,12 +162,15 @@ class Desk:
     def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
         """A sign of life; a line where the item is no longer one's own."""
         at = self._sit(project, request)
-        shown = Showing.read(token)
+        shown, ahead = Showing.read(token), self.ahead.get(at.session)
+        if ahead is not None:
+            with suppress(AnnotationsError):
+                queue.heartbeat(self.store, ahead.laid.item.item, at.name)
         try:
             if shown is not None:
                 queue.heartbeat(self.store, shown.item, at.name)
         except LeaseError as error:
-            return text(_sentence(str(error)))
+            return text(sentence(str(error)))
         except NotFoundError:
             return text("This drawing was deleted meanwhile; submit or skip leads to the next.")
         return gr.skip()
@@ -184,6 +181,7 @@ class Desk:
         try:
             if (item := self._item(at, token)) is not None:
                 submitting.skip_item(self.store, item.item, at.name, reason=why or "")
+                self._complete(at, item.item)
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
@@ -194,12 +192,14 @@ class Desk:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
         at = self._sit(project, request)
         last = last_done(self.store.annotations(annotator=at.name, project=at.project.id))
+        self.counts.pop((at.name, at.project.id), None)
         try:
             for annotation in last:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             asked = min(a.segment for a in last if not a.key.endswith("-t"))
-            return self._show(at, last[0].item, asked, "Taken back; change it and submit it again.", sent=last)
+            view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
+            return view._replace(note=text("Taken back; change it and submit it again."))
         except (NotFoundError, ValueError):
             return stay("There is nothing to undo.")
 
@@ -213,6 +213,7 @@ class Desk:
 
     def leave(self, request: gr.Request) -> None:
         """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
+        self.ahead.pop(request.session_hash or "", None)
         name, items = self.open.pop(request.session_hash or "", ("", frozenset()))
         elsewhere = {item for other, theirs in self.open.values() if other == name for item in theirs}
         for item in items - elsewhere:
@@ -234,7 +235,7 @@ class Desk:
             found = projects[0]
         if found is None:
             raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-        return Sitting(who, request.session_hash or "", found)
+        return Sitting(who, request.session_hash or "", Place(self.store, self.counts, who.name, found))
 
     def _item(self, at: Sitting, token: str | None) -> Item | None:
         """What the page shows. Raises NotFoundError, ProjectError and AnswerError."""
@@ -249,109 +250,59 @@ class Desk:
     # What comes next
 
     def _next(
-        self, at: Sitting, *, first: queue.Turn | None = None, note: str = "", receipt: Receipt | None = None
+        self,
+        at: Sitting,
+        *,
+        first: queue.Turn | None = None,
+        after: Item | None = None,
+        note: str = "",
+        receipt: Receipt | None = None,
     ) -> View:
-        """`first`, or what the queue says."""
+        """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
         told = learnt(receipt.feedback) if receipt is not None else ""
         turn = first
         try:
-            turn = turn or queue.claim(self.store, at.project.id, at.name)
-            if turn is not None:
-                view = self._show(at, turn.item, self._first_open(at, turn), note, practice=turn.practice)
-                return view._replace(learnt=told + view.learnt)
+            view = self._fetched(at, after) if after is not None else None
+            if view is None and (turn := turn or queue.claim(self.store, at.project.id, at.name)) is not None:
+                view = self._opened(at, at.place.lay_turn(turn)).view
+            if view is not None:
+                return view._replace(learnt=told + view.learnt, note=text(note))
         except AnnotationsError as error:
             note = str(error)
         return stay(note)._replace(
             token="",
             heading=NOTHING,
-            progress=self._progress(at),
+            progress=at.place.progress(),
             learnt=told,
             desk=gr.update(visible=False),
         )
 
-    def _first_open(self, at: Sitting, turn: queue.Turn) -> int:
-        trajectory = self.store.trajectory(turn.trajectory_id)
-        asked = [segment for segment in subjects_of(at.project, trajectory) if segment is not None]
-        said = self.store.annotations(turn.trajectory_id, annotator=at.name, project=at.project.id, item=turn.item)
-        done = {annotation.segment for annotation in said if annotation.status in DONE}
-        return next((segment for segment in asked if segment not in done), asked[0])
+    def _following(self, at: Sitting, item: Item) -> Laid | None:
+        """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
+        asked = at.place.still_asked(item.item, item.trajectory_id)
+        if left := [segment for segment in asked if segment != item.segment]:
+            return at.place.lay(item.item, left[0])
+        turn = queue.claim(self.store, at.project.id, at.name, without=item.item)
+        return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
-    def _show(
-        self,
-        at: Sitting,
-        item_id: int,
-        segment: int,
-        note: str = "",
-        *,
-        practice: bool = False,
-        sent: list[Annotation] | None = None,
-    ) -> View:
-        trajectory = self.store.trajectory(queue.place_of(self.store, item_id)[1])
-        item = open_item(item_id, at.project.id, trajectory, segment)
-        self._remember(at, item_id)
-        stored = self.store.annotations(trajectory.id, annotator=at.name, project=at.project.id, item=item_id)
-        kept = {a.segment: a.answers for a in [*stored, *(sent or [])]}
-        said, told = kept.get(segment, {}), kept.get(item.thought, {})
-        asked = {question.name for question in at.project.questions}
-        reflection = trajectory.segments[segment]
-        plan = "" if item.thought is None else trajectory.segments[item.thought].text
-        label = correction(item.opposite if said.get(VERDICT_RIGHT) == NO else None)
-        rated = REASON_RATING in asked and bool(reflection.reason.strip())
-        planned = item.thought is not None and bool({THOUGHT_RATING, THOUGHT_CORRECTION} & asked)
-        return View(
-            token=item.token(),
-            project=gr.skip(),
-            guidelines=gr.skip(),
-            heading=heading(trajectory.prompt),
-            progress=self._progress(at),
-            learnt=learnt((), practice=practice),
-            stage=stage(trajectory, segment, self._picture),
-            claim=claim(reflection),
-            verdict=gr.update(value=said.get(VERDICT_RIGHT), visible=VERDICT_RIGHT in asked),
-            rating=gr.update(value=said.get(REASON_RATING) if rated else None, visible=rated),
-            reason=label
-            | {"value": said.get(REASON_CORRECTION, reflection.reason), "visible": REASON_CORRECTION in asked},
-            plan_block=gr.update(visible=planned),
-            plan_rating=gr.update(value=told.get(THOUGHT_RATING), visible=THOUGHT_RATING in asked),
-            plan=told.get(THOUGHT_CORRECTION, plan),
-            why="",
-            desk=gr.update(visible=True),
-            note=text(note),
-        )
+    def _fetched(self, at: Sitting, after: Item) -> View | None:
+        """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
+        ahead = self.ahead.pop(at.session, None)
+        if ahead is None or ahead.after != after.key:
+            return None
+        laid = ahead.laid
+        if not queue.holds(self.store, laid.item.item, at.name) or at.place.said_of(laid.item) != laid.said:
+            return None
+        return laid.view._replace(token=replace(laid.item, shown_at=time.time()).token())
 
-    def _progress(self, at: Sitting) -> str:
-        known = standing.standing(self.store, at.name, at.project.id) if at.project.gold_share else None
-        return progress_line(queue.progress(self.store, at.name, at.project.id), known)
-
-    def _remember(self, at: Sitting, item: int) -> None:
+    def _opened(self, at: Sitting, laid: Laid) -> Laid:
+        """Remember that this page has it, to give it back when the page is closed."""
         _, before = self.open.get(at.session, (at.name, frozenset()))
-        self.open[at.session] = (at.name, before | {item})
+        self.open[at.session] = (at.name, before | {laid.item.item})
+        return laid
 
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
-
-
-def is_asked_here(project: Project) -> bool:
-    """Whether the form of this page can answer what a project requires."""
-    known = [(q.name, q.segment, q.form) for q in QUESTIONS]
-    wanted = [q for q in project.questions if q.required]
-    return project.subject == Reflection.kind and all((q.name, q.segment, q.form) in known for q in wanted)
-
-
-def correction(reflection_wrong: str | None) -> dict[str, Any]:
-    """The label over the correction; the verdict that should have been, if the model's is called wrong."""
-    if reflection_wrong is None:
-        return gr.update(label=ASKED[REASON_CORRECTION].title, info="Change it only if you would say it better.")
-    word = "Yes" if reflection_wrong == YES else "No"
-    return gr.update(label="What should it have said?", info=f"After “{word},” – the whole reason. It is needed here.")
-
-
-def stay(note: str) -> View:
-    """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=text(_sentence(note)))
-
-
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:]
+    def _complete(self, at: Sitting, item: int) -> None:
+        """What is done is counted, and need not be given back when the page is closed."""
+        complete(self.counts, at.name, at.project.id)
+        if at.session in self.open:
+            self.open[at.session] = (at.name, self.open[at.session][1] - {item})

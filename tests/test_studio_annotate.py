@@ -12,7 +12,8 @@ from annotations.annotation import Status
 from annotations.export import count_examples
 from annotations.store import open_store
 from model.trajectory import Thought, Token
-from studio.annotating import Desk, View
+from studio.annotate_view import View
+from studio.annotating import Desk
 from studio.reflection_form import Item, Showing, last_done, rewritten, shown_again
 from studio.settings import Mode, Settings
 
@@ -224,6 +225,7 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: desk.save(None, token, "yes", 4, None, None, None, visit()),
         lambda: desk.alive(None, token, visit()),
         lambda: desk.choose(None, token, visit()),
+        lambda: desk.prepare(None, token, visit()),
         lambda: desk.skip(None, token, "", visit()),
         lambda: desk.undo(None, visit()),
         lambda: desk.guide(None, token, "no", visit()),

@@ -19,7 +19,8 @@ from annotations.questions import QUESTIONS, SKIP_REASON, Form, Question
 from annotations.ready_made import READY_MADE
 from annotations.standing import Standing, standing
 from annotations.store import Store, open_store
-from studio.annotating import Desk, View
+from studio.annotate_view import View
+from studio.annotating import Desk
 from studio.reflection_form import Showing
 from studio.sessions import COOKIE, new_session
 from studio.settings import Mode, Settings

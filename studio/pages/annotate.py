@@ -12,7 +12,8 @@ from annotations.annotation import REFLECTIONS
 from annotations.project import Role
 from annotations.questions import NO, RATINGS, REASON_RATING, THOUGHT_RATING, VERDICT_RIGHT, YES
 from annotations.store import Store
-from studio.annotating import ASKED, Desk, View
+from studio.annotate_view import ASKED, View
+from studio.annotating import Desk
 from studio.gate import gate
 from studio.settings import Settings
 from studio.stage import keys_dialog
@@ -31,6 +32,8 @@ def page(store: Store, settings: Settings) -> None:
 def _table(desk: Desk) -> None:
     gr.HTML(keys_dialog(), apply_default_css=False, js_on_load=script("annotate.js"))
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
+    # The menu's value would be refused by a server that has started anew since: it does not know who may choose what.
+    place = gr.Textbox(visible="hidden", elem_id="annotate-place", label="Project")
     save = gr.Button("Keep", visible="hidden", elem_id="annotate-save")
     with gr.Row(elem_id="annotate-top"):
         heading = gr.HTML(elem_id="annotate-prompt", **PLAIN)
@@ -86,7 +89,7 @@ def _table(desk: Desk) -> None:
                     elem_id="annotate-why",
                 )
     view = View(
-        token, project, guidelines, heading, progress, learnt, picture, claim, right, rating, reason, plan_block,
+        token, place, project, guidelines, heading, progress, learnt, picture, claim, right, rating, reason, plan_block,
         plan_rating, plan, why, table, note,
     )  # fmt: skip
     _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
@@ -96,15 +99,16 @@ def _table(desk: Desk) -> None:
 
 def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     quick = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-    outputs, at = list(view), [view.project, view.token]
+    outputs, at = list(view), [view.place, view.token]
     form = [*at, view.verdict, view.rating, view.reason, view.plan_rating, view.plan]
     gr.on(fn=desk.start, outputs=outputs, **quick)
     buttons["submit"].click(desk.submit, form, outputs, **quick)
     buttons["save"].click(desk.save, form, [view.note], **quick)
     gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **quick)
-    buttons["undo"].click(desk.undo, [view.project], outputs, **quick)
-    view.project.input(desk.choose, at, outputs, **quick)
+    buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
+    view.project.input(desk.choose, [view.project, view.token], outputs, **quick)
     view.verdict.input(desk.guide, [*at, view.verdict], [view.reason], **quick)
+    view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
     Context.root_block.unload(desk.leave)
 
