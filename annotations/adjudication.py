@@ -8,12 +8,16 @@ its trail like every other answer.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from annotations import items, leases, revisions
 from annotations.annotation import Annotation, Status
 from annotations.audit import restore
 from annotations.errors import AnswerError, ProjectError
 from annotations.leases import COMPLETED, Outcome
 from annotations.store import Store
+from annotations.tables import LeaseRow
 
 
 def decide(store: Store, item_id: int, reviewer: str, given: Sequence[Annotation]) -> tuple[Annotation, ...]:
@@ -49,3 +53,12 @@ def bring_back(store: Store, revision: int, *, key: str = "") -> Annotation:
         [again] = decide(store, old.item, old.annotator, [replace(old, key=key, seconds=0.0, id=None, created_at=None)])
         return again
     return restore(store, revision, key=key)
+
+
+def decisions_among(session: Session, given: Sequence[Annotation]) -> set[int]:
+    """The ids of those revisions that are decisions."""
+    items_of = {annotation.item for annotation in given if annotation.item is not None}
+    extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.outcome == Outcome.EXTRA.value)
+    held = {(item, who) for item, who in session.execute(extra.where(LeaseRow.item_id.in_(items_of)))}
+    submitted = (a for a in given if a.status is Status.SUBMITTED)
+    return {a.id for a in submitted if a.id is not None and (a.item, a.annotator) in held}
