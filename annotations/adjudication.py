@@ -57,8 +57,15 @@ def bring_back(store: Store, revision: int, *, key: str = "") -> Annotation:
 
 def decisions_among(session: Session, given: Sequence[Annotation]) -> set[int]:
     """The ids of those revisions that are decisions."""
-    items_of = {annotation.item for annotation in given if annotation.item is not None}
     extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.outcome == Outcome.EXTRA.value)
-    held = {(item, who) for item, who in session.execute(extra.where(LeaseRow.item_id.in_(items_of)))}
+    held = {(item, who) for item, who in session.execute(extra)}
     submitted = (a for a in given if a.status is Status.SUBMITTED)
     return {a.id for a in submitted if a.id is not None and (a.item, a.annotator) in held}
+
+
+def decided(store: Store, given: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
+    """What was decided last about each item and segment, among these annotations."""
+    with store.database.reading() as session:
+        ids = decisions_among(session, given)
+    ordered = sorted((a for a in given if a.id in ids), key=lambda a: a.id)
+    return {(a.item, a.segment): a for a in ordered}
