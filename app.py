@@ -44,13 +44,13 @@ def serve(settings: Settings) -> None:
         if settings.examples:
             fill_if_empty(store)
         store.purge()
+        if hook:
+            keep_telling(store, hook)
         first, *others = settings.checkpoints
         checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
         demo = start(settings, store, checkpoints, hub_of(os.environ))
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS, settings.database)
-        if hook:
-            keep_telling(store, hook)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

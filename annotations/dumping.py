@@ -38,8 +38,8 @@ def load(url: str, file: Path) -> None:
 
 
 def is_empty(url: str) -> bool:
-    """Whether a database has no tables. Raises BackupError."""
-    tables = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    """Whether a database has no tables where ours would be. Raises BackupError."""
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
     return _ask(postgres.parse(url), tables) == 0
 
 
