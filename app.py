@@ -9,8 +9,8 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from annotations.backup import keep_backing_up, restore
-from annotations.database import FILE, default_directory
+from annotations.backup import is_new, keep_backing_up, restore
+from annotations.database import default_directory
 from annotations.errors import BackupError, DatabaseError
 from annotations.queue import recover
 from annotations.recorded import fill_if_empty
@@ -19,6 +19,7 @@ from annotations.webhooks import keep_telling
 from model.checkpoint import CheckpointError, open_checkpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
+from studio.hub import hub_of
 from studio.server import start
 from studio.settings import Settings, SettingsError, from_environment, read_settings
 
@@ -36,22 +37,20 @@ def main() -> None:
 
 def serve(settings: Settings) -> None:
     data, hook = Path(settings.data).expanduser() if settings.data else default_directory(), settings.hook
-    if settings.backup and settings.database:
-        raise BackupError("backups here are of SQLite; a PostgreSQL database is backed up by pg_dump, on its server")
-    if settings.backup and not (data / FILE).exists():
-        restore(settings.backup, data)
+    if settings.backup and is_new(data, settings.database):
+        restore(settings.backup, data, settings.database)
     with open_store(data, settings.database) as store:
         recover(store)
         if settings.examples:
             fill_if_empty(store)
         store.purge()
-        first, *others = settings.checkpoints
-        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
-        demo = start(settings, store, checkpoints)
-        if settings.backup:
-            keep_backing_up(data, settings.backup, BACKUPS)
         if hook:
             keep_telling(store, hook)
+        first, *others = settings.checkpoints
+        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
+        demo = start(settings, store, checkpoints, hub_of(os.environ))
+        if settings.backup:
+            keep_backing_up(data, settings.backup, BACKUPS, settings.database)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

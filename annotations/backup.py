@@ -4,8 +4,8 @@
     python -m annotations.backup restore TARGET
 
 A target is a folder, or an address that fsspec knows: `hf://datasets/NAME/REPOSITORY`, `hf://buckets/NAME/BUCKET`. A
-backup is a copy of the database that SQLite makes of one moment, the pictures that the one before lacks, as a tar, and
-last of all a manifest that says what belongs together: what is cut short leaves the backup before as it was.
+backup is a copy of the database that SQLite, or `pg_dump`, makes of one moment, the pictures that the one before lacks,
+as a tar, and last of all a manifest that says what belongs together: what is cut short leaves the one before as it was.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from pathlib import Path
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-from annotations.database import FILE, default_directory
-from annotations.errors import BackupError
+from annotations import dumping
+from annotations.database import FILE, default_directory, default_url
+from annotations.errors import BackupError, DatabaseError
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "backup.json"
+DUMP = ".dump"  # how the name of a copy of a PostgreSQL database ends
 DATABASES = 3  # copies of the database that a target keeps
 OVERLAP = timedelta(minutes=1)  # pictures so much older than the backup before are taken once more
 
@@ -53,14 +55,17 @@ class Manifest:
         return datetime.fromisoformat(self.made_at)
 
 
-def make(directory: Path, target: str) -> Manifest:
-    """Back up a data folder, also while a studio uses it. Raises BackupError; the target's last backup stays."""
+def make(directory: Path, target: str, url: str | None = None) -> Manifest:
+    """Back up a data folder, and the PostgreSQL database at `url` where there is one, also while a studio uses them.
+
+    Raises BackupError; the target's last backup stays.
+    """
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
     with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as folder:
         files, root = url_to_fs(target)
-        copy = Path(folder) / f"studio-{stamp}.db"
-        studio = _copy(directory / FILE, copy)
+        copy = Path(folder) / f"studio-{stamp}{DUMP if url else '.db'}"
+        studio = dumping.dump(url, copy) if url else _copy(directory / FILE, copy)
         before = _read(files, root)
         if before and before.studio != studio:
             raise BackupError(f"{target} holds the backup of another studio; give an empty folder")
@@ -78,6 +83,7 @@ def make(directory: Path, target: str) -> Manifest:
         files.pipe_file(f"{root}/{MANIFEST}", text.encode())
         for old in names[:-DATABASES]:
             files.rm_file(f"{root}/{old}")
+        directory.mkdir(parents=True, exist_ok=True)
         (directory / MANIFEST).write_text(text, "utf-8")
     return made
 
@@ -119,25 +125,42 @@ def _read(files: AbstractFileSystem, root: str) -> Manifest | None:
     return Manifest(**found | {name: tuple(found[name]) for name in ("databases", "pictures")})
 
 
-def restore(target: str, directory: Path) -> Manifest | None:
-    """Fill a folder that has no database yet with the last backup; None where there is none. Raises BackupError."""
-    if (directory / FILE).exists():
-        raise BackupError(f"{directory} has a {FILE} already, which may be newer; restore into an empty folder")
+def is_new(directory: Path, url: str | None = None) -> bool:
+    """Whether there is no database yet, so that one may be restored. Raises BackupError."""
+    return dumping.is_empty(url) if url else not (directory / FILE).exists()
+
+
+def restore(target: str, directory: Path, url: str | None = None) -> Manifest | None:
+    """Fill a folder that has no database yet, or the empty PostgreSQL database at `url`, with the last backup.
+
+    None where there is none. Raises BackupError.
+    """
+    if not is_new(directory, url):
+        place = "the PostgreSQL database has tables" if url else f"{directory} has a {FILE}"
+        raise BackupError(f"{place} already, which may be newer; restore into an empty one")
     with _told(f"the backup in {target} could not be restored"), tempfile.TemporaryDirectory() as folder:
         files, root = url_to_fs(target)
         manifest = _read(files, root)
         if manifest is None:
             return None
+        newest = manifest.databases[-1]
+        if newest.endswith(DUMP) != bool(url):
+            kinds = ("PostgreSQL", "name one with --database") if url is None else ("SQLite", "leave --database out")
+            raise BackupError(f"{target} holds a backup of {kinds[0]}; {kinds[1]}")
         directory.mkdir(parents=True, exist_ok=True)
-        copy = directory / f"{FILE}.partial"
-        files.get_file(f"{root}/{manifest.databases[-1]}", str(copy))
-        with closing(sqlite3.connect(copy)) as database:
-            _checked(database, copy)
+        copy = Path(folder) / newest if url else directory / f"{FILE}.partial"
+        files.get_file(f"{root}/{newest}", str(copy))
+        if not url:
+            with closing(sqlite3.connect(copy)) as database:
+                _checked(database, copy)
         for name in manifest.pictures:
             files.get_file(f"{root}/{name}", str(Path(folder) / name))
             with tarfile.open(Path(folder) / name) as packed:
                 packed.extractall(directory / "images", filter="data")
-        os.replace(copy, directory / FILE)  # last: a folder with a database is whole
+        if url:  # last: where there is a database, everything is there
+            dumping.load(url, copy)
+        else:
+            os.replace(copy, directory / FILE)
     return manifest
 
 
@@ -160,15 +183,18 @@ def last(directory: Path) -> datetime | None:
         return None
 
 
-def keep_backing_up(directory: Path, target: str, every: timedelta) -> threading.Thread:
+def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | None = None) -> threading.Thread:
     """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
 
     def work() -> None:
+        written = None
         while True:
             done = last(directory)
             try:
-                if done is None or (directory / FILE).stat().st_mtime > done.timestamp():
-                    make(directory, target)
+                now = dumping.written(url) if url else (directory / FILE).stat().st_mtime
+                if now != written if url else done is None or now > done.timestamp():
+                    make(directory, target, url)
+                    written = now
             except (BackupError, OSError) as error:
                 log.error("%s", error)
             time.sleep(every.total_seconds())
@@ -183,10 +209,14 @@ def main() -> None:
     parser.add_argument("do", choices=("make", "restore"))
     parser.add_argument("target", help="a folder, hf://datasets/NAME/REPOSITORY or hf://buckets/NAME/BUCKET")
     parser.add_argument("--data", type=Path, default=default_directory(), help="the studio's data folder")
+    parser.add_argument("--database", default=default_url(), help="address of its PostgreSQL database, if it has one")
     given = parser.parse_args()
     try:
-        found = make(given.data, given.target) if given.do == "make" else restore(given.target, given.data)
-    except BackupError as error:
+        if given.do == "make":
+            found = make(given.data, given.target, given.database)
+        else:
+            found = restore(given.target, given.data, given.database)
+    except (BackupError, DatabaseError) as error:
         sys.exit(f"backup: {error}")
     print(f"backup of {found.made_at}" if found else f"there is no backup in {given.target}")
 

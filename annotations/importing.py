@@ -1,6 +1,6 @@
 """Trajectories and images made elsewhere, into the studio's data: all of a file, or nothing.
 
-    python -m annotations.importing SRC --format FORMAT
+    python -m annotations.importing SRC --format FORMAT [--dry-run]
 
 Formats are ours, janus_sft, folder, pickapic and richhf; the modules of `annotations.formats` say what each looks like.
 Every row is read and checked before the first is stored; each that cannot be is reported, with what was found in it and
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -25,7 +26,7 @@ from types import ModuleType
 from typing import IO, Any
 from uuid import uuid4
 
-from annotations.database import default_directory
+from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.formats import folder, janus_sft, ours, pickapic, richhf
 from annotations.imports import BatchName
@@ -54,6 +55,7 @@ class Report:
     trajectories: int  # that they made; the same image with the same prompt makes one
     already: int  # records that had been imported before
     errors: tuple[RowError, ...]
+    good: int = 0  # new records that can be stored, whether they were or not
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"errors": [vars(error) for error in self.errors]}
@@ -74,23 +76,45 @@ def bring_in(
 
     Raises ImportingError for an unknown format and for a file that cannot be read at all.
     """
+    with _read_through(store, source, format, images, drawn_by, on_progress) as (checked, spool):
+        report = Report(uuid4().hex, 0, 0, checked.already, checked.errors, checked.new)
+        if not checked.new or (checked.errors and not leave_out_bad):
+            return report
+        store.bring_in(
+            lambda: _unspool(spool),
+            BatchName(report.batch, source.name, format),
+            owner=owner,
+            on_progress=lambda stage, done: on_progress(stage, done, checked.new),
+        )
+        return replace(report, records=checked.new, trajectories=len(store.imported(report.batch)))
+
+
+def rehearse(
+    store: Store,
+    source: Path,
+    format: str,
+    *,
+    images: Path | None = None,
+    drawn_by: str | None = None,
+    on_progress: Progress = lambda stage, done, total: None,
+) -> Report:
+    """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
+    with _read_through(store, source, format, images, drawn_by, on_progress) as (checked, _):
+        return Report("", 0, 0, checked.already, checked.errors, checked.new)
+
+
+@contextmanager
+def _read_through(
+    store: Store, source: Path, format: str, images: Path | None, drawn_by: str | None, on_progress: Progress
+) -> Iterator[tuple[_Checked, IO[bytes]]]:
+    """What was found in it, and its good new records, spooled."""
     reader = reader_of(format)
     if not source.exists():
         raise ImportingError(f"there is no {source}; name a file or folder")
-    total, batch = reader.size(source), uuid4().hex
+    total = reader.size(source)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
         read = reader.read(source, images=images, drawn_by=drawn_by)
-        checked = _check(store, read, format, spool, lambda done: on_progress("checking", done, total))
-        if checked.new and (leave_out_bad or not checked.errors):
-            store.bring_in(
-                lambda: _unspool(spool),
-                BatchName(batch, source.name, format),
-                owner=owner,
-                on_progress=lambda stage, done: on_progress(stage, done, checked.new),
-            )
-            trajectories = len(store.imported(batch))
-            return Report(batch, checked.new, trajectories, checked.already, checked.errors)
-    return Report(batch, 0, 0, checked.already, checked.errors)
+        yield _check(store, read, format, spool, lambda done: on_progress("checking", done, total)), spool
 
 
 def reader_of(format: str) -> ModuleType:
@@ -160,23 +184,26 @@ def _unspool(spool: IO[bytes]) -> Iterator[Record]:
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        with open_store(arguments.data or default_directory()) as store:
-            report = bring_in(
-                store,
-                arguments.source,
-                arguments.format,
-                owner=arguments.owner,
-                images=arguments.images,
-                drawn_by=arguments.drawn_by,
-                leave_out_bad=arguments.leave_out_bad,
-                on_progress=_bar,
-            )
+        with open_store(arguments.data or default_directory(), default_url()) as store:
+            given = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
+            if arguments.dry_run:
+                report = rehearse(store, arguments.source, arguments.format, **given)
+            else:
+                report = bring_in(
+                    store,
+                    arguments.source,
+                    arguments.format,
+                    owner=arguments.owner,
+                    leave_out_bad=arguments.leave_out_bad,
+                    **given,
+                )
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(
-        json.dumps(report.to_dict(), ensure_ascii=False) if arguments.json else _told(report, arguments.leave_out_bad)
-    )
+    if arguments.json:
+        print(json.dumps(report.to_dict(), ensure_ascii=False))
+    else:
+        print(_rehearsed(report) if arguments.dry_run else _told(report, arguments.leave_out_bad))
     return 1 if report.errors and not arguments.leave_out_bad else 0
 
 
@@ -190,9 +217,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drawn-by", help="name of the model that drew, where the records do not say")
     parser.add_argument("--owner", default="import", help="whose drawings they become (default: import)")
     parser.add_argument("--leave-out-bad", action="store_true", help="import the good rows although others are bad")
+    parser.add_argument("--dry-run", action="store_true", help="read and check everything, and store nothing")
     parser.add_argument("--data", type=Path, help="data folder of the studio (default: its usual place)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     return parser
+
+
+def _rehearsed(report: Report) -> str:
+    lines = [str(error) for error in report.errors[:SHOWN]]
+    known = f"; {report.already} are there already" if report.already else ""
+    return "\n".join([*lines, f"dry run: {report.good} records are good, {len(report.errors)} bad{known}"])
 
 
 def _told(report: Report, leave_out_bad: bool) -> str:

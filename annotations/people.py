@@ -1,7 +1,7 @@
 """Local accounts: who may do what, and passwords that are kept as Argon2id hashes only.
 
     python -m annotations.people add NAME --role annotator
-    python -m annotations.people list|role|deactivate|activate|password …
+    python -m annotations.people list|role|deactivate|activate|password|sign-out …
 
 Knows the store and roles; no page. A password is asked for on the terminal, or read from standard input where that is
 none; it is never an argument, which every process on the machine could read. An account is never removed, because
@@ -25,10 +25,12 @@ from sqlalchemy.orm import Session
 from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ConflictError, NotFoundError, PersonError
 from annotations.project import Role
+from annotations.sessions import end_all
 from annotations.store import Store, open_store
 from annotations.tables import PersonRow
 
 SHORTEST, LONGEST = 10, 200  # characters of a password
+HUB = "@huggingface.co"  # how the names of those end who sign in by the Hub
 HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
 
 
@@ -68,6 +70,33 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
         return _person(_row(session, name))
 
 
+def name_from_hub(name: str) -> str:
+    """The name of the account of somebody on the Hub, which is not the one of a local account of that name."""
+    return f"{name.lower()}{HUB}"
+
+
+def welcome(store: Store, name: str, role: Role) -> Person:
+    """The account of somebody who has signed in elsewhere, made where there is none, in the role that they have there.
+
+    Raises PersonError where the account is deactivated here, or has a password of its own.
+    """
+    with store.database.reading() as session:
+        row = session.get(PersonRow, name)
+        known = row and (row.deactivated_at is None, row.password_hash is None)
+    if known is None:
+        return add(store, name, role, None)
+    if known != (True, True):
+        raise PersonError(f"the account “{name}” is deactivated, or opened by a password; an admin can say which")
+    return set_role(store, name, role)
+
+
+def sign_out_from_hub(store: Store) -> None:
+    """End the sessions of all who signed in by the Hub, since what settings say of them may have changed."""
+    with store.database.writing() as session:
+        for name in session.scalars(select(PersonRow.name).where(PersonRow.name.endswith(HUB))).all():
+            end_all(session, store, name)
+
+
 def people(store: Store) -> list[Person]:
     """Everybody who has an account, by name."""
     with store.database.reading() as session:
@@ -94,7 +123,24 @@ def activate(store: Store, name: str) -> Person:
 
 
 def set_password(store: Store, name: str, password: str) -> Person:
+    """Another password; whoever has signed in with the old one is signed out."""
+    hashed = hash_of(password)
+    with store.database.writing() as session:
+        end_all(session, store, name)
+        return _changed(session, name, password_hash=hashed)
+
+
+def hash_anew(store: Store, name: str, password: str) -> Person:
+    """The same password, hashed as today's library does."""
     return _change(store, name, password_hash=hash_of(password))
+
+
+def sign_out(store: Store, name: str) -> Person:
+    """End every session of an account, on all machines. Raises NotFoundError."""
+    with store.database.writing() as session:
+        found = _person(_row(session, name))
+        end_all(session, store, name)
+        return found
 
 
 def hash_of(password: str) -> str:
@@ -113,10 +159,14 @@ def stored_hash(store: Store, name: str) -> str | None:
 
 def _change(store: Store, name: str, **values: object) -> Person:
     with store.database.writing() as session:
-        _row(session, name)
-        session.execute(update(PersonRow).where(PersonRow.name == name).values(**values))
-        session.expire_all()
-        return _person(_row(session, name))
+        return _changed(session, name, **values)
+
+
+def _changed(session: Session, name: str, **values: object) -> Person:
+    _row(session, name)
+    session.execute(update(PersonRow).where(PersonRow.name == name).values(**values))
+    session.expire_all()
+    return _person(_row(session, name))
 
 
 def _row(session: Session, name: str) -> PersonRow:
@@ -153,6 +203,8 @@ def _run(store: Store, given: argparse.Namespace) -> list[Person]:
             return [deactivate(store, given.name)]
         case "activate":
             return [activate(store, given.name)]
+        case "sign-out":
+            return [sign_out(store, given.name)]
         case _:
             return people(store)
 
@@ -168,9 +220,10 @@ def _parser() -> argparse.ArgumentParser:
     for do, what in (
         ("add", "make an account; its password is asked for, or read from standard input"),
         ("role", "what an account may do from now on"),
-        ("password", "another password, asked for or read from standard input"),
+        ("password", "another password, asked for or read from standard input; it signs out everywhere"),
         ("deactivate", "the account opens nothing any more; its answers stay"),
         ("activate", "it does again"),
+        ("sign-out", "end every session of the account, on all machines"),
     ):
         command = commands.add_parser(do, parents=[shared], help=what)
         command.add_argument("name")

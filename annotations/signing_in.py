@@ -51,7 +51,7 @@ class SignIn:
             for key in keys:
                 self._forgive(key)
         if HASHER.check_needs_rehash(hashed):
-            people.set_password(self._store, name, password)
+            people.hash_anew(self._store, name, password)
         return people.person(self._store, name)
 
     def _recent(self, key: str) -> list[datetime]:

@@ -144,6 +144,18 @@ class PersonRow(Base):
     __table_args__ = (CheckConstraint("role IN ('visitor', 'annotator', 'reviewer', 'admin')", name="role"),)
 
 
+class SessionRow(Base):
+    """Somebody has signed in, in one browser."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # sha256 of what the cookie says
+    person: Mapped[str] = mapped_column(String(64), ForeignKey("people.name"), index=True)
+    begun_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]  # signed out, or signed out everywhere by another password
+
+
 class ProjectRow(Base):
     __tablename__ = "projects"
 

@@ -17,6 +17,7 @@ from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
+from studio import import_endpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import TooMany, Waiting
 from studio.identity import owner_name
@@ -113,6 +114,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         gr.api(endpoint, **LINE)
     for endpoint in (trajectory, picture):
         gr.api(endpoint, queue=False)
+    import_endpoint.build(store, settings)
 
 
 def _said(events: Iterator[Any]) -> Iterator[Any]:

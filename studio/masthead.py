@@ -51,7 +51,7 @@ def masthead(current: str, settings: Settings, store: Store) -> None:
 
     def start(request: gr.Request) -> str | dict:
         who = asking(request, settings, store)
-        if who == NOBODY and not people(store):
+        if who == NOBODY and not people(store) and not settings.names_people_of_hub:
             return gr.skip()
         return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))
 

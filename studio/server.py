@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
+from annotations.people import sign_out_from_hub
 from annotations.store import Store
 from studio.checkpoints import Checkpoints
 from studio.door import routes
+from studio.hub import Hub
 from studio.identity import is_local
 from studio.layout import build
 from studio.live import LINE
@@ -16,12 +18,19 @@ from studio.theme import look
 OTHERS = 40  # threads for all that is no drawing
 
 
-def start(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
+def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub | None = None) -> gr.Blocks:
     """The site, which answers when this returns; `block_thread` waits for its end. Raises SettingsError."""
+    if settings.names_people_of_hub and not is_local(settings):
+        if hub is None:
+            raise SettingsError(
+                "annotators, reviewers or admins name people of the Hub, who can sign in on a Space only; "
+                "leave them out, and make accounts: python -m annotations.people add NAME"
+            )
+        sign_out_from_hub(store)
     demo = build(settings, store, checkpoints)
     shown = look()
     if not is_local(settings):
-        shown["app_kwargs"]["routes"] += routes(store)
+        shown["app_kwargs"]["routes"] += routes(store, settings, hub if settings.names_people_of_hub else None)
     try:
         demo.launch(
             server_name=settings.host,

@@ -8,7 +8,7 @@ wanted.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -16,13 +16,16 @@ from typing import Any
 
 import yaml
 
+from annotations.project import Role
 from annotations.webhooks import Webhook
 
 SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
     *("mode", "data", "database", "checkpoint", "backup", "examples", "port"),
-    *("webhook", "webhook_secret"),
+    *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
 )
+OPTIONAL = ("data", "database", "backup", "webhook", "webhook_secret", "annotators", "reviewers", "admins")
+OF_HUB = {"annotators": Role.ANNOTATOR, "reviewers": Role.REVIEWER, "admins": Role.ADMIN}
 
 
 class SettingsError(Exception):
@@ -51,6 +54,9 @@ class Settings:
     pace: float = 1.0  # speed of replays; 0 shows them at once
     annotator: str = "me"  # name of the person at the machine, in mode local
     webhook: str | None = None  # address that is told of every submit and decision
+    annotators: str | None = None  # who of the Hub may annotate: people and organisations, with commas between
+    reviewers: str | None = None  # and who may review
+    admins: str | None = None
     webhook_secret: str | None = field(default=None, repr=False)  # signs what is sent there; never in the file
 
     @property
@@ -72,6 +78,18 @@ class Settings:
             return Webhook(self.webhook, self.webhook_secret)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+
+    @property
+    def names_people_of_hub(self) -> bool:
+        return any(self._listed(name) for name in OF_HUB)
+
+    def role_on_hub(self, names: Set[str]) -> Role | None:
+        """The highest role of somebody who has one of these names on the Hub: their own and their organisations'."""
+        found = [role for name, role in OF_HUB.items() if self._listed(name) & {name.lower() for name in names}]
+        return found[-1] if found else None
+
+    def _listed(self, name: str) -> set[str]:
+        return {one.strip().lower() for one in (getattr(self, name) or "").split(",") if one.strip()}
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str | None]:
@@ -134,7 +152,9 @@ def _checked(name: str, value: Any) -> Any:
             if not isinstance(value, bool):
                 raise SettingsError(f"examples is {value!r}; wanted true or false")
             return value
-        case "data" | "database" | "backup" | "webhook" | "webhook_secret" if value is None:
+        case "annotators" | "reviewers" | "admins" if isinstance(value, list):
+            return ", ".join(str(one) for one in value)
+        case name if value is None and name in OPTIONAL:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")

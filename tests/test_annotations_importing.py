@@ -22,7 +22,7 @@ from test_annotations_samples import aha, judged, png
 from annotations import images
 from annotations.database import FILE
 from annotations.errors import ConflictError, ImportingError
-from annotations.importing import bring_in, main, records
+from annotations.importing import bring_in, main, records, rehearse
 from annotations.queue import next_trajectory
 from annotations.store import Store, open_store
 from model.trajectory import StopReason
@@ -65,6 +65,22 @@ def files_of(store: Store) -> set[Path]:
 def only_batch(store: Store) -> str:
     [batch] = store.imports()
     return batch.id
+
+
+def test_a_dry_run_counts_and_stores_nothing(store: Store, tmp_path: Path):
+    file = janus(tmp_path)
+    told = rehearse(store, file, "janus_sft")
+    assert (told.records, told.trajectories, told.good, told.errors) == (0, 0, 3, ())
+    assert store.imports() == [] and files_of(store) == set()
+    assert bring_in(store, file, "janus_sft", owner="ada").good == 3
+
+
+def test_the_command_has_a_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture):
+    file = janus(tmp_path)
+    assert main([str(file), "--format", "janus_sft", "--data", str(tmp_path / "data"), "--dry-run"]) == 0
+    assert capsys.readouterr().out == "dry run: 3 records are good, 0 bad\n"
+    with open_store(tmp_path / "data") as store:
+        assert store.imports() == []
 
 
 # --- the released Janus-Pro-R1 format

@@ -9,14 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
-from annotations import people
+from annotations import people, sessions
 from annotations.errors import ConflictError, NotFoundError, PersonError, SignInError
 from annotations.people import main
 from annotations.project import Role
 from annotations.signing_in import TRIES, TRIES_FROM, WINDOW, SignIn
 from annotations.store import open_store
+from annotations.tables import SessionRow
 
 ROOT = Path(__file__).parent.parent
 SECRET = "correct horse battery"
@@ -117,6 +118,36 @@ def test_names_and_passwords_that_cannot_be_are_refused(store):
         SignIn(store)("ann", "")  # has no password
 
 
+def test_sessions_end_by_command_and_by_another_password_and_a_hash_of_the_database_opens_nothing(store):
+    people.add(store, "ann", Role.ADMIN, SECRET)
+    words = [sessions.begin(store, "ann", timedelta(hours=1)) for _ in range(3)]
+    assert [sessions.holder(store, word) for word in words] == ["ann"] * 3
+    sessions.end(store, words[0])
+    assert [sessions.holder(store, word) for word in words] == [None, "ann", "ann"]
+    people.sign_out(store, "ann")
+    assert [sessions.holder(store, word) for word in words] == [None] * 3
+    word = sessions.begin(store, "ann", timedelta(hours=1))
+    with store.database.reading() as session:
+        kept = list(session.scalars(select(SessionRow.id)))
+    assert len(kept) == 4 and all(sessions.holder(store, one) is None for one in [*kept, "", "x" * 5000, "é"])
+    people.set_password(store, "ann", "another secret")
+    assert sessions.holder(store, word) is None
+    with pytest.raises(NotFoundError):
+        people.sign_out(store, "nobody")
+
+
+def test_a_session_is_over_when_its_time_is_up_and_forgotten_later(store):
+    people.add(store, "ann", Role.ADMIN, SECRET)
+    began = store.clock()
+    word = sessions.begin(store, "ann", timedelta(hours=1))
+    store.clock = lambda: began + timedelta(hours=2)
+    assert sessions.holder(store, word) is None
+    store.clock = lambda: began + timedelta(days=40)
+    sessions.begin(store, "ann", timedelta(hours=1))
+    with store.database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(SessionRow)) == 1
+
+
 def test_a_role_may_do_what_the_lesser_ones_may():
     assert Role.ADMIN.includes(Role.REVIEWER)
     assert Role.REVIEWER.includes(Role.REVIEWER)
@@ -139,6 +170,7 @@ def test_the_command_lists_changes_and_tells_what_is_wrong(tmp_path, capsys, mon
     assert run("add", "ann", typed=f"{SECRET}\n") == 0
     assert run("role", "ann", "reviewer") == 0
     assert run("deactivate", "ann") == 0
+    assert (run("sign-out", "ann"), run("sign-out", "eve")) == (0, 1)
     capsys.readouterr()
     assert run("list", "--json") == 0
     [shown] = json.loads(capsys.readouterr().out)

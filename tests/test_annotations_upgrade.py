@@ -6,6 +6,8 @@ import sqlite3
 from multiprocessing import get_context
 from pathlib import Path
 
+import postgres_server
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -15,12 +17,13 @@ from sqlalchemy import create_engine
 from annotations.annotation import Annotation
 from annotations.database import FILE, open_database, open_database_for_reading
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
+from annotations.postgres import parse
 from annotations.queue import Progress, next_trajectory, progress
 from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.store import open_store
 from annotations.tables import Base
 from annotations.trajectories import Filter
-from annotations.upgrade import MIGRATIONS, revisions, upgrade
+from annotations.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
 NEXT = """
@@ -257,3 +260,47 @@ def test_reading_only_neither_makes_nor_migrates(tmp_path):
     sqlite3.connect(tmp_path / FILE).close()
     with pytest.raises(DatabaseError, match="start the studio once"):
         open_database_for_reading(tmp_path)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0005"])
+def test_an_older_database_on_a_server_keeps_every_row_too(postgres, tmp_path, revision):
+    name = f"older_{revision}"
+    postgres_server.run(postgres, f"CREATE DATABASE {name}")
+    address = parse(postgres.format(name=name))
+    upgrade_server(address, old(tmp_path, revision))
+    with psycopg.connect(address.set(drivername="postgresql").render_as_string(), autocommit=True) as connection:
+        for id, prompt in (("a", "a cat"), ("b", "two dogs"), ("gone", "a car")):
+            reflections = [Reflection("no", 0.1, (Token(1, "No"), Token(2, ", it is red."))) for _ in range(2)]
+            thing = Trajectory(prompt, 7, 3, Sampling(), "tiny", tuple(reflections), StopReason.ROUNDS, id=id)
+            connection.execute(
+                "INSERT INTO trajectories (id, prompt, seed, checkpoint, owner, recorded, stop_reason, aha, answers,"
+                " num_reflections, created_at, body)"
+                " VALUES (%s, %s, '7', 'tiny', 'visitor', false, 'rounds', false, 'no no', 2, now(), %s)",
+                (id, prompt, json.dumps(thing.to_dict())),
+            )
+        for id, segment, annotator, status, undoes in SAID[:8]:
+            connection.execute(
+                "INSERT INTO annotations (trajectory_id, segment, kind, annotator, status, answers, seconds,"
+                " idempotency_key, undoes, created_at)"
+                " VALUES (%s, %s, 'reflection', %s, %s, %s, 1.5, md5(random()::text), %s, now())",
+                (id, segment, annotator, status, '{"verdict_right": "yes"}', undoes),
+            )
+        connection.execute(
+            "INSERT INTO deletions (trajectory_id, deleted_by, created_at) VALUES ('gone', 'ann', now())"
+        )
+        upgrade_server(address)
+        assert server_revisions(address) == (NEWEST, NEWEST)
+        kept = "SELECT id, trajectory_id, segment, annotator, status, undoes FROM annotations ORDER BY id"
+        assert connection.execute(kept).fetchall() == [(n, *said) for n, said in enumerate(SAID[:8], start=1)]
+        assert connection.execute("SELECT DISTINCT project_id FROM annotations").fetchall() == [("reflections",)]
+        orphans = "SELECT count(*) FROM annotations WHERE item_id IS NULL"
+        assert connection.execute(orphans).fetchone() == (8 if revision == "0005" else 0,)  # made without its queue
+    with open_store(tmp_path / "data", address.render_as_string()) as store:
+        assert len(store.annotations()) == 6  # of what is not deleted, those that are not replaced
+        assert store.annotate(Annotation("b", 0, "ann", {"verdict_right": "no"})).id == 9
+    engine = create_engine(address)
+    with engine.connect() as connection:
+        differ = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    engine.dispose()
+    assert {index.name for _, index in differ} <= {"ix_trajectories_listing"}  # a server's index holds no long prompts
+    postgres_server.run(postgres, f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,21 +1,32 @@
 """The page where drawings are compared blind, without a browser."""
 
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import httpx
 import pytest
+from pressing import Page
+from running_app import free_port
 from studio_samples import HOSTILE, aha
 
 from annotations.annotation import Status
 from annotations.items import NewItem
+from annotations.people import add
 from annotations.progress import answered
+from annotations.project import Role
 from annotations.ready_made import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.store import open_store
 from model.trajectory import Thought
+from studio.checkpoints import Checkpoints
+from studio.comparing import Ring, can_be_asked
+from studio.generator import Generator
+from studio.holding import Holding
 from studio.leaderboard import contestants, leaderboard
-from studio.pages.arena import Ring, can_be_asked
+from studio.server import start
 from studio.settings import Mode, Settings
 
 PAIRS = replace(ARENA, overlap=2)
@@ -32,7 +43,7 @@ def store(tmp_path: Path):
 
 
 def ring(store, name: str = "me") -> Ring:
-    return Ring(store, Settings(annotator=name))
+    return Ring(store, Settings(annotator=name), Holding(store))
 
 
 def keep(store, id: str, **changes) -> str:
@@ -187,6 +198,71 @@ def test_only_pairs_that_this_page_can_ask_about_are_offered(store):
     assert ring(store).answer(None, "left", visit()).showing is None
 
 
+def test_a_pair_goes_to_others_when_its_page_is_closed_and_not_before(store):
+    filled(store, 1, replace(PAIRS, overlap=1))
+    ada, bob = ring(store, "ada"), ring(store, "bob")
+    mine = ada.start(visit()).showing
+    tab = SimpleNamespace(query_params={}, username=None, session_hash="another tab")
+    assert ada.start(tab).showing.item == mine.item
+    ada.leave(visit())
+    assert bob.start(visit()).showing is None  # another tab of ada's still has it
+    ada.leave(tab)
+    ada.leave(tab)  # nothing more to leave
+    assert bob.start(visit()).showing.item == mine.item
+
+
+def test_a_pair_is_kept_by_signs_of_life_and_its_loss_is_told(store):
+    filled(store, 1, replace(PAIRS, overlap=1))
+    now = datetime.now(UTC)
+    store.clock = lambda: now
+    ada, bob = ring(store, "ada"), ring(store, "bob")
+    mine = ada.start(visit()).showing
+    for _ in range(4):
+        now += timedelta(minutes=5)
+        assert ada.alive(mine, visit()) == gr.skip()
+        assert bob.start(visit()).showing is None
+    now += timedelta(minutes=11)
+    assert bob.start(visit()).showing.item == mine.item
+    assert "time on this ran out" in ada.alive(mine, visit())
+    assert ada.alive(None, visit()) == gr.skip()
+
+
+def test_a_running_studio_gives_the_pair_to_others_when_the_browser_lets_go(tiny, store):
+    filled(store, 1, replace(PAIRS, overlap=1))
+    settings = Settings(mode=Mode.PUBLIC, port=free_port())
+    demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+    try:
+        pages = {}
+        for name in ("ada", "bob"):
+            add(store, name, Role.ANNOTATOR, "a long enough one")
+            client = httpx.Client(base_url=f"http://127.0.0.1:{settings.port}", timeout=120)
+            client.post("/enter", data={"name": name, "password": "a long enough one"})
+            pages[name] = Page(client, "arena")
+        with pages["ada"].client.stream("GET", f"/gradio_api/heartbeat/{pages['ada'].session}") as alive:
+            assert next(alive.iter_lines()) == "data: ALIVE"
+            pages["ada"].open()
+            pages["ada"].tick()
+            pages["bob"].open()
+            assert "Nothing waits" in pages["bob"].value("arena-prompt")
+        until = time.monotonic() + 120
+        while "Nothing waits" in pages["bob"].value("arena-prompt"):
+            assert time.monotonic() < until, "ada still has it"
+            time.sleep(0.5)
+            pages["bob"].open()
+        assert "0 cats" in pages["bob"].value("arena-prompt")
+    finally:
+        demo.close()
+
+
+def test_another_project_gives_the_pair_back(store):
+    filled(store, 1, replace(PAIRS, overlap=1))
+    store.create_project(replace(PAIRS, id="other", name="Other"))
+    ada, bob = ring(store, "ada"), ring(store, "bob")
+    mine = ada.start(visit(project="arena")).showing
+    ada.choose("other", mine, visit())
+    assert bob.start(visit(project="arena")).showing.item == mine.item
+
+
 def test_hostile_words_stay_text(store):
     store.create_project(PAIRS)
     keep(store, "a", prompt=HOSTILE, checkpoint=HOSTILE), keep(store, "b", prompt=HOSTILE)
@@ -199,10 +275,11 @@ def test_hostile_words_stay_text(store):
 
 
 def test_a_visitor_is_refused_by_every_handler(store):
-    page = Ring(store, Settings(mode=Mode.PUBLIC))
+    page = Ring(store, Settings(mode=Mode.PUBLIC), Holding(store))
     calls = (
         lambda: page.start(visit()),
-        lambda: page.choose("arena", visit()),
+        lambda: page.choose("arena", None, visit()),
+        lambda: page.alive(None, visit()),
         lambda: page.answer(None, "left", visit()),
         lambda: page.skip(None, visit()),
         lambda: page.undo("arena", visit()),

@@ -43,9 +43,9 @@ def encoded() -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def test_the_endpoints_are_five_described_and_typed(client: Client):
+def test_the_endpoints_are_described_and_typed(client: Client):
     named = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(named) == {"/draw", "/judge", "/edit", "/trajectory", "/picture"}
+    assert set(named) == {"/draw", "/judge", "/edit", "/trajectory", "/picture", "/import_records"}
     parameters = {p["parameter_name"]: p["type"]["type"] for p in named["/draw"]["parameters"]}
     assert parameters == {
         "prompt": "string",
@@ -78,7 +78,7 @@ def test_an_image_is_judged_and_edited(client: Client):
     assert edited.images
 
 
-def test_the_same_five_are_tools_for_a_model(client: Client):
+def test_the_same_are_tools_for_a_model(client: Client):
     async def tools() -> dict[str, str]:
         address = f"{client.src}gradio_api/mcp/"
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
@@ -86,7 +86,7 @@ def test_the_same_five_are_tools_for_a_model(client: Client):
             return {tool.name: tool.description for tool in (await session.list_tools()).tools}
 
     found = asyncio.run(tools())
-    assert set(found) == {"draw", "judge", "edit", "trajectory", "picture"}
+    assert set(found) == {"draw", "judge", "edit", "trajectory", "picture", "import_records"}
     assert "draw again after a no" in found["draw"]
 
 

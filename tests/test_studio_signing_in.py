@@ -11,12 +11,14 @@ import gradio as gr
 import httpx
 import pytest
 from running_app import free_port
+from sqlalchemy import func, select
 from test_annotations_samples import aha
 
 from annotations import people, queue
 from annotations.people import add
 from annotations.project import Role
 from annotations.store import Store, open_store
+from annotations.tables import SessionRow
 from model.janus import Janus
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
@@ -134,6 +136,44 @@ def test_signing_out_takes_the_cookie_away(client: httpx.Client):
     assert COOKIE in client.cookies
     assert client.post("/leave").headers["location"] == "./"
     assert COOKIE not in client.cookies
+
+
+def test_a_copy_of_the_cookie_is_worth_nothing_after_signing_out_and_other_browsers_stay(client, studio, store):
+    add(store, "fay", Role.ANNOTATOR, PASSWORD)
+    undo = handlers(studio, "annotate")["undo"]
+
+    def let_in(cookie: str) -> bool:
+        with httpx.Client(base_url=client.base_url, timeout=60, cookies={COOKIE: cookie}) as other:
+            return through_the_queue(other, studio, undo, [None])["success"]
+
+    sign_in(client, "fay")
+    copied = client.cookies[COOKIE]
+    elsewhere = new_session(store, people.person(store, "fay"))
+    assert let_in(copied) and let_in(elsewhere)
+    client.post("/leave")
+    assert not let_in(copied)
+    assert let_in(elsewhere)
+    people.set_password(store, "fay", "another long one")
+    assert not let_in(elsewhere)
+    sign_in(client, "fay", "another long one")
+    again = client.cookies[COOKIE]
+    assert let_in(again)
+    people.sign_out(store, "fay")
+    assert not let_in(again)
+
+
+def test_another_hash_of_the_same_password_signs_nobody_out(store):
+    add(store, "gus", Role.ANNOTATOR, PASSWORD)
+    session = new_session(store, people.person(store, "gus"))
+    people.hash_anew(store, "gus", PASSWORD)
+    assert person_of(store, session).name == "gus"
+
+
+def test_the_database_holds_no_cookie(store):
+    session = new_session(store, people.person(store, "ada"))
+    with store.database.reading() as rows:
+        assert rows.scalar(select(func.count()).select_from(SessionRow).where(SessionRow.id == session)) == 0
+        assert rows.scalar(select(func.count()).select_from(SessionRow)) > 0
 
 
 @pytest.mark.parametrize("way", ["run", "queue"])

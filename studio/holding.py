@@ -1,0 +1,30 @@
+"""Which open page holds which items, so that a page that goes away gives back what only it had open.
+
+Knows the queue; a page is known by its session. Lives as long as the process: what it forgets lapses by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from annotations import queue
+from annotations.store import Store
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Who has opened which items on which page."""
+
+    store: Store
+    open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)
+
+    def remember(self, session: str, name: str, item: int) -> None:
+        _, before = self.open.get(session, (name, frozenset()))
+        self.open[session] = (name, before | {item})
+
+    def leave(self, session: str) -> None:
+        """The page went away: its items may go to others, but for those that another page of this person has open."""
+        name, items = self.open.pop(session, ("", frozenset()))
+        elsewhere = {item for other, theirs in self.open.values() if other == name for item in theirs}
+        for item in items - elsewhere:
+            queue.leave(self.store, name, item)
