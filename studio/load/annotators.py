@@ -20,6 +20,7 @@ from studio.load.tab import Handler, HandlerError, Tab
 from studio.reflection_form import Showing
 
 PATIENCE = 120.0  # seconds for one answer
+MOST_ERRORS = 100  # after which somebody gives up
 KEPT = 0.3  # share of answers that the page keeps unfinished before they are submitted, as it does while one types
 
 
@@ -56,7 +57,10 @@ class Annotator:
     cut: int = 0  # submits that broke off, so that nothing was confirmed; they were sent again
 
     async def work(self, server: Server, desk: Desk, *, most: int | None = None) -> None:
-        """Sign in, and submit until nothing waits, or so many times; through whatever happens to the server."""
+        """Sign in, and submit until nothing waits, or so many times; through whatever happens to the server.
+
+        Raises HandlerError where they are not let in, or everything goes wrong.
+        """
         chance = random.Random(self.name)
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
@@ -103,6 +107,8 @@ class Annotator:
         note = tab.fields.get("annotate-note")
         if len(self.errors) == wrong and (note or tab.fields["annotate-token"] == token):
             self.errors.append(note or "a submit led nowhere")
+        if len(self.errors) > MOST_ERRORS:
+            raise HandlerError(f"{self.name} gave up after {len(self.errors)} errors, the last: {self.errors[-1]}")
         if len(self.errors) > wrong:
             await self._through(server, tab, desk.start)
             return

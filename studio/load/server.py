@@ -14,6 +14,7 @@ import socket
 import time
 from contextlib import chdir
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -51,11 +52,10 @@ class Server:
         """The seconds until it answered. Raises RuntimeError where it does not."""
         began = time.monotonic()
         self.port = self.port or _free_port()
-        FORKS.set_forkserver_preload([STUDIO])
+        get_ready()
         given = (self._log, self.port, self.folder, self.mode, self.database)
         self._process = FORKS.Process(target=_serve, args=given, daemon=True)
-        with chdir(ROOT):  # where the process that is forked from finds what it imports
-            self._process.start()
+        self._process.start()
         async with httpx.AsyncClient(base_url=self.url) as client:
             while time.monotonic() - began < STARTING and self._process.is_alive():
                 try:
@@ -81,6 +81,13 @@ class Server:
             self._process.join(ENDING)
             if self._process.is_alive():
                 self.kill()
+
+
+def get_ready() -> None:
+    """Let the process that is forked from import what it needs, if it has not begun to."""
+    FORKS.set_forkserver_preload([STUDIO])
+    with chdir(ROOT):  # where it finds that
+        forkserver.ensure_running()
 
 
 def _serve(log: Path, *given: object) -> None:

@@ -26,7 +26,7 @@ from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.recorded import fill_if_empty
 from annotations.store import Store, open_store, open_store_for_reading
 from studio.load.annotators import Annotator, Desk
-from studio.load.server import Server
+from studio.load.server import Server, get_ready
 from studio.settings import Mode
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,6 +75,7 @@ async def measure(load: Load, database: str | None = None, trouble: Trouble | No
     """Let them work at a studio of their own, in SQLite or in an empty PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        get_ready()
         with open_store(folder, database) as store:
             team = prepared(store, load)
         machine = calibration(folder)
