@@ -11,6 +11,7 @@ import logging
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from anyio import CapacityLimiter, to_thread
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
