@@ -35,6 +35,7 @@ function receive(value) {
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
   state.seen = Math.max(state.seen, value.first + value.rows.length);
   state.trajectory = value.trajectory;
+  state.whole = value.whole;
   if (value.whole.length && (state.gap || CALM || state.pace === 0)) show(value.whole);
   requestAnimationFrame(play);
 }
@@ -64,7 +65,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'deletable'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'deletable'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
