@@ -65,7 +65,17 @@ function mark() {
   $('.compare .picture').classList.toggle('marked', $('.mark-changes').checked);
 }
 
+// On the picture itself, too.
+function slide(event) {
+  if (!event.buttons) return;
+  const { left, width } = event.currentTarget.getBoundingClientRect();
+  $('.wipe').value = (100 * (event.clientX - left)) / width;
+  wipe();
+}
+
 $('.wipe').oninput = wipe;
+$('.compare .picture').onpointerdown = slide;
+$('.compare .picture').onpointermove = slide;
 $('.mark-changes').onchange = mark;
 
 function plot(verdicts) {

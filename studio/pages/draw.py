@@ -115,9 +115,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
-    if checkpoints.first.embedded_world:
-        words()
-    controls = _settings_row(checkpoints, settings)
+    with gr.Row(elem_classes="more"):
+        if checkpoints.first.embedded_world:
+            words()
+        controls = _settings_row(checkpoints, settings)
     view = timeline(elem_id="timeline", playable=True)
     sessions = Sessions()
 
