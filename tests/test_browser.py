@@ -362,7 +362,7 @@ def test_a_drawing_is_asked_for_with_the_keyboard_alone_in_the_dark(browser, ser
 
 def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     drawn = draw(page, server)
-    page.locator("#timeline .mind button", has_text="Rub something out").first.click()
+    page.locator("#timeline .mind button", has_text="Rub out patches").first.click()
     page.locator("#timeline .cells .cell").nth(9).click()
     page.locator("#timeline .cells .cell").nth(10).click()
     page.click("#timeline .changing .go")

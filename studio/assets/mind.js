@@ -12,7 +12,7 @@ function mind() {
     const bar = round.querySelector('.mind') || round.appendChild(make('p', 'mind'));
     const from = index && segments[index - 1].kind === 'thought' ? index - 1 : index;
     if (segment.kind === 'thought') offer(bar, 'Change the plan', () => changePlan(part, index));
-    if (segment.kind === 'image') offer(bar, 'Rub something out', () => plant(part, index, segment.codes));
+    if (segment.kind === 'image') offer(bar, 'Rub out patches', () => plant(part, index, segment.codes));
     if (segment.kind === 'image') offer(bar, 'Try another', () => go({ segment: from, what: 'seed' }));
     if (segment.kind === 'reflection') offer(bar, 'Disagree', () => sayOtherwise(part, index, segment));
   });
@@ -20,7 +20,7 @@ function mind() {
 
 const TITLES = {
   'Change the plan': 'Rewrite the plan or drag its outlines; the model draws that',
-  'Rub something out': 'Take patches out of the drawing, and see whether the model notices',
+  'Rub out patches': 'Take patches out of the drawing, and see whether the model notices',
   'Try another': 'Draw this one again, with another seed',
   Disagree: 'Answer the verdict in its place, with your own reason',
 };
@@ -49,9 +49,10 @@ function form(node, confirm, act, leave) {
   no.type = 'button';
   buttons.append(yes, no);
   box.append(hint, buttons);
-  box.leave = () => { box.remove(); leave(); };
+  const round = node.parentElement;
+  round.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
+  box.leave = () => { round.onkeydown = null; box.remove(); leave(); };
   no.onclick = box.leave;
-  box.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
   box.onsubmit = (event) => { event.preventDefault(); act(); };
   node.after(box);
   return { box, hint, buttons };
