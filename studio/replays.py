@@ -43,7 +43,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
         listed = recorded or store.trajectories(limit=RECENT, keep=Filter(aha=True))
         if not listed:
             return render.notice_value(NO_AHA)
-        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment")
+        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment") | {"follow": True}
     except AnnotationsError as error:
         return render.notice_value(f"No aha moment can be shown: {error}.")
 

@@ -28,6 +28,7 @@ TEMPLATE = """
       <select class="least"><option value="0">as it comes</option><option value="1.5" selected>1.5 s a picture</option>
       <option value="4">4 s a picture</option></select>
     </label>
+    <button type="button" class="close" hidden>Close</button>
   </div>
   <ol class="rounds"></ol>
   <p class="ending"></p>
@@ -44,7 +45,7 @@ TEMPLATE = """
       <div class="picture"></div>
       <input type="range" class="wipe" min="0" max="100" value="50" aria-label="From the first drawing to the last">
       <figcaption>
-        <span>Left of the handle the last drawing, right of it the first</span>
+        <span>Left of the line the last drawing, right of it the first</span>
         <label><input type="checkbox" class="mark-changes"> <span class="changes"></span></label>
       </figcaption>
     </figure>

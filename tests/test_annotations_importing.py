@@ -255,6 +255,43 @@ def test_a_drawing_kept_from_the_page_comes_back_beside_its_png(store: Store, tm
     assert store.picture(sha256) == ours.getvalue()
 
 
+def kept(number: int, **changes: object) -> tuple[dict, dict[str, bytes]]:
+    """A drawing as *Draw* keeps it: one object with its pictures in it."""
+    trajectory, pictures = aha(number)
+    row = trajectory.to_dict() | {"id": f"kept{number}"} | changes
+    encoded = {sha256: base64.b64encode(content).decode() for sha256, content in pictures.items()}
+    return {"trajectory": row, "pictures": encoded}, pictures
+
+
+def test_everything_kept_from_the_page_comes_back_from_its_one_file(store: Store, tmp_path: Path):
+    row, pictures = kept(1)
+    (tmp_path / "two-apples.json").write_text(json.dumps(row, indent=1))
+    report = bring_in(store, tmp_path / "two-apples.json", "ours", owner="ada")
+    assert (report.records, report.errors) == (1, ())
+    assert store.trajectory("kept1").to_dict() == row["trajectory"]
+    assert {sha256: store.picture(sha256) for sha256 in pictures} == pictures
+    assert bring_in(store, tmp_path / "two-apples.json", "ours", owner="ada").already == 1
+
+
+def test_a_drawing_that_goes_on_from_one_that_is_not_here_comes_in_too(store: Store, tmp_path: Path):
+    parent = {"trajectory_id": "elsewhere", "segment": 1, "token": 0}
+    row, _ = kept(1, parent=parent)
+    (tmp_path / "branch.json").write_text(json.dumps(row))
+    report = bring_in(store, tmp_path / "branch.json", "ours", owner="ada")
+    assert report.errors == ()
+    assert store.trajectory("kept1").to_dict()["parent"] == parent
+
+
+def test_a_picture_that_is_not_the_one_it_is_named_after_is_told(store: Store, tmp_path: Path):
+    row, pictures = kept(1)
+    first, other = list(pictures)[:2]
+    row["pictures"][first] = row["pictures"][other]
+    (tmp_path / "two-apples.json").write_text(json.dumps(row))
+    report = bring_in(store, tmp_path / "two-apples.json", "ours", owner="ada")
+    assert report.records == 0
+    assert first[:8] in str(report.errors[0])
+
+
 def test_a_picture_that_is_nowhere_is_told(store: Store, tmp_path: Path):
     row = generated(tmp_path / "one", 1)
     (tmp_path / "one" / "image-2.png").unlink()

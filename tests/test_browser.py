@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from running_app import ROOT, START, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
 
 from annotations.annotation import Status
+from annotations.importing import bring_in
 from annotations.manifest import PARQUET
 from annotations.store import open_store
 from model.examples import JudgeExample
@@ -232,7 +234,7 @@ def test_a_telephone_shows_every_page_without_scrolling_sideways(page, server, p
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server):
+def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server, tmp_path):
     page.goto(f"{server.url}/gallery?run=three-rounds")
     expect(page.locator("#viewer .planned").first).to_be_attached()
     toggle, scrub, rounds = (page.locator(f"#viewer {part}") for part in (".toggle", ".scrub", ".round"))
@@ -248,8 +250,15 @@ def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(pag
     expect(page.locator("#viewer .odds circle")).to_have_count(3)
     with page.expect_download() as download:
         page.locator("#viewer .keep .json").click()
-    kept = Trajectory.from_dict(json.loads(Path(download.value.path()).read_text()))
-    assert kept == three_rounds()[0]
+    trajectory, pictures = three_rounds()
+    download.value.save_as(tmp_path / "kept.json")
+    kept = json.loads((tmp_path / "kept.json").read_text())
+    assert Trajectory.from_dict(kept["trajectory"]) == trajectory
+    assert {sha256: b64decode(png) for sha256, png in kept["pictures"].items()} == pictures
+    with open_store(tmp_path / "data") as elsewhere:
+        assert bring_in(elsewhere, tmp_path / "kept.json", "ours", owner="import").errors == ()
+        assert elsewhere.trajectory(trajectory.id) == trajectory
+        assert {sha256: elsewhere.picture(sha256) for sha256 in pictures} == pictures
     scrub.evaluate("bar => { bar.value = bar.max / 2; bar.dispatchEvent(new Event('input')); }")
     expect(words).not_to_have_count(3)
     page.locator("#viewer .speed").select_option("4")
@@ -353,7 +362,7 @@ def test_a_drawing_is_asked_for_with_the_keyboard_alone_in_the_dark(browser, ser
 
 def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     drawn = draw(page, server)
-    page.locator("#timeline .mind button", has_text="Plant a mistake").first.click()
+    page.locator("#timeline .mind button", has_text="Rub out patches").first.click()
     page.locator("#timeline .cells .cell").nth(9).click()
     page.locator("#timeline .cells .cell").nth(10).click()
     page.click("#timeline .changing .go")

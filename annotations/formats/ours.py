@@ -1,9 +1,10 @@
 """The studio's own JSON: what *Draw* lets people keep, and what `python -m model.generate` writes.
 
 A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
-read. A row may also be {"trajectory": …, "pictures": {sha256: PNG in base64}}. Pictures are looked for by their hash:
-in the row, among the PNG files beside it, and at last in the store. A PNG that a browser has written anew has another
-hash; its pixels are encoded as the studio does, which gives the hash back where nothing was changed.
+read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they
+are looked for by their hash among the PNG files beside the file, and at last in the store. A PNG that a browser has
+written anew has another hash; its pixels are encoded as the studio does, which gives the hash back where nothing was
+changed.
 """
 
 from __future__ import annotations

@@ -16,7 +16,15 @@ function after() {
   if (verdicts.length > 1) plot(verdicts);
   const name = trajectory.prompt.replace(/[^a-z0-9]+/gi, '-').slice(0, 40) || 'drawing';
   keep('.png', `${name}.png`, drawn.at(-1).canvas.toDataURL('image/png'));
-  keep('.json', `${name}.json`, `data:application/json,${encodeURIComponent(JSON.stringify(trajectory, null, 1))}`);
+  const everything = new Blob([JSON.stringify({ trajectory, pictures: pictures(trajectory) }, null, 1)], { type: 'application/json' });
+  URL.revokeObjectURL($('.keep .json').href);
+  keep('.json', `${name}.json`, URL.createObjectURL(everything));
+}
+
+// By hash, as they are stored: what `python -m annotations.importing FILE --format ours` reads back.
+function pictures(trajectory) {
+  const seen = state.whole.filter((row) => row.is === 'picture');
+  return Object.fromEntries(seen.map((row) => [trajectory.segments[row.segment].sha256, row.png.split(',')[1]]));
 }
 
 function keep(link, name, url) {
@@ -57,7 +65,17 @@ function mark() {
   $('.compare .picture').classList.toggle('marked', $('.mark-changes').checked);
 }
 
+// On the picture itself, too.
+function slide(event) {
+  if (!event.buttons) return;
+  const { left, width } = event.currentTarget.getBoundingClientRect();
+  $('.wipe').value = (100 * (event.clientX - left)) / width;
+  wipe();
+}
+
 $('.wipe').oninput = wipe;
+$('.compare .picture').onpointerdown = slide;
+$('.compare .picture').onpointermove = slide;
 $('.mark-changes').onchange = mark;
 
 function plot(verdicts) {

@@ -9,16 +9,18 @@ function end(row) {
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
-  else link('Permanent link', './?run=');
+  else link('Permanent link', './?run=', 'Where it can be watched again');
   press('copy', 'Copy link', copyLink);
-  if (Object.values(state.segments).some((part) => part.kind === 'image')) link('Use this image', './image?from=');
+  const drawn = Object.values(state.segments).some((part) => part.kind === 'image');
+  if (drawn) link('Use this image', './image?from=', 'Have it judged by other words, or edited');
   const parent = state.trajectory && state.trajectory.parent;
   if (parent) link('Beside what it goes on from', `./compare?left=${encodeURIComponent(parent.trajectory_id)}&right=`);
   if (state.pace === undefined || state.deletable || receipts[state.id]) takeBack();
 }
 
-function link(text, address) {
+function link(text, address, title = '') {
   const node = make('a', 'link', text);
+  node.title = title;
   node.href = address + encodeURIComponent(state.id);
   $('.ending').append(node);
 }

@@ -12,15 +12,23 @@ function mind() {
     const bar = round.querySelector('.mind') || round.appendChild(make('p', 'mind'));
     const from = index && segments[index - 1].kind === 'thought' ? index - 1 : index;
     if (segment.kind === 'thought') offer(bar, 'Change the plan', () => changePlan(part, index));
-    if (segment.kind === 'image') offer(bar, 'Plant a mistake', () => plant(part, index, segment.codes));
-    if (segment.kind === 'image') offer(bar, 'Another seed', () => go({ segment: from, what: 'seed' }));
-    if (segment.kind === 'reflection') offer(bar, 'Say otherwise', () => sayOtherwise(part, index, segment));
+    if (segment.kind === 'image') offer(bar, 'Rub out patches', () => plant(part, index, segment.codes));
+    if (segment.kind === 'image') offer(bar, 'Try another', () => go({ segment: from, what: 'seed' }));
+    if (segment.kind === 'reflection') offer(bar, 'Disagree', () => sayOtherwise(part, index, segment));
   });
 }
+
+const TITLES = {
+  'Change the plan': 'Rewrite the plan or drag its outlines; the model draws that',
+  'Rub out patches': 'Take patches out of the drawing, and see whether the model notices',
+  'Try another': 'Draw this one again, with another seed',
+  Disagree: 'Answer the verdict in its place, with your own reason',
+};
 
 function offer(bar, text, act) {
   const button = make('button', 'offer', text);
   button.type = 'button';
+  button.title = TITLES[text];
   button.onclick = act;
   bar.append(button);
 }
@@ -41,17 +49,19 @@ function form(node, confirm, act, leave) {
   no.type = 'button';
   buttons.append(yes, no);
   box.append(hint, buttons);
-  box.leave = () => { box.remove(); leave(); };
+  const round = node.parentElement;
+  round.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
+  box.leave = () => { round.onkeydown = null; box.remove(); leave(); };
   no.onclick = box.leave;
   box.onsubmit = (event) => { event.preventDefault(); act(); };
   node.after(box);
   return { box, hint, buttons };
 }
 
-function area(label, text) {
-  const field = make('textarea', '');
+function area(label, className, text) {
+  const field = make('textarea', className);
   field.value = text;
-  field.rows = 3;
+  field.rows = Math.max(3, text.split('\n').length);
   field.maxLength = 600;
   field.setAttribute('aria-label', label);
   return field;
@@ -60,8 +70,8 @@ function area(label, text) {
 // --- a thought: as text, or by dragging its outlines ---
 
 function changePlan(part, index) {
-  const text = area('The plan', part.text.trim());
-  const { box, hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: text.value }), () => {
+  const text = area('The plan', 'plan', part.text.trim().replace(/; /g, ';\n'));
+  const { hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: inOne(part, text.value) }), () => {
     part.node.hidden = false;
     if (part.frame) part.frame.classList.remove('planning');
     outlineAgain(part, part.text);
@@ -74,6 +84,12 @@ function changePlan(part, index) {
   if (part.frame) part.frame.classList.add('planning');
   drag(part, text);
   text.focus();
+}
+
+// An object a line is for the eye; the model writes them one after another.
+function inOne(part, text) {
+  const joined = text.trim().replace(/;\s*\n\s*/g, '; ');
+  return part.frame ? joined.replace(/\s*\n\s*/g, '; ') : joined;
 }
 
 function outlineAgain(part, text) {
@@ -101,7 +117,7 @@ function drag(part, text) {
   });
 }
 
-// --- a drawing: some of its patches rubbed out ---
+// --- a drawing: some of its patches rubbed out, by clicking or by drawing over them ---
 
 function plant(part, index, codes) {
   const counts = {};
@@ -109,32 +125,55 @@ function plant(part, index, codes) {
   const blank = codes.reduce((best, code) => (counts[code] > counts[best] ? code : best));
   const rubbed = new Set();
   const grid = make('div', 'cells');
+  const which = 'Choose the patches to rub out, or draw over them. Will it notice?';
   const bar = part.frame.parentElement.querySelector('.mind');
   const { hint } = form(bar, 'Let it look', () => {
     if (rubbed.size) go({ segment: index, what: 'codes', codes: [...rubbed].map((cell) => [cell, blank]) });
     else hint.textContent = 'Choose at least one patch first.';
   }, () => { grid.remove(); bar.hidden = false; });
   bar.hidden = true;
-  hint.textContent = 'Choose the patches to rub out. Will it notice?';
+  hint.textContent = which;
   grid.style.setProperty('--side', part.side);
+  const rub = (cell, out) => {
+    if (out) rubbed.add(cell); else rubbed.delete(cell);
+    grid.children[cell].setAttribute('aria-pressed', String(out));
+    hint.textContent = which;
+  };
   codes.forEach((code, cell) => {
     const button = make('button', 'cell');
     button.type = 'button';
     button.setAttribute('aria-label', `Patch ${cell + 1} of ${codes.length}`);
     button.setAttribute('aria-pressed', 'false');
-    button.onclick = () => {
-      if (!rubbed.delete(cell)) rubbed.add(cell);
-      button.setAttribute('aria-pressed', String(rubbed.has(cell)));
-    };
+    button.onclick = (event) => { if (!event.detail) rub(cell, !rubbed.has(cell)); }; // by keyboard; the pointer below
     grid.append(button);
   });
+  sweep(grid, part.side, (cell) => rubbed.has(cell), rub);
   part.frame.append(grid);
+}
+
+// A pointer that is pressed does to every cell it comes to what it did to the first.
+function sweep(grid, side, isOut, rub) {
+  const cellAt = (event) => {
+    const { left, top, width, height } = grid.getBoundingClientRect();
+    const [x, y] = [(event.clientX - left) / width, (event.clientY - top) / height].map((at) => Math.floor(at * side));
+    return x >= 0 && y >= 0 && x < side && y < side ? y * side + x : null;
+  };
+  grid.onpointerdown = (press) => {
+    const first = cellAt(press);
+    if (first === null || press.button) return;
+    const out = !isOut(first);
+    rub(first, out);
+    grid.setPointerCapture(press.pointerId);
+    grid.onpointermove = (now) => { if (cellAt(now) !== null) rub(cellAt(now), out); };
+  };
+  grid.onpointerup = () => { grid.onpointermove = null; };
+  grid.onpointercancel = grid.onpointerup;
 }
 
 // --- a verdict and its reason ---
 
 function sayOtherwise(part, index, segment) {
-  const text = area('The reason', reasonOf(part.text));
+  const text = area('The reason', 'said', reasonOf(part.text));
   const { hint, buttons } = form(part.node, 'Go on from here', () => {
     const answer = hint.querySelector('input:checked').value;
     go({ segment: index, what: 'reflection', answer, text: text.value });

@@ -50,6 +50,7 @@ function paced(time) {
 // Every step up to `at`, at once, on an empty page; what plays goes on from there.
 function seek(at) {
   rewind();
+  state.follows = false;
   while (state.at < Math.min(at, state.steps.length)) state.steps[state.at++].act();
   control();
 }

@@ -35,6 +35,7 @@ function receive(value) {
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
   state.seen = Math.max(state.seen, value.first + value.rows.length);
   state.trajectory = value.trajectory;
+  state.whole = value.whole;
   if (value.whole.length && (state.gap || CALM || state.pace === 0)) show(value.whole);
   requestAnimationFrame(play);
 }
@@ -43,6 +44,7 @@ function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
   state.deletable = value.deletable;
+  state.follows = value.pace === undefined || value.follow;
   clear();
   $('.asked').hidden = true;
   $('.spoken').textContent = '';
@@ -64,7 +66,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'deletable'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'deletable', 'follows'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
@@ -135,6 +137,7 @@ function addRound(kind) {
   head.append(state.progress);
   state.round.append(head);
   $('.rounds').append(state.round);
+  follow();
 }
 
 // The picture that is spoken of, for those who hear the page.
@@ -154,13 +157,18 @@ function addPicture(part, thought) {
   part.canvas.width = part.canvas.height = 0;
   part.head = state.progress;
   point(part, 0);
-  follow(part.frame);
+  follow();
 }
 
-// Live, the newest picture is brought into view; a replay leaves the page where it is, and so do two side by side.
-function follow(node) {
-  if (state.pace !== undefined || root.closest('.side') || node.getBoundingClientRect().bottom < innerHeight) return;
-  node.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });
+const ABOUT = 330; // pixels that a round needs above and below its square picture, down to the reason
+const MARGIN = 12;
+
+// What somebody asked for is brought into view, with the verdict to come; two side by side leave the page where it is.
+function follow() {
+  if (!state.follows || root.closest('.side')) return;
+  const { top, width } = state.round.getBoundingClientRect();
+  const below = top + width + ABOUT - innerHeight;
+  if (below > 0) scrollBy({ top: Math.max(0, Math.min(below, top - MARGIN)), behavior: CALM ? 'auto' : 'smooth' });
 }
 
 function point(part, index) {
@@ -199,7 +207,7 @@ function count(part, drawn) {
 function timeLeft(part, drawn) {
   const each = (performance.now() - part.began.at) / (drawn - part.began.drawn || Infinity);
   const seconds = (each * (state.cells * (state.most - state.rounds + 1) - drawn)) / 1000;
-  return state.pace === undefined && seconds > 10 ? `, at most ${Math.round(seconds)} s left` : '';
+  return state.pace === undefined && seconds > 10 ? ` · ≤ ${Math.round(seconds)} s` : '';
 }
 
 function progress(row) {
@@ -252,7 +260,7 @@ function byPerson(part) {
   part.node.classList.add('by-person');
   if (part.odds && !part.odds.dataset.person) {
     part.odds.dataset.person = 'yes';
-    part.odds.textContent = `by a person; the model had ${part.odds.textContent}`;
+    part.odds.textContent = `the model: ${part.odds.textContent}`;
   }
 }
 
@@ -281,6 +289,7 @@ function done(row) {
   const part = state.segments[row.segment];
   if (!part) return;
   if (part.node) part.node.classList.remove('writing');
+  if (part.kind === 'thought') part.node.scrollTop = 0;
   if (part.kind === 'reflection') $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
   if (part.kind === 'thought') state.progress.textContent = '';
   if (!part.canvas) return;
@@ -301,6 +310,19 @@ function tell(text, anyway) {
   $('.notice').scrollIntoView({ block: 'nearest', behavior: CALM ? 'auto' : 'smooth' });
 }
 
+// Where it was opened from cards beside it, it can be closed again.
+function close() {
+  state = fresh(null);
+  clear();
+  tell('');
+  $('.asked').hidden = true;
+  const query = new URLSearchParams(location.search);
+  query.delete('run');
+  history.pushState({}, '', location.pathname + (String(query) && `?${query}`));
+}
+
+$('.close').hidden = !root.closest('#viewer');
+$('.close').onclick = close;
 $('.anyway').onclick = () => { tell(''); trigger('anyway'); };
 watch('value', () => receive(props.value));
 receive(props.value);

@@ -104,7 +104,7 @@ def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdo
     own = names[0] if side == "left" else names[-1]
     with gr.Column(min_width=320), gr.Column(elem_classes="side"):
         gr.HTML(f"<h2>{side.capitalize()}</h2>", js_on_load=None, apply_default_css=False)
-        with gr.Row():
+        with gr.Row(elem_classes="choice"):
             drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
             plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)
             thinks = gr.Checkbox(plans, label="Think first", container=False, min_width=140)

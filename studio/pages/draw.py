@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, replace
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -115,9 +115,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
-    if checkpoints.first.embedded_world:
-        words()
-    controls = _settings_row(checkpoints, settings)
+    with gr.Row(elem_classes="more"):
+        if checkpoints.first.embedded_world:
+            words()
+        controls = _settings_row(checkpoints, settings)
     view = timeline(elem_id="timeline", playable=True)
     sessions = Sessions()
 
@@ -159,7 +160,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     gr.on(None, linked, [], [view, *wish], **quick)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
     for chip, example in zip(chips, EXAMPLES, strict=True):
-        chip.click(partial(_example, example, checkpoints, settings), None, wish, **quick)
+        filled = json.dumps(_example(example, checkpoints, settings))
+        chip.click(None, None, wish, js=f"() => {filled}", **quick)  # at once: *Draw* may be pressed the next moment
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:

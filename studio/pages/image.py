@@ -110,7 +110,15 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     sessions = Sessions()
     with gr.Row(elem_classes="your-image"):
         image = gr.Image(
-            type="filepath", label="The image", sources=["upload", "clipboard"], height=280, scale=0, min_width=280
+            type="filepath",
+            label="The image",
+            show_label=False,
+            placeholder="Drop an image here,\nor click to choose one",
+            sources=["upload", "clipboard"],
+            elem_classes="image",
+            height=280,
+            scale=0,
+            min_width=280,
         )
         with gr.Column(scale=1, min_width=280):
             task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
