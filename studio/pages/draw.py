@@ -40,12 +40,11 @@ class Example:
     prompt: str
     seed: int
     thinks: bool = True
-    checkpoint: str = ""  # where it draws here; the first otherwise
 
 
-EXAMPLES = (  # the first is an aha moment: the checkpoint before reinforcement learning, without a plan
-    Example("a pink heart and a black apple", 487, thinks=False, checkpoint="sft"),
-    Example("a black moon and a blue heart", 492, thinks=False, checkpoint="sft"),
+EXAMPLES = (  # the first two are aha moments
+    Example("two yellow moons right of a green star, two trees above it", 371),
+    Example("a pink bird and a green fish", 483, thinks=False),
     Example("a yellow star left of a house", 12),
     Example("a purple cat and an orange key", 1),
     Example("a green tree left of a house, a yellow star above it", 4),
@@ -165,10 +164,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
-    first, own = checkpoints.names[0], checkpoints.first.sampling
-    name = example.checkpoint if example.checkpoint in checkpoints.names else first
+    own = checkpoints.first.sampling
     how = (settings.rounds, own.guidance, own.temperature)
-    return astuple(Wish(example.prompt, *how, example.seed, False, example.thinks and own.thinks, name))
+    return astuple(Wish(example.prompt, *how, example.seed, False, example.thinks and own.thinks, checkpoints.names[0]))
 
 
 def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
