@@ -83,19 +83,19 @@ INLINE float power(float x) {
 }
 
 /* What one query finds in the `seen` first positions. */
-INLINE void look(const float *query, const float *keys, const float *values, long seen, long width, float *shares,
-                 float *out) {
+INLINE void look(const float *restrict query, const float *restrict keys, const float *restrict values, long seen,
+                 long width, float *restrict shares, float *restrict out) {
     float scale = 1 / sqrtf(width), most = 0, total = 0;
-    for (long k = 0; k < seen; k++) {
+    for (long k = 0; k < seen; k++, keys += width) {
         float alike = 0;
-        for (long i = 0; i < width; i++) alike += query[i] * keys[k * width + i];
+        for (long i = 0; i < width; i++) alike += query[i] * keys[i];
         shares[k] = alike * scale;
         most = k == 0 || shares[k] > most ? shares[k] : most;
     }
     for (long k = 0; k < seen; k++) total += shares[k] = power(shares[k] - most);
     for (long i = 0; i < width; i++) out[i] = 0;
-    for (long k = 0; k < seen; k++)
-        for (long i = 0; i < width; i++) out[i] += shares[k] * values[k * width + i];
+    for (long k = 0; k < seen; k++, values += width)
+        for (long i = 0; i < width; i++) out[i] += shares[k] * values[i];
     for (long i = 0; i < width; i++) out[i] /= total;
 }
 
