@@ -8,8 +8,8 @@ Shapes: B batch, T positions, D hidden size, N codes of an image (N = side², ra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 
+from model.kept import Kept
+from model.painter import painter
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
 from model.trajectory import Sampling
 
@@ -32,6 +34,7 @@ class Janus:
     tokenizer: PreTrainedTokenizerBase
     name: str
     sampling: Sampling  # the checkpoint's own settings
+    kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -41,21 +44,21 @@ class Janus:
     def dtype(self) -> torch.dtype:
         return self.network.dtype
 
-    @property
+    @cached_property
     def small(self) -> bool:
         """Whether a second thread of torch gains nothing, and loses tenfold where something else is busy."""
         return sum(parameter.numel() for parameter in self.network.parameters()) < SMALL
 
-    @property
+    @cached_property
     def side(self) -> int:
         """Image codes per side."""
         return self.network.config.vq_config.num_patches
 
-    @property
+    @cached_property
     def image_codes(self) -> int:
         return self.side**2
 
-    @property
+    @cached_property
     def codebook_size(self) -> int:
         """How many image codes there are to choose from."""
         return self.network.config.vq_config.num_embeddings
@@ -142,9 +145,18 @@ class Janus:
         On a CPU one by one, which is no slower, and rounds the same whatever is in the batch.
         """
         parts = codes.to(self.device).split(1 if self.device.type == "cpu" else len(codes))
-        pixels = torch.cat([self.network.model.vqmodel.decode(part) for part in parts]).float()
+        pixels = torch.cat([*map(self._paint, parts)]).float()
         values = ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8)
         return values.permute(0, 2, 3, 1).cpu().numpy()
+
+    @property
+    def _paint(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """(B, N) image codes → (B, 3, H, W) in [-1, 1]."""
+        codec = self.network.model.vqmodel
+        if not self.small or self.device.type != "cpu":
+            return codec.decode
+        paint = self.kept.of(painter, codec.decoder)
+        return lambda codes: paint(codec.post_quant_conv(codec.quantize.get_codebook_entry(codes)))
 
     @cached_property
     def blank_code(self) -> int:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from model.decoding.cache import Window
 from model.decoding.grammar import Sampled, Step
-from model.decoding.llama import Llama
+from model.decoding.prepared import prepared
 from model.decoding.sampling import draw, guided
+from model.decoding.window import Window
 from model.janus import CODE, PIXEL, TEXT, Janus
 from model.streams import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
 
@@ -22,14 +22,8 @@ class Decoder:
 
     def __init__(self, janus: Janus, streams: int, capacity: int):
         self.janus = janus
-        self.llama = Llama(janus.network.model.language_model)
-        self.slots = self.llama.slots(streams, capacity)
-        self._codes = self._embedded_codes() if janus.small else None
-
-    @torch.inference_mode()
-    def _embedded_codes(self) -> torch.Tensor:
-        """(K, D) generation embeddings of all image codes."""
-        return self.janus.embed_codes(torch.arange(self.janus.codebook_size))
+        self.prepared = prepared(janus)
+        self.slots = self.prepared.llama.slots(streams, capacity)
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
@@ -54,10 +48,10 @@ class Decoder:
             kinds.setdefault((step.head, step.rule, twin), []).append(index)
         for (head, rule, twin), chosen in kinds.items():
             rows = [first[index] for index in chosen]
-            project = self.janus.image_logits if head == "image" else self.janus.text_logits
-            logits = project(hidden[rows])
+            project = self.prepared.image_logits if head == "image" else self.janus.text_logits
+            logits = project(hidden[rows + [row + 1 for row in rows] if twin else rows])
             if twin:
-                logits = guided(logits, project(hidden[[row + 1 for row in rows]]), rule.guidance)
+                logits = guided(*logits.chunk(2), rule.guidance)
             tokens = draw(logits, rule, [generators[index] for index in chosen])
             for index, token, row in zip(chosen, tokens, logits, strict=True):
                 found[index] = Sampled(token, row)
@@ -112,13 +106,14 @@ class Decoder:
             padding = [0] * (max(counts) - count)
             every_ids.append(ids + padding)
             every_kinds.append(kinds + padding)
-        inputs = self._embed(torch.tensor(every_ids), torch.tensor(every_kinds), images)
-        hidden = self.llama(inputs, Window(self.slots, [slot for slot, _ in feeds], counts, gaps))
+        inputs = self._embed(every_ids, every_kinds, images)
+        hidden = self.prepared.llama(inputs, Window(self.slots, [slot for slot, _ in feeds], counts, gaps))
         if max(counts) == 1:
             return hidden[:, 0]
         return hidden[torch.arange(len(feeds)), torch.tensor(counts) - 1]
 
-    def _embed(self, ids: torch.Tensor, kinds: torch.Tensor, images: list) -> torch.Tensor:
-        if self._codes is not None and (kinds == CODE).all():
-            return self._codes[ids]
-        return self.janus.embed(ids, kinds, images)
+    def _embed(self, ids: list[list[int]], kinds: list[list[int]], images: list) -> torch.Tensor:
+        codes = self.prepared.codes
+        if codes is not None and all(kind == CODE for row in kinds for kind in row):
+            return codes[torch.tensor(ids)]
+        return self.janus.embed(torch.tensor(ids), torch.tensor(kinds), images)

@@ -16,11 +16,13 @@ from torch import nn
 from transformers import LlamaModel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 
-from model.decoding.cache import Slots, Tables, Window
+from model.decoding.cache import Slots, Tables
+from model.decoding.native import native
+from model.decoding.operations import Kernels, Operations, Shape
+from model.decoding.window import Window
 
 SPARE = 16  # positions that a stream may leave out
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
-ROWS = 16  # for which it is packed
 
 
 class Layer(Protocol):
@@ -42,8 +44,14 @@ class Llama:
         self.model = model
         self.key_heads = model.config.num_key_value_heads
         self.width = _width(model)
-        kind = Packed if _packable(model) else Plain
-        self.layers: list[Layer] = [kind(layer, model.config.num_attention_heads, self.width) for layer in model.layers]
+        operations = operations_for(model)
+
+        def ready(layer: LlamaDecoderLayer) -> Layer:
+            if operations is None:
+                return Plain(layer, model.config.num_attention_heads, self.width)
+            return Packed(layer, operations)
+
+        self.layers = [ready(layer) for layer in model.layers]
 
     def slots(self, count: int, capacity: int) -> Slots:
         """An empty cache of `count` slots of `capacity` positions."""
@@ -66,11 +74,15 @@ def _width(model: LlamaModel) -> int:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def _packable(model: LlamaModel) -> bool:
+def operations_for(model: LlamaModel) -> Operations | None:
+    """Those that a small network's packed layers are made of on a CPU."""
     config, weight = model.config, model.layers[0].mlp.down_proj.weight
     plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
-    here = weight.device.type == "cpu" and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    return plain and here and 2 * weight.nbytes <= PACKED
+    if not plain or weight.device.type != "cpu" or weight.dtype != torch.float32 or 2 * weight.nbytes > PACKED:
+        return None
+    each = config.num_attention_heads // config.num_key_value_heads
+    shape = Shape(each, _width(model), config.hidden_size * config.rms_norm_eps)
+    return native(shape) or (Kernels(shape) if torch.backends.mkldnn.is_available() else None)
 
 
 class Plain:
@@ -96,66 +108,52 @@ class Plain:
         turning, values = projected.split([self.heads + key_heads, key_heads], 2)
         turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
         queries, keys = turned.split([self.heads, key_heads], 2)
-        window.write(number, torch.stack([keys, values], 2))
-        found = window.attend(number, queries.transpose(1, 2)).transpose(1, 2).reshape(rows, count, -1)
+        window.write(number, torch.stack([keys, values], 3))
+        found = window.attend(number, queries.unflatten(2, (key_heads, -1)))
         hidden = hidden + layer.self_attn.o_proj(found)
         gate, up = F.linear(normal(layer.post_attention_layernorm, hidden), *self.gates).chunk(2, -1)
         return hidden + layer.mlp.down_proj(layer.mlp.act_fn(gate) * up)
 
 
 class Packed:
-    """The same for small networks on a CPU, where an operation costs more than what it computes: weights in oneDNN's
-    order, with activations and additions fused into the products, the norms' weights multiplied into the matrices, and
-    what is rotated together side by side, as complex numbers."""
+    """The same for small networks on a CPU, where an operation costs more than what it computes: few of them, on
+    weights in an order of theirs; the norms' weights multiplied into the matrices; every head of keys beside its
+    queries and its values, and in them what is rotated together side by side, as complex numbers."""
 
-    def __init__(self, layer: LlamaDecoderLayer, heads: int, width: int):
-        attention, mlp = layer.self_attn, layer.mlp
-        self.heads, self.width, self.device = heads, width, torch.device("cpu")
-        self.norms = (layer.input_layernorm, layer.post_attention_layernorm)
-        first, second = (norm.weight.detach() for norm in self.norms)
-        turned = [_in_pairs(projection.weight, width) for projection in (attention.q_proj, attention.k_proj)]
-        self.attention = _pack(torch.cat([*turned, attention.v_proj.weight]) * first)
-        self.output = _pack(attention.o_proj.weight)
-        self.gate, self.up = _pack(mlp.gate_proj.weight * second), _pack(mlp.up_proj.weight * second)
-        self.down = _pack(mlp.down_proj.weight)
+    def __init__(self, layer: LlamaDecoderLayer, operations: Operations):
+        attention, mlp, shape, packed = layer.self_attn, layer.mlp, operations.shape, operations.packed
+        self.operations, self.shape, self.device = operations, shape, torch.device("cpu")
+        first, second = (
+            norm.weight.detach() * len(norm.weight) ** 0.5
+            for norm in (layer.input_layernorm, layer.post_attention_layernorm)
+        )
+        queries, keys = (
+            _in_pairs(projection.weight, shape.width) for projection in (attention.q_proj, attention.k_proj)
+        )
+        heads = len(keys) // shape.width
+        every = [rows.unflatten(0, (heads, -1)) for rows in (queries, keys, attention.v_proj.weight.detach())]
+        self.attention = packed(torch.cat(every, 1).flatten(0, 1) * first)
+        self.output = packed(attention.o_proj.weight.detach())
+        self.gates = packed(torch.cat([mlp.gate_proj.weight.detach(), mlp.up_proj.weight.detach()]) * second)
+        self.down = packed(mlp.down_proj.weight.detach())
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
-        half = self.width // 2
-        return (torch.complex(cosines[:, :half].contiguous(), sines[:, :half].contiguous()),)
+        """(positions, G + 2, W / 2): queries and keys turn, values stay."""
+        half = self.shape.width // 2
+        turns = torch.complex(cosines[:, :half].contiguous(), sines[:, :half].contiguous())[:, None]
+        return (torch.cat([turns.expand(-1, self.shape.each + 1, -1), torch.ones_like(turns)], 1),)
 
     def __call__(self, hidden: torch.Tensor, window: Window, number: int) -> torch.Tensor:
-        (rows, count, size), (turns,) = hidden.shape, window.rotary
-        inputs = F.rms_norm(hidden, (size,), eps=self.norms[0].variance_epsilon)
-        projected = _product(inputs, self.attention).view(rows, count, -1, self.width)
-        key_heads = (projected.shape[2] - self.heads) // 2
-        turning = projected[:, :, : self.heads + key_heads]
-        pairs = torch.view_as_complex(turning.unflatten(-1, (-1, 2)))
-        turning.copy_(torch.view_as_real(pairs * turns).flatten(-2))
-        queries, new = projected.split([self.heads, 2 * key_heads], 2)
-        window.write(number, new.unflatten(2, (2, key_heads)))
-        found = window.attend(number, queries.transpose(1, 2)).transpose(1, 2).reshape(rows, count, -1)
-        hidden = _product(found, self.output, "add", hidden)
-        inputs = F.rms_norm(hidden, (size,), eps=self.norms[1].variance_epsilon)
-        gated = _product(inputs, self.up, "mul", _product(inputs, self.gate, "swish"))
-        return _product(gated, self.down, "add", hidden)
+        do = self.operations
+        found = do.attend(do.product(do.normal(hidden), self.attention), window, number)
+        hidden = do.product(found, self.output, hidden)
+        opened = do.gated(do.product(do.normal(hidden), self.gates))
+        return do.product(opened, self.down, hidden)
 
 
 def _in_pairs(weight: torch.Tensor, width: int) -> torch.Tensor:
     """Rows of every head in the order 0, W/2, 1, W/2 + 1, …: what a rotation turns together."""
     return weight.detach().unflatten(0, (-1, 2, width // 2)).transpose(1, 2).flatten(0, 2)
-
-
-def _pack(weight: torch.Tensor) -> torch.Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), ROWS)
-
-
-def _product(
-    inputs: torch.Tensor, packed: torch.Tensor, fused: str = "none", other: torch.Tensor | None = None
-) -> torch.Tensor:
-    """inputs · packedᵀ, then the activation `fused`, or the operation `fused` with `other`."""
-    if other is None:
-        return torch.ops.mkldnn._linear_pointwise(inputs, packed, None, fused, [], "")
-    return torch.ops.mkldnn._linear_pointwise.binary(inputs, other, packed, None, fused)
 
 
 def normal(norm: LlamaRMSNorm, hidden: torch.Tensor) -> torch.Tensor:

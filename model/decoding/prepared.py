@@ -1,0 +1,52 @@
+"""What the decoder makes of a network's weights before it begins; of a small network on a CPU it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import LlamaModel
+from transformers.models.janus.modeling_janus import JanusVQVAEHead
+
+from model.decoding.llama import Llama, operations_for
+from model.decoding.operations import Operations
+from model.janus import Janus
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Layers, the head of image codes, and what the network sees of every image code, (K, D), or None."""
+
+    llama: Llama
+    image_logits: Callable[[torch.Tensor], torch.Tensor]
+    codes: torch.Tensor | None
+
+
+def prepared(janus: Janus) -> Prepared:
+    model = janus.network.model
+    if not janus.small or janus.device.type != "cpu":
+        return Prepared(Llama(model.language_model), janus.image_logits, None)
+    parts = (model.language_model, model.generation_head, model.generation_embeddings, model.generation_aligner)
+    return janus.kept.of(prepare, *parts)
+
+
+@torch.no_grad()
+def prepare(layers: LlamaModel, head: JanusVQVAEHead, embeddings: nn.Embedding, aligner: nn.Module) -> Prepared:
+    operations = operations_for(layers)
+    logits = head if operations is None else Head(head, operations)
+    return Prepared(Llama(layers), logits, aligner(embeddings.weight))
+
+
+class Head:
+    """Hidden states (R, D) → logits of image codes (R, K), by the layers' operations."""
+
+    def __init__(self, head: JanusVQVAEHead, operations: Operations):
+        self.activation, self.operations = head.activation_fn, operations
+        self.matrices = [operations.packed(part.weight.detach()) for part in (head.proj_out, head.vision_head)]
+        self.biases = [part.bias.detach() for part in (head.proj_out, head.vision_head)]
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        product, (first, second), biases = self.operations.product, self.matrices, self.biases
+        return product(self.activation(product(hidden, first, biases[0])), second, biases[1])

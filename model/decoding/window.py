@@ -1,0 +1,149 @@
+"""What one forward call writes to and sees of the cache.
+
+Shapes: R rows of the call, Q new positions, K positions seen, S slots, H heads of keys, G queries that share one, W
+width of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+
+from model.decoding.cache import Slots
+
+LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
+
+
+class Window:
+    """Some slots, and the positions that come to them."""
+
+    def __init__(
+        self, slots: Slots, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None
+    ):
+        """`gaps`: the new positions, counted from 0, before which each row leaves one out."""
+        device, most = slots.rotary[0].device, max(counts)
+        starts = [slots.lengths[row] for row in rows]
+        for row, count in zip(rows, counts, strict=True):
+            if slots.lengths[row] + count > slots.capacity:
+                raise ValueError(f"a stream grew to {slots.lengths[row] + count} positions of {slots.capacity}")
+            slots.lengths[row] += count
+        self.slots = slots
+        self.seen = max(slots.lengths[row] for row in rows)
+        self.alike = most == 1 and len(set(starts)) == 1  # one position each, the same: everybody sees everything
+        self.listed = list(rows)
+        self.rows = torch.tensor(rows, device=device)
+        self.positions = torch.tensor(starts, device=device)[:, None]  # (R, Q)
+        if most > 1:
+            steps = torch.arange(most, device=device)
+            new = steps < torch.tensor(counts, device=device)[:, None]
+            self.positions = torch.where(new, self.positions + steps, slots.capacity)
+        turns = self.positions + self._left_out(gaps or [()] * len(rows), rows, most)
+        self.rotary = tuple(table[turns][:, :, None] for table in slots.rotary)  # each (R, Q, 1, …)
+        self._elsewhere: dict[torch.device, Window] = {}
+
+    def _left_out(self, gaps: Sequence[Sequence[int]], rows: Sequence[int], most: int) -> torch.Tensor | int:
+        """(R, Q) positions left out so far; the slots remember."""
+        if not any(gaps) and not any(self.slots.gaps[row] for row in rows):
+            return 0
+        before = [self.slots.gaps[row] for row in rows]
+        for row, own in zip(rows, gaps, strict=True):
+            self.slots.gaps[row] += len(own)
+        counted = [
+            [n + sum(gap <= at for gap in own) for at in range(most)] for n, own in zip(before, gaps, strict=True)
+        ]
+        return torch.tensor(counted, device=self.positions.device)
+
+    @cached_property
+    def slot_of_each(self) -> torch.Tensor:
+        """(R, Q) the slot that every position is of."""
+        return self.rows[:, None].expand_as(self.positions).contiguous()
+
+    @cached_property
+    def places(self) -> torch.Tensor:
+        """(R·Q·H·2,) where keys and values go: rows of a layer's cache seen as (…, W)."""
+        _, heads, both, capacity, _ = self.slots.stored[0].shape
+        first = torch.arange(heads * both, device=self.rows.device) + self.rows[:, None, None] * (heads * both)
+        return (first * capacity + self.positions[..., None]).flatten()
+
+    @cached_property
+    def sight(self) -> Sight:
+        return Sight(self)
+
+    def on(self, device: torch.device) -> Window:
+        """The same where another layer is."""
+        if device == self.rows.device:
+            return self
+        if device not in self._elsewhere:
+            there = self._elsewhere[device] = copy(self)
+            there.rows, there.positions = self.rows.to(device), self.positions.to(device)
+            there.rotary = tuple(table.to(device) for table in self.rotary)
+            for name in LAZY:
+                there.__dict__.pop(name, None)
+        return self._elsewhere[device]
+
+    def write(self, layer: int, new: torch.Tensor) -> None:
+        """(R, Q, H, 2, W) keys and values, to their positions."""
+        width = new.shape[-1]
+        self.slots.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
+
+    def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
+        return self.sight.attend(self.slots.stored[layer], queries)
+
+
+class Sight:
+    """Which slots a window's queries look at together, and how far each may look."""
+
+    def __init__(self, window: Window):
+        self.window = window
+        listed, single = window.listed, window.positions.shape[1] == 1
+        low, high = min(listed), max(listed) + 1
+        near = single and high - low <= 2 * len(listed)  # not many others among them: to be looked at in place
+        self.slots = slice(low, high) if near else window.rows
+        self.offsets = window.rows - low if near and listed != list(range(low, high)) else None
+        self.mask = None if window.alike else self._visible()
+        stored = window.slots.stored[0]
+        products = single and stored.device.type == "cpu" and stored.dtype.itemsize >= 4
+        self.added = self._added(stored) if products else None
+
+    def _visible(self) -> torch.Tensor:
+        """(R, 1, Q, K) True where a query may look: at its own and earlier positions of its slot.
+
+        With slots looked at in place, a row for each of them.
+        """
+        limits = self.window.positions
+        if self.offsets is not None:
+            limits = limits.new_zeros((self.slots.stop - self.slots.start, 1)).index_copy_(0, self.offsets, limits)
+        keys = torch.arange(self.window.seen, device=limits.device)
+        return (keys <= limits[..., None])[:, None]
+
+    def _added(self, stored: torch.Tensor) -> torch.Tensor:
+        """The mask as what is added to scores, (S·H, 1, K)."""
+        if self.mask is None:
+            return stored.new_zeros(1, 1, 1)
+        each = torch.zeros_like(self.mask, dtype=stored.dtype).masked_fill_(~self.mask, -torch.inf)
+        return each.expand(-1, stored.shape[1], -1, -1).flatten(0, 1)
+
+    def attend(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        stored = stored[self.slots, :, :, : self.window.seen]
+        if self.offsets is not None:
+            queries = queries.new_zeros((len(stored), *queries.shape[1:])).index_copy_(0, self.offsets, queries)
+        found = self._by_kernel(stored, queries) if self.added is None else self._by_products(stored, queries)
+        return found if self.offsets is None else found[self.offsets]
+
+    def _by_kernel(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        keys, values = stored.unbind(2)
+        asked, grouped = queries.flatten(2, 3).transpose(1, 2), queries.shape[3] > 1
+        found = F.scaled_dot_product_attention(asked, keys, values, attn_mask=self.mask, enable_gqa=grouped)
+        return found.transpose(1, 2).flatten(2)
+
+    def _by_products(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
+        """The same in three operations, which for a position each on a CPU are quicker than the kernel."""
+        each, width = queries.shape[3:]
+        keys, values = stored.flatten(0, 1).unbind(1)
+        scores = torch.baddbmm(self.added, queries.reshape(-1, each, width), keys.transpose(1, 2), alpha=width**-0.5)
+        return torch.bmm(scores.softmax(-1), values).view(len(queries), 1, -1)
