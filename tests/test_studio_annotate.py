@@ -12,9 +12,11 @@ from annotations.annotation import Status
 from annotations.export import count_examples
 from annotations.store import open_store
 from model.trajectory import Thought, Token
-from studio.annotating import Desk, View
-from studio.reflection_form import Item, Showing, last_done, rewritten, shown_again
+from studio.annotate_view import View
+from studio.annotating import Desk
+from studio.reflection_form import Item, rewritten, shown_again
 from studio.settings import Mode, Settings
+from studio.showing import Showing, last_done
 
 PLAN = "red apple at 0 0"
 SKIPPED = gr.skip()
