@@ -32,7 +32,7 @@ function receive(value) {
   $('.asked').replaceChildren(...sheet.things.map(layThing), make('p', 'missing'));
   $('.missing').setAttribute('role', 'status');
   fill();
-  goTo(fields.find((field) => isEmpty(field)) || fields[0]);
+  goTo(firstMissing() || fields[0]);
 }
 
 // --- what was answered ---
@@ -122,7 +122,8 @@ function options(field, type) {
     Object.assign(input, { type, name: field.id, checked: isChosen(field, value) });
     input.onchange = () => choose(field, value);
     option.append(input, make('span', '', text));
-    if (field.question.form !== 'words' && number < 9 && text !== String(number + 1)) option.append(make('kbd', '', number + 1));
+    const told = field.question.form === 'words' || number > 8 || text.endsWith(number + 1); // its number, or that it has none
+    if (!told) option.append(make('kbd', '', number + 1));
     row.append(option);
   });
   return row;
