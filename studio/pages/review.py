@@ -35,6 +35,7 @@ from studio.pages.projects import PLAIN
 from studio.render import still, text
 from studio.settings import Settings
 
+USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
 APPOINTED = {
     Use.GOLD: "It is gold now: whoever is given it is checked by it, without a word",
     Use.PRACTICE: "It is for practice now: who is new is given it, and told what was right",
@@ -255,16 +256,19 @@ def _review(store: Store, settings: Settings) -> None:
             with gr.Column(visible=False) as block:
                 table = gr.HTML(elem_id="review-answers", **PLAIN)
                 form = gr.Column(elem_id="review-form")
-                with gr.Row(visible=False, elem_id="review-appoint") as appointed:
+                with gr.Column(visible=False, elem_id="review-appoint") as appointed:
                     because = gr.Textbox(
-                        label="Why it is so", info="told to who practises", max_lines=2, min_width=220, scale=2,
-                        max_length=appointing.LONGEST_WHY, elem_id="review-because",
-                    )  # fmt: skip
-                    uses = {
-                        Use.GOLD: gr.Button("Use as gold", min_width=120, elem_id="review-gold"),
-                        Use.PRACTICE: gr.Button("Use for practice", min_width=140, elem_id="review-practice"),
-                        Use.WORK: gr.Button("As any other", min_width=120, elem_id="review-work"),
-                    }
+                        label="Teach and check people with it",
+                        info="why it is so, as who practises is told",
+                        max_lines=2,
+                        max_length=appointing.LONGEST_WHY,
+                        elem_id="review-because",
+                    )
+                    with gr.Row():
+                        uses = {
+                            use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
+                            for use, words in USES.items()
+                        }
                 following = gr.Button("Next, without deciding", size="sm", scale=0, elem_id="review-next")
     with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
         with gr.Row(elem_classes="adding"):
