@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, exists, func, insert, select
+from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from annotations import items, projects
@@ -173,9 +173,10 @@ def is_current() -> Select:
 def counts() -> ColumnElement[bool]:
     """Whether a row is what somebody says now, submitted, and not for practice."""
     after = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
-    learnt = ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value, AnnotationRow.id > after
+    learnt = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
+    learnt = learnt.where(AnnotationRow.id > after).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
-    return AnnotationRow.id.in_(is_current()) & submitted & ~exists().where(*learnt)
+    return AnnotationRow.id.in_(is_current()) & submitted & ~learnt.exists()
 
 
 def given_as_work(item: ItemRow) -> int:
