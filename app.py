@@ -15,28 +15,27 @@ from annotations.errors import BackupError, DatabaseError
 from annotations.queue import recover
 from annotations.recorded import fill_if_empty
 from annotations.store import open_store
+from annotations.webhooks import keep_telling
 from model.checkpoint import CheckpointError, open_checkpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.server import start
-from studio.settings import Settings, SettingsError, read_settings
+from studio.settings import Settings, SettingsError, from_environment, read_settings
 
 BACKUPS = timedelta(minutes=10)  # between two
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
-FROM_OUTSIDE = ("mode", "data", "database", "checkpoint", "backup", "examples", "port")  # settings that may be set so
-ENVIRONMENT = {f"AHA_STUDIO_{name.upper()}": name for name in FROM_OUTSIDE}
 
 
 def main() -> None:
     try:
-        settings = read_settings(CONFIG, {name: os.environ.get(key) for key, name in ENVIRONMENT.items()})
+        settings = read_settings(CONFIG, from_environment(os.environ))
         serve(settings)
     except (SettingsError, CheckpointError, DatabaseError, BackupError) as error:
         sys.exit(f"Aha Studio cannot start: {error}")
 
 
 def serve(settings: Settings) -> None:
-    data = Path(settings.data).expanduser() if settings.data else default_directory()
+    data, hook = Path(settings.data).expanduser() if settings.data else default_directory(), settings.hook
     if settings.backup and settings.database:
         raise BackupError("backups here are of SQLite; a PostgreSQL database is backed up by pg_dump, on its server")
     if settings.backup and not (data / FILE).exists():
@@ -51,6 +50,8 @@ def serve(settings: Settings) -> None:
         demo = start(settings, store, checkpoints)
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS)
+        if hook:
+            keep_telling(store, hook)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

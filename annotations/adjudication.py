@@ -8,12 +8,16 @@ its trail like every other answer.
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from annotations import items, leases, revisions
 from annotations.annotation import Annotation, Status
 from annotations.audit import restore
 from annotations.errors import AnswerError, ProjectError
 from annotations.leases import COMPLETED, Outcome
 from annotations.store import Store
+from annotations.tables import LeaseRow
 
 
 def decide(store: Store, item_id: int, reviewer: str, given: Sequence[Annotation]) -> tuple[Annotation, ...]:
@@ -49,3 +53,19 @@ def bring_back(store: Store, revision: int, *, key: str = "") -> Annotation:
         [again] = decide(store, old.item, old.annotator, [replace(old, key=key, seconds=0.0, id=None, created_at=None)])
         return again
     return restore(store, revision, key=key)
+
+
+def decisions_among(session: Session, given: Sequence[Annotation]) -> set[int]:
+    """The ids of those revisions that are decisions."""
+    extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.outcome == Outcome.EXTRA.value)
+    held = {(item, who) for item, who in session.execute(extra)}
+    submitted = (a for a in given if a.status is Status.SUBMITTED)
+    return {a.id for a in submitted if a.id is not None and (a.item, a.annotator) in held}
+
+
+def decided(store: Store, given: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
+    """What was decided last about each item and segment, among these annotations."""
+    with store.database.reading() as session:
+        ids = decisions_among(session, given)
+    ordered = sorted((a for a in given if a.id in ids), key=lambda a: a.id)
+    return {(a.item, a.segment): a for a in ordered}

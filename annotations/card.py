@@ -26,13 +26,14 @@ images drawn for it so far, the reflections between them, and what should be sai
 | the model’s own words, approved | {sampled} |
 | verdict yes | {yes} |
 | verdict no | {no} |
+| decided by a reviewer, where others disagreed | {decided} |
 
 Drawn by: {checkpoints}
 
 Columns: `prompt`, `completion` and `images` as TRL wants them (conversational, images in the prompt only);
-`origin` (`person` or `sampled`), `weight`, `trajectory_id`, `segment` and `annotator` beside them. The images
-are the stored PNG files, byte for byte. `manifest.json` has the hash of the Parquet file and what was left
-out, and why.
+`origin` (`person` or `sampled`), `weight`, `trajectory_id`, `segment`, `annotator` and `decided` beside them: what
+a reviewer decided stands in place of what others said. The images are the stored PNG files, byte for byte.
+`manifest.json` has the hash of the Parquet file and what was left out, and why.
 
 ```python
 from datasets import load_dataset

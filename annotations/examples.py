@@ -2,7 +2,9 @@
 
 A reflection judged right is kept in the model's own words when its reason is rated 4 or more, and in the
 person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the
-person's reason, and nothing without it. The images and reflections before it are its context.
+person's reason, and nothing without it. The images and reflections before it are its context. What a reviewer has
+decided of a reflection stands in place of what others said of it; where that makes no example, those who said the same
+still do.
 """
 
 from collections.abc import Callable
@@ -25,6 +27,7 @@ class LeftOut(StrEnum):
     NO_VERDICT = "without an answer to whether the verdict is right"
     NO_CORRECTION = "verdict wrong, but no corrected reason"
     LOW_RATING = "verdict right, but the reason neither rated 4 or more nor corrected"
+    OVERRULED = "a reviewer has decided instead"
     CONTEXT = "images and reflections before it do not alternate"
 
 
@@ -61,6 +64,17 @@ def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | Lef
     return Target(_own_words(reflection), origin, *context)
 
 
+def preferred_target(trajectory: Trajectory, annotation: Annotation, decision: Annotation | None) -> Target | LeftOut:
+    """The same, where a reviewer may have decided about the same reflection."""
+    if decision is None or decision.id == annotation.id:
+        return judge_target(trajectory, annotation)
+    said, decided = annotation.answers, decision.answers
+    differs = any(said.get(name) != decided[name] for name in (VERDICT_RIGHT, REASON_RATING) if name in decided)
+    if differs or isinstance(judge_target(trajectory, decision), Target):
+        return LeftOut.OVERRULED
+    return judge_target(trajectory, annotation)
+
+
 def judge_example(
     trajectory: Trajectory,
     annotation: Annotation,
@@ -68,8 +82,9 @@ def judge_example(
     *,
     picture: Callable[[str], bytes],
     annotator: str,
+    decided: bool = False,
 ) -> JudgeExample:
-    """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym."""
+    """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym, `decided` by a reviewer."""
     return JudgeExample(
         prompt=trajectory.prompt,
         images=tuple(picture(sha256) for sha256 in target.images),
@@ -79,6 +94,7 @@ def judge_example(
         trajectory_id=annotation.trajectory_id,
         segment=annotation.segment,
         annotator=annotator,
+        decided=decided,
     )
 
 

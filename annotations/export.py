@@ -2,8 +2,9 @@
 
     python -m annotations.export --kind judge_sft --out my-dataset
 
-Knows the store and the rows that `model.examples` declares; what becomes an example is decided in
-`annotations.examples`. Runs beside a studio that is being used: it only reads, a few rows at a time.
+Knows the store and the rows that `model.examples` declares; what becomes an example, and that a reviewer's decision
+goes before what others said, is known to `annotations.examples`. Runs beside a studio that is being used: it only
+reads, a few rows at a time.
 """
 
 import argparse
@@ -26,11 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
+from annotations.adjudication import decided
 from annotations.annotation import Annotation
 from annotations.card import dataset_card
 from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
-from annotations.examples import LeftOut, Target, judge_example, judge_target
+from annotations.examples import LeftOut, Target, judge_example, preferred_target
 from annotations.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
 from annotations.store import Store, open_store_for_reading
 from model.examples import JudgeExample
@@ -51,13 +53,14 @@ FEATURES = Features(
         "trajectory_id": Value("string"),
         "segment": Value("int64"),
         "annotator": Value("string"),
+        "decided": Value("bool"),
     }
 )
 
 
 def count_examples(store: Store) -> dict[str, int]:
     """How many examples of each kind an export would hold now."""
-    return {"judge_sft": sum(isinstance(target, Target) for _, _, target in _targets(store))}
+    return {"judge_sft": sum(isinstance(made.target, Target) for made in targets(store))}
 
 
 def export(
@@ -120,39 +123,50 @@ def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, in
 def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], None]) -> Iterator[JudgeExample]:
     submitted = store.counted()
     names = store.pseudonyms({annotation.annotator for annotation in submitted})
-    for done, (annotation, trajectory, target) in enumerate(_targets(store, submitted), start=1):
+    for done, made in enumerate(targets(store, submitted), start=1):
         on_progress(done, len(submitted))
-        if isinstance(target, LeftOut):
-            tally.left_out[target.value] += 1
+        if isinstance(made.target, LeftOut):
+            tally.left_out[made.target.value] += 1
             continue
-        annotator = names[annotation.annotator]
+        annotator = names[made.annotation.annotator]
+        about = {"picture": store.picture, "annotator": annotator, "decided": made.decided}
         try:
-            example = judge_example(trajectory, annotation, target, picture=store.picture, annotator=annotator)
+            example = judge_example(made.trajectory, made.annotation, made.target, **about)
         except NotFoundError:  # hidden a moment ago; a damaged picture is an error and stops the export
             tally.left_out["trajectory deleted meanwhile"] += 1
             continue
-        tally.rows.update(["examples", target.origin.value, target.completion.split(",")[0].rstrip(".").lower()])
+        verdict = made.target.completion.split(",")[0].rstrip(".").lower()
+        tally.rows.update(["examples", made.target.origin.value, verdict, *(["decided"] if made.decided else [])])
         tally.annotators.add(annotator)
-        tally.trajectories.add(trajectory.id)
-        tally.checkpoints.add(trajectory.checkpoint)
+        tally.trajectories.add(made.trajectory.id)
+        tally.checkpoints.add(made.trajectory.checkpoint)
         yield example
 
 
-def _targets(
-    store: Store, submitted: list[Annotation] | None = None
-) -> Iterator[tuple[Annotation, Trajectory, Target | LeftOut]]:
-    """Every current, submitted annotation of what is visible, and what it makes; a few trajectories at a
-    time.
-    """
+@dataclass(frozen=True)
+class Made:
+    """A submitted annotation, and what it makes."""
+
+    annotation: Annotation
+    trajectory: Trajectory
+    target: Target | LeftOut
+    decided: bool  # whether it is what a reviewer decided
+
+
+def targets(store: Store, submitted: list[Annotation] | None = None) -> Iterator[Made]:
+    """Every current, submitted annotation of what is visible, and what it makes; a few trajectories at a time."""
     if submitted is None:
         submitted = store.counted()
+    decisions = decided(store, submitted)
     for start in range(0, len(submitted), AT_ONCE):
         some = submitted[start : start + AT_ONCE]
         found = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))
         for annotation in some:
             trajectory = found.get(annotation.trajectory_id)
             if trajectory is not None:
-                yield annotation, trajectory, judge_target(trajectory, annotation)
+                decision = decisions.get((annotation.item, annotation.segment))
+                target = preferred_target(trajectory, annotation, decision)
+                yield Made(annotation, trajectory, target, decision is not None and decision.id == annotation.id)
 
 
 def _manifest(kind: str, file: Path, tally: _Tally) -> Manifest:
@@ -163,7 +177,7 @@ def _manifest(kind: str, file: Path, tally: _Tally) -> Manifest:
         kind=kind,
         schema_version=SCHEMA_VERSION,
         examples=tally.rows["examples"],
-        counts={name: tally.rows[name] for name in ("person", "sampled", "yes", "no")},
+        counts={name: tally.rows[name] for name in ("person", "sampled", "yes", "no", "decided")},
         left_out=dict(sorted(tally.left_out.items())),
         annotators=len(tally.annotators),
         trajectory_ids=tuple(sorted(tally.trajectories)),

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1  # of the rows
+SCHEMA_VERSION = 2  # of the rows; since 2 they say which a reviewer decided
 PARQUET = "train-00000-of-00001.parquet"
 MANIFEST = "manifest.json"
 CARD = "README.md"
@@ -22,7 +22,7 @@ class Manifest:
     kind: str
     schema_version: int
     examples: int
-    counts: dict[str, int]  # examples by who wrote them (person, sampled) and by verdict (yes, no)
+    counts: dict[str, int]  # examples by who wrote them (person, sampled), by verdict (yes, no), and those decided
     left_out: dict[str, int]  # submitted annotations that made none, by reason
     annotators: int
     trajectory_ids: tuple[str, ...]

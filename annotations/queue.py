@@ -9,7 +9,7 @@ others; last of all what was skipped for later. What is claimed is held for ten 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from annotations import items, leases, line, projects
@@ -45,6 +45,14 @@ class Progress:
 
     done: int
     waiting: int
+
+    @property
+    def items(self) -> int:
+        return self.done + self.waiting
+
+    def further(self, more: int) -> "Progress":
+        """After so many more are done."""
+        return Progress(self.done + more, max(0, self.waiting - more))
 
 
 def claim(store: Store, project_id: str, annotator: str, *, without: int | None = None) -> Turn | None:
@@ -120,11 +128,13 @@ def _next(session: Session, project: Project, annotator: str, without: int | Non
 
 
 def _practised(session: Session, project: Project, annotator: str) -> int:
+    """Items of practice that this person has completed or is at."""
     if not project.practice:
         return 0
-    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator, LeaseRow.outcome.in_(COMPLETED)
-    done = select(func.count()).select_from(LeaseRow).join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*mine)
-    return session.scalar(done.where(ItemRow.use == Use.PRACTICE.value)) or 0
+    practice = ItemRow.project_id == project.id, ItemRow.use == Use.PRACTICE.value
+    mine = LeaseRow.item_id == ItemRow.id, LeaseRow.annotator == annotator
+    had = exists().where(*mine, LeaseRow.outcome.is_(None) | LeaseRow.outcome.in_(COMPLETED))
+    return session.scalar(select(func.count()).select_from(ItemRow).where(*practice, had)) or 0
 
 
 def _is_golden(session: Session, project: Project, annotator: str) -> bool:
@@ -162,6 +172,13 @@ def heartbeat(store: Store, item_id: int, annotator: str) -> datetime:
         if not leases.is_held(lease) and not leases.has_room(session, project, item, annotator):
             raise LeaseError("your time on this ran out and others have taken it; what you submit is kept, as an extra")
         return leases.hold(session, item, annotator, now).expires_at
+
+
+def holds(store: Store, item_id: int, annotator: str) -> bool:
+    """Whether an item is held for this person at this moment."""
+    with store.database.reading() as session:
+        lease = session.get(LeaseRow, (item_id, annotator))
+        return leases.is_held(lease) and store.clock() < lease.expires_at
 
 
 def leave(store: Store, annotator: str, item_id: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Tells another program of every submitted annotation: a signed POST, from a thread of its own, until it is taken.
+"""Tells another program of every submit and every decision: a signed POST, from a thread of its own, until it is taken.
 
 Nothing waits for it: it reads the revisions that were added since the last one it delivered, and remembers that one in
 the data folder. So a submit is never held up, and what was submitted while the other side, or the studio, was down is
@@ -18,7 +18,7 @@ import os
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.client import HTTPException
@@ -27,6 +27,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
+from annotations.adjudication import decisions_among
 from annotations.annotation import Annotation, Status
 from annotations.errors import AnnotationsError
 from annotations.revisions import after, newest
@@ -45,6 +46,7 @@ class Type(StrEnum):
     """What a receiver is told."""
 
     SUBMITTED = "annotation.submitted"
+    DECIDED = "annotation.decided"  # by a reviewer, where others disagree; stands beside their answers
     UNDONE = "annotation.undone"  # the data are what counts now
 
 
@@ -133,11 +135,12 @@ def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, f
     while True:
         with store.database.reading() as session:
             revisions = after(session, told.revision or 0, AT_ONCE)
+            decided = decisions_among(session, revisions)
         if not revisions:
             return
         names = store.pseudonyms({revision.annotator for revision in revisions})
         for revision in revisions:
-            kind = _type(revision)
+            kind = _type(revision, decided)
             if kind is not None:
                 body = _body(revision, kind, names[revision.annotator])
                 if not _tell(hook, f"revision-{revision.id}", body, stop, first_wait):
@@ -145,9 +148,11 @@ def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, f
             told.remember(revision.id)
 
 
-def _type(revision: Annotation) -> Type | None:
+def _type(revision: Annotation, decided: Set[int]) -> Type | None:
     if revision.undoes is not None:
         return Type.UNDONE
+    if revision.id in decided:
+        return Type.DECIDED
     return Type.SUBMITTED if revision.status is Status.SUBMITTED else None
 
 

@@ -26,6 +26,7 @@ class JudgeExample:
     trajectory_id: str = ""
     segment: int = 0
     annotator: str = ""  # pseudonym
+    decided: bool = False  # by a reviewer, in place of what others said
 
     def to_row(self) -> dict[str, Any]:
         messages = [_message("user", self.prompt), _message("assistant", None), _message("user", CHECK_TEXT)]
@@ -41,6 +42,7 @@ class JudgeExample:
             "trajectory_id": self.trajectory_id,
             "segment": self.segment,
             "annotator": self.annotator,
+            "decided": self.decided,
         }
 
     @staticmethod
@@ -68,6 +70,7 @@ class JudgeExample:
             trajectory_id=row.get("trajectory_id") or "",
             segment=int(row.get("segment") or 0),
             annotator=row.get("annotator") or "",
+            decided=bool(row.get("decided")),
         )
 
 

@@ -35,7 +35,8 @@ class View(NamedTuple):
     """What a handler gives back: a value or an update for every part of the page, in the order of `page`."""
 
     token: Any
-    project: Any
+    place: Any  # the project that the page is at
+    project: Any  # the menu of them
     guidelines: Any
     heading: Any
     progress: Any

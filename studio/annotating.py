@@ -7,37 +7,43 @@ form.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import gradio as gr
 
-from annotations import queue, standing, submitting
+from annotations import queue, submitting
 from annotations.annotation import Annotation
-from annotations.errors import AnnotationsError, AnswerError, ConflictError, LeaseError, NotFoundError, ProjectError
-from annotations.items import subjects_of
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError
 from annotations.project import Role
 from annotations.questions import NO
 from annotations.store import Store
 from annotations.submitting import Receipt
-from model.trajectory import Trajectory
 from studio import reflection_form, sheet
-from studio.annotate_view import View, correction, nothing, reflection_view, sentence, sheet_view, stay
+from studio.annotate_view import View, correction, nothing, sentence, stay
+from studio.counted import Counts, complete
 from studio.identity import asking
-from studio.open_pages import OpenPages
-from studio.reflection_form import Answer, Item, open_item, shown_again
+from studio.laying import Laid
+from studio.reflection_form import Answer
 from studio.render import text
 from studio.settings import Settings
-from studio.sheet import Sheet
-from studio.showing import DONE, WHOLE_ITEM, Showing, last_done
-from studio.sitting import Sitting, is_about_reflections, open_projects, sit
-from studio.stage import learnt, progress_line
+from studio.showing import Showing, last_done
+from studio.sitting import Sitting, open_projects, sit
+from studio.stage import learnt
 
 Given = Callable[[Sitting, Showing], list[Annotation]]  # a form that was sent, as annotations
+
+
+class Ahead(NamedTuple):
+    """What follows, once the showing of this key is submitted."""
+
+    after: str
+    laid: Laid
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,9 @@ class Desk:
 
     store: Store
     settings: Settings
-    pages: OpenPages = field(default_factory=OpenPages)
+    open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
+    ahead: dict[str, Ahead] = field(default_factory=dict)  # what follows on which page
+    counts: Counts = field(default_factory=dict)  # how far who is
 
     def start(self, request: gr.Request) -> View:
         """The first item: of the trajectory named in the address, or of the one that is next."""
@@ -61,14 +69,15 @@ class Desk:
                 turn = queue.take(self.store, at.project.id, wanted, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
-        return view._replace(project=menu, guidelines=guidelines)
+        return view._replace(place=at.project.id, project=menu, guidelines=guidelines)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
         """Another project; the item on the table goes back."""
         at = self._sit(project, request)
-        if (shown := Showing.read(token)) is not None:
-            queue.leave(self.store, at.name, shown.item)
-        return self._next(at)._replace(guidelines=gr.update(value=at.project.guidelines))
+        shown, ahead = Showing.read(token), self.ahead.pop(at.session, None)
+        for item in {one.item for one in (shown, ahead and ahead.laid.showing) if one is not None}:
+            queue.leave(self.store, at.name, item)
+        return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
     def submit(
         self,
@@ -108,10 +117,23 @@ class Desk:
         """Keep what is filled in so far of a sheet; what has to be said of that."""
         return self._kept(self._sit(project, request), token, partial(self._unfinished_sheet, filled))
 
+    def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
+        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
+        at = self._sit(project, request)
+        self.ahead.pop(at.session, None)
+        with suppress(AnnotationsError):
+            shown = Showing.read(token)
+            laid = shown and self._following(at, shown)
+            if laid is not None:
+                self.ahead[at.session] = Ahead(shown.key, laid)
+
     def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
         """A sign of life; a line where the item is no longer one's own."""
         at = self._sit(project, request)
-        shown = Showing.read(token)
+        shown, ahead = Showing.read(token), self.ahead.get(at.session)
+        if ahead is not None:
+            with suppress(AnnotationsError):
+                queue.heartbeat(self.store, ahead.laid.showing.item, at.name)
         try:
             if shown is not None:
                 queue.heartbeat(self.store, shown.item, at.name)
@@ -126,8 +148,9 @@ class Desk:
         at = self._sit(project, request)
         try:
             if (shown := Showing.read(token)) is not None:
-                self._trajectory(at, shown.item)
+                at.place.trajectory(shown.item)
                 submitting.skip_item(self.store, shown.item, at.name, reason=why or "")
+                self._complete(at, shown.item)
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
@@ -138,13 +161,15 @@ class Desk:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
         at = self._sit(project, request)
         last = last_done(self.store.annotations(annotator=at.name, project=at.project.id))
+        self.counts.pop((at.name, at.project.id), None)
         try:
             for annotation in last:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             asked = next(iter(sorted(a.segment or 0 for a in last if not a.key.endswith("-t"))), None)
             if asked is not None:
-                return self._show(at, last[0].item, asked, "Taken back; change it and submit it again.", sent=last)
+                view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
+                return view._replace(note=text("Taken back; change it and submit it again."))
         except NotFoundError:
             pass
         return stay("There is nothing to undo.")
@@ -154,13 +179,15 @@ class Desk:
         at = self._sit(project, request)
         item, shown = None, Showing.read(token)
         with suppress(AnnotationsError):
-            item = self._item(at, shown)[0] if shown is not None else None
+            item = at.place.reflection(shown)[0] if shown is not None else None
         return correction(item.opposite if item is not None and verdict == NO else None)
 
     def leave(self, request: gr.Request) -> None:
         """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
-        name, items = self.pages.close(request.session_hash or "")
-        for item in items:
+        self.ahead.pop(request.session_hash or "", None)
+        name, items = self.open.pop(request.session_hash or "", ("", frozenset()))
+        elsewhere = {item for other, theirs in self.open.values() if other == name for item in theirs}
+        for item in items - elsewhere:
             queue.leave(self.store, name, item)
 
     # What was sent
@@ -171,12 +198,15 @@ class Desk:
         try:
             receipt = submitting.submit(self.store, shown.item, at.name, given(at, shown))
         except ConflictError:
-            return self._show(at, shown.item, shown.segment, "Submitted before; this is what is stored.")
+            view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
+            return view._replace(note=text("Submitted before; this is what is stored."))
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
         except AnnotationsError as error:
             return stay(str(error))
-        return self._next(at, note=receipt.message, receipt=receipt)
+        if receipt.completed:
+            self._complete(at, shown.item)
+        return self._next(at, after=shown, note=receipt.message, receipt=receipt)
 
     def _kept(self, at: Sitting, token: str | None, given: Given) -> str:
         if (shown := Showing.read(token)) is None:
@@ -187,102 +217,74 @@ class Desk:
             return text(f"Not kept yet: {error}")
 
     def _reflection(self, answer: Answer, at: Sitting, shown: Showing) -> list[Annotation]:
-        return reflection_form.annotations_of(*self._item(at, shown), at.name, answer)
+        return reflection_form.annotations_of(*at.place.reflection(shown), at.name, answer)
 
     def _unfinished_reflection(self, answer: Answer, at: Sitting, shown: Showing) -> list[Annotation]:
-        return reflection_form.unfinished(*self._item(at, shown), at.name, answer, f"{uuid4().hex}-")
+        return reflection_form.unfinished(*at.place.reflection(shown), at.name, answer, f"{uuid4().hex}-")
 
     def _filled(self, filled: str | None, at: Sitting, shown: Showing) -> list[Annotation]:
-        return sheet.annotations_of(self._sheet(at, shown.item), shown, filled, at.name)
+        return sheet.annotations_of(at.place.sheet(shown.item), shown, filled, at.name)
 
     def _unfinished_sheet(self, filled: str | None, at: Sitting, shown: Showing) -> list[Annotation]:
         """What of it is new, under keys of its own."""
-        kept = {a.segment: a.answers for a in self._said(at, shown.item)}
-        again = shown._replace(key=uuid4().hex)
-        return sheet.unfinished(self._sheet(at, shown.item), again, filled, at.name, kept)
-
-    # What is on the table
-
-    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> Sitting:
-        return sit(project, request, self.store, self.settings, strict=strict)
-
-    def _trajectory(self, at: Sitting, item_id: int) -> Trajectory:
-        """What an item shows. Raises NotFoundError, and ProjectError where it is of another project."""
-        project, trajectory_id = queue.place_of(self.store, item_id)
-        if project != at.project.id:
-            raise ProjectError("what this page shows belongs to another project; load the page again")
-        return self.store.trajectory(trajectory_id)
-
-    def _item(self, at: Sitting, shown: Showing) -> tuple[Item, Trajectory]:
-        """A reflection that the page shows. Raises NotFoundError, ProjectError and AnswerError."""
-        trajectory = self._trajectory(at, shown.item)
-        return shown_again(shown, at.project.id, trajectory), trajectory
-
-    def _sheet(self, at: Sitting, item_id: int) -> Sheet:
-        """Raises NotFoundError, ProjectError and AnswerError."""
-        trajectory = self._trajectory(at, item_id)
-        if is_about_reflections(at.project):
-            raise AnswerError(sheet.UNREADABLE)
-        if (sides := queue.sides_of(self.store, item_id, at.name)) is None:
-            return Sheet(at.project, trajectory)
-        other, left = sides
-        return Sheet(at.project, trajectory, self.store.trajectory(other), left)
-
-    def _said(self, at: Sitting, item_id: int) -> list[Annotation]:
-        _, trajectory_id = queue.place_of(self.store, item_id)
-        return self.store.annotations(trajectory_id, annotator=at.name, project=at.project.id, item=item_id)
+        table, again = at.place.sheet(shown.item), shown._replace(key=uuid4().hex)
+        kept = {annotation.segment: annotation.answers for annotation in at.place.said_of(shown)}
+        return sheet.unfinished(table, again, filled, at.name, kept)
 
     # What comes next
 
+    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> Sitting:
+        return sit(project, request, self.store, self.settings, self.counts, strict=strict)
+
     def _next(
-        self, at: Sitting, *, first: queue.Turn | None = None, note: str = "", receipt: Receipt | None = None
+        self,
+        at: Sitting,
+        *,
+        first: queue.Turn | None = None,
+        after: Showing | None = None,
+        note: str = "",
+        receipt: Receipt | None = None,
     ) -> View:
-        """`first`, or what the queue says."""
+        """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
         told = learnt(receipt.feedback) if receipt is not None else ""
         turn = first
         try:
-            turn = turn or queue.claim(self.store, at.project.id, at.name)
-            if turn is not None:
-                view = self._show(at, turn.item, self._first_open(at, turn), note, practice=turn.practice)
-                return view._replace(learnt=told + view.learnt)
+            view = self._fetched(at, after) if after is not None else None
+            if view is None and (turn := turn or queue.claim(self.store, at.project.id, at.name)) is not None:
+                view = self._opened(at, at.place.lay_turn(turn)).view
+            if view is not None:
+                return view._replace(learnt=told + view.learnt, note=text(note))
         except AnnotationsError as error:
             note = str(error)
-        return nothing(note)._replace(progress=self._progress(at), learnt=told)
+        return nothing(note)._replace(progress=at.place.progress(), learnt=told)
 
-    def _first_open(self, at: Sitting, turn: queue.Turn) -> int:
-        """The segment that is asked about next; a sheet asks about all of an item."""
-        if not is_about_reflections(at.project):
-            return WHOLE_ITEM
-        asked = subjects_of(at.project, self.store.trajectory(turn.trajectory_id))
-        done = {annotation.segment for annotation in self._said(at, turn.item) if annotation.status in DONE}
-        return next((segment for segment in asked if segment not in done), asked[0])
+    def _following(self, at: Sitting, shown: Showing) -> Laid | None:
+        """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
+        at.place.trajectory(shown.item)  # or it is of another project
+        asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
+        if left := [segment for segment in asked if segment != shown.segment]:
+            return at.place.lay(shown.item, left[0])
+        turn = queue.claim(self.store, at.project.id, at.name, without=shown.item)
+        return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
-    def _show(
-        self,
-        at: Sitting,
-        item_id: int,
-        segment: int,
-        note: str = "",
-        *,
-        practice: bool = False,
-        sent: list[Annotation] | None = None,
-    ) -> View:
-        trajectory = self._trajectory(at, item_id)
-        self.pages.shows(at.session, at.name, item_id)
-        kept = {a.segment: a.answers for a in [*self._said(at, item_id), *(sent or [])]}
-        if is_about_reflections(at.project):
-            item = open_item(item_id, at.project.id, trajectory, segment)
-            view = reflection_view(at.project, trajectory, item, kept, self._picture)
-        else:
-            showing = Showing.begin(item_id, WHOLE_ITEM)
-            view = sheet_view(self._sheet(at, item_id), showing, kept, self._picture)
-        return view._replace(progress=self._progress(at), learnt=learnt((), practice=practice), note=text(note))
+    def _fetched(self, at: Sitting, after: Showing) -> View | None:
+        """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
+        ahead = self.ahead.pop(at.session, None)
+        if ahead is None or ahead.after != after.key:
+            return None
+        laid = ahead.laid
+        if not queue.holds(self.store, laid.showing.item, at.name) or at.place.said_of(laid.showing) != laid.said:
+            return None
+        return laid.view._replace(token=laid.showing._replace(shown_at=time.time()).token())
 
-    def _progress(self, at: Sitting) -> str:
-        known = standing.standing(self.store, at.name, at.project.id) if at.project.gold_share else None
-        return progress_line(queue.progress(self.store, at.name, at.project.id), known)
+    def _opened(self, at: Sitting, laid: Laid) -> Laid:
+        """Remember that this page has it, to give it back when the page is closed."""
+        _, before = self.open.get(at.session, (at.name, frozenset()))
+        self.open[at.session] = (at.name, before | {laid.showing.item})
+        return laid
 
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
+    def _complete(self, at: Sitting, item: int) -> None:
+        """What is done is counted, and need not be given back when the page is closed."""
+        complete(self.counts, at.name, at.project.id)
+        if at.session in self.open:
+            self.open[at.session] = (at.name, self.open[at.session][1] - {item})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -20,12 +20,13 @@ from studio.sessions import COOKIE, LASTS, new_session
 
 INSIDE = ("annotate", "datasets")  # where somebody may want to go once they have signed in
 LONGEST = 4096  # bytes of a form
+AT_ONCE = 4  # passwords looked at; each takes 64 MiB, and is counted as wrong until it is known to be right
 NOT_HERE = Response("This form is of another site, or too long. Sign in on the studio's own page.", status_code=403)
 
 
 def routes(store: Store) -> list[Route]:
     """The two addresses; wrong tries are counted for as long as these live."""
-    sign_in = SignIn(store)
+    sign_in, turns = SignIn(store), CapacityLimiter(AT_ONCE)
 
     async def enter(request: Request) -> Response:
         given = await _form(request)
@@ -34,7 +35,8 @@ def routes(store: Store) -> list[Route]:
         to = given.get("to") if given.get("to") in INSIDE else ""
         origin = request.client.host if request.client else ""
         try:
-            session = await run_in_threadpool(_open, given.get("name", ""), given.get("password", ""), origin)
+            asked = given.get("name", ""), given.get("password", ""), origin
+            session = await to_thread.run_sync(_open, *asked, limiter=turns)
         except SignInError as error:
             said = "many" if "too many" in str(error) else "wrong"
             return RedirectResponse("sign-in?" + urlencode({"said": said, "to": to}), status_code=303)

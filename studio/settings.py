@@ -1,21 +1,28 @@
 """Every choice of a deployment, read once from spaces_config.yaml into a value.
 
-Knows the file and what may stand in it; reads no environment and opens nothing. An unknown key or a value of the
-wrong kind is an error that says what was meant or wanted.
+Knows the file and what may stand in it, and how a variable of the environment that wins over it is called; it is handed
+the environment and opens nothing. An unknown key or a value of the wrong kind is an error that says what was meant or
+wanted.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from annotations.webhooks import Webhook
+
 SECTIONS = ("space", "studio")
+FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
+    *("mode", "data", "database", "checkpoint", "backup", "examples", "port"),
+    *("webhook", "webhook_secret"),
+)
 
 
 class SettingsError(Exception):
@@ -43,6 +50,8 @@ class Settings:
     rounds: int = 3  # images at most, where the slider starts
     pace: float = 1.0  # speed of replays; 0 shows them at once
     annotator: str = "me"  # name of the person at the machine, in mode local
+    webhook: str | None = None  # address that is told of every submit and decision
+    webhook_secret: str | None = field(default=None, repr=False)  # signs what is sent there; never in the file
 
     @property
     def checkpoints(self) -> list[str]:
@@ -51,6 +60,23 @@ class Settings:
     @property
     def host(self) -> str:
         return "127.0.0.1" if self.mode is Mode.LOCAL else "0.0.0.0"
+
+    @property
+    def hook(self) -> Webhook | None:
+        """Whom to tell of submits. Raises SettingsError for what is no address, and where no secret signs."""
+        if self.webhook is None:
+            return None
+        if self.webhook_secret is None:
+            raise SettingsError("webhook needs a secret to sign with; set AHA_STUDIO_WEBHOOK_SECRET")
+        try:
+            return Webhook(self.webhook, self.webhook_secret)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, str | None]:
+    """What the environment says of settings, for `read_settings`."""
+    return {name: environment.get(f"AHA_STUDIO_{name.upper()}") for name in FROM_OUTSIDE}
 
 
 def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None) -> Settings:
@@ -64,7 +90,12 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
         raise SettingsError(f"{path} holds no sections; wanted {' and '.join(SECTIONS)}")
     for name in sections:
         _check_known(name, SECTIONS, f"a section of {path.name}")
-    settings = settings_from(sections.get("studio") or {})
+    section = sections.get("studio") or {}
+    if isinstance(section, Mapping) and "webhook_secret" in section:
+        raise SettingsError(
+            f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
+        )
+    settings = settings_from(section)
     read = ("port", "examples")  # which are no texts
     given = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(given, settings)
@@ -103,7 +134,7 @@ def _checked(name: str, value: Any) -> Any:
             if not isinstance(value, bool):
                 raise SettingsError(f"examples is {value!r}; wanted true or false")
             return value
-        case "data" | "database" | "backup" if value is None:
+        case "data" | "database" | "backup" | "webhook" | "webhook_secret" if value is None:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")

@@ -8,10 +8,10 @@ import gradio as gr
 
 from annotations.annotation import REFLECTIONS
 from annotations.project import Project, Role
-from annotations.questions import QUESTIONS
 from annotations.store import Store
-from model.trajectory import Reflection
+from studio.counted import Counts
 from studio.identity import Who, require
+from studio.laying import Place
 from studio.settings import Settings
 
 
@@ -20,11 +20,15 @@ class Sitting(NamedTuple):
 
     who: Who
     session: str
-    project: Project
+    place: Place
 
     @property
     def name(self) -> str:
         return self.who.name
+
+    @property
+    def project(self) -> Project:
+        return self.place.project
 
 
 def open_projects(store: Store, who: Who) -> list[Project]:
@@ -32,7 +36,15 @@ def open_projects(store: Store, who: Who) -> list[Project]:
     return [p for p in store.projects() if p.closed_at is None and p.is_open_to(who.name, who.role)]
 
 
-def sit(project: str | None, request: gr.Request, store: Store, settings: Settings, *, strict: bool = True) -> Sitting:
+def sit(
+    project: str | None,
+    request: gr.Request,
+    store: Store,
+    settings: Settings,
+    counts: Counts,
+    *,
+    strict: bool = True,
+) -> Sitting:
     """Raises gr.Error for visitors, and where the project is not open to this person; another will do if not strict."""
     who = require(Role.ANNOTATOR, request, settings, store)
     projects = open_projects(store, who)
@@ -41,11 +53,4 @@ def sit(project: str | None, request: gr.Request, store: Store, settings: Settin
         found = projects[0]
     if found is None:
         raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-    return Sitting(who, request.session_hash or "", found)
-
-
-def is_about_reflections(project: Project) -> bool:
-    """Whether it asks what the form for reflections asks, and nothing else; all others are asked on a sheet."""
-    known = {(question.name, question.segment, question.form) for question in QUESTIONS}
-    asked = {(question.name, question.segment, question.form) for question in project.questions}
-    return project.subject == Reflection.kind and asked <= known
+    return Sitting(who, request.session_hash or "", Place(store, counts, who.name, found))

@@ -6,7 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -25,6 +26,7 @@ class Server:
     log: Path
     examples: bool = False
     mode: str = "local"
+    more: Mapping[str, str] = field(default_factory=dict)  # variables of the environment beside those
     port: int = 0
     process: subprocess.Popen | None = None
 
@@ -35,6 +37,7 @@ class Server:
     def start(self) -> None:
         self.port = free_port()
         environment = app_environment(self.data, self.checkpoint, self.port, self.mode, examples=self.examples)
+        environment |= self.more
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT

@@ -13,11 +13,15 @@ import pytest
 import yaml
 from test_annotations_samples import NO_REASON, aha, judged, png
 
+from annotations.adjudication import decide
+from annotations.annotation import Annotation
 from annotations.errors import ExportError, NothingToExportError, PictureError
 from annotations.examples import Target, judge_example, judge_target
 from annotations.export import count_examples, export, main
 from annotations.images import path_of
+from annotations.items import NewItem
 from annotations.manifest import CARD, MANIFEST, PARQUET, read_manifest
+from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.store import open_store
 from model.examples import JudgeExample
 
@@ -71,6 +75,65 @@ def test_what_is_exported_loads_as_the_examples_it_was_made_from(store, tmp_path
     assert manifest.examples == len(expected) == count_examples(store)["judge_sft"] == 3
 
 
+def team(store, trajectory_id: str) -> int:
+    """An item of a project that three people answer, and a reviewer decides."""
+    store.create_project(dataclasses.replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=3, collects=False))
+    [item] = store.add_items("team", [NewItem(trajectory_id)])
+    return item
+
+
+def said(trajectory_id: str, who: str, **answers) -> Annotation:
+    return Annotation(trajectory_id, 2, who, answers, project="team")
+
+
+def test_what_a_reviewer_decided_is_exported_in_place_of_what_others_said_and_says_so(store, tmp_path):
+    first = save(store, 0)
+    item = team(store, first)
+    for who, answers in (
+        ("ann", {"verdict_right": "no", "reason_correction": "there are two."}),
+        ("bob", {"verdict_right": "yes", "reason_rating": 5}),
+        ("eve", {"verdict_right": "yes", "reason_rating": 4}),
+    ):
+        store.annotate(said(first, who, **answers))
+    assert export(store, "judge_sft", tmp_path / "before").counts["decided"] == 0
+    assert len(rows(tmp_path / "before")) == 3
+    decide(store, item, "rae", [said(first, "rae", verdict_right="no", reason_correction="there are both apples.")])
+    manifest = export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")
+    assert row["completion"][0]["content"][0]["text"].endswith("there are both apples.")
+    assert (row["decided"], row["annotator"]) == (True, store.pseudonyms(["rae"])["rae"])
+    assert manifest.counts["decided"] == manifest.examples == count_examples(store)["judge_sft"] == 1
+    assert manifest.left_out == {"a reviewer has decided instead": 3}
+    assert "| decided by a reviewer, where others disagreed | 1 |" in (tmp_path / "out" / CARD).read_text("utf-8")
+    [example] = load(tmp_path / "out", tmp_path / "cache")
+    assert example.decided
+    decide(store, item, "sue", [said(first, "sue", verdict_right="no", reason_correction="two apples are there.")])
+    export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")  # the later decision stands
+    assert row["annotator"] == store.pseudonyms(["sue"])["sue"]
+
+
+def test_a_decision_that_teaches_nothing_itself_leaves_those_who_said_the_same(store, tmp_path):
+    first = save(store, 0)
+    item = team(store, first)
+    store.annotate(said(first, "ann", verdict_right="no", reason_correction="there are two."))
+    store.annotate(said(first, "bob", verdict_right="yes", reason_rating=5))
+    decide(store, item, "rae", [said(first, "rae", verdict_right="no")])  # without a reason of their own
+    manifest = export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")
+    assert (row["decided"], row["annotator"]) == (False, store.pseudonyms(["ann"])["ann"])
+    assert manifest.left_out == {"a reviewer has decided instead": 1, "verdict wrong, but no corrected reason": 1}
+
+
+def test_a_decision_in_one_project_leaves_the_answers_of_another_alone(store, tmp_path):
+    first = save(store, 0)
+    item = team(store, first)
+    correct(store, first)
+    decide(store, item, "rae", [said(first, "rae", verdict_right="yes", reason_rating=5)])
+    export(store, "judge_sft", tmp_path / "out")
+    assert sorted(row["decided"] for row in rows(tmp_path / "out")) == [False, True]
+
+
 def test_the_manifest_says_what_is_in_the_folder_and_names_nobody(store, tmp_path):
     first, second = save(store, 0), save(store, 1, checkpoint="large")
     correct(store, first, "ann@example.org")
@@ -79,7 +142,7 @@ def test_the_manifest_says_what_is_in_the_folder_and_names_nobody(store, tmp_pat
     manifest = export(store, "judge_sft", out := tmp_path / "out")
     assert read_manifest(out) == manifest
     assert manifest.sha256 == hashlib.sha256((out / PARQUET).read_bytes()).hexdigest()
-    assert manifest.counts == {"person": 2, "sampled": 0, "yes": 2, "no": 0}
+    assert manifest.counts == {"person": 2, "sampled": 0, "yes": 2, "no": 0, "decided": 0}
     assert manifest.left_out == {"verdict wrong, but no corrected reason": 1}
     assert manifest.trajectory_ids == tuple(sorted([first, second]))
     assert (manifest.checkpoints, manifest.annotators) == (("large", "tiny"), 2)

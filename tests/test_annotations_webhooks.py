@@ -1,4 +1,6 @@
-"""Webhooks against a real HTTP server: signed, in order, tried again, remembered, and never in a submit's way."""
+"""Webhooks against a real HTTP server: signed, in order, tried again, remembered, and never in a submit's way; and of a
+studio that runs as its users run it.
+"""
 
 import base64
 import hmac
@@ -7,14 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
+from pressing import Page
+from running_app import Server
 from test_annotations_samples import aha, judged
 
+from annotations.adjudication import decide
 from annotations.annotation import Annotation, Status
+from annotations.items import NewItem
+from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
 from annotations.store import Store, open_store
 from annotations.webhooks import Webhook, keep_telling, signature
 
@@ -187,3 +195,45 @@ def test_addresses_and_secrets_that_are_none_are_refused():
         with pytest.raises(ValueError, match=told):
             Webhook(url, secret)
     assert "topsecret" not in repr(Webhook("https://example.org", "topsecret"))
+
+
+def test_what_a_reviewer_decides_is_told_as_a_decision(store: Store):
+    store.create_project(replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=1, collects=False))
+    [item] = store.add_items("team", [NewItem("run0")])
+    with listening(Receiver()) as receiver, telling(store, receiver.url):
+        store.annotate(Annotation("run0", 2, "ann", {"verdict_right": "yes"}, project="team"))
+        decide(store, item, "rae", [Annotation("run0", 2, "rae", {"verdict_right": "no"}, project="team")])
+        until(lambda: len(receiver.got) == 2)
+    assert [told["type"] for told in receiver.told] == ["annotation.submitted", "annotation.decided"]
+    assert receiver.told[1]["data"]["answers"] == {"verdict_right": "no"}
+
+
+def test_a_running_studio_tells_of_a_vote_also_when_the_receiver_was_down(tiny_checkpoint: Path, tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        for number in range(2):
+            trajectory, pictures = aha(number, id=f"run{number}")
+            store.save(trajectory, pictures, owner="ada")
+        store.create_project(replace(ARENA, id="pairs", name="Pairs"))
+        store.add_items("pairs", [NewItem("run0", "run1")])
+    receiver = Receiver(answers=[503])
+    with listening(receiver):
+        hook = {"AHA_STUDIO_WEBHOOK": f"{receiver.url}/told", "AHA_STUDIO_WEBHOOK_SECRET": SECRET}
+        server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "log", more=hook)
+        try:
+            server.start()
+            with httpx.Client(base_url=server.url, timeout=60) as client:
+                page = Page(client, "arena")
+                page.open()
+                assert "run" not in str(page.shown.values())  # it is blind
+                while "Nothing waits" not in page.value("arena-prompt"):
+                    page.press("arena-left")
+            until(lambda: len(receiver.got) == 2)
+        finally:
+            server.stop()
+    assert [headers["webhook-id"] for headers, _ in receiver.got] == [receiver.got[0][0]["webhook-id"]] * 2
+    headers, body = receiver.got[-1]
+    at = int(headers["webhook-timestamp"])
+    assert headers["webhook-signature"] == signature(SECRET, headers["webhook-id"], at, body)
+    told = json.loads(body)
+    assert (told["type"], told["data"]["project"]) == ("annotation.submitted", "pairs")
+    assert told["data"]["annotator"] != "me"

@@ -14,10 +14,11 @@ from model.checkpoint import open_checkpoint
 from model.decoding.batch import Decoder
 from model.janus import Janus
 from model.streams import opening
-from model.training import grpo
-from model.training.grpo import Settings, advantages_of, policy_loss, roll_out, train
+from model.training import grpo, rollouts
+from model.training.grpo import Settings, advantages_of, policy_loss, train
 from model.training.prompts import PromptFileError, read_prompts
 from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
+from model.training.rollouts import Rollout, roll_out, starts_of, statistics, wrong_drafts
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES, parse
 from model.world.sampling import sample_description, sample_scene
@@ -84,6 +85,12 @@ def test_every_word_can_earn_the_whole_reward_and_loses_some_when_broken():
 # --- rollouts and learning --------------------------------------------------------------------------------------
 
 
+def groups_of(janus: Janus, prompts: list[str], settings: Settings, seed: int = 0) -> list[list[Rollout]]:
+    rng = random.Random(seed)
+    starts = starts_of(janus, [parse(prompt) for prompt in prompts], settings, rng)
+    return roll_out(janus, starts, settings.group, settings.rounds, rng)
+
+
 @pytest.fixture
 def janus(tiny_checkpoint: Path) -> Janus:
     return open_checkpoint(tiny_checkpoint, dtype=torch.float32)
@@ -103,7 +110,7 @@ def test_a_group_reads_its_prompt_once(janus: Janus, monkeypatch: pytest.MonkeyP
 
 
 def test_the_advantage_of_a_group_reaches_the_segments_it_is_for(janus: Janus):
-    [group] = roll_out(janus, [parse("a cat")], replace(SMALL, thinking=1.0), 0)
+    [group] = groups_of(janus, ["a cat"], replace(SMALL, thinking=1.0))
     for one, fits in zip(group, ([0.2, 1.0], [0.1, 0.1], [0.4, 0.2]), strict=True):
         one.fits = fits[: len(one.fits)]
     whole = advantages_of(group, SMALL)
@@ -120,25 +127,45 @@ def test_the_advantage_of_a_group_reaches_the_segments_it_is_for(janus: Janus):
     assert all(each[2] == 0.0 for each in drawing)
 
 
+def test_a_group_that_begins_at_a_wrong_drawing_learns_from_what_came_after_it_alone(janus: Janus):
+    groups = groups_of(janus, ["a cat", "two dogs"], replace(SMALL, thinking=1.0))
+    rng = random.Random(1)
+    starts = wrong_drafts(groups, 1, rng)
+    [group] = roll_out(janus, starts, 3, 2, rng)
+    assert [segment.kind for segment in starts[0].given] == ["thought", "image"]
+    for one in group:
+        assert one.trajectory.segments[1].codes == starts[0].given[1].codes
+        assert one.fits[0] == group[0].fits[0] < 1
+        chosen = [action.segment for stream in one.streams for action in stream.text + stream.codes]
+        assert min(chosen) == 2
+    assert statistics(groups + [group], 2)["begun"] == 3
+
+
+def test_a_reason_that_is_not_true_costs_part_of_the_reward(janus: Janus):
+    [[one, *_]] = groups_of(janus, ["a cat"], SMALL)
+    one.fits, one.untrue = [0.2] * len(one.fits), [True] + [False] * (len(one.fits) - 1)
+    assert one.comprehension(2, 0.1) == pytest.approx(one.comprehension(2) - 0.1 * 2 / len(one.fits))
+
+
 def metrics(log: Path) -> list[dict]:
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
 def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_checkpoint: Path, tmp_path: Path):
-    settings = replace(SMALL, steps=7)
+    settings = replace(SMALL, steps=7, mending=1, truth=0.1, rehearsal=4)
 
     def run(out: Path, until: int, *, resume: bool) -> None:
         janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
-        real = grpo.roll_out
+        real = grpo.prompts_at
 
-        def roll_out(janus, wanted, settings, step):
+        def prompts_at(step, *rest):
             if step == until:
                 raise KeyboardInterrupt
-            return real(janus, wanted, settings, step)
+            return real(step, *rest)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(grpo, "roll_out", roll_out)
+            patch.setattr(grpo, "prompts_at", prompts_at)
             train(janus, reference, settings, out, {"parent": str(tiny_checkpoint)}, resume=resume)
 
     run(tmp_path / "whole", 99, resume=False)
@@ -155,13 +182,13 @@ def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_chec
 def test_a_reward_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    calls, real = [], grpo.fit
+    calls, real = [], rollouts.fit
 
     def breaks(description, reading):
         calls.append(1)
         return math.nan if len(calls) > 12 else real(description, reading)
 
-    monkeypatch.setattr(grpo, "fit", breaks)
+    monkeypatch.setattr(rollouts, "fit", breaks)
     janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
     with pytest.raises(RewardError, match="nan, not a number"):
         train(
@@ -173,7 +200,7 @@ def test_a_reward_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint
 def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpoint: Path):
     """One prompt, one update: the mean log-probability of better rollouts grows against that of worse ones."""
     settings = replace(SMALL, group=6, beta=0.0)
-    groups = roll_out(janus, [parse("a cat")], settings, 0)
+    groups = groups_of(janus, ["a cat"], settings)
     for one, fits in zip(groups[0], np.linspace(0, 1, 6), strict=True):
         one.fits = [float(fits)] * len(one.fits)
     lessons, skipped = grpo.lessons_of(groups, replace(settings, reward="drawing"))

@@ -1,6 +1,12 @@
-"""Many visitors at once: what the command counts, and that it finds a studio that keeps up."""
+"""Many at once: what the command counts, and that it finds a studio that keeps up, also when it is killed meanwhile."""
 
-from studio.loadtest import Visit, measure
+import asyncio
+
+import pytest
+
+from studio import loadtest
+from studio.load import kills, team
+from studio.load.visitors import Visit, measure
 
 
 def value(first: int, *rows: dict) -> dict:
@@ -31,7 +37,36 @@ def test_a_row_that_changed_or_a_picture_that_never_came_is_found():
 
 
 def test_visitors_of_a_real_studio_see_everything_in_order():
-    alone, many = measure(3)
+    alone, many = asyncio.run(measure(3))
     assert all(one.complete for one in [alone, *many])
     assert all(one.rows[1:] == alone.rows[1:] for one in many)
     assert alone.drawing > 1
+
+
+def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_given_nothing_twice(url):
+    load = team.Load(annotators=6, items=16)
+    trouble = kills.Kills(3, load)
+    account = asyncio.run(team.measure(load, url, trouble))
+    print(kills.table(trouble.restarts), team.table(account), sep="\n")
+    assert [one.is_fine for one in trouble.restarts] == [True] * 3
+    assert account.is_fine, account.errors
+    assert 0 < account.confirmed <= load.answers <= account.confirmed + account.cut
+    assert len(account.times) + len(account.alone) + 1 == account.confirmed
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("--kill 3", "for --annotators"),
+        ("--annotators 0", "wanted at least 16"),
+        ("--annotators 3 --items 2", "wanted at least 16"),
+        ("--annotators 2 --overlap 3", "there are 2"),
+        ("--annotators 2 --items 20 --kill 21", "at most 20"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_starts(monkeypatch, capsys, asked, told):
+    monkeypatch.setattr("sys.argv", ["loadtest", *asked.split()])
+    with pytest.raises(SystemExit) as ended:
+        loadtest.main()
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err

@@ -9,7 +9,7 @@ import yaml
 from annotations.project import Role
 from annotations.store import open_store
 from studio.identity import Who, asking, owner_name, require
-from studio.settings import Mode, Settings, SettingsError, read_settings, settings_from
+from studio.settings import Mode, Settings, SettingsError, from_environment, read_settings, settings_from
 
 CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
 
@@ -55,6 +55,21 @@ def test_a_value_of_the_wrong_kind_says_what_is_wanted(values, message: str):
 def test_texts_of_the_environment_win_over_the_file():
     settings = read_settings(CONFIG, {"port": "8000", "mode": "public", "data": None, "examples": "false"})
     assert (settings.port, settings.mode, settings.data, settings.examples) == (8000, Mode.PUBLIC, None, False)
+
+
+def test_a_webhook_is_an_address_and_a_secret_that_only_the_environment_has(tmp_path: Path):
+    outside = {"AHA_STUDIO_WEBHOOK": "https://example.org/told", "AHA_STUDIO_WEBHOOK_SECRET": "topsecret", "PATH": "/"}
+    settings = read_settings(CONFIG, from_environment(outside))
+    assert (settings.hook.url, settings.hook.secret) == ("https://example.org/told", "topsecret")
+    assert "topsecret" not in repr(settings)
+    assert Settings().hook is None
+    with pytest.raises(SettingsError, match="AHA_STUDIO_WEBHOOK_SECRET"):
+        _ = Settings(webhook="https://example.org").hook
+    with pytest.raises(SettingsError, match="wanted an address"):
+        _ = Settings(webhook="example.org", webhook_secret="s").hook
+    (tmp_path / "c.yaml").write_text("studio:\n  webhook_secret: s\n", "utf-8")
+    with pytest.raises(SettingsError, match="others may read"):
+        read_settings(tmp_path / "c.yaml")
 
 
 def test_a_file_that_is_not_yaml_is_one_clear_error(tmp_path: Path):

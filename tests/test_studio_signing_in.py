@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -104,6 +105,12 @@ def test_a_wrong_password_and_a_name_that_nobody_has_are_answered_alike(client, 
     answer = sign_in(client, name, password)
     assert answer.headers["location"] == "sign-in?said=wrong&to=annotate"
     assert "set-cookie" not in answer.headers
+
+
+def test_people_who_sign_in_at_the_same_moment_are_not_in_each_others_way(client: httpx.Client):
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: sign_in(client, "ada"), range(12)))
+    assert {answer.headers["location"] for answer in answers} == {"annotate"}
 
 
 def test_too_many_tries_are_said_to_be_too_many(client: httpx.Client):

@@ -69,8 +69,13 @@ class Choices:
         self.feed(piece)
 
 
-def choices(janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndarray]) -> tuple[Choices, Choices]:
-    """The drawing and the judging stream of a finished trajectory; `pictures` are (H, W, 3) uint8 by hash."""
+def choices(
+    janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndarray], given: int = 0
+) -> tuple[Choices, Choices]:
+    """The drawing and the judging stream of a finished trajectory; `pictures` are (H, W, 3) uint8 by hash.
+
+    Nothing was chosen in the first `given` segments: the trajectory began with them.
+    """
     to_draw, to_judge = Choices(janus.image_codes), Choices(janus.image_codes)
     sampling, ids, segments = trajectory.sampling, janus.ids, trajectory.segments
     to_judge.feed(*opening(janus, trajectory.prompt))
@@ -85,32 +90,36 @@ def choices(janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndar
         match segment:
             case Thought():
                 rules = [thought_rule(ids, sampling, first=number == 0) for number in range(len(segment.tokens))]
-                to_draw.choose(*_said(segment, rules, hideable=True), index)
-                own = all(token.origin is Origin.SAMPLED for token in segment.tokens)
+                to_draw.choose(*_said(segment, rules, hideable=True, chosen=index >= given), index)
+                own = index >= given and all(token.origin is Origin.SAMPLED for token in segment.tokens)
                 whole = len(segment.tokens) == MOST_THOUGHT_TOKENS
                 ended = thought_rule(ids, sampling, first=False) if own and not whole else None
             case Image():
                 to_draw.choose(begin, [ended], index)
                 rule, ended = image_rule(sampling), None
-                drawn = [rule if origin is Origin.SAMPLED else None for origin in segment.origins]
+                drawn = [rule if origin is Origin.SAMPLED and index >= given else None for origin in segment.origins]
                 to_draw.choose(Codes(segment.codes), drawn, index)
                 to_judge.feed(*looking(janus, pictures[segment.sha256]))
             case Reflection():
                 to_draw.feed(*drawing(janus, segment), *invitation(janus))
                 rules = [verdict_rule(ids, sampling)] + [reason_rule(ids, sampling)] * (len(segment.tokens) - 1)
                 to_judge.feed(*question(janus))
-                to_judge.choose(*_said(segment, rules), index)
+                to_judge.choose(*_said(segment, rules, chosen=index >= given), index)
                 end, *onward = invitation(janus)[0].ids
-                own = segment.tokens[-1].origin is Origin.SAMPLED and len(segment.tokens) < MOST_REFLECTION_TOKENS
+                own = (
+                    index >= given
+                    and segment.tokens[-1].origin is Origin.SAMPLED
+                    and len(segment.tokens) < MOST_REFLECTION_TOKENS
+                )
                 to_judge.choose(Text((end,)), [reason_rule(ids, sampling) if own else None], index)
                 to_judge.feed(Text(tuple(onward)))
     return to_draw, to_judge
 
 
-def _said(segment: Thought | Reflection, rules: Sequence[Rule], *, hideable: bool = False):
+def _said(segment: Thought | Reflection, rules: Sequence[Rule], *, hideable: bool = False, chosen: bool):
     """The text piece of a segment, and the rules of those of its tokens that were sampled."""
-    origins = [token.origin for token in segment.tokens]
-    kept = [rule if origin is Origin.SAMPLED else None for rule, origin in zip(rules, origins, strict=True)]
+    sampled = [chosen and token.origin is Origin.SAMPLED for token in segment.tokens]
+    kept = [rule if own else None for rule, own in zip(rules, sampled, strict=True)]
     return Text(tuple(token.id for token in segment.tokens), hideable=hideable), kept
 
 

@@ -17,30 +17,28 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
-from PIL import Image as Picture
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.decoding.grammar import Request
 from model.janus import Janus
-from model.referee import pictures_of
-from model.training.actions import Choices, Scored, choices, score
+from model.training.actions import Choices, Scored, score
 from model.training.attention import attend_in_blocks
+from model.training.dataset import DataError
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
+from model.training.drafts import OwnDraft, read_drafts
+from model.training.lessons import Lesson as Taught
 from model.training.prompts import PromptFileError, prompts_at, read_prompts
-from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
+from model.training.rewards import RewardError, advantages
+from model.training.rollouts import Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
 from model.training.settings import add_settings, settings_of
-from model.training.sft import write_checkpoint
+from model.training.sft import teach, world_source, write_checkpoint
 from model.training.state import RunState
 from model.trajectory import Image, Reflection, Trajectory
-from model.world.language import Description, category_of, write
-from model.world.splits import HARD
-from model.world.verifier import read
+from model.world.language import Description
 
 REWARDS = ("both", "drawing", "judging")
 ADVANTAGES = ("together", "separate")
@@ -52,11 +50,15 @@ class Settings:
 
     steps: int = 300
     prompts: int = 8  # per step
-    group: int = 8  # rollouts of one prompt
+    group: int = 8  # rollouts of one beginning
+    mending: int = 0  # of these wrong drawings, at most, another group begins, in every process
     rounds: int = 3  # images at most: the paper's T
     thinking: float = 0.15  # share of prompts that are drawn with a thought first; nearly all succeed with one,
     thinking_hard: float = 0.85  # and nearly no hard ones without: who always or never succeeds learns nothing
     reward: str = "both"  # of REWARDS; the others are ablations
+    truth: float = 0.0  # of R_Comp's 1 per image, what a reason that is not true takes; the paper has none
+    rehearsal: int = 0  # lessons of supervised fine-tuning beside the rollouts, per step: what these never meet is kept
+    rehearsal_share: float = 0.1  # their loss is multiplied by
     advantages: str = "together"  # one of R_Gen + R_Comp; or, as the released code, each part of a trajectory its own
     learning_rate: float = 3e-5  # peak; see `schedule`
     warmup: int = 10  # steps
@@ -71,47 +73,10 @@ class Settings:
     seed: int = 0
 
 
-@dataclass
-class Rollout:
-    """One trajectory, what the referee makes of it, and its streams."""
-
-    trajectory: Trajectory
-    fits: list[float]  # R_QA of every image
-    pictures: dict[str, np.ndarray]  # by hash
-    streams: tuple[Choices, Choices]
-
-    @property
-    def verdicts(self) -> list[bool]:
-        return [reflection.answer == "yes" for reflection in self.trajectory.reflections]
-
-
-def roll_out(janus: Janus, descriptions: Sequence[Description], settings: Settings, step: int) -> list[list[Rollout]]:
-    """A group of trajectories for every description; seeds follow from the run's seed and the step."""
-    rng = random.Random(f"{settings.seed} {step} rollouts")
-    requests, groups = [], []
-    for number, description in enumerate(descriptions):
-        share = settings.thinking_hard if category_of(description) in HARD else settings.thinking
-        sampling = replace(janus.sampling, thinks=rng.random() < share)
-        for member in range(settings.group):
-            seed, name = rng.getrandbits(31), f"{number} {member}"
-            requests.append(Request(write(description), seed, settings.rounds, sampling, preview_every=None, id=name))
-    ended = {name: made for name, *made in pictures_of(janus, requests, len(requests), progress=False)}
-    for number, description in enumerate(descriptions):
-        names = [f"{number} {member}" for member in range(settings.group)]
-        groups.append([_judged(janus, description, *ended[name]) for name in names])
-    return groups
-
-
-def _judged(janus: Janus, description: Description, trajectory: Trajectory, drawn: Sequence[np.ndarray]) -> Rollout:
-    pictures = {image.sha256: picture for image, picture in zip(trajectory.images, drawn, strict=True)}
-    fits = [fit(description, read(picture)) for picture in drawn]
-    return Rollout(trajectory, fits, pictures, choices(janus, trajectory, pictures))
-
-
 def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
     """An advantage for every segment of every rollout of a group; None where there is nothing to learn."""
-    gen = [generation_reward(one.fits, settings.rounds) for one in group]
-    comp = [comprehension_reward(one.fits, one.verdicts, settings.rounds) for one in group]
+    gen = [one.generation(settings.rounds) for one in group]
+    comp = [one.comprehension(settings.rounds, settings.truth) for one in group]
     nothing = [0.0] * len(group)
     if settings.advantages == "together":
         drawing, judging = settings.reward != "judging", settings.reward != "drawing"
@@ -174,7 +139,16 @@ def policy_loss(
     return beta * divergence - surrogate, divergence
 
 
-def learn(janus, reference, lessons, settings, accelerator, optimizers, parameters) -> dict[str, float]:
+def learn(
+    janus: Janus,
+    reference: Janus,
+    lessons: Sequence[Lesson],
+    settings: Settings,
+    accelerator: Accelerator,
+    optimizers: Sequence[torch.optim.Optimizer],
+    parameters: Sequence[torch.nn.Parameter],
+    rehearsed: Sequence[Taught] = (),
+) -> dict[str, float]:
     """`settings.updates` steps on one batch of rollouts; returns means over actions of the last one."""
     ordered = sorted(lessons, key=lambda lesson: lesson.stream.length)
     parts = [ordered[i : i + settings.micro_batch] for i in range(0, len(ordered), settings.micro_batch)]
@@ -196,10 +170,11 @@ def learn(janus, reference, lessons, settings, accelerator, optimizers, paramete
             accelerator.backward((loss * weight).sum() / max(total, 1e-9))
             sums += torch.stack([loss.sum(), divergence.sum(), found.entropies.sum()]).detach().cpu()
             count += len(loss)
+        kept = teach(janus, rehearsed, 2, accelerator, share=settings.rehearsal_share) if settings.rehearsal else {}
         norm = descend(accelerator, parameters, optimizers, settings.clip)
     *sums, count = summed(accelerator, [*sums.tolist(), count])
     means = {name: value / max(count, 1) for name, value in zip(("loss", "kl", "entropy"), sums, strict=True)}
-    return {**means, "gradient_norm": norm}
+    return {**means, "gradient_norm": norm, **{f"rehearsed_{name}": value for name, value in kept.items()}}
 
 
 def _actions(lesson: Lesson) -> list:
@@ -213,20 +188,6 @@ def _per_action(part: Sequence[Lesson], found: Scored) -> tuple[torch.Tensor, to
     return torch.tensor(advantage, device=found.rows.device), torch.tensor(weight, device=found.rows.device)
 
 
-def statistics(groups: Sequence[Sequence[Rollout]], settings: Settings) -> dict[str, float]:
-    """What the rollouts were worth, before learning from them."""
-    every = [one for group in groups for one in group]
-    judged = [(fit == 1, says) for one in every for fit, says in zip(one.fits, one.verdicts, strict=True)]
-    return {
-        "r_gen": np.mean([generation_reward(one.fits, settings.rounds) for one in every]),
-        "r_comp": np.mean([comprehension_reward(one.fits, one.verdicts, settings.rounds) for one in every]),
-        "first_right": np.mean([one.fits[0] == 1 for one in every]),
-        "final_right": np.mean([one.fits[-1] == 1 for one in every]),
-        "verdict_right": np.mean([right == says for right, says in judged]),
-        "images": np.mean([len(one.fits) for one in every]),
-    }
-
-
 def train(
     janus: Janus,
     reference: Janus,
@@ -235,6 +196,7 @@ def train(
     provenance: dict,
     *,
     prompts: Sequence[Description] = (),
+    drafts: Sequence[OwnDraft] = (),
     resume: bool,
 ) -> None:
     """Run or go on with a run. Raises RewardError; what was saved last then stands untouched."""
@@ -250,14 +212,19 @@ def train(
     first = state.load() if resume else 0
     began = time.monotonic()
     log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0, every=1)
+    rehearsal = world_source(janus, "rehearsal", settings.seed, settings.rehearsal, drafts)
     for step in range(first, settings.steps):
         wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))
-        groups = roll_out(janus, wanted, settings, step * accelerator.num_processes + accelerator.process_index)
+        rng = random.Random(f"{settings.seed} {step} {accelerator.process_index} rollouts")
+        groups = roll_out(janus, starts_of(janus, wanted, settings, rng), settings.group, settings.rounds, rng)
+        wrong = wrong_drafts(groups, settings.mending, rng)
+        groups += roll_out(janus, wrong, settings.group, settings.rounds, rng)
         lessons, skipped = lessons_of(groups, settings)
-        metrics = learn(janus, reference, lessons, settings, accelerator, optimizers, parameters)
+        rehearsed = rehearsal(step, slice(accelerator.process_index, None, accelerator.num_processes))
+        metrics = learn(janus, reference, lessons, settings, accelerator, optimizers, parameters, rehearsed)
         for schedule in schedules:
             schedule.step()
-        seen = statistics(groups, settings)
+        seen = statistics(groups, settings.rounds)
         means = [value / accelerator.num_processes for value in summed(accelerator, seen.values())]
         row = {"step": step, "seconds": round(time.monotonic() - began, 1), **dict(zip(seen, means, strict=True))}
         log.write(row | {"skipped": skipped, **metrics})
@@ -273,23 +240,14 @@ def train(
     accelerator.end_training()
 
 
-def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
-    """The images of every group's first rollout, one row each."""
-    rows = [[one.pictures[image.sha256] for image in one.trajectory.images] for one, *_ in groups]
-    side, most = rows[0][0].shape[0], max(map(len, rows))
-    sheet = np.full((side * len(rows), side * most, 3), 255, np.uint8)
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = picture
-    return Picture.fromarray(sheet)
-
-
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
     reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
-    train(janus, reference, settings, arguments.out, provenance, prompts=prompts, resume=arguments.resume)
+    drafts = read_drafts(arguments.drafts) if arguments.drafts else ()
+    out, resume = arguments.out, arguments.resume
+    train(janus, reference, settings, out, provenance, prompts=prompts, drafts=drafts, resume=resume)
 
 
 def main() -> None:
@@ -298,13 +256,14 @@ def main() -> None:
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
+    parser.add_argument("--drafts", type=Path, help="with --rehearsal: a model's own drafts (model.training.drafts)")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
     allowed = {"reward": REWARDS, "advantages": ADVANTAGES, "precision": ("no", "bf16")}
     add_settings(parser, Settings(), allowed)
     arguments = parser.parse_args()
     try:
         run(arguments, settings_of(arguments, Settings()))
-    except (CheckpointError, PromptFileError, RewardError, OSError) as error:
+    except (CheckpointError, DataError, PromptFileError, RewardError, OSError) as error:
         sys.exit(f"grpo: {error}")
 
 

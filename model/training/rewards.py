@@ -32,10 +32,15 @@ def generation_reward(fits: Sequence[float], rounds: int) -> float:
     return sum(fits[:-1]) + (rounds - len(fits) + 1) * fits[-1]
 
 
-def comprehension_reward(fits: Sequence[float], verdicts: Sequence[bool], rounds: int) -> float:
-    """R_Comp = (T / K) · Σ_{i≤K} (1 − |R_QA(I_i) − SE(I_i)|): 0…T, with SE = 1 where the model said yes."""
+def comprehension_reward(
+    fits: Sequence[float], verdicts: Sequence[bool], rounds: int, penalties: Sequence[float] = ()
+) -> float:
+    """R_Comp = (T / K) · Σ_{i≤K} (1 − |R_QA(I_i) − SE(I_i)|): 0…T, with SE = 1 where the model said yes.
+
+    `penalties`, one per image, are not the paper's: they are taken from the sum, for reasons that are not true.
+    """
     right = sum(1 - abs(fit - says) for fit, says in zip(fits, verdicts, strict=True))
-    return rounds / len(fits) * right
+    return rounds / len(fits) * (right - sum(penalties))
 
 
 def advantages(rewards: Sequence[float]) -> list[float] | None:

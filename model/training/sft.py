@@ -109,13 +109,30 @@ def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterato
 
 
 def train_step(janus, lessons, settings, accelerator, optimizers, parameters) -> dict[str, float]:
-    """One step over this process's `lessons`; returns mean losses per kind of target and the verdicts' accuracy."""
+    """One step over this process's `lessons`; returns its metrics."""
+    metrics = teach(janus, lessons, settings.micro_batches, accelerator, multiple=32 if settings.compile else 1)
+    return metrics | {"gradient_norm": descend(accelerator, parameters, optimizers, settings.clip)}
+
+
+def teach(
+    janus: Janus,
+    lessons: Sequence[Lesson],
+    micro_batches: int,
+    accelerator: Accelerator,
+    *,
+    share: float = 1.0,
+    multiple: int = 1,
+) -> dict[str, float]:
+    """Gradients of `share` times the loss of this process's lessons, padded to a `multiple` of positions.
+
+    Returns mean losses per kind of target and the verdicts' accuracy, over all processes.
+    """
     ordered = sorted(lessons, key=lambda lesson: length(lesson, janus.image_codes))
-    size = -(-len(ordered) // settings.micro_batches)
+    size = max(1, -(-len(ordered) // micro_batches))
     parts = [ordered[i : i + size] for i in range(0, len(ordered), size)]
-    batches = [collate(part, janus.image_codes, 32 if settings.compile else 1) for part in parts]
+    batches = [collate(part, janus.image_codes, multiple) for part in parts]
     counts = [max(1, count) for count in summed(accelerator, target_counts(janus, batches))]
-    weights = [weight / count for weight, count in zip(WEIGHTS.values(), counts, strict=True)]
+    weights = [share * weight / count for weight, count in zip(WEIGHTS.values(), counts, strict=True)]
     sums, right = torch.zeros(len(WEIGHTS)), 0
     for batch in batches:
         with accelerator.autocast():
@@ -124,25 +141,24 @@ def train_step(janus, lessons, settings, accelerator, optimizers, parameters) ->
         accelerator.backward((found * found.new_tensor(weights)).sum())
         sums += found.detach().cpu()
         right += part.right
-    norm = descend(accelerator, parameters, optimizers, settings.clip)
     *sums, right = summed(accelerator, [*sums.tolist(), right])
     means = {name: total / count for name, total, count in zip(WEIGHTS, sums, counts, strict=True)}
-    return means | {"verdicts_right": right / counts[list(WEIGHTS).index("verdict")], "gradient_norm": norm}
+    return means | {"verdicts_right": right / counts[list(WEIGHTS).index("verdict")]}
 
 
 def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
     save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance)
 
 
-def world_source(janus: Janus, settings: Settings, batch: int, own: Sequence[OwnDraft] = ()) -> LessonSource:
-    """Lessons of the embedded world, without end; `own` are a model's own drafts."""
+def world_source(janus: Janus, mixed: str, seed: int, batch: int, own: Sequence[OwnDraft] = ()) -> LessonSource:
+    """Lessons of the embedded world, without end, `mixed` as in MIXES; `own` are a model's own drafts."""
 
     def lessons(step: int, which: slice) -> list[Lesson]:
-        mix = at_step(MIXES[settings.lessons], step)
+        mix = at_step(MIXES[mixed], step)
         rng, made = random.Random(), []
         stream = world_lessons(janus, rng, mix, own)
         for number in range(batch)[which]:
-            rng.seed(f"{settings.seed} {step} {number}")
+            rng.seed(f"{seed} {step} {number}")
             made.append(next(stream)[1])
         return made
 
@@ -175,7 +191,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
     if arguments.world:
         own = read_drafts(arguments.drafts) if arguments.drafts else ()
-        sources.append(world_source(janus, settings, each, own))
+        sources.append(world_source(janus, settings.lessons, settings.seed, each, own))
         provenance |= {"world": True, "drafts": len(own)}
 
     def lessons(step: int, which: slice) -> list[Lesson]:

@@ -90,14 +90,15 @@ CURRICULUM = (
 
 # What a run teaches.
 MIXES = {
-    "draw": Mix(draw=1.0, thinking=0.8),  # first of all; and what a base model learns, which neither judges nor redraws
+    "draw": Mix(draw=1.0, thinking=0.8),  # first of all
+    "base": Mix(draw=1.0, thinking=0.6, planning=0.7, reworded=0.15),  # what draws only: neither judges nor redraws
     "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
         draw=0.16,
         follow=0.02,
-        judge=0.38,
-        redraw=0.26,
-        edit=0.18,
+        judge=0.34,
+        redraw=0.32,
+        edit=0.16,
         thinking=0.6,
         planning=0.7,
         reworded=0.15,
@@ -106,6 +107,10 @@ MIXES = {
         focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         focused=0.1,
         reviewed=1.0,
+    ),
+    # Beside reinforcement learning: what it meets too rarely to keep.
+    "rehearsal": Mix(
+        judge=0.5, redraw=0.3, edit=0.2, thinking=0.7, planning=0.7, reworded=0.15, obvious=0.1, steered=0.4
     ),
 }
 

@@ -36,6 +36,8 @@ def _table(desk: Desk) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
     gr.HTML(dialogs, apply_default_css=False, js_on_load=script("zoom.js") + script("annotate.js"))
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
+    # The menu's value would be refused by a server that has started anew since: it does not know who may choose what.
+    place = gr.Textbox(visible="hidden", elem_id="annotate-place", label="Project")
     save = gr.Button("Keep", visible="hidden", elem_id="annotate-save")
     keep = gr.Button("Keep the sheet", visible="hidden", elem_id="sheet-save")
     with gr.Row(elem_id="annotate-top"):
@@ -94,7 +96,7 @@ def _table(desk: Desk) -> None:
                     elem_id="annotate-why",
                 )
     view = View(
-        token, project, guidelines, heading, progress, learnt, picture, claim, right, rating, reason, plan_block,
+        token, place, project, guidelines, heading, progress, learnt, picture, claim, right, rating, reason, plan_block,
         plan_rating, plan, sheet, why, table, note,
     )  # fmt: skip
     _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save, "hand_in": hand_in, "keep": keep})
@@ -104,17 +106,18 @@ def _table(desk: Desk) -> None:
 
 def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     quick = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-    outputs, at = list(view), [view.project, view.token]
+    outputs, at = list(view), [view.place, view.token]
     form = [*at, view.verdict, view.rating, view.reason, view.plan_rating, view.plan]
     gr.on(fn=desk.start, outputs=outputs, **quick)
     buttons["submit"].click(desk.submit, form, outputs, **quick)
     buttons["save"].click(desk.save, form, [view.note], **quick)
     gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **quick)
-    buttons["undo"].click(desk.undo, [view.project], outputs, **quick)
-    view.project.input(desk.choose, at, outputs, **quick)
+    buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
+    view.project.input(desk.choose, [view.project, view.token], outputs, **quick)
     view.verdict.input(desk.guide, [*at, view.verdict], [view.reason], **quick)
     buttons["hand_in"].click(desk.hand_in, [*at, view.sheet], outputs, js=FILLED, **quick)
     buttons["keep"].click(desk.keep, [*at, view.sheet], [view.note], js=FILLED, **quick)
+    view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
     Context.root_block.unload(desk.leave)
 

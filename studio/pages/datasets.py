@@ -22,8 +22,8 @@ from gradio.utils import get_upload_folder
 
 from annotations.counts import Counts
 from annotations.errors import AnnotationsError, NotFoundError
-from annotations.examples import LeftOut, judge_target
-from annotations.export import export
+from annotations.examples import LeftOut
+from annotations.export import export, targets
 from annotations.manifest import Manifest, read_manifest
 from annotations.project import Role
 from annotations.store import Store
@@ -35,7 +35,6 @@ from studio.render import data_url, text, thumbnail
 from studio.settings import Settings
 
 KIND = "judge_sft"
-AT_ONCE = 100  # annotations looked at in one go
 COUNTED_AT_ONCE = 1000  # annotations up to which the page counts without being asked
 PLAIN = {"apply_default_css": False, "js_on_load": None}
 SHOWN = 6  # rows of an export on the page
@@ -60,16 +59,7 @@ class View(NamedTuple):
 
 def survey(store: Store) -> Counter[str]:
     """Submitted annotations by what they make: "examples", or the reason why none."""
-    found: Counter[str] = Counter()
-    submitted = store.counted()
-    for start in range(0, len(submitted), AT_ONCE):
-        some = submitted[start : start + AT_ONCE]
-        known = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))
-        for annotation in some:
-            if annotation.trajectory_id in known:
-                target = judge_target(known[annotation.trajectory_id], annotation)
-                found[target.value if isinstance(target, LeftOut) else "examples"] += 1
-    return found
+    return Counter(made.target.value if isinstance(made.target, LeftOut) else "examples" for made in targets(store))
 
 
 def exports_of(store: Store) -> dict[str, Manifest]:
@@ -143,6 +133,7 @@ def summary(manifest: Manifest) -> str:
         ("Examples", f"{manifest.examples:,}"),
         ("Written by people", f"{counts.get('person', 0):,}"),
         ("Kept in the model’s words", f"{counts.get('sampled', 0):,}"),
+        ("Decided by a reviewer", f"{counts.get('decided', 0):,}"),
         ("Yes / No", f"{counts.get('yes', 0):,} / {counts.get('no', 0):,}"),
         ("Left out", f"{out:,}"),
         ("Drawn by", text(", ".join(manifest.checkpoints))),

@@ -1,0 +1,42 @@
+"""How quick this machine is, in two figures by which others can be compared, and how times are summed up."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def calibration(folder: Path) -> dict[str, float]:
+    """Milliseconds of a fixed piece of Python, and of a write that reaches the disk of a folder."""
+    return {
+        "this machine: sum of a million numbers": milliseconds(lambda: sum(range(1_000_000))),
+        "this machine: a page to the disk": milliseconds(_to_disk(folder)),
+    }
+
+
+def milliseconds(work: Callable[[], object]) -> float:
+    """The median of five."""
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        work()
+        times.append(1000 * (time.perf_counter() - began))
+    return statistics.median(times)
+
+
+def spread(times: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+
+
+def _to_disk(folder: Path) -> Callable[[], object]:
+    """One page that is on the disk when the call returns, which a submit waits for."""
+
+    def write() -> None:
+        with (folder / "page").open("ab") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+
+    return write

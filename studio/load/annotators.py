@@ -1,0 +1,136 @@
+"""Annotators at work, each signed in and at a page of their own: what they were shown, what was confirmed to them, how
+long it took. They press what a person presses, and believe what the page says.
+
+Knows the fields of the Annotate page; not the database, which is asked afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from annotations.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
+from studio.load.server import Server
+from studio.load.tab import Handler, HandlerError, Tab
+from studio.showing import Showing
+
+PATIENCE = 120.0  # seconds for one answer
+KEPT = 0.3  # share of answers that the page keeps unfinished before they are submitted, as it does while one types
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the page's buttons do."""
+
+    start: Handler
+    submit: Handler
+    save: Handler
+    prepare: Handler
+
+    @staticmethod
+    def of(config: dict) -> Desk:
+        return Desk(
+            start=Handler.on(config, "annotate", "annotate-token", "load"),
+            submit=Handler.on(config, "annotate", "annotate-submit", "click"),
+            save=Handler.on(config, "annotate", "annotate-save", "click"),
+            prepare=Handler.on(config, "annotate", "annotate-token", "change"),
+        )
+
+
+@dataclass
+class Annotator:
+    """One person, and what they remember of their work."""
+
+    name: str
+    password: str
+    project: str
+    shown: set[int] = field(default_factory=set)  # items
+    confirmed: dict[str, dict[str, Any]] = field(default_factory=dict)  # answers by their key
+    times: list[float] = field(default_factory=list)  # ms from submit to the next item
+    errors: list[str] = field(default_factory=list)
+    cut: int = 0  # submits that broke off, so that nothing was confirmed; they were sent again
+
+    async def work(self, server: Server, desk: Desk, *, most: int | None = None) -> None:
+        """Sign in, and submit until nothing waits, or so many times; through whatever happens to the server."""
+        chance = random.Random(self.name)
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
+            await self._arrive(server, client)
+            tab = Tab(client, f"?project={self.project}")
+            async with tab.open():
+                await self._through(server, tab, desk.start)
+                done = 0
+                while tab.fields.get("annotate-token") and (most is None or done < most):
+                    await self._answer(server, tab, desk, chance)
+                    done += 1
+
+    async def _arrive(self, server: Server, client: httpx.AsyncClient) -> None:
+        """Sign in and load the page. Raises HandlerError where the door stays closed."""
+        form = {"name": self.name, "password": self.password, "to": "annotate"}
+        while True:
+            try:
+                answer = await client.post("/enter", data=form)
+                if answer.headers.get("location") != "annotate":
+                    raise HandlerError(f"{self.name} was not let in but sent to {answer.headers.get('location')}")
+                (await client.get("/annotate")).raise_for_status()
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+                await server.up.wait()
+
+    async def _answer(self, server: Server, tab: Tab, desk: Desk, chance: random.Random) -> None:
+        """Fill in the form and submit it; where that broke off again, with the same token or after a reload."""
+        token, wrong = tab.fields["annotate-token"], len(self.errors)
+        showing = Showing.read(token)
+        self.shown.add(showing.item)
+        said = self._fill(tab.fields, chance)
+        await self._through(server, tab, desk.prepare)
+        if chance.random() < KEPT:
+            await self._through(server, tab, desk.save)
+        began = time.perf_counter()
+        while not await self._try(tab, desk.submit):
+            self.cut += 1
+            await server.up.wait()
+            if chance.random() < 0.5:
+                await self._through(server, tab, desk.start)
+                return
+            began = time.perf_counter()
+        note = tab.fields.get("annotate-note")
+        if len(self.errors) == wrong and (note or tab.fields["annotate-token"] == token):
+            self.errors.append(note or "a submit led nowhere")
+        if len(self.errors) > wrong:
+            await self._through(server, tab, desk.start)
+            return
+        self.times.append(1000 * (time.perf_counter() - began))
+        self.confirmed[f"{showing.key}-r"] = said
+
+    def _fill(self, fields: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+        """Answer what is asked; the answers as they are to be stored."""
+        said = {VERDICT_RIGHT: chance.choice((YES, NO)), REASON_RATING: chance.randint(1, 5)}
+        if said[VERDICT_RIGHT] == NO:
+            said[REASON_CORRECTION] = f"there are {chance.randint(1, 10**9)}, says {self.name}."
+            fields["annotate-reason"] = said[REASON_CORRECTION]
+        fields["annotate-right"], fields["annotate-rating"] = said[VERDICT_RIGHT], said[REASON_RATING]
+        fields["annotate-note"] = ""
+        return said
+
+    async def _through(self, server: Server, tab: Tab, handler: Handler) -> None:
+        """Ask until the server has answered, however often it goes away meanwhile."""
+        while not await self._try(tab, handler):
+            await server.up.wait()
+
+    async def _try(self, tab: Tab, handler: Handler) -> bool:
+        """Whether the server answered. What it refuses is an error; that it is not there is none."""
+        try:
+            await tab.ask(handler)
+        except httpx.TransportError:
+            await asyncio.sleep(0.05)
+            return False
+        except (HandlerError, httpx.HTTPStatusError) as error:
+            self.errors.append(f"{type(error).__name__}: {error}")
+        return True

@@ -1,0 +1,77 @@
+"""The server is killed while people work at it, again and again at random moments, and started anew; after every start
+the database is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from annotations import balance
+from annotations.store import open_store_for_reading
+from studio.load.annotators import Annotator
+from studio.load.server import Server
+from studio.load.team import Load, confirmed_by, doubled_by, sent_by
+
+WITHIN = 0.5  # seconds after so many submits, at most
+LATEST = 0.95  # of all answers, after which it is left alone
+
+
+@dataclass(frozen=True)
+class Restart:
+    """What was found when the server answered again."""
+
+    confirmed: int  # submits so far
+    seconds: float  # until it answered
+    whole: bool  # the database, by its own check
+    lost: int  # submits of those confirmed that are not there
+    doubled: int  # items that more people hold or have answered than were wanted
+    stuck: int  # leases that would never end
+
+    @property
+    def is_fine(self) -> bool:
+        return self.whole and not (self.lost or self.doubled or self.stuck)
+
+
+@dataclass
+class Kills:
+    """So many, spread over a load."""
+
+    count: int
+    load: Load
+    seed: int = 0
+    restarts: list[Restart] = field(default_factory=list)
+
+    async def __call__(self, server: Server, team: Sequence[Annotator]) -> None:
+        chance = random.Random(self.seed)
+        first = sent_by(team) + 1
+        for moment in sorted(chance.sample(range(first, int(LATEST * self.load.answers)), self.count)):
+            while sent_by(team) < moment:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(chance.uniform(0, WITHIN))
+            server.kill()
+            seconds = await server.start()
+            self.restarts.append(await asyncio.to_thread(self._look, server, team, seconds))
+
+    def _look(self, server: Server, team: Sequence[Annotator], seconds: float) -> Restart:
+        confirmed = confirmed_by(team)
+        with open_store_for_reading(server.folder, server.database) as store:
+            return Restart(
+                confirmed=len(confirmed),
+                seconds=seconds,
+                whole=balance.is_whole(store),
+                lost=len(balance.missing(store, confirmed)),
+                doubled=len(doubled_by(store, team, self.load.overlap)),
+                stuck=balance.stuck(store),
+            )
+
+
+def table(restarts: Sequence[Restart]) -> str:
+    lines = ["  kill   confirmed before   back after   database   lost   given twice   stuck"]
+    for number, one in enumerate(restarts, start=1):
+        whole = "whole" if one.whole else "DAMAGED"
+        known = f"{number:>6}{one.confirmed:>19,}{one.seconds:>11.1f} s{whole:>11}"
+        lines.append(f"{known}{one.lost:>7}{one.doubled:>14}{one.stuck:>8}")
+    return "\n".join(lines)

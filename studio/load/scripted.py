@@ -1,0 +1,106 @@
+"""A studio whose network is scripted: it draws a recorded trajectory again at an even pace, so that the web server and
+the store are measured and not the model. Otherwise it starts as `app.py` does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from annotations.queue import recover
+from annotations.recorded import fill_if_empty
+from annotations.store import Store, open_store
+from annotations.trajectories import Filter
+from model.checkpoint import open_checkpoint
+from model.decoding.grammar import Request
+from model.events import Event, Failed, Preview
+from model.replay import replay
+from model.trajectory import Trajectory
+from studio.checkpoints import Checkpoints
+from studio.generator import AT_ONCE, Generator
+from studio.server import start
+from studio.settings import Mode, Settings
+
+PATCH_SECONDS = 0.03  # between two patches; everything else comes at once
+IDLE_SECONDS = 0.002
+
+
+class Script:
+    """Stands where the engine stands, and plays a recorded aha moment to everybody who asks."""
+
+    def __init__(self, store: Store) -> None:
+        [recorded] = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
+        self._played = store.trajectory(recorded.id)
+        self._picture = store.picture
+        self.waiting: deque[Request] = deque()
+        self._running: dict[str, Iterator[tuple[float, Event]]] = {}
+        self._next: dict[str, tuple[float, Event]] = {}
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.waiting or self._running)
+
+    @property
+    def line(self) -> int:
+        return max(0, len(self.waiting) + len(self._running) - AT_ONCE)
+
+    def add(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def step(self) -> list[Event]:
+        while self.waiting and len(self._running) < AT_ONCE:
+            self._begin(self.waiting.popleft())
+        now = time.monotonic()
+        events = [event for id in list(self._running) for event in self._due(id, now)]
+        if not events:
+            time.sleep(IDLE_SECONDS)
+        return events
+
+    def fail(self, error: Exception) -> list[Event]:
+        return [Failed(trajectory_id=id, segment=0, error=str(error)) for id in self._running]
+
+    def close(self) -> None:
+        self._running.clear()
+
+    def _begin(self, request: Request) -> None:
+        created_at = datetime.now(UTC).isoformat()
+        trajectory = replace(self._played, id=request.id, parent=None, created_at=created_at)
+        self._running[request.id] = timed(trajectory, self._picture, time.monotonic())
+        self._next[request.id] = next(self._running[request.id])
+
+    def _due(self, id: str, now: float) -> Iterator[Event]:
+        while id in self._next and self._next[id][0] <= now:
+            yield self._next.pop(id)[1]
+            if (after := next(self._running[id], None)) is not None:
+                self._next[id] = after
+            else:
+                del self._running[id]
+
+
+def timed(trajectory: Trajectory, picture: Any, begin: float) -> Iterator[tuple[float, Event]]:
+    """Its events with the time each is due: patch by patch at an even pace."""
+    due = begin
+    for event in replay(trajectory, picture, group=1):
+        if isinstance(event, Preview) and not event.whole:
+            due += PATCH_SECONDS
+        yield due, event
+
+
+class Scripted(Generator):
+    """A generator whose engine is a script."""
+
+    def _new_engine(self) -> Script:
+        return Script(self.store)
+
+
+def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None = None) -> None:
+    """The studio, until it is ended or killed."""
+    with open_store(folder, database) as store:
+        recover(store)
+        fill_if_empty(store)
+        start(Settings(port=port, mode=mode), store, Checkpoints(Scripted(open_checkpoint(), store))).block_thread()

@@ -1,0 +1,97 @@
+"""A studio in a process of its own, under load: started, waited for, ended, killed and started again.
+
+Each is forked from a process that has imported everything already, so that the fiftieth start takes no longer than
+needed. This one, which plays the people, imports none of it: what is to be served is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import pkgutil
+import socket
+import time
+from contextlib import chdir
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import httpx
+
+from studio.settings import Mode
+
+STARTING = 600  # seconds that a studio may take; a busy machine needs minutes
+ENDING = 30
+FORKS = multiprocessing.get_context("forkserver")
+STUDIO = "studio.load.scripted"
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Server:
+    """One studio on one port and one data folder, through all its processes."""
+
+    folder: Path
+    mode: Mode = Mode.LOCAL
+    database: str | None = None  # address of a PostgreSQL database
+    port: int = 0
+    up: asyncio.Event = field(default_factory=asyncio.Event)  # set while it answers
+    _process: BaseProcess | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "studio.log"
+
+    async def start(self) -> float:
+        """The seconds until it answered. Raises RuntimeError where it does not."""
+        began = time.monotonic()
+        self.port = self.port or _free_port()
+        FORKS.set_forkserver_preload([STUDIO])
+        given = (self._log, self.port, self.folder, self.mode, self.database)
+        self._process = FORKS.Process(target=_serve, args=given, daemon=True)
+        with chdir(ROOT):  # where the process that is forked from finds what it imports
+            self._process.start()
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            while time.monotonic() - began < STARTING and self._process.is_alive():
+                try:
+                    if (await client.get("/", timeout=STARTING)).status_code == 200:
+                        self.up.set()
+                        return time.monotonic() - began
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+        self.end()
+        raise RuntimeError(f"the studio did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+
+    def kill(self) -> None:
+        """SIGKILL: it can do nothing any more, neither finish nor roll back."""
+        self.up.clear()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join(ENDING)
+
+    def end(self) -> None:
+        self.up.clear()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join(ENDING)
+            if self._process.is_alive():
+                self.kill()
+
+
+def _serve(log: Path, *given: object) -> None:
+    """In the new process: what it says goes into a file."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    pkgutil.resolve_name(f"{STUDIO}:serve")(*given)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

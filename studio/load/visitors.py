@@ -1,0 +1,109 @@
+"""Many visitors who draw at once: one first, then many press the Draw page's button and read what their browser would
+be sent. Each must see every row once and in order, and every finished picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gradio_client.utils import apply_diff
+
+from studio.load.server import Server
+from studio.load.tab import Handler, Tab
+
+SLOWER = 1.25  # at most so many times the time that one visitor has
+PROMPT = "three hearts below a tree"
+
+
+@dataclass
+class Visit:
+    """What one visitor's browser was sent."""
+
+    rows: list[dict] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)  # of every row, in seconds since the button was pressed
+    gaps: int = 0  # rows that came out of order, changed or not at all
+    ended: bool = False
+
+    def take(self, value: dict, now: float) -> None:
+        first, rows = value.get("first", 0), value.get("rows", [])
+        known = len(self.rows) - first
+        self.gaps += known < 0 or self.rows[first:] != rows[:known]
+        self.rows += rows[known:]
+        self.times += [now] * len(rows[known:])
+        self.ended |= "trajectory" in value
+
+    @property
+    def drawing(self) -> float:
+        """Seconds from the first patch to the last."""
+        patches = [at for row, at in zip(self.rows, self.times, strict=True) if row["is"] in ("cells", "picture")]
+        return patches[-1] - patches[0] if patches else float("nan")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every image that was begun was finished, and the end told."""
+        begun = sum(row["is"] == "segment" and row["kind"] == "image" for row in self.rows)
+        finished = sum(row["is"] == "picture" for row in self.rows)
+        return self.ended and self.gaps == 0 and 0 < begun == finished
+
+
+async def visit(client: httpx.AsyncClient, button: Handler) -> Visit:
+    """Press the button and read until the drawing has ended."""
+    seen, began = Visit(), time.monotonic()
+    shown: list[Any] = []
+    async for message in Tab(client).messages(button, [PROMPT, *button.values[1:]]):
+        data = (message.get("output") or {}).get("data")
+        if message.get("msg") == "process_generating" and data:
+            shown = [apply_diff(*pair) for pair in zip(shown, data, strict=True)] if shown else data
+            if isinstance(shown[0], dict) and "rows" in shown[0]:
+                seen.take(shown[0], time.monotonic() - began)
+    return seen
+
+
+async def visits(url: str, count: int) -> list[Visit]:
+    async with httpx.AsyncClient(base_url=url, timeout=None, limits=httpx.Limits(max_connections=None)) as client:
+        config = (await client.get("/config")).raise_for_status().json()
+        button = Handler.on(config, "", "draw", "click")
+        return await asyncio.gather(*(visit(client, button) for _ in range(count)))
+
+
+async def measure(count: int) -> tuple[Visit, list[Visit]]:
+    """One visitor, then `count` at once, at a studio of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder))
+        await server.start()
+        try:
+            await visits(server.url, 1)  # to warm up
+            [alone] = await visits(server.url, 1)
+            return alone, await visits(server.url, count)
+        finally:
+            server.end()
+
+
+def table(alone: Visit, many: Sequence[Visit]) -> str:
+    times = sorted(one.drawing / alone.drawing for one in many)
+    gap = max(later - earlier for one in many for earlier, later in itertools.pairwise(one.times))
+    rows = {
+        "visitors at once": f"{len(many)}",
+        "saw every row in order and every picture": f"{sum(one.complete for one in many)}",
+        "first to last patch, alone": f"{alone.drawing:.2f} s",
+        "first to last patch, median of many": f"{statistics.median(times):.3f} × alone",
+        "first to last patch, slowest of many": f"{times[-1]:.3f} × alone",
+        "first row after, slowest": f"{max(one.times[0] for one in many):.2f} s",
+        "longest silence between two rows": f"{gap:.2f} s",
+    }
+    return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
+
+
+def is_fine(alone: Visit, many: Sequence[Visit]) -> bool:
+    """Whether everybody saw everything, hardly later than one alone."""
+    slowest = max(one.drawing / alone.drawing for one in many)
+    return all(one.complete for one in [alone, *many]) and slowest <= SLOWER

@@ -1,0 +1,105 @@
+"""How long an annotator waits in a real browser, from a submit until the next item is on the screen.
+
+    python -m pytest tests/test_browser_speed.py -s
+
+prints it beside a round trip of the same browser that asks for next to nothing, and beside the machine itself: of a
+machine that is busy with something else only the ratio says anything.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from running_app import Server
+from test_annotations_samples import aha
+
+from annotations import balance
+from annotations.annotation import Status
+from annotations.calibration import calibration, spread
+from annotations.people import add
+from annotations.project import Role
+from annotations.store import open_store
+
+PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
+PASSWORD = "a long enough one"
+TURNS = 12
+IDLE = 30  # ms that a million additions take at most on a machine that has nothing else to do
+MOST_MS = 300
+SLOWER = 2.5  # than a round trip that asks for next to nothing, at most
+
+TIMED = """
+async ([press, place]) => {
+  const shown = () => {
+    const found = document.querySelector(place);
+    return found.value ?? found.textContent;
+  };
+  const before = shown(), began = performance.now();
+  document.querySelector(press).click();
+  while (shown() === before) await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);  // by the next frame it is painted
+  return performance.now() - began;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    with open_store(folder / "data") as store:
+        add(store, "ada", Role.ANNOTATOR, PASSWORD)
+        for number in range(TURNS + 2):
+            trajectory, pictures = aha(number, f"{number} apples", segments=aha(number)[0].segments[:3])
+            store.save(trajectory, pictures, owner="visitor")
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    """The Annotate page, signed in."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page.goto(f"{server.url}/sign-in?to=annotate")
+    page.locator("input[name=name]").fill("ada")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator(".sign-in button").click()
+    expect(page.locator("#annotate-submit")).to_be_visible()
+    yield page
+    context.close()
+
+
+def wait_until_next_is_fetched(page: Page, server: Server) -> None:
+    with server.store() as store:
+        for _ in range(600):
+            if balance.held(store) == 2:
+                page.wait_for_timeout(500)  # until it is laid out as well; a person takes longer
+                return
+            page.wait_for_timeout(100)
+    pytest.fail("the next item was not fetched ahead")
+
+
+def test_the_next_item_is_on_the_screen_soon_after_a_submit(page: Page, server: Server, tmp_path: Path):
+    trips, submits = [], []
+    for _ in range(TURNS):
+        wait_until_next_is_fetched(page, server)
+        label = "#annotate-reason"
+        trips.append(page.evaluate(TIMED, ["#annotate-right label:nth-of-type(2) input", label]))  # no: another label
+        trips.append(page.evaluate(TIMED, ["#annotate-right label:nth-of-type(1) input", label]))
+        page.locator("#annotate-rating input").nth(3).check()
+        page.wait_for_timeout(1500)  # what is filled in is kept meanwhile
+        submits.append(page.evaluate(TIMED, ["#annotate-submit", "#annotate-token :is(input, textarea)"]))
+    with server.store() as store:
+        assert len(store.annotations(annotator="ada", status=Status.SUBMITTED)) == TURNS
+    machine = calibration(tmp_path)
+    (trip, longest_trip), (submit, longest) = spread(trips), spread(submits)
+    print("", *(f"{name:<44}{figure:8.1f} ms" for name, figure in machine.items()), sep="\n")
+    print(f"{'a round trip: median, 95 % within':<44}{trip:8.1f} ms{longest_trip:8.1f} ms")
+    print(f"{'submit and next: median, 95 % within':<44}{submit:8.1f} ms{longest:8.1f} ms   {submit / trip:.2f} ×")
+    assert submit <= SLOWER * trip
+    if max(machine.values()) <= IDLE:
+        assert longest <= MOST_MS

@@ -1,0 +1,185 @@
+"""What the Annotate page has fetched ahead: the same as would have come, and never what is no longer so."""
+
+import dataclasses
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from test_annotations_samples import aha
+
+from annotations import balance, people, queue
+from annotations.items import NewItem
+from annotations.people import add
+from annotations.project import Project, Role, Use
+from annotations.questions import QUESTIONS
+from annotations.store import Store, open_store
+from studio.annotate_view import View
+from studio.annotating import Desk
+from studio.sessions import COOKIE, new_session
+from studio.settings import Mode, Settings
+from studio.showing import Showing
+
+ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", overlap=1)
+SHORT = aha()[0].segments[:3]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path) as store:
+        for name in ("ada", "bob"):
+            add(store, name, Role.ANNOTATOR, "a long enough one")
+        yield store
+
+
+@pytest.fixture
+def desk(store):
+    return Desk(store, Settings(mode=Mode.PUBLIC))
+
+
+def by(store: Store, name: str, page: str = "") -> SimpleNamespace:
+    """A request of a page that somebody has open on the project."""
+    cookie = f"{COOKIE}={new_session(store, people.person(store, name))}"
+    query = {"project": "one-each"}
+    return SimpleNamespace(query_params=query, session_hash=page or f"page of {name}", headers={"cookie": cookie})
+
+
+def fill(store: Store, count: int, use: Use = Use.WORK, **changes) -> list[str]:
+    ids = []
+    for number in range(count):
+        trajectory, pictures = aha(number, f"{number} apples for {use}", **changes)
+        ids.append(store.save(trajectory, pictures, owner="visitor"))
+    gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},) if use is not Use.WORK else ()
+    store.add_items("one-each", [NewItem(id, use=use, gold=gold) for id in ids])
+    return ids
+
+
+def prepare(desk: Desk, view: View, request: SimpleNamespace) -> None:
+    desk.prepare("one-each", view.token, request)
+
+
+def submit(desk: Desk, view: View, request: SimpleNamespace) -> View:
+    return desk.submit("one-each", view.token, "yes", 4, None, None, None, request)
+
+
+def item_of(view: View) -> int:
+    return Showing.read(view.token).item
+
+
+@pytest.mark.parametrize("segments", [SHORT, aha()[0].segments], ids=["one reflection", "two"])
+def test_what_was_fetched_ahead_is_what_would_have_come(tmp_path, segments):
+    seen = []
+    for ahead in (False, True):
+        with open_store(tmp_path / str(ahead)) as store:
+            add(store, "ada", Role.ANNOTATOR, "a long enough one")
+            store.create_project(ONE_EACH)
+            fill(store, 3, segments=segments)
+            seen.append(work_through(Desk(store, Settings(mode=Mode.PUBLIC)), by(store, "ada"), ahead=ahead))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 3 * sum(segment.kind == "reflection" for segment in segments)
+
+
+def work_through(desk: Desk, request: SimpleNamespace, *, ahead: bool) -> list[View]:
+    """All that is shown until nothing waits, without the keys, which are another each time."""
+    view, views = desk.start(request), []
+    while view.token:
+        if ahead:
+            prepare(desk, view, request)
+        view = submit(desk, view, request)
+        views.append(view._replace(token=view.token and Showing.read(view.token)[:2]))
+    return views
+
+
+def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, desk, monkeypatch):
+    store.create_project(ONE_EACH)
+    fill(store, 3, segments=SHORT)
+    ada = by(store, "ada")
+    first = desk.start(ada)
+    prepare(desk, first, ada)
+    assert balance.held(store) == 2
+    fetched = desk.ahead[ada.session_hash].laid
+    monkeypatch.setattr(queue, "claim", None)  # nothing needs to be asked for
+    now = time.time()
+    second = submit(desk, first, ada)
+    assert second.stage == fetched.view.stage and item_of(second) == fetched.showing.item
+    assert Showing.read(second.token).shown_at >= round(now, 1) - 0.1
+    assert "1 done" in second.progress and "2 waiting" in second.progress
+
+
+def test_what_became_of_it_meanwhile_is_seen(store, desk):
+    store.create_project(ONE_EACH)
+    ids = fill(store, 4, segments=SHORT)
+    ada, tab = by(store, "ada"), by(store, "ada", "another tab")
+    view = desk.start(ada)
+    prepare(desk, view, ada)
+    store.hide(ids[1], by="bob")  # deleted
+    view = submit(desk, view, ada)
+    assert "2 apples" in view.heading
+    prepare(desk, view, ada)
+    other = desk.start(tab)
+    desk.save("one-each", submit(desk, other, tab).token, None, None, "half a reason", None, None, tab)  # written on
+    view = submit(desk, view, ada)
+    assert "3 apples" in view.heading and view.reason["value"] == "half a reason"
+
+
+def test_what_lapsed_and_was_taken_by_others_is_not_shown(store, desk):
+    store.create_project(ONE_EACH)
+    fill(store, 3, segments=SHORT)
+    moment = datetime.now(UTC)
+    store.clock = lambda: moment
+    ada, bob = by(store, "ada"), by(store, "bob")
+    view = desk.start(ada)
+    prepare(desk, view, ada)
+    moment += timedelta(minutes=9)
+    desk.alive("one-each", view.token, ada)  # of both
+    moment += timedelta(minutes=9)
+    assert all(queue.holds(store, item, "ada") for item in desk.open[ada.session_hash][1])
+    moment += timedelta(minutes=2)
+    taken = [desk.start(bob).heading, submit(desk, desk.start(bob), bob).heading]
+    assert ["0 apples" in taken[0], "1 apples" in taken[1]] == [True, True]
+    assert "2 apples" in submit(desk, view, ada).heading
+
+
+def test_a_closed_page_and_another_project_give_both_back(store, desk):
+    store.create_project(ONE_EACH)
+    store.create_project(dataclasses.replace(ONE_EACH, id="empty", name="Empty"))
+    fill(store, 3, segments=SHORT)
+    ada = by(store, "ada")
+    for go in (lambda _: desk.leave(ada), lambda view: desk.choose("empty", view.token, ada)):
+        view = desk.start(ada)
+        prepare(desk, view, ada)
+        assert balance.held(store) == 2
+        go(view)
+        assert balance.held(store) == 0
+        assert desk.ahead == {}
+
+
+def test_what_is_done_is_not_given_back_one_by_one_when_the_page_is_closed(store, desk):
+    store.create_project(ONE_EACH)
+    fill(store, 5, segments=SHORT)
+    ada = by(store, "ada")
+    view = desk.start(ada)
+    for _ in range(3):
+        view = submit(desk, view, ada)
+    assert desk.open[ada.session_hash] == ("ada", {item_of(view)})
+
+
+def test_nobody_practises_more_than_wanted_because_the_next_is_fetched_ahead(store, desk):
+    store.create_project(dataclasses.replace(ONE_EACH, practice=1))
+    fill(store, 2, segments=SHORT)
+    fill(store, 3, Use.PRACTICE, segments=SHORT)
+    ada = by(store, "ada")
+    view = desk.start(ada)
+    assert "for practice;" in view.learnt
+    prepare(desk, view, ada)
+    view = submit(desk, view, ada)
+    assert "for work" in view.heading and "The practice before" in view.learnt
+
+
+def test_a_page_that_shows_nothing_fetches_nothing(store, desk):
+    store.create_project(ONE_EACH)
+    ada = by(store, "ada")
+    prepare(desk, desk.start(ada), ada)
+    desk.prepare("one-each", None, ada)
+    desk.prepare("one-each", "nonsense", ada)
+    assert desk.ahead == {}
