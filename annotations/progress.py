@@ -100,19 +100,20 @@ def answered(store: Store, project_id: str) -> Answered:
     with store.database.reading() as session:
         project = projects.get(session, project_id)
         said = revisions.current(session, project=project_id, status=Status.SUBMITTED)
-        special = select(ItemRow.id, ItemRow.use, ItemRow.gold).where(ItemRow.project_id == project_id)
-        rows = session.execute(special.where(ItemRow.use != Use.WORK.value)).all()
+        special = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
+        rows = session.scalars(special).all()
         extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.project_id == project_id)
         extra = extra.where(LeaseRow.outcome == Outcome.EXTRA.value)
         late = {(item, annotator) for item, annotator in session.execute(extra)}
         pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
         others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
-    practice = {id for id, use, _ in rows if use == Use.PRACTICE}
-    worked = [annotation for annotation in said if annotation.item not in practice]
+        practice = {row.id: revisions.given_as_work(row) for row in rows if row.use == Use.PRACTICE}
+        gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
+    worked = [a for a in said if a.item not in practice or a.id <= practice[a.item]]
     return Answered(
         project,
         given=tuple(a for a in worked if (a.item, a.annotator) not in late),
         decided=tuple(a for a in worked if (a.item, a.annotator) in late),
-        gold={id: tuple(gold) for id, use, gold in rows if use == Use.GOLD and gold},
+        gold=gold,
         others=others,
     )

@@ -52,7 +52,7 @@ class Agreed:
 
 @dataclass(frozen=True)
 class Dispute:
-    """One item on which people differ."""
+    """One item that people have answered, and how far they differ on it."""
 
     item: int
     trajectory_id: str
@@ -164,6 +164,11 @@ def throughput(answered: Answered) -> dict[date, Counter[str]]:
 
 def disputes(answered: Answered) -> list[Dispute]:
     """The items on which people differ, those nobody has decided first, then the greatest differences."""
+    return [one for one in cases(answered) if one.score > 0]
+
+
+def cases(answered: Answered) -> list[Dispute]:
+    """All items that were answered: those on which people differ, as above, then those on which they do not."""
     asked = {question.name: question for question in answered.project.questions if question.form in LEVELS}
     decided = {annotation.item for annotation in answered.decided}
     by_item: dict[int, list[Annotation]] = defaultdict(list)
@@ -172,10 +177,9 @@ def disputes(answered: Answered) -> list[Dispute]:
             by_item[annotation.item].append(annotation)
     found = []
     for item, said in by_item.items():
-        if (score := _difference(asked, said)) > 0:
-            people = len({annotation.annotator for annotation in said})
-            found.append(Dispute(item, said[0].trajectory_id, score, people, item in decided))
-    return sorted(found, key=lambda one: (one.decided, -one.score, one.item))
+        people = len({annotation.annotator for annotation in said})
+        found.append(Dispute(item, said[0].trajectory_id, _difference(asked, said), people, item in decided))
+    return sorted(found, key=lambda one: (one.score == 0, one.decided, -one.score, one.item))
 
 
 def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> float:

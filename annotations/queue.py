@@ -102,6 +102,14 @@ def place_of(store: Store, item_id: int) -> tuple[str, str]:
         return item.project_id, item.trajectory_id
 
 
+def sides_of(store: Store, item_id: int, annotator: str) -> tuple[str, str] | None:
+    """Of a pair: the second trajectory, and which of both stands on the left for this person. Raises NotFoundError."""
+    with store.database.reading() as session:
+        item = items.get(session, item_id)
+        left = left_of(session, item, annotator)
+        return None if item.other_id is None or left is None else (item.other_id, left)
+
+
 def _next(session: Session, project: Project, annotator: str, without: int | None) -> ItemRow | None:
     for item in line.begun(session, project, annotator, without=without):
         if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):

@@ -172,10 +172,16 @@ def is_current() -> Select:
 
 def counts() -> ColumnElement[bool]:
     """Whether a row is what somebody says now, submitted, and not for practice."""
-    practice = select(ItemRow.id).where(ItemRow.use == Use.PRACTICE.value)
+    after = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
+    learnt = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
+    learnt = learnt.where(AnnotationRow.id > after).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
-    worked = AnnotationRow.item_id.is_(None) | AnnotationRow.item_id.not_in(practice)
-    return AnnotationRow.id.in_(is_current()) & submitted & worked
+    return AnnotationRow.id.in_(is_current()) & submitted & ~learnt.exists()
+
+
+def given_as_work(item: ItemRow) -> int:
+    """Of an item of practice that was one of work before: the last revision of then; 0 where it always was one."""
+    return int((item.gold or [{}])[0].get("after", 0)) if item.use == Use.PRACTICE else 0
 
 
 def counted(session: Session) -> list[Annotation]:

@@ -78,7 +78,7 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
         lease.outcome = after.value
     if before != lease.outcome:
         was = item.state, item.rank
-        item.state = _state(session, project, item).value
+        item.state = state_of(session, project, item).value
         if project.order is Order.DISAGREEMENT:
             item.rank = -_disagreement(session, project, item)
         session.flush()
@@ -98,7 +98,7 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
     return Outcome.SUBMITTED if Status.SUBMITTED.value in done else Outcome.SKIPPED
 
 
-def _state(session: Session, project: Project, item: ItemRow) -> State:
+def state_of(session: Session, project: Project, item: ItemRow) -> State:
     """Whether anybody is still to be asked."""
     if item.use != Use.WORK:
         return State.OPEN

@@ -1,59 +1,42 @@
 """What happens on the Annotate page: an item is taken, kept as one types, submitted, skipped, taken back, left.
 
-Knows the queue, the store and who is asking; how it looks is known to `stage`, where it stands to `pages.annotate`.
-Each handler looks up who is asking and whether the project is open to them. Refused answers come back as a line under
-the form. The text of a trajectory is somebody's input: it enters HTML escaped.
+Knows the queue and the store; how it looks is known to `annotate_view`, where it stands to `pages.annotate`. Each
+handler looks up who is asking and whether the project is open to them. Refused answers come back as a line under the
+form.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import gradio as gr
 
 from annotations import queue, submitting
-from annotations.annotation import REFLECTIONS
-from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError
-from annotations.project import Project, Role
+from annotations.annotation import Annotation
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError
+from annotations.project import Role
 from annotations.questions import NO
 from annotations.store import Store
 from annotations.submitting import Receipt
-from studio.annotate_view import View, correction, is_asked_here, sentence, stay
+from studio import reflection_form, sheet
+from studio.annotate_view import View, correction, nothing, sentence, stay
 from studio.counted import Counts, complete
-from studio.identity import Who, asking, require
-from studio.laying import Laid, Place
-from studio.reflection_form import (
-    Answer,
-    Item,
-    Showing,
-    annotations_of,
-    last_done,
-    shown_again,
-    unfinished,
-)
+from studio.identity import asking
+from studio.laying import Laid
+from studio.reflection_form import Answer
 from studio.render import text
 from studio.settings import Settings
-from studio.stage import NOTHING, learnt
+from studio.showing import Showing, last_done
+from studio.sitting import Sitting, open_projects, sit
+from studio.stage import learnt
 
-
-class Sitting(NamedTuple):
-    """Somebody at an open page, and the project they are at."""
-
-    who: Who
-    session: str
-    place: Place
-
-    @property
-    def name(self) -> str:
-        return self.who.name
-
-    @property
-    def project(self) -> Project:
-        return self.place.project
+Given = Callable[[Sitting, Showing], list[Annotation]]  # a form that was sent, as annotations
 
 
 class Ahead(NamedTuple):
@@ -78,7 +61,7 @@ class Desk:
         if not asking(request, self.settings, self.store).may(Role.ANNOTATOR):
             return stay("")
         at = self._sit(request.query_params.get("project"), request, strict=False)
-        choices = [(project.name, project.id) for project in self._projects(at.who)]
+        choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
         menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)
         wanted, turn = request.query_params.get("trajectory"), None
         if wanted:
@@ -92,7 +75,7 @@ class Desk:
         """Another project; the item on the table goes back."""
         at = self._sit(project, request)
         shown, ahead = Showing.read(token), self.ahead.pop(at.session, None)
-        for item in {one.item for one in (shown, ahead and ahead.laid.item) if one is not None}:
+        for item in {one.item for one in (shown, ahead and ahead.laid.showing) if one is not None}:
             queue.leave(self.store, at.name, item)
         return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
@@ -107,34 +90,9 @@ class Desk:
         plan: str | None,
         request: gr.Request,
     ) -> View:
-        at = self._sit(project, request)
-        try:
-            if (item := self._item(at, token)) is None:
-                return self._next(at)
-            trajectory = self.store.trajectory(item.trajectory_id)
-            answer = Answer(verdict, rating, reason, plan_rating, plan)
-            given = annotations_of(item, trajectory, at.name, answer)
-            receipt = submitting.submit(self.store, item.item, at.name, given)
-        except ConflictError:
-            view = self._opened(at, at.place.lay(item.item, item.segment)).view
-            return view._replace(note=text("Submitted before; this is what is stored."))
-        except NotFoundError:
-            return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
-        except AnnotationsError as error:
-            return stay(str(error))
-        if receipt.completed:
-            self._complete(at, item.item)
-        return self._next(at, after=item, note=receipt.message, receipt=receipt)
-
-    def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
-        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
-        at = self._sit(project, request)
-        self.ahead.pop(at.session, None)
-        with suppress(AnnotationsError):
-            item = self._item(at, token)
-            laid = item and self._following(at, item)
-            if laid is not None:
-                self.ahead[at.session] = Ahead(item.key, laid)
+        """The form of a reflection, handed in."""
+        answer = Answer(verdict, rating, reason, plan_rating, plan)
+        return self._submitted(self._sit(project, request), token, partial(self._reflection, answer))
 
     def save(
         self,
@@ -147,17 +105,27 @@ class Desk:
         plan: str | None,
         request: gr.Request,
     ) -> str:
-        """Keep what is written so far; what has to be said of that."""
+        """Keep what is written so far of a reflection; what has to be said of that."""
+        answer = Answer(verdict, rating, reason, plan_rating, plan)
+        return self._kept(self._sit(project, request), token, partial(self._unfinished_reflection, answer))
+
+    def hand_in(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> View:
+        """A sheet, handed in."""
+        return self._submitted(self._sit(project, request), token, partial(self._filled, filled))
+
+    def keep(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
+        """Keep what is filled in so far of a sheet; what has to be said of that."""
+        return self._kept(self._sit(project, request), token, partial(self._unfinished_sheet, filled))
+
+    def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
+        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
         at = self._sit(project, request)
-        try:
-            if (item := self._item(at, token)) is None:
-                return ""
-            trajectory = self.store.trajectory(item.trajectory_id)
-            answer = Answer(verdict, rating, reason, plan_rating, plan)
-            given = unfinished(item, trajectory, at.name, answer, f"{uuid4().hex}-")
-            return text(submitting.save(self.store, item.item, at.name, given).message)
-        except AnnotationsError as error:
-            return text(f"Not kept yet: {error}")
+        self.ahead.pop(at.session, None)
+        with suppress(AnnotationsError):
+            shown = Showing.read(token)
+            laid = shown and self._following(at, shown)
+            if laid is not None:
+                self.ahead[at.session] = Ahead(shown.key, laid)
 
     def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
         """A sign of life; a line where the item is no longer one's own."""
@@ -165,7 +133,7 @@ class Desk:
         shown, ahead = Showing.read(token), self.ahead.get(at.session)
         if ahead is not None:
             with suppress(AnnotationsError):
-                queue.heartbeat(self.store, ahead.laid.item.item, at.name)
+                queue.heartbeat(self.store, ahead.laid.showing.item, at.name)
         try:
             if shown is not None:
                 queue.heartbeat(self.store, shown.item, at.name)
@@ -179,9 +147,10 @@ class Desk:
         """Leave the rest of this item to others, or for later, as the project says."""
         at = self._sit(project, request)
         try:
-            if (item := self._item(at, token)) is not None:
-                submitting.skip_item(self.store, item.item, at.name, reason=why or "")
-                self._complete(at, item.item)
+            if (shown := Showing.read(token)) is not None:
+                at.place.trajectory(shown.item)
+                submitting.skip_item(self.store, shown.item, at.name, reason=why or "")
+                self._complete(at, shown.item)
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
@@ -197,18 +166,20 @@ class Desk:
             for annotation in last:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
-            asked = min(a.segment for a in last if not a.key.endswith("-t"))
-            view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
-            return view._replace(note=text("Taken back; change it and submit it again."))
-        except (NotFoundError, ValueError):
-            return stay("There is nothing to undo.")
+            asked = next(iter(sorted(a.segment or 0 for a in last if not a.key.endswith("-t"))), None)
+            if asked is not None:
+                view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
+                return view._replace(note=text("Taken back; change it and submit it again."))
+        except NotFoundError:
+            pass
+        return stay("There is nothing to undo.")
 
     def guide(self, project: str | None, token: str | None, verdict: str | None, request: gr.Request) -> dict[str, Any]:
         """What the correction is asked for, once the verdict is called right or wrong."""
         at = self._sit(project, request)
-        item = None
+        item, shown = None, Showing.read(token)
         with suppress(AnnotationsError):
-            item = self._item(at, token)
+            item = at.place.reflection(shown)[0] if shown is not None else None
         return correction(item.opposite if item is not None and verdict == NO else None)
 
     def leave(self, request: gr.Request) -> None:
@@ -219,42 +190,58 @@ class Desk:
         for item in items - elsewhere:
             queue.leave(self.store, name, item)
 
-    # Who, and at what
+    # What was sent
 
-    def _projects(self, who: Who) -> list[Project]:
-        """Those that this person may answer in, and this page can ask."""
-        there = [p for p in self.store.projects() if p.closed_at is None and is_asked_here(p)]
-        return [p for p in there if p.is_open_to(who.name, who.role)]
+    def _submitted(self, at: Sitting, token: str | None, given: Given) -> View:
+        if (shown := Showing.read(token)) is None:
+            return self._next(at)
+        try:
+            receipt = submitting.submit(self.store, shown.item, at.name, given(at, shown))
+        except ConflictError:
+            view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
+            return view._replace(note=text("Submitted before; this is what is stored."))
+        except NotFoundError:
+            return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
+        except AnnotationsError as error:
+            return stay(str(error))
+        if receipt.completed:
+            self._complete(at, shown.item)
+        return self._next(at, after=shown, note=receipt.message, receipt=receipt)
 
-    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> Sitting:
-        """Raises gr.Error for visitors, and where the project is not open to this person."""
-        who = require(Role.ANNOTATOR, request, self.settings, self.store)
-        projects = self._projects(who)
-        found = next((p for p in projects if p.id == (project or REFLECTIONS)), None)
-        if found is None and not strict and projects:
-            found = projects[0]
-        if found is None:
-            raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-        return Sitting(who, request.session_hash or "", Place(self.store, self.counts, who.name, found))
+    def _kept(self, at: Sitting, token: str | None, given: Given) -> str:
+        if (shown := Showing.read(token)) is None:
+            return ""
+        try:
+            return text(submitting.save(self.store, shown.item, at.name, given(at, shown)).message)
+        except AnnotationsError as error:
+            return text(f"Not kept yet: {error}")
 
-    def _item(self, at: Sitting, token: str | None) -> Item | None:
-        """What the page shows. Raises NotFoundError, ProjectError and AnswerError."""
-        shown = Showing.read(token)
-        if shown is None:
-            return None
-        project, trajectory_id = queue.place_of(self.store, shown.item)
-        if project != at.project.id:
-            raise ProjectError("what this page shows belongs to another project; load the page again")
-        return shown_again(shown, project, self.store.trajectory(trajectory_id))
+    def _reflection(self, answer: Answer, at: Sitting, shown: Showing) -> list[Annotation]:
+        return reflection_form.annotations_of(*at.place.reflection(shown), at.name, answer)
+
+    def _unfinished_reflection(self, answer: Answer, at: Sitting, shown: Showing) -> list[Annotation]:
+        return reflection_form.unfinished(*at.place.reflection(shown), at.name, answer, f"{uuid4().hex}-")
+
+    def _filled(self, filled: str | None, at: Sitting, shown: Showing) -> list[Annotation]:
+        return sheet.annotations_of(at.place.sheet(shown.item), shown, filled, at.name)
+
+    def _unfinished_sheet(self, filled: str | None, at: Sitting, shown: Showing) -> list[Annotation]:
+        """What of it is new, under keys of its own."""
+        table, again = at.place.sheet(shown.item), shown._replace(key=uuid4().hex)
+        kept = {annotation.segment: annotation.answers for annotation in at.place.said_of(shown)}
+        return sheet.unfinished(table, again, filled, at.name, kept)
 
     # What comes next
+
+    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> Sitting:
+        return sit(project, request, self.store, self.settings, self.counts, strict=strict)
 
     def _next(
         self,
         at: Sitting,
         *,
         first: queue.Turn | None = None,
-        after: Item | None = None,
+        after: Showing | None = None,
         note: str = "",
         receipt: Receipt | None = None,
     ) -> View:
@@ -269,36 +256,31 @@ class Desk:
                 return view._replace(learnt=told + view.learnt, note=text(note))
         except AnnotationsError as error:
             note = str(error)
-        return stay(note)._replace(
-            token="",
-            heading=NOTHING,
-            progress=at.place.progress(),
-            learnt=told,
-            desk=gr.update(visible=False),
-        )
+        return nothing(note)._replace(progress=at.place.progress(), learnt=told)
 
-    def _following(self, at: Sitting, item: Item) -> Laid | None:
+    def _following(self, at: Sitting, shown: Showing) -> Laid | None:
         """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
-        asked = at.place.still_asked(item.item, item.trajectory_id)
-        if left := [segment for segment in asked if segment != item.segment]:
-            return at.place.lay(item.item, left[0])
-        turn = queue.claim(self.store, at.project.id, at.name, without=item.item)
+        at.place.trajectory(shown.item)  # or it is of another project
+        asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
+        if left := [segment for segment in asked if segment != shown.segment]:
+            return at.place.lay(shown.item, left[0])
+        turn = queue.claim(self.store, at.project.id, at.name, without=shown.item)
         return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
-    def _fetched(self, at: Sitting, after: Item) -> View | None:
+    def _fetched(self, at: Sitting, after: Showing) -> View | None:
         """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
         ahead = self.ahead.pop(at.session, None)
         if ahead is None or ahead.after != after.key:
             return None
         laid = ahead.laid
-        if not queue.holds(self.store, laid.item.item, at.name) or at.place.said_of(laid.item) != laid.said:
+        if not queue.holds(self.store, laid.showing.item, at.name) or at.place.said_of(laid.showing) != laid.said:
             return None
-        return laid.view._replace(token=replace(laid.item, shown_at=time.time()).token())
+        return laid.view._replace(token=laid.showing._replace(shown_at=time.time()).token())
 
     def _opened(self, at: Sitting, laid: Laid) -> Laid:
         """Remember that this page has it, to give it back when the page is closed."""
         _, before = self.open.get(at.session, (at.name, frozenset()))
-        self.open[at.session] = (at.name, before | {laid.item.item})
+        self.open[at.session] = (at.name, before | {laid.showing.item})
         return laid
 
     def _complete(self, at: Sitting, item: int) -> None:

@@ -46,11 +46,12 @@ def fields_of(project: Project, trajectory: Trajectory, said: Sequence[Annotatio
         for question in asked:
             if question.form is not Form.REGIONS:
                 agreed = _agreed(question, [a for a in said if a.segment == segment])
-                made.append(Field(segment, question, where, _choices(question, trajectory), agreed))
+                made.append(Field(segment, question, where, choices_of(question, trajectory), agreed))
     return made
 
 
-def _choices(question: Question, trajectory: Trajectory) -> tuple[tuple[str, Any], ...]:
+def choices_of(question: Question, trajectory: Trajectory) -> tuple[tuple[str, Any], ...]:
+    """(what is shown, the value) of a question that offers some."""
     match question.form:
         case Form.CHOICE | Form.TAGS:
             return tuple((choice, choice) for choice in question.choices)

@@ -12,21 +12,25 @@ from typing import NamedTuple
 
 from annotations import queue, standing
 from annotations.annotation import Annotation
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, AnswerError, ProjectError
 from annotations.items import subjects_of
 from annotations.project import Project
+from annotations.questions import QUESTIONS
 from annotations.queue import Turn
 from annotations.store import Store
-from studio.annotate_view import View, form
+from model.trajectory import Reflection, Trajectory
+from studio.annotate_view import View, reflection_view, sheet_view
 from studio.counted import Counts, progress_of
-from studio.reflection_form import DONE, Item, open_item
-from studio.stage import progress_line
+from studio.reflection_form import Item, open_item, shown_again
+from studio.sheet import UNREADABLE, Kept, Sheet
+from studio.showing import DONE, WHOLE_ITEM, Showing
+from studio.stage import learnt, progress_line
 
 
 class Laid(NamedTuple):
     """An item, and what this person had said of it by then."""
 
-    item: Item
+    showing: Showing
     said: list[Annotation]
     view: View
 
@@ -40,11 +44,22 @@ class Place:
     annotator: str
     project: Project
 
+    @property
+    def is_about_reflections(self) -> bool:
+        """Whether it asks what the form for reflections asks, and nothing else; all others are asked on a sheet."""
+        known = {(question.name, question.segment, question.form) for question in QUESTIONS}
+        asked = {(question.name, question.segment, question.form) for question in self.project.questions}
+        return self.project.subject == Reflection.kind and asked <= known
+
     def lay_turn(self, turn: Turn, *, done: int = 0) -> Laid:
         """Where they go on in an item that they were given; `done` more will be completed when they see it."""
-        asked = self.still_asked(turn.item, turn.trajectory_id)
-        asked = asked or subjects_of(self.project, self.store.trajectory(turn.trajectory_id))
-        return self.lay(turn.item, asked[0], practice=turn.practice, done=done)
+        return self.lay(turn.item, self._first_asked(turn), practice=turn.practice, done=done)
+
+    def _first_asked(self, turn: Turn) -> int:
+        if not self.is_about_reflections:
+            return WHOLE_ITEM
+        asked = self.still_asked(turn.item)
+        return (asked or subjects_of(self.project, self.trajectory(turn.item)))[0]
 
     def lay(
         self,
@@ -55,27 +70,59 @@ class Place:
         practice: bool = False,
         done: int = 0,
     ) -> Laid:
-        """One thing of an item; `sent` is filled in instead of what is stored. Raises NotFoundError."""
-        trajectory = self.store.trajectory(queue.place_of(self.store, item_id)[1])
-        item = open_item(item_id, self.project.id, trajectory, segment)
-        said = self.said_of(item)
-        progress = self.progress(done=done)
-        view = form(self.project, trajectory, item, [*said, *sent], progress, self._picture, practice=practice)
-        return Laid(item, said, view)
+        """One thing of an item, or all of it; `sent` is filled in instead of what is stored. Raises NotFoundError."""
+        trajectory = self.trajectory(item_id)
+        said = self._said(item_id, trajectory)
+        if self.is_about_reflections:
+            item = open_item(item_id, self.project.id, trajectory, segment)
+            showing, said = item.showing, _about(item, said)
+            view = reflection_view(self.project, trajectory, item, _kept(said, sent), self._picture)
+        else:
+            showing = Showing.begin(item_id, WHOLE_ITEM)
+            view = sheet_view(self.sheet(item_id), showing, _kept(said, sent), self._picture)
+        shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
+        return Laid(showing, said, shown)
 
-    def still_asked(self, item_id: int, trajectory_id: str) -> list[int]:
+    def trajectory(self, item_id: int) -> Trajectory:
+        """What an item shows, of a pair the first. Raises NotFoundError, and ProjectError where it is not of here."""
+        project, trajectory_id = queue.place_of(self.store, item_id)
+        if project != self.project.id:
+            raise ProjectError("what this page shows belongs to another project; load the page again")
+        return self.store.trajectory(trajectory_id)
+
+    def reflection(self, showing: Showing) -> tuple[Item, Trajectory]:
+        """A reflection that a page shows. Raises NotFoundError, ProjectError and AnswerError."""
+        trajectory = self.trajectory(showing.item)
+        return shown_again(showing, self.project.id, trajectory), trajectory
+
+    def sheet(self, item_id: int) -> Sheet:
+        """Raises NotFoundError, ProjectError and AnswerError."""
+        trajectory = self.trajectory(item_id)
+        if self.is_about_reflections:
+            raise AnswerError(UNREADABLE)
+        if (sides := queue.sides_of(self.store, item_id, self.annotator)) is None:
+            return Sheet(self.project, trajectory)
+        other, left = sides
+        return Sheet(self.project, trajectory, self.store.trajectory(other), left)
+
+    def still_asked(self, item_id: int) -> list[int]:
         """The segments of an item that they have not answered."""
-        narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
-        said = self.store.annotations(trajectory_id, **narrowed)
-        done = {annotation.segment for annotation in said if annotation.status in DONE}
-        asked = subjects_of(self.project, self.store.trajectory(trajectory_id))
+        trajectory = self.trajectory(item_id)
+        done = {annotation.segment for annotation in self._said(item_id, trajectory) if annotation.status in DONE}
+        asked = subjects_of(self.project, trajectory)
         return [segment for segment in asked if segment is not None and segment not in done]
 
-    def said_of(self, item: Item) -> list[Annotation]:
-        """What they have said of what the form shows."""
-        narrowed = {"annotator": self.annotator, "project": item.project, "item": item.item}
-        said = self.store.annotations(item.trajectory_id, **narrowed)
-        return [annotation for annotation in said if annotation.segment in (item.segment, item.thought)]
+    def said_of(self, showing: Showing) -> list[Annotation]:
+        """What they have said of what is shown: of a reflection and its thought, or of all of an item."""
+        trajectory = self.trajectory(showing.item)
+        said = self._said(showing.item, trajectory)
+        if not self.is_about_reflections:
+            return said
+        return _about(open_item(showing.item, self.project.id, trajectory, showing.segment), said)
+
+    def _said(self, item_id: int, trajectory: Trajectory) -> list[Annotation]:
+        narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
+        return self.store.annotations(trajectory.id, **narrowed)
 
     def progress(self, *, done: int = 0) -> str:
         """How far they are, after so many more."""
@@ -89,3 +136,13 @@ class Place:
         with suppress(AnnotationsError):
             return self.store.picture(sha256)
         return None
+
+
+def _about(item: Item, said: Sequence[Annotation]) -> list[Annotation]:
+    """What was said of what the form of a reflection shows."""
+    return [annotation for annotation in said if annotation.segment in (item.segment, item.thought)]
+
+
+def _kept(said: Sequence[Annotation], sent: Sequence[Annotation]) -> Kept:
+    """Of one thing said twice, the later."""
+    return {annotation.segment: annotation.answers for annotation in (*said, *sent)}

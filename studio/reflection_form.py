@@ -6,15 +6,11 @@ Knows trajectories and questions. No store, no page: `annotating` shows an `Item
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import NamedTuple
-from uuid import uuid4
 
-from annotations.annotation import Annotation, Status, right_answer
+from annotations.annotation import Annotation, right_answer
 from annotations.errors import AnswerError
 from annotations.questions import (
     NO,
@@ -25,10 +21,7 @@ from annotations.questions import (
     VERDICT_RIGHT,
 )
 from model.trajectory import Reflection, Thought, Trajectory
-
-DONE = (Status.SUBMITTED, Status.DISCARDED)
-LONGEST_KEY = 48  # characters
-LONGEST_TIME = 4 * 3600.0  # seconds on one item; a page that stood open overnight says nothing
+from studio.showing import Showing
 
 
 @dataclass(frozen=True)
@@ -44,31 +37,12 @@ class Item:
     key: str
     shown_at: float  # seconds since the epoch
 
+    @property
+    def showing(self) -> Showing:
+        return Showing(self.item, self.segment, self.key, self.shown_at)
+
     def token(self) -> str:
-        """What the page keeps of it and sends along, so that an answer belongs to what it was given to, also after the
-        server has restarted or the same answer was sent twice.
-        """
-        return json.dumps([self.item, self.segment, self.key, round(self.shown_at, 1)])
-
-
-class Showing(NamedTuple):
-    """A token, read; what it says is somebody's input."""
-
-    item: int
-    segment: int
-    key: str
-    shown_at: float
-
-    @staticmethod
-    def read(token: str | None) -> Showing | None:
-        """None for what is none."""
-        try:
-            item, segment, key, shown_at = json.loads(token or "")
-            made = Showing(int(item), int(segment), str(key), float(shown_at))
-        except (TypeError, ValueError, OverflowError):
-            return None
-        sound = 0 <= made.item < 2**53 and 0 < len(made.key) <= LONGEST_KEY and math.isfinite(made.shown_at)
-        return made if sound else None
+        return self.showing.token()
 
 
 class Answer(NamedTuple):
@@ -93,7 +67,8 @@ def open_item(item: int, project: str, trajectory: Trajectory, segment: int) -> 
     since = takewhile(lambda pair: not isinstance(pair[1], Reflection), before)
     thought = next((i for i, s in since if isinstance(s, Thought) and s.finished), None)
     opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
-    return Item(item, project, trajectory.id, segment, opposite, thought, uuid4().hex, time.time())
+    begun = Showing.begin(item, segment)
+    return Item(item, project, trajectory.id, segment, opposite, thought, begun.key, begun.shown_at)
 
 
 def shown_again(showing: Showing, project: str, trajectory: Trajectory) -> Item:
@@ -121,8 +96,9 @@ def unfinished(item: Item, trajectory: Trajectory, annotator: str, answer: Answe
     correction = rewritten(answer.reason, reflection.reason)
     rating = answer.rating if reflection.reason.strip() else None  # a reason that is not there has no rating
     said = {VERDICT_RIGHT: answer.verdict, REASON_RATING: rating, REASON_CORRECTION: correction}
-    seconds = min(max(0.0, time.time() - item.shown_at), LONGEST_TIME)
-    made = [Annotation(item.trajectory_id, item.segment, annotator, said, seconds=seconds, key=f"{key}r")]
+    made = [
+        Annotation(item.trajectory_id, item.segment, annotator, said, seconds=item.showing.seconds(), key=f"{key}r")
+    ]
     if item.thought is not None:
         plan = rewritten(answer.plan, trajectory.segments[item.thought].text)
         if answer.plan_rating is not None or plan is not None:
@@ -135,15 +111,3 @@ def rewritten(text: str | None, original: str) -> str | None:
     """The text a person wrote, or None where it is the model's own, or blank."""
     words = (text or "").split()
     return None if not words or words == original.split() else str(text).strip()
-
-
-def last_done(current: list[Annotation]) -> list[Annotation]:
-    """What one submit or one skip stored last, newest first: of one showing, or one trajectory's discarded rest."""
-    newest = [a for a in reversed(current) if a.status in DONE]
-
-    def together(a: Annotation) -> bool:
-        skipped = a.status is Status.DISCARDED and newest[0].status is Status.DISCARDED
-        same = skipped or a.key.rpartition("-")[0] == newest[0].key.rpartition("-")[0] != ""
-        return a.trajectory_id == newest[0].trajectory_id and same
-
-    return list(takewhile(lambda a: a is newest[0] or together(a), newest))

@@ -31,19 +31,22 @@ ACTS = {
 
 
 def queue(found: Sequence[Dispute], prompts: Mapping[str, str], project: str, current: int | None) -> str:
-    """The disagreements as links, those nobody has decided first."""
+    """What was answered as links: disagreements first, of those the ones that nobody has decided."""
     if not found:
-        return '<p class="none">No two people differ here. What they disagree on will be listed, the worst first.</p>'
-    left = sum(not dispute.decided for dispute in found)
+        return '<p class="none">Nobody has answered here. What people disagree on will be listed, the worst first.</p>'
+    differ = [dispute.decided for dispute in found if dispute.score > 0]
     rows = "".join(_dispute(one, prompts.get(one.trajectory_id, ""), project, current) for one in found[:SHOWN])
     more = f'<p class="soft">… and {len(found) - SHOWN:,} more.</p>' if len(found) > SHOWN else ""
-    return f'<p class="soft">{left:,} of {len(found):,} to decide</p><ol class="disputes">{rows}</ol>{more}'
+    told = f"{differ.count(False):,} of {len(differ):,} to decide" if differ else "No two people differ here."
+    return f'<p class="soft">{told}</p><ol class="disputes">{rows}</ol>{more}'
 
 
 def _dispute(one: Dispute, prompt: str, project: str, current: int | None) -> str:
     address = urlencode({"project": project, "item": one.item})
     here = ' aria-current="true"' if one.item == current else ""
-    state = "decided" if one.decided else f"{100 * one.score:.0f} % differ, {one.people} people"
+    people = "1 person" if one.people == 1 else f"{one.people} people"
+    far = f"{100 * one.score:.0f} % differ" if one.score else "all alike" if one.people > 1 else "answered"
+    state = "decided" if one.decided else f"{far}, {people}"
     return f'<li{here}><a href="review?{text(address)}">{text(prompt)}<span>{state}</span></a></li>'
 
 

@@ -23,12 +23,32 @@ KEYS = (
     ("1 – 5", "rate the reason"),
     ("⇧1 – ⇧5", "rate the plan"),
     ("C ⇧C", "correct the reason, the plan"),
+    ("+ - 0", "closer, farther, all of it"),
+    ("⇧← – ⇧↓", "move the picture"),
     ("Ctrl+↵", "submit"),
     ("S ⇧S", "skip this drawing, and say why"),
     ("U", "undo the last submit or skip"),
     ("G", "the guidelines"),
     ("P", "another project"),
     ("Esc", "leave a text field"),
+    ("?", "these keys"),
+)
+SHEET_KEYS = (
+    ("↑ ↓", "from question to question"),
+    ("1 – 9", "answer it, with what has that number"),
+    ("← →", "the choice, the word, the mark beside it"),
+    ("Space", "take a word or a tag, or leave it out"),
+    ("Del", "no answer; take a mark away"),
+    ("R", "mark a place: arrows, ↵ at one corner, ↵ at the other"),
+    ("C", "write"),
+    (", .", "the picture before, after"),
+    ("+ - 0", "closer, farther, all of it"),
+    ("⇧← – ⇧↓", "move the pictures"),
+    ("Ctrl+↵", "submit; or to what is missing"),
+    ("S ⇧S", "skip this, and say why"),
+    ("U", "undo the last submit or skip"),
+    ("G P", "the guidelines; another project"),
+    ("Esc", "leave a text field, or drawing"),
     ("?", "these keys"),
 )
 
@@ -83,7 +103,7 @@ def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
             large, current = tag, ' aria-current="true"'
         cards.append(f"<li{current}>{tag}{mark(said) if said else ''}</li>")
     strip = f'<ol class="strip">{"".join(cards)}</ol>' if len(rounds) > 1 else ""
-    return f'<div class="stage"><div class="large">{large}</div>{strip}</div>'
+    return f'<div class="stage together"><div class="large">{large}</div>{strip}</div>'
 
 
 def _picture(sha256: str | None, what: str, picture: PictureOf) -> str:
@@ -91,7 +111,8 @@ def _picture(sha256: str | None, what: str, picture: PictureOf) -> str:
     if png is None:
         return '<span class="lost">picture lost</span>'
     smooth = ' class="smooth"' if width_of(png) > SMOOTH else ""
-    return f'<img src="{data_url(png)}" alt="{text(what)}"{smooth}>'
+    shown = f'<img src="{data_url(png)}" alt="{text(what)}" draggable="false"{smooth}>'
+    return f'<div class="pane"><div class="inner">{shown}</div></div>'
 
 
 def mark(reflection: Reflection) -> str:
@@ -106,10 +127,10 @@ def claim(reflection: Reflection) -> str:
     )
 
 
-def keys_dialog() -> str:
-    rows = "".join(f"<dt>{_caps(keys)}</dt><dd>{what}</dd>" for keys, what in KEYS)
+def keys_dialog(id: str, keys: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f"<dt>{_caps(caps)}</dt><dd>{what}</dd>" for caps, what in keys)
     close = '<form method="dialog"><button>Close</button></form>'
-    return f'<dialog id="annotate-keys" aria-label="Keys"><h2>Keys</h2><dl>{rows}</dl>{close}</dialog>'
+    return f'<dialog id="{id}" class="keys" aria-label="Keys"><h2>Keys</h2><dl>{rows}</dl>{close}</dialog>'
 
 
 def _caps(keys: str) -> str:

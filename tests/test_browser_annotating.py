@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from sqlalchemy import func, select
 from test_annotations_samples import aha
 
 from annotations.annotation import Status
+from annotations.items import NewItem
 from annotations.people import add
-from annotations.project import Role
+from annotations.project import Role, Use
+from annotations.ready_made import ARENA, RICH
 from annotations.store import open_store
 from annotations.tables import LeaseRow
 
@@ -28,6 +31,12 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         for number in range(7):
             trajectory, pictures = aha(number, prompt=f"{number} apples")
             store.save(trajectory, pictures, owner="visitor")
+        store.create_project(replace(RICH, practice=1))
+        store.create_project(ARENA)
+        pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(13)]
+        known = ({"segment": 1, "answers": {"alignment": 5}, "because": "Both are there."},)
+        store.add_items(RICH.id, [NewItem(pears[0], use=Use.PRACTICE, gold=known), *map(NewItem, pears[1:])])
+        store.add_items(ARENA.id, [NewItem(*pears[:2])])
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
     server.start()
     yield server
@@ -55,6 +64,41 @@ def sign_in(page: Page, server: Server, password: str = PASSWORD) -> None:
     page.keyboard.press("Tab")
     page.keyboard.type(password)
     page.keyboard.press("Enter")
+
+
+def open_project(page: Page, server: Server, project: str) -> None:
+    sign_in(page, server)
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/annotate?project={project}")
+    expect(page.locator(".sheet .question.current")).to_be_visible()
+
+
+def token(page: Page) -> str:
+    return page.locator("#annotate-token :is(input, textarea)").input_value()
+
+
+def hand_in(page: Page) -> None:
+    """By keyboard, until the next sheet is there."""
+    before = token(page)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(before)
+    expect(page.locator(".sheet input:checked")).to_have_count(0)
+
+
+def rate(page: Page, *ratings: str) -> None:
+    """Two for the picture that is large; Ctrl+Enter leads to what is missing, which is the next picture."""
+    for number, rating in enumerate(ratings):
+        if number == 2:
+            page.keyboard.press("Control+Enter")
+            expect(page.locator(".sheet .missing")).to_contain_text("Image 2")
+        page.keyboard.press(rating)
+
+
+def rated(server: Server) -> list[dict]:
+    """What ada has submitted of pictures, in the order she did."""
+    with server.store() as store:
+        given = store.annotations(annotator="ada", project=RICH.id, status=Status.SUBMITTED)
+    return [a.answers.to_dict() for a in given if a.segment is not None]
 
 
 def submitted(server: Server) -> int:
@@ -143,3 +187,118 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
                     return
             page.wait_for_timeout(250)
     pytest.fail("the item is still held, although no page shows it")
+
+
+def test_who_is_new_practises_and_is_told_what_was_right(page: Page, server: Server):
+    open_project(page, server, RICH.id)
+    expect(page.locator("#annotate-learnt .practice")).to_be_visible()
+    rate(page, "1", "3", "4", "4")
+    hand_in(page)
+    expect(page.locator("#annotate-learnt .feedback")).to_contain_text("wanted 5. Both are there.")
+    expect(page.locator("#annotate-learnt .practice")).to_have_count(0)
+
+
+def test_ten_pictures_are_rated_by_keyboard_alone_and_one_is_taken_back(page: Page, server: Server):
+    open_project(page, server, RICH.id)
+    if page.locator("#annotate-learnt .practice").count():  # where this test runs by itself
+        rate(page, "5", "5", "5", "5")
+        hand_in(page)
+    practised = len(rated(server))
+    assert page.evaluate("document.documentElement.scrollHeight") <= 900
+    for done in range(10):
+        rate(page, "2", "4", "5", "3")
+        hand_in(page)
+        assert len(rated(server)) == practised + 2 * (done + 1)
+    assert rated(server)[-2:] == [{"alignment": 2, "appearance": 4}, {"alignment": 5, "appearance": 3}]
+    page.keyboard.press("u")
+    expect(page.locator("#annotate-note")).to_contain_text("Taken back")
+    expect(page.locator(".sheet .thing:not([hidden]) input:checked")).to_have_count(2)
+    assert len(rated(server)) == practised + 18
+    page.keyboard.press("1")  # the answer was wrong
+    page.keyboard.press("r")  # and here is where
+    for key in ("ArrowLeft", "ArrowUp", "Enter", *("ArrowRight",) * 5, *("ArrowDown",) * 10, "Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".sheet .large .mark.box")).to_have_count(1)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    page.keyboard.press("c")
+    page.keyboard.type("One lies on its side; 5?")
+    page.keyboard.press("Escape")
+    hand_in(page)
+    box = {"x": 0.48, "y": 0.48, "w": 0.1, "h": 0.2, "label": "artifact"}
+    first, second = rated(server)[-2:]
+    assert first == {"alignment": 1, "appearance": 4, "regions": [box], "words_not_drawn": [1]}
+    assert second == {"alignment": 5, "appearance": 3}
+    with server.store() as store:
+        comments = [a.answers for a in store.annotations(annotator="ada", project=RICH.id) if a.segment is None]
+    assert dict(comments[-1]) == {"comment": "One lies on its side; 5?"}
+    page.keyboard.press("?")
+    expect(page.locator("#sheet-keys")).to_be_visible()
+    page.keyboard.press("Escape")
+
+
+def test_a_box_and_a_point_are_drawn_with_the_mouse_where_the_picture_is_enlarged(page: Page, server: Server):
+    open_project(page, server, RICH.id)
+    pane = page.locator(".sheet .large .pane")
+    frame = pane.bounding_box()
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]
+
+    page.mouse.move(*at(0, 0))
+    for _ in range(6):
+        page.mouse.wheel(0, -120)  # about the corner that stays where it is
+    zoomed = float(page.evaluate("document.querySelector('.sheet .together').view.zoom"))
+    assert zoomed > 2
+    same = "getComputedStyle(document.querySelectorAll('.sheet .inner')[{}]).width"
+    small, other = (page.evaluate(same.format(number)) for number in (1, 2))
+    assert small == other  # the small ones are enlarged with it
+    page.keyboard.press("2")  # a rating: what is drawn does not depend on where one is
+    page.mouse.move(*at(0.2, 0.4))
+    page.mouse.down()
+    page.mouse.move(*at(0.6, 0.8), steps=5)
+    page.mouse.up()
+    page.keyboard.press("2")
+    page.mouse.click(*at(0.9, 0.1))
+    expect(page.locator(".sheet .list li").first).to_contain_text("misalignment")
+    page.keyboard.press("Delete")
+    expect(page.locator(".sheet .large .mark")).to_have_count(1)
+    page.mouse.click(*at(0.9, 0.1))
+    wanted = [{"x": 0.2, "y": 0.4, "w": 0.4, "h": 0.4}, {"x": 0.9, "y": 0.1}]
+    with server.store() as store:
+        for _ in range(240):
+            kept = [a.answers.to_dict() for a in store.annotations(annotator="ada", status=Status.UNFINISHED)]
+            marked = next((answers["regions"] for answers in kept if len(answers.get("regions", ())) == 2), None)
+            if marked:
+                break
+            page.wait_for_timeout(250)
+    assert [region.pop("label") for region in marked] == ["misalignment"] * 2
+    for region, expected in zip(marked, wanted, strict=True):
+        assert region == pytest.approx({name: value / zoomed for name, value in expected.items()}, abs=0.003)
+    page.reload()
+    expect(page.locator(".sheet .large .mark")).to_have_count(2)
+
+
+def test_a_pair_is_compared_on_a_sheet_with_a_comment(page: Page, server: Server):
+    open_project(page, server, ARENA.id)
+    expect(page.locator(".sheet .large .pane")).to_have_count(2)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".sheet input").nth(3)).to_be_checked()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("2")
+    page.keyboard.press("c")
+    page.keyboard.type("Both are fine.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-prompt")).to_contain_text("Nothing waits for you")
+    with server.store() as store:
+        [stored] = store.annotations(annotator="ada", project=ARENA.id)
+    assert (stored.answers["alignment"]["choice"], stored.answers["appearance"]["choice"]) == ("right", "tie")
+    assert stored.answers["comment"] == "Both are fine."
+
+
+def test_a_telephone_shows_a_sheet_without_scrolling_sideways(page: Page, server: Server):
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_project(page, server, RICH.id)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".sheet .large .pane").bounding_box()["width"] > 200

@@ -16,9 +16,9 @@ from annotations.questions import QUESTIONS
 from annotations.store import Store, open_store
 from studio.annotate_view import View
 from studio.annotating import Desk
-from studio.reflection_form import Showing
 from studio.sessions import COOKIE, new_session
 from studio.settings import Mode, Settings
+from studio.showing import Showing
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", overlap=1)
 SHORT = aha()[0].segments[:3]
@@ -101,7 +101,7 @@ def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, desk, m
     monkeypatch.setattr(queue, "claim", None)  # nothing needs to be asked for
     now = time.time()
     second = submit(desk, first, ada)
-    assert second.stage == fetched.view.stage and item_of(second) == fetched.item.item
+    assert second.stage == fetched.view.stage and item_of(second) == fetched.showing.item
     assert Showing.read(second.token).shown_at >= round(now, 1) - 0.1
     assert "1 done" in second.progress and "2 waiting" in second.progress
 

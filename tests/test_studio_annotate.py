@@ -14,8 +14,9 @@ from annotations.store import open_store
 from model.trajectory import Thought, Token
 from studio.annotate_view import View
 from studio.annotating import Desk
-from studio.reflection_form import Item, Showing, last_done, rewritten, shown_again
+from studio.reflection_form import Item, rewritten, shown_again
 from studio.settings import Mode, Settings
+from studio.showing import Showing, last_done
 
 PLAN = "red apple at 0 0"
 SKIPPED = gr.skip()
@@ -226,6 +227,8 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: desk.alive(None, token, visit()),
         lambda: desk.choose(None, token, visit()),
         lambda: desk.prepare(None, token, visit()),
+        lambda: desk.hand_in(None, token, "{}", visit()),
+        lambda: desk.keep(None, token, "{}", visit()),
         lambda: desk.skip(None, token, "", visit()),
         lambda: desk.undo(None, visit()),
         lambda: desk.guide(None, token, "no", visit()),

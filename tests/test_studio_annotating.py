@@ -21,9 +21,9 @@ from annotations.standing import Standing, standing
 from annotations.store import Store, open_store
 from studio.annotate_view import View
 from studio.annotating import Desk
-from studio.reflection_form import Showing
 from studio.sessions import COOKIE, new_session
 from studio.settings import Mode, Settings
+from studio.showing import Showing
 from studio.stage import learnt
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", guidelines="Look **twice**.", overlap=1)
@@ -197,21 +197,20 @@ def test_a_reason_that_is_not_there_is_not_rated(store, desk):
     assert [dict(a.answers) for a in store.annotations(annotator="ada")] == [{"verdict_right": "yes"}]
 
 
-def test_the_menu_has_the_projects_that_are_open_to_who_asks_and_that_this_page_can_ask(store, desk):
+def test_the_menu_has_the_projects_that_are_open_to_who_asks(store, desk):
     fill(store)
     for project in (replace(ONE_EACH, id="hers", name="Hers", people=("ada",)), *READY_MADE[1:]):
         store.create_project(project)
     store.create_project(replace(ONE_EACH, id="top", name="Top", role=Role.REVIEWER))
     view = desk.start(by(store, "ada"))
-    assert {id for _, id in view.project["choices"]} == {REFLECTIONS, "one-each", "hers"}
+    everybodys = {REFLECTIONS, "one-each", "arena", "rich-feedback"}
+    assert {id for _, id in view.project["choices"]} == everybodys | {"hers"}
     bobs = desk.start(by(store, "bob", project="hers"))  # not his: the first that is
-    assert (bobs.project["value"], {id for _, id in bobs.project["choices"]}) == (
-        REFLECTIONS,
-        {REFLECTIONS, "one-each"},
-    )
+    assert bobs.project["value"] == REFLECTIONS
+    assert {id for _, id in bobs.project["choices"]} == everybodys
     view = desk.choose("one-each", view.token, by(store, "ada"))
     assert view.guidelines["value"] == "Look **twice**."
-    for project in ("hers", "top", "arena", "nonsense"):
+    for project in ("hers", "top", "nonsense"):
         with pytest.raises(gr.Error, match="no such project"):
             desk.choose(project, None, by(store, "bob"))
 
@@ -255,9 +254,13 @@ def test_feedback_is_words_whatever_was_answered():
     assert "no answer" in learnt([replace(hostile, given=None)])
 
 
-def test_a_question_that_the_form_cannot_answer_keeps_a_project_out_only_where_it_is_required(store, desk):
+def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, desk):
     tags = Question("tags", "reflection", Form.TAGS, "Tags")
-    store.create_project(replace(ONE_EACH, questions=(*QUESTIONS, tags)))
-    other = replace(ONE_EACH, id="tagged", name="Tagged", questions=(*QUESTIONS, replace(tags, required=True)))
-    store.create_project(other)
-    assert {id for _, id in desk.start(by(store, "ada")).project["choices"]} == {REFLECTIONS, "one-each"}
+    fill(store, replace(ONE_EACH, questions=(*QUESTIONS, tags)))
+    request = by(store, "ada", project="one-each")
+    view = desk.start(request)
+    assert [thing["key"] for thing in view.sheet["things"]] == ["0", "2", "4"]  # a thought, two reflections
+    assert [q["name"] for q in view.sheet["things"][1]["questions"]][-1] == "tags"
+    refused = submit(desk, view, request, "yes", 4)  # by the form that is not shown
+    assert "load it again" in refused.note
+    assert desk.start(by(store, "ada")).sheet is None

@@ -223,7 +223,22 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: desk.decide(visit(), None),
         lambda: desk.look("t0", visit()),
         lambda: desk.restore("t0", 1, visit()),
+        lambda: desk.appoint(None, "", "gold", visit()),
     )
     for call in calls:
         with pytest.raises(gr.Error, match="not open to visitors"):
             call()
+
+
+def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
+    items = filled(store)
+    view = desk.start(visit(project="team", item=str(items[2])))
+    assert view.case.item == items[2] and "all alike, 3 people" in view.queue  # it can be found, too
+    assert view.appointing["visible"]
+    told = desk.appoint(view.case, "", "gold", visit())
+    assert "4 right answers are known" in told.note
+    assert set(answered(store, "team").gold) == {items[2]}
+    told = desk.appoint(view.case, "Count <them>.", "practice", visit())
+    assert "for practice now" in told.note
+    assert "stays so" in desk.appoint(view.case, "", "work", visit()).note
+    assert len({a.annotator for a in answered(store, "team").given if a.item == items[2]}) == 3

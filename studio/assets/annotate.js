@@ -15,7 +15,11 @@ if (!window.ahaAnnotateKeys) {
   };
 
   const typing = (target) =>
-    target.isContentEditable || target.tagName === "TEXTAREA" || (target.tagName === "INPUT" && target.type !== "radio");
+    target.isContentEditable || target.tagName === "TEXTAREA" ||
+    (target.tagName === "INPUT" && !["radio", "checkbox"].includes(target.type));
+
+  const sheet = () => find("#annotate-sheet .sheet:not([hidden])"); // what is shown where it is no reflection
+  const keys = () => find(sheet() ? "#sheet-keys" : "#annotate-keys").showModal();
 
   let keeping = 0; // what is written is kept by the server a moment after the last change
 
@@ -28,22 +32,30 @@ if (!window.ahaAnnotateKeys) {
   const keep = () => {
     clearTimeout(keeping);
     keeping = 0;
-    press("annotate-save");
+    press(sheet() ? "sheet-save" : "annotate-save");
   };
 
+  window.ahaKeys = keys;
+
+  document.addEventListener("click", (event) => { // what is missing is shown, instead of sent
+    if (event.target.closest?.("#sheet-submit") && sheet()?.missing()) {
+      event.stopImmediatePropagation();
+      event.preventDefault();
+    }
+  }, true);
   document.addEventListener("input", keepSoon);
   document.addEventListener("change", keepSoon);
   document.addEventListener("visibilitychange", () => document.hidden && keeping && keep());
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#annotate-submit, #annotate-skip, #annotate-undo")) clearTimeout(keeping);
+    if (event.target.closest?.("#annotate-submit, #sheet-submit, #annotate-skip, #annotate-undo")) clearTimeout(keeping);
   });
 
   const submit = () => {
     document.activeElement?.blur(); // so that the next keys are commands again
-    requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
+    requestAnimationFrame(() => press(sheet() ? "sheet-submit" : "annotate-submit")); // after the text has reached Gradio
   };
 
-  const act = (event) => {
+  const judge = (event) => {
     if (/^[1-5]$/.test(event.key)) return choose("annotate-rating", event.key - 1);
     const digit = event.shiftKey && /^Digit([1-5])$/.exec(event.code)?.[1]; // its key is a sign, as “!” for 1
     if (digit) return choose("annotate-plan-rating", digit - 1);
@@ -52,18 +64,27 @@ if (!window.ahaAnnotateKeys) {
       case "n": choose("annotate-right", 1); return write("annotate-reason", true);
       case "c": return write("annotate-reason", false);
       case "C": return write("annotate-plan", false);
+      default: return "other";
+    }
+  };
+
+  const act = (event) => {
+    if (sheet() ? sheet().press(event) : judge(event) !== "other") return;
+    if (zoomKey(event, sheet()?.querySelector(".together") || find("#annotate-stage .together"))) return;
+    switch (event.key) {
       case "s": return press("annotate-skip");
       case "S": return find("#annotate-why :is(input, textarea)")?.focus();
       case "g": return press("annotate-guide");
       case "p": return find("#annotate-project input")?.focus();
       case "u": return press("annotate-undo");
-      case "?": return find("#annotate-keys")?.showModal();
+      case "?": return keys();
       default: return "other";
     }
   };
 
   document.addEventListener("keydown", (event) => {
-    if (event.repeat || !find("#annotate-top") || find("#annotate-keys")?.open) return;
+    if (event.repeat && !/^Arrow|^[-+=]$/.test(event.key)) return;
+    if (!find("#annotate-top") || find("dialog.keys[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       return submit();

@@ -17,7 +17,7 @@ import httpx
 from annotations.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from studio.load.server import Server
 from studio.load.tab import Handler, HandlerError, Tab
-from studio.reflection_form import Showing
+from studio.showing import Showing
 
 PATIENCE = 120.0  # seconds for one answer
 MOST_ERRORS = 100  # after which somebody gives up

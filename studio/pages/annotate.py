@@ -1,4 +1,5 @@
-"""The page where people say whether the model judged its own drawing rightly: one reflection after another.
+"""The page where people say what they think of drawings, one item after another: of reflections in a form of their own,
+of whatever else a project asks on a sheet.
 
 Knows where everything stands and which handler of `studio.annotating` answers to what; nothing of the queue.
 """
@@ -16,10 +17,12 @@ from studio.annotate_view import ASKED, View
 from studio.annotating import Desk
 from studio.gate import gate
 from studio.settings import Settings
-from studio.stage import keys_dialog
+from studio.stage import KEYS, SHEET_KEYS, keys_dialog
 from studio.theme import script
 
 PLAIN = {"apply_default_css": False, "js_on_load": None}
+SHEET = '<section class="sheet" hidden><div class="pictures"></div><div class="asked"></div></section>'
+FILLED = "(project, token) => [project, token, document.querySelector('#annotate-sheet .sheet').filled]"
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
@@ -30,11 +33,13 @@ def page(store: Store, settings: Settings) -> None:
 
 
 def _table(desk: Desk) -> None:
-    gr.HTML(keys_dialog(), apply_default_css=False, js_on_load=script("annotate.js"))
+    dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
+    gr.HTML(dialogs, apply_default_css=False, js_on_load=script("zoom.js") + script("annotate.js"))
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
     # The menu's value would be refused by a server that has started anew since: it does not know who may choose what.
     place = gr.Textbox(visible="hidden", elem_id="annotate-place", label="Project")
     save = gr.Button("Keep", visible="hidden", elem_id="annotate-save")
+    keep = gr.Button("Keep the sheet", visible="hidden", elem_id="sheet-save")
     with gr.Row(elem_id="annotate-top"):
         heading = gr.HTML(elem_id="annotate-prompt", **PLAIN)
         project = gr.Dropdown(
@@ -55,9 +60,10 @@ def _table(desk: Desk) -> None:
     guidelines = gr.Markdown(elem_id="annotate-guidelines")
     learnt = gr.HTML(elem_id="annotate-learnt", **PLAIN)
     with gr.Row(elem_id="annotate", visible=False) as table:
-        with gr.Column(scale=4, min_width=320):
+        with gr.Column(scale=4, min_width=320, elem_id="annotate-seen"):
             picture = gr.HTML(elem_id="annotate-stage", **PLAIN)
         with gr.Column(scale=5, min_width=320, elem_id="annotate-form"):
+            sheet = _sheet()
             claim = gr.HTML(elem_id="annotate-claim", **PLAIN)
             right = choice(VERDICT_RIGHT, [("Yes", YES), ("No", NO)], "annotate-right")
             rating = choice(REASON_RATING, list(RATINGS), "annotate-rating")
@@ -77,7 +83,8 @@ def _table(desk: Desk) -> None:
             note = gr.HTML(elem_id="annotate-note", **PLAIN)
             with gr.Row(elem_id="annotate-actions"):
                 submit = gr.Button("Submit", variant="primary", elem_id="annotate-submit", scale=3)
-                skip = gr.Button("Skip", elem_id="annotate-skip", scale=1, min_width=90)
+                hand_in = gr.Button("Submit", variant="primary", elem_id="sheet-submit", scale=3)
+                skip = gr.Button("Skip", elem_id="annotate-skip", scale=1, min_width=100)
                 why = gr.Textbox(
                     show_label=False,
                     label="Why you skip it",
@@ -90,10 +97,10 @@ def _table(desk: Desk) -> None:
                 )
     view = View(
         token, place, project, guidelines, heading, progress, learnt, picture, claim, right, rating, reason, plan_block,
-        plan_rating, plan, why, table, note,
+        plan_rating, plan, sheet, why, table, note,
     )  # fmt: skip
-    _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
-    keys.click(None, js="() => document.getElementById('annotate-keys').showModal()")
+    _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save, "hand_in": hand_in, "keep": keep})
+    keys.click(None, js="() => window.ahaKeys()")
     guide.click(None, js="() => document.getElementById('annotate-guidelines').classList.toggle('shown')")
 
 
@@ -108,9 +115,17 @@ def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
     view.project.input(desk.choose, [view.project, view.token], outputs, **quick)
     view.verdict.input(desk.guide, [*at, view.verdict], [view.reason], **quick)
+    buttons["hand_in"].click(desk.hand_in, [*at, view.sheet], outputs, js=FILLED, **quick)
+    buttons["keep"].click(desk.keep, [*at, view.sheet], [view.note], js=FILLED, **quick)
     view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
     Context.root_block.unload(desk.leave)
+
+
+def _sheet() -> gr.HTML:
+    """What is asked where it is no reflection; the first script's names are known to the second."""
+    scripts = script("marks.js") + script("sheet.js")
+    return gr.HTML(None, html_template=SHEET, js_on_load=scripts, apply_default_css=False, elem_id="annotate-sheet")
 
 
 def choice(name: str, choices: list, elem_id: str) -> gr.Radio:

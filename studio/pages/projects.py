@@ -31,6 +31,7 @@ ORDERS = {
     "Where the model was least sure": Order.MARGIN,
     "Where the answers differ most": Order.DISAGREEMENT,
 }
+PRACTICE = 5  # items that who is new to a project does first, as far as there are any
 SEEN_BY = {
     "Every annotator": Role.ANNOTATOR,
     "Reviewers and admins": Role.REVIEWER,
@@ -105,9 +106,10 @@ def facts(project: Project) -> str:
 def bar(extent: Extent) -> str:
     share = 100 * extent.done / max(1, extent.items)
     people = "1 person" if extent.people == 1 else f"{extent.people:,} people"
+    special = f"<span>{extent.gold:,} gold, {extent.practice:,} for practice</span>"
     return (
         f'<div class="counted"><span>{extent.done:,} of {extent.items:,} done</span>'
-        f"<span>{extent.answers:,} answers, {people}</span>"
+        f"<span>{extent.answers:,} answers, {people}</span>{special if extent.gold or extent.practice else ''}"
         f'<div class="bar"><i style="width:{share:.1f}%"></i></div></div>'
     )
 
@@ -132,7 +134,7 @@ class Shelf:
         """What the form begins with."""
         require(Role.ADMIN, request, self.settings, self.store)
         base = KINDS.get(name, READY_MADE[0])
-        return Wanted.of(replace(base, name="", overlap=base.overlap or 2))
+        return Wanted.of(replace(base, name="", overlap=base.overlap or 2, practice=PRACTICE))
 
     def make(self, request: gr.Request, kind: str, *fields: Any) -> tuple[Any, str]:
         """(the list, a line that says what came of it)."""
@@ -168,7 +170,7 @@ def _projects(store: Store, settings: Settings) -> None:
     listed = gr.HTML(elem_id="projects-list", **PLAIN)
     with gr.Accordion("New project", open=False, elem_id="projects-new"):
         kind = gr.Radio(list(KINDS), value=READY_MADE[0].name, label="Kind", elem_id="projects-kind")
-        fields = form(Wanted.of(replace(READY_MADE[0], name="", overlap=2)))
+        fields = form(Wanted.of(replace(READY_MADE[0], name="", overlap=2, practice=PRACTICE)))
         make = gr.Button("Make it", variant="primary", scale=0, min_width=160, elem_id="projects-make")
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 

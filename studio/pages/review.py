@@ -14,12 +14,12 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations import adjudication, audit
+from annotations import adjudication, appointing, audit
 from annotations.annotation import REFLECTIONS, Annotation
 from annotations.errors import AnnotationsError
 from annotations.progress import Answered, answered
-from annotations.project import Project, Role
-from annotations.quality import Dispute, disputes
+from annotations.project import Project, Role, Use
+from annotations.quality import Dispute, cases
 from annotations.questions import Form
 from annotations.store import Store
 from annotations.trajectories import MOST
@@ -35,6 +35,12 @@ from studio.pages.projects import PLAIN
 from studio.render import still, text
 from studio.settings import Settings
 
+USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
+APPOINTED = {
+    Use.GOLD: "It is gold now: whoever is given it is checked by it, without a word",
+    Use.PRACTICE: "It is for practice now: who is new is given it, and told what was right",
+    Use.WORK: "It is an item like any other again",
+}
 AGREED = '<p class="none">There is nothing to decide here. Choose another project, or come back later.</p>'
 
 
@@ -56,6 +62,7 @@ class View(NamedTuple):
     stage: Any
     answers: Any
     desk: Any  # the column of all that is about one item
+    appointing: Any  # what only admins do with it
     trail_of: Any  # the id of the drawing whose trail is shown
     trail: Any
     revision: Any  # the menu of revisions
@@ -89,7 +96,7 @@ class Desk:
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return self._show(asking, None, None)
-        found = disputes(answered(self.store, case.project))
+        found = cases(answered(self.store, case.project))
         at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
         return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
 
@@ -123,6 +130,18 @@ class Desk:
             return _stay(str(error))
         return self._show(asking, case.project, None)._replace(note=done("Decided; here is the next."))
 
+    def appoint(self, case: Case | None, because: str | None, use: str, request: gr.Request) -> View:
+        """Check people by this item, or teach them; what is right is what was decided, or what all say."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        try:
+            known = appointing.appoint(self.store, case.item, Use(use), because=because or "")
+        except AnnotationsError as error:
+            return _stay(str(error))
+        answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
+        return _stay("")._replace(note=done(APPOINTED[Use(use)] + answers))
+
     def look(self, trajectory: str, request: gr.Request) -> View:
         """The trail of any drawing, by its id or by a link to it."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
@@ -145,8 +164,9 @@ class Desk:
     def _show(self, asking: Who, project_id: str | None, item: int | None) -> View:
         open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
         known = {project.id: answered(self.store, project.id) for project in open_ if project_id in (None, project.id)}
-        found = {id: disputes(told) for id, told in known.items()}
-        worst = next((id for id, some in found.items() if any(not one.decided for one in some)), REFLECTIONS)
+        found = {id: cases(told) for id, told in known.items()}
+        disputed = (id for id, some in found.items() if any(one.score > 0 and not one.decided for one in some))
+        worst = next(disputed, REFLECTIONS)
         project_id = project_id if project_id in known else worst
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in known else None)
         some = found.get(project_id, [])
@@ -154,7 +174,8 @@ class Desk:
         case = case or next(iter(some), None)
         listed = self._queue(some, project_id, case.item if case else item)
         if case is None:
-            return View(None, menu, listed, AGREED, "", gr.update(visible=False), "", "", gr.update(choices=[]), "")
+            gone, empty = gr.update(visible=False), gr.update(choices=[])
+            return View(None, menu, listed, AGREED, "", gone, gone, "", "", empty, "")
         return self._case(asking, known[project_id], case)._replace(chosen=menu, queue=listed)
 
     def _case(self, asking: Who, told: Answered, dispute: Dispute) -> View:
@@ -171,6 +192,7 @@ class Desk:
             stage=stage,
             answers=table,
             desk=gr.update(visible=True),
+            appointing=gr.update(visible=asking.may(Role.ADMIN)),
             note="",
             **self._trail(asking, trajectory.id),
         )
@@ -234,6 +256,19 @@ def _review(store: Store, settings: Settings) -> None:
             with gr.Column(visible=False) as block:
                 table = gr.HTML(elem_id="review-answers", **PLAIN)
                 form = gr.Column(elem_id="review-form")
+                with gr.Column(visible=False, elem_id="review-appoint") as appointed:
+                    because = gr.Textbox(
+                        label="Teach and check people with it",
+                        info="why it is so, as who practises is told",
+                        max_lines=2,
+                        max_length=appointing.LONGEST_WHY,
+                        elem_id="review-because",
+                    )
+                    with gr.Row():
+                        uses = {
+                            use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
+                            for use, words in USES.items()
+                        }
                 following = gr.Button("Next, without deciding", size="sm", scale=0, elem_id="review-next")
     with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
         with gr.Row(elem_classes="adding"):
@@ -242,7 +277,7 @@ def _review(store: Store, settings: Settings) -> None:
             revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
             restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
         trail = gr.HTML(**PLAIN)
-    view = [*View(case, chosen, queue, stage, table, block, trail_of, trail, revision, note)]
+    view = [*View(case, chosen, queue, stage, table, block, appointed, trail_of, trail, revision, note)]
 
     with form:
 
@@ -257,6 +292,8 @@ def _review(store: Store, settings: Settings) -> None:
     on_opening(Role.REVIEWER, desk.start, view, store, settings, **quick)
     chosen.input(desk.choose, [chosen], view, **quick)
     following.click(desk.following, [case], view, **quick)
+    for use, button in uses.items():
+        button.click(desk.appoint, [case, because, gr.State(use.value)], view, **quick)
     look.click(desk.look, [trail_of], view, **quick)
     restore.click(desk.restore, [trail_of, revision], view, **quick)
 

@@ -1,0 +1,195 @@
+// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn with
+// the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes after it and has the state.
+
+const SLIP = 5; // px of the screen; what moves less is a point
+const THIN = 0.002; // of the picture; what is thinner is a point
+const STEP = 0.02; // of what is seen, for every press of an arrow
+let cross = null; // {x, y, from}: the hairs, while a place is marked by keyboard
+let label = 0; // which one the next mark gets
+
+const round4 = (number) => Math.round(number * 1e4) / 1e4;
+const inside = (number) => Math.min(1, Math.max(0, number));
+const markedIn = (pane) => fields.find((f) => f.question.form === 'regions' && f.thing.pane === pane);
+const marksOf = (field) => answerOf(field) || [];
+
+function figure(number) {
+  const { name, src, smooth } = sheet.panes[number];
+  const pane = make('div', 'pane');
+  const inner = make('div', 'inner');
+  pane.dataset.pane = number;
+  if (src) {
+    const picture = make('img', smooth ? 'smooth' : '');
+    Object.assign(picture, { src, alt: sheet.pair ? `The ${name.toLowerCase()} drawing` : name, draggable: false });
+    picture.onload = () => pane.style.setProperty('--ratio', picture.naturalWidth / picture.naturalHeight);
+    inner.append(picture);
+  } else inner.append(make('span', 'lost', 'picture lost'));
+  inner.append(make('div', 'marks'));
+  pane.append(inner);
+  return pane;
+}
+
+function layPictures() {
+  const together = make('div', 'together');
+  const strip = make('ol', 'strip');
+  if (!sheet.pair && sheet.panes.length > 1) {
+    sheet.panes.forEach(({ name }, number) => {
+      const button = make('button', '');
+      button.type = 'button';
+      button.append(figure(number), make('span', 'name', name));
+      button.onclick = () => { turnTo(number); button.blur(); };
+      const item = make('li', '');
+      item.append(button);
+      strip.append(item);
+    });
+  }
+  together.append(make('div', 'large'), ...(strip.children.length ? [strip] : []));
+  $('.pictures').replaceChildren(together);
+}
+
+function layLarge() {
+  const numbers = sheet.pair ? [0, 1] : sheet.panes.length ? [shown] : [];
+  $('.large').replaceChildren(...numbers.map((number) => {
+    const pane = figure(number);
+    drawable(pane, number);
+    return pane;
+  }));
+  root.querySelectorAll('.strip li').forEach((item, number) => item.toggleAttribute('aria-current', number === shown));
+  layMarks();
+}
+
+function layMarks() {
+  for (const pane of root.querySelectorAll('.pane')) {
+    const field = markedIn(Number(pane.dataset.pane));
+    const nodes = field ? marksOf(field).map((region, number) => mark(field, region, number)) : [];
+    if (cross && pane.closest('.large')) nodes.push(...hairs());
+    pane.querySelector('.marks').replaceChildren(...nodes);
+    pane.classList.toggle('drawable', Boolean(field && pane.closest('.large')));
+    pane.classList.toggle('drawing', field !== undefined && field === at);
+  }
+}
+
+function mark(field, region, number) {
+  const node = make('div', `mark ${'w' in region ? 'box' : 'dot'} label-${labelOf(field, region)}`);
+  node.classList.toggle('selected', field === at && field.selected === number);
+  node.dataset.mark = number;
+  node.append(make('i', '', number + 1));
+  return set(node, region);
+}
+
+function set(node, { x, y, w, h }) {
+  for (const [name, value] of [['left', x], ['top', y], ['width', w], ['height', h]]) {
+    if (value !== undefined) node.style[name] = `${100 * value}%`;
+  }
+  return node;
+}
+
+const labelOf = (field, region) => Math.max(0, field.question.choices.findIndex(([, value]) => value === region.label));
+
+// From one corner to the other; a point where they are the same.
+function regionOf(field, [x1, y1], [x2, y2]) {
+  const [x, y] = [round4(Math.min(x1, x2)), round4(Math.min(y1, y2))];
+  const [w, h] = [round4(Math.min(Math.abs(x1 - x2), 1 - x)), round4(Math.min(Math.abs(y1 - y2), 1 - y))];
+  const where = w < THIN || h < THIN ? { x: round4(x1), y: round4(y1) } : { x, y, w, h };
+  return field.question.choices.length ? { ...where, label: field.question.choices[label][1] } : where;
+}
+
+function addMark(field, region) {
+  field.selected = marksOf(field).length;
+  answer(field, [...marksOf(field), region]);
+}
+
+function removeMark(field, number) {
+  field.selected = null;
+  answer(field, marksOf(field).filter((_, other) => other !== number));
+}
+
+function relabel(field, number) {
+  if (number >= field.question.choices.length) return false;
+  label = number;
+  const marks = marksOf(field).map((region, other) => (
+    other === field.selected ? { ...region, label: field.question.choices[number][1] } : region
+  ));
+  answer(field, marks);
+  return true;
+}
+
+function selectBeside(field, by) {
+  const count = marksOf(field).length;
+  if (!count) return false;
+  field.selected = field.selected === null ? (by > 0 ? 0 : count - 1) : (field.selected + by + count) % count;
+  refresh(field);
+  return true;
+}
+
+// --- with the mouse or a finger ---
+
+const spot = (pane, event) => {
+  const box = pane.querySelector('.inner').getBoundingClientRect();
+  return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+};
+
+function drawable(pane, number) {
+  pane.onpointerdown = (start) => {
+    const field = markedIn(number);
+    if (start.button || !field || (start.pointerType !== 'mouse' && at !== field)) return; // elsewhere a finger scrolls
+    start.preventDefault();
+    document.activeElement?.blur();
+    cross = null;
+    goTo(field);
+    pane.setPointerCapture(start.pointerId);
+    const from = spot(pane, start);
+    const ghost = pane.querySelector('.marks').appendChild(make('div', `mark box label-${label} ghost`));
+    const slipped = (now) => Math.hypot(now.clientX - start.clientX, now.clientY - start.clientY) < SLIP;
+    const over = () => { pane.onpointermove = pane.onpointerup = pane.onpointercancel = null; ghost.remove(); };
+    pane.onpointermove = (now) => set(ghost, { w: 0, h: 0, ...regionOf(field, from, spot(pane, now)) });
+    pane.onpointercancel = over;
+    pane.onpointerup = (end) => {
+      over();
+      const hit = slipped(end) && start.target.closest('.mark');
+      if (hit) {
+        field.selected = Number(hit.dataset.mark);
+        refresh(field);
+      } else addMark(field, regionOf(field, from, slipped(end) ? from : spot(pane, end)));
+    };
+  };
+}
+
+// --- with the keyboard ---
+
+function aim() {
+  const field = at?.question.form === 'regions' ? at : markedIn(shown);
+  if (!field) return false;
+  goTo(field);
+  const { zoom, x, y } = $('.together').view || { zoom: 1, x: 0, y: 0 };
+  cross = { x: x + 0.5 / zoom, y: y + 0.5 / zoom, from: null };
+  refresh(field);
+  return true;
+}
+
+const AIMS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function aimKey(event) {
+  const toward = AIMS[event.key];
+  if (toward) {
+    const step = (event.shiftKey ? 5 : 1) * STEP / ($('.together').view?.zoom || 1);
+    cross.x = inside(cross.x + step * toward[0]);
+    cross.y = inside(cross.y + step * toward[1]);
+  } else if (event.key === 'Enter' || event.key === ' ') {
+    if (cross.from) {
+      const region = regionOf(at, cross.from, [cross.x, cross.y]);
+      cross = null;
+      addMark(at, region);
+    } else cross.from = [cross.x, cross.y];
+  } else if (event.key === 'Escape') cross = cross.from ? { ...cross, from: null } : null;
+  else return false;
+  refresh(at);
+  return true;
+}
+
+function hairs() {
+  const across = set(make('div', 'hair across'), { y: cross.y });
+  const down = set(make('div', 'hair down'), { x: cross.x });
+  if (!cross.from) return [across, down];
+  const region = { w: 0, h: 0, ...regionOf(at, cross.from, [cross.x, cross.y]) };
+  return [set(make('div', `mark box label-${label} ghost`), region), across, down];
+}
