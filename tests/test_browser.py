@@ -284,7 +284,7 @@ def test_words_put_a_prompt_together_by_the_mouse(page, server):
     expect(page.locator(".words .harder")).to_be_visible()
     page.fill("#prompt textarea", "two red apples above a cat")
     expect(page.locator(".words .harder")).to_be_hidden()
-    expect(page.get_by_role("button", name=re.compile("harder$"))).to_have_count(1)  # read out, and not only seen
+    expect(page.get_by_role("button", name=re.compile("harder$"))).to_have_count(2)  # read out, and not only seen
 
 
 def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page, server):
