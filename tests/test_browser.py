@@ -39,7 +39,7 @@ PAGES = {  # address: what is there once the page has been filled
     "annotate": "#annotate-prompt h1",
     "projects": "#projects-list li",
     "project?id=reflections": "#project-progress .counted",
-    "review": "#review-stage .none",
+    "review": "#review-queue p",
     "arena": "#arena .none",
     "datasets": "#datasets-collected dl",
 }
