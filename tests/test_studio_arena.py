@@ -239,7 +239,8 @@ def test_a_running_studio_gives_the_pair_to_others_when_the_browser_lets_go(tiny
             client.post("/enter", data={"name": name, "password": "a long enough one"})
             pages[name] = Page(client, "arena")
         with pages["ada"].client.stream("GET", f"/gradio_api/heartbeat/{pages['ada'].session}") as alive:
-            assert next(alive.iter_lines()) == "data: ALIVE"
+            lines = alive.iter_lines()  # which would let go of the connection if nothing held it
+            assert next(lines) == "data: ALIVE"
             pages["ada"].open()
             pages["ada"].tick()
             pages["bob"].open()
