@@ -27,6 +27,7 @@ from annotations.submitting import Receipt
 from studio import reflection_form, sheet
 from studio.annotate_view import View, correction, nothing, sentence, stay
 from studio.counted import Counts, complete
+from studio.holding import Holding
 from studio.identity import asking
 from studio.laying import Laid
 from studio.reflection_form import Answer
@@ -55,6 +56,10 @@ class Desk:
     open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
     ahead: dict[str, Ahead] = field(default_factory=dict)  # what follows on which page
     counts: Counts = field(default_factory=dict)  # how far who is
+
+    @property
+    def holding(self) -> Holding:
+        return Holding(self.store, self.open)
 
     def start(self, request: gr.Request) -> View:
         """The first item: of the trajectory named in the address, or of the one that is next."""
@@ -185,10 +190,7 @@ class Desk:
     def leave(self, request: gr.Request) -> None:
         """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
         self.ahead.pop(request.session_hash or "", None)
-        name, items = self.open.pop(request.session_hash or "", ("", frozenset()))
-        elsewhere = {item for other, theirs in self.open.values() if other == name for item in theirs}
-        for item in items - elsewhere:
-            queue.leave(self.store, name, item)
+        self.holding.leave(request.session_hash or "")
 
     # What was sent
 
@@ -279,12 +281,10 @@ class Desk:
 
     def _opened(self, at: Sitting, laid: Laid) -> Laid:
         """Remember that this page has it, to give it back when the page is closed."""
-        _, before = self.open.get(at.session, (at.name, frozenset()))
-        self.open[at.session] = (at.name, before | {laid.showing.item})
+        self.holding.remember(at.session, at.name, laid.showing.item)
         return laid
 
     def _complete(self, at: Sitting, item: int) -> None:
         """What is done is counted, and need not be given back when the page is closed."""
         complete(self.counts, at.name, at.project.id)
-        if at.session in self.open:
-            self.open[at.session] = (at.name, self.open[at.session][1] - {item})
+        self.holding.forget(at.session, item)

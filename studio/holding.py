@@ -22,6 +22,12 @@ class Holding:
         _, before = self.open.get(session, (name, frozenset()))
         self.open[session] = (name, before | {item})
 
+    def forget(self, session: str, item: int) -> None:
+        """What is done need not be given back."""
+        if session in self.open:
+            name, items = self.open[session]
+            self.open[session] = (name, items - {item})
+
     def leave(self, session: str) -> None:
         """The page went away: its items may go to others, but for those that another page of this person has open."""
         name, items = self.open.pop(session, ("", frozenset()))
