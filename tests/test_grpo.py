@@ -87,7 +87,8 @@ def test_every_word_can_earn_the_whole_reward_and_loses_some_when_broken():
 
 def groups_of(janus: Janus, prompts: list[str], settings: Settings, seed: int = 0) -> list[list[Rollout]]:
     rng = random.Random(seed)
-    starts = starts_of(janus, [parse(prompt) for prompt in prompts], settings, rng)
+    wanted = [parse(prompt) for prompt in prompts]
+    starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
     return roll_out(janus, starts, settings.group, settings.rounds, rng)
 
 

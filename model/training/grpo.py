@@ -216,7 +216,8 @@ def train(
     for step in range(first, settings.steps):
         wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))
         rng = random.Random(f"{settings.seed} {step} {accelerator.process_index} rollouts")
-        groups = roll_out(janus, starts_of(janus, wanted, settings, rng), settings.group, settings.rounds, rng)
+        starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
+        groups = roll_out(janus, starts, settings.group, settings.rounds, rng)
         wrong = wrong_drafts(groups, settings.mending, rng)
         groups += roll_out(janus, wrong, settings.group, settings.rounds, rng)
         lessons, skipped = lessons_of(groups, settings)

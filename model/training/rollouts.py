@@ -55,12 +55,13 @@ class Rollout:
         return comprehension_reward(self.fits, self.verdicts, rounds, [truth * each for each in self.untrue])
 
 
-def starts_of(janus: Janus, descriptions: Sequence[Description], settings, rng: random.Random) -> list[Start]:
-    """One per prompt, with a thought in a share of cases."""
+def starts_of(
+    janus: Janus, descriptions: Sequence[Description], thinking: float, thinking_hard: float, rng: random.Random
+) -> list[Start]:
+    """One per prompt, with a thought in a share `thinking` of cases, of hard ones `thinking_hard`."""
 
     def thinks(description: Description) -> bool:
-        share = settings.thinking_hard if category_of(description) in HARD else settings.thinking
-        return rng.random() < share
+        return rng.random() < (thinking_hard if category_of(description) in HARD else thinking)
 
     return [Start(each, replace(janus.sampling, thinks=thinks(each))) for each in descriptions]
 
