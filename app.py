@@ -14,12 +14,13 @@ from annotations.database import default_directory
 from annotations.errors import BackupError, DatabaseError
 from annotations.queue import recover
 from annotations.recorded import fill_if_empty
-from annotations.store import open_store
+from annotations.store import Store, open_store
 from annotations.webhooks import keep_telling
 from model.checkpoint import CheckpointError, open_checkpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.hub import hub_of
+from studio.lent import lender
 from studio.server import start
 from studio.settings import Settings, SettingsError, from_environment, read_settings
 
@@ -46,13 +47,25 @@ def serve(settings: Settings) -> None:
         store.purge()
         if hook:
             keep_telling(store, hook)
-        first, *others = settings.checkpoints
-        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
+        checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")
         demo = start(settings, store, checkpoints, hub_of(os.environ))
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS, settings.database)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
+
+
+def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
+    """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
+    first, *others = settings.checkpoints
+    if not on_loan:
+        return Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
+    borrow = lender()  # before anything else touches a GPU
+    janus = open_checkpoint(first)
+    checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow)
+    for name in checkpoints.names:
+        checkpoints.named(name)
+    return checkpoints
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from model.checkpoint import CheckpointError, name_of, open_checkpoint
 from model.janus import Janus
 from studio.generator import Generator
+from studio.serving import Serving
 from studio.settings import Mode
 
 log = logging.getLogger(__name__)
@@ -17,12 +18,19 @@ log = logging.getLogger(__name__)
 class Checkpoints:
     """Generators by the name of their checkpoint, all with one store."""
 
-    def __init__(self, first: Generator, others: Sequence[str] = (), mode: Mode = Mode.LOCAL) -> None:
-        """`others`: of the shipped ones, folders, or Hub ids. Visitors (`mode`) never learn where these lie. Raises
-        CheckpointError for two of one name.
+    def __init__(
+        self,
+        first: Generator,
+        others: Sequence[str] = (),
+        mode: Mode = Mode.LOCAL,
+        serving: Callable[[Janus], Serving] | None = None,
+    ) -> None:
+        """`others`: of the shipped ones, folders, or Hub ids. Visitors (`mode`) never learn where these lie.
+        `serving`: what makes their events, see Generator. Raises CheckpointError for two of one name.
         """
         self.first = first
         self._mode = mode
+        self._serving = serving
         self._loaded = {first.janus.name: first}
         self._sources = {name_of(source): source for source in others}
         self._loading = threading.Lock()
@@ -41,7 +49,9 @@ class Checkpoints:
             if name not in self._loaded:
                 if name not in self._sources:
                     raise CheckpointError(f"{name[:80]} does not draw here; there are: {', '.join(self.names)}")
-                self._loaded[name] = Generator(self._opened(name), self.first.store)
+                janus = self._opened(name)
+                serving = self._serving(janus) if self._serving else None
+                self._loaded[name] = Generator(janus, self.first.store, serving)
             return self._loaded[name]
 
     def _opened(self, name: str) -> Janus:

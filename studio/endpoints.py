@@ -19,9 +19,9 @@ from model.decoding.grammar import PromptError, Task
 from model.pictures import read_picture
 from studio import import_endpoint
 from studio.checkpoints import Checkpoints
-from studio.generator import TooMany, Waiting
 from studio.identity import owner_name
 from studio.live import LINE
+from studio.serving import TooMany, Waiting
 from studio.settings import Settings
 from studio.wish import Wish
 

@@ -30,7 +30,7 @@ from model.decoding.grammar import PromptError
 from model.events import Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Thought, Trajectory
 from studio.checkpoints import Checkpoints
-from studio.generator import TooMany
+from studio.serving import TooMany
 from studio.wish import new_seed
 
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well

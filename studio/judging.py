@@ -19,7 +19,8 @@ from model.decoding.grammar import PromptError, Task
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.pictures import read_picture
 from model.wording import split_verdict
-from studio.generator import Generator, TooMany
+from studio.generator import Generator
+from studio.serving import TooMany
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
 MOST_IMAGES = 2000  # of one batch

@@ -11,7 +11,6 @@ import gradio as gr
 from annotations.store import Store
 from studio import endpoints
 from studio.checkpoints import Checkpoints
-from studio.generator import AT_ONCE
 from studio.identity import is_local
 from studio.masthead import masthead
 from studio.pages import (
@@ -27,6 +26,7 @@ from studio.pages import (
     review,
     sign_in,
 )
+from studio.serving import AT_ONCE
 from studio.settings import Settings
 
 TITLE = "Aha Studio"

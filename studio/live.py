@@ -17,8 +17,9 @@ from annotations.store import Store
 from model.decoding.grammar import PromptError
 from model.events import Event, TrajectoryStarted
 from studio import render
-from studio.generator import AT_ONCE, MOST_WAITING, Told, TooMany, Waiting
+from studio.generator import Told
 from studio.identity import is_local, owner_name
+from studio.serving import AT_ONCE, MOST_WAITING, TooMany, Waiting
 from studio.settings import Settings
 
 LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room

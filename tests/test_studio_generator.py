@@ -17,8 +17,9 @@ from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.janus import Janus
 from model.trajectory import StopReason
-from studio import generator as module
-from studio.generator import Generator, TooMany, Waiting
+from studio import generator, serving
+from studio.generator import Generator
+from studio.serving import TooMany, Waiting
 
 ROOT = Path(__file__).parent.parent
 
@@ -143,9 +144,9 @@ def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny:
 @pytest.fixture
 def narrow(tiny: Janus, store: Store, monkeypatch: pytest.MonkeyPatch) -> Generator:
     """A generator with room for one visitor, who is drawing, and one who waits."""
-    monkeypatch.setattr(module, "AT_ONCE", 1)
-    monkeypatch.setattr(module, "MOST_WAITING", 1)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(generator, "AT_ONCE", 1)
+    monkeypatch.setattr(serving, "MOST_WAITING", 1)
+    monkeypatch.setattr(serving, "PATIENCE", 0.01)
     return Generator(tiny, store)
 
 
@@ -170,11 +171,11 @@ def test_a_line_that_is_too_long_is_said_with_its_length(narrow: Generator):
 
 
 def test_a_crowd_that_comes_at_once_is_let_in_while_there_is_room(narrow: Generator, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(narrow, "_driver", threading.current_thread())  # which takes no step meanwhile
+    monkeypatch.setattr(narrow.serving, "_driver", threading.current_thread())  # which takes no step meanwhile
     for seed in (1, 2):
-        narrow._line_up(Request("two birds", seed, 1))
+        narrow.serving._line_up(Request("two birds", seed, 1))
     with pytest.raises(TooMany):
-        narrow._line_up(Request("two birds", 3, 1))
+        narrow.serving._line_up(Request("two birds", 3, 1))
 
 
 def test_who_stops_while_waiting_leaves_no_trajectory(narrow: Generator, store: Store):

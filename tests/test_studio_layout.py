@@ -7,8 +7,9 @@ import pytest
 from annotations.store import Store, open_store
 from model.janus import Janus
 from studio.checkpoints import Checkpoints
-from studio.generator import AT_ONCE, MOST_WAITING, Generator
+from studio.generator import Generator
 from studio.layout import build
+from studio.serving import AT_ONCE, MOST_WAITING
 from studio.settings import Mode, Settings
 from studio.theme import ASSETS, look
 

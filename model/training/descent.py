@@ -49,10 +49,10 @@ def new_optimizers(
 
 
 def new_schedules(
-    optimizers: Iterable[torch.optim.Optimizer], steps: int, warmup: int
+    optimizers: Iterable[torch.optim.Optimizer], steps: int, warmup: int, falling: float = 0.25
 ) -> list[torch.optim.lr_scheduler.LRScheduler]:
     return [
-        torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_factor(step, steps, warmup))
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_factor(step, steps, warmup, falling))
         for each in optimizers
     ]
 

@@ -28,7 +28,7 @@ from model.janus import Janus
 from model.pictures import encode_png
 from model.referee import pictures_of
 from model.training.dataset import DataError
-from model.world.language import Description, PromptError, parse, write
+from model.world.language import CATEGORIES, Description, PromptError, parse, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
 
@@ -47,10 +47,12 @@ class OwnDraft:
         return self.score == 1
 
 
-def make_drafts(janus: Janus, count: int, thinking: float, seed: int, batch: int = 64) -> Iterator[OwnDraft]:
-    """First drawings of `count` training prompts, `thinking` of them after a thought."""
+def make_drafts(
+    janus: Janus, count: int, thinking: float, seed: int, category: str | None = None, batch: int = 64
+) -> Iterator[OwnDraft]:
+    """First drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought."""
     rng = random.Random(f"drafts {seed}")
-    wanted = [sample_training(rng) for _ in range(count)]
+    wanted = [sample_training(rng, category) for _ in range(count)]
     with_thought = round(count * thinking) if janus.sampling.thinks else 0
     rng.shuffle(wanted)
     for thinks, part in ((True, wanted[:with_thought]), (False, wanted[with_thought:])):
@@ -99,6 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.drafts", description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what draws (default: embedded)")
     parser.add_argument("--prompts", type=int, default=3000, help="of the training split, one drawing each")
+    parser.add_argument("--category", choices=CATEGORIES, help="of the prompts (default: all)")
     parser.add_argument("--thinking", type=float, default=0.5, help="share drawn after a thought")
     parser.add_argument("--temperature", type=float, default=1.0, help="of image codes and thoughts")
     parser.add_argument("--seed", type=int, default=0)
@@ -112,7 +115,7 @@ def main() -> None:
         torch.set_num_threads(1)
     hot = {"temperature": arguments.temperature, "text_temperature": arguments.temperature}
     janus.sampling = replace(janus.sampling, **hot)
-    drafts = list(make_drafts(janus, arguments.prompts, arguments.thinking, arguments.seed))
+    drafts = list(make_drafts(janus, arguments.prompts, arguments.thinking, arguments.seed, arguments.category))
     write_drafts(drafts, arguments.out)
     print(f"{len(drafts)} drafts, {sum(draft.right for draft in drafts)} of them right: {arguments.out}")
 

@@ -53,6 +53,7 @@ class Settings:
     learning_rate: float = 2e-4  # AdamW's peak; see `schedule`
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
     warmup: int = 20  # steps
+    falling: float = 0.25  # share of the steps over which the rates fall, the last ones
     weight_decay: float = 0.05
     clip: float = 1.0  # gradient norm
     precision: str = "no"  # or bf16
@@ -76,7 +77,7 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
         for part in (janus.network.model.language_model, janus.network.model.vision_model.encoder):
             part.compile(dynamic=True)
     optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay, settings.muon)
-    schedules = new_schedules(optimizers, settings.steps, settings.warmup)
+    schedules = new_schedules(optimizers, settings.steps, settings.warmup, settings.falling)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0
     began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0)

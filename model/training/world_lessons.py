@@ -18,7 +18,7 @@ from model.templates import NO, YES
 from model.training.drafts import OwnDraft
 from model.training.lessons import Draft, HandNotes, Lesson, draw, drop_condition, edit, judge, planned
 from model.training.notes import drawn_notes, hand_notes, take_notes
-from model.world.defects import has, mistake, otherwise, spoil
+from model.world.defects import DEFECTS, RELATION_DEFECTS, has, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write
 from model.world.mending import mend
@@ -60,6 +60,7 @@ class Mix:
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
+    unrelated: float = 0.0  # share of those with one defect that have it in a relation, where any is asked for
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     slips: float = 0.15  # share of drafts in redraw lessons that are not as they were planned
     steered: float = 0.2  # share of redraw lessons whose reason is a person's, who wants something else
@@ -94,15 +95,16 @@ MIXES = {
     "base": Mix(draw=1.0, thinking=0.6, planning=0.7, reworded=0.15),  # what draws only: neither judges nor redraws
     "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
-        draw=0.16,
+        draw=0.14,
         follow=0.02,
-        judge=0.34,
-        redraw=0.32,
-        edit=0.16,
+        judge=0.36,
+        redraw=0.36,
+        edit=0.12,
         thinking=0.6,
         planning=0.7,
         reworded=0.15,
         obvious=0.2,
+        unrelated=0.5,
         own=0.5,
         focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         focused=0.1,
@@ -110,7 +112,15 @@ MIXES = {
     ),
     # Beside reinforcement learning: what it meets too rarely to keep.
     "rehearsal": Mix(
-        judge=0.5, redraw=0.3, edit=0.2, thinking=0.7, planning=0.7, reworded=0.15, obvious=0.1, steered=0.4
+        judge=0.5,
+        redraw=0.3,
+        edit=0.2,
+        thinking=0.7,
+        planning=0.7,
+        reworded=0.15,
+        obvious=0.1,
+        unrelated=0.5,
+        steered=0.4,
     ),
 }
 
@@ -176,7 +186,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Lesson:
     for _ in range(1 + (rng.random() < mix.drafts)):
         codes = None
         while codes is None:  # a cell of shuffled pixels has no code of its own
-            _, wrong = spoil(rng, description, scene)
+            wrong = _spoilt(rng, mix, description, scene)
             codes = patch_codes(wrong)
         seen, slipped = read(wrong), rng.random() < mix.slips
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
@@ -276,7 +286,12 @@ def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scen
 
 def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
     """A drawing with one defect, or wrong throughout, which is learnt first."""
-    return mistake(rng, description) if rng.random() < mix.obvious else spoil(rng, description, scene)[1]
+    return mistake(rng, description) if rng.random() < mix.obvious else _spoilt(rng, mix, description, scene)
+
+
+def _spoilt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
+    kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.unrelated else tuple(DEFECTS)
+    return spoil(rng, description, scene, kinds)[1]
 
 
 _MAKERS = {

@@ -5,7 +5,7 @@ network: it is the source of bad drafts before there is one.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,13 +159,19 @@ DEFECTS: dict[str, Defect] = {
 }
 
 
-def spoil(rng: random.Random, description: Description, scene: Scene) -> tuple[str, np.ndarray]:
+# What a model that plans gets wrong of hard prompts, nearly alone.
+RELATION_DEFECTS: tuple[str, ...] = ("wrong relation", "one moved")
+
+
+def spoil(
+    rng: random.Random, description: Description, scene: Scene, kinds: Sequence[str] = tuple(DEFECTS)
+) -> tuple[str, np.ndarray]:
     """A defect and the picture that has it, uint8 (64, 64, 3); the verifier does not accept it.
 
-    The defect is uniform among those that `description` allows.
+    The defect is uniform among `kinds`, as far as `description` allows them; one of them it has to.
     """
     while True:
-        kind = rng.choice(tuple(DEFECTS))
+        kind = rng.choice(kinds)
         image = spoil_as(rng, kind, description, scene)
         if image is not None:
             return kind, image

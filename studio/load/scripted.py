@@ -22,8 +22,9 @@ from model.events import Event, Failed, Preview
 from model.replay import replay
 from model.trajectory import Trajectory
 from studio.checkpoints import Checkpoints
-from studio.generator import AT_ONCE, Generator
+from studio.generator import Generator
 from studio.server import start
+from studio.serving import AT_ONCE, SharedEngine
 from studio.settings import Mode, Settings
 
 PATCH_SECONDS = 0.03  # between two patches; everything else comes at once
@@ -91,16 +92,10 @@ def timed(trajectory: Trajectory, picture: Any, begin: float) -> Iterator[tuple[
         yield due, event
 
 
-class Scripted(Generator):
-    """A generator whose engine is a script."""
-
-    def _new_engine(self) -> Script:
-        return Script(self.store)
-
-
 def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None = None) -> None:
     """The studio, until it is ended or killed."""
     with open_store(folder, database) as store:
         recover(store)
         fill_if_empty(store)
-        start(Settings(port=port, mode=mode), store, Checkpoints(Scripted(open_checkpoint(), store))).block_thread()
+        scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: Script(store)))
+        start(Settings(port=port, mode=mode), store, Checkpoints(scripted)).block_thread()

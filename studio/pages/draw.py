@@ -13,12 +13,13 @@ import gradio as gr
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.branches import BranchError
-from model.checkpoint import CheckpointError
+from model.checkpoint import SHIPPED, CheckpointError
 from model.decoding.grammar import PromptError
 from model.world.language import category_of, parse
 from studio import render
 from studio.changes import CHANGE, continued
 from studio.checkpoints import Checkpoints
+from studio.lent import LOAN, LentEngine
 from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro, what_is_kept
 from studio.replays import no_replay, playing, recorded_aha, some_aha
@@ -204,7 +205,8 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
     """Rounds, guidance, temperature, seed, new seed, thinks, checkpoint."""
     names, sampling = checkpoints.names, checkpoints.first.sampling
     with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
-        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info="drawings at most")
+        at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentEngine) else "")
+        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most)
         guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
         temperature = gr.Slider(
             *TEMPERATURE, sampling.temperature, step=0.05, label="Temperature", info="0 repeats itself"
@@ -213,5 +215,8 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
             new_seed = gr.Checkbox(True, label="New seed each time", container=False)
             thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False)
-        drawn_by = gr.Dropdown(names, value=names[0], label="Drawn by", visible=len(names) > 1, elem_id="checkpoint")
+        known = "; ".join(f"{name}: {SHIPPED[name]}" for name in names if name in SHIPPED)
+        drawn_by = gr.Dropdown(
+            names, value=names[0], label="Drawn by", info=known, visible=len(names) > 1, elem_id="checkpoint"
+        )
     return [rounds, guidance, temperature, seed, new_seed, thinks, drawn_by]

@@ -1,0 +1,110 @@
+"""Where a visitor's events come from: one engine that draws for everybody, in a thread of its own.
+
+Knows requests and events; neither the store nor a page.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import NamedTuple, Protocol
+
+from model.decoding.engine import Engine
+from model.decoding.grammar import Request
+from model.events import Event, Failed, TrajectoryFinished
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # visitors drawing at the same time, where memory allows
+MOST_WAITING = 16  # more are asked to come back
+PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
+
+
+class Waiting(NamedTuple):
+    """Not an event of the trajectory, which has not begun: how many are drawn for before it is."""
+
+    before: int
+
+    @property
+    def text(self) -> str:
+        return "Yours is the next drawing." if self.before == 0 else f"{self.before} in the line before you."
+
+
+class TooMany(Exception):
+    """Too many are waiting already."""
+
+
+class Serving(Protocol):
+    """What makes the events of a request, for many at the same time."""
+
+    def events(self, request: Request) -> Iterator[Event | Waiting]:
+        """A request's events until it ends, or none where it stops before it begins. Raises PromptError and TooMany."""
+
+
+class SharedEngine:
+    """One engine; one thread decodes for everybody."""
+
+    def __init__(self, new_engine: Callable[[], Engine]) -> None:
+        """`new_engine` makes one, now and whenever the last one broke."""
+        self._new_engine = new_engine
+        self._engine = new_engine()
+        self._visitors: dict[str, SimpleQueue[Event]] = {}  # by trajectory
+        self._arrival = threading.Condition()
+        self._driver = threading.Thread(target=self._drive, name="engine", daemon=True)
+
+    def events(self, request: Request) -> Iterator[Event | Waiting]:
+        """A request's events as the engine makes them, until it ends."""
+        mine = self._visitors[request.id] = SimpleQueue()
+        try:
+            self._line_up(request)
+            event = None
+            while not isinstance(event, TrajectoryFinished | Failed):
+                try:
+                    event = mine.get(timeout=PATIENCE)
+                except Empty:
+                    if (before := self._before(request)) is None:
+                        continue
+                    if request.stop():
+                        return
+                    event = Waiting(before)
+                yield event
+        finally:
+            del self._visitors[request.id]
+
+    def _line_up(self, request: Request) -> None:
+        with self._arrival:
+            if (waiting := self._engine.line) >= MOST_WAITING:
+                raise TooMany(f"{waiting} drawings are waiting already; come back in a minute.")
+            self._engine.add(request)
+            if not self._driver.is_alive():
+                self._driver.start()
+            self._arrival.notify()
+
+    def _before(self, request: Request) -> int | None:
+        """How many wait before this one; None if it does not wait."""
+        return next((place for place, other in enumerate(list(self._engine.waiting)) if other is request), None)
+
+    def _drive(self) -> None:
+        """Step after step while anybody is drawing, for ever: the only thread that decodes."""
+        while True:
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._engine.busy)
+            try:
+                events = self._engine.step()
+            except Exception as error:  # whatever breaks, what was drawn so far is kept and told
+                log.exception("the engine broke")
+                events = self._replace_engine(error)
+            for event in events:
+                if (visitor := self._visitors.get(event.trajectory_id)) is not None:
+                    visitor.put(event)
+
+    def _replace_engine(self, error: Exception) -> list[Event]:
+        """A new one; who was waiting waits there, who was drawing has failed."""
+        with self._arrival:
+            broken, self._engine = self._engine, self._new_engine()
+            self._engine.waiting.extend(broken.waiting)
+        events = broken.fail(error)
+        broken.close()
+        return events
