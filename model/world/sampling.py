@@ -53,15 +53,16 @@ def _sample_mixed(rng: random.Random) -> Description:
 
 
 def _sample_hard(rng: random.Random) -> Description:
-    """Three to six objects of two or three kinds, one or two relations: "two cats above a red car, a moon below it"."""
+    """Three to six objects, mostly of three kinds, each kind related to the second: "two cats above a red car, a moon
+    below it"."""
     while True:
-        kinds = rng.choice((2, 3))
+        kinds = rng.choice((2, 3, 3, 3))
         groups = tuple(
             Group(rng.choice((1, 1, 2, 2, 3)), noun, colour if rng.random() < 0.7 else None)
             for noun, colour in zip(rng.sample(NOUNS, kinds), rng.sample(tuple(COLOURS), kinds), strict=True)
         )
-        places = [place for place in ((0, 1), (2, 1))[: kinds - 1] if rng.random() < 0.8]
-        description = Description(groups, tuple(Relation(one, rng.choice(RELATIONS), two) for one, two in places))
+        pairs = ((0, 1), (2, 1))[: kinds - 1]
+        description = Description(groups, tuple(Relation(one, rng.choice(RELATIONS), two) for one, two in pairs))
         if category_of(description) == "hard" and sum(group.count for group in groups) <= MOST_OBJECTS:
             return description
 
