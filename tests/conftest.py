@@ -10,7 +10,9 @@ import pytest
 import torch
 from playwright.sync_api import Browser, sync_playwright
 
-from annotations.store import open_store
+from annotations.people import add
+from annotations.project import Role
+from annotations.store import Store, open_store
 from model.checkpoint import open_checkpoint
 from model.decoding.grammar import Request
 from model.decoding.rollout import rollout
@@ -19,6 +21,8 @@ from model.folder import save_checkpoint
 from model.janus import Janus
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
 from model.trajectory import Trajectory
+from studio.annotating import Desk
+from studio.settings import Mode, Settings
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +71,21 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     address = request.getfixturevalue("postgres").format(name="studio")
     with postgres_server.emptied_afterwards(address):
         yield address
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store in which Ada and Bob are annotators."""
+    with open_store(tmp_path / "data") as store:
+        for name in ("ada", "bob"):
+            add(store, name, Role.ANNOTATOR, "a long enough one")
+        yield store
+
+
+@pytest.fixture
+def desk(store: Store) -> Desk:
+    """Where they annotate, in a studio that is open to everybody."""
+    return Desk(store, Settings(mode=Mode.PUBLIC))
 
 
 @pytest.fixture(scope="module")

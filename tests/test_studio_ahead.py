@@ -24,19 +24,6 @@ ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", overlap=1)
 SHORT = aha()[0].segments[:3]
 
 
-@pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path) as store:
-        for name in ("ada", "bob"):
-            add(store, name, Role.ANNOTATOR, "a long enough one")
-        yield store
-
-
-@pytest.fixture
-def desk(store):
-    return Desk(store, Settings(mode=Mode.PUBLIC))
-
-
 def by(store: Store, name: str, page: str = "") -> SimpleNamespace:
     """A request of a page that somebody has open on the project."""
     cookie = f"{COOKIE}={new_session(store, people.person(store, name))}"

@@ -18,29 +18,16 @@ from annotations.project import Project, Role, Skipping, Use
 from annotations.questions import QUESTIONS, SKIP_REASON, Form, Question
 from annotations.ready_made import READY_MADE
 from annotations.standing import Standing, standing
-from annotations.store import Store, open_store
+from annotations.store import Store
 from studio.annotate_view import View
 from studio.annotating import Desk
 from studio.sessions import COOKIE, new_session
-from studio.settings import Mode, Settings
+from studio.settings import Settings
 from studio.showing import Showing
 from studio.stage import learnt
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", guidelines="Look **twice**.", overlap=1)
 SKIPPED = gr.skip()
-
-
-@pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path) as store:
-        for name in ("ada", "bob"):
-            add(store, name, Role.ANNOTATOR, "a long enough one")
-        yield store
-
-
-@pytest.fixture
-def desk(store):
-    return Desk(store, Settings(mode=Mode.PUBLIC))
 
 
 def by(store: Store, name: str, page: str = "", **query: str) -> SimpleNamespace:

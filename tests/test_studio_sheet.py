@@ -10,12 +10,7 @@ from test_studio_annotating import by
 from annotations.annotation import Status
 from annotations.errors import AnswerError
 from annotations.items import NewItem
-from annotations.people import add
-from annotations.project import Role
 from annotations.ready_made import ARENA, RICH
-from annotations.store import open_store
-from studio.annotating import Desk
-from studio.settings import Mode, Settings
 from studio.sheet import Sheet, annotations_of, choices, panes_of, things_of, value_of
 from studio.showing import Showing
 
@@ -26,19 +21,6 @@ FILLED = {
     "all": {"best": 3, "tags": ["dark"], "comment": "Mended."},
 }
 SHOWING = Showing(1, -1, "k", 0)
-
-
-@pytest.fixture
-def store(tmp_path):
-    with open_store(tmp_path) as store:
-        for name in ("ada", "bob"):
-            add(store, name, Role.ANNOTATOR, "a long enough one")
-        yield store
-
-
-@pytest.fixture
-def desk(store):
-    return Desk(store, Settings(mode=Mode.PUBLIC))
 
 
 def save(store, number: int = 0, **changes) -> str:
