@@ -45,8 +45,19 @@ def test_notes_are_asked_for_where_the_network_looks_and_nothing_else_moves(tiny
     assert four(4, 4) == [[], [], [], []]
     facts = [said.get(patches[-1] + 1 + at) for at in range(len(tiny.tokenize(CHECK)))]
     # <end_of_image>, two apples, the car, –, red apples, blue car, –, two relations, nothing extra, nothing broken
-    yes, no = [("yes", 5)], [("no", 5)]
-    assert facts == [None, yes, no, None, no, None, None, None, None, yes, yes, None]
+    yes, no = ("yes", 5), ("no", 5)
+    apples, green = [("apple", 2), yes, ("two", 4)], [("apple", 2), no, ("green", 4)]
+    assert facts == [None, apples, [("car", 2), no], None, green, None, None, None, None, [yes], [yes], None]
+
+
+def test_the_self_check_notes_what_stands_in_which_relation_and_whether_it_does(tiny: Janus):
+    description = parse("a red cat left of a blue dog, a green moon above it")
+    image = render(read_plan("red cat at 0 0; blue dog at 4 4; green moon at 4 6"))
+    noted = [
+        [tiny.tokenizer.decode([note.id]).strip() for note in there]
+        for there in take_notes(tiny, description, image).check
+    ]
+    assert noted[7:9] == [["cat", "yes", "dog", "left"], ["moon", "no", "dog", "above"]]
 
 
 def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):

@@ -50,8 +50,7 @@ def take_notes(janus: Janus, description: Description, image: np.ndarray, prompt
     if prompt in (None, write(description)):
         related_words = [[(word, READ)] if word else [] for word in _related_words(description)]
         turn = [*[[]] * len(janus.tokenize(f"{USER}:")), *related_words]
-    facts = _fact_by_fact(description, check(description, reading))
-    said: list[Said] = [[] if fact is None else [_whether(fact, SUMMED)] for fact in facts]
+    said = _fact_by_fact(description, check(description, reading))
     before = len(janus.tokenize(CHECK)) - 1 - len(said)
     check_words = [*[[]] * before, *said] if before >= 0 else []
 
@@ -187,18 +186,31 @@ def _raster(item: Item) -> int:
     return item.row * CELLS + item.column
 
 
-def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[bool | None]:
-    """Whether each fact holds, in places that every description has: three counts, three colours, two relations,
-    nothing extra, nothing broken. None where nothing is asked, or nothing is there that could have a colour."""
-    holds = {(fact.kind, fact.noun, fact.other): fact.holds for fact in facts}
+def _fact_by_fact(description: Description, facts: Sequence[Fact]) -> list[Said]:
+    """What each fact is about and whether it holds, so that a reason finds both at one position; in places that every
+    description has: three counts, three colours, two relations, nothing extra, nothing broken. Nothing where nothing is
+    asked, or nothing is there that could have a colour."""
+    by_place = {(fact.kind, fact.noun, fact.other): fact for fact in facts}
     nouns = [group.noun for group in description.groups] + [None] * (3 - len(description.groups))
     pairs = [(nouns[one.first], nouns[one.second]) for one in description.relations]
     pairs += [(None, None)] * (2 - len(pairs))
-    kinds = {fact.kind for fact in facts}
-    return [
-        *(holds.get(("missing", noun, None), holds.get(("count", noun, None))) for noun in nouns),
-        *(holds.get(("colour", noun, None)) for noun in nouns),
-        *(holds.get(("relation", *pair)) for pair in pairs),
-        "extra" not in kinds,
-        "broken" not in kinds,
+    known = [
+        *(by_place.get(("missing", noun, None), by_place.get(("count", noun, None))) for noun in nouns),
+        *(by_place.get(("colour", noun, None)) for noun in nouns),
+        *(by_place.get(("relation", *pair)) for pair in pairs),
     ]
+    kinds = {fact.kind for fact in facts}
+    rest = [[_whether(kind not in kinds, SUMMED)] for kind in ("extra", "broken")]
+    return [*([] if fact is None else _about(fact) for fact in known), *rest]
+
+
+def _about(fact: Fact) -> Said:
+    said = [(fact.noun, NAMED), _whether(fact.holds, SUMMED)]
+    match fact.kind:
+        case "count":
+            said += [(number(min(fact.found, MOST_OF_A_KIND + 1)), COMPARED)]
+        case "colour":
+            said += [(fact.found, COMPARED)]
+        case "relation":
+            said += [(fact.other, SEEN), (_side(fact.wanted), COMPARED)]
+    return said
