@@ -50,6 +50,7 @@ def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny
     for draft in drafts:
         assert not held_out(draft.description)
         assert np.array_equal(janus.decode(torch.tensor([draft.codes]))[0], draft.image)
+    assert sum(draft.thought is not None for draft in drafts) == 3
 
 
 def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[OwnDraft]):
@@ -66,6 +67,16 @@ def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, tw
             assert mended.codes == patch_codes(render(Scene((replace(old, colour="red"),))))
         else:
             assert ("the prompt...Yes" in text(lesson)) != ("blue" in text(lesson))
+
+
+def test_a_draft_is_mended_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[OwnDraft]):
+    thought = " blue cat at 0 0; blue cat at 0 0"  # the second of which nobody can see
+    planned = [two[0], replace(two[1], thought=thought)]
+    stream = world_lessons(tiny, random.Random(0), Mix(redraw=1.0, own=1.0, thinking=1.0, dropout=0.0), planned)
+    _, lesson = next(stream)
+    said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
+    assert thought in said
+    assert said.count("red cat at") == 1
 
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path):

@@ -28,6 +28,7 @@ from model.janus import Janus
 from model.pictures import encode_png
 from model.referee import pictures_of
 from model.training.dataset import DataError
+from model.trajectory import Thought
 from model.world.language import CATEGORIES, Description, PromptError, parse, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
@@ -41,6 +42,7 @@ class OwnDraft:
     codes: tuple[int, ...]
     image: np.ndarray  # (H, W, 3) uint8, as the codec decoded it
     score: float
+    thought: str | None = None  # that it was drawn after
 
     @property
     def right(self) -> bool:
@@ -63,7 +65,8 @@ def make_drafts(
         ]
         for name, trajectory, [picture] in pictures_of(janus, requests, batch):
             description, [image] = part[int(name)], trajectory.images
-            yield OwnDraft(description, image.codes, picture, score(check(description, read(picture))))
+            thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
+            yield OwnDraft(description, image.codes, picture, score(check(description, read(picture))), thought)
 
 
 def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
@@ -74,6 +77,7 @@ def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
             "codes": list(draft.codes),
             "image": encode_png(Picture.fromarray(draft.image)),
             "score": draft.score,
+            "thought": draft.thought,
         }
         for draft in drafts
     ]
@@ -90,6 +94,7 @@ def read_drafts(path: Path) -> list[OwnDraft]:
                 tuple(row["codes"]),
                 np.asarray(Picture.open(io.BytesIO(row["image"])).convert("RGB")),
                 row["score"],
+                row.get("thought"),
             )
             for row in rows
         ]

@@ -95,17 +95,17 @@ MIXES = {
     "base": Mix(draw=1.0, thinking=0.6, planning=0.7, reworded=0.15),  # what draws only: neither judges nor redraws
     "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
     "all": Mix(
-        draw=0.14,
+        draw=0.12,
         follow=0.02,
-        judge=0.36,
-        redraw=0.36,
+        judge=0.32,
+        redraw=0.42,
         edit=0.12,
         thinking=0.6,
         planning=0.7,
         reworded=0.15,
         obvious=0.2,
         unrelated=0.5,
-        own=0.5,
+        own=0.6,
         focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         focused=0.1,
         reviewed=1.0,
@@ -218,6 +218,8 @@ def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnD
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
     scene = mend(rng, description, reading)
     before, thought = ((_plan(description, items) if thinks else None) for items in (reading.shapes(), scene.items))
+    if thinks and own.thought:  # which may have planned what cannot be drawn, two at one place
+        before = own.thought
     seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
 
