@@ -15,14 +15,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Text, insert, select, type_coerce, update
+from sqlalchemy import Text, insert, select, type_coerce
 from sqlalchemy.orm import Session
 
 from annotations import images
 from annotations.database import FILE, Database, open_database
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
 from annotations.tables import ImageRow, TrajectoryImageRow, TrajectoryRow
-from annotations.trajectories import copied, pictures_of
+from annotations.trajectories import copied, correct, pictures_of
 from model.trajectory import Trajectory
 
 ORPHANS = "orphans"
@@ -205,8 +205,7 @@ def _mend_copies(session: Session, copies: list[_Copy]) -> list[str]:
     done = []
     for copy in copies:
         if copy.columns:
-            changed = update(TrajectoryRow).where(TrajectoryRow.id == copy.trajectory_id)
-            session.execute(changed.values(**copy.columns))
+            correct(session, copy.trajectory_id, copy.columns)
         known = {segment: sha256 for segment, sha256 in copy.links.items() if sha256 in described}
         for segment, sha256 in known.items():
             session.merge(TrajectoryImageRow(trajectory_id=copy.trajectory_id, segment=segment, sha256=sha256))
