@@ -206,7 +206,9 @@ def compare(store: Store, part: Part, count: int, times: int) -> str | None:
         print(f"{name:<40}{half_of_few:8.1f}{most_of_few:8.1f}{half:8.1f}{most:8.1f}   {half / half_of_few:.2f} ×")
         good = half <= min(part.half_ms, SLOWER * half_of_few) and most <= part.most_ms
         slow += [] if good or (part.wanted and name not in part.wanted) else [name]
-    wanted = f"a median of {part.half_ms} ms, 95 % within {part.most_ms} ms, at most {SLOWER} × the time with {part.few:,} trajectories"
+    wanted = (
+        f"a median of {part.half_ms} ms, at most {SLOWER} × that with {part.few:,}, and 95 % within {part.most_ms} ms"
+    )
     return f"wanted {wanted}; it was not so of: {', '.join(slow)}" if slow else None
 
 
