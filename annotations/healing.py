@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Text, insert, select, type_coerce
 from sqlalchemy.orm import Session
 
-from annotations import images
+from annotations import images, relisting
 from annotations.database import FILE, Database, open_database
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
 from annotations.tables import ImageRow, TrajectoryImageRow, TrajectoryRow
@@ -68,6 +68,7 @@ def contents(
         copies, unreadable = _copies(session)
         shown = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
+        strayed = relisting.differing(session)
     yield _finding("trajectories", unreadable, "trajectories can be read", "cannot be read", "restore from a backup")
     yield _finding(
         "copies",
@@ -75,6 +76,9 @@ def contents(
         "what lists show is what trajectories say",
         "are listed as something else than they say",
         fixable=True,
+    )
+    yield _finding(
+        "traits", strayed, "lists find what trajectories say", "traits are not found, or found wrongly", fixable=True
     )
     folder = database.directory / "images"
     wanted = shown.keys() | linked
@@ -184,6 +188,9 @@ def mend(directory: Path) -> list[str]:
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
         shown = {sha256 for copy in copies for sha256 in copy.links.values()}
         done = [*_describe(session, folder, linked | shown), *_mend_copies(session, copies)]
+        if strayed := relisting.differing(session):
+            relisting.relist(session)
+            done.append(f"{len(strayed)} traits are found again")
         wanted = linked | shown | set(session.scalars(select(ImageRow.sha256)))
         return done + _move_orphans(directory, wanted)
 

@@ -127,7 +127,7 @@ def _write(session: Session, at: int, masks: Mapping[bytes, int], change: Callab
     after = {trait: change(before.get(trait, 0), mask) for trait, mask in masks.items()}
     changed = {trait: bits for trait, bits in after.items() if bits != before.get(trait, 0)}
     gone = [trait for trait, bits in changed.items() if not bits]
-    rows = [{"block": at, "trait": trait, "bits": _bytes(bits)} for trait, bits in changed.items() if bits]
+    rows = [{"block": at, "trait": trait, "bits": packed(bits)} for trait, bits in changed.items() if bits]
     if new := [one for one in rows if one["trait"] not in before]:
         session.execute(insert(row), new)
     if old := [one for one in rows if one["trait"] in before]:
@@ -152,5 +152,6 @@ def _number(bits: bytes) -> int:
     return int.from_bytes(bits, "little")
 
 
-def _bytes(bits: int) -> bytes:
+def packed(bits: int) -> bytes:
+    """As a row keeps them."""
     return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
