@@ -54,10 +54,12 @@ COLOURS = ("red", "blue", "green", "yellow", "pink")
 
 
 def made_up(number: int) -> Trajectory:
-    """Two rounds, as large as a real one; one in fifty an aha moment."""
+    """Two rounds, as large as a real one; one in fifty an aha moment, every other one with a word of its own."""
     rng = random.Random(number)
     below = "fish" if number in RARE else rng.choice(BELOW)
     prompt = f"a {rng.choice(COLOURS)} {rng.choice(ABOVE)} above a {rng.choice(COLOURS)} {below}"
+    if number % 2:
+        prompt += " in " + "".join(rng.choice("bklmnprst") + rng.choice("aeiou") for _ in range(3))
     answers = ("no", "yes") if number % 50 == 0 else ("no", "no")
     segments: list[Image | Reflection] = []
     for answer in answers:
@@ -141,7 +143,8 @@ def asked(store: Store, times: int) -> dict[str, list[float]]:
         "a checkpoint": Filter(checkpoint="embedded"),
         "a checkpoint that drew nothing lately": Filter(checkpoint="base"),
         "two frequent words": Filter(search="red cat"),
-        "how a frequent word begins": Filter(search="c"),
+        "how a frequent word begins": Filter(search="ca"),
+        "how very many words begin": Filter(search="k"),
         "a rare word, all old": Filter(search="fish"),
         "a word that is nowhere": Filter(search="zebra"),
         "two frequent words, never together": Filter(search="cat dog"),

@@ -19,6 +19,7 @@ from annotations.words import words
 
 BLOCK = 4096  # numbers of a row: half a kilobyte, which is what a new trajectory writes for each of its traits
 AT_ONCE = 500  # traits looked up in one statement
+SHORT = 2  # letters
 LAST = b"\xff"  # comes after every letter of UTF-8
 
 VISIBLE = b"visible"  # not deleted
@@ -55,7 +56,19 @@ def traits_of(columns: Mapping[str, Any]) -> set[bytes]:
     flags = {AHA: columns["aha"], RECORDED: columns["recorded"], BRANCH: columns["parent_id"] is not None}
     found = {named(kind, value) for kind, value in kinds.items() if value is not None}
     found |= {flag for flag, holds in flags.items() if holds}
-    return found | {named("word", word) for word in words(columns["prompt"])}
+    return found | {trait for word in words(columns["prompt"]) for trait in _of_word(word)}
+
+
+def _of_word(word: str) -> set[bytes]:
+    """It, and its first letters: there may be very many words that begin with the same one or two."""
+    return {named("word", word), *(named("begins", word[:letters]) for letters in range(1, SHORT + 1))}
+
+
+def of_search(text: str) -> list[Traits]:
+    """What a prompt has that is found: each word of the text is one of its, or begins one."""
+    asked = sorted(words(text))
+    short = [exactly(named("begins", word)) for word in asked if len(word) <= SHORT]
+    return short + [beginning(named("word", word)) for word in asked if len(word) > SHORT]
 
 
 def having(

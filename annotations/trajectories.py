@@ -17,8 +17,7 @@ from annotations import items, traits
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
 from annotations.tables import DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
-from annotations.traits import Traits, beginning, exactly, named, traits_of
-from annotations.words import words
+from annotations.traits import Traits, exactly, named, of_search, traits_of
 from model.trajectory import Image, Source, StopReason, Trajectory
 from model.world.language import category_of, parse
 
@@ -215,7 +214,7 @@ def _asked(keep: Filter) -> tuple[list[Traits], list[Traits]]:
     """The traits that are wanted, and those that are not."""
     kinds = {name: getattr(keep, name) for name in ("checkpoint", "category", "owner", "verdict")}
     wanted = [exactly(named(kind, value)) for kind, value in kinds.items() if value is not None]
-    wanted += [beginning(named("word", word)) for word in sorted(words(keep.search or ""))]
+    wanted += of_search(keep.search or "")
     flags = {
         traits.AHA: keep.aha,
         traits.RECORDED: keep.recorded,

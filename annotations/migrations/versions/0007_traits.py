@@ -72,4 +72,5 @@ def _traits(row: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{kind} {value}" for kind, value in kinds.items() if value is not None)
     flags = {"aha": row["aha"], "recorded": row["recorded"], "branch": row["parent_id"] is not None}
     yield from (flag for flag, holds in flags.items() if holds)
-    yield from (f"word {word}" for word in words(row["prompt"]))
+    for word in words(row["prompt"]):
+        yield from (f"word {word}", f"begins {word[:1]}", f"begins {word[:2]}")
