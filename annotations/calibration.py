@@ -8,21 +8,21 @@ from pathlib import Path
 
 
 def calibration(folder: Path) -> dict[str, float]:
-    """Milliseconds of a fixed piece of Python, and of a write that reaches the disk of a folder."""
+    """Milliseconds of a fixed piece of Python, and of a write that reaches the disk of a folder: medians of five."""
     return {
-        "this machine: sum of a million numbers": milliseconds(lambda: sum(range(1_000_000))),
-        "this machine: a page to the disk": milliseconds(_to_disk(folder)),
+        "this machine: sum of a million numbers": statistics.median(milliseconds(lambda: sum(range(1_000_000)), 5)),
+        "this machine: a page to the disk": statistics.median(milliseconds(_to_disk(folder), 5)),
     }
 
 
-def milliseconds(work: Callable[[], object]) -> float:
-    """The median of five."""
-    times = []
-    for _ in range(5):
+def milliseconds(work: Callable[[], object], times: int) -> list[float]:
+    """How long it took, each of so many times."""
+    taken = []
+    for _ in range(times):
         began = time.perf_counter()
         work()
-        times.append(1000 * (time.perf_counter() - began))
-    return statistics.median(times)
+        taken.append(1000 * (time.perf_counter() - began))
+    return taken
 
 
 def spread(times: Sequence[float]) -> tuple[float, float]:

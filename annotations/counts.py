@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
+from annotations import traits
 from annotations.questions import NO, REASON_CORRECTION, VERDICT_RIGHT
 from annotations.revisions import counts
-from annotations.tables import AnnotationRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import AnnotationRow, TrajectoryImageRow
 from annotations.trajectories import is_visible
 from model.trajectory import Reflection
 
@@ -30,8 +31,6 @@ class Counts:
 
 
 def count(session: Session) -> Counts:
-    visible = is_visible(TrajectoryRow.id)
-    shown = select(func.count()).select_from(TrajectoryRow).where(visible)
     images = select(func.count(distinct(TrajectoryImageRow.sha256)))
     row = AnnotationRow
     submitted = counts()
@@ -43,9 +42,9 @@ def count(session: Session) -> Counts:
         return session.scalar(wanted) or 0
 
     return Counts(
-        trajectories=number(shown),
-        recorded=number(shown.where(TrajectoryRow.recorded)),
-        aha=number(shown.where(TrajectoryRow.aha)),
+        trajectories=traits.count(session),
+        recorded=traits.count(session, traits.RECORDED),
+        aha=traits.count(session, traits.AHA),
         images=number(images.where(is_visible(TrajectoryImageRow.trajectory_id))),
         annotations=number(select(func.count()).select_from(row).where(submitted)),
         annotators=number(select(func.count(distinct(row.annotator))).where(submitted)),

@@ -15,14 +15,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Text, insert, select, type_coerce, update
+from sqlalchemy import Text, insert, select, type_coerce
 from sqlalchemy.orm import Session
 
-from annotations import images
+from annotations import images, relisting
 from annotations.database import FILE, Database, open_database
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
 from annotations.tables import ImageRow, TrajectoryImageRow, TrajectoryRow
-from annotations.trajectories import copied, pictures_of
+from annotations.trajectories import copied, correct, pictures_of
 from model.trajectory import Trajectory
 
 ORPHANS = "orphans"
@@ -68,6 +68,7 @@ def contents(
         copies, unreadable = _copies(session)
         shown = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
+        strayed = relisting.differing(session)
     yield _finding("trajectories", unreadable, "trajectories can be read", "cannot be read", "restore from a backup")
     yield _finding(
         "copies",
@@ -75,6 +76,9 @@ def contents(
         "what lists show is what trajectories say",
         "are listed as something else than they say",
         fixable=True,
+    )
+    yield _finding(
+        "traits", strayed, "lists find what trajectories say", "traits are not found, or found wrongly", fixable=True
     )
     folder = database.directory / "images"
     wanted = shown.keys() | linked
@@ -184,6 +188,9 @@ def mend(directory: Path) -> list[str]:
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
         shown = {sha256 for copy in copies for sha256 in copy.links.values()}
         done = [*_describe(session, folder, linked | shown), *_mend_copies(session, copies)]
+        if strayed := relisting.differing(session):
+            relisting.relist(session)
+            done.append(f"{len(strayed)} traits are found again")
         wanted = linked | shown | set(session.scalars(select(ImageRow.sha256)))
         return done + _move_orphans(directory, wanted)
 
@@ -205,8 +212,7 @@ def _mend_copies(session: Session, copies: list[_Copy]) -> list[str]:
     done = []
     for copy in copies:
         if copy.columns:
-            changed = update(TrajectoryRow).where(TrajectoryRow.id == copy.trajectory_id)
-            session.execute(changed.values(**copy.columns))
+            correct(session, copy.trajectory_id, copy.columns)
         known = {segment: sha256 for segment, sha256 in copy.links.items() if sha256 in described}
         for segment, sha256 in known.items():
             session.merge(TrajectoryImageRow(trajectory_id=copy.trajectory_id, segment=segment, sha256=sha256))

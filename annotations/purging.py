@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from annotations import traits
 from annotations.tables import (
     AnnotationRow,
     DeletionRow,
@@ -21,8 +22,10 @@ from annotations.tables import (
     TrajectoryImageRow,
     TrajectoryRow,
 )
+from annotations.traits import traits_of
 from annotations.trajectories import is_visible
 
+LISTED_BY = [column for column in TrajectoryRow.__table__.columns if column.name != "body"]
 AT_ONCE = 200  # trajectories
 
 
@@ -49,6 +52,8 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(brought)))
     for row in (links, DeletionRow, ImportRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
+    rows = session.execute(select(*LISTED_BY).where(TrajectoryRow.id.in_(ids))).mappings().all()
+    traits.remove(session, {row["number"]: traits_of(row) for row in rows})
     session.execute(delete(TrajectoryRow).where(TrajectoryRow.id.in_(ids)))
     orphans = [one for one in shown if not session.scalar(select(exists().where(links.sha256 == one)))]
     session.execute(delete(ImageRow).where(ImageRow.sha256.in_(orphans)))

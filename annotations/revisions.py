@@ -17,7 +17,7 @@ from annotations.annotation import Annotation, Answers, Status, validate
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.project import Use
 from annotations.tables import AnnotationRow, ItemRow
-from annotations.trajectories import get, is_visible
+from annotations.trajectories import get, is_visible, mark_annotated
 
 LONGEST_KEY = 64
 
@@ -54,6 +54,7 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
         "created_at": now,
     }
     row = session.scalars(insert(AnnotationRow).values(**values).returning(AnnotationRow)).one()
+    mark_annotated(session, annotation.trajectory_id)
     return _value(row)
 
 

@@ -60,7 +60,7 @@ class TrajectoryRow(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     prompt: Mapped[str] = mapped_column(Text)
     seed: Mapped[str] = mapped_column(Text)  # decimal: a seed may be wider than a database's integers
-    checkpoint: Mapped[str] = mapped_column(Text, index=True)
+    checkpoint: Mapped[str] = mapped_column(Text)
     owner: Mapped[str] = mapped_column(Text)
     recorded: Mapped[bool]  # an example that is shipped with the studio
     stop_reason: Mapped[str | None] = mapped_column(String(16))
@@ -74,15 +74,19 @@ class TrajectoryRow(Base):
     created_at: Mapped[datetime]
     body: Mapped[dict[str, Any]]  # Trajectory.to_dict()
     category: Mapped[str | None] = mapped_column(String(24))  # of a prompt of the embedded world
+    number: Mapped[int]  # its place in lists: higher than those of all before it
 
-    # A list is narrowed and searched in the index alone: the rows are long.
-    __table_args__ = (
-        Index(
-            "ix_trajectories_listing",
-            *("created_at", "id", "prompt", "aha", "answers", "checkpoint", "owner", "recorded", "parent_id"),
-            "category",
-        ),
-    )
+    __table_args__ = (Index(None, "number", unique=True),)
+
+
+class TraitRow(Base):
+    """Which trajectories of a block of numbers have a trait; the first is bit 0, the lowest byte comes first."""
+
+    __tablename__ = "traits"
+
+    trait: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # UTF-8; bytes order alike everywhere
+    block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    bits: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ImageRow(Base):

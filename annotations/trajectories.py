@@ -1,21 +1,23 @@
-"""Trajectories in a transaction: written once, read back, listed newest first, hidden.
+"""Trajectories in a transaction: written once, read back, listed with those that came last first, hidden.
 
 Knows the rows of trajectories and their images and turns them into values and back; sees no file and opens no
 transaction. Used by the store; pages see its values `Listed` and `Cursor`.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, exists, insert, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from annotations import items
+from annotations import items, traits
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
-from annotations.tables import AnnotationRow, DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.traits import Traits, exactly, named, of_search, traits_of
 from model.trajectory import Image, Source, StopReason, Trajectory
 from model.world.language import category_of, parse
 
@@ -25,20 +27,17 @@ MOST = 200  # rows of one page
 class Cursor(NamedTuple):
     """A place in the list, newest first; `str(cursor)` goes into a URL and `Cursor.parse` reads it."""
 
-    created_at: datetime
-    id: str
+    number: int  # of the last that was seen
 
     def __str__(self) -> str:
-        return f"{self.created_at.astimezone(UTC):%Y%m%dT%H%M%S%f}_{self.id}"
+        return str(self.number)
 
     @staticmethod
     def parse(text: str) -> "Cursor":
         """Raises NotFoundError for what no cursor looks like."""
-        moment, _, identity = text.partition("_")
-        try:
-            return Cursor(datetime.strptime(moment, "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC), identity)
-        except ValueError as error:
-            raise NotFoundError(f"{text[:80]!r} is no place in the list; start at its beginning") from error
+        if not re.fullmatch("[0-9]{1,9}", text):
+            raise NotFoundError(f"{text[:80]!r} is no place in the list; start at its beginning")
+        return Cursor(int(text))
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,11 @@ class Listed:
     owner: str
     answers: tuple[str, ...]  # of the reflections, in order
     parent_id: str | None = None  # what it goes on from
+    number: int = 0  # its place in the list
 
     @property
     def cursor(self) -> Cursor:
-        return Cursor(self.created_at, self.id)
+        return Cursor(self.number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Filter:
     verdict: str | None = None  # the last one: "yes" or "no"
     branch: bool | None = None  # whether it goes on from another
     annotated: bool | None = None  # whether somebody has judged it, whatever became of the judgement
-    search: str | None = None  # a part of the prompt
+    search: str | None = None  # words that begin words of the prompt, all of them
 
 
 EVERYTHING = Filter()
@@ -101,7 +101,10 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     for file in files:
         if session.get(ImageRow, file.sha256) is None:
             session.execute(insert(ImageRow), [dict(vars(file))])
-    session.execute(insert(TrajectoryRow), [_columns(trajectory) | {"owner": owner, "recorded": recorded}])
+    number = next_number(session)
+    columns = _columns(trajectory) | {"owner": owner, "recorded": recorded, "number": number}
+    session.execute(insert(TrajectoryRow), [columns])
+    traits.add(session, {number: traits_of(columns) | {traits.VISIBLE}})
     links = [
         {"trajectory_id": trajectory.id, "segment": index, "sha256": sha256}
         for index, sha256 in pictures_of(trajectory).items()
@@ -109,6 +112,11 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     if links:
         session.execute(insert(TrajectoryImageRow), links)
     items.collect(session, trajectory, moment_of(trajectory).timestamp())
+
+
+def next_number(session: Session) -> int:
+    """The place in the list of what is stored next."""
+    return 1 + (session.scalar(select(func.max(TrajectoryRow.number))) or 0)
 
 
 def check_free(session: Session, trajectory: Trajectory) -> bool:
@@ -184,14 +192,13 @@ def get_all(session: Session, ids: Sequence[str]) -> dict[str, Trajectory]:
 
 
 def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -> list[Listed]:
-    """At most `limit` trajectories, newest first, those after the place `before` of the list."""
-    newest = (TrajectoryRow.created_at.desc(), TrajectoryRow.id.desc())
-    wanted = _kept(select(TrajectoryRow.id).where(is_visible(TrajectoryRow.id)), keep)
-    if before is not None:
-        wanted = wanted.where(tuple_(TrajectoryRow.created_at, TrajectoryRow.id) < tuple_(*before))
-    ids = list(session.scalars(wanted.order_by(*newest).limit(min(limit, MOST))))  # read from the index alone
-    columns = [column for column in TrajectoryRow.__table__.columns if column.name in LISTED]
-    rows = session.execute(select(*columns).where(TrajectoryRow.id.in_(ids)).order_by(*newest)).mappings()
+    """At most `limit` trajectories, those that came last first, those after the place `before` of the list."""
+    wanted, without = _asked(keep)
+    after = before and before.number
+    numbers = traits.having(session, wanted, without, before=after, limit=min(limit, MOST))
+    row = TrajectoryRow
+    columns = [column for column in row.__table__.columns if column.name in LISTED]
+    rows = session.execute(select(*columns).where(row.number.in_(numbers)).order_by(row.number.desc())).mappings()
     return [_listed(dict(row)) for row in rows]
 
 
@@ -203,25 +210,41 @@ def _listed(row: dict) -> Listed:
     return Listed(**row | {"answers": tuple(row["answers"].split()), "stop_reason": stop_reason})
 
 
-def _kept(wanted: Select, keep: Filter) -> Select:
-    for name in ("checkpoint", "category", "aha", "recorded", "owner"):
-        if (value := getattr(keep, name)) is not None:
-            wanted = wanted.where(getattr(TrajectoryRow, name) == value)
-    if keep.verdict is not None:
-        wanted = wanted.where(TrajectoryRow.answers.endswith(keep.verdict))
-    if keep.branch is not None:
-        wanted = wanted.where(TrajectoryRow.parent_id.is_not(None) == keep.branch)
-    if keep.annotated is not None:
-        wanted = wanted.where(exists().where(AnnotationRow.trajectory_id == TrajectoryRow.id) == keep.annotated)
-    if keep.search and keep.search.strip():
-        wanted = wanted.where(TrajectoryRow.prompt.icontains(keep.search.strip(), autoescape=True))
-    return wanted
+def _asked(keep: Filter) -> tuple[list[Traits], list[Traits]]:
+    """The traits that are wanted, and those that are not."""
+    kinds = {name: getattr(keep, name) for name in ("checkpoint", "category", "owner", "verdict")}
+    wanted = [exactly(named(kind, value)) for kind, value in kinds.items() if value is not None]
+    wanted += of_search(keep.search or "")
+    flags = {
+        traits.AHA: keep.aha,
+        traits.RECORDED: keep.recorded,
+        traits.BRANCH: keep.branch,
+        traits.ANNOTATED: keep.annotated,
+    }
+    wanted += [exactly(flag) for flag, holds in flags.items() if holds]
+    return wanted, [exactly(flag) for flag, holds in flags.items() if holds is False]
 
 
 def checkpoints(session: Session) -> list[str]:
     """The names of all that have drawn, in alphabetical order."""
-    names = select(TrajectoryRow.checkpoint).where(is_visible(TrajectoryRow.id)).distinct()
-    return list(session.scalars(names.order_by(TrajectoryRow.checkpoint)))
+    return traits.values(session, "checkpoint")
+
+
+def mark_annotated(session: Session, trajectory_id: str) -> None:
+    """Lists know from now on that somebody has judged it."""
+    number = session.scalar(select(TrajectoryRow.number).where(TrajectoryRow.id == trajectory_id))
+    traits.add(session, {number: [traits.ANNOTATED]})
+
+
+def correct(session: Session, trajectory_id: str, columns: Mapping[str, object]) -> None:
+    """Give a row other columns, where they differ from its body, and list it as what it is."""
+    row = TrajectoryRow
+    known = select(*row.__table__.columns).where(row.id == trajectory_id)
+    before = dict(session.execute(known).mappings().one())
+    session.execute(update(row).where(row.id == trajectory_id).values(**columns))
+    old, new = traits_of(before), traits_of(before | columns)
+    traits.remove(session, {before["number"]: old - new})
+    traits.add(session, {before["number"]: new - old})
 
 
 def shows_picture(session: Session, sha256: str) -> bool:
@@ -237,9 +260,11 @@ def has_picture(session: Session, sha256: str) -> bool:
 
 def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> None:
     """Raises NotFoundError when there is none; hiding it again changes nothing."""
-    if session.get(TrajectoryRow, trajectory_id) is None:
+    row = session.get(TrajectoryRow, trajectory_id)
+    if row is None:
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; nothing was deleted")
     if session.scalar(select(exists().where(DeletionRow.trajectory_id == trajectory_id))):
         return
     session.execute(insert(DeletionRow).values(trajectory_id=trajectory_id, deleted_by=by, created_at=now))
+    traits.remove(session, {row.number: [traits.VISIBLE]})
     items.hide(session, trajectory_id)

@@ -1,13 +1,15 @@
 """What the benchmark fills a store with, and that it says what is too slow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from annotations import benchmark
 from annotations.store import Store, open_store
-from annotations.tables import ItemRow, TrajectoryRow
+from annotations.tables import ItemRow, TraitRow, TrajectoryRow
+from annotations.trajectories import Filter
 
 
 @pytest.fixture
@@ -18,7 +20,8 @@ def store(tmp_path) -> Iterator[Store]:
 
 def rows(store: Store) -> list[list[tuple]]:
     with store.database.reading() as session:
-        return [session.execute(select(*table.__table__.columns)).all() for table in (TrajectoryRow, ItemRow)]
+        found = [session.execute(select(*table.__table__.columns)).all() for table in (TrajectoryRow, ItemRow)]
+        return [*found, sorted(session.execute(select(*TraitRow.__table__.columns)).all())]
 
 
 def test_rows_that_are_written_many_at_once_are_those_that_the_store_writes(store, tmp_path):
@@ -30,11 +33,28 @@ def test_rows_that_are_written_many_at_once_are_those_that_the_store_writes(stor
         assert rows(store) == rows(other)
 
 
-def test_times_are_printed_side_by_side_and_what_is_too_slow_is_said(store, capsys, monkeypatch):
-    monkeypatch.setattr(benchmark, "FEW", 20)
-    monkeypatch.setattr(benchmark, "MOST_MS", 0)
-    said = benchmark.compare(store, 40, 3)
+def test_times_are_printed_side_by_side_and_what_is_too_slow_is_said(store, capsys):
+    said = benchmark.compare(store, replace(benchmark.QUEUE, few=20, most_ms=0), 40, 3)
     assert "it was not so of: next item, submit" in said
     printed = capsys.readouterr().out.splitlines()
     assert [line[:15].strip() for line in printed[1:]] == ["next item", "submit", "how far one is"]
-    assert "80" in printed[0] and "160 segments" in printed[0]
+    assert "20" in printed[0] and "40 trajectories" in printed[0]
+
+
+def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "SLOWER", 1e6)  # two times of each say nothing about speed
+    few = benchmark.OLD + 10
+    assert benchmark.compare(store, replace(benchmark.GALLERY, few=few, half_ms=1e6, most_ms=1e6), few + 10, 2) is None
+    names = [line[:40].strip() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {"the newest", "a word that is nowhere", "a drawing is saved"} < set(names)
+    assert len(store.trajectories(keep=Filter(search="fish"))) == 3
+    assert store.trajectories(keep=Filter(search="cat")) and store.trajectories(keep=Filter(search="dog"))
+    assert store.trajectories(limit=200, keep=Filter(checkpoint="base"))[0].number < few
+    for nothing in (Filter(search="cat dog"), Filter(search="zebra"), Filter(category="hard"), Filter(annotated=True)):
+        assert store.trajectories(keep=nothing) == []
+
+
+def test_a_median_that_grew_too_much_is_named_whatever_it_is(store):
+    times = iter([{"a": [1.0] * 3, "b": [1.0] * 3}, {"a": [2.5] * 3, "b": [1.9] * 3}])
+    part = benchmark.Part(2, 200, 1000, lambda _store, _times: next(times))
+    assert benchmark.compare(store, part, 4, 3).endswith("it was not so of: a")

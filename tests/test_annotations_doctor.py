@@ -20,6 +20,7 @@ from annotations.doctor import examine, main
 from annotations.healing import Finding, Level, mend
 from annotations.images import path_of
 from annotations.store import open_store
+from annotations.trajectories import Filter
 from annotations.upgrade import MIGRATIONS, upgrade
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +60,7 @@ def test_nothing_is_wrong_with_a_healthy_folder(data: Path):
     checks = found(data, least_free=1)
     assert wrong(data, least_free=1) == set()
     assert {"sqlite", "disk", "backup", "journal", "integrity", "references", "tables"} < set(checks)
-    assert {"trajectories", "copies", "lost", "damaged", "described", "orphans"} < set(checks)
+    assert {"trajectories", "copies", "traits", "lost", "damaged", "described", "orphans"} < set(checks)
 
 
 def test_it_looks_while_a_studio_is_running(data: Path):
@@ -128,6 +129,16 @@ BREAKS: dict[str, tuple[Break, set[str], str]] = {
         {"copies"},
         "run0",
     ),
+    "a word that no search finds": (
+        lambda data: sql(data, "DELETE FROM traits WHERE trait = CAST('word apples' AS BLOB)"),
+        {"traits"},
+        "1 traits are not found, or found wrongly: word apples",
+    ),
+    "a deleted drawing that is listed": (
+        lambda data: sql(data, "INSERT INTO deletions VALUES (99, 'run0', 'ann', '2026-01-01 00:00:00.000000')"),
+        {"traits"},
+        "visible",
+    ),
     "a picture that is not described": (
         lambda data: sql(data, f"DELETE FROM images WHERE sha256 = '{picture(data).stem}'"),
         {"references", "described"},
@@ -150,6 +161,7 @@ def test_what_is_broken_is_named(data: Path, name: str):
     [
         "a list that says something else",
         "a drawing without its list of pictures",
+        "a word that no search finds",
         "a picture that is not described",
     ],
 )
@@ -162,6 +174,7 @@ def test_what_can_be_mended_without_loss_is_mended(data: Path, name: str):
     assert wrong(data, least_free=1) == set()
     with open_store(data) as store:
         assert ([store.trajectory(listed.id) for listed in store.trajectories()], store.trajectories()) == before
+        assert store.trajectories(keep=Filter(search="apples", aha=True)) == before[1]
 
 
 def test_tables_of_an_older_version_are_migrated_by_mending(tmp_path: Path):

@@ -1,0 +1,28 @@
+"""The words of a text as a search knows them: whatever their case, accents and direction.
+
+A pure function. A word is a run of letters and digits; a sign such as an emoji is one by itself, and so is each
+character of a script that puts no spaces between words. Punctuation is none. What is stored was split by this function:
+whoever changes it writes a migration that splits it anew.
+"""
+
+import re
+import unicodedata
+
+LONGEST_TEXT = 2000  # characters; what comes after them is not searched
+LONGEST_WORD = 40  # characters; longer ones are alike if they begin alike
+_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+def words(text: str) -> set[str]:
+    """“Two CATS, naïve 🐱” has the words two, cats, naive and 🐱."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[:LONGEST_TEXT]).casefold())
+    return {word[:LONGEST_WORD] for word in "".join(map(_spaced, plain)).split()}
+
+
+def _spaced(character: str) -> str:
+    kind = unicodedata.category(character)
+    if kind in ("Mn", "Cf"):  # accents and vowel points, marks of direction, joiners
+        return ""
+    if kind[0] == "S" or _UNSPACED.match(character):
+        return f" {character} "
+    return character if kind[0] in "LMN" else " "
