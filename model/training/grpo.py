@@ -246,7 +246,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
-    drafts = read_drafts(arguments.drafts) if arguments.drafts else ()
+    drafts = [draft for file in arguments.drafts for draft in read_drafts(file)]
+    provenance |= {"drafts": len(drafts)}
     out, resume = arguments.out, arguments.resume
     train(janus, reference, settings, out, provenance, prompts=prompts, drafts=drafts, resume=resume)
 
@@ -257,7 +258,8 @@ def main() -> None:
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
-    parser.add_argument("--drafts", type=Path, help="with --rehearsal: a model's own drafts (model.training.drafts)")
+    own = "with --rehearsal: files of a model's own drafts (model.training.drafts)"
+    parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
     allowed = {"reward": REWARDS, "advantages": ADVANTAGES, "precision": ("no", "bf16")}
     add_settings(parser, Settings(), allowed)

@@ -191,7 +191,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         sources.append(data_source(known, settings, each))
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
     if arguments.world:
-        own = read_drafts(arguments.drafts) if arguments.drafts else ()
+        own = [draft for file in arguments.drafts for draft in read_drafts(file)]
         sources.append(world_source(janus, settings.lessons, settings.seed, each, own))
         provenance |= {"world": True, "drafts": len(own)}
 
@@ -210,7 +210,8 @@ def main() -> None:
     parser.add_argument(
         "--world", action="store_true", help="lessons of the embedded world; with --data, half of every batch"
     )
-    parser.add_argument("--drafts", type=Path, help="with --world: a model's own drafts (model.training.drafts)")
+    own = "with --world: files of a model's own drafts (model.training.drafts)"
+    parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
