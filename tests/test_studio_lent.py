@@ -16,8 +16,10 @@ from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, fold
 from model.janus import Janus
 from model.trajectory import StopReason
+from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.lent import LentEngine, lender, make, seconds
+from studio.layout import build
+from studio.lent import LOAN, LentEngine, lender, make, seconds
 from studio.serving import TooMany
 from studio.settings import Settings
 
@@ -117,6 +119,14 @@ def test_the_time_asked_for_grows_with_the_rounds(tiny: Janus):
     LentEngine(tiny, make)
     few, many = (seconds(tiny.name, Request("two birds", rounds=rounds)) for rounds in (1, 4))
     assert 5 < few < many <= 120
+
+
+def test_visitors_are_told_that_a_loan_has_its_price(tiny: Janus, store: Store):
+    def said(serving: LentEngine | None) -> str:
+        return str(build(Settings(), store, Checkpoints(Generator(tiny, store, serving))).config)
+
+    assert LOAN in said(LentEngine(tiny, make))
+    assert LOAN not in said(None)
 
 
 def test_on_zero_gpu_everything_is_loaded_at_the_start_and_drawn_on_loan(
