@@ -44,8 +44,8 @@ class Example:
 
 
 EXAMPLES = (  # the first two are aha moments
-    Example("two yellow moons right of a green star, two trees above it", 371),
-    Example("a pink bird and a green fish", 483, thinks=False),
+    Example("a pink cat below two apples, two yellow hearts right of them", 492),
+    Example("a yellow car and a flower", 678, thinks=False),
     Example("a yellow star left of a house", 12),
     Example("a purple cat and an orange key", 1),
     Example("a green tree left of a house, a yellow star above it", 4),
