@@ -44,7 +44,7 @@ class Example:
 
 
 EXAMPLES = (  # the first two are aha moments
-    Example("a pink cat below two apples, two yellow hearts right of them", 492),
+    Example("two mushrooms below a yellow flower, two fish right of it", 496),
     Example("a yellow car and a flower", 678, thinks=False),
     Example("a yellow star left of a house", 12),
     Example("a purple cat and an orange key", 1),
