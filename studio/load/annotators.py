@@ -120,7 +120,7 @@ class Annotator:
         said = {VERDICT_RIGHT: chance.choice((YES, NO)), REASON_RATING: chance.randint(1, 5)}
         if said[VERDICT_RIGHT] == NO:
             said[REASON_CORRECTION] = f"there are {chance.randint(1, 10**9)}, says {self.name}."
-            fields["annotate-reason"] = said[REASON_CORRECTION]
+        fields["annotate-reason"] = said.get(REASON_CORRECTION, "")  # not what was kept before a page was loaded anew
         fields["annotate-right"], fields["annotate-rating"] = said[VERDICT_RIGHT], said[REASON_RATING]
         fields["annotate-note"] = ""
         return said
