@@ -60,7 +60,7 @@ class Mix:
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
     dropout: float = 0.05  # share of draw and redraw lessons without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
-    unrelated: float = 0.0  # share of those with one defect that have it in a relation, where any is asked for
+    misplaced: float = 0.0  # share of those with one defect that have it in a relation, where any is asked for
     drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
     slips: float = 0.15  # share of drafts in redraw lessons that are not as they were planned
     steered: float = 0.2  # share of redraw lessons whose reason is a person's, who wants something else
@@ -104,7 +104,7 @@ MIXES = {
         planning=0.7,
         reworded=0.15,
         obvious=0.2,
-        unrelated=0.5,
+        misplaced=0.5,
         own=0.6,
         focus=tuple(replace(focus, steps=0) for focus in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         focused=0.1,
@@ -119,7 +119,7 @@ MIXES = {
         planning=0.7,
         reworded=0.15,
         obvious=0.1,
-        unrelated=0.5,
+        misplaced=0.5,
         steered=0.4,
     ),
 }
@@ -217,9 +217,9 @@ def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnD
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
     scene = mend(rng, description, reading)
-    before, thought = ((_plan(description, items) if thinks else None) for items in (reading.shapes(), scene.items))
-    if thinks and own.thought:  # which may have planned what cannot be drawn, two at one place
-        before = own.thought
+    before = thought = None
+    if thinks:  # its own thought may have planned what cannot be drawn, two at one place
+        before, thought = own.thought or _plan(description, reading.shapes()), _plan(description, scene.items)
     seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
 
@@ -292,7 +292,7 @@ def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene)
 
 
 def _spoilt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
-    kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.unrelated else tuple(DEFECTS)
+    kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.misplaced else tuple(DEFECTS)
     return spoil(rng, description, scene, kinds)[1]
 
 
