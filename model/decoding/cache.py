@@ -44,9 +44,22 @@ class Slots:
             stored[target, :, :, :length] = stored[source, :, :, :length]
         self.lengths[target], self.gaps[target] = length, self.gaps[source]
 
+    def extend(self, slots: Sequence[int], counts: Sequence[int]) -> list[int]:
+        """So many more positions in each; where they begin. Raises ValueError where there is no room."""
+        starts = [self.lengths[slot] for slot in slots]
+        for slot, start, count in zip(slots, starts, counts, strict=True):
+            if start + count > self.capacity:
+                raise ValueError(f"a stream grew to {start + count} positions of {self.capacity}")
+            self.lengths[slot] = start + count
+        return starts
+
     def rewind(self, slot: int, count: int) -> None:
         """Forget the last `count` positions."""
         self.lengths[slot] -= count
+
+    def turns(self, positions: torch.Tensor) -> Tables:
+        """The rotary tables at (R, Q) positions, each (R, Q, 1, …)."""
+        return tuple(table[positions][:, :, None] for table in self.rotary)
 
     def give_back(self, slot: int) -> None:
         insort(self.free, slot)

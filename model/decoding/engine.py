@@ -133,12 +133,16 @@ class Engine:
         said = f"{type(error).__name__}: {error}"
         return [_end(run, Failed, error=said) for run in self.running if run.latest is not None]
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Forget everybody, at once."""
         self.waiting.clear()
         for run in list(self.running):
             run.steps.close()
             self._leave(run)
+
+    def close(self) -> None:
+        """Forget everybody, for good."""
+        self.clear()
         self._sketches.close()
 
     def _start(self, request: Request) -> Run:

@@ -26,11 +26,7 @@ class Window:
     ):
         """`gaps`: the new positions, counted from 0, before which each row leaves one out."""
         device, most = slots.rotary[0].device, max(counts)
-        starts = [slots.lengths[row] for row in rows]
-        for row, count in zip(rows, counts, strict=True):
-            if slots.lengths[row] + count > slots.capacity:
-                raise ValueError(f"a stream grew to {slots.lengths[row] + count} positions of {slots.capacity}")
-            slots.lengths[row] += count
+        starts = slots.extend(rows, counts)
         self.slots = slots
         self.seen = max(slots.lengths[row] for row in rows)
         self.alike = most == 1 and len(set(starts)) == 1  # one position each, the same: everybody sees everything
@@ -41,8 +37,7 @@ class Window:
             steps = torch.arange(most, device=device)
             new = steps < torch.tensor(counts, device=device)[:, None]
             self.positions = torch.where(new, self.positions + steps, slots.capacity)
-        turns = self.positions + self._left_out(gaps or [()] * len(rows), rows, most)
-        self.rotary = tuple(table[turns][:, :, None] for table in slots.rotary)  # each (R, Q, 1, …)
+        self.rotary = slots.turns(self.positions + self._left_out(gaps or [()] * len(rows), rows, most))
         self._elsewhere: dict[torch.device, Window] = {}
 
     def _left_out(self, gaps: Sequence[Sequence[int]], rows: Sequence[int], most: int) -> torch.Tensor | int:
@@ -71,7 +66,7 @@ class Window:
 
     @cached_property
     def sight(self) -> Sight:
-        return Sight(self)
+        return Sight(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
 
     def on(self, device: torch.device) -> Window:
         """The same where another layer is."""
@@ -96,30 +91,39 @@ class Window:
 
 
 class Sight:
-    """Which slots a window's queries look at together, and how far each may look."""
+    """Which slots a call's queries look at together, and how far each may look."""
 
-    def __init__(self, window: Window):
-        self.window = window
-        listed, single = window.listed, window.positions.shape[1] == 1
+    def __init__(
+        self,
+        slots: Slots,
+        listed: Sequence[int],
+        rows: torch.Tensor,
+        positions: torch.Tensor,
+        seen: int,
+        *,
+        everything: bool = False,
+    ):
+        """`listed` and `rows`: the slot of every row; `everything`: each may look at all that is `seen`."""
+        self.seen, single = seen, positions.shape[1] == 1
         low, high = min(listed), max(listed) + 1
         near = single and high - low <= 2 * len(listed)  # not many others among them: to be looked at in place
-        self.slots = slice(low, high) if near else window.rows
-        self.offsets = window.rows - low if near and listed != list(range(low, high)) else None
-        self.mask = None if window.alike else self._visible()
-        stored = window.slots.stored[0]
+        self.slots = slice(low, high) if near else rows
+        self.offsets = rows - low if near and list(listed) != list(range(low, high)) else None
+        self.mask = None if everything else self._visible(positions)
+        stored = slots.stored[0]
         products = single and stored.device.type == "cpu" and stored.dtype.itemsize >= 4
         self.added = self._added(stored) if products else None
 
-    def _visible(self) -> torch.Tensor:
+    def _visible(self, positions: torch.Tensor) -> torch.Tensor:
         """(R, 1, Q, K) True where a query may look: at its own and earlier positions of its slot.
 
         With slots looked at in place, a row for each of them.
         """
-        limits = self.window.positions
         if self.offsets is not None:
-            limits = limits.new_zeros((self.slots.stop - self.slots.start, 1)).index_copy_(0, self.offsets, limits)
-        keys = torch.arange(self.window.seen, device=limits.device)
-        return (keys <= limits[..., None])[:, None]
+            every = positions.new_zeros((self.slots.stop - self.slots.start, 1))
+            positions = every.index_copy_(0, self.offsets, positions)
+        keys = torch.arange(self.seen, device=positions.device)
+        return (keys <= positions[..., None])[:, None]
 
     def _added(self, stored: torch.Tensor) -> torch.Tensor:
         """The mask as what is added to scores, (S·H, 1, K)."""
@@ -129,7 +133,7 @@ class Sight:
         return each.expand(-1, stored.shape[1], -1, -1).flatten(0, 1)
 
     def attend(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        stored = stored[self.slots, :, :, : self.window.seen]
+        stored = stored[self.slots, :, :, : self.seen]
         if self.offsets is not None:
             queries = queries.new_zeros((len(stored), *queries.shape[1:])).index_copy_(0, self.offsets, queries)
         found = self._by_kernel(stored, queries) if self.added is None else self._by_products(stored, queries)
