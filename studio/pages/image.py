@@ -128,27 +128,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
                 start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
                 stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
     view = timeline(elem_id="timeline")
-    with gr.Accordion("Judge many", open=False, elem_id="many"):
-        gr.Markdown(
-            "Images and a CSV with the columns `image` and `prompt`; or images alone, named after what they "
-            "should show: `two_red_apples.png`."
-        )
-        files = gr.File(file_count="multiple", file_types=["image", ".csv"], label="Images and CSV")
-        with gr.Row():
-            judge_many = gr.Button("Judge them", scale=0, min_width=140)
-        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True, visible=False)
-        plot = gr.BarPlot(
-            x="p_yes",
-            y="images",
-            x_bin=0.1,
-            x_lim=[0, 1],
-            y_aggregate="sum",
-            color="verdict",
-            color_map={"yes": "#1f6f43", "no": "#a93722"},
-            title="How many, at which p(yes)",
-            visible=False,
-        )
-        kept = gr.File(label="The table as CSV", interactive=False, visible=False)
+    many(checkpoint, checkpoints, settings)
 
     def asked(path, words, choice, checkpoint, request: gr.Request):
         given = Given(path, words, choice, checkpoint)
@@ -157,14 +137,6 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def insisted(path, words, choice, checkpoint, request: gr.Request):
         given = Given(path, words, choice, checkpoint)
         yield from ask(given, Visit.of(request, settings), checkpoints, sessions, insist=True)
-
-    def many(files, checkpoint, request: gr.Request, progress=PROGRESS):
-        try:
-            generator = checkpoints.named(checkpoint)
-        except CheckpointError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
-        return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
@@ -187,5 +159,39 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     view.anyway(insisted, **given, **LINE)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
-    judge_many.click(many, [files, checkpoint], [table, plot, kept], api_visibility="private", concurrency_limit=1)
     gr.on(None, linked, [], [image, words], **quick)
+
+
+def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) -> None:
+    """Below it: many images judged at once, by the checkpoint that is chosen above."""
+    with gr.Accordion("Judge many", open=False, elem_id="many"):
+        gr.Markdown(
+            "Images and a CSV with the columns `image` and `prompt`; or images alone, named after what they "
+            "should show: `two_red_apples.png`."
+        )
+        files = gr.File(file_count="multiple", file_types=["image", ".csv"], label="Images and CSV")
+        with gr.Row():
+            judge_many = gr.Button("Judge them", scale=0, min_width=140)
+        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True, visible=False)
+        plot = gr.BarPlot(
+            x="p_yes",
+            y="images",
+            x_bin=0.1,
+            x_lim=[0, 1],
+            y_aggregate="sum",
+            color="verdict",
+            color_map={"yes": "#1f6f43", "no": "#a93722"},
+            title="How many, at which p(yes)",
+            visible=False,
+        )
+        kept = gr.File(label="The table as CSV", interactive=False, visible=False)
+
+    def asked(files, checkpoint, request: gr.Request, progress=PROGRESS):
+        try:
+            generator = checkpoints.named(checkpoint)
+        except CheckpointError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
+        return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
+
+    judge_many.click(asked, [files, checkpoint], [table, plot, kept], api_visibility="private", concurrency_limit=1)
