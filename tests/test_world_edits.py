@@ -130,7 +130,7 @@ def test_an_instruction_that_cannot_be_understood_is_refused_with_its_reason(tex
 def test_an_unknown_word_is_named_with_the_nearest(text, word, nearest):
     with pytest.raises(UnknownWordError) as caught:
         read_edit(text)
-    assert (caught.value.word, caught.value.nearest) == (word, nearest)
+    assert caught.value.nearest == {word: nearest}
 
 
 def test_an_edit_that_is_done_shows_and_an_unchanged_picture_does_not_show_it():

@@ -94,10 +94,26 @@ def test_a_persons_wording_is_understood(prompt, description):
 def test_an_unknown_word_is_named_with_the_nearest_and_what_can_be_drawn(prompt, word, nearest):
     with pytest.raises(UnknownWordError) as caught:
         parse(prompt)
-    assert (caught.value.word, caught.value.nearest) == (word, nearest)
+    assert caught.value.nearest == {word: nearest}
     assert f"“{word}” is not in the embedded world" in str(caught.value)
     assert "it can draw one to four of: cat, dog" in str(caught.value)
     assert ("nearest word" in str(caught.value)) == (nearest is not None)
+
+
+def test_all_unknown_words_are_told_at_once():
+    with pytest.raises(UnknownWordError) as caught:
+        parse("a shiny zebra near three puppys, a crimson castle left of it and five cats")
+    assert caught.value.nearest == {
+        "shiny": None,
+        "zebra": None,
+        "near": None,
+        "puppys": "dog",
+        "crimson": "red",
+        "castle": None,
+        "five": "four",
+    }
+    assert "“castle” and “five” are not in the embedded world" in str(caught.value)
+    assert "nearest words: dog for “puppys”, red for “crimson”, four for “five”;" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +121,8 @@ def test_an_unknown_word_is_named_with_the_nearest_and_what_can_be_drawn(prompt,
     [
         ("", "the prompt is empty"),
         ("a red", "names no object"),
+        ("a cat red", "cannot be read as one kind"),
+        ("a cat dog", "cannot be read as one kind"),
         ("a cat and", "an object is missing"),
         ("stars", "how many stars"),
         ("a red cat and a blue cat", "named twice"),

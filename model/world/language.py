@@ -44,6 +44,7 @@ _JOINS = re.compile(
     r"\s*(?:, and\b|,|\band\b)\s*"
     r"|\s+(above|over|below|under|underneath|beneath|(?:(?:to|on) the |on )?(?:left|right) (?:side )?of)\s+"
 )
+_ARTICLES = ("a", "an", "the")
 _PRONOUNS = ("it", "them")
 _SYNONYMS = {"over": "above", "under": "below", "underneath": "below", "beneath": "below"}
 
@@ -55,6 +56,9 @@ class Group:
     count: int
     noun: str
     colour: str | None = None
+
+
+_UNKNOWN = Group(1, "")  # stands for one that could not be read, to read on
 
 
 @dataclass(frozen=True)
@@ -116,16 +120,23 @@ def parse(prompt: str) -> Description:
     if not text:
         raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
     groups, relations, start, word = [], [], 0, None
+    strange: dict[str, str | None] = {}
     for join in [*_JOINS.finditer(text), None]:
         words = text[start : join.start() if join else len(text)]
         if word and words in _PRONOUNS:
             relations.append(_looking_back(words, word, groups))
         else:
-            groups.append(_parse_group(words))
+            try:
+                groups.append(_parse_group(words))
+            except UnknownWordError as error:  # go on: all of them are to be told at once
+                strange |= error.nearest
+                groups.append(_UNKNOWN)
             if word:
                 relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
         if join:
             start, word = join.end(), _relation(join.group(1))
+    if strange:
+        raise UnknownWordError(strange)
     return _possible(Description(tuple(groups), tuple(relations)))
 
 
@@ -155,18 +166,20 @@ def _parse_group(text: str) -> Group:
         rest = rest[1:]
     if not rest:
         raise PromptError(f"“{text}” names no object; the embedded world can draw {what_it_draws()}")
+    if strange := [word for word in rest if not _known(word)]:
+        raise unknown(*strange)
     noun = _noun(rest[0])
-    if noun is None:
-        raise unknown(rest[0])
-    if len(rest) > 1:
-        raise unknown(rest[1])
+    if noun is None or len(rest) > 1:
+        raise PromptError(
+            f"“{text}” cannot be read as one kind of object; write for example “two red apples and a cat”"
+        )
     if count is None and noun != rest[0]:
         raise PromptError(f"how many {rest[0]}? write for example “two {rest[0]}”")
     return Group(count or 1, noun, colour)
 
 
 def _count(word: str) -> int | None:
-    if word in ("a", "an", "the"):
+    if word in _ARTICLES:
         return 1
     if word.isdecimal():
         count = int(word)
@@ -175,12 +188,16 @@ def _count(word: str) -> int | None:
     else:
         return None
     if not 1 <= count <= MOST_OF_A_KIND:
-        raise UnknownWordError(word, number(min(max(count, 1), MOST_OF_A_KIND)))
+        raise UnknownWordError({word: number(min(max(count, 1), MOST_OF_A_KIND))})
     return count
 
 
 def _noun(word: str) -> str | None:
     return next((noun for noun in NOUNS if word in (noun, plural(noun))), None)
+
+
+def _known(word: str) -> bool:
+    return _noun(word) is not None or word in (*COLOURS, *NUMBERS, *_ARTICLES) or word.isdecimal()
 
 
 def _possible(description: Description) -> Description:

@@ -4,6 +4,7 @@ Knows single words and the message that names the nearest one. Knows no sentence
 """
 
 import difflib
+from collections.abc import Mapping
 
 from model.world.sprites import COLOURS, NOUNS
 
@@ -38,13 +39,16 @@ class PromptError(ValueError):
 
 
 class UnknownWordError(PromptError):
-    """`word` is not in the world; `nearest` is the vocabulary's closest word, None if nothing is close."""
+    """`nearest`: every word that is not in the world, with the vocabulary's closest, None if nothing is close."""
 
-    def __init__(self, word: str, nearest: str | None) -> None:
-        self.word = word
-        self.nearest = nearest
-        hint = f"; nearest word: {nearest}" if nearest else ""
-        super().__init__(f"“{word}” is not in the embedded world{hint}; it can draw {what_it_draws()}")
+    def __init__(self, nearest: Mapping[str, str | None]) -> None:
+        self.nearest = dict(nearest)
+        words = [f"“{word}”" for word in self.nearest]
+        said = " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) + (" is" if len(words) == 1 else " are")
+        close = {word: known for word, known in self.nearest.items() if known}
+        each = [known if len(words) == 1 else f"{known} for “{word}”" for word, known in close.items()]
+        hint = f"; nearest word{'s' * (len(each) > 1)}: {', '.join(each)}" if each else ""
+        super().__init__(f"{said} not in the embedded world{hint}; it can draw {what_it_draws()}")
 
 
 def what_it_draws() -> str:
@@ -78,9 +82,13 @@ def with_article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def unknown(word: str) -> UnknownWordError:
-    """The error for `word`, with the nearest word by meaning or else by spelling."""
+def unknown(*words: str) -> UnknownWordError:
+    """The error for these words."""
+    return UnknownWordError({word: nearest(word) for word in words})
+
+
+def nearest(word: str) -> str | None:
+    """The vocabulary's word that is nearest by meaning, or else by spelling."""
     known = [*NOUNS, *COLOURS, *NUMBERS[1 : MOST_OF_A_KIND + 1], *RELATIONS, "and"]
-    kin = _KIN.get(word) or _KIN.get(word.removesuffix("s"))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
-    return UnknownWordError(word, kin or (close[0] if close else None))
+    return _KIN.get(word) or _KIN.get(word.removesuffix("s")) or (close[0] if close else None)
