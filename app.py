@@ -29,6 +29,8 @@ CONFIG = Path(__file__).parent / "spaces_config.yaml"
 
 
 def main() -> None:
+    if sys.argv[1:]:
+        sys.exit(f"Aha Studio takes no arguments; settings are in {CONFIG.name}, or AHA_STUDIO_… in the environment.")
     try:
         settings = read_settings(CONFIG, from_environment(os.environ))
         serve(settings)

@@ -34,7 +34,7 @@ def fill_if_empty(store: Store, file: Path = FILE) -> int:
     return count
 
 
-def read(file: Path) -> Iterator[tuple[Trajectory, dict[str, bytes]]]:
+def read(file: Path = FILE) -> Iterator[tuple[Trajectory, dict[str, bytes]]]:
     """Every trajectory of a file, and its pictures by hash."""
     for line in file.read_text("utf-8").splitlines():
         row = json.loads(line)

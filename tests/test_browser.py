@@ -543,6 +543,22 @@ def test_a_port_in_use_is_said_in_a_line(tiny_checkpoint, tmp_path):
         assert str(port) in start_in_vain(tmp_path / "data", tiny_checkpoint, port)
 
 
+def test_an_argument_is_refused_and_where_settings_are_is_said():
+    ended = subprocess.run([sys.executable, "app.py", "--port", "80"], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "takes no arguments; settings are in spaces_config.yaml" in ended.stderr
+
+
+def test_an_image_to_try_is_there_at_a_press(page, server):
+    page.goto(f"{server.url}/image")
+    page.get_by_role("button", name="make the umbrella blue").click()
+    expect(page.locator(".your-image img")).to_be_visible()
+    expect(page.locator(".your-image textarea")).to_have_value("make the umbrella blue")
+    expect(page.locator("#start")).to_have_text("Edit it")
+    page.click("#start")
+    expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
+
+
 def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server):
     page.goto(f"{server.url}/gallery?run=three-rounds")
     page.locator("#viewer .ending a", has_text="Use this image").click()

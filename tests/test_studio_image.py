@@ -5,12 +5,20 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
+import torch
 from PIL import Image as Picture
 
 from annotations.store import open_store
+from model.checkpoint import open_checkpoint
+from model.decoding.grammar import Request
+from model.decoding.rollout import rollout
+from model.events import fold
 from model.janus import Janus
+from model.pictures import read_picture
 from model.trajectory import StopReason
-from model.world.scene import random_scene, render
+from model.world.edits import edited, read_edit
+from model.world.scene import Scene, random_scene, render
+from model.world.verifier import read
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.judging import BatchError, pairs_of
@@ -126,3 +134,17 @@ def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
     path, prompt = image.last_image(generator.store, listed.id)
     assert (Path(path).read_bytes(), prompt) == (generator.store.picture(listed.cover), "two cats")
     assert image.last_image(generator.store, "nobody") == (None, "")
+
+
+@pytest.mark.parametrize(("example", "said"), [*zip(image.EXAMPLES, ("three", "yellow", None, None), strict=True)])
+def test_what_there_is_to_try_goes_as_it_should_with_the_embedded_network(example: image.Example, said, tmp_path: Path):
+    janus = open_checkpoint("embedded")
+    source = read_picture(Path(image.picture_of(example)), janus.image_size)
+    wanted = Request(example.words, 3, 1, task=image.TASKS[example.choice], source=source)
+    trajectory = fold(rollout(janus, [wanted]))
+    if said:
+        assert trajectory.reflections[0].answer == "no"
+        assert said in trajectory.reflections[0].text
+    else:
+        [after] = janus.decode(torch.tensor([trajectory.images[-1].codes]))
+        assert edited(read_edit(example.words), Scene(read(source).items), read(after))

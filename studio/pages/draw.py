@@ -191,9 +191,14 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
 
 def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
-        gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
-        chips = [gr.Button(one.prompt, elem_classes=["chip", *_mark(one.prompt)], size="sm") for one in EXAMPLES]
+        chips = to_try({example.prompt: _mark(example.prompt) for example in EXAMPLES})
         return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+
+
+def to_try(labels: Mapping[str, list[str]]) -> list[gr.Button]:
+    """“Try”, and a button for each, with these classes."""
+    gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
+    return [gr.Button(label, elem_classes=["chip", *classes], size="sm") for label, classes in labels.items()]
 
 
 def _mark(prompt: str) -> list[str]:

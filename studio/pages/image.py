@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
 import gradio as gr
 import pandas as pd
 
+from annotations import recorded
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
@@ -24,6 +26,7 @@ from studio.generator import Generator
 from studio.judging import BatchError, Judgement, judge_all, pairs_of
 from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro, what_is_kept
+from studio.pages.draw import to_try
 from studio.settings import Settings
 from studio.timeline import timeline
 from studio.wish import new_seed
@@ -37,6 +40,29 @@ HINTS = {"Judge it": "What should it show? For example: two red apples", "Edit i
 NO_IMAGE = "There is no image yet: give one, or choose “Use this image” below a drawing in the gallery."
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
 COLUMNS = list(Judgement.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A drawing among the recorded ones, and what to ask of it."""
+
+    prompt: str
+    seed: int
+    drawing: int  # counted from 0
+    words: str
+    choice: str  # of TASKS
+
+    @property
+    def label(self) -> str:
+        return f"{self.words}?" if TASKS[self.choice] is Task.JUDGE else self.words
+
+
+EXAMPLES = (
+    Example("four houses", 632, 0, "four houses", "Judge it"),
+    Example("a yellow car and a flower", 678, 1, "a red car and a flower", "Judge it"),
+    Example("a yellow umbrella", 325, 0, "make the umbrella blue", "Edit it"),
+    Example("a yellow car and a flower", 678, 1, "remove the flower", "Edit it"),
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +129,16 @@ def last_image(store: Store, run: str) -> tuple[str | None, str]:
         return None, ""
 
 
+def picture_of(example: Example) -> str:
+    """A file of the drawing."""
+    for trajectory, pictures in recorded.read():
+        if (trajectory.prompt, trajectory.seed) == (example.prompt, example.seed):
+            file = Path(mkdtemp()) / "image.png"
+            file.write_bytes(pictures[trajectory.images[example.drawing].sha256])
+            return str(file)
+    raise LookupError(f"“{example.prompt}”, seed {example.seed}, is not among the recorded examples")
+
+
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     names = checkpoints.names
@@ -127,6 +163,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             with gr.Row():
                 start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
                 stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
+    with gr.Row(elem_classes="chips", visible=checkpoints.first.embedded_world):
+        chips = to_try({example.label: [] for example in EXAMPLES})
     view = timeline(elem_id="timeline")
     many(checkpoint, checkpoints, settings)
 
@@ -148,6 +186,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def stopped(request: gr.Request) -> None:
         sessions.ask(request.session_hash or "")
 
+    def tried(example: Example) -> tuple:
+        return picture_of(example), example.words, example.choice
+
     def chosen(choice: str) -> tuple:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
 
@@ -160,6 +201,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
     gr.on(None, linked, [], [image, words], **quick)
+    for chip, example in zip(chips, EXAMPLES, strict=True):
+        chip.click(partial(tried, example), None, [image, words, task], **quick)
 
 
 def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) -> None:
