@@ -40,6 +40,7 @@ SHEET_KEYS = (
     ("Space", "take a word or a tag, or leave it out"),
     ("Del", "no answer; take a mark away"),
     ("R", "mark a place: arrows, ↵ at one corner, ↵ at the other"),
+    ("E", "the other corner of a mark anew: arrows, ↵"),
     ("C", "write"),
     (", .", "the picture before, after"),
     ("+ - 0", "closer, farther, all of it"),

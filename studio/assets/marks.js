@@ -1,10 +1,11 @@
-// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn with
-// the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes after it and has the state.
+// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn, moved
+// and resized with the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes after it and has the state.
 
 const SLIP = 5; // px of the screen; what moves less is a point
 const THIN = 0.002; // of the picture; what is thinner is a point
 const STEP = 0.02; // of what is seen, for every press of an arrow
-let cross = null; // {x, y, from}: the hairs, while a place is marked by keyboard
+const CORNERS = [[0, 0], [1, 0], [0, 1], [1, 1]]; // of a box, as shares of its width and height
+let cross = null; // {x, y, from, changes}: the hairs, while a place is marked by keyboard, or a mark is changed
 let label = 0; // which one the next mark gets
 
 const round4 = (number) => Math.round(number * 1e4) / 1e4;
@@ -72,8 +73,14 @@ function mark(field, region, number) {
   const node = make('div', `mark ${'w' in region ? 'box' : 'dot'} label-${labelOf(field, region)}`);
   node.classList.toggle('selected', field === at && field.selected === number);
   node.dataset.mark = number;
-  node.append(make('i', '', number + 1));
+  node.append(make('i', '', number + 1), ...('w' in region ? CORNERS.map(grip) : []));
   return set(node, region);
+}
+
+function grip([x, y], number) {
+  const node = set(make('b', `grip ${x === y ? 'falling' : 'rising'}`), { x, y });
+  node.dataset.grip = number;
+  return node;
 }
 
 function set(node, { x, y, w, h }) {
@@ -96,6 +103,11 @@ function regionOf(field, [x1, y1], [x2, y2]) {
 function addMark(field, region) {
   field.selected = marksOf(field).length;
   answer(field, [...marksOf(field), region]);
+}
+
+function changeMark(field, number, region) {
+  field.selected = number;
+  answer(field, marksOf(field).map((other, at) => (at === number ? region : other)));
 }
 
 function removeMark(field, number) {
@@ -121,12 +133,43 @@ function selectBeside(field, by) {
   return true;
 }
 
+function letGo() {
+  if (at.selected === null || at.question.form !== 'regions') return false;
+  at.selected = null;
+  refresh(at);
+  return true;
+}
+
 // --- with the mouse or a finger ---
 
 const spot = (pane, event) => {
   const box = pane.querySelector('.inner').getBoundingClientRect();
   return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
 };
+
+// The mark a press takes in hand: only the one that is selected, so that boxes can be drawn within boxes.
+function takenBy(field, press) {
+  const node = press.target.closest('.mark.selected');
+  if (!node) return null;
+  const number = Number(node.dataset.mark);
+  const corner = press.target.closest('.grip')?.dataset.grip;
+  return { number, region: marksOf(field)[number], corner: corner && CORNERS[corner] };
+}
+
+// Where a pointer has come → the region: a new one, or what is taken, moved along, or drawn from the corner opposite.
+function gesture(field, taken, from) {
+  if (!taken) return (to) => regionOf(field, from, to);
+  const { region, corner } = taken;
+  const { x, y, w = 0, h = 0 } = region;
+  if (corner) {
+    const fixed = [x + w * (1 - corner[0]), y + h * (1 - corner[1])];
+    return (to) => labelled(regionOf(field, fixed, to), region);
+  }
+  const within = (start, size, by) => round4(Math.min(1 - size, Math.max(0, start + by)));
+  return ([toX, toY]) => ({ ...region, x: within(x, w, toX - from[0]), y: within(y, h, toY - from[1]) });
+}
+
+const labelled = (region, { label: own }) => (own === undefined ? region : { ...region, label: own });
 
 function drawable(pane, number) {
   pane.onpointerdown = (start) => {
@@ -137,11 +180,13 @@ function drawable(pane, number) {
     cross = null;
     goTo(field);
     pane.setPointerCapture(start.pointerId);
-    const from = spot(pane, start);
-    const ghost = pane.querySelector('.marks').appendChild(make('div', `mark box label-${label} ghost`));
+    const taken = takenBy(field, start);
+    const region = gesture(field, taken, spot(pane, start));
+    const ghost = pane.querySelector('.marks').appendChild(make('div', 'mark box ghost'));
+    ghost.classList.add(`label-${taken ? labelOf(field, taken.region) : label}`);
     const slipped = (now) => Math.hypot(now.clientX - start.clientX, now.clientY - start.clientY) < SLIP;
     const over = () => { pane.onpointermove = pane.onpointerup = pane.onpointercancel = null; ghost.remove(); };
-    pane.onpointermove = (now) => set(ghost, { w: 0, h: 0, ...regionOf(field, from, spot(pane, now)) });
+    pane.onpointermove = (now) => set(ghost, { w: 0, h: 0, ...region(spot(pane, now)) });
     pane.onpointercancel = over;
     pane.onpointerup = (end) => {
       over();
@@ -149,7 +194,8 @@ function drawable(pane, number) {
       if (hit) {
         field.selected = Number(hit.dataset.mark);
         refresh(field);
-      } else addMark(field, regionOf(field, from, slipped(end) ? from : spot(pane, end)));
+      } else if (taken) changeMark(field, taken.number, region(spot(pane, end)));
+      else addMark(field, region(spot(pane, slipped(end) ? start : end)));
     };
   };
 }
@@ -166,6 +212,15 @@ function aim() {
   return true;
 }
 
+function aimAnew() {
+  const region = at.question.form === 'regions' && marksOf(at)[at.selected];
+  if (!region) return false;
+  const { x, y, w = 0, h = 0 } = region;
+  cross = { x: x + w, y: y + h, from: [x, y], changes: at.selected };
+  refresh(at);
+  return true;
+}
+
 const AIMS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function aimKey(event) {
@@ -176,11 +231,13 @@ function aimKey(event) {
     cross.y = inside(cross.y + step * toward[1]);
   } else if (event.key === 'Enter' || event.key === ' ') {
     if (cross.from) {
-      const region = regionOf(at, cross.from, [cross.x, cross.y]);
+      const { from, x, y, changes } = cross;
+      const region = regionOf(at, from, [x, y]);
       cross = null;
-      addMark(at, region);
+      if (changes === undefined) addMark(at, region);
+      else changeMark(at, changes, labelled(region, marksOf(at)[changes]));
     } else cross.from = [cross.x, cross.y];
-  } else if (event.key === 'Escape') cross = cross.from ? { ...cross, from: null } : null;
+  } else if (event.key === 'Escape') cross = cross.from && cross.changes === undefined ? { ...cross, from: null } : null;
   else return false;
   refresh(at);
   return true;

@@ -194,6 +194,7 @@ function listMarks(field) {
 
 function hint(field) {
   if (cross) return cross.from ? 'Arrows to the other corner, then ↵. Here again is a point.' : 'Arrows to one corner, then ↵. Esc leaves.';
+  if (field.selected !== null && marksOf(field)[field.selected]) return 'Drag it to move it, or by a corner.';
   return marksOf(field).length ? '' : 'Drag a box on the picture, or click a point.';
 }
 
@@ -320,6 +321,8 @@ root.press = (event) => {
     case ',': return turn(-1);
     case '.': return turn(1);
     case 'r': return aim();
+    case 'e': return aimAnew();
+    case 'Escape': return letGo();
     case 'c': {
       const text = (field) => field.question.form === 'text' && [null, shown].includes(field.thing.pane);
       return write(fields.find(text));
