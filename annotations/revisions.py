@@ -198,8 +198,9 @@ def current(
     status: Status | None = None,
     project: str | None = None,
     item: int | None = None,
+    newest: int | None = None,
 ) -> list[Annotation]:
-    """Current revisions in the order they were written."""
+    """Current revisions in the order they were written; `newest`: no more than so many, the latest."""
     row = AnnotationRow
     last = is_current()
     if trajectory_ids is not None:
@@ -213,7 +214,8 @@ def current(
     wanted = wanted.where(*(column == value for column, value in narrowed.items() if value is not None))
     if status is not None:
         wanted = wanted.where(row.status == status.value)
-    return [_value(found) for found in session.scalars(wanted.order_by(row.id))]
+    found = session.scalars(wanted.order_by(row.id.desc()).limit(newest)).all()
+    return [_value(one) for one in reversed(found)]
 
 
 def _value(row: AnnotationRow) -> Annotation:

@@ -309,10 +309,14 @@ class Store:
         status: Status | None = None,
         project: str | None = None,
         item: int | None = None,
+        newest: int | None = None,
     ) -> list[Annotation]:
-        """The current revision of each annotator about each thing that is visible, oldest first."""
+        """The current revision of each annotator about each thing that is visible, oldest first.
+
+        `newest`: no more than so many, the latest.
+        """
         ids = None if trajectory_id is None else [trajectory_id]
-        narrowed = {"annotator": annotator, "status": status, "project": project, "item": item}
+        narrowed = {"annotator": annotator, "status": status, "project": project, "item": item, "newest": newest}
         with self.database.reading() as session:
             return revisions.current(session, trajectory_ids=ids, **narrowed)
 

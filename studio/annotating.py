@@ -38,6 +38,7 @@ from studio.sitting import Sitting, open_projects, sit
 from studio.stage import learnt
 
 Given = Callable[[Sitting, Showing], list[Annotation]]  # a form that was sent, as annotations
+RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
 
 
 class Ahead(NamedTuple):
@@ -165,7 +166,7 @@ class Desk:
     def undo(self, project: str | None, request: gr.Request) -> View:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
         at = self._sit(project, request)
-        last = last_done(self.store.annotations(annotator=at.name, project=at.project.id))
+        last = last_done(self.store.annotations(annotator=at.name, project=at.project.id, newest=RECENT))
         self.counts.pop((at.name, at.project.id), None)
         try:
             for annotation in last:
