@@ -27,7 +27,7 @@ from transformers import JanusConfig, JanusForConditionalGeneration, JanusVision
 
 from model.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.events import ImageCodesAdded, Preview
 from model.janus import Janus
 from model.sizes import position_values

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from model.decoding.grammar import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
+from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
 from model.decoding.text import TextReader
 from model.janus import Janus
 from model.streams import harmless

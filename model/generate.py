@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.decoding.grammar import PromptError, Request, Task
+from model.decoding.request import PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.events import (
     Event,

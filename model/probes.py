@@ -27,7 +27,7 @@ from PIL import Image as Picture
 
 from model.branches import with_reflection, written_thought
 from model.checkpoint import EMBEDDED, CheckpointError
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.evaluate import opened, points
 from model.janus import Janus
 from model.measures import Figure, Share, difference, interval

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image as Picture
 
-from model.decoding.grammar import Request, Task
+from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.events import Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus

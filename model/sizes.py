@@ -12,7 +12,7 @@ import torch
 from accelerate import init_empty_weights
 from transformers import JanusConfig, JanusForConditionalGeneration
 
-from model.decoding.grammar import STREAMS, most_positions
+from model.decoding.request import STREAMS, most_positions
 from model.janus import Janus
 
 ROUNDS = 3  # of the trajectory whose cache is counted

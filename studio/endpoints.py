@@ -15,7 +15,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
-from model.decoding.grammar import PromptError, Task
+from model.decoding.request import PromptError, Task
 from model.pictures import read_picture
 from studio import import_endpoint
 from studio.checkpoints import Checkpoints

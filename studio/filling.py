@@ -26,7 +26,7 @@ from annotations.questions import PAIR
 from annotations.store import Store
 from annotations.trajectories import MOST, Filter
 from model.checkpoint import CheckpointError
-from model.decoding.grammar import PromptError
+from model.decoding.request import PromptError
 from model.events import Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Thought, Trajectory
 from studio.checkpoints import Checkpoints

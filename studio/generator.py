@@ -17,7 +17,7 @@ import torch
 from annotations.store import Store
 from model.branches import Branch
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request, Task, check_prompt, most_positions
+from model.decoding.request import Request, Task, check_prompt, most_positions
 from model.events import Event, Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
 from model.sizes import most_at_once

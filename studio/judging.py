@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from annotations.errors import AnnotationsError
-from model.decoding.grammar import PromptError, Task
+from model.decoding.request import PromptError, Task
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.pictures import read_picture
 from model.wording import split_verdict

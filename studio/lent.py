@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request, check_prompt, longest
+from model.decoding.request import Request, check_prompt, longest
 from model.events import Event, Failed, TrajectoryFinished
 from model.janus import Janus
 from model.trajectory import StopReason

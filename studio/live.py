@@ -14,7 +14,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
-from model.decoding.grammar import PromptError
+from model.decoding.request import PromptError
 from model.events import Event, TrajectoryStarted
 from studio import render
 from studio.generator import Told

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.events import Event, Failed, TrajectoryFinished
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from annotations.people import add
 from annotations.project import Role
 from annotations.store import Store, open_store
 from model.checkpoint import open_checkpoint
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.folder import save_checkpoint

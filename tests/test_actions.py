@@ -11,7 +11,7 @@ from PIL import Image as Picture
 
 from model.checkpoint import open_checkpoint
 from model.decoding.batch import Decoder
-from model.decoding.grammar import Request, Task
+from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
 from model.events import Preview, fold

@@ -12,7 +12,7 @@ from transformers import JanusProcessor
 
 from model.checkpoint import CheckpointError, open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request, longest
+from model.decoding.request import Request, longest
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.folder import PROVENANCE, save_checkpoint

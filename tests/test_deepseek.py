@@ -14,7 +14,7 @@ from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model import deepseek
 from model.checkpoint import CheckpointError, convert, open_checkpoint, open_processor
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.deepseek import renamed
 from model.events import fold

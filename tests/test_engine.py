@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.decoding.engine import Engine
-from model.decoding.grammar import PromptError, Request, longest, most_positions
+from model.decoding.request import PromptError, Request, longest, most_positions
 from model.decoding.rollout import rollout
 from model.events import Event, ImageCodesAdded, TrajectoryFinished, TrajectoryStarted, advance, fold
 from model.janus import Janus
@@ -144,7 +144,7 @@ import sys, psutil, torch
 from dataclasses import replace
 from model.checkpoint import open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request, most_positions
+from model.decoding.request import Request, most_positions
 torch.set_num_threads(1)
 janus = open_checkpoint(sys.argv[1])
 engine = Engine(janus, at_once=16, capacity=most_positions(janus.image_codes, 1))

@@ -9,7 +9,7 @@ from original_layout import write_original
 from reference_janus import Reference
 
 from model.checkpoint import open_checkpoint
-from model.decoding.grammar import MOST_REFLECTION_TOKENS, Request
+from model.decoding.request import MOST_REFLECTION_TOKENS, Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.folder import save_checkpoint

@@ -15,7 +15,7 @@ from annotations.annotation import Annotation
 from annotations.export import export
 from annotations.store import Store, open_store
 from model.checkpoint import EMBEDDED, open_checkpoint
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
 from model.janus import Janus

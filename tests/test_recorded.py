@@ -13,8 +13,8 @@ from model.checkpoint import open_checkpoint
 from model.decoding import batch
 from model.decoding.cache import Slots
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request
 from model.decoding.recorded import Act, Extent, extent_of
+from model.decoding.request import Request
 from model.janus import Janus
 from model.trajectory import StopReason
 

@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from tests_support import embed_pieces
 
 from model.decoding.batch import Decoder
-from model.decoding.grammar import MOST_REFLECTION_TOKENS, PromptError, Request, Task
+from model.decoding.request import MOST_REFLECTION_TOKENS, PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
 from model.janus import Janus

@@ -12,7 +12,7 @@ from annotations.errors import TrajectoryError
 from annotations.store import Store, open_store
 from model.checkpoint import open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.grammar import PromptError, Request
+from model.decoding.request import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.janus import Janus

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from annotations.store import open_store
 from model.checkpoint import open_checkpoint
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.janus import Janus

@@ -11,7 +11,7 @@ import pytest
 
 import app
 from annotations.store import Store, open_store
-from model.decoding.grammar import PromptError, Request
+from model.decoding.request import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, fold
 from model.janus import Janus

@@ -18,21 +18,8 @@ import torch
 from PIL import Image as Picture
 
 from model.decoding.batch import Decoder
-from model.decoding.grammar import (
-    STREAMS,
-    Paint,
-    PromptError,
-    Request,
-    Sampled,
-    Sketch,
-    Step,
-    Steps,
-    Stream,
-    check_prompt,
-    longest,
-    streams_needed,
-    trajectory,
-)
+from model.decoding.grammar import Paint, Sampled, Sketch, Step, Steps, Stream, trajectory
+from model.decoding.request import STREAMS, PromptError, Request, check_prompt, longest, streams_needed
 from model.events import Event, Failed, Preview, TrajectoryFinished
 from model.janus import Janus
 from model.pictures import encode_png

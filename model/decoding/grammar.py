@@ -12,17 +12,16 @@ import hashlib
 import io
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TypeVar
-from uuid import uuid4
 
 import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task
 from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule
 from model.decoding.text import TextReader
@@ -42,41 +41,7 @@ from model.pictures import encode_png
 from model.replay import replay_segment
 from model.streams import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
-from model.trajectory import Image, Parent, Reflection, Sampling, Segment, StopReason, Thought, Token
-
-MOST_THOUGHT_TOKENS = 96
-MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
-MOST_PROMPT_TOKENS = 200  # Janus-Pro-R1 cuts here; we refuse
-
-
-class PromptError(ValueError):
-    """A prompt that cannot be drawn; the message says what to do."""
-
-
-class Task(StrEnum):
-    """What a trajectory is for."""
-
-    DRAW = "draw"  # what the prompt says, and judge it, and draw again
-    EDIT = "edit"  # the source, as the prompt instructs
-    JUDGE = "judge"  # whether the source shows what the prompt says
-
-
-@dataclass(frozen=True)
-class Request:
-    """One trajectory to make."""
-
-    prompt: str
-    seed: int = 0
-    rounds: int = 3  # images at most
-    sampling: Sampling | None = None  # None: the checkpoint's own
-    preview_every: int | None = 4  # image codes between previews, at the least; None: only the finished picture
-    stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between tokens
-    task: Task = Task.DRAW
-    source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8, to edit or to judge
-    given: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
-    pictures: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # PNGs of given images, by hash
-    parent: Parent | None = None
-    id: str = field(default_factory=lambda: uuid4().hex, compare=False)
+from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Thought, Token
 
 
 class Stream:
@@ -120,41 +85,6 @@ class Sketch:
 
 
 Steps = Generator[Event | Step | Paint | Sketch, "Sampled | np.ndarray | None", None]
-
-
-def check_prompt(janus: Janus, prompt: str) -> None:
-    """Raises PromptError for a prompt that is empty or longer than the network was made for."""
-    if not prompt.strip():
-        raise PromptError("The prompt is empty: say what to draw, for example “two red apples above a blue car”.")
-    if len(prompt) > 20 * MOST_PROMPT_TOKENS:
-        raise PromptError(
-            f"The prompt has {len(prompt):,} characters; at most {20 * MOST_PROMPT_TOKENS:,} are read. Shorten it."
-        )
-    count = sum(len(piece.ids) for piece in opening(janus, prompt))
-    if count > MOST_PROMPT_TOKENS:
-        raise PromptError(f"The prompt has {count} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")
-
-
-def longest(janus: Janus, request: Request) -> int:
-    """Positions a stream of this request can grow to."""
-    start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
-    rounds = request.rounds if request.task is Task.DRAW else 2  # an edit reads one image and draws one
-    return most_positions(janus.image_codes, rounds) - MOST_PROMPT_TOKENS + start
-
-
-def most_positions(image_codes: int, rounds: int) -> int:
-    """Positions a stream of any request of so many rounds can grow to."""
-    fixed = 64  # self-check and invitation, or what stands around a source
-    each = MOST_THOUGHT_TOKENS + image_codes + MOST_REFLECTION_TOKENS + fixed
-    return MOST_PROMPT_TOKENS + rounds * each
-
-
-STREAMS = 3  # drawing, its twin, judging
-
-
-def streams_needed(janus: Janus, request: Request) -> int:
-    """Without guidance the drawing stream needs no twin."""
-    return STREAMS - 1 + ((request.sampling or janus.sampling).guidance != 1)
 
 
 class Writer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from model.decoding.engine import Engine
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.events import Event
 from model.janus import Janus
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from model.decoding.grammar import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
+from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
 from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule, guided, log_probabilities
 from model.janus import Janus

@@ -23,7 +23,7 @@ import torch
 from PIL import Image as Picture
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.janus import Janus
 from model.pictures import encode_png
 from model.referee import pictures_of

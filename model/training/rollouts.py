@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image as Picture
 
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.janus import Janus
 from model.referee import pictures_of, reason_is_true
 from model.training.actions import Choices, choices

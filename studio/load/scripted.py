@@ -17,7 +17,7 @@ from annotations.recorded import fill_if_empty
 from annotations.store import Store, open_store
 from annotations.trajectories import Filter
 from model.checkpoint import open_checkpoint
-from model.decoding.grammar import Request
+from model.decoding.request import Request
 from model.events import Event, Failed, Preview
 from model.replay import replay
 from model.trajectory import Trajectory

@@ -14,7 +14,7 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.branches import BranchError
 from model.checkpoint import SHIPPED, CheckpointError
-from model.decoding.grammar import PromptError
+from model.decoding.request import PromptError
 from model.world.language import category_of, parse
 from studio import render
 from studio.changes import CHANGE, continued

@@ -18,7 +18,7 @@ from annotations import recorded
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
-from model.decoding.grammar import PromptError, Task
+from model.decoding.request import PromptError, Task
 from model.pictures import read_picture
 from studio import render
 from studio.checkpoints import Checkpoints
