@@ -15,7 +15,8 @@ from model.janus import Janus
 from model.streams import Codes, Text
 from model.training.dataset import DataError
 from model.training.drafts import OwnDraft, make_drafts, read_drafts, write_drafts
-from model.training.world_lessons import Mix, world_lessons
+from model.training.mixes import Mix
+from model.training.world_lessons import world_lessons
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.sampling import sample_scene

@@ -26,9 +26,10 @@ from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
 from model.training.descent import new_optimizers, trainable
 from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
+from model.training.mixes import MIXES
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import MIXES, world_lessons
+from model.training.world_lessons import world_lessons
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent

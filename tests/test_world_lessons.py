@@ -14,7 +14,8 @@ from model.streams import Codes, Piece, Pixels, Text
 from model.templates import CHECK
 from model.training.actions import choices
 from model.training.lessons import Lesson
-from model.training.world_lessons import MIXES, Focus, Mix, at_step, world_lessons
+from model.training.mixes import MIXES, Focus, Mix, at_step
+from model.training.world_lessons import world_lessons
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
 from model.world.verifier import check, read

@@ -32,9 +32,10 @@ from model.training.dataset import DataError, manifest_of, read_lessons
 from model.training.descent import Log, descend, new_optimizers, new_schedules, summed, trainable
 from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
+from model.training.mixes import MIXES, at_step
 from model.training.settings import add_settings, settings_of
 from model.training.state import RunState
-from model.training.world_lessons import MIXES, at_step, world_lessons
+from model.training.world_lessons import world_lessons
 
 # Of the kinds of targets, by their names in `Losses`, each a mean over its own. A drawing has about four times the
 # targets of its thought, and with equal means the drawing took half as many steps again to follow the thought. Notes
