@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 
 from model.decoding.grammar import Sampled, Step
+from model.decoding.graphs import GraphedSteps, capture_for
 from model.decoding.prepared import prepared
-from model.decoding.recorded import RecordedSteps, recorder
 from model.decoding.sampling import draw, guided
 from model.decoding.window import Window
 from model.janus import CODE, PIXEL, TEXT, Janus
@@ -25,8 +25,8 @@ class Decoder:
         self.janus = janus
         self.prepared = prepared(janus)
         self.slots = self.prepared.llama.slots(streams, capacity)
-        record = recorder(self.prepared.llama)
-        self.recorded = record and RecordedSteps(janus, self.prepared.llama, self.slots, record)
+        capture = capture_for(self.prepared.llama)
+        self.graphed = capture and GraphedSteps(janus, self.prepared.llama, self.slots, capture)
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
@@ -110,8 +110,8 @@ class Decoder:
             every_ids.append(ids + padding)
             every_kinds.append(kinds + padding)
         slots = [slot for slot, _ in feeds]
-        if self.recorded is not None and max(counts) == 1 and not images and not any(gaps):
-            return self.recorded(slots, [i for [i] in every_ids], [kind for [kind] in every_kinds])
+        if self.graphed is not None and max(counts) == 1 and not images and not any(gaps):
+            return self.graphed(slots, [i for [i] in every_ids], [kind for [kind] in every_kinds])
         inputs = self._embed(every_ids, every_kinds, images)
         hidden = self.prepared.llama(inputs, Window(self.slots, slots, counts, gaps))
         if max(counts) == 1:

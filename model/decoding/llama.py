@@ -19,7 +19,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMS
 from model.decoding.cache import Slots, Tables
 from model.decoding.native import native
 from model.decoding.operations import Kernels, Operations, Shape
-from model.decoding.window import Window
+from model.decoding.window import View, Window
 
 SPARE = 16  # positions that a stream may leave out
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
@@ -30,8 +30,8 @@ class Layer(Protocol):
 
     device: torch.device
 
-    def __call__(self, hidden: torch.Tensor, window: Window, number: int) -> torch.Tensor:
-        """(R, Q, D) → (R, Q, D); writes keys and values to the window's slots as layer `number`."""
+    def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
+        """(R, Q, D) → (R, Q, D); writes keys and values as layer `number`."""
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
         """What it reads of the cosines and sines of all positions, (positions, W)."""
@@ -62,10 +62,10 @@ class Llama:
         devices = [layer.device for layer in self.layers]
         return Slots((self.key_heads, capacity, self.width), count, devices, rotary)
 
-    def __call__(self, hidden: torch.Tensor, window: Window) -> torch.Tensor:
-        """(R, Q, D) inputs, written to the window's slots → (R, Q, D) hidden states."""
+    def __call__(self, hidden: torch.Tensor, view: View) -> torch.Tensor:
+        """(R, Q, D) inputs → (R, Q, D) hidden states; keys and values are written to the view's slots."""
         for number, layer in enumerate(self.layers):
-            hidden = layer(hidden.to(layer.device), window.on(layer.device), number)
+            hidden = layer(hidden.to(layer.device), view.on(layer.device), number)
         return normal(self.model.norm, hidden.to(self.model.norm.weight.device))
 
 
@@ -101,15 +101,15 @@ class Plain:
         half = self.width // 2
         return cosines, torch.cat([-sines[:, :half], sines[:, half:]], -1)
 
-    def __call__(self, hidden: torch.Tensor, window: Window, number: int) -> torch.Tensor:
-        layer, (rows, count), (cosines, sines) = self.layer, hidden.shape[:2], window.rotary
+    def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
+        layer, (rows, count), (cosines, sines) = self.layer, hidden.shape[:2], view.rotary
         projected = F.linear(normal(layer.input_layernorm, hidden), *self.attention).view(rows, count, -1, self.width)
         key_heads = (projected.shape[2] - self.heads) // 2
         turning, values = projected.split([self.heads + key_heads, key_heads], 2)
         turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
         queries, keys = turned.split([self.heads, key_heads], 2)
-        window.write(number, torch.stack([keys, values], 3))
-        found = window.attend(number, queries.unflatten(2, (key_heads, -1)))
+        view.write(number, torch.stack([keys, values], 3))
+        found = view.attend(number, queries.unflatten(2, (key_heads, -1)))
         hidden = hidden + layer.self_attn.o_proj(found)
         gate, up = F.linear(normal(layer.post_attention_layernorm, hidden), *self.gates).chunk(2, -1)
         return hidden + layer.mlp.down_proj(layer.mlp.act_fn(gate) * up)

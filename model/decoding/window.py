@@ -9,17 +9,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 
-from model.decoding.cache import Slots
+from model.decoding.cache import Slots, Tables
 
 LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
 
 
+class View(Protocol):
+    """What a layer needs: (R, Q, …) rotary tables, where its keys and values go, what its queries find."""
+
+    rotary: Tables
+
+    def on(self, device: torch.device) -> View:
+        """The same where another layer is."""
+
+    def write(self, layer: int, new: torch.Tensor) -> None:
+        """(R, Q, H, 2, W) keys and values, to their positions."""
+
+    def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
+
+
 class Window:
-    """Some slots, and the positions that come to them."""
+    """A view of some slots, and of the positions that come to them."""
 
     def __init__(
         self, slots: Slots, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None
@@ -59,17 +75,13 @@ class Window:
 
     @cached_property
     def places(self) -> torch.Tensor:
-        """(R·Q·H·2,) where keys and values go: rows of a layer's cache seen as (…, W)."""
-        _, heads, both, capacity, _ = self.slots.stored[0].shape
-        first = torch.arange(heads * both, device=self.rows.device) + self.rows[:, None, None] * (heads * both)
-        return (first * capacity + self.positions[..., None]).flatten()
+        return places(self.slots, self.rows, self.positions)
 
     @cached_property
     def sight(self) -> Sight:
         return Sight(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
 
     def on(self, device: torch.device) -> Window:
-        """The same where another layer is."""
         if device == self.rows.device:
             return self
         if device not in self._elsewhere:
@@ -81,13 +93,18 @@ class Window:
         return self._elsewhere[device]
 
     def write(self, layer: int, new: torch.Tensor) -> None:
-        """(R, Q, H, 2, W) keys and values, to their positions."""
         width = new.shape[-1]
         self.slots.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
 
     def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
         return self.sight.attend(self.slots.stored[layer], queries)
+
+
+def places(slots: Slots, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """(R·Q·H·2,) where keys and values of (R, Q) positions go: rows of a layer's cache seen as (…, W)."""
+    _, heads, both, capacity, _ = slots.stored[0].shape
+    first = torch.arange(heads * both, device=rows.device) + rows[:, None, None] * (heads * both)
+    return (first * capacity + positions[..., None]).flatten()
 
 
 class Sight:

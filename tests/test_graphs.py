@@ -1,6 +1,8 @@
 """A step that was recorded once serves every later one: nothing that changes was recorded with it."""
 
+import gc
 import random
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from model.checkpoint import open_checkpoint
 from model.decoding import batch
+from model.decoding.batch import Decoder
 from model.decoding.cache import Slots
 from model.decoding.engine import Engine
-from model.decoding.recorded import Act, Extent, extent_of
+from model.decoding.graphs import OFTEN, Act, Extent, extent_of
 from model.decoding.request import Request
 from model.janus import Janus
+from model.streams import Codes, Text
 from model.trajectory import StopReason
 
 
@@ -23,10 +27,10 @@ class Tape:
     """Records a step as a list of operations on the same memory, as a CUDA graph does, and counts what is replayed."""
 
     def __init__(self):
-        self.recorded = self.replayed = 0
+        self.captured = self.replayed = 0
 
     def __call__(self, act: Act) -> Act:
-        self.recorded += 1
+        self.captured += 1
         operations, nothing = make_fx(lambda _: act())(torch.zeros(())), torch.zeros(())
 
         def replay() -> torch.Tensor:
@@ -56,12 +60,46 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(batch, "recorder", lambda llama: tape)
+    monkeypatch.setattr(batch, "capture_for", lambda llama: tape)
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
-    assert tape.recorded > 3
+    assert tape.captured > 3
     assert tape.replayed > 300
+
+
+@torch.inference_mode()
+def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+    """In between, the slot is given to somebody else: what the step read last is not theirs."""
+    found = []
+    for capture in (None, Tape()):
+        monkeypatch.setattr(batch, "capture_for", lambda llama, capture=capture: capture)
+        decoder = Decoder(tiny, 3, 60)
+        for length, count in ((3, OFTEN - 1), (20, 3)):
+            slot = decoder.slots.take()
+            fed = [Text(tuple(range(20, 20 + length))), *(Codes((code,)) for code in range(count))]
+            found.append(torch.cat([decoder.forward([(slot, [piece])]) for piece in fed]))
+            decoder.slots.give_back(slot)
+    assert capture.captured == 1
+    for plain, graphed in zip(found[:2], found[2:], strict=True):
+        torch.testing.assert_close(graphed, plain)
+
+
+def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+    """At once, not when the collector comes by: the next engine's cache may need the room."""
+    monkeypatch.setattr(batch, "capture_for", lambda llama: Tape())
+    gc.disable()
+    try:
+        engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
+        while engine.busy:
+            engine.step()
+        engine.close()
+        slots = weakref.ref(engine.decoder.slots)
+        assert engine.decoder.graphed.steps
+        del engine
+        assert slots() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
@@ -82,21 +120,24 @@ def test_a_record_reaches_from_both_ends_as_far_as_slots_are_in_use(slots: list[
     assert extent_of(slots, seen, cache) == extent
 
 
-def test_a_step_that_cannot_be_recorded_is_taken_all_the_same(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     def fails(act: Act) -> Act:
         raise RuntimeError("no memory left")
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "recorder", lambda llama: fails)
+    monkeypatch.setattr(batch, "capture_for", lambda llama: fails)
     assert contents(tiny, wanted) == alone
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-def test_on_a_gpu_a_graph_draws_what_its_operations_would(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
-    janus = open_checkpoint(tiny_checkpoint, dtype=torch.float64, device="cuda")
-    sampling = replace(janus.sampling, thinks=True, guidance=2.0)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_on_a_gpu_a_graph_draws_what_its_operations_would(
+    dtype: torch.dtype, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    janus = open_checkpoint(tiny_checkpoint, dtype=dtype, device="cuda")
+    sampling = replace(janus.sampling, thinks=True, guidance=2.0, temperature=0.0, text_temperature=0.0)
     wanted = [Request("two cars", seed, 2, sampling, id=str(seed)) for seed in range(6)]
     replayed = contents(janus, wanted)
-    monkeypatch.setattr(batch, "recorder", lambda llama: None)
+    monkeypatch.setattr(batch, "capture_for", lambda llama: None)
     assert replayed == contents(janus, wanted)
