@@ -28,16 +28,15 @@ from studio.wish import Wish
 
 def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Make the endpoints, within a gr.Blocks."""
-    defaults = checkpoints.first.sampling
 
     def draw(
         request: gr.Request,
         prompt: str,
         seed: int = 0,
         rounds: int = settings.rounds,
-        guidance: float = defaults.guidance,
-        temperature: float = defaults.temperature,
-        thinks: bool = defaults.thinks,
+        guidance: float | None = None,
+        temperature: float | None = None,
+        thinks: bool | None = None,
         checkpoint: str = "",
     ) -> Iterator[dict]:
         """Draw a prompt: plan it, draw it, judge the drawing, and draw again after a no.
@@ -49,16 +48,18 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             prompt: what to draw, for example "two red apples above a blue car"
             seed: the same seed draws the same
             rounds: drawings at most
-            guidance: weight of classifier-free guidance; 1 is off
-            temperature: of the image codes; 0 repeats itself
-            thinks: whether it writes a plan first
+            guidance: weight of classifier-free guidance; 1 is off, none is the checkpoint's own
+            temperature: of the image codes; 0 repeats itself, none is the checkpoint's own
+            thinks: whether it writes a plan first; none is as the checkpoint does by itself
             checkpoint: which of those that draw here; none is the first
         """
         generator = _found(lambda: checkpoints.named(checkpoint))
-        wish = Wish(prompt, rounds, guidance, temperature, seed, new_seed=False, thinks=thinks)
-        events = generator.stream(
-            prompt, wish.chosen_seed(), wish.most_rounds(), wish.sampling(defaults), owner=owner_name(request, settings)
-        )
+        own = generator.sampling
+        given = {"guidance": guidance, "temperature": temperature, "thinks": thinks}
+        chosen = {name: getattr(own, name) if value is None else value for name, value in given.items()}
+        wish = Wish(prompt, rounds, seed=seed, new_seed=False, **chosen)
+        how = _found(lambda: (wish.chosen_seed(), wish.most_rounds(), wish.sampling(own)))
+        events = generator.stream(prompt, *how, owner=owner_name(request, settings))
         for event in _said(events):
             if not isinstance(event, Waiting):
                 yield event.to_dict()
@@ -128,5 +129,5 @@ def _said(events: Iterator[Any]) -> Iterator[Any]:
 def _found(get: Callable[[], Any]) -> Any:
     try:
         return get()
-    except (AnnotationsError, CheckpointError) as error:
+    except (AnnotationsError, CheckpointError, PromptError) as error:
         raise gr.Error(str(error), print_exception=False) from error

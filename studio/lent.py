@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 
 from model.decoding.engine import Engine
-from model.decoding.request import Request, check_prompt, longest
+from model.decoding.request import Request, check_request, longest
 from model.events import Event, Failed, TrajectoryFinished
 from model.janus import Janus
 from model.trajectory import StopReason
@@ -54,7 +54,7 @@ class LentEngine:
     def events(self, request: Request) -> Iterator[Event]:
         """A request's events until it ends; what breaks in the fork ends it as failed. Raises PromptError, and TooMany
         where no GPU is lent."""
-        check_prompt(self._janus, request.prompt)
+        check_request(self._janus, request)
         latest, made = None, self._making(self._janus.name, replace(request, stop=never))
         try:
             for latest in made:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, fields, replace
 
+from model.decoding.request import PromptError
 from model.trajectory import Sampling, Trajectory
 from studio.generator import MOST_ROUNDS
 
@@ -34,13 +36,17 @@ class Wish:
         return Wish(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
 
     def sampling(self, default: Sampling) -> Sampling:
-        guidance, temperature = _within(GUIDANCE, self.guidance), _within(TEMPERATURE, self.temperature)
+        """The checkpoint's own settings but for these. Raises PromptError."""
+        guidance = _within(GUIDANCE, self.guidance, "guidance")
+        temperature = _within(TEMPERATURE, self.temperature, "temperature")
         return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
 
     def most_rounds(self) -> int:
-        return int(_within(ROUNDS, self.rounds))
+        """Raises PromptError."""
+        return int(_within(ROUNDS, self.rounds, "number of rounds"))
 
     def chosen_seed(self) -> int:
+        """Raises PromptError."""
         return chosen_seed(self.seed, self.new_seed)
 
 
@@ -50,13 +56,15 @@ WIDGETS = len(fields(Wish))
 def chosen_seed(seed: float | None, another: bool) -> int:
     if another or seed is None:
         return new_seed()
-    return int(_within((0, LARGEST_SEED), seed))
+    return int(_within((0, LARGEST_SEED), seed, "seed"))
 
 
 def new_seed() -> int:
     return random.randrange(LARGEST_SEED)
 
 
-def _within(bounds: tuple[float, float], value: float) -> float:
-    """The value, or the bound it passes: a handler can be called past the sliders."""
+def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
+    """The value, or the bound it passes: a handler can be called past the sliders. Raises PromptError for no number."""
+    if value is None or not math.isfinite(value):
+        raise PromptError(f"The {name} is {value}; give a number from {bounds[0]} to {bounds[1]}.")
     return min(max(value, bounds[0]), bounds[1])

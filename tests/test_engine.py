@@ -137,6 +137,14 @@ def test_a_request_too_long_for_the_engine_is_refused_with_the_numbers(tiny: Jan
         engine.add(request)
 
 
+@pytest.mark.parametrize("name", ["guidance", "temperature", "text_temperature"])
+def test_a_setting_that_is_no_number_is_refused_before_it_meets_the_others(tiny: Janus, name: str):
+    engine = Engine(tiny, at_once=1, capacity=900)
+    for value in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(PromptError, match=f"{name.replace('_', ' ')} is {value}; give a number from 0 on"):
+            engine.add(Request("a cat", sampling=replace(tiny.sampling, **{name: value})))
+
+
 def test_five_hundred_more_drawings_take_no_more_memory(tiny_checkpoint: Path):
     """In a process of its own, when every shape of batch has come by once: oneDNN keeps what it made for each."""
     code = """

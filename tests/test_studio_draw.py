@@ -2,6 +2,7 @@
 
 import random
 import time
+from math import inf, nan
 from pathlib import Path
 
 import gradio as gr
@@ -103,6 +104,13 @@ def test_values_past_the_sliders_are_brought_back(tiny: Janus):
     assert wild.most_rounds() == 4
     assert (wild.sampling(tiny.sampling).guidance, wild.sampling(tiny.sampling).temperature) == (10, 0)
     assert wild.chosen_seed() == 0
+
+
+@pytest.mark.parametrize("changed", [{"guidance": nan}, {"temperature": inf}, {"rounds": None}, {"seed": nan}])
+def test_a_setting_that_is_no_number_is_a_message(tiny: Janus, store: Store, changed: dict):
+    [name] = changed
+    (value,) = values_of(draw.ask(wish(**changed), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
+    assert f"{name} is {changed[name]}; give a number from" in value["notice"].replace("number of rounds", "rounds")
 
 
 def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: Janus, store: Store):

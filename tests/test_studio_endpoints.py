@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import random
+from dataclasses import replace
 
 import pytest
 from gradio_client import Client
@@ -46,15 +47,16 @@ def encoded() -> str:
 def test_the_endpoints_are_described_and_typed(client: Client):
     named = client.view_api(return_format="dict")["named_endpoints"]
     assert set(named) == {"/draw", "/judge", "/edit", "/trajectory", "/picture", "/import_records"}
-    parameters = {p["parameter_name"]: p["type"]["type"] for p in named["/draw"]["parameters"]}
+    types = {p["parameter_name"]: p["type"] for p in named["/draw"]["parameters"]}
+    parameters = {name: [one["type"] for one in given.get("oneOf", [given])] for name, given in types.items()}
     assert parameters == {
-        "prompt": "string",
-        "seed": "integer",
-        "rounds": "integer",
-        "guidance": "number",
-        "temperature": "number",
-        "thinks": "boolean",
-        "checkpoint": "string",
+        "prompt": ["string"],
+        "seed": ["integer"],
+        "rounds": ["integer"],
+        "guidance": ["null", "number"],
+        "temperature": ["null", "number"],
+        "thinks": ["null", "boolean"],
+        "checkpoint": ["string"],
     }
 
 
@@ -68,6 +70,19 @@ def test_a_drawing_comes_as_events_that_fold_to_what_is_stored(client: Client):
     assert (drawn.prompt, drawn.seed, drawn.rounds) == ("two cats", 3, 2)
     png = base64.b64decode(client.predict(drawn.images[0].sha256, api_name="/picture"))
     assert Picture.open(io.BytesIO(png)).format == "PNG"
+
+
+def test_what_is_not_said_is_as_the_chosen_checkpoint_has_it(tiny: Janus, tmp_path):
+    own = replace(tiny.sampling, guidance=2.5, temperature=0.3, text_top_k=7, thinks=not tiny.sampling.thinks)
+    other = Janus(tiny.network, tiny.tokenizer, "other", own)
+    with open_store(tmp_path / "data") as store:
+        checkpoints = Checkpoints(Generator(tiny, store), ["other"])
+        checkpoints._loaded["other"] = Generator(other, store)
+        demo = build(Settings(mode=Mode.PUBLIC), store, checkpoints)
+        _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+        first, *_ = Client(url, verbose=False).submit("two cats", 0, 1, None, None, None, "other", api_name="/draw")
+        demo.close()
+    assert from_dict(first).sampling == own
 
 
 def test_an_image_is_judged_and_edited(client: Client):

@@ -19,7 +19,7 @@ from PIL import Image as Picture
 
 from model.decoding.batch import Decoder
 from model.decoding.grammar import Paint, Sampled, Sketch, Step, Steps, Stream, trajectory
-from model.decoding.request import STREAMS, PromptError, Request, check_prompt, longest, streams_needed
+from model.decoding.request import STREAMS, PromptError, Request, check_request, longest, streams_needed
 from model.events import Event, Failed, Preview, TrajectoryFinished
 from model.janus import Janus
 from model.pictures import encode_png
@@ -65,7 +65,7 @@ class Engine:
     def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> Engine:
         """An engine that has just the room for these, and has them waiting. Raises PromptError."""
         for request in requests:
-            check_prompt(janus, request.prompt)
+            check_request(janus, request)
         engine = cls(
             janus,
             at_once=min(at_once, len(requests)),
@@ -86,7 +86,7 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Put a request in the line. Raises PromptError for one that cannot be drawn here."""
-        check_prompt(self.janus, request.prompt)
+        check_request(self.janus, request)
         needed, room = longest(self.janus, request), self.decoder.slots.capacity
         if needed > room:
             raise PromptError(f"{request.rounds} rounds may take {needed:,} positions, there is room for {room:,}.")
@@ -144,7 +144,7 @@ class Engine:
             return []
         try:
             return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs])
-        except RuntimeError as error:
+        except Exception as error:
             log.exception("a decoding step failed")
             events += self.fail(error)
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,6 +61,16 @@ def check_prompt(janus: Janus, prompt: str) -> None:
     count = sum(len(piece.ids) for piece in opening(janus, prompt))
     if count > MOST_PROMPT_TOKENS:
         raise PromptError(f"The prompt has {count} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")
+
+
+def check_request(janus: Janus, request: Request) -> None:
+    """Raises PromptError for one that cannot be made: its prompt, or a setting that is no number."""
+    check_prompt(janus, request.prompt)
+    sampling = request.sampling or janus.sampling
+    for name in ("guidance", "temperature", "text_temperature"):
+        value = getattr(sampling, name)
+        if not math.isfinite(value) or value < 0:
+            raise PromptError(f"The {name.replace('_', ' ')} is {value}; give a number from 0 on.")
 
 
 def longest(janus: Janus, request: Request) -> int:

@@ -64,16 +64,16 @@ def ask(
     try:
         generator = checkpoints.named(wish.checkpoint)
         generator.check(wish.prompt)
+        how = wish.chosen_seed(), wish.most_rounds(), wish.sampling(generator.sampling)
     except (CheckpointError, PromptError) as error:
         yield *notice(str(error)), gr.skip()
         return
     if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
         yield *notice(doubt, anyway=True), gr.skip()
         return
-    seed, stop = wish.chosen_seed(), sessions.begin(visit.session)
-    sampling = wish.sampling(generator.sampling)
-    events = generator.stream(wish.prompt, seed, wish.most_rounds(), sampling, owner=visit.owner, stop=stop.is_set)
-    yield from with_seed(live(events, visit, sessions, generator.store), seed)
+    stop = sessions.begin(visit.session)
+    events = generator.stream(wish.prompt, *how, owner=visit.owner, stop=stop.is_set)
+    yield from with_seed(live(events, visit, sessions, generator.store), how[0])
 
 
 def go_on(change: Mapping[str, Any], visit: Visit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
