@@ -61,7 +61,8 @@ def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
     if not on_loan:
-        return Checkpoints(Generator(open_checkpoint(first), store), others, settings.mode)
+        generator = Generator(open_checkpoint(first), store, share=1 / len(settings.checkpoints))
+        return Checkpoints(generator, others, settings.mode)
     borrow = lender()  # before anything else touches a GPU
     janus = open_checkpoint(first)
     checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow)

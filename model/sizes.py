@@ -71,10 +71,11 @@ def position_values(config: JanusConfig) -> int:
     return 2 * text.num_hidden_layers * text.num_key_value_heads * width
 
 
-def most_at_once(janus: Janus, positions: int, wanted: int) -> int:
-    """How many trajectories of `wanted` have room in what memory is free, a fifth of it left for activations."""
+def most_at_once(janus: Janus, positions: int, wanted: int, share: float = 1.0) -> int:
+    """How many trajectories of `wanted` have room in a share of what memory is free, a fifth of it left for
+    activations."""
     each = cache_values(janus.network.config, positions) * janus.dtype.itemsize
-    return max(1, min(wanted, int(0.8 * room_on(str(janus.device)) // each)))
+    return max(1, min(wanted, int(0.8 * share * room_on(str(janus.device)) // each)))
 
 
 def room_on(device: str) -> int:

@@ -45,20 +45,22 @@ class Checkpoints:
         """The generator of a checkpoint, the first's for no name. Raises CheckpointError."""
         if not name:
             return self.first
+        if (loaded := self._loaded.get(name)) is not None:  # nobody waits while another is being loaded
+            return loaded
         with self._loading:
             if name not in self._loaded:
                 if name not in self._sources:
                     raise CheckpointError(f"{name[:80]} does not draw here; there are: {', '.join(self.names)}")
-                janus = self._opened(name)
-                serving = self._serving(janus) if self._serving else None
-                self._loaded[name] = Generator(janus, self.first.store, serving)
+                self._loaded[name] = self._opened(name)
             return self._loaded[name]
 
-    def _opened(self, name: str) -> Janus:
+    def _opened(self, name: str) -> Generator:
         try:
-            return open_checkpoint(self._sources[name])
-        except CheckpointError as error:
+            janus = open_checkpoint(self._sources[name])
+            serving = self._serving(janus) if self._serving else None
+            return Generator(janus, self.first.store, serving, share=self.first.share)
+        except (CheckpointError, RuntimeError) as error:  # the latter where there is no room for a cache
             if self._mode is Mode.LOCAL:
-                raise
+                raise CheckpointError(str(error)) from error
             log.error("%s", error)
             raise CheckpointError(f"{name} cannot be opened at the moment; choose another checkpoint") from None

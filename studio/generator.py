@@ -45,16 +45,19 @@ class Told(NamedTuple):
 class Generator:
     """A network that draws for everybody, and the store that keeps what it drew."""
 
-    def __init__(self, janus: Janus, store: Store, serving: Serving | None = None) -> None:
-        """`serving`: what makes the events; one engine for everybody unless given."""
+    def __init__(self, janus: Janus, store: Store, serving: Serving | None = None, share: float = 1.0) -> None:
+        """`serving`: what makes the events; one engine for everybody unless given, which may take a `share` of what
+        memory is free."""
         self.janus = janus
         self.store = store
+        self.share = share
         self.serving = serving or SharedEngine(self._new_engine)
         torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
 
     def _new_engine(self) -> Engine:
         positions = most_positions(self.janus.image_codes, MOST_ROUNDS)
-        return Engine(self.janus, at_once=most_at_once(self.janus, positions, AT_ONCE), capacity=positions)
+        at_once = most_at_once(self.janus, positions, AT_ONCE, self.share)
+        return Engine(self.janus, at_once=at_once, capacity=positions)
 
     @property
     def embedded_world(self) -> bool:

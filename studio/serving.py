@@ -33,7 +33,7 @@ class Waiting(NamedTuple):
 
 
 class TooMany(Exception):
-    """Too many are waiting already."""
+    """Too many are waiting already, or nothing can be drawn just now; the message says what to do."""
 
 
 class Serving(Protocol):
@@ -49,8 +49,8 @@ class SharedEngine:
     def __init__(self, new_engine: Callable[[], Engine]) -> None:
         """`new_engine` makes one, now and whenever the last one broke."""
         self._new_engine = new_engine
-        self._engine = new_engine()
-        self._visitors: dict[str, SimpleQueue[Event]] = {}  # by trajectory
+        self._engine: Engine | None = new_engine()  # None: broken, and no other could be made yet
+        self._visitors: dict[str, SimpleQueue[Event | TooMany]] = {}  # by trajectory
         self._arrival = threading.Condition()
         self._driver = threading.Thread(target=self._drive, name="engine", daemon=True)
 
@@ -63,6 +63,8 @@ class SharedEngine:
             while not isinstance(event, TrajectoryFinished | Failed):
                 try:
                     event = mine.get(timeout=PATIENCE)
+                    if isinstance(event, TooMany):
+                        raise event
                 except Empty:
                     if (before := self._before(request)) is None:
                         continue
@@ -75,6 +77,8 @@ class SharedEngine:
 
     def _line_up(self, request: Request) -> None:
         with self._arrival:
+            if self._engine is None:
+                self._engine = self._made()
             if (waiting := self._engine.line) >= MOST_WAITING:
                 raise TooMany(f"{waiting} drawings are waiting already; come back in a minute.")
             self._engine.add(request)
@@ -84,27 +88,43 @@ class SharedEngine:
 
     def _before(self, request: Request) -> int | None:
         """How many wait before this one; None if it does not wait."""
-        return next((place for place, other in enumerate(list(self._engine.waiting)) if other is request), None)
+        waiting = list(self._engine.waiting) if self._engine is not None else []
+        return next((place for place, other in enumerate(waiting) if other is request), None)
 
     def _drive(self) -> None:
         """Step after step while anybody is drawing, for ever: the only thread that decodes."""
         while True:
             with self._arrival:
-                self._arrival.wait_for(lambda: self._engine.busy)
+                self._arrival.wait_for(lambda: self._engine is not None and self._engine.busy)
             try:
                 events = self._engine.step()
             except Exception as error:  # whatever breaks, what was drawn so far is kept and told
                 log.exception("the engine broke")
                 events = self._replace_engine(error)
             for event in events:
-                if (visitor := self._visitors.get(event.trajectory_id)) is not None:
-                    visitor.put(event)
+                self._tell(event.trajectory_id, event)
 
     def _replace_engine(self, error: Exception) -> list[Event]:
-        """A new one; who was waiting waits there, who was drawing has failed."""
+        """A new one, in the room of the old; who was waiting waits there, who was drawing has failed."""
         with self._arrival:
-            broken, self._engine = self._engine, self._new_engine()
-            self._engine.waiting.extend(broken.waiting)
-        events = broken.fail(error)
-        broken.close()
+            events, waiting = self._engine.fail(error), list(self._engine.waiting)
+            self._engine.close()
+            self._engine = None
+            try:
+                self._engine = self._made()
+                self._engine.waiting.extend(waiting)
+            except TooMany as none:
+                for request in waiting:
+                    self._tell(request.id, none)
         return events
+
+    def _made(self) -> Engine:
+        try:
+            return self._new_engine()
+        except Exception as error:  # mostly: no memory
+            log.exception("no engine could be made")
+            raise TooMany(f"Nothing can be drawn at the moment ({error}); come back later.") from error
+
+    def _tell(self, trajectory: str, event: Event | TooMany) -> None:
+        if (visitor := self._visitors.get(trajectory)) is not None:
+            visitor.put(event)

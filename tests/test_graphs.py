@@ -93,9 +93,9 @@ def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPat
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
         while engine.busy:
             engine.step()
-        engine.close()
-        slots = weakref.ref(engine.decoder.slots)
         assert engine.decoder.graphed.steps
+        slots = weakref.ref(engine.decoder.slots)
+        engine.close()
         del engine
         assert slots() is None
     finally:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from annotations.store import Store, open_store
 from model.checkpoint import CheckpointError, open_checkpoint
@@ -70,6 +71,20 @@ def test_visitors_never_learn_where_a_checkpoint_lies(tiny_checkpoint: Path, tmp
     assert str(tmp_path / "empty") in caplog.text  # who keeps the server does
     (value, *_), *_ = draw.ask(wish(str(tmp_path)), VISIT, checkpoints, Sessions())
     assert value["notice"].endswith(f"does not draw here; there are: {tiny_checkpoint.name}, empty")
+
+
+def test_nobody_waits_for_a_checkpoint_that_another_is_loading(two: Checkpoints):
+    with two._loading:  # as while it is being read
+        assert two.named(two.names[0]) is two.first
+
+
+def test_a_checkpoint_without_room_for_its_cache_is_said(two: Checkpoints, monkeypatch: pytest.MonkeyPatch):
+    def full(self: Generator) -> None:
+        raise torch.OutOfMemoryError("no room for a cache")
+
+    monkeypatch.setattr(Generator, "_new_engine", full)
+    with pytest.raises(CheckpointError, match="no room for a cache"):
+        two.named("other")
 
 
 def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: Store):

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
 
 from annotations.errors import TrajectoryError
 from annotations.store import Store, open_store
@@ -103,6 +104,34 @@ def test_an_error_ends_as_a_failed_trajectory_and_the_next_visitor_draws(tiny: J
     assert told.stop_reason is StopReason.FAILED
     assert store.trajectory(told.id).error == "MemoryError: no more"
     assert fold(generator.stream("two birds", 1, 1, owner="ada")).error is None
+
+
+def test_where_no_other_engine_has_room_everybody_is_told_and_the_next_visitor_may_have_it(
+    narrow: Generator, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """The new engine is made in the room of the broken one."""
+    made, real = [], Engine.step
+
+    def new_engine() -> Engine:
+        made.append(narrow.serving._engine)
+        if len(made) == 1:
+            raise torch.OutOfMemoryError("no room for a cache")
+        return Engine(narrow.janus, at_once=1, capacity=900)
+
+    monkeypatch.setattr(narrow.serving, "_new_engine", new_engine)
+    first, second = narrow.stream("two birds", 1, 3, owner="ada"), narrow.stream("a cat", 2, 1, owner="bob")
+    told = [next(first)]
+    assert isinstance(next(second), Waiting)
+    broken = narrow.serving._engine
+    monkeypatch.setattr(Engine, "step", lambda engine: (_ for _ in ()).throw(RuntimeError("a bad step")))
+    told += first
+    assert fold(told).error == "RuntimeError: a bad step"
+    with pytest.raises(TooMany, match="Nothing can be drawn at the moment .no room for a cache.; come back later"):
+        list(second)
+    assert made == [None]
+    assert broken.decoder.slots.stored == []
+    monkeypatch.setattr(Engine, "step", real)
+    assert fold(narrow.stream("two birds", 1, 1, owner="ada")).error is None
 
 
 def test_a_prompt_that_cannot_be_drawn_is_refused_before_anything_is_stored(tiny: Janus, store: Store):

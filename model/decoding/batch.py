@@ -28,6 +28,11 @@ class Decoder:
         capture = capture_for(self.prepared.llama)
         self.graphed = capture and GraphedSteps(janus, self.prepared.llama, self.slots, capture)
 
+    def close(self) -> None:
+        """Give back the room of the streams."""
+        self.slots.stored.clear()
+        self.graphed = None
+
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
         """Feed every step's pieces to its stream and sample its token."""

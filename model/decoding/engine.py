@@ -128,9 +128,10 @@ class Engine:
             self._leave(run)
 
     def close(self) -> None:
-        """Forget everybody, for good."""
+        """Forget everybody, for good; the cache is free at once, whoever still knows the engine."""
         self.clear()
         self._sketches.close()
+        self.decoder.close()
 
     def _start(self, request: Request) -> Run:
         take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == STREAMS

@@ -141,7 +141,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         return forget(event, Visit.of(request, settings), store, settings)
 
     def chosen(checkpoint: str) -> tuple:
-        own = checkpoints.named(checkpoint).sampling
+        try:
+            own = checkpoints.named(checkpoint).sampling
+        except CheckpointError as error:
+            raise gr.Error(str(error), print_exception=False) from error
         return own.guidance, own.temperature, own.thinks
 
     def stopped(request: gr.Request) -> None:
