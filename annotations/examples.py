@@ -43,7 +43,7 @@ class Target:
 
 def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | LeftOut:
     """The example that a submitted annotation makes, its pictures still by name, or why it makes none."""
-    reflection = trajectory.segments[annotation.segment]
+    reflection = None if annotation.segment is None else trajectory.segments[annotation.segment]
     if not isinstance(reflection, Reflection):
         return LeftOut.NO_REFLECTION
     context = _context(trajectory, annotation.segment)

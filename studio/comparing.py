@@ -33,6 +33,9 @@ from studio.settings import Settings
 from studio.stage import progress_line
 
 NONE = '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
+EMPTY = (
+    '<p class="none">There are no pairs in this project yet: put drawings in under <a href="projects">Projects</a>.</p>'
+)
 NOTHING = '<p class="none">Nothing waits for you: you have compared all pairs that still want an answer.</p>'
 
 
@@ -159,9 +162,12 @@ class Ring:
             submitting.skip_item(self.store, showing.item, at.name)
         return self._next(at, showing.project)
 
-    def undo(self, project: str | None, request: gr.Request) -> View:
-        """Take back what this person compared or skipped last, and show it again."""
+    def undo(self, project: str | None, showing: Showing | None, request: gr.Request) -> View:
+        """Back to the question before; from a pair's first, take back what this person compared or skipped last."""
         at = self._sit(request)
+        if showing is not None and (before := self._asked_before(showing)) is not None:
+            view = self._next(at, showing.project, question=before, item=showing.item)
+            return view._replace(note=done("Back at the question before."))
         mine = self.store.annotations(annotator=at.name, project=project or "")
         last = next((a for a in reversed(mine) if a.status is not Status.UNFINISHED), None)
         try:
@@ -171,6 +177,14 @@ class Ring:
         except AnnotationsError as error:
             return _stay(str(error))
         return self._next(at, project)._replace(note=done("Taken back; compare them again."))
+
+    def _asked_before(self, showing: Showing) -> str | None:
+        """The question before the one on the page, of the same pair."""
+        with suppress(NotFoundError):
+            names = [question.name for question in asked(self.store.project(showing.project))]
+            number = names.index(showing.question)
+            return names[number - 1] if number else None
+        return None
 
     def alive(self, showing: Showing | None, request: gr.Request) -> Any:
         """A sign of life; a line where the pair is no longer one's own."""
@@ -220,9 +234,10 @@ class Ring:
         if project is None:
             return empty
         turn = queue.claim(self.store, project.id, at.name)
-        progress = progress_line(queue.progress(self.store, at.name, project.id))
+        far = queue.progress(self.store, at.name, project.id)
+        progress = progress_line(far)
         if turn is None:
-            return empty._replace(progress=progress, heading=NOTHING)
+            return empty._replace(progress=progress, heading=NOTHING if far.items else EMPTY)
         self.holding.remember(at.session, at.name, turn.item)
         return self._shown(at, project, turn, question if item == turn.item else None)._replace(
             chosen=menu, progress=progress

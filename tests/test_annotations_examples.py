@@ -51,6 +51,7 @@ def test_a_judgement_becomes_the_words_to_learn(segment, answers, completion, or
         (judged("t", verdict_right="no"), LeftOut.NO_CORRECTION),
         (judged("t", verdict_right="no", reason_rating=5), LeftOut.NO_CORRECTION),
         (Annotation("t", 0, "ann", {"thought_rating": 5}), LeftOut.NO_REFLECTION),
+        (Annotation("t", None, "ann", {"comment": "all of it"}), LeftOut.NO_REFLECTION),  # a vote on a pair, too
     ],
 )
 def test_a_judgement_that_says_too_little_makes_no_example(annotation, why):

@@ -142,10 +142,23 @@ def test_undo_brings_the_pair_back(store):
     page = ring(store)
     first = page.start(visit())
     vote(page, first)
-    back = page.undo("arena", visit())
+    back = page.undo("arena", page.start(visit()).showing, visit())
     assert back.showing.item == first.showing.item and "Taken back" in back.note and submitted(store) == []
     vote(page, page.answer(back.showing, "left", visit()) if back.showing.question == "appearance" else back)
-    assert "nothing to undo" in ring(store, "bob").undo("arena", visit()).note.lower()
+    assert "nothing to undo" in ring(store, "bob").undo("arena", None, visit()).note.lower()
+
+
+def test_undo_at_the_second_question_leads_back_to_the_first_and_leaves_the_pair_before_alone(store):
+    filled(store)
+    page = ring(store)
+    vote(page, page.start(visit()))
+    second = page.answer(page.start(visit()).showing, "left", visit())
+    back = page.undo("arena", second.showing, visit())
+    assert (back.showing.item, back.showing.question) == (second.showing.item, "alignment")
+    assert len(submitted(store)) == 1
+    again = page.answer(back.showing, "right", visit())
+    page.answer(again.showing, "tie", visit())
+    assert [a.answers["alignment"]["choice"] for a in submitted(store)] == ["left", "right"]
 
 
 def test_a_skipped_pair_is_left_to_others(store):
@@ -283,7 +296,7 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: page.alive(None, visit()),
         lambda: page.answer(None, "left", visit()),
         lambda: page.skip(None, visit()),
-        lambda: page.undo("arena", visit()),
+        lambda: page.undo("arena", None, visit()),
         lambda: page.leaders("arena", visit()),
     )
     for call in calls:

@@ -59,7 +59,7 @@ def _arena(store: Store, settings: Settings) -> None:
     for choice, button in (*buttons.items(), ("", none)):
         button.click(ring.answer, [showing, gr.State(choice)], view, **quick)
     skip.click(ring.skip, [showing], view, **quick)
-    undo.click(ring.undo, [chosen], view, **quick)
+    undo.click(ring.undo, [chosen, showing], view, **quick)
     count.click(ring.leaders, [chosen], [leaders], **quick)
     gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
     Context.root_block.unload(ring.leave)
