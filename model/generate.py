@@ -35,7 +35,7 @@ from model.janus import Janus
 from model.pictures import read_picture
 from model.trajectory import Trajectory
 from model.world.language import PromptError as OutsideTheWorld
-from model.world.language import parse
+from model.world.taught import check_taught
 
 
 def main() -> None:
@@ -110,9 +110,9 @@ def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request
 
 def warn_outside_world(janus: Janus, prompts: Iterable[str]) -> None:
     """The embedded network draws only its world; other words are drawn all the same, and said."""
-    for prompt in prompts if janus.embedded_world else ():
+    for prompt in filter(str.strip, prompts if janus.embedded_world else ()):
         try:
-            parse(prompt)
+            check_taught(prompt)
         except OutsideTheWorld as error:
             print(f"“{prompt[:80]}”: {error}. It is drawn as well as it can be.", file=sys.stderr)
 

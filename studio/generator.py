@@ -24,7 +24,7 @@ from model.sizes import most_at_once
 from model.trajectory import Sampling, StopReason, Trajectory
 from model.world.edits import read_edit
 from model.world.language import PromptError as OutsideTheWorld
-from model.world.language import parse
+from model.world.taught import check_taught
 from studio.serving import AT_ONCE, Serving, SharedEngine, Waiting
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
@@ -78,7 +78,7 @@ class Generator:
         if not self.janus.embedded_world:
             return None
         try:
-            read_edit(prompt) if task is Task.EDIT else parse(prompt)
+            read_edit(prompt) if task is Task.EDIT else check_taught(prompt)
         except OutsideTheWorld as error:
             return str(error)
         return None

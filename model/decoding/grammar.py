@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task
+from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task, words_of
 from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule
 from model.decoding.text import TextReader
@@ -131,7 +131,7 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
     if request.task is Task.JUDGE:
         yield from look(janus, request, sampling, write, judging_stream)
         return
-    to_draw = to_judge = tuple(opening(janus, request.prompt))
+    to_draw = to_judge = tuple(opening(janus, words_of(janus, request.prompt)))
     given = deque(request.given)
     for _ in range(request.rounds):
         if thought := _taken(given, Thought):
@@ -189,7 +189,7 @@ def encode(janus: Janus, picture: np.ndarray) -> tuple[int, ...]:
 def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
     """The source, a thought if the checkpoint thinks, the edited image. It is not judged (Janus-Pro-R1, §B.5)."""
     codes = yield from show(janus, request.source, write)
-    pieces = tuple(editing(janus, request.prompt, codes))
+    pieces = tuple(editing(janus, words_of(janus, request.prompt, Task.EDIT), codes))
     if sampling.thinks:
         pieces = yield from think(janus, sampling, write, stream, pieces)
     yield from draw(janus, request, sampling, write, stream, pieces)
@@ -199,7 +199,8 @@ def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
 def look(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
     """The source and what is said of it, as of a first draft."""
     yield from show(janus, request.source, write)
-    yield from judge(janus, sampling, write, stream, (*opening(janus, request.prompt), *looking(janus, request.source)))
+    begun = opening(janus, words_of(janus, request.prompt))
+    yield from judge(janus, sampling, write, stream, (*begun, *looking(janus, request.source)))
     yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
 
 

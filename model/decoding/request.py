@@ -13,6 +13,7 @@ import numpy as np
 from model.janus import Janus
 from model.streams import opening
 from model.trajectory import Parent, Sampling, Segment
+from model.world.taught import as_taught, edit_as_taught
 
 MOST_THOUGHT_TOKENS = 96
 MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
@@ -50,6 +51,13 @@ class Request:
     id: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 
+def words_of(janus: Janus, prompt: str, task: Task = Task.DRAW) -> str:
+    """What the network reads of a prompt: the embedded one in the wording that it was taught."""
+    if not janus.embedded_world:
+        return prompt
+    return edit_as_taught(prompt) if task is Task.EDIT else as_taught(prompt)
+
+
 def check_prompt(janus: Janus, prompt: str) -> None:
     """Raises PromptError for a prompt that is empty or longer than the network was made for."""
     if not prompt.strip():
@@ -58,7 +66,7 @@ def check_prompt(janus: Janus, prompt: str) -> None:
         raise PromptError(
             f"The prompt has {len(prompt):,} characters; at most {20 * MOST_PROMPT_TOKENS:,} are read. Shorten it."
         )
-    count = sum(len(piece.ids) for piece in opening(janus, prompt))
+    count = sum(len(piece.ids) for piece in opening(janus, words_of(janus, prompt)))
     if count > MOST_PROMPT_TOKENS:
         raise PromptError(f"The prompt has {count} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")
 
@@ -75,7 +83,7 @@ def check_request(janus: Janus, request: Request) -> None:
 
 def longest(janus: Janus, request: Request) -> int:
     """Positions a stream of this request can grow to."""
-    start = sum(len(piece.ids) for piece in opening(janus, request.prompt))
+    start = sum(len(piece.ids) for piece in opening(janus, words_of(janus, request.prompt, request.task)))
     rounds = request.rounds if request.task is Task.DRAW else 2  # an edit reads one image and draws one
     return most_positions(janus.image_codes, rounds) - MOST_PROMPT_TOKENS + start
 

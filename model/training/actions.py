@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
+from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Task, words_of
 from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule, guided, log_probabilities
 from model.janus import Janus
@@ -78,12 +78,12 @@ def choices(
     """
     to_draw, to_judge = Choices(janus.image_codes), Choices(janus.image_codes)
     sampling, ids, segments = trajectory.sampling, janus.ids, trajectory.segments
-    to_judge.feed(*opening(janus, trajectory.prompt))
+    to_judge.feed(*opening(janus, words_of(janus, trajectory.prompt)))
     if isinstance(segments[0], Source):  # which was edited or judged
-        to_draw.feed(*editing(janus, trajectory.prompt, segments[0].codes))
+        to_draw.feed(*editing(janus, words_of(janus, trajectory.prompt, Task.EDIT), segments[0].codes))
         to_judge.feed(*looking(janus, pictures[segments[0].sha256]))
     else:
-        to_draw.feed(*opening(janus, trajectory.prompt))
+        to_draw.feed(*opening(janus, words_of(janus, trajectory.prompt)))
     begin = Text(tuple(janus.tokenize(BEGIN_IMAGE)))
     ended: Rule | None = None  # how the beginning of the next image was drawn, if it was
     for index, segment in enumerate(segments):

@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 from PIL import Image as Picture
 from PIL import UnidentifiedImageError
 
+from model.decoding.request import words_of
 from model.examples import JudgeExample
 from model.janus import Janus
 from model.training.lessons import Draft, Lesson, judge
@@ -40,7 +41,7 @@ def read_lessons(janus: Janus, folder: Path) -> list[Lesson]:
 def lesson_of(janus: Janus, example: JudgeExample) -> Lesson:
     pictures = [pixels(png, janus.image_size) for png in example.images]
     drafts = [Draft(said, image=image) for said, image in zip(example.reflections, pictures, strict=False)]
-    lesson = judge(janus, example.prompt, drafts, pictures[-1], example.completion)
+    lesson = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], example.completion)
     return Lesson(lesson.pieces, example.weight)
 
 

@@ -1,0 +1,76 @@
+"""A person's wording reaches the embedded network as its lessons were worded."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from model.decoding.request import Request, Task, words_of
+from model.decoding.rollout import rollout
+from model.events import fold
+from model.janus import Janus
+from model.world.edits import sample_edit, write_edit
+from model.world.language import parse, write
+from model.world.sampling import sample_scene
+from model.world.scene import random_scene, render
+from model.world.splits import sample_training
+from model.world.taught import as_taught, check_taught, edit_as_taught
+from model.world.verifier import accepted, check, read
+from model.world.vocabulary import PromptError
+
+
+def test_what_lessons_say_stays_as_it_is_and_is_no_reason_for_doubt():
+    rng = random.Random(0)
+    for _ in range(500):
+        prompt = write(sample_training(rng))
+        assert as_taught(prompt) == prompt
+        check_taught(prompt)
+        instruction = write_edit(sample_edit(rng, random_scene(rng, 3)))
+        assert edit_as_taught(instruction) == instruction
+
+
+@pytest.mark.parametrize(
+    ("prompt", "taught"),
+    [
+        ("Two red apples", "two red apples"),
+        ("TWO RED APPLES.", "two red apples"),
+        ("one cat", "a cat"),
+        ("2 dogs", "two dogs"),
+        ("an apple\nand a cat", "an apple and a cat"),
+        ("Draw a picture of a cat over a dog", "a cat above a dog"),
+        ("a cat, a dog below it", "a cat above a dog"),
+        ("a cat above a dog above a fish", "a cat above a dog, a fish below it"),
+        ("A Zebra  in a\nboat", "a zebra in a boat"),
+    ],
+)
+def test_a_persons_wording_becomes_the_lessons(prompt: str, taught: str):
+    assert as_taught(prompt) == taught
+
+
+@pytest.mark.parametrize(
+    ("text", "taught"), [("Make the car blue.", "make the car blue"), ("Polish  the Car", "polish the car")]
+)
+def test_instructions_too(text: str, taught: str):
+    assert edit_as_taught(text) == taught
+
+
+@pytest.mark.parametrize("prompt", ["a cat, a dog and a fish", "a cat and a dog left of a fish"])
+def test_a_kind_of_prompt_that_no_lesson_has_is_doubted(prompt: str):
+    parse(prompt)
+    with pytest.raises(PromptError, match="about three of which the first and the last stand above"):
+        check_taught(prompt)
+
+
+def test_a_relation_that_is_turned_round_says_the_same():
+    rng = random.Random(1)
+    for prompt in ("a cat above a dog above a fish", "a cat, a dog left of it", "two cats right of a dog below a fish"):
+        for _ in range(200):
+            image = read(render(sample_scene(rng, replace(parse(prompt), relations=()))))
+            said, taught = (accepted(check(parse(words), image)) for words in (prompt, as_taught(prompt)))
+            assert said == taught
+
+
+def test_a_capital_letter_changes_no_drawing(tiny: Janus):
+    small, capital = (fold(rollout(tiny, [Request(prompt, 3, 1)])) for prompt in ("two cars", "Two  cars"))
+    assert (small.images[0].codes, capital.prompt) == (capital.images[0].codes, "Two  cars")
+    assert words_of(tiny, "Make the Cat blue", Task.EDIT) == "make the cat blue"
