@@ -149,9 +149,23 @@ class Trajectory:
 
     @property
     def aha(self) -> bool:
-        """A draft judged no, followed by a revision judged yes."""
-        answers = [r.answer for r in self.reflections]
-        return any(a == "no" and b == "yes" for a, b in zip(answers, answers[1:], strict=False))
+        """Whether there is an aha moment."""
+        return self.aha_segment is not None
+
+    @property
+    def aha_segment(self) -> int | None:
+        """The index of the first reflection that says yes to a revision, where the model itself said no to the draft
+        before, and drew something else."""
+        drawn, refused = None, None  # the last image, and the one that was refused
+        for index, segment in enumerate(self.segments):
+            if isinstance(segment, Image | Source):
+                drawn = segment.sha256 or segment.codes
+            elif isinstance(segment, Reflection):
+                if segment.answer == "yes" and refused not in (None, drawn):
+                    return index
+                own = all(token.origin is not Origin.PERSON for token in segment.tokens)
+                refused = drawn if segment.answer == "no" and own else None
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         row = asdict(self) | {"segments": [segment_to_dict(s) for s in self.segments]}

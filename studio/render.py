@@ -181,21 +181,10 @@ def rounds_of(trajectory: Trajectory) -> list[Round]:
 def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None) -> str:
     """A trajectory as HTML that does not move. `only`: just the round that holds the segment of this index."""
     rounds = [r for r in rounds_of(trajectory) if only is None or only in dict(r.segments)]
-    aha = aha_segment(trajectory)
+    aha = trajectory.aha_segment
     given = any(isinstance(segment, Source) for segment in trajectory.segments)
     items = "".join(_round(r, picture, trajectory.prompt, aha, "Edited" if given else "Draft") for r in rounds)
     return f'<div class="timeline still"><ol class="rounds">{items}</ol></div>'
-
-
-def aha_segment(trajectory: Trajectory) -> int | None:
-    """The index of the first reflection that says yes after one that said no."""
-    before = ""
-    for index, segment in enumerate(trajectory.segments):
-        if isinstance(segment, Reflection):
-            if before == "no" and segment.answer == "yes":
-                return index
-            before = segment.answer
-    return None
 
 
 def _round(shown: Round, picture: PictureOf, prompt: str, aha: int | None, first: str) -> str:

@@ -27,6 +27,7 @@ from model.trajectory import (
     Parent,
     Reflection,
     Sampling,
+    Segment,
     Source,
     StopReason,
     Thought,
@@ -136,13 +137,20 @@ def test_a_failure_keeps_what_was_done_before_it():
     assert (failed.stop_reason, failed.error) == (StopReason.FAILED, "disk full")
 
 
-def test_a_no_followed_by_a_yes_is_an_aha_moment():
-    no, yes = Reflection("no", 0.1), Reflection("yes", 0.9)
-    image = Image((), "h")
-    trajectory = random_trajectory(random.Random(7))
-    assert replace(trajectory, segments=(image, no, image, yes)).aha
-    assert not replace(trajectory, segments=(image, yes)).aha
-    assert not replace(trajectory, segments=(image, no, image, no)).aha
+def test_an_aha_moment_is_the_models_own_no_another_drawing_and_a_yes():
+    no, yes = Reflection("no", 0.1, (Token(1, "No"),)), Reflection("yes", 0.9)
+    persons = Reflection("no", 0.1, (Token(1, "No"), Token(2, ", redder", Origin.PERSON)))
+    draft, revision = Image((1,), "d"), Image((2,), "r")
+
+    def aha(*segments: Segment) -> int | None:
+        return replace(random_trajectory(random.Random(7)), segments=segments).aha_segment
+
+    assert aha(draft, no, revision, yes) == 3
+    assert aha(draft, no, revision, no, draft, yes) == 5
+    assert aha(draft, yes) is None
+    assert aha(draft, no, revision, no) is None
+    assert aha(draft, no, draft, yes) is None
+    assert aha(draft, persons, revision, yes) is None
 
 
 def test_events_out_of_order_are_refused_with_a_reason():

@@ -92,7 +92,7 @@ def test_a_still_shows_all_rounds_or_the_one_that_is_asked_for():
 
 def test_the_aha_moment_is_marked_once_at_the_yes():
     trajectory, pictures = aha()
-    assert render.aha_segment(trajectory) == 5
+    assert trajectory.aha_segment == 5
     assert render.still(trajectory, pictures.__getitem__).count('class="aha"') == 1
     assert 'class="aha"' not in render.still(trajectory, pictures.__getitem__, only=2)
 

@@ -218,6 +218,7 @@ function progress(row) {
 function picture(index, image) {
   const part = state.segments[index];
   if (!part || !part.canvas) return;
+  state.png = image.src;
   const paint = () => {
     resize(part, image.naturalWidth);
     part.canvas.getContext('2d').drawImage(image, 0, 0);
@@ -235,10 +236,11 @@ function verdict(row) {
   part.odds = make('span', 'p', `p(yes) ${row.p.toFixed(2)}`);
   part.odds.title = 'How likely a yes was; the verdict is drawn by lot at this probability';
   line.append(sign, make('span', 'word', yes ? 'Yes' : 'No'), part.odds);
-  if (yes && state.answer === 'no' && !state.aha) {
+  if (yes && state.refused && state.refused !== state.png && !state.aha) {
     state.aha = true;
     line.append(make('span', 'aha', 'aha moment'));
   }
+  state.refused = yes ? null : state.png; // the drawing that the model itself said no to
   state.answer = row.answer;
   put(line);
   part.node = put(make('p', 'reason writing'));
@@ -251,6 +253,7 @@ function write(row, bit) {
   part.text += bit;
   if (row.person) byPerson(part);
   const reason = part.kind === 'reflection';
+  if (reason && row.person) state.refused = null;
   part.node.textContent = reason ? reasonOf(part.text) : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
   if (!reason) outline(part);
