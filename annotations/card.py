@@ -17,7 +17,7 @@ CARD = """\
 # {kind}
 
 Human corrections of what a model said about its own drawings: {examples} examples from {trajectories}
-trajectories, by {annotators} people under pseudonyms. Each row is one reflection to learn: the prompt, the
+trajectories, by {annotators} under pseudonyms. Each row is one reflection to learn: the prompt, the
 images drawn for it so far, the reflections between them, and what should be said of the last image.
 
 | | examples |
@@ -55,7 +55,7 @@ def dataset_card(manifest: Manifest) -> str:
         kind=manifest.kind,
         examples=manifest.examples,
         trajectories=len(manifest.trajectory_ids),
-        annotators=manifest.annotators,
+        annotators="one person" if manifest.annotators == 1 else f"{manifest.annotators} people",
         checkpoints=", ".join(_as_code(name) for name in manifest.checkpoints),
         file=manifest.file,
         **manifest.counts,

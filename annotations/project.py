@@ -109,6 +109,8 @@ class Project:
 def check_project(project: Project) -> None:
     """Raises ProjectError for a project that cannot be, and says why."""
     check_questions(project.questions)
+    if not project.name.strip():
+        raise ProjectError("the project has no name; give one of 1 to 120 characters")
     problem = _problem(project)
     if problem:
         raise ProjectError(f"the project “{project.name[:80]}” {problem}")
@@ -118,8 +120,8 @@ def _problem(project: Project) -> str | None:
     letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
     if not 0 < len(project.id) <= 64 or not set(project.id) <= letters:
         return f"has the id {project.id[:80]!r}; wanted at most 64 small letters, digits and -"
-    if not project.name.strip() or len(project.name) > 120:
-        return "wants a name of 1 to 120 characters"
+    if len(project.name) > 120:
+        return f"has a name of {len(project.name)} characters; wanted at most 120"
     if len(project.guidelines) > LONGEST_GUIDELINES or not is_storable(project.guidelines + project.name):
         return f"has guidelines that cannot be stored; wanted at most {LONGEST_GUIDELINES} plain characters"
     asked = {question.segment for question in project.questions}

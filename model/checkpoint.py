@@ -44,7 +44,7 @@ EMBEDDED = WEIGHTS / "embedded"
 SHIPPED = {  # what they have learnt, in words
     "base": "draws, judges by chance",
     "sft": "fine-tuned to judge and to redraw",
-    "embedded": "and then reinforced",
+    "embedded": "fine-tuned, and then reinforced",
 }
 STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
 SHARD = 2_000_000_000  # bytes of a converted file

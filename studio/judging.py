@@ -49,8 +49,8 @@ class Judgement:
     verdict: str = ""
     p_yes: float | None = None
     reason: str = ""
-    run: str = ""
     error: str = ""
+    run: str = ""  # of the trajectory
 
 
 def pairs_of(files: Sequence[Path]) -> list[Pair]:

@@ -134,6 +134,6 @@ def forget(asked: gr.EventData, visit: Visit, store: Store, settings: Settings) 
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
 
 
-def notice(text: str, *, anyway: bool = False) -> tuple:
+def notice(text: str, *, anyway: str = "") -> tuple:
     """Words instead of a drawing."""
     return render.notice_value(text, anyway=anyway), *IDLE

@@ -149,8 +149,9 @@ def empty_value(text: str) -> Row:
     return timeline_value(uuid4().hex, [], 0) | {"notice": text}
 
 
-def notice_value(text: str, *, anyway: bool = False) -> Row:
-    """A message beside what is on the page already; `anyway` offers to draw all the same."""
+def notice_value(text: str, *, anyway: str = "") -> Row:
+    """A message beside what is on the page already; `anyway` are the words on a button that has it done all the
+    same."""
     return {"notice": text, "anyway": anyway}
 
 

@@ -17,7 +17,7 @@ from studio.theme import script
 TEMPLATE = """
 <section class="timeline"{playable} aria-label="The drawing as it happens">
   <p class="notice" role="alert" hidden>
-    <span></span><button type="button" class="anyway" hidden>Draw it anyway</button>
+    <span></span><button type="button" class="anyway" hidden></button>
   </p>
   <div class="asked" hidden>
     <p class="label" hidden></p>

@@ -88,7 +88,7 @@ def test_ready_made_projects_are_projects_and_survive_json(project):
     ("changes", "message"),
     [
         ({"id": "Team A"}, "wanted at most 64 small letters"),
-        ({"name": " "}, "wants a name"),
+        ({"name": " "}, "has no name"),
         ({"overlap": 0}, "overlap of 0"),
         ({"gold_share": 0.9}, "share of gold"),
         ({"practice": -1}, "practice items"),

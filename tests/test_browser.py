@@ -559,6 +559,11 @@ def test_an_image_to_try_is_there_at_a_press(page, server):
     expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
 
 
+def test_a_link_to_nothing_is_said_in_words(page, server):
+    page.goto(f"{server.url}/image?from=nobody")
+    expect(page.locator("#timeline .notice")).to_contain_text("No image can be taken over: there is no trajectory")
+
+
 def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server):
     page.goto(f"{server.url}/gallery?run=three-rounds")
     page.locator("#viewer .ending a", has_text="Use this image").click()

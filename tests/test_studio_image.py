@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from annotations.errors import NotFoundError
 from annotations.store import open_store
 from model.checkpoint import open_checkpoint
 from model.decoding.request import Request
@@ -105,7 +106,7 @@ def test_many_are_judged_row_by_row_and_what_went_wrong_stands_in_its_row(genera
     assert first.verdict == ("yes" if generator.store.trajectory(first.run).reflections[0].answer == "yes" else "no")
     for error, said in zip(table.error, ["", "no such image", "is no picture", "prompt is empty"], strict=True):
         assert said in error if said else error == ""
-    assert Path(file).read_text().startswith("image,prompt,verdict,p_yes,reason,run,error\n")
+    assert Path(file).read_text().startswith("image,prompt,verdict,p_yes,reason,error,run\n")
 
 
 def test_without_a_table_the_names_of_the_files_are_the_prompts(tmp_path: Path):
@@ -133,7 +134,8 @@ def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
     [listed] = generator.store.trajectories()
     path, prompt = image.last_image(generator.store, listed.id)
     assert (Path(path).read_bytes(), prompt) == (generator.store.picture(listed.cover), "two cats")
-    assert image.last_image(generator.store, "nobody") == (None, "")
+    with pytest.raises(NotFoundError):
+        image.last_image(generator.store, "nobody")
 
 
 @pytest.mark.parametrize(("example", "said"), [*zip(image.EXAMPLES, ("three", "yellow", None, None), strict=True)])

@@ -78,7 +78,7 @@ def test_a_project_is_made_from_a_ready_made_kind(store, shelf):
 
 def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
     blank = Wanted.of(RICH)
-    assert "wants a name" in shelf.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
+    assert "has no name" in shelf.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
     shelf.make(visit(), FEEDBACK, *blank)
     assert "choose another" in shelf.make(visit(), FEEDBACK, *blank)[1]
     assert "overlap of 101" in shelf.make(visit(), FEEDBACK, *blank._replace(name="b", overlap=101))[1]
@@ -109,7 +109,7 @@ def test_guidelines_and_overlap_change_later(store, board):
     view = board.change(visit(), project, *Wanted.of(store.project(project))._replace(guidelines="New.", overlap=0))
     assert "Stored" in view.note
     assert (store.project(project).guidelines, store.project(project).overlap) == ("New.", None)
-    assert "wants a name" in board.change(visit(), project, *Wanted.of(RICH)._replace(name="")).note
+    assert "has no name" in board.change(visit(), project, *Wanted.of(RICH)._replace(name="")).note
 
 
 def test_a_closed_project_says_so_and_opens_again(store, board):

@@ -6,6 +6,7 @@ function end(row) {
   $('.spoken').textContent = row.text;
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
+  root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', row.text));
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');

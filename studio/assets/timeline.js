@@ -306,6 +306,7 @@ function done(row) {
 function tell(text, anyway) {
   $('.notice span').textContent = text;
   $('.notice').hidden = !text;
+  $('.anyway').textContent = anyway || '';
   $('.anyway').hidden = !anyway;
   const waiting = root.querySelectorAll('[inert]');
   if (!text || !waiting.length) return;

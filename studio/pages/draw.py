@@ -69,7 +69,7 @@ def ask(
         yield *notice(str(error)), gr.skip()
         return
     if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
-        yield *notice(doubt, anyway=True), gr.skip()
+        yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
         return
     stop = sessions.begin(visit.session)
     events = generator.stream(wish.prompt, *how, owner=visit.owner, stop=stop.is_set)

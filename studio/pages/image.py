@@ -15,7 +15,7 @@ import gradio as gr
 import pandas as pd
 
 from annotations import recorded
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, NotFoundError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
@@ -90,7 +90,7 @@ def ask(
         yield notice(str(error))
         return
     if not insist and (doubt := generator.doubt(given.words, task)) is not None:
-        yield notice(doubt, anyway=True)
+        yield notice(doubt, anyway=f"{given.choice} anyway")
         return
     stop = sessions.begin(visit.session).is_set
     events = generator.stream(given.words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
@@ -115,18 +115,15 @@ def ask_for_many(
     return table, table[table.verdict != ""], str(file)
 
 
-def last_image(store: Store, run: str) -> tuple[str | None, str]:
-    """(a file, the prompt) of a trajectory's last picture; nothing where there is none."""
-    try:
-        trajectory = store.trajectory(run)
-        drawn = [image.sha256 for image in trajectory.images if image.sha256]
-        if not drawn:
-            return None, ""
-        file = Path(mkdtemp()) / "image.png"
-        file.write_bytes(store.picture(drawn[-1]))
-        return str(file), trajectory.prompt
-    except AnnotationsError:
-        return None, ""
+def last_image(store: Store, run: str) -> tuple[str, str]:
+    """(a file, the prompt) of a trajectory's last picture. Raises NotFoundError."""
+    trajectory = store.trajectory(run)
+    drawn = [image.sha256 for image in trajectory.images if image.sha256]
+    if not drawn:
+        raise NotFoundError(f"the drawing “{trajectory.prompt[:80]}” was stopped before it had a picture")
+    file = Path(mkdtemp()) / "image.png"
+    file.write_bytes(store.picture(drawn[-1]))
+    return str(file), trajectory.prompt
 
 
 def picture_of(example: Example) -> str:
@@ -178,7 +175,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
-        return last_image(store, run) if run else (gr.skip(), gr.skip())
+        try:
+            return (*(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip())
+        except AnnotationsError as error:
+            return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {error}.")
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(event, Visit.of(request, settings), store, settings)
@@ -200,7 +200,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     view.anyway(insisted, **given, **LINE)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
-    gr.on(None, linked, [], [image, words], **quick)
+    gr.on(None, linked, [], [image, words, view], **quick)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         chip.click(partial(tried, example), None, [image, words, task], **quick)
 
