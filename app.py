@@ -9,6 +9,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+from annotations.background import keep_doing
 from annotations.backup import is_new, keep_backing_up, restore
 from annotations.database import default_directory
 from annotations.errors import BackupError, DatabaseError
@@ -24,7 +25,7 @@ from studio.lent import lender
 from studio.server import start
 from studio.settings import Settings, SettingsError, from_environment, read_settings
 
-BACKUPS = timedelta(minutes=10)  # between two
+BACKUPS = PURGES = timedelta(minutes=10)  # between two
 CONFIG = Path(__file__).parent / "spaces_config.yaml"
 
 
@@ -46,7 +47,7 @@ def serve(settings: Settings) -> None:
         recover(store)
         if settings.examples:
             fill_if_empty(store)
-        store.purge()
+        keep_doing(store.purge, PURGES, "purge")
         if hook:
             keep_telling(store, hook)
         checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sqlite3
 import sys
 import tarfile
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -30,10 +28,9 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
 from annotations import dumping
+from annotations.background import keep_doing
 from annotations.database import FILE, default_directory, default_url
 from annotations.errors import BackupError, DatabaseError
-
-log = logging.getLogger(__name__)
 
 MANIFEST = "backup.json"
 DUMP = ".dump"  # how the name of a copy of a PostgreSQL database ends
@@ -159,8 +156,14 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
                 packed.extractall(directory / "images", filter="data")
         if url:  # last: where there is a database, everything is there
             dumping.load(url, copy)
+            shown = dumping.pictures(url)
         else:
+            with closing(sqlite3.connect(copy)) as database:
+                shown = {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
             os.replace(copy, directory / FILE)
+        for picture in (directory / "images").glob("??/*.png"):
+            if picture.stem not in shown:  # deleted after it was packed
+                picture.unlink()
     return manifest
 
 
@@ -185,23 +188,21 @@ def last(directory: Path) -> datetime | None:
 
 def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | None = None) -> threading.Thread:
     """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
+    known: list[float] = []  # how much had been written at the last one
 
-    def work() -> None:
-        written = None
-        while True:
-            done = last(directory)
-            try:
-                now = dumping.written(url) if url else (directory / FILE).stat().st_mtime
-                if now != written if url else done is None or now > done.timestamp():
-                    make(directory, target, url)
-                    written = now
-            except (BackupError, OSError) as error:
-                log.error("%s", error)
-            time.sleep(every.total_seconds())
+    def back_up() -> None:
+        now, done = dumping.written(url) if url else written(directory), last(directory)
+        if known != [now] if url else done is None or now > done.timestamp():
+            make(directory, target, url)
+            known[:] = [now]
 
-    thread = threading.Thread(target=work, name="backup", daemon=True)
-    thread.start()
-    return thread
+    return keep_doing(back_up, every, "backup")
+
+
+def written(directory: Path) -> float:
+    """When the database was written last: with a write-ahead log mostly only that is."""
+    files = (directory / FILE, directory / f"{FILE}-wal")
+    return max(file.stat().st_mtime for file in files if file == files[0] or file.exists())
 
 
 def main() -> None:

@@ -49,6 +49,12 @@ def written(url: str) -> int:
     return int(_ask(postgres.parse(url), counted))
 
 
+def pictures(url: str) -> set[str]:
+    """The hashes of the pictures that a database knows. Raises BackupError."""
+    found = _ask(postgres.parse(url), "SELECT coalesce(array_agg(sha256), '{}') FROM images")
+    return set(found)
+
+
 def _studio(address: URL) -> str:
     if _ask(address, "SELECT to_regclass('properties') IS NOT NULL"):
         return str(_ask(address, "SELECT value FROM properties WHERE name = 'salt'"))[:8]

@@ -31,6 +31,6 @@ class Holding:
     def leave(self, session: str) -> None:
         """The page went away: its items may go to others, but for those that another page of this person has open."""
         name, items = self.open.pop(session, ("", frozenset()))
-        elsewhere = {item for other, theirs in self.open.values() if other == name for item in theirs}
+        elsewhere = {item for other, theirs in list(self.open.values()) if other == name for item in theirs}
         for item in items - elsewhere:
             queue.leave(self.store, name, item)

@@ -128,7 +128,6 @@ def forget(asked: gr.EventData, visit: Visit, store: Store, settings: Settings) 
         if not is_local(settings) and not store.is_receipt(receipt, run):
             return render.notice_value("Only the browser that asked for a drawing can delete it.")
         store.hide(run, by=visit.owner)
-        store.purge()  # what was deleted yesterday or before
     except AnnotationsError as error:
         return render.notice_value(f"That cannot be deleted: {error}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}

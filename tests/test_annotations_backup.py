@@ -16,9 +16,10 @@ import pytest
 from test_annotations_samples import aha, judged
 
 from annotations import backup
-from annotations.backup import MANIFEST, keep_backing_up, last, make, restore
+from annotations.background import keep_doing
+from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, written
 from annotations.database import FILE
-from annotations.errors import BackupError
+from annotations.errors import AnnotationsError, BackupError
 from annotations.store import Store, open_store
 
 ROOT = Path(__file__).parent.parent
@@ -149,6 +150,44 @@ def test_the_studio_backs_up_by_itself_and_says_when_it_did(store: Store, tmp_pa
                     return
         time.sleep(0.2)
     pytest.fail("no backup")
+
+
+def test_what_is_only_in_the_write_ahead_log_is_a_reason_to_back_up(tmp_path: Path):
+    with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE things (name)")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = written(tmp_path)
+        time.sleep(0.05)
+        database.execute("INSERT INTO things VALUES ('one')")
+        assert written(tmp_path) > before
+
+
+def test_a_picture_that_was_deleted_since_does_not_come_back(store: Store, tmp_path: Path):
+    folder, target = store.database.directory, str(tmp_path / "target")
+    gone, kept = saved(store, 1), saved(store, 2)
+    make(folder, target)
+    store.hide(gone, by="ada")
+    store.purge(timedelta(0))
+    make(folder, target)
+    with restored(tmp_path / "target", tmp_path / "again") as again:
+        assert [one.id for one in again.trajectories()] == [kept]
+        there = {file.name for file in (tmp_path / "again" / "images").glob("??/*.png")}
+        assert there == {f"{image.sha256}.png" for image in store.trajectory(kept).images}
+
+
+def test_what_is_done_now_and_then_goes_on_after_a_failure():
+    done = threading.Event()
+    acts = iter((OSError("disk full"), AnnotationsError("locked"), None))
+
+    def act() -> None:
+        if (problem := next(acts)) is not None:
+            raise problem
+        done.set()
+        threading.Event().wait()
+
+    keep_doing(act, timedelta(seconds=0.01), "test")
+    assert done.wait(30)
 
 
 def test_the_command_makes_and_restores(store: Store, tmp_path: Path):
