@@ -148,10 +148,11 @@ def to_json(results: dict[str, Results]) -> dict:
 
 
 def opened(names: Sequence[str]) -> dict[str, Janus]:
-    """Checkpoints by name: of the shipped ones, a folder, or a Hub id. Raises CheckpointError."""
-    found = {}
+    """Checkpoints (of the shipped ones, folders, or Hub ids) by what to call them. Raises CheckpointError."""
+    found: dict[str, Janus] = {}
     for name in names:
-        found[name if name not in found else f"{name} again"] = open_checkpoint(name)
+        short = Path(name).name
+        found[short if short not in found else f"{name} ({len(found) + 1})"] = open_checkpoint(name)
     return found
 
 
@@ -187,9 +188,9 @@ def main() -> None:
         for name, janus in checkpoints.items():
             kept = read_back(janus, arguments.codec)
             shown = f"{kept['read_back']:.2%} of {arguments.codec} scenes read back identically"
-            print(json.dumps(kept) if arguments.json else f"{Path(name).name}: {shown}, {kept['psnr_db']:.1f} dB")
+            print(json.dumps(kept) if arguments.json else f"{name}: {shown}, {kept['psnr_db']:.1f} dB")
         return
-    results = {Path(name).name: evaluate(janus, arguments) for name, janus in checkpoints.items()}
+    results = {name: evaluate(janus, arguments) for name, janus in checkpoints.items()}
     if arguments.json:
         print(json.dumps(to_json(results), indent=2))
     else:

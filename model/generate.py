@@ -77,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--source", type=Path, help="an image to edit; the prompt is the instruction")
     result.add_argument("--judge", action="store_true", help="judge the image of --source: does it show the prompt?")
     result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
+    official = "contexts as in Janus-Pro-R1's published code: earlier images encoded anew, a position left out"
+    result.add_argument("--official", action="store_true", help=official)
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
     return result
@@ -99,8 +101,7 @@ def read_prompts(arguments: argparse.Namespace) -> list[str]:
 def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request:
     given = {"guidance": arguments.guidance, "temperature": arguments.temperature}
     sampling = replace(janus.sampling, **{key: value for key, value in given.items() if value is not None})
-    if arguments.no_thought:
-        sampling = replace(sampling, thinks=False)
+    sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought, official=arguments.official)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
     source = read_picture(arguments.source, janus.image_size) if arguments.source else None

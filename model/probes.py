@@ -26,9 +26,9 @@ import torch
 from PIL import Image as Picture
 
 from model.branches import with_reflection, written_thought
-from model.checkpoint import EMBEDDED, CheckpointError
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.request import Request
-from model.evaluate import opened, points
+from model.evaluate import points
 from model.janus import Janus
 from model.measures import Figure, Share, difference, interval
 from model.pictures import encode_png
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        [janus] = opened([arguments.checkpoint]).values()
+        janus = open_checkpoint(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"probes: {error}")
     if janus.small:
@@ -249,7 +249,8 @@ def main() -> None:
         print(shown("Thoughts edited by hand, drawn exactly so", found))
     found = edited_reasons(janus, arguments.reasons, janus.sampling, arguments.seed)
     print(shown("Reasons written by hand, shown by the revision", found))
-    print(shown("Pictures changed in one object, flagged", changed_pictures(janus, arguments.changes, janus.sampling)))
+    found = changed_pictures(janus, arguments.changes, janus.sampling, arguments.seed)
+    print(shown("Pictures changed in one object, flagged", found))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, CheckpointError, path_of
-from model.evaluate import opened
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, path_of
 from model.janus import Janus
 from model.measures import Figure, interval
 from model.referee import figures, judge_all
@@ -64,7 +63,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="make the best setting the checkpoint's own")
     arguments = parser.parse_args()
     try:
-        [janus] = opened([arguments.checkpoint]).values()
+        janus = open_checkpoint(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"sweep: {error}")
     if janus.small:

@@ -92,3 +92,10 @@ def test_what_a_person_wrote_is_context_and_no_action(single: Janus, monkeypatch
     assert to_draw.text == []
     assert to_draw.length == choices(single, trajectory, pictures)[0].length
     assert len(to_draw.codes) == single.image_codes
+
+
+def test_what_was_drawn_with_the_published_codes_contexts_is_not_scored(tiny: Janus):
+    sampling = replace(tiny.sampling, official=True)
+    trajectory = fold(rollout(tiny, [Request("two cars", 1, 1, sampling)]))
+    with pytest.raises(ValueError, match="published code's contexts cannot be scored"):
+        choices(tiny, trajectory, {})

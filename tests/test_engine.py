@@ -145,6 +145,13 @@ def test_a_setting_that_is_no_number_is_refused_before_it_meets_the_others(tiny:
             engine.add(Request("a cat", sampling=replace(tiny.sampling, **{name: value})))
 
 
+@pytest.mark.parametrize("rounds", [0, 17])
+def test_more_rounds_than_there_can_be_are_refused(tiny: Janus, rounds: int):
+    engine = Engine(tiny, at_once=1, capacity=900)
+    with pytest.raises(PromptError, match=f"{rounds} rounds are asked for; give 1 to 16"):
+        engine.add(Request("a cat", rounds=rounds))
+
+
 def test_five_hundred_more_drawings_take_no_more_memory(tiny_checkpoint: Path):
     """In a process of its own, when every shape of batch has come by once: oneDNN keeps what it made for each."""
     code = """

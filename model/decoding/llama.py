@@ -19,9 +19,9 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMS
 from model.decoding.cache import Slots, Tables
 from model.decoding.native import native
 from model.decoding.operations import Kernels, Operations, Shape
+from model.decoding.request import MOST_ROUNDS
 from model.decoding.window import View, Window
 
-SPARE = 16  # positions that a stream may leave out
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
 
 
@@ -56,7 +56,7 @@ class Llama:
     def slots(self, count: int, capacity: int) -> Slots:
         """An empty cache of `count` slots of `capacity` positions."""
         weight = self.model.norm.weight
-        positions = torch.arange(capacity + 1 + SPARE, device=weight.device)
+        positions = torch.arange(capacity + 1 + MOST_ROUNDS, device=weight.device)
         cosines, sines = self.model.rotary_emb(weight, positions[None])
         rotary = self.layers[0].rotary(cosines[0], sines[0])
         devices = [layer.device for layer in self.layers]

@@ -18,6 +18,7 @@ from model.world.taught import as_taught, edit_as_taught
 MOST_THOUGHT_TOKENS = 96
 MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
 MOST_PROMPT_TOKENS = 200  # Janus-Pro-R1 cuts here; we refuse
+MOST_ROUNDS = 16  # every one of which may leave out a position
 STREAMS = 3  # drawing, its twin, judging
 
 
@@ -72,8 +73,10 @@ def check_prompt(janus: Janus, prompt: str) -> None:
 
 
 def check_request(janus: Janus, request: Request) -> None:
-    """Raises PromptError for one that cannot be made: its prompt, or a setting that is no number."""
+    """Raises PromptError for one that cannot be made: its prompt, its rounds, or a setting that is no number."""
     check_prompt(janus, request.prompt)
+    if not 1 <= request.rounds <= MOST_ROUNDS:
+        raise PromptError(f"{request.rounds} rounds are asked for; give 1 to {MOST_ROUNDS}.")
     sampling = request.sampling or janus.sampling
     for name in ("guidance", "temperature", "text_temperature"):
         value = getattr(sampling, name)

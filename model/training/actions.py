@@ -74,8 +74,11 @@ def choices(
 ) -> tuple[Choices, Choices]:
     """The drawing and the judging stream of a finished trajectory; `pictures` are (H, W, 3) uint8 by hash.
 
-    Nothing was chosen in the first `given` segments: the trajectory began with them.
+    Nothing was chosen in the first `given` segments: the trajectory began with them. Raises ValueError for a trajectory
+    of `official` sampling.
     """
+    if trajectory.sampling.official:
+        raise ValueError("what was drawn with the published code's contexts cannot be scored: positions were left out")
     to_draw, to_judge = Choices(janus.image_codes), Choices(janus.image_codes)
     sampling, ids, segments = trajectory.sampling, janus.ids, trajectory.segments
     to_judge.feed(*opening(janus, words_of(janus, trajectory.prompt)))

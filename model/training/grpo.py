@@ -201,6 +201,10 @@ def train(
 ) -> None:
     """Run or go on with a run. Raises RewardError; what was saved last then stands untouched."""
     accelerator = Accelerator(mixed_precision=settings.precision)
+    if settings.prompts < accelerator.num_processes:
+        raise PromptFileError(
+            f"{settings.prompts} prompts a step for {accelerator.num_processes} processes; give each one"
+        )
     parameters = trainable(janus)
     janus.network.to(accelerator.device).eval()  # no layer of Janus behaves otherwise in training
     reference.network.to(accelerator.device).requires_grad_(requires_grad=False)
@@ -242,8 +246,8 @@ def train(
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
-    reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32)
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32, device="cpu")
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
     drafts = [draft for file in arguments.drafts for draft in read_drafts(file)]

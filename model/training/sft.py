@@ -183,7 +183,7 @@ def data_source(known: Sequence[Lesson], settings: Settings, batch: int) -> Less
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     """Open the checkpoint, find the lessons, train. Raises CheckpointError and DataError."""
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings)}
     sources = []
     each = settings.batch // 2 if arguments.data and arguments.world else settings.batch

@@ -42,7 +42,7 @@ class RunState:
         """Put everything back; returns the finished steps, 0 where nothing was saved."""
         if not self.path.exists():
             return 0
-        saved = torch.load(self.path, weights_only=True)
+        saved = torch.load(self.path, map_location="cpu", weights_only=True)
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         return saved["step"]
