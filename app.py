@@ -1,12 +1,13 @@
 """Aha Studio: `python app.py`. Where the parts meet: settings, store, generator, site.
 
-The only place that reads the environment. What cannot work is said in one line."""
+What the environment says of settings is read here, and nowhere else. What cannot work is said in one line."""
 
 from __future__ import annotations
 
 import os
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from annotations.background import keep_doing
@@ -61,12 +62,13 @@ def serve(settings: Settings) -> None:
 def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
+    opening = partial(open_checkpoint, device=settings.device, dtype=settings.dtype)
     if not on_loan:
-        generator = Generator(open_checkpoint(first), store, share=1 / len(settings.checkpoints))
-        return Checkpoints(generator, others, settings.mode)
+        generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))
+        return Checkpoints(generator, others, settings.mode, opening=opening)
     borrow = lender()  # before anything else touches a GPU
-    janus = open_checkpoint(first)
-    checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow)
+    janus = opening(first)
+    checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow, opening)
     for name in checkpoints.names:
         checkpoints.named(name)
     return checkpoints

@@ -248,6 +248,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.device == "auto":
+        parser.error("--device auto: one device is measured; name it")
     device = torch.device(arguments.device or default_device())
     torch.set_num_threads(arguments.threads)
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16

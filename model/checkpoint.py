@@ -47,22 +47,23 @@ SHIPPED = {  # what they have learnt, in words
     "embedded": "fine-tuned, and then reinforced",
 }
 STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
+DTYPES = ("float32", "bfloat16", "float16")
 SHARD = 2_000_000_000  # bytes of a converted file
 
 
 def open_checkpoint(
-    source: str | Path = EMBEDDED, *, dtype: torch.dtype | None = None, device: str | None = None
+    source: str | Path = EMBEDDED, *, dtype: torch.dtype | str | None = None, device: str | None = None
 ) -> Janus:
     """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, or a folder in
     DeepSeek's; ready for inference.
 
-    dtype: float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the CPU unless
-    given; “auto” spreads the layers over all there are (accelerate). Raises CheckpointError, with the numbers where
-    the network does not fit.
+    dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
+    CPU unless given; “auto” spreads the layers over all there are (accelerate). Raises CheckpointError, with the
+    numbers where the network does not fit.
     """
     source = path_of(source)
     device = device or default_device()
-    dtype = dtype or (torch.float32 if device == "cpu" else torch.bfloat16)
+    dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     _check_layout(source)
     try:
         tokenizer = _open_tokenizer(source)
@@ -77,6 +78,15 @@ def open_checkpoint(
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {error}") from error
     return Janus(network.eval(), tokenizer, name_of(source), sampling_of(network))
+
+
+def dtype_of(given: torch.dtype | str) -> torch.dtype:
+    """Raises CheckpointError for a name that is none of DTYPES."""
+    if isinstance(given, torch.dtype):
+        return given
+    if given not in DTYPES:
+        raise CheckpointError(f"weights cannot be {given}; choose {', '.join(DTYPES)}")
+    return getattr(torch, given)
 
 
 def default_device() -> str:
@@ -96,7 +106,7 @@ def _check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str
     free = room_on(device)
     if needed > free:
         takes = f"{name_of(source)} takes {needed / 1e9:.1f} GB as {name_of_dtype(dtype)}"
-        advice = "choose a smaller dtype, another device, or “auto” for several"
+        advice = "choose a smaller dtype, another device, or the device auto, for several"
         raise CheckpointError(f"{takes}, {device} has {free / 1e9:.1f} GB free; {advice}")
 
 

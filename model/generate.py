@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.checkpoint import DTYPES, EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.request import PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.events import (
@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser().parse_args()
     try:
         prompts = read_prompts(arguments)
-        janus = open_checkpoint(arguments.checkpoint)
+        janus = open_checkpoint(arguments.checkpoint, device=arguments.device, dtype=arguments.dtype)
         if janus.small:
             torch.set_num_threads(1)
         if arguments.source is None or arguments.judge:
@@ -69,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("prompt", nargs="?", help="what to draw, e.g. “two red apples”")
     result.add_argument("--prompts", type=Path, help="a text file with one prompt per line, instead of PROMPT")
     result.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
+    result.add_argument("--device", help="cpu, cuda, cuda:1, mps, or auto: over all GPUs (default: the first there is)")
+    result.add_argument("--dtype", choices=DTYPES, help="(default: float32 on a CPU, bfloat16 elsewhere)")
     result.add_argument("--out", type=Path, default=Path("trajectories"), help="folder to write to")
     result.add_argument("--seed", type=int, default=0, help="of the first prompt; the next ones count up")
     result.add_argument("--rounds", type=int, default=3, help="images at most")

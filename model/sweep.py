@@ -77,7 +77,7 @@ def main() -> None:
         sampling = replace(janus.sampling, guidance=guidance, temperature=codes, text_temperature=text, thinks=thinks)
         found = measured(janus, sampling, wanted, arguments.rounds, arguments.batch)
         shown = [
-            f"{figure.value or 0:.1%} " + "{:.0%}–{:.0%}".format(*(interval(figure) or (0, 0)))
+            "–" if figure.value is None else f"{figure.value:.1%} " + "{:.0%}–{:.0%}".format(*interval(figure))
             for figure in found.values()
         ]
         print(f"{guidance:8.2f}{codes:7.2f}{text:6.2f}" + "".join(f"{cell:>22}" for cell in shown), flush=True)

@@ -24,13 +24,16 @@ class Checkpoints:
         others: Sequence[str] = (),
         mode: Mode = Mode.LOCAL,
         serving: Callable[[Janus], Serving] | None = None,
+        opening: Callable[[str], Janus] = open_checkpoint,
     ) -> None:
         """`others`: of the shipped ones, folders, or Hub ids. Visitors (`mode`) never learn where these lie.
-        `serving`: what makes their events, see Generator. Raises CheckpointError for two of one name.
+        `serving`: what makes their events, see Generator; `opening`: how one is opened. Raises CheckpointError for two
+        of one name.
         """
         self.first = first
         self._mode = mode
         self._serving = serving
+        self._opening = opening
         self._loaded = {first.janus.name: first}
         self._sources = {name_of(source): source for source in others}
         self._loading = threading.Lock()
@@ -56,7 +59,7 @@ class Checkpoints:
 
     def _opened(self, name: str) -> Generator:
         try:
-            janus = open_checkpoint(self._sources[name])
+            janus = self._opening(self._sources[name])
             serving = self._serving(janus) if self._serving else None
             return Generator(janus, self.first.store, serving, share=self.first.share)
         except (CheckpointError, RuntimeError) as error:  # the latter where there is no room for a cache

@@ -21,10 +21,13 @@ from annotations.webhooks import Webhook
 
 SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
-    *("mode", "data", "database", "checkpoint", "backup", "examples", "port"),
+    *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
 )
-OPTIONAL = ("data", "database", "backup", "webhook", "webhook_secret", "annotators", "reviewers", "admins")
+OPTIONAL = (
+    *("data", "database", "device", "dtype", "backup"),
+    *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
+)
 OF_HUB = {"annotators": Role.ANNOTATOR, "reviewers": Role.REVIEWER, "admins": Role.ADMIN}
 
 
@@ -45,6 +48,8 @@ class Settings:
 
     mode: Mode = Mode.LOCAL
     checkpoint: str = "embedded, sft"  # or a folder, or a Hub id; several, with commas between, to choose from
+    device: str | None = None  # where it draws: cpu, cuda, cuda:1, mps, or auto; None is the first GPU, if there is one
+    dtype: str | None = None  # of the weights; None is float32 on a CPU, bfloat16 elsewhere
     data: str | None = None  # folder of the database; None is the user's data folder
     database: str | None = None  # address of a PostgreSQL database; None is SQLite in that folder
     backup: str | None = None  # folder, or hf://datasets/NAME/REPOSITORY, for backups every ten minutes

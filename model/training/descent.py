@@ -1,7 +1,7 @@
 """What every training run does alike: which parameters learn, by which optimizers, one step down, a line in the log.
 
 Runs on accelerate: one process here, several by `accelerate launch`. The batch belongs to all processes together; each
-takes its part, and gradients are summed, so that the number of processes does not change what is learnt.
+takes its part, and gradients are summed, so that the number of processes does not change what is learnt of it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ prompt, R_Gen + R_Comp, one advantage over the trajectory, KL to the checkpoint 
 with the rest (T2I-R1). The world's referee gives R_QA; it is never part of the policy.
 
 The loop is flat: roll out, reward, step, log, save. On accelerate; `--resume` continues where the last save stood, and
-what is drawn depends on the seed and the step alone.
+what is drawn depends on the seed, the step and the number of processes alone.
 """
 
 from __future__ import annotations
