@@ -136,6 +136,19 @@ def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeyp
     assert failed.segments
 
 
+def test_an_image_that_cannot_be_painted_fails_with_its_codes_and_a_preview_does_not_matter(
+    tiny: Janus, monkeypatch: pytest.MonkeyPatch
+):
+    def full(janus: Janus, codes: object) -> None:
+        raise MemoryError("no room for pixels")
+
+    monkeypatch.setattr(Janus, "decode", full)
+    monkeypatch.setattr(Janus, "blank_code", 0)
+    failed = fold(rollout(tiny, requests(tiny, 1)))
+    assert failed.error == "MemoryError: no room for pixels"
+    assert len(failed.images[0].codes) == tiny.image_codes
+
+
 def test_reflections_stay_within_their_limit_and_text_arrives_token_by_token(tiny: Janus):
     events = list(rollout(tiny, requests(tiny, 3)))
     assert all(len(e.tokens) == 1 for e in events if isinstance(e, TextAdded))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -106,8 +106,7 @@ class Engine:
         for run, sampled in zip(active, self._advance(active, events), strict=False):
             events += listen(run, sampled)
         while painting := [run for run in self.running if isinstance(run.wants, Paint)]:
-            pictures = self.janus.decode(torch.tensor([run.wants.codes for run in painting]))
-            for run, picture in zip(painting, pictures, strict=True):
+            for run, picture in zip(painting, self._paint(painting, events), strict=False):
                 events += self._sketches.rest(run, picture)
                 events += listen(run, picture)
         events += self._sketches.shown(self.running)
@@ -139,16 +138,25 @@ class Engine:
         generator = torch.Generator().manual_seed(request.seed)
         return Run(request, trajectory(self.janus, request, *streams), streams, generator)
 
-    def _advance(self, runs: Sequence[Run], events: list[Event]) -> list[Sampled]:
-        """A token for each; an error inside the step ends them all with `failed`, and is told."""
+    def _advance(self, runs: Sequence[Run], events: list[Event]) -> Sequence[Sampled]:
+        """A token for each."""
         if not runs:
-            return []
+            return ()
+        steps, generators = [run.wants for run in runs], [run.generator for run in runs]
+        return self._or_all_fail(lambda: self.decoder.advance(steps, generators), events)
+
+    def _paint(self, runs: Sequence[Run], events: list[Event]) -> Sequence[np.ndarray]:
+        """A picture for each."""
+        return self._or_all_fail(lambda: self.janus.decode(torch.tensor([run.wants.codes for run in runs])), events)
+
+    def _or_all_fail(self, act: Callable[[], Sequence], events: list[Event]) -> Sequence:
+        """What an act for several gives; an error inside it ends everybody under way with `failed`, and is told."""
         try:
-            return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs])
+            return act()
         except Exception as error:
-            log.exception("a decoding step failed")
+            log.exception("a step of %d trajectories failed", len(self.running))
             events += self.fail(error)
-            return []
+            return ()
 
     def _leave(self, run: Run) -> None:
         self.running.remove(run)
@@ -212,8 +220,11 @@ class Sketches:
             return []
         events: list[Event] = []
         if self._under_way is not None:
-            subjects, pictures, self._under_way = self._subjects, self._under_way.result(), None
-            for (run, segment, stop), picture in zip(subjects, pictures, strict=True):
+            painted, self._under_way = self._under_way, None
+            if (error := painted.exception()) is not None:
+                log.error("no preview could be painted: %s", error)
+                return []
+            for (run, segment, stop), picture in zip(self._subjects, painted.result(), strict=True):
                 if run.drawing == segment:
                     events += self._cells(run, picture, stop)
         subjects = [run for run in running if run.sketch is not None]

@@ -1,5 +1,6 @@
-// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn, moved
-// and resized with the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes after it and has the state.
+// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn,
+// moved and resized with the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes
+// after it and has the state.
 
 const SLIP = 5; // px of the screen; what moves less is a point
 const THIN = 0.002; // of the picture; what is thinner is a point
