@@ -204,7 +204,7 @@ def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpo
     groups = groups_of(janus, ["a cat"], settings)
     for one, fits in zip(groups[0], np.linspace(0, 1, 6), strict=True):
         one.fits = [float(fits)] * len(one.fits)
-    lessons, skipped = grpo.lessons_of(groups, replace(settings, reward="drawing"))
+    lessons, skipped = grpo.graded_of(groups, replace(settings, reward="drawing"))
     assert skipped == 0
 
     def gap() -> float:

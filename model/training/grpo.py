@@ -25,12 +25,12 @@ from accelerate import Accelerator
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.janus import Janus
-from model.training.actions import Choices, Scored, score
+from model.training.actions import Action, Choices, Scored, score
 from model.training.attention import attend_in_blocks
 from model.training.dataset import DataError
 from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
 from model.training.drafts import OwnDraft, read_drafts
-from model.training.lessons import Lesson as Taught
+from model.training.lessons import Lesson
 from model.training.prompts import PromptFileError, prompts_at, read_prompts
 from model.training.rewards import RewardError, advantages
 from model.training.rollouts import Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
@@ -106,7 +106,7 @@ def _images_at(trajectory: Trajectory) -> list[int | None]:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Graded:
     """A stream to learn from: its actions' advantages follow from their segments."""
 
     stream: Choices
@@ -114,7 +114,7 @@ class Lesson:
     weight: float  # of each action: the mean over a trajectory's, then over trajectories
 
 
-def lessons_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[Lesson], int]:
+def graded_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[Graded], int]:
     """The streams of all groups that have something to teach, and how many groups had not."""
     kept, skipped = [], 0
     for group in groups:
@@ -124,7 +124,7 @@ def lessons_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple
             continue
         for one, segments in zip(group, given, strict=True):
             actions = sum(len(stream.text) + len(stream.codes) for stream in one.streams)
-            kept += [Lesson(stream, segments, 1 / actions) for stream in one.streams if stream.text or stream.codes]
+            kept += [Graded(stream, segments, 1 / actions) for stream in one.streams if stream.text or stream.codes]
     return kept, skipped
 
 
@@ -142,26 +142,26 @@ def policy_loss(
 def learn(
     janus: Janus,
     reference: Janus,
-    lessons: Sequence[Lesson],
+    graded: Sequence[Graded],
     settings: Settings,
     accelerator: Accelerator,
     optimizers: Sequence[torch.optim.Optimizer],
     parameters: Sequence[torch.nn.Parameter],
-    rehearsed: Sequence[Taught] = (),
+    rehearsed: Sequence[Lesson] = (),
 ) -> dict[str, float]:
     """`settings.updates` steps on one batch of rollouts; returns means over actions of the last one."""
-    ordered = sorted(lessons, key=lambda lesson: lesson.stream.length)
+    ordered = sorted(graded, key=lambda one: one.stream.length)
     parts = [ordered[i : i + settings.micro_batch] for i in range(0, len(ordered), settings.micro_batch)]
-    [total] = summed(accelerator, [sum(lesson.weight * len(_actions(lesson)) for lesson in lessons)])
+    [total] = summed(accelerator, [sum(one.weight * len(_actions(one)) for one in graded)])
     before: list[tuple[torch.Tensor, torch.Tensor]] = []
     for update in range(settings.updates):
         sums, count = torch.zeros(3), 0
         for number, part in enumerate(parts):
             with accelerator.autocast():
-                found = score(janus, [lesson.stream for lesson in part])
+                found = score(janus, [one.stream for one in part])
             if update == 0:
                 with torch.no_grad(), accelerator.autocast():
-                    known = score(reference, [lesson.stream for lesson in part]).log_probs
+                    known = score(reference, [one.stream for one in part]).log_probs
                 before.append((found.log_probs.detach(), known))
             advantage, weight = _per_action(part, found)
             loss, divergence = policy_loss(
@@ -177,11 +177,11 @@ def learn(
     return {**means, "gradient_norm": norm, **{f"rehearsed_{name}": value for name, value in kept.items()}}
 
 
-def _actions(lesson: Lesson) -> list:
-    return [*lesson.stream.text, *lesson.stream.codes]
+def _actions(one: Graded) -> list[Action]:
+    return [*one.stream.text, *one.stream.codes]
 
 
-def _per_action(part: Sequence[Lesson], found: Scored) -> tuple[torch.Tensor, torch.Tensor]:
+def _per_action(part: Sequence[Graded], found: Scored) -> tuple[torch.Tensor, torch.Tensor]:
     pairs = zip(found.rows.tolist(), found.segments.tolist(), strict=True)
     advantage = [part[row].advantages[segment] for row, segment in pairs]
     weight = [part[row].weight for row in found.rows.tolist()]
@@ -224,9 +224,9 @@ def train(
         groups = roll_out(janus, starts, settings.group, settings.rounds, rng)
         wrong = wrong_drafts(groups, settings.mending, rng)
         groups += roll_out(janus, wrong, settings.group, settings.rounds, rng)
-        lessons, skipped = lessons_of(groups, settings)
+        graded, skipped = graded_of(groups, settings)
         rehearsed = rehearsal(step, slice(accelerator.process_index, None, accelerator.num_processes))
-        metrics = learn(janus, reference, lessons, settings, accelerator, optimizers, parameters, rehearsed)
+        metrics = learn(janus, reference, graded, settings, accelerator, optimizers, parameters, rehearsed)
         for schedule in schedules:
             schedule.step()
         seen = statistics(groups, settings.rounds)
