@@ -155,10 +155,12 @@ def accuracy(answered: Answered) -> dict[str, Accuracy]:
 
 
 def throughput(answered: Answered) -> dict[date, Counter[str]]:
-    """Answers per day (UTC) and person, the days in order."""
+    """Answers per day (UTC) and person, the days in order: what somebody said of one item is one answer, given when
+    its last part was."""
+    last = {(one.item or one.trajectory_id, one.annotator): moment(one) for one in sorted(answered.given, key=moment)}
     found: dict[date, Counter[str]] = defaultdict(Counter)
-    for annotation in sorted(answered.given, key=moment):
-        found[moment(annotation).date()][annotation.annotator] += 1
+    for (_, annotator), given in sorted(last.items(), key=lambda entry: entry[1]):
+        found[given.date()][annotator] += 1
     return dict(found)
 
 
