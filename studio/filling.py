@@ -249,8 +249,13 @@ def _drawn(
     return run
 
 
+def fewest_ways(project: Project) -> int:
+    """To draw one prompt: two where they are compared."""
+    return 2 if project.subject == PAIR else 1
+
+
 def check_ways(project: Project, chosen: Sequence[str]) -> None:
     """Raises FillingError for too few ways to draw."""
-    least = 2 if project.subject == PAIR else 1
+    least = fewest_ways(project)
     if len(chosen) < least:
         raise FillingError(f"choose {'two ways to draw, which are compared' if least == 2 else 'who draws'}")

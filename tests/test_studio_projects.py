@@ -277,6 +277,11 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
     assert len(answered(store, project).given) == 8
 
 
+def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
+    known = filling.ways(board.checkpoints)
+    assert [board.start(visit(id=project))[-1] for project in (new(store), new_pairs(store))] == [known[:1], known[:2]]
+
+
 def test_an_address_that_names_no_project_says_so(board):
     assert "No such project" in board.start(visit(id="gone"))[1]
 

@@ -84,15 +84,16 @@ class Board:
     settings: Settings
 
     def start(self, request: gr.Request) -> tuple:
-        """The view of the project that the address names, then the widgets of its form."""
+        """The view of the project that the address names, then the widgets of its forms."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         project = self._known(asking, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = View("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * len(Wanted._fields), gr.skip(), gr.skip())
+            return (*nothing, *[gr.skip()] * len(Wanted._fields), gr.skip(), gr.skip(), gr.skip())
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
-        return (*self._view(asking, project), *Wanted.of(project), drawn_by, gr.update(choices=before))
+        ways = filling.ways(self.checkpoints)[: filling.fewest_ways(project)]
+        return (*self._view(asking, project), *Wanted.of(project), drawn_by, gr.update(choices=before), ways)
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
         """Store what the form says."""
@@ -280,7 +281,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     view = [*View(project, head, block, progress, plots, note)]
     quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     long = {"show_progress_on": [note], "api_visibility": "private"}
-    on_opening(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before], store, settings, **quick)
+    on_opening(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
     bring.click(board.add_file, [project, files, format, leave_out], [*view, told, table], concurrency_limit=1, **long)
