@@ -21,6 +21,7 @@ from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.janus import Janus
 from model.measures import Figure, difference, interval
 from model.referee import edit_all, edit_figures, figures, held_out_edits, judge_all, read_back, verdict_auroc
+from model.trajectory import Sampling
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 
 SPLITS = {"GenEval-like": GENEVAL, "hard": HARD}
@@ -56,7 +57,7 @@ class Constant:
         self.value, self.prompts = value, prompts
 
 
-def chosen(janus: Janus, arguments: argparse.Namespace):
+def chosen(janus: Janus, arguments: argparse.Namespace) -> Sampling:
     given = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature")}
     return replace(janus.sampling, **{name: value for name, value in given.items() if value is not None})
 

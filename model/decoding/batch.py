@@ -43,7 +43,9 @@ class Decoder:
                 feeds.append((step.stream.twin, unconditional(step.pieces, self.janus.ids.pad)))
         return self._sample(steps, generators, self.forward(feeds))
 
-    def _sample(self, steps: Sequence[Step], generators: Sequence[torch.Generator], hidden: torch.Tensor):
+    def _sample(
+        self, steps: Sequence[Step], generators: Sequence[torch.Generator], hidden: torch.Tensor
+    ) -> list[Sampled]:
         """Logits head by head, tokens rule by rule."""
         found: list[Sampled | None] = [None] * len(steps)
         first, at = [], 0  # the row of every step, its twin's follows

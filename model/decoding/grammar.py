@@ -84,7 +84,9 @@ class Sketch:
     codes: tuple[int, ...]
 
 
-Steps = Generator[Event | Step | Paint | Sketch, "Sampled | np.ndarray | None", None]
+Wants = Event | Step | Paint | Sketch
+Answer = Sampled | np.ndarray | None
+Steps = Generator[Wants, Answer, None]
 
 
 class Writer:
@@ -173,7 +175,7 @@ def _taken(given: deque[Segment], kind: type[Kind]) -> Kind | None:
     return given.popleft() if given and isinstance(given[0], kind) else None
 
 
-def known_picture(request: Request, image: Image):
+def known_picture(request: Request, image: Image) -> Generator[Wants, Answer, tuple[np.ndarray, bytes]]:
     """A given image's pixels (H, W, 3) and PNG: the request's own, or painted from its codes."""
     png = request.pictures.get(image.sha256)
     if png is not None:
@@ -204,7 +206,7 @@ def look(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
     yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
 
 
-def show(janus: Janus, source: np.ndarray, write: Writer):
+def show(janus: Janus, source: np.ndarray, write: Writer) -> Generator[Wants, Answer, tuple[int, ...]]:
     """The segment of an image that was given; returns its codes."""
     codes = encode(janus, source)
     png = encode_png(Picture.fromarray(source))
@@ -214,7 +216,9 @@ def show(janus: Janus, source: np.ndarray, write: Writer):
     return codes
 
 
-def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+def think(
+    janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Wants, Answer, tuple[Piece, ...]]:
     """Sample plan text until the model begins the image; the first token must not. Returns what is left to feed."""
     yield write.begin("thought")
     tokens, reader = [], TextReader(janus.tokenizer)
@@ -231,7 +235,9 @@ def think(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, piece
     return pieces
 
 
-def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+def draw(
+    janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Wants, Answer, tuple[np.ndarray, tuple[Piece, ...]]]:
     """Sample all codes of an image; returns its picture (H, W, 3) and what is left to feed."""
     rule = image_rule(sampling)
     pieces = (*pieces, Text(tuple(janus.tokenize(BEGIN_IMAGE))))
@@ -255,7 +261,9 @@ def draw(janus: Janus, request: Request, sampling: Sampling, write: Writer, stre
     return picture, pieces
 
 
-def judge(janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]):
+def judge(
+    janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Wants, Answer, tuple[Reflection, tuple[Piece, ...]]]:
     """Sample the verdict from {Yes, No}, then the reason until the end of the turn; returns it and what is left to
     feed: the end of the turn is the invitation's."""
     ids = janus.ids

@@ -119,7 +119,9 @@ def choices(
     return to_draw, to_judge
 
 
-def _said(segment: Thought | Reflection, rules: Sequence[Rule], *, hideable: bool = False, chosen: bool):
+def _said(
+    segment: Thought | Reflection, rules: Sequence[Rule], *, hideable: bool = False, chosen: bool
+) -> tuple[Text, list[Rule | None]]:
     """The text piece of a segment, and the rules of those of its tokens that were sampled."""
     sampled = [chosen and token.origin is Origin.SAMPLED for token in segment.tokens]
     kept = [rule if own else None for rule, own in zip(rules, sampled, strict=True)]

@@ -110,7 +110,14 @@ def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterato
             yield lessons
 
 
-def train_step(janus, lessons, settings, accelerator, optimizers, parameters) -> dict[str, float]:
+def train_step(
+    janus: Janus,
+    lessons: Sequence[Lesson],
+    settings: Settings,
+    accelerator: Accelerator,
+    optimizers: Sequence[torch.optim.Optimizer],
+    parameters: Sequence[torch.nn.Parameter],
+) -> dict[str, float]:
     """One step over this process's `lessons`; returns its metrics."""
     metrics = teach(janus, lessons, settings.micro_batches, accelerator, multiple=32 if settings.compile else 1)
     return metrics | {"gradient_norm": descend(accelerator, parameters, optimizers, settings.clip)}
