@@ -17,7 +17,7 @@ import gradio as gr
 from annotations import queue, submitting
 from annotations.annotation import Annotation, Status
 from annotations.errors import AnnotationsError, LeaseError, NotFoundError
-from annotations.progress import answered
+from annotations.progress import answered, extents
 from annotations.project import Project, Role
 from annotations.questions import PAIR, Form, Question
 from annotations.queue import Turn
@@ -234,10 +234,10 @@ class Ring:
         if project is None:
             return empty
         turn = queue.claim(self.store, project.id, at.name)
-        far = queue.progress(self.store, at.name, project.id)
-        progress = progress_line(far)
+        progress = progress_line(queue.progress(self.store, at.name, project.id))
         if turn is None:
-            return empty._replace(progress=progress, heading=NOTHING if far.items else EMPTY)
+            known = extents(self.store)[project.id].items
+            return empty._replace(progress=progress, heading=NOTHING if known else EMPTY)
         self.holding.remember(at.session, at.name, turn.item)
         return self._shown(at, project, turn, question if item == turn.item else None)._replace(
             chosen=menu, progress=progress
