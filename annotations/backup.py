@@ -150,6 +150,7 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
         if not url:
             with closing(sqlite3.connect(copy)) as database:
                 _checked(database, copy)
+                shown = {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
         for name in manifest.pictures:
             files.get_file(f"{root}/{name}", str(Path(folder) / name))
             with tarfile.open(Path(folder) / name) as packed:
@@ -158,8 +159,6 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
             dumping.load(url, copy)
             shown = dumping.pictures(url)
         else:
-            with closing(sqlite3.connect(copy)) as database:
-                shown = {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
             os.replace(copy, directory / FILE)
         for picture in (directory / "images").glob("??/*.png"):
             if picture.stem not in shown:  # deleted after it was packed

@@ -192,6 +192,7 @@ def run(janus: Janus, counts: Sequence[int], repeats: int) -> list[Case]:
         seconds, memory, results = measured(
             lambda wanted=wanted, engine=engine: ours(engine, wanted), janus.device, repeats
         )
+        engine.close()  # its room is the next one's
         first = statistics.median(first for _, first in results)
         one_by_one, *_ = measured(
             lambda prompts=prompts: [theirs(janus, [prompt], 1.0) for prompt in prompts], janus.device, repeats

@@ -20,7 +20,7 @@ import torch
 
 from model.decoding.cache import Slots
 from model.decoding.llama import Llama
-from model.decoding.window import Sight, places
+from model.decoding.window import Sight, places, put
 from model.janus import CODE, TEXT, Janus
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,7 @@ class Stretches:
         return self
 
     def write(self, layer: int, new: torch.Tensor) -> None:
-        width = new.shape[-1]
-        self.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
+        put(self.stored[layer], self.places, new)
 
     def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         found = zip(self.sights, queries.split(self.sizes), strict=True)

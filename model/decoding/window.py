@@ -93,8 +93,7 @@ class Window:
         return self._elsewhere[device]
 
     def write(self, layer: int, new: torch.Tensor) -> None:
-        width = new.shape[-1]
-        self.slots.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
+        put(self.slots.stored[layer], self.places, new)
 
     def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
         return self.sight.attend(self.slots.stored[layer], queries)
@@ -105,6 +104,12 @@ def places(slots: Slots, rows: torch.Tensor, positions: torch.Tensor) -> torch.T
     _, heads, both, capacity, _ = slots.stored[0].shape
     first = torch.arange(heads * both, device=rows.device) + rows[:, None, None] * (heads * both)
     return (first * capacity + positions[..., None]).flatten()
+
+
+def put(stored: torch.Tensor, places: torch.Tensor, new: torch.Tensor) -> None:
+    """(R, Q, H, 2, W) keys and values to their `places` in a layer's cache."""
+    width = new.shape[-1]
+    stored.view(-1, width).index_copy_(0, places, new.reshape(-1, width))
 
 
 class Sight:
