@@ -1,9 +1,12 @@
 """What many tests share: a tiny network with random weights, saved in the real format; databases; a browser."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "0" if shutil.which("nvidia-smi") else "1"  # read when Triton is imported
 
 import postgres_server
 import pytest

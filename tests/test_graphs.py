@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from attending import by_torch
 from test_engine import Watched, any_request
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from model.checkpoint import open_checkpoint
-from model.decoding import batch
+from model.decoding import batch, graphs
 from model.decoding.batch import Decoder
-from model.decoding.cache import Slots
 from model.decoding.engine import Engine
-from model.decoding.graphs import OFTEN, Act, Extent, extent_of
+from model.decoding.graphs import OFTEN, Act, check, rounded, working_kernel
 from model.decoding.request import Request
 from model.janus import Janus
 from model.streams import Codes, Text
@@ -60,7 +60,7 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(batch, "capture_for", lambda llama: tape)
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, tape))
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
@@ -72,22 +72,23 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
 def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """In between, the slot is given to somebody else: what the step read last is not theirs."""
     found = []
-    for capture in (None, Tape()):
-        monkeypatch.setattr(batch, "capture_for", lambda llama, capture=capture: capture)
+    tape = Tape()
+    for gpu in (None, (by_torch, tape)):
+        monkeypatch.setattr(batch, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
             slot = decoder.slots.take()
             fed = [Text(tuple(range(20, 20 + length))), *(Codes((code,)) for code in range(count))]
             found.append(torch.cat([decoder.forward([(slot, [piece])]) for piece in fed]))
             decoder.slots.give_back(slot)
-    assert capture.captured == 1
+    assert tape.captured == 1
     for plain, graphed in zip(found[:2], found[2:], strict=True):
         torch.testing.assert_close(graphed, plain)
 
 
 def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """At once, not when the collector comes by: the next engine's cache may need the room."""
-    monkeypatch.setattr(batch, "capture_for", lambda llama: Tape())
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, Tape()))
     gc.disable()
     try:
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
@@ -102,22 +103,8 @@ def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPat
         gc.enable()
 
 
-@pytest.mark.parametrize(
-    ("slots", "seen", "extent"),
-    [
-        ([0, 1], 1, Extent(2, 0, 128)),  # one drawing and its twin
-        ([11], 129, Extent(0, 1, 256)),  # one reflection
-        ([0, 1, 4, 10], 128, Extent(8, 2, 128)),
-        ([5, 0, 11], 300, Extent(8, 1, 301)),  # no further than there is room
-        (range(12), 5, Extent(12, 0, 128)),
-        ([0, 6, 9], 5, Extent(1, 8, 128)),
-        ([4, 7], 5, Extent(0, 8, 128)),
-        ([*range(5), *range(7, 12)], 5, Extent(12, 0, 128)),  # rounded up, there is nothing between
-    ],
-)
-def test_a_record_reaches_from_both_ends_as_far_as_slots_are_in_use(slots: list[int], seen: int, extent: Extent):
-    cache = Slots((1, 300, 2), 12, [torch.device("cpu")], (torch.zeros(400, 2),))
-    assert extent_of(slots, seen, cache) == extent
+def test_few_numbers_of_rows_serve_all():
+    assert [rounded(rows) for rows in (1, 2, 3, 5, 8, 9, 16, 17)] == [1, 2, 4, 8, 8, 16, 16, 24]
 
 
 def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
@@ -126,8 +113,28 @@ def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monke
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "capture_for", lambda llama: fails)
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, fails))
     assert contents(tiny, wanted) == alone
+
+
+def test_a_kernel_is_checked_against_torch_before_it_is_used(tiny: Janus):
+    decoder = Decoder(tiny, 2, 60)
+    llama, slots = decoder.prepared.llama, decoder.slots
+    check(by_torch, llama, slots)
+    with pytest.raises(ValueError, match="off by"):
+        check(lambda *step: 1.1 * by_torch(*step), llama, slots)
+
+
+def test_where_the_kernel_does_not_compile_decoding_goes_on_without(
+    tiny: Janus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fails(*_: object) -> None:
+        raise OSError("no C compiler")
+
+    monkeypatch.setattr(graphs, "check", fails)
+    decoder = Decoder(tiny, 2, 60)
+    assert working_kernel(decoder.prepared.llama, decoder.slots) is None
+    assert "no C compiler" in caplog.text
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
@@ -139,5 +146,5 @@ def test_on_a_gpu_a_graph_draws_what_its_operations_would(
     sampling = replace(janus.sampling, thinks=True, guidance=2.0, temperature=0.0, text_temperature=0.0)
     wanted = [Request("two cars", seed, 2, sampling, id=str(seed)) for seed in range(6)]
     replayed = contents(janus, wanted)
-    monkeypatch.setattr(batch, "capture_for", lambda llama: None)
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: None)
     assert replayed == contents(janus, wanted)

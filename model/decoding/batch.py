@@ -10,9 +10,10 @@ from collections.abc import Sequence
 import torch
 
 from model.decoding.grammar import Sampled, Step
-from model.decoding.graphs import GraphedSteps, capture_for
+from model.decoding.graphs import GraphedSteps, on_gpu
 from model.decoding.prepared import prepared
 from model.decoding.sampling import draw, guided
+from model.decoding.sending import sent
 from model.decoding.window import Window
 from model.janus import CODE, PIXEL, TEXT, Janus
 from model.streams import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
@@ -25,13 +26,14 @@ class Decoder:
         self.janus = janus
         self.prepared = prepared(janus)
         self.slots = self.prepared.llama.slots(streams, capacity)
-        capture = capture_for(self.prepared.llama)
-        self.graphed = capture and GraphedSteps(janus, self.prepared.llama, self.slots, capture)
+        gpu = on_gpu(self.prepared.llama, self.slots)
+        self.graphed = gpu and GraphedSteps(janus, self.prepared.llama, self.slots, *gpu)
 
     def close(self) -> None:
         """Give back the room of the streams."""
         self.slots.stored.clear()
-        self.graphed = None
+        if self.graphed is not None:
+            self.graphed.close()
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
@@ -59,7 +61,8 @@ class Decoder:
         for (head, rule, twin), chosen in kinds.items():
             rows = [first[index] for index in chosen]
             project = self.prepared.image_logits if head == "image" else self.janus.text_logits
-            logits = project(hidden[rows + [row + 1 for row in rows] if twin else rows])
+            rows = rows + [row + 1 for row in rows] if twin else rows
+            logits = project(hidden[sent(rows, hidden.device)])
             if twin:
                 logits = guided(*logits.chunk(2), rule.guidance)
             tokens = draw(logits, rule, [generators[index] for index in chosen])

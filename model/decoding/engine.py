@@ -211,6 +211,7 @@ class Sketches:
     def __init__(self, janus: Janus):
         self.janus = janus
         self._painter = ThreadPoolExecutor(1, "sketches")
+        self._stream = torch.cuda.Stream(janus.device) if janus.device.type == "cuda" else None
         self._under_way: Future | None = None
         self._subjects: list[tuple[Run, int, int]] = []  # with the segment of its image and the codes it has
 
@@ -245,7 +246,8 @@ class Sketches:
         """(B, H, W, 3) pictures; cells not drawn yet are blank."""
         blank, total = self.janus.blank_code, self.janus.image_codes
         filled = [sketch.codes + (blank,) * (total - len(sketch.codes)) for sketch in sketches]
-        return self.janus.decode(torch.tensor(filled))
+        with torch.cuda.stream(self._stream):  # beside the steps on a GPU, too
+            return self.janus.decode(torch.tensor(filled))
 
     def _cells(self, run: Run, picture: np.ndarray, stop: int) -> list[Event]:
         """Previews of the cells not shown yet, up to `stop`, row by row."""

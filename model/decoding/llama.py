@@ -31,7 +31,7 @@ class Layer(Protocol):
     device: torch.device
 
     def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
-        """(R, Q, D) → (R, Q, D); writes keys and values as layer `number`."""
+        """(R, Q, D) → (R, Q, D), maybe in the same memory; writes keys and values as layer `number`."""
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
         """What it reads of the cosines and sines of all positions, (positions, W)."""
@@ -47,9 +47,7 @@ class Llama:
         operations = operations_for(model)
 
         def ready(layer: LlamaDecoderLayer) -> Layer:
-            if operations is None:
-                return Plain(layer, model.config.num_attention_heads, self.width)
-            return Packed(layer, operations)
+            return Plain(layer) if operations is None else Packed(layer, operations)
 
         self.layers = [ready(layer) for layer in model.layers]
 
@@ -63,7 +61,8 @@ class Llama:
         return Slots((self.key_heads, capacity, self.width), count, devices, rotary)
 
     def __call__(self, hidden: torch.Tensor, view: View) -> torch.Tensor:
-        """(R, Q, D) inputs → (R, Q, D) hidden states; keys and values are written to the view's slots."""
+        """(R, Q, D) inputs, which may be overwritten → (R, Q, D) hidden states; keys and values are written to the
+        view's slots."""
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden.to(layer.device), view.on(layer.device), number)
         return normal(self.model.norm, hidden.to(self.model.norm.weight.device))
@@ -89,30 +88,25 @@ class Plain:
     """Queries, keys and values are one product, gates and their inputs another: of the modules' own weights, laid side
     by side in memory, so that what trains the modules trains these."""
 
-    def __init__(self, layer: LlamaDecoderLayer, heads: int, width: int):
+    def __init__(self, layer: LlamaDecoderLayer):
         attention, mlp = layer.self_attn, layer.mlp
-        self.layer, self.heads, self.width = layer, heads, width
+        self.layer = layer
         self.device = layer.input_layernorm.weight.device
         self.attention = side_by_side([attention.q_proj, attention.k_proj, attention.v_proj])
         self.gates = side_by_side([mlp.gate_proj, mlp.up_proj])
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
         """The sign of the rotation goes into the sines."""
-        half = self.width // 2
+        half = cosines.shape[1] // 2
         return cosines, torch.cat([-sines[:, :half], sines[:, half:]], -1)
 
     def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
-        layer, (rows, count), (cosines, sines) = self.layer, hidden.shape[:2], view.rotary
-        projected = F.linear(normal(layer.input_layernorm, hidden), *self.attention).view(rows, count, -1, self.width)
-        key_heads = (projected.shape[2] - self.heads) // 2
-        turning, values = projected.split([self.heads + key_heads, key_heads], 2)
-        turned = turning * cosines + turning.roll(self.width // 2, -1) * sines
-        queries, keys = turned.split([self.heads, key_heads], 2)
-        view.write(number, torch.stack([keys, values], 3))
-        found = view.attend(number, queries.unflatten(2, (key_heads, -1)))
-        hidden = hidden + layer.self_attn.o_proj(found)
-        gate, up = F.linear(normal(layer.post_attention_layernorm, hidden), *self.gates).chunk(2, -1)
-        return hidden + layer.mlp.down_proj(layer.mlp.act_fn(gate) * up)
+        attention, mlp = self.layer.self_attn, self.layer.mlp
+        found = view.attend(number, F.linear(normal(self.layer.input_layernorm, hidden), *self.attention))
+        added(hidden, attention.o_proj, found)
+        opened = F.linear(normal(self.layer.post_attention_layernorm, hidden), *self.gates)
+        gate, through = opened.chunk(2, -1)
+        return added(hidden, mlp.down_proj, mlp.act_fn(gate) * through)
 
 
 class Packed:
@@ -157,9 +151,18 @@ def _in_pairs(weight: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def normal(norm: LlamaRMSNorm, hidden: torch.Tensor) -> torch.Tensor:
-    """Root-mean-square normalisation, in float32 as transformers does it."""
-    exact = F.rms_norm(hidden.float(), hidden.shape[-1:], eps=norm.variance_epsilon)
-    return norm.weight * exact.to(hidden.dtype)
+    """Root-mean-square normalisation, computed in float32 whatever it is of, as transformers does."""
+    if hidden.dtype == torch.float64:
+        return norm.weight * F.rms_norm(hidden.float(), hidden.shape[-1:], eps=norm.variance_epsilon).double()
+    return F.rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
+def added(hidden: torch.Tensor, linear: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
+    """A linear map of the inputs, added to the hidden states where they are."""
+    if linear.bias is not None:
+        hidden.add_(linear.bias)
+    hidden.view(-1, hidden.shape[-1]).addmm_(inputs.flatten(0, 1), linear.weight.t())
+    return hidden
 
 
 def side_by_side(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -70,7 +70,7 @@ class Kernels:
         heads = projected.unflatten(-1, (-1, each + 2, width))
         torch.view_as_complex(heads.unflatten(-1, (-1, 2))).mul_(window.rotary[0])
         window.write(layer, heads[..., each:, :])
-        return window.attend(layer, heads[..., :each, :])
+        return window.find(layer, heads[..., :each, :])
 
     def gated(self, both: torch.Tensor) -> torch.Tensor:
         gate, through = both.chunk(2, -1)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
+from model.decoding.sending import sent
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -30,10 +32,10 @@ def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float)
 def restricted(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
     """(…, V) logits with −inf where the rule forbids a token: not allowed, banned, or below the top k."""
     if rule.allowed is not None:
-        keep = torch.tensor(rule.allowed, device=logits.device)
+        keep = sent(rule.allowed, logits.device)
         logits = torch.full_like(logits, -torch.inf).index_copy(-1, keep, logits.index_select(-1, keep))
     if rule.banned:
-        logits = logits.index_fill(-1, torch.tensor(rule.banned, device=logits.device), -torch.inf)
+        logits = logits.index_fill(-1, sent(rule.banned, logits.device), -torch.inf)
     if rule.top_k is not None and rule.top_k < logits.shape[-1]:
         least = logits.topk(rule.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -59,7 +61,7 @@ def draw(logits: torch.Tensor, rule: Rule, generators: Sequence[torch.Generator]
     uniform = torch.cat([torch.rand(1, 1, dtype=torch.float64, generator=each) for each in generators])
     exact = logits.double() if logits.device.type != "mps" else logits.cpu().double()
     cumulative = log_probabilities(exact, rule).exp().cumsum(-1)
-    wanted = torch.searchsorted(cumulative, uniform.to(cumulative.device) * cumulative[:, -1:], right=True)
+    wanted = torch.searchsorted(cumulative, sent(uniform, cumulative.device) * cumulative[:, -1:], right=True)
     return torch.minimum(wanted, last_possible(cumulative))[:, 0].tolist()
 
 

@@ -14,24 +14,21 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from model.decoding.cache import Slots, Tables
+from model.decoding.cache import Slots
+from model.decoding.sending import sent
 
 LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
 
 
 class View(Protocol):
-    """What a layer needs: (R, Q, …) rotary tables, where its keys and values go, what its queries find."""
-
-    rotary: Tables
+    """What a layer of a network needs that is not small: where its keys and values go, what its queries find."""
 
     def on(self, device: torch.device) -> View:
         """The same where another layer is."""
 
-    def write(self, layer: int, new: torch.Tensor) -> None:
-        """(R, Q, H, 2, W) keys and values, to their positions."""
-
-    def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        """(R, Q, (G + 2)·H·W), first all queries, then keys, then values: turned, written to their positions → what
+        the queries find, (R, Q, G·H·W)."""
 
 
 class Window:
@@ -47,11 +44,11 @@ class Window:
         self.seen = max(slots.lengths[row] for row in rows)
         self.alike = most == 1 and len(set(starts)) == 1  # one position each, the same: everybody sees everything
         self.listed = list(rows)
-        self.rows = torch.tensor(rows, device=device)
-        self.positions = torch.tensor(starts, device=device)[:, None]  # (R, Q)
+        self.rows = sent(rows, device)
+        self.positions = sent(starts, device)[:, None]  # (R, Q)
         if most > 1:
             steps = torch.arange(most, device=device)
-            new = steps < torch.tensor(counts, device=device)[:, None]
+            new = steps < sent(counts, device)[:, None]
             self.positions = torch.where(new, self.positions + steps, slots.capacity)
         self.rotary = slots.turns(self.positions + self._left_out(gaps or [()] * len(rows), rows, most))
         self._elsewhere: dict[torch.device, Window] = {}
@@ -66,7 +63,7 @@ class Window:
         counted = [
             [n + sum(gap <= at for gap in own) for at in range(most)] for n, own in zip(before, gaps, strict=True)
         ]
-        return torch.tensor(counted, device=self.positions.device)
+        return sent(counted, self.positions.device)
 
     @cached_property
     def slot_of_each(self) -> torch.Tensor:
@@ -75,7 +72,10 @@ class Window:
 
     @cached_property
     def places(self) -> torch.Tensor:
-        return places(self.slots, self.rows, self.positions)
+        """(R·Q·H·2,) where keys and values of the positions go: rows of a layer's cache seen as (…, W)."""
+        _, heads, both, capacity, _ = self.slots.stored[0].shape
+        first = torch.arange(heads * both, device=self.rows.device) + self.rows[:, None, None] * (heads * both)
+        return (first * capacity + self.positions[..., None]).flatten()
 
     @cached_property
     def sight(self) -> Sight:
@@ -93,23 +93,23 @@ class Window:
         return self._elsewhere[device]
 
     def write(self, layer: int, new: torch.Tensor) -> None:
-        put(self.slots.stored[layer], self.places, new)
+        """(R, Q, H, 2, W) keys and values, to their positions."""
+        width = new.shape[-1]
+        self.slots.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
 
-    def attend(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+    def find(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
         return self.sight.attend(self.slots.stored[layer], queries)
 
-
-def places(slots: Slots, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """(R·Q·H·2,) where keys and values of (R, Q) positions go: rows of a layer's cache seen as (…, W)."""
-    _, heads, both, capacity, _ = slots.stored[0].shape
-    first = torch.arange(heads * both, device=rows.device) + rows[:, None, None] * (heads * both)
-    return (first * capacity + positions[..., None]).flatten()
-
-
-def put(stored: torch.Tensor, places: torch.Tensor, new: torch.Tensor) -> None:
-    """(R, Q, H, 2, W) keys and values to their `places` in a layer's cache."""
-    width = new.shape[-1]
-    stored.view(-1, width).index_copy_(0, places, new.reshape(-1, width))
+    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
+        _, heads, _, _, width = self.slots.stored[layer].shape
+        cosines, sines = self.rotary
+        every = projected.unflatten(-1, (-1, width))
+        turning, values = every.split([every.shape[2] - heads, heads], 2)
+        turned = turning * cosines + turning.roll(width // 2, -1) * sines
+        queries, keys = turned.split([turned.shape[2] - heads, heads], 2)
+        self.write(layer, torch.stack([keys, values], 3))
+        return self.find(layer, queries.unflatten(2, (heads, -1)))
 
 
 class Sight:
