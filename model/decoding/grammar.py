@@ -72,9 +72,17 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Paint:
-    """All codes of an image: its picture (H, W, 3) is sent back."""
+    """All codes of an image, to become a picture."""
 
     codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What is sent back: the picture, (H, W, 3), and its PNG."""
+
+    picture: np.ndarray
+    png: bytes
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class Sketch:
 
 
 Wants = Event | Step | Paint | Sketch
-Answer = Sampled | np.ndarray | None
+Answer = Sampled | Painted | None
 Steps = Generator[Wants, Answer, None]
 
 
@@ -180,8 +188,8 @@ def known_picture(request: Request, image: Image) -> Generator[Wants, Answer, tu
     png = request.pictures.get(image.sha256)
     if png is not None:
         return np.asarray(Picture.open(io.BytesIO(png)).convert("RGB")), png
-    picture = yield Paint(image.codes)
-    return picture, encode_png(Picture.fromarray(picture))
+    painted = yield Paint(image.codes)
+    return painted.picture, painted.png
 
 
 def encode(janus: Janus, picture: np.ndarray) -> tuple[int, ...]:
@@ -254,11 +262,10 @@ def draw(
             if request.preview_every is not None and len(codes) < janus.image_codes:
                 yield Sketch(tuple(codes))
             shown = len(codes)
-    picture = yield Paint(tuple(codes))
-    png = encode_png(Picture.fromarray(picture))
-    yield write(Preview, png=png, start=0, count=len(codes), whole=True)
-    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest())
-    return picture, pieces
+    painted = yield Paint(tuple(codes))
+    yield write(Preview, png=painted.png, start=0, count=len(codes), whole=True)
+    yield write(SegmentFinished, sha256=hashlib.sha256(painted.png).hexdigest())
+    return painted.picture, pieces
 
 
 def judge(
