@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from model.decoding.cache import Tables
 
 
-def by_torch(
+def attend_by_torch(
     stored: torch.Tensor, rotary: Tables, slots: torch.Tensor, positions: torch.Tensor, projected: torch.Tensor
 ) -> torch.Tensor:
     """See `model.decoding.kernel.attend`."""

@@ -2,13 +2,14 @@
 
 import gc
 import random
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from attending import by_torch
+from attending import attend_by_torch
 from test_engine import Watched, any_request
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -16,7 +17,8 @@ from model.checkpoint import open_checkpoint
 from model.decoding import batch, graphs
 from model.decoding.batch import Decoder
 from model.decoding.engine import Engine
-from model.decoding.graphs import OFTEN, Act, check, rounded, working_kernel
+from model.decoding.graphs import OFTEN, Act, Kernels, check, quickest, rounded, working_kernels
+from model.decoding.products import by_torch
 from model.decoding.request import Request
 from model.janus import Janus
 from model.streams import Codes, Text
@@ -60,7 +62,7 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, tape))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch, by_torch), tape))
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
@@ -73,7 +75,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
     """In between, the slot is given to somebody else: what the step read last is not theirs."""
     found = []
     tape = Tape()
-    for gpu in (None, (by_torch, tape)):
+    for gpu in (None, (Kernels(attend_by_torch), tape)):
         monkeypatch.setattr(batch, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
@@ -88,7 +90,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
 
 def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """At once, not when the collector comes by: the next engine's cache may need the room."""
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, Tape()))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch), Tape()))
     gc.disable()
     try:
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
@@ -113,16 +115,29 @@ def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monke
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (by_torch, fails))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch), fails))
     assert contents(tiny, wanted) == alone
+
+
+def test_of_the_ways_to_take_a_step_the_quicker_is_kept():
+    def slow() -> torch.Tensor:
+        time.sleep(0.01)
+        return torch.zeros(1)
+
+    def quick() -> torch.Tensor:
+        return torch.zeros(1)
+
+    assert quickest([slow, quick]) is quickest([quick, slow]) is quick
 
 
 def test_a_kernel_is_checked_against_torch_before_it_is_used(tiny: Janus):
     decoder = Decoder(tiny, 2, 60)
     llama, slots = decoder.prepared.llama, decoder.slots
-    check(by_torch, llama, slots)
+    check(attend_by_torch, by_torch, llama, slots)
     with pytest.raises(ValueError, match="off by"):
-        check(lambda *step: 1.1 * by_torch(*step), llama, slots)
+        check(lambda *step: 1.5 * attend_by_torch(*step), by_torch, llama, slots)
+    with pytest.raises(ValueError, match="off by"):
+        check(attend_by_torch, lambda *of, **ways: 1.1 * by_torch(*of, **ways), llama, slots)
 
 
 def test_where_the_kernel_does_not_compile_decoding_goes_on_without(
@@ -133,7 +148,7 @@ def test_where_the_kernel_does_not_compile_decoding_goes_on_without(
 
     monkeypatch.setattr(graphs, "check", fails)
     decoder = Decoder(tiny, 2, 60)
-    assert working_kernel(decoder.prepared.llama, decoder.slots) is None
+    assert working_kernels(decoder.prepared.llama, decoder.slots) is None
     assert "no C compiler" in caplog.text
 
 

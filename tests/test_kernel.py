@@ -1,4 +1,4 @@
-"""The decoding kernel finds what torch finds; without a GPU Triton interprets it, and compiles it for one."""
+"""The decoding kernels find what torch finds; without a GPU Triton interprets them, and compiles them for one."""
 
 import json
 import os
@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from attending import by_torch
+import torch.nn.functional as F
+from attending import attend_by_torch
 from test_graphs import contents
+from transformers import LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from model.decoding import batch
 from model.decoding.batch import Decoder
-from model.decoding.graphs import working_kernel
+from model.decoding.graphs import Kernels, working_kernels
+from model.decoding.llama import Llama
+from model.decoding.products import by_torch
 from model.decoding.request import Request
 from model.janus import Janus
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
 
-from model.decoding.kernel import attend
+from model.decoding.kernel import attend, product
 
 ROOT = Path(__file__).parent.parent
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,7 +48,7 @@ def test_it_finds_what_torch_finds_and_keeps_what_is_new(
     positions = torch.tensor([[0], [64], [129], [149], [capacity]], device=DEVICE)
     rotary = random(5, 1, 1, width), random(5, 1, 1, width)
     theirs, mine = stored.clone(), stored.clone()
-    expected = by_torch(theirs, rotary, slots, positions, projected)
+    expected = attend_by_torch(theirs, rotary, slots, positions, projected)
     found = attend(mine, rotary, slots, positions, projected)
     torch.testing.assert_close(found[:4], expected[:4], rtol=near, atol=near)
     torch.testing.assert_close(mine, theirs, rtol=near, atol=near)
@@ -54,23 +59,47 @@ def test_drawings_are_those_of_the_layers_without_it(tiny: Janus, monkeypatch: p
     sampling = replace(tiny.sampling, guidance=2.0, text_temperature=0.0)
     wanted = [Request("two cars", 0, 1, sampling, None, id="one")]
     expected = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda llama, slots: (working_kernel(llama, slots), lambda act: act))
+    monkeypatch.setattr(batch, "on_gpu", lambda llama, slots: (working_kernels(llama, slots), lambda act: act))
     assert contents(tiny, wanted) == expected
 
 
-def test_it_works_for_every_cache_of_the_tiny_network(tiny: Janus):
+def test_they_work_for_the_caches_of_a_tiny_network_and_of_one_of_whole_blocks(tiny: Janus):
     for capacity in (1, 60):
         decoder = Decoder(tiny, 2, capacity)
-        assert working_kernel(decoder.prepared.llama, decoder.slots) is attend
+        assert working_kernels(decoder.prepared.llama, decoder.slots) == Kernels(attend)
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 1}
+    llama = Llama(LlamaModel(LlamaConfig(vocab_size=8, **sizes)).to(DEVICE, torch.bfloat16))
+    assert working_kernels(llama, llama.slots(2, 60)) == Kernels(attend, product)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_few_rows_are_multiplied_as_torch_does(rows: int, dtype: torch.dtype, near: float):
+    rng = torch.Generator().manual_seed(rows)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=rng).to(DEVICE, dtype)
+
+    norm = LlamaRMSNorm(512, 1e-5).to(DEVICE, dtype)
+    norm.weight.data = random(512)
+    inputs, weight, sum_so_far = random(rows, 1, 512), random(32, 512) / 16, random(rows, 1, 32)
+    for ways in ({}, {"norm": norm}, {"gate": F.silu}, {"norm": norm, "gate": F.silu}):
+        expected = by_torch(inputs, weight, None, **ways)
+        torch.testing.assert_close(product(inputs, weight, None, **ways), expected, rtol=near, atol=near)
+    expected = by_torch(inputs, weight, None, onto=sum_so_far.clone())
+    found = product(inputs, weight, None, onto=sum_so_far)
+    assert found is sum_so_far
+    torch.testing.assert_close(found, expected, rtol=near, atol=near)
 
 
 def test_it_compiles_for_gpus_that_are_not_here(tmp_path: Path):
-    """For an A100 and an H100, within the shared memory that every GPU since has, and reading ahead."""
+    """For an A100 and an H100, within the shared memory that every GPU since has, reading ahead, and without a register
+    that does not fit."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "tests" / "compiling.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 8
+    assert len(found) == 2 * (4 + 2 * 4)
     for each in found:
         assert each["shared"] < 100_000 and each["reads_ahead"], each

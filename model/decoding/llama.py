@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import LlamaModel
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from model.decoding.cache import Slots, Tables
 from model.decoding.native import native
 from model.decoding.operations import Kernels, Operations, Shape
+from model.decoding.products import normal
 from model.decoding.request import MOST_ROUNDS
 from model.decoding.window import View, Window
 
@@ -101,12 +101,11 @@ class Plain:
         return cosines, torch.cat([-sines[:, :half], sines[:, half:]], -1)
 
     def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
-        attention, mlp = self.layer.self_attn, self.layer.mlp
-        found = view.attend(number, F.linear(normal(self.layer.input_layernorm, hidden), *self.attention))
-        added(hidden, attention.o_proj, found)
-        opened = F.linear(normal(self.layer.post_attention_layernorm, hidden), *self.gates)
-        gate, through = opened.chunk(2, -1)
-        return added(hidden, mlp.down_proj, mlp.act_fn(gate) * through)
+        layer, output, down = self.layer, self.layer.self_attn.o_proj, self.layer.mlp.down_proj
+        projected = view.product(hidden, *self.attention, norm=layer.input_layernorm)
+        view.product(view.attend(number, projected), output.weight, output.bias, onto=hidden)
+        opened = view.product(hidden, *self.gates, norm=layer.post_attention_layernorm, gate=layer.mlp.act_fn)
+        return view.product(opened, down.weight, down.bias, onto=hidden)
 
 
 class Packed:
@@ -148,21 +147,6 @@ class Packed:
 def _in_pairs(weight: torch.Tensor, width: int) -> torch.Tensor:
     """Rows of every head in the order 0, W/2, 1, W/2 + 1, …: what a rotation turns together."""
     return weight.detach().unflatten(0, (-1, 2, width // 2)).transpose(1, 2).flatten(0, 2)
-
-
-def normal(norm: LlamaRMSNorm, hidden: torch.Tensor) -> torch.Tensor:
-    """Root-mean-square normalisation, computed in float32 whatever it is of, as transformers does."""
-    if hidden.dtype == torch.float64:
-        return norm.weight * F.rms_norm(hidden.float(), hidden.shape[-1:], eps=norm.variance_epsilon).double()
-    return F.rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
-
-
-def added(hidden: torch.Tensor, linear: nn.Linear, inputs: torch.Tensor) -> torch.Tensor:
-    """A linear map of the inputs, added to the hidden states where they are."""
-    if linear.bias is not None:
-        hidden.add_(linear.bias)
-    hidden.view(-1, hidden.shape[-1]).addmm_(inputs.flatten(0, 1), linear.weight.t())
-    return hidden
 
 
 def side_by_side(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -15,13 +15,17 @@ import torch
 import torch.nn.functional as F
 
 from model.decoding.cache import Slots
+from model.decoding.products import Product, by_torch
 from model.decoding.sending import sent
 
 LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
 
 
 class View(Protocol):
-    """What a layer of a network needs that is not small: where its keys and values go, what its queries find."""
+    """How a layer of a network that is not small computes: its products, where its keys and values go, what its
+    queries find."""
+
+    product: Product
 
     def on(self, device: torch.device) -> View:
         """The same where another layer is."""
@@ -33,6 +37,8 @@ class View(Protocol):
 
 class Window:
     """A view of some slots, and of the positions that come to them."""
+
+    product = staticmethod(by_torch)
 
     def __init__(
         self, slots: Slots, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None

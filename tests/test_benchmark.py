@@ -1,0 +1,21 @@
+"""The benchmark runs both engines, and says where they disagree."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_both_engines_pick_the_same_codes_and_every_case_is_measured(tiny_checkpoint: Path):
+    command = ["-m", "model.benchmark", "--checkpoint", str(tiny_checkpoint), "--counts", "1", "3", "--repeats", "1"]
+    done = subprocess.run([sys.executable, *command, "--device", "cpu", "--json"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    told = json.loads(done.stdout)
+    assert told["greedy_codes_that_differ"] == 0
+    alone, three, group = told["cases"]
+    assert [case["images"] for case in told["cases"]] == [1, 3, 8]
+    assert alone["padded"] is None and min(three["padded"], group["padded"]) > 0
+    assert three["one_by_one"] == 3 * alone["one_by_one"]
+    assert all(case["share_of_floor"] is None and case["memory"] > 0 for case in told["cases"])
