@@ -3,11 +3,11 @@
     python -m model.benchmark                              # the embedded network
     python -m model.benchmark --preset 1b --device cuda    # random weights of Janus-Pro-1B's shape
 
-First both must pick the same codes, greedily. Then, median of several runs after one that is not counted: images per
-second for several drawings at once, against transformers called one after another, which takes as many times as long
-as one call, and as one padded batch; milliseconds per token, time to the first code, peak memory. Every image is
-decoded to pixels in all of them. On a GPU also the floor: a step cannot be quicker than reading the weights and the
-cache once.
+First both must pick the same codes, greedily (but for bfloat16 and random weights, of which the best nearly tie). Then,
+median of several runs after one that is not counted: images per second for several drawings at once, against
+transformers called one after another, which takes as many times as long as one call, and as one padded batch;
+milliseconds per token, time to the first code, peak memory. Every image is decoded to pixels in all of them. On a GPU
+also the floor: a step cannot be quicker than reading the weights and the cache once.
 """
 
 from __future__ import annotations
@@ -251,6 +251,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
     parser.add_argument("--preset", choices=tuple(SHAPES), help="random weights of this shape, with its tokenizer")
     parser.add_argument("--device", default=None)
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="default: float32 on a CPU, bfloat16 elsewhere"
+    )
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 8, 32], help="drawings at once")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1, help="of torch, on a CPU")
@@ -260,7 +263,7 @@ def main() -> None:
         parser.error("--device auto: one device is measured; name it")
     device = torch.device(arguments.device or default_device())
     torch.set_num_threads(arguments.threads)
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    dtype = getattr(torch, arguments.dtype or ("float32" if device.type == "cpu" else "bfloat16"))
     try:
         janus = open_checkpoint(arguments.checkpoint, dtype=dtype, device=str(device))
     except CheckpointError as error:
