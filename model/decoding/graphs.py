@@ -11,45 +11,23 @@ Shapes: R rows, D hidden size.
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
-from model.decoding.cache import Slots, Tables
+from model.decoding.cache import Slots
+from model.decoding.kernels import Act, Capture, Kernels, Rows, working_kernels
 from model.decoding.llama import Llama
-from model.decoding.products import Product, by_torch
 from model.decoding.sending import sent
-from model.decoding.window import Window
 from model.janus import CODE, TEXT, Janus
 
 log = logging.getLogger(__name__)
 
 GROWING = 8  # rows up to which their number doubles; beyond, it grows by as many
-FEW = 4  # rows up to which a product can be a kernel's
 OFTEN = 4  # uses of a step before it is captured
-TRIES = 5  # by which the quicker way to do it is found
 ONE_AT_A_TIME = threading.Lock()  # torch captures, and drops, one graph at a time in a process
-
-Act = Callable[[], torch.Tensor]  # a step of what its table says → (R, D)
-Capture = Callable[[Act], Act]
-Attend = Callable[[torch.Tensor, Tables, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # as kernel.attend
-
-
-@dataclass(frozen=True)
-class Kernels:
-    """What a step of one position each is made of; `few`: for few rows, where it has been of use."""
-
-    attend: Attend
-    few: Product | None = None
-
-    def products(self, rows: int) -> tuple[Product, ...]:
-        """The ways to multiply so many."""
-        return (by_torch,) if self.few is None or rows > FEW else (by_torch, self.few)
 
 
 class GraphedSteps:
@@ -66,45 +44,22 @@ class GraphedSteps:
         turns = [start + self.slots.gaps[slot] for slot, start in zip(slots, starts, strict=True)]
         rows = rounded(len(slots))
         if rows not in self.steps:
-            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.kernels.attend, rows)
+            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.kernels, rows)
         step = self.steps[rows]
         step.fill([ids, kinds, slots, starts, turns])
         step.uses += 1
         if step.uses == OFTEN and self.capture is not None:
-            self._capture(step)
-        return step.act()[: len(slots)]
-
-    def _capture(self, step: GraphedStep) -> None:
-        captured = []
-        for product in self.kernels.products(step.rows):
             try:
-                captured.append(self.capture(functools.partial(step.compute, product)))
+                step.captured = self.capture(step.act)
             except Exception as error:  # what it has broken, another attempt may make worse
                 self.capture = None
-                log.warning("a decoding step could not be captured, and goes on without: %s", error)
-                break
-        with ONE_AT_A_TIME:
-            step.captured = quickest(captured) if captured else None
-            captured.clear()
+                log.warning("a decoding step could not be captured; they go on as they are: %s", error)
+        return (step.captured or step.act)()[: len(slots)]
 
     def close(self) -> None:
         """Drop what was captured."""
         with ONE_AT_A_TIME:
             self.steps.clear()
-
-
-def quickest(acts: Sequence[Act]) -> Act:
-    """Of acts that do the same, which can be done again and again."""
-
-    def seconds(act: Act) -> float:
-        act().sum().item()  # waits
-        began = time.perf_counter()
-        for _ in range(TRIES):
-            found = act()
-        found.sum().item()
-        return time.perf_counter() - began
-
-    return min(acts, key=seconds) if len(acts) > 1 else acts[0]
 
 
 def rounded(rows: int) -> int:
@@ -113,10 +68,11 @@ def rounded(rows: int) -> int:
 
 
 class GraphedStep:
-    """The step of so many rows. It reads ids, kinds, slots, positions and turns from `table`, (5, R)."""
+    """The step of so many rows. `act` reads ids, kinds, slots, positions and turns from `table`, (5, R)."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: Slots, attend: Attend, rows: int):
-        self.janus, self.llama, self.slots, self.attend, self.rows = janus, llama, slots, attend, rows
+    def __init__(self, janus: Janus, llama: Llama, slots: Slots, kernels: Kernels, rows: int):
+        self.janus, self.llama, self.slots = janus, llama, slots
+        self.attend, self.product = kernels.attend, kernels.product(rows)
         self.idle = torch.tensor([[0], [TEXT], [0], [slots.capacity], [slots.capacity]]).expand(-1, rows)
         self.table = self.idle.to(slots.rotary[0].device, copy=True)
         self.captured: Act | None = None
@@ -129,39 +85,13 @@ class GraphedStep:
         self.table.copy_(sent(table, self.table.device))
 
     def act(self) -> torch.Tensor:
-        """(R, D)."""
-        return self.compute(by_torch) if self.captured is None else self.captured()
-
-    def compute(self, product: Product) -> torch.Tensor:
         """(R, D). Nothing here asks what a number is; done twice, it is as if done once."""
         ids, kinds, _, positions, turns = self.table[..., None]
         drawn = kinds == CODE
         text, codes = self.janus.embed_text(ids.masked_fill(drawn, 0)), self.janus.embed_codes(ids * drawn)
         inputs = torch.where(drawn[..., None], codes.to(text.dtype), text)
-        rows = Rows(self.attend, product, self.slots, self.table[2], positions, self.slots.turns(turns))
+        rows = Rows(self.attend, self.product, self.slots, self.table[2], positions, turns)
         return self.llama(inputs, rows)[:, 0]
-
-
-class Rows:
-    """The view of a graphed step: each row is at a position of a slot, which tensors on the one device say."""
-
-    def __init__(
-        self,
-        attend: Attend,
-        product: Product,
-        cache: Slots,
-        slots: torch.Tensor,
-        positions: torch.Tensor,
-        rotary: Tables,
-    ):
-        self.attended, self.product, self.stored = attend, product, cache.stored
-        self.slots, self.positions, self.rotary = slots, positions, rotary
-
-    def on(self, device: torch.device) -> Rows:
-        return self
-
-    def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        return self.attended(self.stored[layer], self.rotary, self.slots, self.positions, projected)
 
 
 @functools.cache
@@ -204,35 +134,6 @@ def on_gpu(llama: Llama, slots: Slots) -> tuple[Kernels, Capture] | None:
     devices = {stored.device for stored in slots.stored}
     if len(devices) > 1 or slots.stored[0].device.type != "cuda":
         return None
-    kernels = working_kernels(llama, slots)
-    return kernels and (kernels, CudaGraphs(*devices))
-
-
-def working_kernels(llama: Llama, slots: Slots) -> Kernels | None:
-    """Those for this network; where Triton is not there or cannot compile them, None and a warning."""
-    try:
-        kernel = importlib.import_module("model.decoding.kernel")
-        multiplies = kernel.multiplies(llama.model.config, slots.stored[0].dtype)
-        kernels = Kernels(kernel.attend, kernel.product if multiplies else None)
-        for product in kernels.products(FEW):
-            check(kernels.attend, product, llama, slots)
-    except Exception as error:
-        log.warning("decoding goes on without its kernels, and slower: %s: %s", type(error).__name__, error)
-        return None
-    return kernels
-
-
-@torch.inference_mode()
-def check(attend: Attend, product: Product, llama: Llama, slots: Slots) -> None:
-    """Raises ValueError where a layer does not find with them, after some positions, what it finds by torch."""
-    layer, device, dtype = llama.layers[0], slots.stored[0].device, slots.stored[0].dtype
-    last = min(100, slots.capacity) - 1
-    trial = Slots((llama.key_heads, last + 1, llama.width), 1, [device], slots.rotary)
-    generator, size = torch.Generator(device).manual_seed(0), llama.model.config.hidden_size
-    inputs = torch.randn((1, last + 1, size), generator=generator, device=device, dtype=dtype) / 100
-    expected = layer(inputs.clone(), Window(trial, [0], [last + 1]), 0)[:, -1:]
-    slots, positions = torch.tensor([0] * FEW, device=device), torch.tensor([[last]] * FEW, device=device)
-    rows = Rows(attend, product, trial, slots, positions, trial.turns(positions))
-    difference = (layer(inputs[:, -1:].repeat(FEW, 1, 1), rows, 0) - expected).abs().max().item()
-    if not difference <= 0.02 * (most := expected.abs().max().item()):
-        raise ValueError(f"a layer finds up to {most:.3g} and with them is off by {difference:.3g}")
+    capture = CudaGraphs(*devices)
+    kernels = working_kernels(llama, slots, capture)
+    return kernels and (kernels, capture)

@@ -15,9 +15,9 @@ from test_graphs import contents
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from model.decoding import batch
+from model.decoding import batch, kernels
 from model.decoding.batch import Decoder
-from model.decoding.graphs import Kernels, working_kernels
+from model.decoding.kernels import Act, Kernels, working_kernels
 from model.decoding.llama import Llama
 from model.decoding.products import by_torch
 from model.decoding.request import Request
@@ -26,10 +26,15 @@ from model.janus import Janus
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
 
-from model.decoding.kernel import attend, product
+from model.decoding.triton_kernels import attend, product
 
 ROOT = Path(__file__).parent.parent
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def as_it_is(act: Act) -> Act:
+    """No recording."""
+    return act
 
 
 @pytest.mark.parametrize(("heads", "each", "width"), [(2, 1, 64), (2, 3, 32), (1, 4, 128)])
@@ -59,17 +64,27 @@ def test_drawings_are_those_of_the_layers_without_it(tiny: Janus, monkeypatch: p
     sampling = replace(tiny.sampling, guidance=2.0, text_temperature=0.0)
     wanted = [Request("two cars", 0, 1, sampling, None, id="one")]
     expected = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda llama, slots: (working_kernels(llama, slots), lambda act: act))
+    monkeypatch.setattr(batch, "on_gpu", lambda *of: (working_kernels(*of, as_it_is), as_it_is))
     assert contents(tiny, wanted) == expected
 
 
-def test_they_work_for_the_caches_of_a_tiny_network_and_of_one_of_whole_blocks(tiny: Janus):
-    for capacity in (1, 60):
-        decoder = Decoder(tiny, 2, capacity)
-        assert working_kernels(decoder.prepared.llama, decoder.slots) == Kernels(attend)
+@pytest.mark.parametrize("capacity", [1, 60])
+def test_they_work_for_the_caches_of_a_tiny_network(capacity: int, tiny: Janus):
+    decoder = Decoder(tiny, 2, capacity)
+    assert working_kernels(decoder.prepared.llama, decoder.slots, as_it_is) == Kernels(attend)
+
+
+@pytest.mark.parametrize(("quicker", "few"), [((True,), 4), ((False, True), 2), ((False, False), 0)])
+def test_products_are_a_kernel_s_where_that_is_quicker(
+    quicker: tuple[bool, ...], few: int, monkeypatch: pytest.MonkeyPatch
+):
+    answers = iter(quicker)
+    monkeypatch.setattr(kernels, "is_quicker", lambda *_: next(answers))
     sizes = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 1}
     llama = Llama(LlamaModel(LlamaConfig(vocab_size=8, **sizes)).to(DEVICE, torch.bfloat16))
-    assert working_kernels(llama, llama.slots(2, 60)) == Kernels(attend, product)
+    found = working_kernels(llama, llama.slots(2, 60), as_it_is)
+    assert found.attend is attend and found.few == few
+    assert [found.product(rows) is product for rows in (1, 2, 4)] == [rows <= few for rows in (1, 2, 4)]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])
