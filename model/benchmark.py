@@ -219,7 +219,9 @@ def _prompts(count: int) -> tuple[str, ...]:
 def differing(janus: Janus, prompts: Sequence[str]) -> int:
     """How many of the greedy codes differ between the two."""
     wanted = requests(janus, prompts, 0.0)
-    mine, _ = ours(roomy(janus, wanted), wanted)
+    engine = roomy(janus, wanted)
+    mine, _ = ours(engine, wanted)
+    engine.close()
     pairs = zip(mine, theirs(janus, prompts, 0.0), strict=True)
     return sum(a != b for one, other in pairs for a, b in zip(one, other, strict=True))
 
