@@ -51,9 +51,10 @@ class Images:
         self._subjects: list[tuple[Run, Paint]] = []
 
     def ready(self, running: Sequence[Run], *, wait: bool) -> Iterator[tuple[Run, Painted | Exception]]:
-        """Who goes on with a picture, or with what went wrong; begins the next."""
+        """Who goes on with a picture, or with what went wrong; begins the next. `wait`: there is nothing else to do."""
         if self._under_way is None:
             self._begin(running)
+        wait = wait and any(isinstance(run.wants, Paint) for run in running)
         if self._under_way is None or not (wait or self._under_way.done()):
             return
         subjects, painted, self._under_way = self._subjects, self._under_way, None
