@@ -30,7 +30,7 @@ from transformers import JanusConfig, JanusForConditionalGeneration, JanusVision
 from model.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
 from model.decoding.engine import Engine
 from model.decoding.request import Request
-from model.events import ImageCodesAdded, Preview
+from model.events import Failed, ImageCodesAdded, Preview
 from model.janus import Janus
 from model.sizes import position_values
 from model.streams import opening
@@ -113,6 +113,8 @@ def ours(engine: Engine, wanted: Sequence[Request]) -> tuple[list[tuple[int, ...
     first, shown = 0.0, 0
     while shown < len(wanted):
         for event in engine.step():
+            if isinstance(event, Failed):
+                raise RuntimeError(event.error)
             if isinstance(event, Preview):
                 shown += 1
             elif isinstance(event, ImageCodesAdded):
@@ -142,10 +144,9 @@ def theirs(janus: Janus, prompts: Sequence[str], temperature: float) -> list[tup
     return [tuple(row) for row in codes.tolist()]
 
 
-def mended(network: JanusForConditionalGeneration) -> JanusForConditionalGeneration:
-    """With transformers' image loop working in 5.17, too, where it leaves out an argument of a function of its own."""
+def mend_their_loop(network: JanusForConditionalGeneration) -> None:
+    """In transformers 5.17 it leaves out an argument of a function of its own."""
     network._prepare_static_cache = functools.partial(network._prepare_static_cache, prefill_chunk_size=None)
-    return network
 
 
 def measured(act: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, int, list]:
@@ -203,12 +204,11 @@ def run(janus: Janus, counts: Sequence[int], repeats: int) -> list[Case]:
         )
         engine.close()  # its room is the next one's
         first = statistics.median(first for _, first in results)
-        case = Case(name, len(prompts), seconds, first, memory, len(prompts) * alone)
-        print(case.line(janus.image_codes), file=sys.stderr, flush=True)
+        padded = None
         if len(prompts) > 1:
             padded, *_ = measured(lambda prompts=prompts: theirs(janus, prompts, 1.0), janus.device, repeats)
-            case = replace(case, padded=padded)
-        found.append(case)
+        found.append(Case(name, len(prompts), seconds, first, memory, len(prompts) * alone, padded))
+        print(found[-1].line(janus.image_codes), file=sys.stderr, flush=True)
     return found
 
 
@@ -274,7 +274,7 @@ def main() -> None:
         network = random_network(arguments.preset, str(device), dtype)
         network.generation_config = janus.network.generation_config
         janus = replace(janus, network=network, name=arguments.preset)
-    mended(janus.network)
+    mend_their_loop(janus.network)
     different, speed = differing(janus, PROMPTS), bandwidth(device)
     cuda = device.type == "cuda"
     machine = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()

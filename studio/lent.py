@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module
 
-from model.decoding.engine import Engine
 from model.decoding.request import Request, check_request, longest
+from model.decoding.rollout import rollout
 from model.events import Event, Failed, TrajectoryFinished
 from model.janus import Janus
 from model.trajectory import StopReason
@@ -37,9 +37,7 @@ def seconds(name: str, request: Request) -> int:
 
 def make(name: str, request: Request) -> Iterator[Event]:
     """A request's events, made by an engine of its own. What is to run on the GPU."""
-    engine = Engine.for_requests(_networks[name], [request], at_once=1)
-    while engine.busy:
-        yield from engine.step()
+    yield from rollout(_networks[name], [request], at_once=1)
 
 
 class LentEngine:

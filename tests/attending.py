@@ -1,4 +1,4 @@
-"""What the decoding kernel computes, in plain operations of torch that ask no number what it is."""
+"""What the decoding kernel that attends computes, in plain operations of torch that ask no number what it is."""
 
 import torch
 import torch.nn.functional as F

@@ -10,6 +10,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from model.decoding.kernels import ROWS
 from model.decoding.triton_kernels import BLOCK, BYTES, OUTPUTS, WARPS, few_times_matrix, turn_keep_and_attend
 
 WIDTH = 128  # Janus-Pro-7B's, as what follows
@@ -48,5 +49,5 @@ if __name__ == "__main__":
     for capability in (80, 90):
         found += [compiled(turn_keep_and_attend, dtype, attending(dtype), capability, WARPS) for dtype in SIZES]
         for matrix in MATRICES:
-            found += [compiled(few_times_matrix, "bf16", multiplying(matrix, rows), capability, 4) for rows in (2, 4)]
+            found += [compiled(few_times_matrix, "bf16", multiplying(matrix, rows), capability, 4) for rows in ROWS]
     print(json.dumps(found))

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["TRITON_INTERPRET"] = "0" if shutil.which("nvidia-smi") else "1"  # read when Triton is imported
+import torch
+
+# read when Triton is imported
+os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
 
 import postgres_server
 import pytest
-import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from annotations.people import add

@@ -18,7 +18,7 @@ from model.decoding import batch
 from model.decoding.batch import Decoder
 from model.decoding.engine import Engine
 from model.decoding.graphs import OFTEN, rounded
-from model.decoding.kernels import Act, Kernels, Trial, is_quicker, working_kernels
+from model.decoding.kernels import Act, Made, Trial, is_quicker, working_kernels
 from model.decoding.products import by_torch
 from model.decoding.request import Request
 from model.janus import Janus
@@ -63,7 +63,7 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch), tape))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Made(attend_by_torch), tape))
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
@@ -76,7 +76,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
     """In between, the slot is given to somebody else: what the step read last is not theirs."""
     found = []
     tape = Tape()
-    for gpu in (None, (Kernels(attend_by_torch), tape)):
+    for gpu in (None, (Made(attend_by_torch), tape)):
         monkeypatch.setattr(batch, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
@@ -91,7 +91,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
 
 def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """At once, not when the collector comes by: the next engine's cache may need the room."""
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch), Tape()))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Made(attend_by_torch), Tape()))
     gc.disable()
     try:
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
@@ -116,7 +116,7 @@ def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monke
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Kernels(attend_by_torch), fails))
+    monkeypatch.setattr(batch, "on_gpu", lambda *_: (Made(attend_by_torch), fails))
     assert contents(tiny, wanted) == alone
 
 
@@ -133,11 +133,11 @@ def test_a_kernel_has_to_be_as_quick_as_torch():
 def test_a_kernel_is_checked_against_torch_before_it_is_used(tiny: Janus):
     decoder = Decoder(tiny, 2, 60)
     trial = Trial(decoder.prepared.llama, decoder.slots)
-    trial.check(attend_by_torch, by_torch)
+    trial.check(attend_by_torch, by_torch, 2)
     with pytest.raises(ValueError, match="off by"):
-        trial.check(lambda *of: 1.5 * attend_by_torch(*of), by_torch)
+        trial.check(lambda *of: 1.5 * attend_by_torch(*of), by_torch, 2)
     with pytest.raises(ValueError, match="off by"):
-        trial.check(attend_by_torch, lambda *of, **ways: 1.1 * by_torch(*of, **ways))
+        trial.check(attend_by_torch, lambda *of, **ways: 1.1 * by_torch(*of, **ways), 2)
 
 
 def test_where_a_kernel_does_not_compile_decoding_goes_on_without(
@@ -148,7 +148,7 @@ def test_where_a_kernel_does_not_compile_decoding_goes_on_without(
 
     monkeypatch.setattr(Trial, "check", fails)
     decoder = Decoder(tiny, 2, 60)
-    assert working_kernels(decoder.prepared.llama, decoder.slots, Tape()) is None
+    assert working_kernels(decoder.prepared.llama, decoder.slots, is_quicker) is None
     assert "no C compiler" in caplog.text
 
 

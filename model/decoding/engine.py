@@ -80,9 +80,8 @@ class Engine:
         active = [run for run in self.running if isinstance(run.wants, Step)]
         for run, sampled in zip(active, self._advance(active, events), strict=False):
             events += run.listen(sampled)
-        for run, painted in self.painters.images.ready(self.running, wait=not active):
+        for run, painted in self.painters.images.ready(self.running, patient=not active):
             if isinstance(painted, Exception):
-                log.error("an image could not be painted: %s", painted)
                 events.append(run.fail(painted))
             else:
                 events += [*self.painters.sketches.rest(run, painted.picture), *run.listen(painted)]
@@ -115,14 +114,14 @@ class Engine:
         return Run(request, trajectory(self.janus, request, *streams), streams, generator)
 
     def _advance(self, runs: Sequence[Run], events: list[Event]) -> Sequence[Sampled]:
-        """A token for each; an error inside it ends everybody under way with `failed`, and is told."""
+        """A token for each; an error inside it ends them all with `failed`, and is told."""
         if not runs:
             return ()
         try:
             return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs])
         except Exception as error:
-            log.exception("a step of %d trajectories failed", len(self.running))
-            events += self.fail(error)
+            log.exception("a step of %d trajectories failed", len(runs))
+            events += [run.fail(error) for run in runs]
             return ()
 
     def _leave(self, run: Run) -> None:

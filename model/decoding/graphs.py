@@ -13,12 +13,12 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from model.decoding.cache import Slots
-from model.decoding.kernels import Act, Capture, Kernels, Rows, working_kernels
+from model.decoding.kernels import Act, Made, Rows, is_quicker, working_kernels
 from model.decoding.llama import Llama
 from model.decoding.sending import sent
 from model.janus import CODE, TEXT, Janus
@@ -28,13 +28,17 @@ log = logging.getLogger(__name__)
 GROWING = 8  # rows up to which their number doubles; beyond, it grows by as many
 OFTEN = 4  # uses of a step before it is captured
 ONE_AT_A_TIME = threading.Lock()  # torch captures, and drops, one graph at a time in a process
+SETTLED: dict[tuple, Made | None] = {}  # once in a process, so that a seed draws the same in every engine
+SETTLING = threading.Lock()
+
+Capture = Callable[[Act], Act]
 
 
 class GraphedSteps:
     """One-position steps of the streams of a cache, each captured when it has been taken a few times."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: Slots, kernels: Kernels, capture: Capture):
-        self.janus, self.llama, self.slots, self.kernels = janus, llama, slots, kernels
+    def __init__(self, janus: Janus, llama: Llama, slots: Slots, made: Made, capture: Capture):
+        self.janus, self.llama, self.slots, self.made = janus, llama, slots, made
         self.capture: Capture | None = capture
         self.steps: dict[int, GraphedStep] = {}  # by their rows
 
@@ -44,7 +48,7 @@ class GraphedSteps:
         turns = [start + self.slots.gaps[slot] for slot, start in zip(slots, starts, strict=True)]
         rows = rounded(len(slots))
         if rows not in self.steps:
-            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.kernels, rows)
+            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.made, rows)
         step = self.steps[rows]
         step.fill([ids, kinds, slots, starts, turns])
         step.uses += 1
@@ -70,9 +74,9 @@ def rounded(rows: int) -> int:
 class GraphedStep:
     """The step of so many rows. `act` reads ids, kinds, slots, positions and turns from `table`, (5, R)."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: Slots, kernels: Kernels, rows: int):
+    def __init__(self, janus: Janus, llama: Llama, slots: Slots, made: Made, rows: int):
         self.janus, self.llama, self.slots = janus, llama, slots
-        self.attend, self.product = kernels.attend, kernels.product(rows)
+        self.attend, self.product = made.attend, made.product(rows)
         self.idle = torch.tensor([[0], [TEXT], [0], [slots.capacity], [slots.capacity]]).expand(-1, rows)
         self.table = self.idle.to(slots.rotary[0].device, copy=True)
         self.captured: Act | None = None
@@ -129,11 +133,26 @@ class CudaGraphs:
         return replay
 
 
-def on_gpu(llama: Llama, slots: Slots) -> tuple[Kernels, Capture] | None:
+def on_gpu(llama: Llama, slots: Slots) -> tuple[Made, Capture] | None:
     """How steps are made and captured where the network is: nowhere but on a single GPU that Triton compiles for."""
     devices = {stored.device for stored in slots.stored}
     if len(devices) > 1 or slots.stored[0].device.type != "cuda":
         return None
-    capture = CudaGraphs(*devices)
-    kernels = working_kernels(llama, slots, capture)
-    return kernels and (kernels, capture)
+    [device], config = devices, llama.model.config
+    sizes = (config.hidden_size, config.intermediate_size, config.num_attention_heads, config.num_key_value_heads)
+    with SETTLING:
+        key = (device, slots.stored[0].dtype, *sizes)
+        if key not in SETTLED:
+            SETTLED[key] = working_kernels(llama, slots, is_quicker_captured)
+    made = SETTLED[key]
+    return made and (made, CudaGraphs(device))
+
+
+def is_quicker_captured(act: Act, than: Act) -> bool:
+    """`is_quicker`, without the time to launch; each in a pool of its own, since a pool ends with its last graph."""
+    device = act().device
+    graphs = [CudaGraphs(device)(each) for each in (act, than)]
+    found = is_quicker(*graphs)
+    with ONE_AT_A_TIME:
+        graphs.clear()
+    return found

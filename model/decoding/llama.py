@@ -1,6 +1,6 @@
 """The language model's layers, written out for decoding: few and large operations, keys and values in slots.
 
-Knows transformers' Llama modules and computes what they compute; not what the positions mean.
+Knows transformers' Llama modules and computes what they compute, up to rounding; not what the positions mean.
 
 Shapes: R rows, Q new positions, D hidden size, H heads of keys, W width of a head.
 """
@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from transformers import LlamaModel
+from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from model.decoding.cache import Slots, Tables
@@ -43,7 +43,7 @@ class Llama:
     def __init__(self, model: LlamaModel):
         self.model = model
         self.key_heads = model.config.num_key_value_heads
-        self.width = _width(model)
+        self.width = width_of(model.config)
         operations = operations_for(model)
 
         def ready(layer: LlamaDecoderLayer) -> Layer:
@@ -68,19 +68,24 @@ class Llama:
         return normal(self.model.norm, hidden.to(self.model.norm.weight.device))
 
 
-def _width(model: LlamaModel) -> int:
-    config = model.config
+def width_of(config: LlamaConfig) -> int:
+    """Of a head."""
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def is_plain(config: LlamaConfig) -> bool:
+    """Without biases, and gated by SiLU."""
+    return config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
 
 
 def operations_for(model: LlamaModel) -> Operations | None:
     """Those that a small network's packed layers are made of on a CPU."""
     config, weight = model.config, model.layers[0].mlp.down_proj.weight
-    plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
-    if not plain or weight.device.type != "cpu" or weight.dtype != torch.float32 or 2 * weight.nbytes > PACKED:
+    small = weight.device.type == "cpu" and weight.dtype == torch.float32 and 2 * weight.nbytes <= PACKED
+    if not small or not is_plain(config):
         return None
     each = config.num_attention_heads // config.num_key_value_heads
-    shape = Shape(each, _width(model), config.hidden_size * config.rms_norm_eps)
+    shape = Shape(each, width_of(config), config.hidden_size * config.rms_norm_eps)
     return native(shape) or (Kernels(shape) if torch.backends.mkldnn.is_available() else None)
 
 

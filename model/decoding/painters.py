@@ -1,13 +1,16 @@
 """Codes to pictures, in threads beside the decode loop: finished images, and previews of unfinished ones.
 
-What is under way is one batch of each. Knows runs of the engine, not how tokens come to be.
+What is under way is one batch of each; previews are cut and packed by the loop itself. Knows runs of the engine, not
+how tokens come to be.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import torch
@@ -21,44 +24,55 @@ from model.pictures import encode_png
 
 log = logging.getLogger(__name__)
 
-THREADS = 8  # two batches are decoded at once, and the pictures of one are packed by the others
+PATIENCE = 0.02  # seconds that the loop waits for a picture when there is nothing else to do, before it looks around
+
+Paints = Callable[[Sequence[Sequence[int]]], np.ndarray]  # codes of images → (B, H, W, 3)
 
 
 class Painters:
-    """The threads; on a GPU they have a stream of their own, that they do not wait for the steps."""
+    """The threads: one paints images, one sketches, some pack pictures. On a GPU they have a stream of their own."""
 
     def __init__(self, janus: Janus):
-        self.janus = janus
-        self.threads = ThreadPoolExecutor(THREADS, "painters")
-        self.stream = torch.cuda.Stream(janus.device) if janus.device.type == "cuda" else None
-        self.images, self.sketches = Images(self), Sketches(self)
-
-    def paint(self, images: Sequence[Sequence[int]]) -> np.ndarray:
-        """(B, H, W, 3) pictures."""
-        with torch.cuda.stream(self.stream):
-            return self.janus.decode(torch.tensor(images))
+        stream = torch.cuda.Stream(janus.device) if janus.device.type == "cuda" else None
+        paint = functools.partial(painted_by, janus, stream)
+        self.painting = ThreadPoolExecutor(2, "painting")
+        self.packing = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "packing")
+        self.images = Images(paint, self.painting, self.packing)
+        self.sketches = Sketches(janus, paint, self.painting)
 
     def close(self) -> None:
-        self.threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self.painting, self.packing):
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def painted_by(janus: Janus, stream: torch.cuda.Stream | None, images: Sequence[Sequence[int]]) -> np.ndarray:
+    """(B, H, W, 3) pictures of all their codes."""
+    with torch.cuda.stream(stream):
+        return janus.decode(torch.tensor(images))
 
 
 class Images:
     """Finished images: all that wait, as one batch."""
 
-    def __init__(self, painters: Painters):
-        self.painters = painters
-        self._under_way: Future[list[Painted]] | None = None
-        self._subjects: list[tuple[Run, Paint]] = []
+    def __init__(self, paint: Paints, painting: ThreadPoolExecutor, packing: ThreadPoolExecutor):
+        self.paint, self.painting, self.packing = paint, painting, packing
+        self._under_way: tuple[Future[list[Painted]], list[tuple[Run, Paint]]] | None = None
 
-    def ready(self, running: Sequence[Run], *, wait: bool) -> Iterator[tuple[Run, Painted | Exception]]:
-        """Who goes on with a picture, or with what went wrong; begins the next. `wait`: there is nothing else to do."""
+    def ready(self, running: Sequence[Run], *, patient: bool) -> Iterator[tuple[Run, Painted | Exception]]:
+        """Who goes on with a picture, or with what went wrong; begins the next. `patient`: waits a little for one."""
         if self._under_way is None:
             self._begin(running)
-        wait = wait and any(isinstance(run.wants, Paint) for run in running)
-        if self._under_way is None or not (wait or self._under_way.done()):
+        if self._under_way is None:
             return
-        subjects, painted, self._under_way = self._subjects, self._under_way, None
-        error = painted.exception()  # waits
+        painted, subjects = self._under_way
+        if patient and any(isinstance(run.wants, Paint) for run in running):
+            wait([painted], PATIENCE)
+        if not painted.done():
+            return
+        self._under_way = None
+        error = painted.exception()
+        if error is not None:
+            log.error("%d images could not be painted", len(subjects), exc_info=error)
         found = painted.result() if error is None else [error] * len(subjects)
         for (run, paint), each in zip(subjects, found, strict=True):
             if run.wants is paint:
@@ -66,13 +80,14 @@ class Images:
         self._begin(running)
 
     def _begin(self, running: Sequence[Run]) -> None:
-        self._subjects = [(run, run.wants) for run in running if isinstance(run.wants, Paint)]
-        if self._subjects:
-            self._under_way = self.painters.threads.submit(self._paint, [paint for _, paint in self._subjects])
+        subjects = [(run, run.wants) for run in running if isinstance(run.wants, Paint)]
+        if subjects:
+            wanted = [paint.codes for _, paint in subjects]
+            self._under_way = self.painting.submit(self._paint, wanted), subjects
 
-    def _paint(self, wanted: Sequence[Paint]) -> list[Painted]:
-        pictures = self.painters.paint([paint.codes for paint in wanted])
-        packed = self.painters.threads.map(encode_png, map(Picture.fromarray, pictures))
+    def _paint(self, wanted: Sequence[Sequence[int]]) -> list[Painted]:
+        pictures = self.paint(wanted)
+        packed = self.packing.map(encode_png, map(Picture.fromarray, pictures))
         return [Painted(picture, png) for picture, png in zip(pictures, packed, strict=True)]
 
 
@@ -82,48 +97,48 @@ class Sketches:
     What is not ready before the image is finished is cut from the finished one.
     """
 
-    def __init__(self, painters: Painters):
-        self.painters = painters
-        self._under_way: Future[np.ndarray] | None = None
-        self._subjects: list[tuple[Run, int, int]] = []  # with the segment of its image and the codes it has
+    def __init__(self, janus: Janus, paint: Paints, painting: ThreadPoolExecutor):
+        self.janus, self.paint, self.painting = janus, paint, painting
+        # with the segment of each run's image and how many codes it has
+        self._under_way: tuple[Future[np.ndarray], list[tuple[Run, int, int]]] | None = None
 
     def shown(self, running: Sequence[Run]) -> list[Event]:
         """The previews that are ready; begins the next."""
-        if self._under_way is not None and not self._under_way.done():
-            return []
         events: list[Event] = []
         if self._under_way is not None:
-            painted, self._under_way = self._under_way, None
+            painted, subjects = self._under_way
+            if not painted.done():
+                return []
+            self._under_way = None
             if (error := painted.exception()) is not None:
                 log.error("no preview could be painted: %s", error)
                 return []
-            for (run, segment, stop), picture in zip(self._subjects, painted.result(), strict=True):
+            for (run, segment, stop), picture in zip(subjects, painted.result(), strict=True):
                 if run.drawing == segment:
                     events += self._cells(run, picture, stop)
-        subjects = [run for run in running if run.sketch is not None]
-        if subjects:
-            self._subjects = [(run, run.drawing, len(run.sketch.codes)) for run in subjects]
-            self._under_way = self.painters.threads.submit(self._paint, [run.sketch.codes for run in subjects])
-            for run in subjects:
+        waiting = [run for run in running if run.sketch is not None]
+        if waiting:
+            subjects = [(run, run.drawing, len(run.sketch.codes)) for run in waiting]
+            painted = self.painting.submit(self._paint, [run.sketch.codes for run in waiting])
+            self._under_way = painted, subjects
+            for run in waiting:
                 run.sketch = None
         return events
 
     def rest(self, run: Run, picture: np.ndarray) -> list[Event]:
         """What of a finished image has not been shown yet."""
-        events = self._cells(run, picture, self.painters.janus.image_codes) if run.drawing is not None else []
+        events = self._cells(run, picture, self.janus.image_codes) if run.drawing is not None else []
         run.drawing = None
         return events
 
     def _paint(self, drawn: Sequence[tuple[int, ...]]) -> np.ndarray:
         """(B, H, W, 3) pictures; cells not drawn yet are blank."""
-        janus = self.painters.janus
-        blank, total = janus.blank_code, janus.image_codes
-        return self.painters.paint([codes + (blank,) * (total - len(codes)) for codes in drawn])
+        blank, total = self.janus.blank_code, self.janus.image_codes
+        return self.paint([codes + (blank,) * (total - len(codes)) for codes in drawn])
 
     def _cells(self, run: Run, picture: np.ndarray, stop: int) -> list[Event]:
         """Previews of the cells not shown yet, up to `stop`, row by row."""
-        janus = self.painters.janus
-        side, cell = janus.side, janus.image_size // janus.side
+        side, cell = self.janus.side, self.janus.image_size // self.janus.side
         events = []
         while run.shown < stop:
             row, column = divmod(run.shown, side)

@@ -55,7 +55,7 @@ def by_torch(
 
 
 def normal(norm: LlamaRMSNorm, hidden: torch.Tensor) -> torch.Tensor:
-    """Root-mean-square normalisation, computed in float32 whatever it is of, as transformers does."""
+    """Root-mean-square normalisation, computed in float32 whatever it is of."""
     if hidden.dtype == torch.float64:
         return norm.weight * F.rms_norm(hidden.float(), hidden.shape[-1:], eps=norm.variance_epsilon).double()
     return F.rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)

@@ -1,4 +1,4 @@
-"""A trajectory under way."""
+"""A trajectory under way. Knows what its grammar says and waits for; not who else is served, nor how."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from model.decoding.cache import Tables
+from model.decoding.llama import is_plain, width_of
 
 BYTES = 16_384  # of keys, and of values, read at once
 WARPS = 8  # that attend
@@ -94,11 +95,9 @@ def turn_keep_and_attend(
 
 
 def multiplies(config: LlamaConfig, dtype: torch.dtype) -> bool:
-    """Whether `product` can be a network's: without biases, gated by SiLU, of matrices of whole blocks."""
-    heads = config.num_attention_heads * (config.head_dim or config.hidden_size // config.num_attention_heads)
-    plain = config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
-    whole = all(size % BLOCK == 0 for size in (config.hidden_size, config.intermediate_size, heads))
-    return plain and whole and dtype != torch.float64
+    """Whether `product` can be a network's: a plain one's, of matrices of whole blocks."""
+    sizes = (config.hidden_size, config.intermediate_size, config.num_attention_heads * width_of(config))
+    return is_plain(config) and all(size % BLOCK == 0 for size in sizes) and dtype != torch.float64
 
 
 def product(

@@ -22,8 +22,8 @@ LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device
 
 
 class View(Protocol):
-    """How a layer of a network that is not small computes: its products, where its keys and values go, what its
-    queries find."""
+    """How a plain layer computes: its products, where its keys and values go, what its queries find. A packed one, of a
+    small network, wants a Window."""
 
     product: Product
 
