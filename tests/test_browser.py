@@ -159,8 +159,9 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
     expect(page.locator("#annotate-submit")).to_be_visible()
     open_for_annotation(page, server, drawn)
     expect(page.locator("#annotate-prompt")).to_contain_text("three green fish")
-    page.keyboard.press("2")
     page.keyboard.press("n")
+    page.keyboard.press("2")  # the keys are commands until one writes
+    page.keyboard.press("c")
     expect(page.locator("#annotate-reason textarea")).to_be_focused()
     expect(page.locator("#annotate-reason")).to_contain_text("What should it have said?")
     page.keyboard.type(CORRECTION)
@@ -445,6 +446,7 @@ def test_hostile_words_are_words_on_every_page(page, server):
     expect(page.locator(".your-image textarea")).to_have_value(HOSTILE)
     shows(f"annotate?trajectory={drawn}", "#annotate-prompt h1")
     page.keyboard.press("n")
+    page.keyboard.press("c")
     expect(page.locator("#annotate-reason textarea")).to_be_focused()
     page.keyboard.insert_text(HOSTILE)
     page.keyboard.press("2")

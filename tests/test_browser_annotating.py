@@ -163,6 +163,7 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
     sign_in(page, server)
     page.wait_for_selector("#annotate-submit")
     page.keyboard.press("n")
+    page.keyboard.press("c")
     expect(page.locator("#annotate-reason textarea")).to_be_focused()
     page.keyboard.type("half a reason")
     with server.store() as store:

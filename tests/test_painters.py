@@ -12,7 +12,7 @@ import torch
 from model.decoding.batch import Decoder
 from model.decoding.engine import Engine
 from model.decoding.request import Request
-from model.events import Event, Failed, ImageCodesAdded, Preview, TrajectoryFinished, TrajectoryStarted
+from model.events import Event, Failed, ImageCodesAdded, Preview, TrajectoryFinished, TrajectoryStarted, fold
 from model.janus import Janus
 from model.trajectory import StopReason
 
@@ -62,20 +62,18 @@ def test_others_draw_on_while_a_picture_is_painted(tiny: Janus, gate: threading.
     engine.close()
 
 
-def test_who_stops_while_painted_ends_at_once_and_gets_no_picture(tiny: Janus, gate: threading.Event):
+def test_who_stops_while_an_image_is_painted_still_gets_it(tiny: Janus, gate: threading.Event):
     stopped = threading.Event()
-    engine = Engine.for_requests(tiny, [request(tiny, "one", stop=stopped.is_set), request(tiny, "other")], 2)
-    other = engine.waiting.pop()
-    drawn_but_not_painted(engine, "one")
+    engine = Engine.for_requests(tiny, [request(tiny, "one", stop=stopped.is_set)], 1)
+    events = drawn_but_not_painted(engine, "one")
     stopped.set()
-    events = engine.step()
-    assert [e.stop_reason for e in events if isinstance(e, TrajectoryFinished)] == [StopReason.CANCELLED]
-    assert not engine.busy
-    engine.add(other)
+    events += engine.step()
     gate.set()
     while engine.busy:
         events += engine.step()
-    assert {e.trajectory_id for e in events if isinstance(e, Preview)} == {"other"}
+    assert [e.stop_reason for e in events if isinstance(e, TrajectoryFinished)] == [StopReason.CANCELLED]
+    [image] = fold(events).images
+    assert image.sha256 and len(image.codes) == tiny.image_codes
     engine.close()
 
 

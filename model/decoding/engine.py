@@ -75,7 +75,7 @@ class Engine:
             self.running.append(run)
             events += run.listen(None)
         for run in self.running:
-            if run.wants is not None and run.request.stop():
+            if isinstance(run.wants, Step) and run.request.stop():  # an image that is being painted is not lost
                 events.append(run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED))
         active = [run for run in self.running if isinstance(run.wants, Step)]
         for run, sampled in zip(active, self._advance(active, events), strict=False):

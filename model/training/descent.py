@@ -86,11 +86,12 @@ def descend(
 
 
 class Log:
-    """Metrics as JSON lines in a file, and a line now and then for the eye. Only the first process writes."""
+    """Metrics as JSON lines in a file, and a line now and then, and of the last step, for the eye. Only the first process
+    writes."""
 
-    def __init__(self, path: Path, accelerator: Accelerator, *, append: bool, every: int = 10):
+    def __init__(self, path: Path, accelerator: Accelerator, *, steps: int, append: bool, every: int = 10):
         self.file = None
-        self.every = every
+        self.steps, self.every = steps, every
         self.processes = accelerator.num_processes
         if accelerator.is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,5 +103,5 @@ class Log:
         row = row | {"processes": self.processes}
         self.file.write(json.dumps(row) + "\n")
         self.file.flush()
-        if row["step"] % self.every == 0:
+        if row["step"] % self.every == 0 or row["step"] == self.steps - 1:
             print(" ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)

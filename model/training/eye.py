@@ -73,7 +73,7 @@ def train(janus: Janus, steps: int, batch: int, rates: tuple[float, float], seed
     parameters = [*model.vision_model.parameters(), *model.aligner.parameters()]
     optimizers = new_optimizers(janus, parameters, rates[0], 0.0, rates[1])
     schedules = new_schedules(optimizers, steps, warmup=20)
-    log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=False, every=50)
+    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=steps, append=False, every=50)
     for step in range(steps):
         rng = random.Random(f"{seed} {step}")
         loss = error(janus, rng, pictures(rng, batch))

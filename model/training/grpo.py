@@ -215,7 +215,7 @@ def train(
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0
     began = time.monotonic()
-    log = Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0, every=1)
+    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=settings.steps, append=first > 0, every=1)
     rehearsal = world_source(janus, "rehearsal", settings.seed, settings.rehearsal, drafts)
     for step in range(first, settings.steps):
         wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))

@@ -81,7 +81,8 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
     schedules = new_schedules(optimizers, settings.steps, settings.warmup, settings.falling)
     state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
     first = state.load() if resume else 0
-    began, log = time.monotonic(), Log(out.parent / f"{out.name}.jsonl", accelerator, append=first > 0)
+    began = time.monotonic()
+    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=settings.steps, append=first > 0)
     own = slice(accelerator.process_index, None, accelerator.num_processes)
     for step, lessons in enumerate(ahead(source, own, first, settings.steps), first):
         metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters)

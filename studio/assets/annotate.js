@@ -5,7 +5,8 @@ if (!window.ahaAnnotateKeys) {
 
   const find = (selector) => document.querySelector(selector);
   const press = (id) => find(`#${id}`)?.click();
-  const choose = (id, index) => document.querySelectorAll(`#${id} input[type=radio]`)[index]?.click();
+  const radios = (id) => document.querySelectorAll(`#${id} input[type=radio]`);
+  const choose = (id, index) => radios(id)[index]?.click();
 
   const write = (id, everything) => {
     const field = find(`#${id} textarea`);
@@ -61,8 +62,8 @@ if (!window.ahaAnnotateKeys) {
     if (digit) return choose("annotate-plan-rating", digit - 1);
     switch (event.key) {
       case "y": return choose("annotate-right", 0);
-      case "n": choose("annotate-right", 1); return write("annotate-reason", true);
-      case "c": return write("annotate-reason", false);
+      case "n": return choose("annotate-right", 1);
+      case "c": return write("annotate-reason", radios("annotate-right")[1]?.checked);
       case "C": return write("annotate-plan", false);
       default: return "other";
     }
