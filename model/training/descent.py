@@ -86,7 +86,7 @@ def descend(
 
 
 class Log:
-    """Metrics as JSON lines in a file, and a line now and then, and of the last step, for the eye. Only the first process
+    """Metrics as JSON lines in a file; for the eye a line now and then, and of the last step. Only the first process
     writes."""
 
     def __init__(self, path: Path, accelerator: Accelerator, *, steps: int, append: bool, every: int = 10):
