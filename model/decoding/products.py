@@ -6,28 +6,12 @@ Shapes: R rows, Q positions, I and O what a matrix takes and gives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-
-class Product(Protocol):
-    """Inputs (R, Q, I), normalised first where a norm is given, times a matrix (O, I)."""
-
-    def __call__(
-        self,
-        inputs: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        *,
-        norm: LlamaRMSNorm | None = None,
-        gate: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        onto: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(R, Q, O). `gate`: the first half goes through it, and multiplies the other, (R, Q, O / 2). `onto`: is added
-        to this, where it is."""
+Product = Callable[..., torch.Tensor]  # takes and gives what `by_torch` does
 
 
 def by_torch(
@@ -39,7 +23,11 @@ def by_torch(
     gate: Callable[[torch.Tensor], torch.Tensor] | None = None,
     onto: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See Product."""
+    """Inputs (R, Q, I), normalised first where a norm is given, times a matrix (O, I) → (R, Q, O).
+
+    `gate`: the first half goes through it, and multiplies the other, (R, Q, O / 2). `onto`: is added to this, where it
+    is.
+    """
     if norm is not None:
         inputs = normal(norm, inputs)
     if onto is not None:

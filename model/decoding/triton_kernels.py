@@ -109,7 +109,7 @@ def product(
     gate: Callable[[torch.Tensor], torch.Tensor] | None = None,
     onto: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `model.decoding.products.Product`; of 1, 2 or 4 rows, one position each. A gate is SiLU."""
+    """See `model.decoding.products.by_torch`; of 1, 2 or 4 rows, one position each. A gate is SiLU."""
     rows, taken, given = len(inputs), weight.shape[1], len(weight) // (1 if gate is None else 2)
     found = inputs.new_empty(rows, 1, given) if onto is None else onto
     scale, epsilon = (None, 0.0) if norm is None else (norm.weight, norm.variance_epsilon)
