@@ -30,6 +30,16 @@ from studio.annotating import Desk
 from studio.settings import Mode, Settings
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="also what takes long, and many more cases of what is random")
+
+
+@pytest.fixture(scope="session")
+def thorough(request: pytest.FixtureRequest) -> bool:
+    """Whether `--all` was given."""
+    return request.config.getoption("--all")
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of the embedded network's kind, small enough for seconds; it draws noise."""
