@@ -8,6 +8,9 @@ wanted.
 from __future__ import annotations
 
 import difflib
+import ipaddress
+import re
+import socket
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -23,12 +26,21 @@ SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
     *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
+    *("hosts", "proxies", "frame_ancestors", "root_path", "max_upload"),
 )
+LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
 OPTIONAL = (
     *("data", "database", "device", "dtype", "backup"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
+    *("hosts", "proxies", "frame_ancestors", "root_path"),
 )
 OF_HUB = {"annotators": Role.ANNOTATOR, "reviewers": Role.REVIEWER, "admins": Role.ADMIN}
+
+
+PRIVATE = "private"  # among `proxies`: every address that is no public one
+HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+\]")  # a name or an address, without a port
+ANCESTOR = re.compile(r"https?://(\*\.)?[a-z0-9.-]+(:\d+)?|none")
+ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 
 
 class SettingsError(Exception):
@@ -62,6 +74,13 @@ class Settings:
     annotators: str | None = None  # who of the Hub may annotate: people and organisations, with commas between
     reviewers: str | None = None  # and who may review
     admins: str | None = None
+    hosts: str | None = (
+        None  # names that it answers to, with commas between; None: any in mode public, else this machine
+    )
+    proxies: str | None = None  # addresses and networks whose X-Forwarded-… headers are believed; None: nobody's
+    frame_ancestors: str | None = None  # origins whose pages may show the studio in a frame; None: its own only
+    root_path: str | None = None  # the path below which a proxy offers it, such as /aha
+    max_upload: int = 2000  # MB of a file that somebody who has signed in sends; visitors may send 20
     webhook_secret: str | None = field(default=None, repr=False)  # signs what is sent there; never in the file
 
     @property
@@ -93,13 +112,39 @@ class Settings:
         found = [role for name, role in OF_HUB.items() if self._listed(name) & {name.lower() for name in names}]
         return found[-1] if found else None
 
+    def listed(self, name: str) -> list[str]:
+        """The parts of a setting that is a text with commas between, in lower case."""
+        return [one.strip().lower() for one in (getattr(self, name) or "").split(",") if one.strip()]
+
     def _listed(self, name: str) -> set[str]:
-        return {one.strip().lower() for one in (getattr(self, name) or "").split(",") if one.strip()}
+        return set(self.listed(name))
+
+    def check(self) -> None:
+        """What can be known to be wrong before anything is opened. Raises SettingsError."""
+        _ = self.hook
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                raise SettingsError(
+                    f"port {self.port} cannot be opened ({error.strerror}); choose another with AHA_STUDIO_PORT"
+                ) from error
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, str | None]:
     """What the environment says of settings, for `read_settings`."""
     return {name: environment.get(f"AHA_STUDIO_{name.upper()}") for name in FROM_OUTSIDE}
+
+
+def of_space(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """On a Hugging Face Space, what is not set follows from how Spaces are reached: by the names in SPACE_HOST, through
+    proxies in private networks, in a frame on the Hub's page.
+    """
+    if not (names := environment.get("SPACE_HOST", "").strip()):
+        return settings
+    known = {"hosts": names, "proxies": PRIVATE, "frame_ancestors": "https://huggingface.co, https://*.hf.space"}
+    return replace(settings, **{name: value for name, value in known.items() if getattr(settings, name) is None})
 
 
 def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None) -> Settings:
@@ -119,7 +164,7 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
             f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
         )
     settings = settings_from(section)
-    read = ("port", "examples")  # which are no texts
+    read = ("port", "examples", "max_upload")  # which are no texts
     given = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(given, settings)
 
@@ -157,13 +202,41 @@ def _checked(name: str, value: Any) -> Any:
             if not isinstance(value, bool):
                 raise SettingsError(f"examples is {value!r}; wanted true or false")
             return value
-        case "annotators" | "reviewers" | "admins" if isinstance(value, list):
-            return ", ".join(str(one) for one in value)
+        case "max_upload":
+            return _number(name, value, int, 1, 100_000)
+        case name if name in LISTS and isinstance(value, list):
+            value = ", ".join(str(one) for one in value)
         case name if value is None and name in OPTIONAL:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):
         raise SettingsError(f"{name} is {value!r}; wanted text")
+    _check_web(name, value)
     return value
+
+
+def _check_web(name: str, value: str) -> None:
+    """How the studio is reached. Raises SettingsError."""
+    parts = [part.strip().lower() for part in value.split(",") if part.strip()]
+    match name:
+        case "root_path" if not ROOT_PATH.fullmatch(value):
+            raise SettingsError(f"root_path is {value!r}; wanted a path such as /aha, without a slash at its end")
+        case "hosts" if wrong := [part for part in parts if not HOST.fullmatch(part)]:
+            raise SettingsError(
+                f"hosts has {wrong[0]!r}; wanted names such as studio.example.org, without https:// and port"
+            )
+        case "frame_ancestors" if wrong := [part for part in parts if not ANCESTOR.fullmatch(part)]:
+            raise SettingsError(
+                f"frame_ancestors has {wrong[0]!r}; wanted origins such as https://example.org, or none"
+            )
+        case "proxies":
+            for part in parts:
+                try:
+                    _ = part == PRIVATE or ipaddress.ip_network(part)
+                except ValueError as error:
+                    raise SettingsError(
+                        f"proxies has {part!r} ({error}); wanted addresses such as 127.0.0.1, networks such as "
+                        f"10.0.0.0/8, or {PRIVATE}"
+                    ) from error
 
 
 def _number(name: str, value: Any, kind: Any, least: int, most: int) -> Any:

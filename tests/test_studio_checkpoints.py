@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import app
 from annotations.store import Store, open_store
 from model.checkpoint import CheckpointError, open_checkpoint
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.live import Sessions, Visit
+from studio.main import drawing
 from studio.pages import draw
 from studio.settings import Mode, Settings, settings_from
 from studio.wish import Wish
@@ -91,12 +91,12 @@ def test_a_checkpoint_without_room_for_its_cache_is_said(two: Checkpoints, monke
 
 def test_where_and_as_what_networks_are_opened_is_a_setting(tiny_checkpoint: Path, store: Store):
     settings = settings_from({"checkpoint": str(tiny_checkpoint), "device": "cpu", "dtype": "bfloat16"})
-    opened = app.drawing(settings, store, on_loan=False).first.janus
+    opened = drawing(settings, store, on_loan=False).first.janus
     assert (opened.device.type, opened.dtype) == ("cpu", torch.bfloat16)
     with pytest.raises(CheckpointError, match="weights cannot be int3; choose float32, bfloat16, float16"):
-        app.drawing(replace(settings, dtype="int3"), store, on_loan=False)
+        drawing(replace(settings, dtype="int3"), store, on_loan=False)
     with pytest.raises(CheckpointError, match="could not be opened"):
-        app.drawing(replace(settings, device="gpu"), store, on_loan=False)
+        drawing(replace(settings, device="gpu"), store, on_loan=False)
 
 
 def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: Store):

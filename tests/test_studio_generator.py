@@ -51,7 +51,7 @@ def test_the_studio_draws_the_same_when_the_verifier_cannot_be_imported(tiny_che
     code = """
 import sys
 for name in ("verifier", "reasons", "defects"): sys.modules[f"model.world.{name}"] = None
-import app
+from studio import main as app
 from studio.layout import build
 from studio.settings import Settings
 with app.open_store(PATH) as store:

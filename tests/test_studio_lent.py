@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-import app
 from annotations.store import Store, open_store
 from model.decoding.request import PromptError, Request
 from model.decoding.rollout import rollout
@@ -20,6 +19,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.layout import build
 from studio.lent import LOAN, LentEngine, lender, make, seconds
+from studio.main import drawing
 from studio.serving import TooMany
 from studio.settings import Settings
 
@@ -139,7 +139,7 @@ def test_on_zero_gpu_everything_is_loaded_at_the_start_and_drawn_on_loan(
         return in_a_fork
 
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
-    checkpoints = app.drawing(Settings(checkpoint=f"{tiny_checkpoint}, embedded"), store, on_loan=True)
+    checkpoints = drawing(Settings(checkpoint=f"{tiny_checkpoint}, embedded"), store, on_loan=True)
     assert asked["duration"] is seconds
     served = [checkpoints.named(name).serving for name in checkpoints.names]
     assert len(served) == 2

@@ -1,5 +1,9 @@
 """Settings: read once, wrong ones refused with a hint."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +13,7 @@ import yaml
 from annotations.project import Role
 from annotations.store import open_store
 from studio.identity import Who, asking, owner_name, require
-from studio.settings import Mode, Settings, SettingsError, from_environment, read_settings, settings_from
+from studio.settings import Mode, Settings, SettingsError, from_environment, of_space, read_settings, settings_from
 
 CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
 
@@ -44,6 +48,12 @@ def test_an_unknown_section_is_refused(tmp_path: Path):
         ({"mode": "open"}, "mode is 'open'; wanted one of: local, public"),
         ({"examples": "yes please"}, "examples is 'yes please'; wanted true or false"),
         ({"checkpoint": 3}, "checkpoint is 3; wanted text"),
+        ({"root_path": "aha"}, "root_path is 'aha'; wanted a path such as /aha"),
+        ({"root_path": "/aha/"}, "without a slash at its end"),
+        ({"hosts": "https://a.example"}, "hosts has 'https://a.example'; wanted names such as"),
+        ({"proxies": "10.0.0.0/8, nginx"}, "proxies has 'nginx' .*; wanted addresses such as 127.0.0.1"),
+        ({"frame_ancestors": "example.org"}, "frame_ancestors has 'example.org'; wanted origins"),
+        ({"max_upload": 0}, "max_upload is 0; wanted a whole number from 1 to"),
         ([1], "wanted lines such as"),
     ],
 )
@@ -95,3 +105,47 @@ def test_visitors_are_refused_and_share_one_name(tmp_path):
 def test_the_person_at_the_machine_has_the_name_of_the_settings_and_may_do_everything(tmp_path):
     with open_store(tmp_path) as store:
         assert asking(gr.Request(), Settings(annotator="ada"), store) == Who("ada", Role.ADMIN)
+
+
+def test_on_a_space_what_is_not_set_follows_from_how_spaces_are_reached():
+    environment = {"SPACE_HOST": "ada-studio.hf.space,studio.example.org"}
+    there = of_space(Settings(hosts="other.example"), environment)
+    assert there.listed("hosts") == ["other.example"] and there.proxies == "private"
+    assert of_space(Settings(), environment).listed("hosts") == ["ada-studio.hf.space", "studio.example.org"]
+    assert "https://huggingface.co" in there.listed("frame_ancestors")
+    assert of_space(Settings(), {}) == Settings()
+
+
+WRONG = {
+    "MODE": ("open", "mode is 'open'; wanted one of: local, public"),
+    "PORT": ("0", "port is 0; wanted a whole number"),
+    "ROOT_PATH": ("aha", "root_path is 'aha'"),
+    "WEBHOOK": ("https://example.org", "AHA_STUDIO_WEBHOOK_SECRET"),
+    "PROXIES": ("here", "proxies has 'here'"),
+}
+WATCHED = """
+import atexit, sys
+atexit.register(lambda: print("imported:", *({"torch", "transformers", "gradio"} & set(sys.modules))))
+import runpy
+sys.argv = ["app.py"]
+runpy.run_path("app.py", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_setting_is_told_before_anything_heavy_is_imported(name: str):
+    value, message = WRONG[name]
+    environment = dict(os.environ) | {f"AHA_STUDIO_{name}": value}
+    ended = subprocess.run(
+        [sys.executable, "-c", WATCHED], cwd=CONFIG.parent, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 1 and message in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.stdout.strip() == "imported:"
+
+
+def test_a_port_that_is_taken_is_told_before_anything_heavy_is_imported():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SettingsError, match="cannot be opened .* choose another with AHA_STUDIO_PORT"):
+            Settings(port=taken.getsockname()[1]).check()

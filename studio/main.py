@@ -1,0 +1,70 @@
+"""Where the parts meet: settings, store, generator, site.
+
+`app.py` calls `serve` once the settings are known to be right, since importing this takes seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from annotations.background import keep_doing
+from annotations.backup import is_new, keep_backing_up, restore
+from annotations.database import default_directory
+from annotations.queue import recover
+from annotations.recorded import fill_if_empty
+from annotations.store import Store, open_store
+from annotations.webhooks import keep_telling
+from model.checkpoint import CheckpointError, open_checkpoint
+from studio.checkpoints import Checkpoints
+from studio.generator import Generator
+from studio.hub import hub_of
+from studio.lent import lender
+from studio.server import start
+from studio.settings import Settings, SettingsError
+
+BACKUPS = PURGES = timedelta(minutes=10)  # between two
+
+
+def serve(settings: Settings) -> None:
+    """The studio, until it is ended. Raises SettingsError, DatabaseError and BackupError."""
+    try:
+        _serve(settings)
+    except CheckpointError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _serve(settings: Settings) -> None:
+    data, hook = Path(settings.data).expanduser() if settings.data else default_directory(), settings.hook
+    if settings.backup and is_new(data, settings.database):
+        restore(settings.backup, data, settings.database)
+    with open_store(data, settings.database) as store:
+        recover(store)
+        if settings.examples:
+            fill_if_empty(store)
+        keep_doing(store.purge, PURGES, "purge")
+        if hook:
+            keep_telling(store, hook)
+        checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")
+        demo = start(settings, store, checkpoints, hub_of(os.environ))
+        if settings.backup:
+            keep_backing_up(data, settings.backup, BACKUPS, settings.database)
+        print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
+        demo.block_thread()
+
+
+def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
+    """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
+    first, *others = settings.checkpoints
+    opening = partial(open_checkpoint, device=settings.device, dtype=settings.dtype)
+    if not on_loan:
+        generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))
+        return Checkpoints(generator, others, settings.mode, opening=opening)
+    borrow = lender()  # before anything else touches a GPU
+    janus = opening(first)
+    checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow, opening)
+    for name in checkpoints.names:
+        checkpoints.named(name)
+    return checkpoints
