@@ -26,6 +26,7 @@ from studio.pages import (
     review,
     sign_in,
 )
+from studio.requests import CheckedBlocks
 from studio.serving import AT_ONCE
 from studio.settings import Settings
 
@@ -34,7 +35,7 @@ TITLE = "Aha Studio"
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """All pages. To those that are not for visitors only people in the role are let in, and linked."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
+    with CheckedBlocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
         masthead("Draw", settings, store)
         draw.page(checkpoints, store, settings)
         endpoints.build(checkpoints, store, settings)

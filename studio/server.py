@@ -12,6 +12,7 @@ from studio.hub import Hub
 from studio.identity import is_local
 from studio.layout import build
 from studio.live import LINE
+from studio.requests import middleware
 from studio.settings import Settings, SettingsError
 from studio.theme import look
 
@@ -29,6 +30,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
         sign_out_from_hub(store)
     demo = build(settings, store, checkpoints)
     shown = look()
+    shown["app_kwargs"]["middleware"] = middleware()
     if not is_local(settings):
         shown["app_kwargs"]["routes"] += routes(store, settings, hub if settings.names_people_of_hub else None)
     try:
