@@ -4,15 +4,16 @@
     python -m annotations.backup restore TARGET
 
 A target is a folder, or an address that fsspec knows: `hf://datasets/NAME/REPOSITORY`, `hf://buckets/NAME/BUCKET`. A
-backup is a copy of the database that SQLite, or `pg_dump`, makes of one moment, the pictures that the one before lacks,
-as a tar, and last of all a manifest that says what belongs together: what is cut short leaves the one before as it was.
+backup is a copy of the database that SQLite, or `pg_dump`, makes of one moment, those of its pictures that the one
+before lacks, as a tar, and last of all a manifest that says what belongs together: what is cut short leaves the one
+before as it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import logging
 import sqlite3
 import sys
 import tarfile
@@ -20,76 +21,70 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
+from annotations import dumping, images
+from annotations.background import keep_doing, working_alone
+from annotations.database import FILE, default_directory, default_url, make_private
+from annotations.errors import BackupError, BusyError, DatabaseError
+from annotations.target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
+from model.files import move_whole, sync_tree, write_whole
 
-from annotations import dumping
-from annotations.background import keep_doing
-from annotations.database import FILE, default_directory, default_url
-from annotations.errors import BackupError, DatabaseError
-
-MANIFEST = "backup.json"
-DUMP = ".dump"  # how the name of a copy of a PostgreSQL database ends
-DATABASES = 3  # copies of the database that a target keeps
-OVERLAP = timedelta(minutes=1)  # pictures so much older than the backup before are taken once more
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a target holds."""
-
-    studio: str  # of which database
-    made_at: str  # ISO 8601, UTC
-    databases: tuple[str, ...]  # file names, the newest last
-    pictures: tuple[str, ...]  # file names of tars, all of which are needed
-
-    @property
-    def moment(self) -> datetime:
-        return datetime.fromisoformat(self.made_at)
+log = logging.getLogger(__name__)
 
 
 def make(directory: Path, target: str, url: str | None = None) -> Manifest:
     """Back up a data folder, and the PostgreSQL database at `url` where there is one, also while a studio uses them.
 
-    Raises BackupError; the target's last backup stays.
+    One backup or purge of a folder at a time. Raises BackupError; the target's last backup stays.
     """
+    with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as scratch:
+        if not (url or (directory / FILE).is_file()):
+            raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
+        with working_alone(directory):
+            before = written(directory, url)
+            made = _make(directory, Target(target), Path(scratch), url)
+            write_whole(
+                directory / MANIFEST, json.dumps(asdict(made) | {"written": before, "target": target}, indent=1)
+            )
+            return made
+
+
+def check_target(target: str, directory: Path) -> None:
+    """Raises BackupError for a target that no backup of this data folder could be made to."""
+    file = directory.expanduser() / FILE
+    check(target, directory, file.stat().st_size if file.is_file() else 0)
+
+
+def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> Manifest:
+    """Whatever a manifest names is there before the manifest is."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
-    with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as folder:
-        files, root = url_to_fs(target)
-        copy = Path(folder) / f"studio-{stamp}{DUMP if url else '.db'}"
-        studio = dumping.dump(url, copy) if url else _copy(directory / FILE, copy)
-        before = _read(files, root)
-        if before and before.studio != studio:
-            raise BackupError(f"{target} holds the backup of another studio; give an empty folder")
-        pictures = Path(folder) / f"pictures-{stamp}.tar"
-        new = _pack(directory / "images", pictures, before.moment - OVERLAP if before else None)
-        files.makedirs(root, exist_ok=True)
-        files.put_file(str(copy), f"{root}/{copy.name}")
-        if new:
-            files.put_file(str(pictures), f"{root}/{pictures.name}")
-        kept = before or Manifest(studio, "", (), ())
-        names = (*kept.databases, copy.name)
-        tars = (*kept.pictures, pictures.name) if new else kept.pictures
-        made = Manifest(studio, now.isoformat(), names[-DATABASES:], tars)
-        text = json.dumps(asdict(made), indent=1)
-        files.pipe_file(f"{root}/{MANIFEST}", text.encode())
-        for old in names[:-DATABASES]:
-            files.rm_file(f"{root}/{old}")
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / MANIFEST).write_text(text, "utf-8")
+    copy, tar = scratch / f"studio-{stamp}{DUMP if url else '.db'}", scratch / f"pictures-{stamp}.tar"
+    studio = dumping.dump(url, copy) if url else _copy(directory / FILE, copy)
+    before = target.manifest()
+    if before and before.studio != studio:
+        raise BackupError("the target holds the backup of another studio; give an empty folder")
+    kept, packed = before or Manifest(studio, now.isoformat(), (copy.name,), ()), target.packed(before)
+    new = _pack(directory / "images", tar, (dumping.pictures(url) if url else _pictures(copy)) - packed)
+    target.put(copy)
+    made = replace(
+        kept, made_at=now.isoformat(), databases=(*(before.databases if before else ()), copy.name)[-DATABASES:]
+    )
+    if new:
+        target.put(tar)
+        made = replace(made, pictures=(*made.pictures, tar.name), index=f"pictures-{stamp}.txt")
+        target.write(made.index, "".join(f"{sha256}\n" for sha256 in sorted(packed | new)))
+    target.finish(made, stamp)
     return made
 
 
 def _copy(file: Path, copy: Path) -> str:
     """One moment of a database, whoever writes to it; which database it is."""
-    if not file.is_file():
-        raise BackupError(f"there is no {FILE} in {file.parent}; name the data folder of the studio")
-    source = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)
+    source = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)
     with closing(source), closing(sqlite3.connect(copy)) as destination:
         source.backup(destination)
         return _checked(destination, copy)
@@ -103,23 +98,24 @@ def _checked(database: sqlite3.Connection, file: Path) -> str:
     return database.execute("SELECT value FROM properties WHERE name = 'salt'").fetchone()[0][:8]
 
 
-def _pack(folder: Path, tar: Path, since: datetime | None) -> int:
-    """How many pictures were written since then, all of them packed."""
-    count = 0
-    with tarfile.open(tar, "w") as packed:
-        for path in sorted(folder.glob("??/*.png")):
-            if since is None or path.stat().st_mtime >= since.timestamp():
-                packed.add(path, path.relative_to(folder))
-                count += 1
-    return count
+def _pictures(copy: Path) -> set[str]:
+    """The hashes of the pictures that a database knows."""
+    with closing(sqlite3.connect(copy)) as database:
+        return {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
 
 
-def _read(files: AbstractFileSystem, root: str) -> Manifest | None:
-    try:
-        found = json.loads(files.cat_file(f"{root}/{MANIFEST}"))
-    except FileNotFoundError:
-        return None
-    return Manifest(**found | {name: tuple(found[name]) for name in ("databases", "pictures")})
+def _pack(folder: Path, tar: Path, wanted: set[str]) -> set[str]:
+    """The pictures that were packed: all that are wanted, but for those that a purge has removed meanwhile."""
+    packed = set()
+    with tarfile.open(tar, "w") as open_tar:
+        for sha256 in sorted(wanted):
+            path = images.path_of(folder, sha256)
+            try:
+                open_tar.add(path, path.relative_to(folder))
+            except FileNotFoundError:
+                continue
+            packed.add(sha256)
+    return packed
 
 
 def is_new(directory: Path, url: str | None = None) -> bool:
@@ -136,34 +132,48 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
         place = "the PostgreSQL database has tables" if url else f"{directory} has a {FILE}"
         raise BackupError(f"{place} already, which may be newer; restore into an empty one")
     with _told(f"the backup in {target} could not be restored"), tempfile.TemporaryDirectory() as folder:
-        files, root = url_to_fs(target)
-        manifest = _read(files, root)
+        place = Target(target)
+        try:
+            manifest = place.manifest()
+        except BackupError:
+            manifest = place.by_names()
         if manifest is None:
             return None
         newest = manifest.databases[-1]
         if newest.endswith(DUMP) != bool(url):
             kinds = ("PostgreSQL", "name one with --database") if url is None else ("SQLite", "leave --database out")
             raise BackupError(f"{target} holds a backup of {kinds[0]}; {kinds[1]}")
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
         copy = Path(folder) / newest if url else directory / f"{FILE}.partial"
-        files.get_file(f"{root}/{newest}", str(copy))
+        place.get(newest, copy)
         if not url:
             with closing(sqlite3.connect(copy)) as database:
                 _checked(database, copy)
-                shown = {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
         for name in manifest.pictures:
-            files.get_file(f"{root}/{name}", str(Path(folder) / name))
+            place.get(name, Path(folder) / name)
             with tarfile.open(Path(folder) / name) as packed:
                 packed.extractall(directory / "images", filter="data")
+            (Path(folder) / name).unlink()
         if url:  # last: where there is a database, everything is there
             dumping.load(url, copy)
-            shown = dumping.pictures(url)
-        else:
-            os.replace(copy, directory / FILE)
-        for picture in (directory / "images").glob("??/*.png"):
-            if picture.stem not in shown:  # deleted after it was packed
-                picture.unlink()
+        _keep_only(directory / "images", dumping.pictures(url) if url else _pictures(copy))
+        if not url:
+            move_whole(copy, directory / FILE, mode=0o600)
     return manifest
+
+
+def _keep_only(folder: Path, shown: set[str]) -> None:
+    """Remove pictures that were deleted after they were packed; say which are not there."""
+    there = set()
+    for picture in folder.glob("??/*.png"):
+        if picture.stem in shown:
+            there.add(picture.stem)
+        else:
+            picture.unlink()
+    if folder.is_dir():
+        sync_tree(folder)
+    if lost := len(shown - there):
+        log.warning("backup: %d pictures were not in the backup; python -m annotations.doctor names them", lost)
 
 
 @contextmanager
@@ -173,35 +183,47 @@ def _told(what: str) -> Iterator[None]:
         yield
     except BackupError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, ImportError, sqlite3.Error, tarfile.TarError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, BusyError, sqlite3.Error, tarfile.TarError) as error:
         raise BackupError(f"{what}: {error}") from error
 
 
 def last(directory: Path) -> datetime | None:
     """When a data folder was backed up last."""
     try:
-        return datetime.fromisoformat(json.loads((directory / MANIFEST).read_text("utf-8"))["made_at"])
-    except (OSError, ValueError, KeyError):
+        return datetime.fromisoformat(_state(directory)["made_at"])
+    except (KeyError, TypeError, ValueError):
         return None
+
+
+def _state(directory: Path) -> dict[str, Any]:
+    """What the last backup left in a data folder; nothing where that cannot be read."""
+    try:
+        found = json.loads((directory / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | None = None) -> threading.Thread:
     """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
-    known: list[float] = []  # how much had been written at the last one
 
     def back_up() -> None:
-        now, done = dumping.written(url) if url else written(directory), last(directory)
-        if known != [now] if url else done is None or now > done.timestamp():
+        known = _state(directory)
+        if (known.get("written"), known.get("target")) != (written(directory, url), target):
             make(directory, target, url)
-            known[:] = [now]
 
     return keep_doing(back_up, every, "backup")
 
 
-def written(directory: Path) -> float:
-    """When the database was written last: with a write-ahead log mostly only that is."""
+def written(directory: Path, url: str | None = None) -> list[int]:
+    """What is another one whenever something was written: no clock is trusted to go forward. With a write-ahead log
+    mostly only that changes.
+    """
+    if url:
+        return [dumping.written(url)]
     files = (directory / FILE, directory / f"{FILE}-wal")
-    return max(file.stat().st_mtime for file in files if file == files[0] or file.exists())
+    found = [file.stat() for file in files if file == files[0] or file.exists()]
+    return [max(one.st_mtime_ns for one in found), *(one.st_size for one in found)]
 
 
 def main() -> None:

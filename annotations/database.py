@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,6 +103,7 @@ def open_database(directory: Path, *, sqlite_version: tuple[int, ...] = sqlite3.
     careful = has_wal_bug(sqlite_version)
     lock = _only_writer(directory, sqlite_version) if careful else None
     try:
+        _keep_private(directory / FILE)
         _set_journal(directory / FILE, "delete" if careful else "wal")
         upgrade(directory / FILE)
     except BaseException:
@@ -170,9 +171,26 @@ def _told() -> Iterator[None]:
         ) from error
 
 
+def make_private(directory: Path) -> None:
+    """Make a data folder, for its owner only; one that is there stays as open as its owner has made it."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _keep_private(file: Path) -> None:
+    """Nobody else may read the database: made here, so that SQLite makes its journals alike."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        if file.stat().st_mode & 0o077:
+            with suppress(PermissionError):  # it is another user's
+                file.chmod(0o600)
+    except OSError as error:
+        raise DirectoryError(f"cannot write {file} ({error.strerror}); look at its owner and rights") from error
+
+
 def _make_writable(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private(directory)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from annotations import backup, healing
 from annotations.database import FILE, default_directory, has_wal_bug, open_database_for_reading
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, DirectoryError
 from annotations.healing import Finding, Level
 from annotations.upgrade import revisions
 
@@ -48,6 +49,7 @@ def examine(
         yield Finding("database", Level.WRONG, f"there is no {FILE} in {directory}", "name the data folder with --data")
         return
     yield _disk(directory, file.stat().st_size, least_free)
+    yield _private(directory)
     yield _backup(directory)
     try:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as database:
@@ -82,6 +84,22 @@ def _disk(directory: Path, size: int, least_free: int) -> Finding:
         return Finding("disk", Level.FINE, f"{_bytes(free)} free")
     said = f"{_bytes(free)} free, wanted are {_bytes(wanted)}: room for a copy of the database, and to go on"
     return Finding("disk", Level.WRONG, said, "make room, or move the data folder (AHA_STUDIO_DATA)")
+
+
+def check_disk(directory: Path, least_free: int = LEAST_FREE) -> None:
+    """Raises DirectoryError where the disk of a data folder is nearly full."""
+    file = directory / FILE
+    found = _disk(directory, file.stat().st_size if file.is_file() else 0, least_free)
+    if found.level is Level.WRONG:
+        raise DirectoryError(f"the disk of {directory} is nearly full: {found.said}; {found.do}")
+
+
+def _private(directory: Path) -> Finding:
+    open_ = [path.name for path in (directory, directory / FILE) if path.exists() and path.stat().st_mode & 0o077]
+    if os.name == "nt" or not open_:
+        return Finding("rights", Level.FINE, "only its owner can open the data folder")
+    said = f"other users of this machine can open {' and '.join(open_)}"
+    return Finding("rights", Level.NOTE, said, f"chmod 700 {directory}, unless they are meant to")
 
 
 def _backup(directory: Path) -> Finding:

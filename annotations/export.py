@@ -36,6 +36,7 @@ from annotations.examples import LeftOut, Target, judge_example, preferred_targe
 from annotations.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
 from annotations.store import Store, open_store_for_reading
 from model.examples import JudgeExample
+from model.files import sync, sync_tree
 from model.trajectory import Trajectory
 
 KINDS = ("judge_sft",)
@@ -213,11 +214,13 @@ def _check_replaceable(out: Path) -> None:
 
 def _publish(made: Path, out: Path, replaced: Path) -> None:
     """Put the finished folder in its place. What was there is moved aside first, and back if that fails."""
+    sync_tree(made)
     if out.exists():
         _check_replaceable(out)
         out.rename(replaced)
     try:
         made.rename(out)
+        sync(out.parent)
     except OSError:
         if replaced.exists():
             replaced.rename(out)

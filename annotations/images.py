@@ -6,9 +6,7 @@ also when the power fails: it is written beside its place, synced, and renamed.
 
 import hashlib
 import io
-import os
 import re
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from PIL import Image as Picture
 
 from annotations.errors import NotFoundError, PictureError
+from model.files import sync, write_whole
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MIME = "image/png"
@@ -62,39 +61,13 @@ def write(folder: Path, png: bytes) -> PngFile:
     path = path_of(folder, described.sha256)
     try:
         if not (path.is_file() and path.read_bytes() == png):
-            _write_whole(path, png)
+            write_whole(path, png)
+            sync(path.parent.parent)  # its folder may be new
     except OSError as error:
         raise PictureError(
             f"picture {described.sha256[:12]}… could not be written to {folder}: {error}; look at the disk"
         ) from error
     return described
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last. Windows cannot open folders, and needs no such thing."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read(folder: Path, sha256: str) -> bytes:

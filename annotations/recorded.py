@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from annotations.store import Store
+from model.files import write_whole
 from model.trajectory import Trajectory
 
 FILE = Path(__file__).parent / "recorded.jsonl"
@@ -53,7 +54,7 @@ def collect(folder: Path, file: Path = FILE) -> int:
             for number, sha256 in enumerate(images, start=1)
         }
         lines.append(json.dumps({"trajectory": row, "pictures": pictures}, ensure_ascii=False))
-    file.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    write_whole(file, "".join(f"{line}\n" for line in lines), mode=0o644)
     return len(lines)
 
 

@@ -7,7 +7,6 @@ method is one transaction. Safe to share between threads. Raises the errors of `
 import hashlib
 import hmac
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from sqlalchemy import select
 
 from annotations import images, imports, items, projects, purging, revisions, settling, trajectories
 from annotations.annotation import REFLECTIONS, Annotation, Status
+from annotations.background import working_alone
 from annotations.counts import Counts, count
 from annotations.database import (
     Database,
@@ -59,7 +59,6 @@ class Store:
         self.database = database
         self.clock = clock
         self._pictures = database.directory / "images"
-        self._files = threading.Lock()  # a picture is not removed while a drawing that shows it is being saved
 
     def __enter__(self) -> "Store":
         return self
@@ -85,11 +84,20 @@ class Store:
             created_at=trajectory.created_at or self.clock().isoformat(),
         )
         _check_storable(made, owner)
-        with self._files:
-            files = [self._keep(sha256, pictures) for sha256 in set(trajectories.pictures_of(made).values())]
-            with self.database.writing() as session:
-                trajectories.add(session, made, files, owner=owner, recorded=recorded)
+        shown = set(trajectories.pictures_of(made).values())
+        files = [self._keep(sha256, pictures) for sha256 in shown]
+        with self.database.writing() as session:
+            self._keep_again(shown, pictures)
+            trajectories.add(session, made, files, owner=owner, recorded=recorded)
         return made.id
+
+    def _keep_again(self, shown: Iterable[str], pictures: Mapping[str, bytes]) -> None:
+        """Within a writing transaction, in which nobody removes any: those that a purge, perhaps of another process,
+        has removed since they were written.
+        """
+        for sha256 in shown:
+            if not images.path_of(self._pictures, sha256).is_file():
+                self._keep(sha256, pictures)
 
     def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
         described = self._described(sha256, pictures)
@@ -147,15 +155,14 @@ class Store:
         Returns how many trajectories that were.
         """
         before, purged = self.clock() - older_than, 0
-        while True:
-            with self._files:
-                with self.database.writing() as session:
+        with working_alone(self.database.directory):
+            while True:
+                with self.database.writing() as session:  # files as well, so that whoever saves one is alone with it
                     if not (ids := purging.purgeable(session, before)):
                         return purged
-                    orphans = purging.purge(session, ids)
-                for sha256 in orphans:
-                    images.path_of(self._pictures, sha256).unlink(missing_ok=True)
-            purged += len(ids)
+                    for sha256 in purging.purge(session, ids):
+                        images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+                purged += len(ids)
 
     # Projects
 
@@ -231,11 +238,10 @@ class Store:
                         new += [] if images.path_of(self._pictures, sha256).is_file() else [sha256]
                         kept[sha256] = self._keep(sha256, pictures)
                 on_progress("pictures", done)
-            with self._files, self.database.writing() as session:
+            with self.database.writing() as session:
                 for done, record in enumerate(records(), start=1):
                     for sha256, pictures in _shown(record):
-                        if not images.path_of(self._pictures, sha256).is_file():  # a purge came between
-                            self._keep(sha256, pictures)
+                        self._keep_again([sha256], pictures)
                     imports.add(session, record, kept, batch, owner=owner, now=self.clock())
                     on_progress("records", done)
         except BaseException:
@@ -244,7 +250,7 @@ class Store:
 
     def _take_back(self, written: Iterable[str]) -> None:
         """Remove pictures that nothing shows."""
-        with self._files, self.database.reading() as session:
+        with self.database.writing() as session:
             for sha256 in written:
                 if not trajectories.has_picture(session, sha256):
                     images.path_of(self._pictures, sha256).unlink(missing_ok=True)

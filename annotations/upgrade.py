@@ -5,10 +5,9 @@ and the check of the foreign keys are one transaction: a migration that fails le
 a copy beside it. A server's tables are changed in one transaction as well; copies of them are its keeper's to make.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from annotations import postgres
 from annotations.errors import BusyError, DatabaseError, MigrationError
+from model.files import move_whole
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_SECONDS = 60
+PARTIAL = ".partial"  # how the name of a copy ends that is not whole yet
 
 
 def upgrade(file: Path, migrations: Path = MIGRATIONS) -> Path | None:
@@ -129,20 +130,30 @@ def _revisions(connection: Connection, place: str, migrations: Path) -> tuple[st
 def _back_up(file: Path, revision: str) -> Path:
     """A compact copy, complete even while others write; copying the file itself would not be."""
     folder = file.with_name("backups")
-    folder.mkdir(exist_ok=True)
     backup = folder / f"{file.stem}-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.db"
-    connection = sqlite3.connect(file, timeout=15, isolation_level=None)
+    made = backup.with_suffix(PARTIAL)
     try:
-        connection.execute("VACUUM INTO ?", (str(backup),))
-    except sqlite3.Error as error:
+        folder.mkdir(exist_ok=True, mode=0o700)
+        for cut_short in folder.glob(f"*{PARTIAL}"):  # one process migrates at a time
+            cut_short.unlink()
+        _copy(file, made)
+        move_whole(made, backup, mode=0o600)
+    except (sqlite3.Error, OSError) as error:
+        made.unlink(missing_ok=True)
         raise MigrationError(
             f"{file} was not migrated, because no backup could be written to {backup}: {error}"
         ) from error
-    finally:
-        connection.close()
-    with backup.open("rb") as copy:
-        os.fsync(copy.fileno())
     return backup
+
+
+def _copy(file: Path, made: Path) -> None:
+    """Raises sqlite3.Error, also for a copy that is not whole."""
+    with closing(sqlite3.connect(file, timeout=15, isolation_level=None)) as connection:
+        connection.execute("VACUUM INTO ?", (str(made),))
+    with closing(sqlite3.connect(made)) as connection:
+        [verdict] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")
 
 
 def _run(file: Path, migrations: Path, backup: Path | None) -> None:

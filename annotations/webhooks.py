@@ -2,8 +2,8 @@
 
 Nothing waits for it: it reads the revisions that were added since the last one it delivered, and remembers that one in
 the data folder. So a submit is never held up, and what was submitted while the other side, or the studio, was down is
-told later, in order; rarely twice, never not at all. Signed as https://www.standardwebhooks.com says, so receivers can
-check it with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
+told later, in order; at least once, and twice after a kill, under one id. Signed as https://www.standardwebhooks.com
+says, so receivers can check it with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
 import threading
 import time
 import urllib.request
@@ -32,6 +31,7 @@ from annotations.annotation import Annotation, Status
 from annotations.errors import AnnotationsError
 from annotations.revisions import after, newest
 from annotations.store import Store
+from model.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -119,16 +119,21 @@ class _Told:
         self.revision: int | None = self._all().get(self._name)
 
     def _all(self) -> dict[str, int]:
+        """The revisions by address. Where the file cannot be read, all is told once more rather than anything never."""
         try:
-            return json.loads(self._file.read_text("utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(self._file.read_text("utf-8"))
+            if all(type(revision) is int for revision in found.values()):
+                return found
+        except FileNotFoundError:
             return {}
+        except (OSError, ValueError, AttributeError):
+            pass
+        log.error("webhook: %s cannot be read; everything is told once more, under the ids of before", self._file)
+        return {self._name: 0}
 
     def remember(self, revision: int) -> None:
-        self.revision = revision
-        written = self._file.with_name(f"{FILE}.{self._name}")
-        written.write_text(json.dumps(self._all() | {self._name: revision}), "utf-8")
-        os.replace(written, self._file)
+        self.revision = revision  # first: on a full disk nothing is told over and over
+        write_whole(self._file, json.dumps(self._all() | {self._name: revision}))
 
 
 def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, first_wait: float) -> None:

@@ -31,6 +31,7 @@ from model.events import (
     Verdict,
     advance,
 )
+from model.files import write_whole
 from model.janus import Janus
 from model.pictures import read_picture
 from model.trajectory import Trajectory
@@ -141,9 +142,9 @@ def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
 def save(trajectory: Trajectory, pictures: list[bytes], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for number, png in enumerate(pictures, start=1):
-        (folder / f"image-{number}.png").write_bytes(png)
+        write_whole(folder / f"image-{number}.png", png, mode=0o644)
     text = json.dumps(trajectory.to_dict(), ensure_ascii=False, indent=2)
-    (folder / "trajectory.json").write_text(text + "\n", "utf-8")
+    write_whole(folder / "trajectory.json", text + "\n", mode=0o644)  # last: where it is, the images are
 
 
 def printing(events: Iterable[Event]) -> Iterator[Event]:

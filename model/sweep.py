@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, path_of
+from model.files import write_whole
 from model.janus import Janus
 from model.measures import Figure, interval
 from model.referee import figures, judge_all
@@ -47,7 +48,7 @@ def write_settings(checkpoint: Path, sampling: Sampling) -> None:
         "temperature": sampling.temperature or 1.0,
         "text_temperature": sampling.text_temperature,
     }
-    file.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+    write_whole(file, json.dumps(settings, indent=2) + "\n", mode=0o644)
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from annotations.background import keep_doing
-from annotations.backup import is_new, keep_backing_up, restore
+from annotations.backup import check_target, is_new, keep_backing_up, restore
 from annotations.database import default_directory
+from annotations.doctor import check_disk
 from annotations.queue import recover
 from annotations.recorded import fill_if_empty
 from annotations.store import Store, open_store
@@ -38,13 +39,17 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings) -> None:
     data, hook = Path(settings.data).expanduser() if settings.data else default_directory(), settings.hook
+    os.umask(0o077)  # what the studio writes is for its owner only
+    if settings.backup:
+        check_target(settings.backup, data)
     if settings.backup and is_new(data, settings.database):
         restore(settings.backup, data, settings.database)
     with open_store(data, settings.database) as store:
         recover(store)
         if settings.examples:
             fill_if_empty(store)
-        keep_doing(store.purge, PURGES, "purge")
+        keep_doing(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups
+        keep_doing(lambda: check_disk(data), PURGES, "disk")
         if hook:
             keep_telling(store, hook)
         checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")

@@ -16,7 +16,7 @@ import pytest
 from test_annotations_samples import aha, judged
 
 from annotations import backup
-from annotations.background import keep_doing
+from annotations.background import keep_doing, working_alone
 from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, written
 from annotations.database import FILE
 from annotations.errors import AnnotationsError, BackupError
@@ -198,3 +198,191 @@ def test_the_command_makes_and_restores(store: Store, tmp_path: Path):
         assert done.stdout.startswith("backup of 20"), done.stderr
     with closing(sqlite3.connect(tmp_path / "again" / FILE)) as database:
         assert database.execute("SELECT count(*) FROM trajectories").fetchone() == (1,)
+
+
+def kinds(target: Path) -> list[str]:
+    return sorted(file.name for file in target.iterdir())
+
+
+@pytest.mark.parametrize("kept", [0, 1, 200])
+def test_a_manifest_that_is_cut_short_ends_neither_restores_nor_further_backups(
+    store: Store, tmp_path: Path, kept: int
+):
+    target, folder = tmp_path / "target", store.database.directory
+    saved(store, 1)
+    make(folder, str(target))
+    saved(store, 2)
+    make(folder, str(target))
+    (target / MANIFEST).write_bytes((target / MANIFEST).read_bytes()[:kept])
+    with restored(target, tmp_path / "again") as again:
+        assert whole(store, again)
+    saved(store, 3)
+    make(folder, str(target))
+    with restored(target, tmp_path / "third") as again:
+        assert whole(store, again)
+
+
+def test_where_every_manifest_is_cut_short_what_is_there_comes_back_and_is_not_added_to(store: Store, tmp_path: Path):
+    target = tmp_path / "target"
+    saved(store, 1)
+    make(store.database.directory, str(target))
+    for manifest in target.glob("backup*.json"):
+        manifest.write_text("{")
+    with pytest.raises(BackupError, match="cut short"):
+        make(store.database.directory, str(target))
+    with restored(target, tmp_path / "again") as again:
+        assert whole(store, again)
+
+
+def killed_at(step: int, folder: Path, target: Path) -> bool:
+    """Make a backup in a process that ends at this of its openings, moves and removals there; whether it did."""
+    left = step
+
+    def count(event: str, given: tuple) -> None:
+        nonlocal left
+        if event in ("os.rename", "os.remove") or (event == "open" and str(given[0]).startswith(str(target))):
+            left -= 1
+            if left < 0:
+                os._exit(9)
+
+    if (child := os.fork()) == 0:
+        try:
+            sys.addaudithook(count)
+            make(folder, str(target))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 9)
+    return code == 9
+
+
+def test_a_backup_that_is_killed_anywhere_leaves_a_target_that_goes_on(store: Store, tmp_path: Path):
+    target, folder = tmp_path / "target", store.database.directory
+    saved(store, 1)
+    make(folder, str(target))
+    before = [one.id for one in store.trajectories()]
+    saved(store, 2)
+    for step in range(0, 60, 4):
+        killed = killed_at(step, folder, target)
+        with restored(target, tmp_path / f"again-{step}") as again:
+            found = [one.id for one in again.trajectories()]
+            assert found == before or whole(store, again)
+        if not killed:
+            break
+    make(folder, str(target))
+    assert not list(target.glob("*.partial")) and not list(target.glob(".*.partial"))
+    with restored(target, tmp_path / "last") as again:
+        assert whole(store, again)
+
+
+def test_a_clock_that_was_set_back_leaves_no_picture_out(store: Store, tmp_path: Path):
+    target, folder = tmp_path / "target", store.database.directory
+    saved(store, 1)
+    make(folder, str(target))
+    saved(store, 2)
+    for picture in (folder / "images").rglob("*.png"):
+        os.utime(picture, (0, 0))  # as a clock says that was set back
+    make(folder, str(target))
+    with restored(target, tmp_path / "again") as again:
+        assert whole(store, again)
+
+
+def test_a_clock_that_was_set_back_holds_up_no_backup(store: Store, tmp_path: Path):
+    target, folder = tmp_path / "target", store.database.directory
+    saved(store, 1)
+    ahead = json.loads(json.dumps(make(folder, str(target)).made_at))
+    saved(store, 2)
+    os.utime(folder / FILE, (0, 0))
+    keep_backing_up(folder, str(target), timedelta(hours=1))
+    until = time.monotonic() + 30
+    while json.loads((target / MANIFEST).read_text())["made_at"] == ahead and time.monotonic() < until:
+        time.sleep(0.1)
+    with restored(target, tmp_path / "again") as again:
+        assert whole(store, again)
+
+
+def test_a_target_of_before_without_a_list_of_pictures_goes_on(store: Store, tmp_path: Path):
+    target, folder = tmp_path / "target", store.database.directory
+    saved(store, 1)
+    make(folder, str(target))
+    for file in (*target.glob("*.txt"), *target.glob("backup-*.json")):
+        file.unlink()
+    told = json.loads((target / MANIFEST).read_text())
+    del told["index"]
+    (target / MANIFEST).write_text(json.dumps(told))
+    saved(store, 2)
+    make(folder, str(target))
+    with restored(target, tmp_path / "again") as again:
+        assert whole(store, again)
+
+
+def test_a_picture_that_a_purge_removes_meanwhile_stops_no_backup(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gone, kept = saved(store, 1), saved(store, 2)
+    lost = store.trajectory(gone).images[0].sha256
+    known = backup._pictures
+
+    def purged(copy: Path) -> set[str]:
+        (store.database.directory / "images" / lost[:2] / f"{lost}.png").unlink(missing_ok=True)
+        return known(copy)
+
+    store.hide(gone, by="ada")
+    monkeypatch.setattr(backup, "_pictures", purged)
+    make(store.database.directory, str(tmp_path / "target"))
+    with restored(tmp_path / "target", tmp_path / "again") as again:
+        assert [one.id for one in again.trajectories()] == [kept]
+
+
+def test_backups_and_purges_of_a_folder_take_turns(store: Store, tmp_path: Path):
+    saved(store, 1)
+    done: list[str] = []
+    with working_alone(store.database.directory):
+        acts = {"backup": lambda: make(store.database.directory, str(tmp_path / "target")), "purge": store.purge}
+        threads = [
+            threading.Thread(target=lambda name=name, act=act: (act(), done.append(name))) for name, act in acts.items()
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        assert done == []
+    for thread in threads:
+        thread.join(30)
+    assert sorted(done) == ["backup", "purge"]
+
+
+def test_targets_that_cannot_be_are_refused_with_a_reason(store: Store, tmp_path: Path, monkeypatch):
+    folder = store.database.directory
+    (tmp_path / "file").write_text("")
+    for target, why in (
+        ("/proc/x", "cannot be written"),
+        (str(tmp_path / "file"), "cannot be written"),
+        (str(tmp_path / "file" / "below"), "cannot be written"),
+        (str(folder), "inside the data folder"),
+        (str(folder / "images" / ".." / "backups"), "inside the data folder"),
+        ("nosuch://place", "cannot be written"),
+    ):
+        with pytest.raises(BackupError, match=why):
+            backup.check_target(target, folder)
+    backup.check_target(str(tmp_path / "target"), folder)
+    assert kinds(tmp_path / "target") == []
+    monkeypatch.setattr("annotations.target.LEAST_FREE", 2**60)
+    with pytest.raises(BackupError, match="make room"):
+        backup.check_target(str(tmp_path / "target"), folder)
+
+
+def test_data_and_backups_are_for_their_owner_only(tmp_path: Path):
+    data, target = tmp_path / "new" / "data", tmp_path / "target"
+    before = os.umask(0o022)
+    try:
+        with open_store(data) as store:
+            saved(store, 1)
+            make(data, str(target))
+        restore(str(target), tmp_path / "again")
+    finally:
+        os.umask(before)
+    for folder in (data, tmp_path / "again"):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / FILE).stat().st_mode & 0o777 == 0o600
+    assert all(file.stat().st_mode & 0o077 == 0 for file in target.iterdir())

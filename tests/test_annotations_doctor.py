@@ -16,7 +16,8 @@ from test_annotations_samples import aha, judged, png
 
 from annotations import backup
 from annotations.database import FILE
-from annotations.doctor import examine, main
+from annotations.doctor import check_disk, examine, main
+from annotations.errors import DirectoryError
 from annotations.healing import Finding, Level, mend
 from annotations.images import path_of
 from annotations.store import open_store
@@ -175,6 +176,19 @@ def test_what_can_be_mended_without_loss_is_mended(data: Path, name: str):
     with open_store(data) as store:
         assert ([store.trajectory(listed.id) for listed in store.trajectories()], store.trajectories()) == before
         assert store.trajectories(keep=Filter(search="apples", aha=True)) == before[1]
+
+
+def test_a_folder_that_others_can_open_is_told(data: Path):
+    data.chmod(0o755)
+    assert found(data)["rights"].level is Level.NOTE
+    data.chmod(0o700)
+    assert found(data)["rights"].level is Level.FINE
+
+
+def test_a_disk_that_is_nearly_full_is_told_while_the_studio_runs(data: Path):
+    check_disk(data, least_free=1)
+    with pytest.raises(DirectoryError, match="nearly full"):
+        check_disk(data, least_free=2**62)
 
 
 def test_tables_of_an_older_version_are_migrated_by_mending(tmp_path: Path):

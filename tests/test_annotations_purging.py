@@ -1,5 +1,8 @@
 """What was deleted is gone for good a day later, unless somebody's work refers to it."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 from test_annotations_samples import aha, judged
 
+from annotations.database import Database, open_database, open_server
 from annotations.errors import NotFoundError
 from annotations.store import Store, open_store
 from model.trajectory import Parent
@@ -102,3 +106,68 @@ def test_a_drawing_can_be_saved_again_after_its_picture_was_removed(store: Store
     store.purge()
     again = saved(store, 1, id="two")
     assert all(store.picture(sha256) for sha256 in images_of(store, again))
+
+
+SAVING_AND_PURGING = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from test_annotations_samples import aha
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from annotations.database import Database, open_database, open_server
+from annotations.store import Store
+
+folder, url, me = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+store = Store(open_server(folder, url) if url else open_database(folder, sqlite_version=(3, 51, 3)))
+for number in range(int(sys.argv[4])):
+    trajectory, pictures = aha(number % 2)  # the same few pictures everywhere
+    run = store.save(replace(trajectory, id=f"{me}-{number}"), pictures, owner=me)
+    if number % 5:
+        store.hide(run, by=me)
+        store.purge(timedelta(seconds=-60))
+"""
+
+
+def test_two_processes_on_one_folder_lose_no_picture_of_a_visible_drawing(
+    url: str | None, tmp_path: Path, thorough: bool
+):
+    root = Path(__file__).parent
+    here = os.environ | {"PYTHONPATH": f"{root.parent}{os.pathsep}{root}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SAVING_AND_PURGING, str(tmp_path), url or ""]
+    rounds = "300" if thorough else "25"
+    piped = {"env": here, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([*command, name, rounds], **piped) for name in ("one", "two")]
+    for process in both:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    database = open_server(tmp_path, url) if url else open_database(tmp_path, sqlite_version=(3, 51, 3))
+    with Store(database) as store:
+        runs = store.trajectories(limit=200)
+        assert len(runs) == 2 * int(rounds) // 5
+        assert all(store.picture(sha256) for run in runs for sha256 in images_of(store, run.id))
+
+
+class Purging:
+    """A database beside which another process purges, just before each writing transaction."""
+
+    def __init__(self, database: Database, other: Store) -> None:
+        self._database, self._other = database, other
+
+    def __getattr__(self, name: str):
+        return getattr(self._database, name)
+
+    def writing(self):
+        self._other.purge(timedelta(seconds=-60))
+        return self._database.writing()
+
+
+def test_a_picture_that_another_process_purges_while_it_is_saved_again_is_there(tmp_path: Path):
+    sound = {"sqlite_version": (3, 51, 3)}
+    with Store(open_database(tmp_path, **sound)) as other, Store(open_database(tmp_path, **sound)) as store:
+        store.hide(saved(store, 1), by="ada")
+        store.database = Purging(store.database, other)
+        run = saved(store, 1)
+        assert all(store.picture(sha256) for sha256 in images_of(store, run))

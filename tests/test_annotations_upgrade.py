@@ -262,6 +262,24 @@ def test_a_migration_that_orphans_rows_is_taken_back(tmp_path):
     assert rows(tmp_path / FILE, "trajectories") == 1
 
 
+def test_a_copy_that_is_cut_short_has_no_name_of_a_backup_and_is_gone_after_the_next(tmp_path, monkeypatch):
+    populate(tmp_path)
+    file, migrations = tmp_path / FILE, with_next(tmp_path)
+
+    def cut(_: Path, made: Path) -> None:
+        made.write_bytes(b"SQLite format 3")
+        raise KeyboardInterrupt  # as a kill does, which cleans nothing up
+
+    with monkeypatch.context() as patched:
+        patched.setattr("annotations.upgrade._copy", cut)
+        with pytest.raises(KeyboardInterrupt):
+            upgrade(file, migrations)
+    assert not list(tmp_path.glob("backups/*.db"))
+    backup = upgrade(file, migrations)
+    assert list(tmp_path.glob("backups/*")) == [backup]
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
 def test_processes_that_start_together_migrate_once(tmp_path):
     populate(tmp_path)
     migrations = with_next(tmp_path)

@@ -24,7 +24,7 @@ from annotations.annotation import Annotation, Status
 from annotations.items import NewItem
 from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
 from annotations.store import Store, open_store
-from annotations.webhooks import Webhook, keep_telling, signature
+from annotations.webhooks import FILE, Webhook, keep_telling, signature
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes, ok").decode()
 
@@ -171,6 +171,22 @@ def test_what_was_submitted_while_nobody_listened_is_told_later_once(store: Stor
         until(lambda: len(receiver.got) == 3)
         time.sleep(0.3)
     assert [told["data"]["trajectory_id"] for told in receiver.told] == ["run0", "run1", "run2"]
+
+
+@pytest.mark.parametrize("left", ["", "{", "[1]", '{"a": null}'])
+def test_where_it_was_cannot_be_read_everything_is_told_rather_than_something_never(store: Store, left: str):
+    with listening(Receiver()) as receiver:
+        with telling(store, receiver.url):
+            store.annotate(judged("run0", verdict_right="yes"))
+            until(lambda: len(receiver.got) == 1)
+        store.annotate(judged("run1", verdict_right="yes"))  # nobody tells
+        (store.database.directory / FILE).write_text(left)
+        with telling(store, receiver.url):
+            until(lambda: len(receiver.got) == 3)
+    assert [told["data"]["trajectory_id"] for told in receiver.told] == ["run0", "run0", "run1"]
+    names = [headers["webhook-id"] for headers, _ in receiver.got]
+    assert names[0] == names[1]  # so that who has had it can tell
+    assert set(json.loads((store.database.directory / FILE).read_text()).values()) == {2}
 
 
 def test_a_receiver_that_hangs_holds_up_no_submit(store: Store):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams", "wording", "world.language")
+TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams", "wording", "world.language", "files")
 MAY_IMPORT = {
     "model": {"model"},
     "annotations": {"annotations", *(f"model.{name}" for name in TORCH_FREE)},

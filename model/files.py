@@ -1,0 +1,50 @@
+"""Files that appear under their name whole or not at all, also when the process is killed or the power fails.
+
+Knows the file system only. Whatever is read again later (state, manifests, settings, pictures) is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_whole(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
+    """Write beside the place, sync, and rename; text is UTF-8. Raises OSError, with what was there left as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        move_whole(Path(name), path, mode=mode)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def move_whole(made: Path, path: Path, *, mode: int | None = None) -> None:
+    """Put a finished file of the same file system in its place, once it is on the disk."""
+    if mode is not None:
+        made.chmod(mode)
+    sync(made)
+    os.replace(made, path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    if path.is_dir() and os.name == "nt":  # which opens no folders, and needs no such thing
+        return
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sync_tree(folder: Path) -> None:
+    """The same for everything in a folder, and for the folder."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        sync(path)
+    sync(folder)
