@@ -31,8 +31,10 @@ images drawn for it so far, the reflections between them, and what should be sai
 Drawn by: {checkpoints}
 
 Columns: `prompt`, `completion` and `images` as TRL wants them (conversational, images in the prompt only);
-`origin` (`person` or `sampled`), `weight`, `trajectory_id`, `segment`, `annotator` and `decided` beside them: what
-a reviewer decided stands in place of what others said. The images are the stored PNG files, byte for byte.
+`origin` (`person` or `sampled`), `weight`, `trajectory_id`, `segment`, `annotator`, `decided` and `correction` beside
+them: what a reviewer decided stands in place of what others said. A completion is a sentence: “No, …”; `correction` is
+the reason as the person wrote it, character by character (null where the words are the model’s own). The images are the
+stored PNG files, byte for byte.
 `manifest.json` has the hash of the Parquet file and what was left out, and why.
 
 ```python

@@ -39,6 +39,7 @@ class Target:
     origin: Origin
     images: tuple[str, ...]  # sha256, in the order they were drawn
     reflections: tuple[str, ...]  # one fewer
+    correction: str | None = None  # the reason as a person wrote it, of which the completion is the sentence
 
 
 def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | LeftOut:
@@ -54,7 +55,7 @@ def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | Lef
     correction = annotation.answers.get(REASON_CORRECTION)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
-        return Target(completion, Origin.PERSON, *context)
+        return Target(completion, Origin.PERSON, *context, correction=str(correction))
     if annotation.answers[VERDICT_RIGHT] != YES:
         return LeftOut.NO_CORRECTION
     if int(annotation.answers.get(REASON_RATING, 0)) < GOOD_RATING:
@@ -91,6 +92,7 @@ def judge_example(
         reflections=target.reflections,
         completion=target.completion,
         origin=target.origin.value,
+        correction=target.correction,
         trajectory_id=annotation.trajectory_id,
         segment=annotation.segment,
         annotator=annotator,

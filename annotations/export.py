@@ -38,6 +38,7 @@ from annotations.store import Store, open_store_for_reading
 from model.examples import JudgeExample
 from model.files import sync, sync_tree
 from model.trajectory import Trajectory
+from model.wording import split_verdict
 
 KINDS = ("judge_sft",)
 AT_ONCE = 100  # annotations read from the store in one go
@@ -55,6 +56,7 @@ FEATURES = Features(
         "segment": Value("int64"),
         "annotator": Value("string"),
         "decided": Value("bool"),
+        "correction": Value("string"),
     }
 )
 
@@ -136,7 +138,7 @@ def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], Non
         except NotFoundError:  # hidden a moment ago; a damaged picture is an error and stops the export
             tally.left_out["trajectory deleted meanwhile"] += 1
             continue
-        verdict = made.target.completion.split(",")[0].rstrip(".").lower()
+        verdict = split_verdict(made.target.completion)[0] or "other"
         tally.rows.update(["examples", made.target.origin.value, verdict, *(["decided"] if made.decided else [])])
         tally.annotators.add(annotator)
         tally.trajectories.add(made.trajectory.id)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 2  # of the rows; since 2 they say which a reviewer decided
+SCHEMA_VERSION = 3  # of the rows; since 2 they say which a reviewer decided, since 3 what a person wrote
 PARQUET = "train-00000-of-00001.parquet"
 MANIFEST = "manifest.json"
 CARD = "README.md"

@@ -52,7 +52,7 @@ def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: 
     before = _segment(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
-    why = reason.strip(" ,.\n")
+    why = reason.lstrip(" ,\n") if reason.strip(" ,.\n") else ""
     tokens = _tokens(janus, sentence(answer, _checked(why) if why else ""), MOST_REFLECTION_TOKENS)
     return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
 
@@ -95,7 +95,7 @@ def _checked(text: str) -> str:
         raise BranchError("nothing is written; write a few words")
     if len(text) > MOST_CHARACTERS:
         raise BranchError(f"got {len(text):,} characters; at most {MOST_CHARACTERS} are read")
-    return harmless(" ".join(text.split()))
+    return harmless(text.strip())
 
 
 def _tokens(janus: Janus, text: str, most: int) -> tuple[Token, ...]:

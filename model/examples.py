@@ -27,6 +27,7 @@ class JudgeExample:
     segment: int = 0
     annotator: str = ""  # pseudonym
     decided: bool = False  # by a reviewer, in place of what others said
+    correction: str | None = None  # the reason as a person wrote it; None for the model's own words
 
     def to_row(self) -> dict[str, Any]:
         messages = [_message("user", self.prompt), _message("assistant", None), _message("user", CHECK_TEXT)]
@@ -43,6 +44,7 @@ class JudgeExample:
             "segment": self.segment,
             "annotator": self.annotator,
             "decided": self.decided,
+            "correction": self.correction,
         }
 
     @staticmethod
@@ -71,6 +73,7 @@ class JudgeExample:
             segment=int(row.get("segment") or 0),
             annotator=row.get("annotator") or "",
             decided=bool(row.get("decided")),
+            correction=row.get("correction"),
         )
 
 

@@ -154,16 +154,16 @@ class Trajectory:
 
     @property
     def aha_segment(self) -> int | None:
-        """The index of the first reflection that says yes to a revision, where the model itself said no to the draft
-        before, and drew something else."""
+        """The index of the first reflection in which the model itself says yes to a revision, where it had said no to
+        the draft before, and drew something else."""
         drawn, refused = None, None  # the last image, and the one that was refused
         for index, segment in enumerate(self.segments):
             if isinstance(segment, Image | Source):
                 drawn = segment.sha256 or segment.codes
             elif isinstance(segment, Reflection):
-                if segment.answer == "yes" and refused not in (None, drawn):
-                    return index
                 own = all(token.origin is not Origin.PERSON for token in segment.tokens)
+                if segment.answer == "yes" and own and refused not in (None, drawn):
+                    return index
                 refused = drawn if segment.answer == "no" and own else None
         return None
 

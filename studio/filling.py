@@ -167,7 +167,7 @@ def ways(checkpoints: Checkpoints) -> list[str]:
 
 def prompts_of(text: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> list[str]:
     """One prompt a line, each once. Raises FillingError, with every line that cannot be drawn."""
-    lines = list(dict.fromkeys(line for raw in text.splitlines() if (line := " ".join(raw.split()))))
+    lines = list(dict.fromkeys(line for raw in text.splitlines() if (line := raw.strip())))
     if not lines:
         raise FillingError("there is no prompt; write one a line")
     if len(lines) > MOST_PROMPTS:

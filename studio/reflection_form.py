@@ -108,6 +108,6 @@ def unfinished(item: Item, trajectory: Trajectory, annotator: str, answer: Answe
 
 
 def rewritten(text: str | None, original: str) -> str | None:
-    """The text a person wrote, or None where it is the model's own, or blank."""
+    """The text as a person wrote it, or None where it is the model's own, or blank."""
     words = (text or "").split()
-    return None if not words or words == original.split() else str(text).strip()
+    return None if not words or words == original.split() else text

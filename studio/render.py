@@ -48,6 +48,10 @@ ENDINGS = {
     StopReason.FAILED: "Something went wrong; what was drawn so far is kept.",
     StopReason.IMPORTED: "It was made elsewhere.",
 }
+BY_PERSON = {  # where the last verdict is a person's
+    StopReason.CONTENT: "A person has said yes to the drawing.",
+    StopReason.ROUNDS: "A person has said no to the drawing, and there are no rounds left.",
+}
 
 
 # --- rows and values of the timeline component ------------------------------------------------------------------
@@ -90,7 +94,9 @@ def row(event: Event) -> Row | None:
 
 
 def ending(reason: StopReason) -> Row:
-    return {"is": "end", "reason": reason.value, "text": ENDINGS[reason]}
+    """`person` is said instead of `text` where the last verdict is a person's."""
+    by_person = {"person": BY_PERSON[reason]} if reason in BY_PERSON else {}
+    return {"is": "end", "reason": reason.value, "text": ENDINGS[reason]} | by_person
 
 
 def timeline_value(

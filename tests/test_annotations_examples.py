@@ -91,13 +91,51 @@ def test_words_that_a_person_wrote_into_the_trajectory_are_not_called_the_models
     ("answer", "reason", "words"),
     [
         ("no", "There are three apples instead of two.", "No, there are three apples instead of two."),
-        ("no", "no,  there are\n three", "No, there are three."),
+        ("no", "no,  there are\n  three", "No, there are\n  three."),
         ("yes", "I see two!", "Yes, I see two!"),
         ("yes", "TV and cat are there", "Yes, TV and cat are there."),
         ("no", "A cat is missing", "No, a cat is missing."),
         ("no", "No cat is there.", "No, no cat is there."),
         ("yes", "Yes.", "Yes."),
+        ("no", "Mario is not there", "No, Mario is not there."),
+        ("no", "Two words: “Red Bull”", "No, two words: “Red Bull”"),
+        ("no", "no-one is there", "No, no-one is there."),
+        ("no", "No. 5 is missing", "No, No. 5 is missing."),
+        ("no", "苹果太多了。", "No, 苹果太多了。"),
+        ("no", "苹果太多了", "No, 苹果太多了。"),
+        ("no", "“苹果太多了！”", "No, “苹果太多了！”"),
+        ("no", "هل هذا تفاح؟", "No, هل هذا تفاح؟"),
+        ("no", "یہ سیب نہیں ہے۔", "No, یہ سیب نہیں ہے۔"),
+        ("no", "दो सेब हैं।", "No, दो सेब हैं।"),
+        ("no", "दो सेब हैं", "No, दो सेब हैं।"),
+        ("no", "ขาดแอปเปิล", "No, ขาดแอปเปิล"),
+        ("no", "the sign says (three…)", "No, the sign says (three…)"),
+        ("no", "it is 50 %", "No, it is 50 %."),
     ],
 )
 def test_a_reason_is_worded_as_the_model_words_it(answer, reason, words):
     assert sentence(answer, reason) == words
+
+
+@pytest.mark.parametrize(
+    "written", ["苹果  太多了。", "Mario\n\nis not there", " هذا ليس تفاحا؟ ", "eBay’s  logo – wrong ;"]
+)
+def test_what_a_person_wrote_stands_beside_the_sentence_as_it_was_written(written):
+    annotation = judged("t", 4, verdict_right="no", reason_correction=written)
+    target = judge_target(TRAJECTORY, annotation)
+    assert target.correction == written
+    assert written.strip() in target.completion
+    example = judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p")
+    assert example.to_row()["correction"] == written
+    assert example.from_row(example.to_row()) == example
+
+
+def test_a_row_without_the_written_text_is_read_as_before():
+    annotation = judged("t", 4, verdict_right="yes", reason_rating=5)
+    target = judge_target(TRAJECTORY, annotation)
+    row = judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p").to_row()
+    assert row.pop("correction") is None
+    assert (
+        judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p").from_row(row).correction
+        is None
+    )

@@ -17,7 +17,7 @@ def origins(segment) -> set[Origin]:
 
 def test_a_written_thought_says_what_was_written(tiny: Janus):
     thought = written_thought(tiny, "  red apple\n at 2 3 🍎")
-    assert thought.text == " red apple at 2 3 🍎"
+    assert thought.text == " red apple\n at 2 3 🍎"
     assert origins(thought) == {Origin.PERSON}
 
 

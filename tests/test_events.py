@@ -151,6 +151,8 @@ def test_an_aha_moment_is_the_models_own_no_another_drawing_and_a_yes():
     assert aha(draft, no, revision, no) is None
     assert aha(draft, no, draft, yes) is None
     assert aha(draft, persons, revision, yes) is None
+    overruled = Reflection("yes", 0.1, (Token(1, "Yes"), Token(2, ", fine", Origin.PERSON)))
+    assert aha(draft, no, revision, overruled) is None
 
 
 def test_events_out_of_order_are_refused_with_a_reason():

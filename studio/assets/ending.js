@@ -3,12 +3,14 @@
 
 function end(row) {
   after();
-  $('.spoken').textContent = row.text;
+  const last = Object.values(state.segments).findLast((part) => part.kind === 'reflection');
+  const said = last && last.overruled && row.person ? row.person : row.text;
+  $('.spoken').textContent = said;
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));
   root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
-  $('.ending').replaceChildren(make('span', '', row.text));
+  $('.ending').replaceChildren(make('span', '', said));
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
   press('copy', 'Copy link', copyLink);

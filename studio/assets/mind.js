@@ -172,8 +172,10 @@ function sweep(grid, side, isOut, rub) {
 
 // --- a verdict and its reason ---
 
+// It opens at the other verdict, without words: the model's own reason is given with the model's own verdict only.
 function sayOtherwise(part, index, segment) {
-  const text = area('The reason', 'said', reasonOf(part.text));
+  const own = reasonOf(part.text);
+  const text = area('The reason', 'said', '');
   const { hint, buttons } = form(part.node, 'Go on from here', () => {
     const answer = hint.querySelector('input:checked').value;
     go({ segment: index, what: 'reflection', answer, text: text.value });
@@ -182,7 +184,11 @@ function sayOtherwise(part, index, segment) {
   for (const answer of ['no', 'yes']) {
     const label = make('label', '');
     const choice = make('input', '');
-    Object.assign(choice, { type: 'radio', name: `answer-${index}`, value: answer, checked: answer === segment.answer });
+    Object.assign(choice, { type: 'radio', name: `answer-${index}`, value: answer, checked: answer !== segment.answer });
+    choice.onchange = () => {
+      if (answer === segment.answer && !text.value.trim()) text.value = own;
+      else if (answer !== segment.answer && text.value === own) text.value = '';
+    };
     label.append(choice, answer === 'yes' ? 'Yes, it fits' : 'No, draw again');
     hint.append(label);
   }

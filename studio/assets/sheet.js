@@ -142,7 +142,7 @@ function writing(field) {
   box.value = tags ? (given || []).join(', ') : given || '';
   box.setAttribute('aria-label', field.question.title);
   box.oninput = () => {
-    const words = box.value.split(',').map((word) => word.trim()).filter(Boolean);
+    const words = box.value.split(/[,，、،]/).map((word) => word.trim()).filter(Boolean);
     answer(field, tags ? [...new Set(words)] : box.value);
   };
   return box;

@@ -253,10 +253,20 @@ function write(row, bit) {
   part.text += bit;
   if (row.person) byPerson(part);
   const reason = part.kind === 'reflection';
-  if (reason && row.person) state.refused = null;
+  if (reason && row.person) overrule(part);
   part.node.textContent = reason ? reasonOf(part.text) : part.text.trimStart().replace(/; /g, ';\n');
   if (!reason) part.node.scrollTop = part.node.scrollHeight;
   if (!reason) outline(part);
+}
+
+// A person has answered in the model's place: that is no aha moment of the model.
+function overrule(part) {
+  state.refused = null;
+  part.overruled = true;
+  const mark = part.odds.parentElement.querySelector('.aha');
+  if (!mark) return;
+  mark.remove();
+  state.aha = false;
 }
 
 function byPerson(part) {

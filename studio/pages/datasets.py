@@ -159,6 +159,8 @@ def _row(example: JudgeExample, store: Store) -> str:
     except (NotFoundError, IndexError, AttributeError):
         said = "deleted"
     own = '<span class="own">the same: rated good</span>' if said == example.completion else text(example.completion)
+    if example.correction is not None and example.correction.strip() not in example.completion:
+        own += f'<span class="written" dir="auto">as written: {text(example.correction)}</span>'
     picture = f'<img src="{data_url(thumbnail(example.images[-1]))}" alt="">'
     return f"<tr><td>{picture}</td><td>{text(example.prompt)}</td><td>{text(said)}</td><td>{own}</td></tr>"
 
