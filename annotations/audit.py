@@ -20,6 +20,7 @@ from annotations.revisions import find, written
 from annotations.settling import record
 from annotations.store import Store
 from annotations.tables import DeletionRow, ImportRow, TrajectoryRow
+from annotations.visibility import is_published, is_staged
 
 
 class Act(StrEnum):
@@ -78,9 +79,10 @@ def restore(store: Store, revision: int, *, key: str = "") -> Annotation:
 def _drawn(session: Session, trajectory_id: str) -> list[Change]:
     row = TrajectoryRow
     drawn = session.execute(select(row.created_at, row.owner).where(row.id == trajectory_id)).first()
-    if drawn is None:
+    if drawn is None or is_staged(session, trajectory_id):
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; its trail begins where it was saved")
-    brought = select(ImportRow.created_at, ImportRow.imported_by).where(ImportRow.trajectory_id == trajectory_id)
+    theirs = ImportRow.trajectory_id == trajectory_id, is_published(ImportRow.batch)
+    brought = select(ImportRow.created_at, ImportRow.imported_by).where(*theirs)
     imported = [Change(at, who, Act.IMPORTED) for at, who in session.execute(brought.order_by(ImportRow.id))]
     return imported or [Change(drawn[0], drawn[1], Act.SAVED)]
 

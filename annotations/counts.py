@@ -11,7 +11,7 @@ from annotations import traits
 from annotations.questions import NO, REASON_CORRECTION, VERDICT_RIGHT
 from annotations.revisions import counts
 from annotations.tables import AnnotationRow, TrajectoryImageRow
-from annotations.trajectories import is_visible
+from annotations.visibility import is_visible
 from model.trajectory import Reflection
 
 

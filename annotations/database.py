@@ -21,14 +21,18 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from annotations import postgres
 from annotations.errors import BusyError, DatabaseError, DirectoryError, MigrationError
+from annotations.turns import Turns
 from annotations.upgrade import revisions, server_revisions, upgrade, upgrade_server
 
 FILE = "studio.db"
 BUSY_MS = 15_000  # how long a connection waits for a lock of another process
+TURN_SECONDS = 60.0  # how long a thread waits for those of this process that write before it
+BUSY = "the database has had no time for this for a minute; nothing was changed, try again in a moment"
 
 
 def default_directory() -> Path:
@@ -56,6 +60,7 @@ class Database:
     write: Engine | None
     lock: FileLock | None = field(default=None, compare=False)
     server: str | None = None  # address of a PostgreSQL database, without its password
+    turns: Turns = field(default_factory=Turns, compare=False)  # of the threads that write
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -65,13 +70,18 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is alone in writing, and on the disk once the block is left. Raises
-        DatabaseError.
+        """A transaction that is alone in writing, and on the disk once the block is left; threads that wait for it
+        get it in the order in which they came. Raises DatabaseError, BusyError where others take too long.
         """
         if self.write is None:
             raise DatabaseError(f"{self.place} was opened for reading only; use open_database to write")
-        with _told(), Session(self.write, expire_on_commit=False) as session, session.begin():
-            yield session
+        if not self.turns.take(TURN_SECONDS):
+            raise BusyError(BUSY)
+        try:
+            with _told(), Session(self.write, expire_on_commit=False) as session, session.begin():
+                yield session
+        finally:
+            self.turns.give_back()
 
     @property
     def place(self) -> str:
@@ -164,6 +174,8 @@ def _told() -> Iterator[None]:
     """A database error as one line of ours, which names no path: visitors may read it."""
     try:
         yield
+    except PoolTimeout as error:
+        raise BusyError(BUSY) from error
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise DatabaseError(

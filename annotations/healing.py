@@ -15,13 +15,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Text, insert, select, type_coerce
+from sqlalchemy import Select, Text, insert, select, type_coerce
 from sqlalchemy.orm import Session
 
 from annotations import images, relisting
 from annotations.database import FILE, Database, open_database
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
-from annotations.tables import ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
 from annotations.trajectories import copied, correct, pictures_of
 from model.trajectory import Trajectory
 
@@ -69,6 +69,7 @@ def contents(
         shown = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
         strayed = relisting.differing(session)
+        staged = set(session.scalars(_staged()))  # their files are written after their rows
     yield _finding("trajectories", unreadable, "trajectories can be read", "cannot be read", "restore from a backup")
     yield _finding(
         "copies",
@@ -82,7 +83,7 @@ def contents(
     )
     folder = database.directory / "images"
     wanted = shown.keys() | linked
-    lost = sorted(sha256 for sha256 in wanted if not images.path_of(folder, sha256).is_file())
+    lost = sorted(sha256 for sha256 in wanted - staged if not images.path_of(folder, sha256).is_file())
     yield _finding("lost", lost, "every picture has its file", "pictures have no file", "restore from a backup")
     files = sorted(folder.glob("??/*.png"))
     damaged = []
@@ -102,6 +103,12 @@ def contents(
     yield _finding(
         "orphans", orphans, "no file is left over", "files that nothing shows", advice, Level.NOTE, fixable=True
     )
+
+
+def _staged() -> Select[tuple[str]]:
+    """The pictures of imports that are under way, or were broken off."""
+    link = TrajectoryImageRow
+    return select(link.sha256).join(StagedRow, StagedRow.trajectory_id == link.trajectory_id)
 
 
 def _finding(

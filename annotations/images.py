@@ -58,6 +58,12 @@ def write(folder: Path, png: bytes) -> PngFile:
     refuses.
     """
     described = describe(png)
+    put(folder, png, described)
+    return described
+
+
+def put(folder: Path, png: bytes, described: PngFile) -> None:
+    """Store a PNG that was described before. Raises PictureError where the disk refuses."""
     path = path_of(folder, described.sha256)
     try:
         if not (path.is_file() and path.read_bytes() == png):
@@ -67,7 +73,6 @@ def write(folder: Path, png: bytes) -> PngFile:
         raise PictureError(
             f"picture {described.sha256[:12]}… could not be written to {folder}: {error}; look at the disk"
         ) from error
-    return described
 
 
 def read(folder: Path, sha256: str) -> bytes:

@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -31,7 +30,8 @@ from annotations.errors import AnnotationsError, ImportingError
 from annotations.formats import folder, janus_sft, ours, pickapic, richhf
 from annotations.imports import BatchName
 from annotations.incoming import Read, Record, RowError
-from annotations.store import Store, open_store
+from annotations.staging import Run
+from annotations.store import Checked, Store, open_store
 
 FORMATS: dict[str, ModuleType] = {
     "ours": ours,
@@ -41,6 +41,8 @@ FORMATS: dict[str, ModuleType] = {
     "richhf": richhf,
 }
 SPOOL = 64 * 2**20  # bytes of checked records kept in memory; more go to a temporary file
+AT_ONCE = 100  # records checked in one go
+AT_ONCE_BYTES = 32 * 2**20  # … or so many of pictures
 SHOWN = 20  # errors that the command prints
 
 Progress = Callable[[str, int, int], None]  # what is being done, how far, of how many
@@ -76,17 +78,35 @@ def bring_in(
 
     Raises ImportingError for an unknown format and for a file that cannot be read at all.
     """
-    with _read_through(store, source, format, images, drawn_by, on_progress) as (checked, spool):
-        report = Report(uuid4().hex, 0, 0, checked.already, checked.errors, checked.new)
+    reader = _reader(source, format)
+    batch = BatchName(uuid4().hex, source.name, format)
+    with Run(store, batch, owner=owner) as run, _spool() as spool:
+        total = reader.size(source)
+
+        def checking(done: int) -> None:
+            run.tell(done, total)
+            on_progress("checking", done, total)
+
+        checked = _check(store, reader.read(source, images=images, drawn_by=drawn_by), format, spool, checking)
+        report = Report(batch.id, 0, 0, checked.already, checked.errors, checked.new)
         if not checked.new or (checked.errors and not leave_out_bad):
             return report
-        store.bring_in(
-            lambda: _unspool(spool),
-            BatchName(report.batch, source.name, format),
-            owner=owner,
-            on_progress=lambda stage, done: on_progress(stage, done, checked.new),
-        )
-        return replace(report, records=checked.new, trajectories=len(store.imported(report.batch)))
+        _stage(run, spool, checked.new, on_progress)
+        run.publish()
+    return replace(report, records=checked.new, trajectories=len(store.imported(batch.id)))
+
+
+def _stage(run: Run, spool: IO[bytes], total: int, on_progress: Progress) -> None:
+    """Store what was spooled, as many records at a time as others can wait for."""
+    waiting, files, size = [], {}, 0
+    for done, (record, described) in enumerate(_unspool(spool), start=1):
+        waiting.append(record)
+        files |= described
+        size += sum(len(png) for part in record.parts for png in part.pictures.values())
+        if len(waiting) >= run.size or size > AT_ONCE_BYTES or done == total:
+            run.stage(waiting, files, done, total)
+            on_progress("storing", done, total)
+            waiting, files, size = [], {}, 0
 
 
 def rehearse(
@@ -99,22 +119,23 @@ def rehearse(
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
-    with _read_through(store, source, format, images, drawn_by, on_progress) as (checked, _):
-        return Report("", 0, 0, checked.already, checked.errors, checked.new)
+    reader = _reader(source, format)
+    total = reader.size(source)
+    with _spool() as spool:
+        read = reader.read(source, images=images, drawn_by=drawn_by)
+        checked = _check(store, read, format, spool, lambda done: on_progress("checking", done, total))
+    return Report("", 0, 0, checked.already, checked.errors, checked.new)
 
 
-@contextmanager
-def _read_through(
-    store: Store, source: Path, format: str, images: Path | None, drawn_by: str | None, on_progress: Progress
-) -> Iterator[tuple[_Checked, IO[bytes]]]:
-    """What was found in it, and its good new records, spooled."""
+def _reader(source: Path, format: str) -> ModuleType:
     reader = reader_of(format)
     if not source.exists():
         raise ImportingError(f"there is no {source}; name a file or folder")
-    total = reader.size(source)
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL) as spool:
-        read = reader.read(source, images=images, drawn_by=drawn_by)
-        yield _check(store, read, format, spool, lambda done: on_progress("checking", done, total)), spool
+    return reader
+
+
+def _spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=SPOOL)
 
 
 def reader_of(format: str) -> ModuleType:
@@ -136,43 +157,75 @@ def records(store: Store, batch: str) -> Iterator[dict[str, Any]]:
 
 @dataclass
 class _Checked:
-    new: int = 0
-    already: int = 0
-    errors: tuple[RowError, ...] = ()
+    new: int
+    already: int
+    errors: tuple[RowError, ...]
 
 
 def _check(store: Store, read: Read, format: str, spool: IO[bytes], on_progress: Callable[[int], None]) -> _Checked:
     """Read everything, spool what is new and can be stored, and collect why the rest cannot."""
-    checked, seen, errors = _Checked(), Counter[str](), []
+    checking = _Checking(store, format, spool)
     for done, record in enumerate(read, start=1):
+        checking.take(record)
         on_progress(done)
+    checking.flush()
+    checking.errors.sort(key=lambda error: error.row)
+    return _Checked(checking.new, checking.already, tuple(checking.errors))
+
+
+class _Checking:
+    """Records on their way to the spool, checked against the store a few at a time."""
+
+    def __init__(self, store: Store, format: str, spool: IO[bytes]) -> None:
+        self._store, self._format, self._spool = store, format, spool
+        self._seen = Counter[str]()  # records by their digest
+        self._ids: dict[str, int] = {}  # hash of each trajectory of the file by its id
+        self._waiting: list[Record] = []
+        self._bytes = 0
+        self.errors: list[RowError] = []
+        self.new = self.already = 0
+
+    def take(self, record: Record | RowError) -> None:
         if isinstance(record, RowError):
-            errors.append(record)
-            continue
-        digest = record.digest(format)
-        seen[digest] += 1
-        key = f"{digest[:56]}{seen[digest]:08x}"  # the same record twice in a file is two records
-        if store.knows_record(key):
-            checked.already += 1
-        elif (error := _problem(store, record)) is not None:
-            errors.append(error)
-        else:
-            pickle.dump(replace(record, key=key), spool)
-            checked.new += 1
-    checked.errors = tuple(errors)
-    return checked
+            self.errors.append(record)
+            return
+        digest = record.digest(self._format)
+        self._seen[digest] += 1
+        # the same record twice in a file is two records
+        self._waiting.append(replace(record, key=f"{digest[:56]}{self._seen[digest]:08x}"))
+        self._bytes += sum(len(png) for part in record.parts for png in part.pictures.values())
+        if len(self._waiting) >= AT_ONCE or self._bytes > AT_ONCE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Check what waits."""
+        known = self._store.known_records([record.key for record in self._waiting])
+        fresh = [record for record in self._waiting if record.key not in known]
+        self.already += len(self._waiting) - len(fresh)
+        results = iter(self._store.check([(p.trajectory, p.pictures) for record in fresh for p in record.parts]))
+        for record in fresh:
+            self._sort(record, [next(results) for _ in record.parts])
+        self._waiting, self._bytes = [], 0
+
+    def _sort(self, record: Record, results: list[Checked | AnnotationsError]) -> None:
+        wrong = next((str(result) for result in results if isinstance(result, AnnotationsError)), None)
+        wrong = wrong or self._doubled(record)
+        if wrong is not None:
+            self.errors.append(RowError(record.row, "", wrong, "a trajectory that can be stored"))
+            return
+        described = {sha256: file for result in results for sha256, file in result.items()}
+        pickle.dump((record, described), self._spool, protocol=pickle.HIGHEST_PROTOCOL)
+        self.new += 1
+
+    def _doubled(self, record: Record) -> str | None:
+        for part in record.parts:
+            content = hash(part.trajectory)
+            if self._ids.setdefault(part.trajectory.id, content) != content:
+                return f"the id {part.trajectory.id}, which a row before has with other content"
+        return None
 
 
-def _problem(store: Store, record: Record) -> RowError | None:
-    for part in record.parts:
-        try:
-            store.check(part.trajectory, part.pictures)
-        except AnnotationsError as error:
-            return RowError(record.row, "", str(error), "a trajectory that can be stored")
-    return None
-
-
-def _unspool(spool: IO[bytes]) -> Iterator[Record]:
+def _unspool(spool: IO[bytes]) -> Iterator[tuple[Record, Checked]]:
     spool.seek(0)
     while True:
         try:

@@ -5,12 +5,12 @@ Knows the rows of imports; opens no transaction and sees no file. A record of se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from annotations import trajectories
@@ -18,7 +18,7 @@ from annotations.images import PngFile
 from annotations.incoming import Record
 from annotations.packing import unpack
 from annotations.tables import ImportFileRow, ImportRow
-from annotations.trajectories import is_visible
+from annotations.visibility import is_published, is_visible
 
 AT_ONCE = 200  # rows read in one go
 
@@ -59,39 +59,54 @@ class Origin:
     record: dict[str, Any]
 
 
-def is_known(session: Session, key: str) -> bool:
-    return bool(session.scalar(select(exists().where(ImportRow.key == key))))
+def known_keys(session: Session, keys: Sequence[str]) -> set[str]:
+    """Which records were imported before, by their keys."""
+    row = ImportRow
+    return set(session.scalars(select(row.key).where(row.key.in_(keys), is_published(row.batch))))
 
 
-def add(
+def stage(
     session: Session,
-    record: Record,
+    records: Sequence[Record],
     files: Mapping[str, PngFile],
     batch: BatchName,
     *,
     owner: str,
     now: datetime,
 ) -> None:
-    """Write a record with its trajectories; `files` describes their pictures by hash."""
-    for number, part in enumerate(record.parts):
-        trajectory = replace(part.trajectory, created_at=part.trajectory.created_at or now.isoformat())
-        shown = set(trajectories.pictures_of(trajectory).values())
-        trajectories.add(session, trajectory, [files[sha256] for sha256 in shown], owner=owner, recorded=False)
-        values = {
-            "trajectory_id": trajectory.id,
-            "key": record.key,
-            "part": number,
-            "row": record.row,
-            "together": record.together,
-            "record": part.record,
-            "imported_by": owner,
-            "created_at": now,
-        }
-        values |= {"batch": batch.id, "source": batch.source, "format": batch.format}
-        brought = session.scalars(insert(ImportRow).returning(ImportRow.id), [values]).one()
-        if part.files:
-            files_of = [{"import_id": brought, "name": name, "content": one} for name, one in part.files.items()]
-            session.execute(insert(ImportFileRow), files_of)
+    """Write records with their trajectories, which nobody sees before the batch is published; `files` describes their
+    pictures by hash. Raises ConflictError.
+    """
+    dated = [
+        (record, number, part, replace(part.trajectory, created_at=part.trajectory.created_at or now.isoformat()))
+        for record in records
+        for number, part in enumerate(record.parts)
+    ]
+    trajectories.stage(session, [made for *_, made in dated], files, owner=owner, batch=batch.id)
+    same = {"batch": batch.id, "source": batch.source, "format": batch.format, "imported_by": owner, "created_at": now}
+    rows = [
+        same
+        | {"trajectory_id": made.id, "key": record.key, "part": number, "row": record.row}
+        | {"together": record.together, "record": part.record}
+        for record, number, part, made in dated
+    ]
+    returning = insert(ImportRow).returning(ImportRow.id, sort_by_parameter_order=True)
+    ids = session.scalars(returning, rows).all()
+    kept = [
+        {"import_id": id, "name": name, "content": content}
+        for id, (_, _, part, _) in zip(ids, dated, strict=True)
+        for name, content in part.files.items()
+    ]
+    if kept:
+        session.execute(insert(ImportFileRow), kept)
+
+
+def discard(session: Session, batch: str) -> bool:
+    """Remove a few records of a batch, not their trajectories; whether there were any."""
+    ids = list(session.scalars(select(ImportRow.id).where(ImportRow.batch == batch).limit(AT_ONCE)))
+    session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(ids)))
+    session.execute(delete(ImportRow).where(ImportRow.id.in_(ids)))
+    return bool(ids)
 
 
 def batches(session: Session) -> list[Batch]:
@@ -99,7 +114,7 @@ def batches(session: Session) -> list[Batch]:
     row = ImportRow
     same = (row.batch, row.source, row.format, row.imported_by)
     counts = (func.count(row.key.distinct()), func.count(row.trajectory_id.distinct()))
-    wanted = select(*same, func.min(row.created_at), *counts).where(is_visible(row.trajectory_id)).group_by(*same)
+    wanted = select(*same, func.min(row.created_at), *counts).where(*_shown()).group_by(*same)
     found = session.execute(wanted.order_by(func.max(row.id).desc()))
     return [Batch(*columns) for columns in found]
 
@@ -107,13 +122,13 @@ def batches(session: Session) -> list[Batch]:
 def members(session: Session, batch: str) -> list[str]:
     """The ids of a batch's visible trajectories, in the order of their rows."""
     row = ImportRow
-    wanted = select(row.trajectory_id).where(row.batch == batch, is_visible(row.trajectory_id))
+    wanted = select(row.trajectory_id).where(row.batch == batch, *_shown())
     return list(session.scalars(wanted.group_by(row.trajectory_id).order_by(func.min(row.id))))
 
 
 def origins(session: Session, trajectory_id: str) -> list[Origin]:
     """Every record that a visible trajectory comes from."""
-    wanted = select(ImportRow).where(ImportRow.trajectory_id == trajectory_id, is_visible(ImportRow.trajectory_id))
+    wanted = select(ImportRow).where(ImportRow.trajectory_id == trajectory_id, *_shown())
     return [_origin(session, row) for row in session.scalars(wanted.order_by(ImportRow.id))]
 
 
@@ -121,7 +136,7 @@ def parts(session: Session, batch: str) -> Iterator[tuple[str, Origin]]:
     """The visible parts of a batch, each with the key of its record, in the order they were read."""
     row, last = ImportRow, 0
     while True:
-        wanted = select(row).where(row.batch == batch, row.id > last, is_visible(row.trajectory_id))
+        wanted = select(row).where(row.batch == batch, row.id > last, *_shown())
         some = list(session.scalars(wanted.order_by(row.id).limit(AT_ONCE)))
         if not some:
             return
@@ -129,6 +144,11 @@ def parts(session: Session, batch: str) -> Iterator[tuple[str, Origin]]:
             yield one.key, _origin(session, one)
         last = some[-1].id
         session.expunge_all()
+
+
+def _shown() -> tuple[ColumnElement[bool], ...]:
+    """Which rows people see."""
+    return is_visible(ImportRow.trajectory_id), is_published(ImportRow.batch)
 
 
 def _origin(session: Session, row: ImportRow) -> Origin:

@@ -4,6 +4,7 @@ Knows the rows of items; opens no transaction. Who holds an item is known to `le
 makes everybody look at it: their place in the line is moved up to it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,6 +18,7 @@ from annotations.errors import NotFoundError, ProjectError
 from annotations.project import Order, Project, Use
 from annotations.questions import PAIR, WHOLE
 from annotations.tables import DeletionRow, ItemRow, LeaseRow, PlaceRow, TrajectoryRow
+from annotations.visibility import is_visible
 from model.trajectory import Trajectory
 
 AT_ONCE = 1000  # rows
@@ -29,7 +31,7 @@ class State(StrEnum):
     OPEN = "open"
     FULL = "full"  # as many have completed it as were wanted
     CLOSED = "closed"  # somebody has skipped it for everybody
-    HIDDEN = "hidden"  # a trajectory of it is deleted
+    HIDDEN = "hidden"  # a trajectory of it is deleted, or of an import that is not published yet
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,61 @@ def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
             _insert(session, project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank))
 
 
+def stage(session: Session, made: Sequence[Trajectory], ranks: Sequence[float]) -> None:
+    """As `collect` of trajectories that nobody sees yet: their items are hidden until they are opened."""
+    finished = [(one, rank) for one, rank in zip(made, ranks, strict=True) if one.stop_reason is not None]
+    rows = [
+        _values(project, NewItem(one.id), parts, rank_of(project, one, rank)) | {"state": State.HIDDEN.value}
+        for project in projects.collecting(session)
+        for one, rank in finished
+        if (parts := parts_of(project, one))
+    ]
+    if rows:
+        session.execute(insert(ItemRow), rows)
+
+
+def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
+    """People are asked about these trajectories from now on, but about none that was deleted."""
+    deleted = exists().where(DeletionRow.trajectory_id == ItemRow.trajectory_id)
+    theirs = select(ItemRow).where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
+    rows = list(session.scalars(theirs.where(ItemRow.state == State.HIDDEN.value)))
+    for row in rows:
+        row.state = State.OPEN.value
+    session.flush()
+    for project_id in {row.project_id for row in rows}:
+        first = min((row.priority, row.rank, row.id) for row in rows if row.project_id == project_id)
+        move_up(session, project_id, *first)
+
+
 def add(session: Session, project: Project, new: NewItem) -> int:
     """Put one thing into a project; its id, the old one where it is there already. Raises NotFoundError, ProjectError,
     and AnswerError for right answers that are none.
     """
-    trajectory, other = _read(session, new.trajectory_id), new.other_id and _read(session, new.other_id)
-    parts = parts_of(project, trajectory)
-    _check(project, new, trajectory, other or None, parts)
+    trajectory, other, parts = _checked(session, project, new)
     there = select(ItemRow.id).where(ItemRow.project_id == project.id, ItemRow.trajectory_id == trajectory.id)
-    there = there.where(ItemRow.other_id.is_(None) if not other else ItemRow.other_id == other.id)
+    there = there.where(ItemRow.other_id.is_(None) if other is None else ItemRow.other_id == other.id)
     found = session.scalar(there)
     if found is not None:
         return found
     return _insert(session, project, new, parts, rank_of(project, trajectory, _seconds(session, trajectory.id)))
 
 
+def check(session: Session, project: Project, new: Sequence[NewItem]) -> None:
+    """Raises what adding one of these would raise."""
+    for one in new:
+        _checked(session, project, one)
+
+
+def _checked(session: Session, project: Project, new: NewItem) -> tuple[Trajectory, Trajectory | None, int]:
+    trajectory, other = _read(session, new.trajectory_id), _read(session, new.other_id) if new.other_id else None
+    parts = parts_of(project, trajectory)
+    _check(project, new, trajectory, other, parts)
+    return trajectory, other, parts
+
+
 def _read(session: Session, trajectory_id: str) -> Trajectory:
-    hidden = exists().where(DeletionRow.trajectory_id == TrajectoryRow.id)
-    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory_id, ~hidden))
+    shown = TrajectoryRow.id == trajectory_id, is_visible(TrajectoryRow.id)
+    body = session.scalar(select(TrajectoryRow.body).where(*shown))
     if body is None:
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; it may have been deleted")
     return Trajectory.from_dict(body)
@@ -95,12 +134,15 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
 
 
 def _insert(session: Session, project: Project, new: NewItem, parts: int, rank: float) -> int:
-    values = {"project_id": project.id, "trajectory_id": new.trajectory_id, "other_id": new.other_id}
-    values |= {"use": new.use.value, "priority": new.priority, "rank": rank, "parts": parts, "answers": 0}
-    values |= {"state": State.OPEN.value, "gold": list(new.gold) or None}
-    made = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
+    made = session.scalars(insert(ItemRow).values(**_values(project, new, parts, rank)).returning(ItemRow.id)).one()
     move_up(session, project.id, new.priority, rank, made)
     return made
+
+
+def _values(project: Project, new: NewItem, parts: int, rank: float) -> dict[str, Any]:
+    values = {"project_id": project.id, "trajectory_id": new.trajectory_id, "other_id": new.other_id}
+    values |= {"use": new.use.value, "priority": new.priority, "rank": rank, "parts": parts, "answers": 0}
+    return values | {"state": State.OPEN.value, "gold": list(new.gold) or None}
 
 
 def parts_of(project: Project, trajectory: Trajectory) -> int:

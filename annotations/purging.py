@@ -19,11 +19,12 @@ from annotations.tables import (
     ImportRow,
     ItemRow,
     LeaseRow,
+    StagedRow,
     TrajectoryImageRow,
     TrajectoryRow,
 )
 from annotations.traits import traits_of
-from annotations.trajectories import is_visible
+from annotations.visibility import is_visible
 
 LISTED_BY = [column for column in TrajectoryRow.__table__.columns if column.name != "body"]
 AT_ONCE = 200  # trajectories
@@ -50,7 +51,7 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     session.execute(delete(ItemRow).where(ItemRow.id.in_(items)))
     brought = select(ImportRow.id).where(ImportRow.trajectory_id.in_(ids))
     session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(brought)))
-    for row in (links, DeletionRow, ImportRow):
+    for row in (links, DeletionRow, ImportRow, StagedRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     rows = session.execute(select(*LISTED_BY).where(TrajectoryRow.id.in_(ids))).mappings().all()
     traits.remove(session, {row["number"]: traits_of(row) for row in rows})

@@ -9,8 +9,9 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from annotations import traits
-from annotations.tables import AnnotationRow, DeletionRow, TraitRow, TrajectoryRow
+from annotations.tables import AnnotationRow, TraitRow, TrajectoryRow
 from annotations.traits import traits_of
+from annotations.visibility import is_visible
 
 Blocks = dict[tuple[bytes, int], bytes]  # who has a trait, by trait and block
 AT_ONCE = 1000  # rows
@@ -37,7 +38,7 @@ def _known(session: Session) -> Blocks:
 
 
 def _wanted(session: Session) -> Blocks:
-    hidden = set(session.scalars(select(DeletionRow.trajectory_id)))
+    hidden = set(session.scalars(select(TrajectoryRow.id).where(~is_visible(TrajectoryRow.id))))
     annotated = set(session.scalars(select(AnnotationRow.trajectory_id).distinct()))
     columns = [column for column in TrajectoryRow.__table__.columns if column.name != "body"]
     found: dict[tuple[bytes, int], int] = defaultdict(int)

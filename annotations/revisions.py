@@ -17,7 +17,8 @@ from annotations.annotation import Annotation, Answers, Status, validate
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.project import Use
 from annotations.tables import AnnotationRow, ItemRow
-from annotations.trajectories import get, is_visible, mark_annotated
+from annotations.trajectories import get, mark_annotated
+from annotations.visibility import is_visible
 
 LONGEST_KEY = 64
 

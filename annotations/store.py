@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from annotations import images, imports, items, projects, purging, revisions, settling, trajectories
 from annotations.annotation import REFLECTIONS, Annotation, Status
@@ -26,14 +27,16 @@ from annotations.database import (
     open_server,
     open_server_for_reading,
 )
-from annotations.errors import NotFoundError, PictureError, TrajectoryError
-from annotations.imports import Batch, BatchName, Origin
-from annotations.incoming import Record
+from annotations.errors import AnnotationsError, NotFoundError, PictureError, TrajectoryError
+from annotations.imports import Batch, Origin
 from annotations.items import NewItem
 from annotations.project import Project
 from annotations.tables import PropertyRow
 from annotations.trajectories import EVERYTHING, Cursor, Filter, Listed
 from model.trajectory import Trajectory
+
+ADDED = 50  # items of a project in one transaction
+Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
 
 
 def open_store(directory: Path, url: str | None = None) -> "Store":
@@ -154,15 +157,22 @@ class Store:
 
         Returns how many trajectories that were.
         """
-        before, purged = self.clock() - older_than, 0
+        before = self.clock() - older_than
+        return self.erase(lambda session: purging.purgeable(session, before))
+
+    def erase(self, choose: Callable[[Session], Sequence[str]]) -> int:
+        """Remove the trajectories that `choose` names, a few at a time, until it names none; with the pictures that
+        nothing shows any more. Returns how many those were.
+        """
+        erased = 0
         with working_alone(self.database.directory):
             while True:
                 with self.database.writing() as session:  # files as well, so that whoever saves one is alone with it
-                    if not (ids := purging.purgeable(session, before)):
-                        return purged
+                    if not (ids := choose(session)):
+                        return erased
                     for sha256 in purging.purge(session, ids):
                         images.path_of(self._pictures, sha256).unlink(missing_ok=True)
-                purged += len(ids)
+                erased += len(ids)
 
     # Projects
 
@@ -193,67 +203,57 @@ class Store:
             return projects.get_all(session)
 
     def add_items(self, project_id: str, new: Sequence[NewItem]) -> list[int]:
-        """Put things into a project, all or none; the ids of the items, also of those that were in it before.
+        """Put things into a project, a few at a time so that others can write meanwhile; the ids of the items, also of
+        those that were in it before. What cannot be added is found before the first is.
 
         Raises NotFoundError, ProjectError and AnswerError, the last for right answers that are none.
         """
-        with self.database.writing() as session:
-            project = projects.get(session, project_id)
-            return [items.add(session, project, one) for one in new]
+        for start in range(0, len(new), items.AT_ONCE):
+            with self.database.reading() as session:
+                items.check(session, projects.get(session, project_id), new[start : start + items.AT_ONCE])
+        ids: list[int] = []
+        for start in range(0, len(new), ADDED):
+            with self.database.writing() as session:
+                project = projects.get(session, project_id)
+                ids += [items.add(session, project, one) for one in new[start : start + ADDED]]
+        return ids
 
     # Imports
 
-    def check(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> None:
-        """Raises what saving it would raise; stores nothing."""
-        _check_storable(replace(trajectory, created_at=trajectory.created_at or self.clock().isoformat()), "")
-        for sha256 in set(trajectories.pictures_of(trajectory).values()):
-            self._described(sha256, pictures)
-        with self.database.reading() as session:
-            trajectories.check_free(session, trajectory)
-
-    def knows_record(self, key: str) -> bool:
-        """Whether a record was imported before."""
-        with self.database.reading() as session:
-            return imports.is_known(session, key)
-
-    def bring_in(
-        self,
-        records: Callable[[], Iterable[Record]],
-        batch: BatchName,
-        *,
-        owner: str,
-        on_progress: Callable[[str, int], None] = lambda stage, done: None,
-    ) -> None:
-        """Store records, all of them or none; `records` is called twice and gives the same again.
-
-        Pictures come first, without holding up anybody who draws; then the rows, in one transaction. What was written
-        of pictures is taken back where that fails. Raises AnnotationsError.
+    def check(self, given: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
+        """Of each trajectory with its pictures what is known of those, by hash; or what saving it would raise. Stores
+        nothing.
         """
-        kept: dict[str, images.PngFile] = {}
-        new: list[str] = []
-        try:
-            for done, record in enumerate(records(), start=1):
-                for sha256, pictures in _shown(record):
-                    if sha256 not in kept:
-                        new += [] if images.path_of(self._pictures, sha256).is_file() else [sha256]
-                        kept[sha256] = self._keep(sha256, pictures)
-                on_progress("pictures", done)
-            with self.database.writing() as session:
-                for done, record in enumerate(records(), start=1):
-                    for sha256, pictures in _shown(record):
-                        self._keep_again([sha256], pictures)
-                    imports.add(session, record, kept, batch, owner=owner, now=self.clock())
-                    on_progress("records", done)
-        except BaseException:
-            self._take_back(new)
-            raise
+        made = [replace(one, created_at=one.created_at or self.clock().isoformat()) for one, _ in given]
+        found = [self._checked(one, pictures) for one, (_, pictures) in zip(made, given, strict=True)]
+        sound = [one for one, result in zip(made, found, strict=True) if not isinstance(result, AnnotationsError)]
+        with self.database.reading() as session:
+            taken = trajectories.conflicting(session, sound).others
+        return [trajectories.taken(one.id) if one.id in taken else of for one, of in zip(made, found, strict=True)]
 
-    def _take_back(self, written: Iterable[str]) -> None:
-        """Remove pictures that nothing shows."""
-        with self.database.writing() as session:
-            for sha256 in written:
-                if not trajectories.has_picture(session, sha256):
-                    images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+    def _checked(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
+        try:
+            _check_storable(trajectory, "")
+            shown = set(trajectories.pictures_of(trajectory).values())
+            return {sha256: self._described(sha256, pictures) for sha256 in shown}
+        except AnnotationsError as error:
+            return error
+
+    def known_records(self, keys: Sequence[str]) -> set[str]:
+        """Which records were imported before, by their keys; a few hundred at most."""
+        with self.database.reading() as session:
+            return imports.known_keys(session, keys)
+
+    def put_pictures(self, files: Mapping[str, images.PngFile], pictures: Mapping[str, bytes]) -> None:
+        """Write the pictures of trajectories that are in the database already, as `check` described them.
+
+        Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
+        """
+        for sha256, described in files.items():
+            if sha256 in pictures:
+                images.put(self._pictures, pictures[sha256], described)
+            elif not images.path_of(self._pictures, sha256).is_file():
+                raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
 
     def imports(self) -> list[Batch]:
         with self.database.reading() as session:
@@ -366,13 +366,6 @@ class Store:
         """Known to this database alone."""
         with self.database.reading() as session:
             return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
-
-
-def _shown(record: Record) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-    """The hash of every picture that a record shows, and where its PNG is to be found."""
-    for part in record.parts:
-        for sha256 in set(trajectories.pictures_of(part.trajectory).values()):
-            yield sha256, part.pictures
 
 
 def _check_storable(trajectory: Trajectory, owner: str) -> None:

@@ -292,6 +292,32 @@ class ImportFileRow(Base):
     content: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class ImportRunRow(Base):
+    """An import that is under way, or that was broken off: gone once all of it is published, or taken back."""
+
+    __tablename__ = "import_runs"
+
+    batch: Mapped[str] = mapped_column(String(32), primary_key=True)
+    source: Mapped[str] = mapped_column(Text)  # the name of the file or folder
+    started_by: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    done: Mapped[int]  # records of the step that it is at
+    total: Mapped[int]
+    begun_at: Mapped[datetime]
+    renewed_at: Mapped[datetime]  # its last sign of life
+
+    __table_args__ = (CheckConstraint("state IN ('checking', 'storing', 'cancelled', 'published')", name="state"),)
+
+
+class StagedRow(Base):
+    """A trajectory that came by an import run: hidden from everybody until the run is published."""
+
+    __tablename__ = "staged_trajectories"
+
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), primary_key=True)
+    batch: Mapped[str] = mapped_column(ForeignKey("import_runs.batch"), index=True)
+
+
 class PropertyRow(Base):
     """What is true of the whole database, such as the salt of its pseudonyms."""
 

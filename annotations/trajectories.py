@@ -10,14 +10,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import exists, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from annotations import items, traits
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
-from annotations.tables import DeletionRow, ImageRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import (
+    DeletionRow,
+    ImageRow,
+    StagedRow,
+    TrajectoryImageRow,
+    TrajectoryRow,
+)
 from annotations.traits import Traits, exactly, named, of_search, traits_of
+from annotations.visibility import is_staged, is_visible
 from model.trajectory import Image, Source, StopReason, Trajectory
 from model.world.language import category_of, parse
 
@@ -80,11 +87,6 @@ class Filter:
 EVERYTHING = Filter()
 
 
-def is_visible(trajectory_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """Whether no deletion hides the trajectory in this column."""
-    return ~exists().where(DeletionRow.trajectory_id == trajectory_id)
-
-
 def pictures_of(trajectory: Trajectory) -> dict[int, str]:
     """The hash of the picture of each segment that has one, by index."""
     shown = (Image, Source)
@@ -98,20 +100,66 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
     """
     if not check_free(session, trajectory):
         return
-    for file in files:
-        if session.get(ImageRow, file.sha256) is None:
-            session.execute(insert(ImageRow), [dict(vars(file))])
-    number = next_number(session)
-    columns = _columns(trajectory) | {"owner": owner, "recorded": recorded, "number": number}
-    session.execute(insert(TrajectoryRow), [columns])
-    traits.add(session, {number: traits_of(columns) | {traits.VISIBLE}})
+    if is_staged(session, trajectory.id):
+        raise ConflictError(f"trajectory {trajectory.id} is being imported at this moment; save it when that is done")
+    _insert(session, [trajectory], files, owner=owner, recorded=recorded, visible=True)
+    items.collect(session, trajectory, moment_of(trajectory).timestamp())
+
+
+def stage(
+    session: Session, made: Sequence[Trajectory], files: Mapping[str, PngFile], *, owner: str, batch: str
+) -> list[Trajectory]:
+    """Write trajectories of an import run, which nobody sees before it is published; those that were not stored yet.
+
+    `files` describes their pictures by hash. Raises ConflictError when an id already stands for another trajectory.
+    """
+    by_id: dict[str, Trajectory] = {}
+    for trajectory in made:
+        if by_id.setdefault(trajectory.id, trajectory) != trajectory:
+            raise taken(trajectory.id)
+    stored = free_or_same(session, list(by_id.values()))
+    new = [trajectory for id, trajectory in by_id.items() if id not in stored]
+    if new:
+        shown = {sha256 for trajectory in new for sha256 in pictures_of(trajectory).values()}
+        _insert(session, new, [files[sha256] for sha256 in shown], owner=owner, recorded=False, visible=False)
+        session.execute(insert(StagedRow), [{"trajectory_id": one.id, "batch": batch} for one in new])
+        items.stage(session, new, [moment_of(one).timestamp() for one in new])
+    return new
+
+
+def _insert(
+    session: Session,
+    made: Sequence[Trajectory],
+    files: Iterable[PngFile],
+    *,
+    owner: str,
+    recorded: bool,
+    visible: bool,
+) -> None:
+    described = {file.sha256: file for file in files}
+    known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(described))))
+    if missing := [dict(vars(file)) for sha256, file in described.items() if sha256 not in known]:
+        session.execute(insert(ImageRow), missing)
+    first = next_number(session)
+    rows = [
+        _columns(one) | {"owner": owner, "recorded": recorded, "number": number}
+        for number, one in enumerate(made, start=first)
+    ]
+    session.execute(insert(TrajectoryRow), rows)
+    shown = {traits.VISIBLE} if visible else set()
+    traits.add(session, {row["number"]: traits_of(row) | shown for row in rows})
     links = [
-        {"trajectory_id": trajectory.id, "segment": index, "sha256": sha256}
-        for index, sha256 in pictures_of(trajectory).items()
+        {"trajectory_id": one.id, "segment": index, "sha256": sha256}
+        for one in made
+        for index, sha256 in pictures_of(one).items()
     ]
     if links:
         session.execute(insert(TrajectoryImageRow), links)
-    items.collect(session, trajectory, moment_of(trajectory).timestamp())
+
+
+def publish(session: Session, numbers: Sequence[int]) -> None:
+    """Lists show the trajectories of these numbers from now on."""
+    traits.add(session, {number: [traits.VISIBLE] for number in numbers})
 
 
 def next_number(session: Session) -> int:
@@ -121,15 +169,38 @@ def next_number(session: Session) -> int:
 
 def check_free(session: Session, trajectory: Trajectory) -> bool:
     """Whether the id is free; False where this very trajectory is stored. Raises ConflictError for another one."""
-    body = session.scalar(select(TrajectoryRow.body).where(TrajectoryRow.id == trajectory.id))
-    if body is None:
-        return True
-    if Trajectory.from_dict(body) != trajectory:
-        raise ConflictError(
-            f"trajectory {trajectory.id} is stored with other content, and what is stored never changes; "
-            "save this one under an id of its own"
-        )
-    return False
+    return not free_or_same(session, [trajectory])
+
+
+def free_or_same(session: Session, made: Sequence[Trajectory]) -> set[str]:
+    """The ids of those that are stored already. Raises ConflictError where an id stands for another trajectory."""
+    found = conflicting(session, made)
+    if found.others:
+        raise taken(min(found.others))
+    return found.same
+
+
+class Taken(NamedTuple):
+    """Ids that are not free."""
+
+    same: set[str]  # of the very trajectory that was asked about
+    others: set[str]
+
+
+def conflicting(session: Session, made: Sequence[Trajectory]) -> Taken:
+    """Which ids of these trajectories are not free."""
+    asked = {trajectory.id: trajectory for trajectory in made}
+    bodies = session.execute(select(TrajectoryRow.id, TrajectoryRow.body).where(TrajectoryRow.id.in_(asked)))
+    same = {id: Trajectory.from_dict(body) == asked[id] for id, body in bodies}
+    return Taken({id for id, holds in same.items() if holds}, {id for id, holds in same.items() if not holds})
+
+
+def taken(trajectory_id: str) -> ConflictError:
+    """The error of an id that stands for another trajectory."""
+    return ConflictError(
+        f"trajectory {trajectory_id} is stored with other content, and what is stored never changes; "
+        "save this one under an id of its own"
+    )
 
 
 def _columns(trajectory: Trajectory) -> dict[str, object]:
@@ -261,7 +332,7 @@ def has_picture(session: Session, sha256: str) -> bool:
 def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> None:
     """Raises NotFoundError when there is none; hiding it again changes nothing."""
     row = session.get(TrajectoryRow, trajectory_id)
-    if row is None:
+    if row is None or is_staged(session, trajectory_id):
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; nothing was deleted")
     if session.scalar(select(exists().where(DeletionRow.trajectory_id == trajectory_id))):
         return

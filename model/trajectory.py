@@ -168,8 +168,9 @@ class Trajectory:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        row = asdict(self) | {"segments": [segment_to_dict(s) for s in self.segments]}
-        return row | {"times_ms": list(self.times_ms)}
+        row = vars(self) | {"sampling": asdict(self.sampling), "parent": self.parent and asdict(self.parent)}
+        segments = [segment_to_dict(segment) for segment in self.segments]
+        return row | {"segments": segments, "times_ms": list(self.times_ms)}
 
     @staticmethod
     def from_dict(row: dict[str, Any]) -> Trajectory:

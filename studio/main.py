@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from annotations import staging
 from annotations.background import keep_doing
 from annotations.backup import check_target, is_new, keep_backing_up, restore
 from annotations.database import default_directory
@@ -46,6 +47,7 @@ def _serve(settings: Settings) -> None:
         restore(settings.backup, data, settings.database)
     with open_store(data, settings.database) as store:
         recover(store)
+        staging.recover(store, alone=store.database.lock is not None)
         if settings.examples:
             fill_if_empty(store)
         keep_doing(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups

@@ -21,7 +21,7 @@ from test_annotations_samples import aha, judged, png
 
 from annotations import images
 from annotations.database import FILE
-from annotations.errors import ConflictError, ImportingError
+from annotations.errors import ImportingError
 from annotations.importing import bring_in, main, records, rehearse
 from annotations.queue import next_trajectory
 from annotations.store import Store, open_store
@@ -168,28 +168,30 @@ def test_a_bad_row_is_told_and_nothing_is_imported(store: Store, tmp_path: Path)
 def test_an_import_that_breaks_off_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file, written = janus(tmp_path), []
 
-    def full(folder: Path, content: bytes) -> images.PngFile:
+    def full(folder: Path, content: bytes, described: images.PngFile) -> None:
         if len(written) == 4:
             raise OSError(28, "No space left on device")
-        written.append(write(folder, content))
-        return written[-1]
+        write(folder, content, described)
+        written.append(described)
 
-    write = images.write
-    monkeypatch.setattr(images, "write", full)
+    write = images.put
+    monkeypatch.setattr(images, "put", full)
     with pytest.raises(OSError, match="No space left"):
         bring_in(store, file, "janus_sft", owner="ada")
     assert (store.imports(), store.trajectories(), files_of(store)) == ([], [], set())
 
 
-def test_rows_that_break_off_in_the_database_leave_nothing(store: Store, tmp_path: Path):
+def test_an_id_that_stands_for_two_things_in_one_file_is_told_by_row(store: Store, tmp_path: Path):
     trajectory, _ = aha(1)
     file = tmp_path / "two.json"
     other = trajectory.to_dict() | {"id": "same", "prompt": "another"}
     shown = {image.sha256: base64.b64encode(png(n)).decode() for n, image in enumerate(trajectory.images, start=2)}
     rows = [{"trajectory": row, "pictures": shown} for row in (trajectory.to_dict() | {"id": "same"}, other)]
     file.write_text(json.dumps(rows))
-    with pytest.raises(ConflictError, match="trajectory same is stored with other content"):
-        bring_in(store, file, "ours", owner="ada")
+    report = bring_in(store, file, "ours", owner="ada")
+    assert [str(error) for error in report.errors] == [
+        "row 2: got the id same, which a row before has with other content; wanted a trajectory that can be stored"
+    ]
     assert (store.imports(), store.trajectories(), files_of(store)) == ([], [], set())
 
 
@@ -471,7 +473,7 @@ def test_a_picture_that_is_none_is_told_with_its_row(store: Store, tmp_path: Pat
 def test_progress_counts_to_the_end(store: Store, tmp_path: Path):
     seen: list[tuple] = []
     bring_in(store, janus(tmp_path), "janus_sft", owner="ada", on_progress=lambda *step: seen.append(step))
-    assert [step for step in seen if step[1] == step[2]] == [("checking", 3, 3), ("pictures", 3, 3), ("records", 3, 3)]
+    assert [step for step in seen if step[1] == step[2]] == [("checking", 3, 3), ("storing", 3, 3)]
 
 
 def test_the_command_imports_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture):

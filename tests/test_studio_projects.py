@@ -194,7 +194,7 @@ def test_the_progress_of_an_import_is_told(store, board, tmp_path):
         seen.append((desc, at))
 
     board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, how)
-    assert ("Checking", (2, 2)) in seen and ("Records", (2, 2)) in seen
+    assert ("Checking", (2, 2)) in seen and ("Storing", (2, 2)) in seen
 
 
 def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):

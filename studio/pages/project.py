@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from annotations import staging
 from annotations.errors import AnnotationsError
 from annotations.importing import bring_in
 from annotations.progress import answered, extents, shares
@@ -91,9 +92,11 @@ class Board:
             nothing = View("", MISSING, gr.update(visible=False), "", "", "")
             return (*nothing, *[gr.skip()] * len(Wanted._fields), gr.skip(), gr.skip(), gr.skip())
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
+        running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
         ways = filling.ways(self.checkpoints)[: filling.fewest_ways(project)]
-        return (*self._view(asking, project), *Wanted.of(project), drawn_by, gr.update(choices=before), ways)
+        note = said(f"An import is under way: {running}.") if running else ""
+        return (*self._view(asking, project, note), *Wanted.of(project), drawn_by, gr.update(choices=before), ways)
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
         """Store what the form says."""
@@ -155,6 +158,12 @@ class Board:
             return (*view, *shown)
         except (AnnotationsError, FillingError, KeyError) as error:
             return (*_stay(str(error)), *empty)
+
+    def stop_import(self, request: gr.Request) -> str:
+        """Stop the import that is under way, whoever has started it; a line that says what came of it."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        stopped = staging.cancel(self.store)
+        return done("It stops; nothing of it is kept.") if stopped else said("No import is under way.")
 
     def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> View:
         """Put in what was imported before."""
@@ -256,7 +265,11 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                         names = list(FORMAT_NAMES)
                         format = gr.Dropdown(names, value=names[0], label="Format")
                         leave_out = gr.Checkbox(False, label="Leave bad rows out", container=False)
-                        bring = gr.Button("Import and add", variant="primary", elem_id="project-import")
+                        with gr.Row():
+                            bring = gr.Button(
+                                "Import and add", variant="primary", min_width=140, elem_id="project-import"
+                            )
+                            halt = gr.Button("Stop", variant="stop", min_width=80, elem_id="project-import-stop")
                     with gr.Column(min_width=240):
                         before = gr.Dropdown([], label="Imported before", value=None)
                         again = gr.Button("Add it")
@@ -285,6 +298,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
     bring.click(board.add_file, [project, files, format, leave_out], [*view, told, table], concurrency_limit=1, **long)
+    halt.click(board.stop_import, None, [note], **quick)
     again.click(board.add_import, [project, before], view, **long)
     drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)
     stop.click(None, cancels=[drawn])

@@ -1,0 +1,211 @@
+"""An import in short transactions beside whoever works: stored bit by bit where nobody sees it, then shown all at once.
+
+A run is begun, its records are staged, and it is published: one transaction makes all its trajectories visible, after
+which their items are opened a few at a time. What is cancelled, fails or is killed before it is published is removed
+again, and what was killed after it is finished: by `recover`, or before the next import. One run at a time. Knows the
+store and the rows of runs; reads no file of other people's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from annotations import imports, items, trajectories
+from annotations.errors import AnnotationsError, ImportingError
+from annotations.images import PngFile
+from annotations.imports import BatchName
+from annotations.incoming import Record
+from annotations.store import Store
+from annotations.tables import ImportRunRow, StagedRow, TrajectoryRow
+from annotations.visibility import RunState
+
+SILENT = timedelta(minutes=10)  # after which a run that gives no sign of life is taken as broken off
+STOPPING = timedelta(minutes=1)  # … after it was cancelled
+TELLING = 0.5  # seconds between two signs of life
+OPENED = 200  # items in one transaction
+ERASED = 100  # trajectories in one transaction
+LONGEST = 0.15  # seconds that a transaction should take: so long others wait for it
+FEWEST, MOST = 10, 500  # records in one transaction
+REST = 0.25  # of the time that a transaction took, in which the processor is left to others
+
+
+class Cancelled(ImportingError):
+    """Somebody has stopped the import."""
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """An import that somebody waits for."""
+
+    batch: str
+    source: str
+    started_by: str
+    state: RunState
+    done: int  # records of the step that it is at
+    total: int
+    renewed_at: datetime
+
+    def __str__(self) -> str:
+        return f"“{self.source}” of {self.started_by}, {self.state}, {self.done:,} of {self.total:,} records"
+
+
+def under_way(store: Store) -> UnderWay | None:
+    """The import that is being made, if there is one."""
+    with store.database.reading() as session:
+        for run in session.scalars(select(ImportRunRow)):
+            if not _is_over(run, store.clock()):
+                return _value(run)
+    return None
+
+
+def cancel(store: Store) -> bool:
+    """Stop the import that is under way; whether there was one. It ends by itself within moments."""
+    pending = ImportRunRow.state.in_([RunState.CHECKING.value, RunState.STORING.value])
+    with store.database.writing() as session:
+        return bool(
+            session.execute(update(ImportRunRow).where(pending).values(state=RunState.CANCELLED.value)).rowcount
+        )
+
+
+def recover(store: Store, *, alone: bool = False) -> int:
+    """Finish what was published, and remove what was not, of imports that were broken off; how many those were.
+
+    `alone`: no other process can be importing, so that none is waited for.
+    """
+    with store.database.reading() as session:
+        runs = list(session.scalars(select(ImportRunRow)))
+        dead = [(run.batch, run.state) for run in runs if alone or _is_over(run, store.clock())]
+    for batch, state in dead:
+        if state == RunState.PUBLISHED:
+            _open_items(store, batch)
+        else:
+            discard(store, batch)
+    return len(dead)
+
+
+def discard(store: Store, batch: str) -> None:
+    """Remove everything of a run that is not published: trajectories, their pictures, records."""
+    with store.database.writing() as session:
+        mine = ImportRunRow.batch == batch, ImportRunRow.state != RunState.PUBLISHED.value
+        if not session.execute(update(ImportRunRow).where(*mine).values(state=RunState.CANCELLED.value)).rowcount:
+            return
+    staged = select(StagedRow.trajectory_id).where(StagedRow.batch == batch).limit(ERASED)
+    store.erase(lambda session: list(session.scalars(staged)))
+    more = True
+    while more:
+        with store.database.writing() as session:
+            more = imports.discard(session, batch)
+            if not more:
+                session.execute(delete(ImportRunRow).where(ImportRunRow.batch == batch))
+
+
+class Run:
+    """One import as a context: left before `publish` has returned, nothing of it remains.
+
+    Raises ImportingError where another one is under way, and Cancelled from whichever step somebody stops it at.
+    """
+
+    def __init__(self, store: Store, name: BatchName, *, owner: str) -> None:
+        self.store, self.name, self.owner = store, name, owner
+        self._told = 0.0
+        self._size = 50
+
+    def __enter__(self) -> Run:
+        recover(self.store)
+        with self.store.database.writing() as session:
+            other = session.scalar(select(ImportRunRow))
+            if other is not None:
+                raise ImportingError(f"another import is under way: {_value(other)}; wait for its end, or stop it")
+            now = self.store.clock()
+            values = {"batch": self.name.id, "source": self.name.source, "started_by": self.owner}
+            values |= {"state": RunState.CHECKING.value, "done": 0, "total": 0, "begun_at": now, "renewed_at": now}
+            session.execute(insert(ImportRunRow).values(**values))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            discard(self.store, self.name.id)
+        except AnnotationsError:
+            if error is None:
+                raise  # else what made it fail is told; `recover` removes the rest
+
+    def tell(self, done: int, total: int) -> None:
+        """A sign of life, now and then, of the step at which rows are read."""
+        if time.monotonic() - self._told >= TELLING:
+            with self.store.database.writing() as session:
+                self._renew(session, RunState.CHECKING, done, total)
+
+    def stage(self, records: Sequence[Record], files: dict[str, PngFile], done: int, total: int) -> None:
+        """Store a few records that nobody sees; `files` describes their pictures by hash. Raises AnnotationsError."""
+        pictures = {sha256: png for record in records for part in record.parts for sha256, png in part.pictures.items()}
+        began = time.monotonic()
+        with self.store.database.writing() as session:
+            self._renew(session, RunState.STORING, done, total)
+            now = self.store.clock()
+            imports.stage(session, records, files, self.name, owner=self.owner, now=now)
+            took = time.monotonic() - began
+        self.store.put_pictures(files, pictures)  # after their rows, so that no picture is left that no row names
+        self._adapt(took)
+        time.sleep(REST * took)
+
+    @property
+    def size(self) -> int:
+        """How many records the next transaction should take."""
+        return self._size
+
+    def publish(self) -> list[str]:
+        """Make all that was staged visible; the ids of the trajectories that are new."""
+        mine = select(TrajectoryRow.number, TrajectoryRow.id)
+        mine = mine.join(StagedRow, StagedRow.trajectory_id == TrajectoryRow.id).where(StagedRow.batch == self.name.id)
+        with self.store.database.reading() as session:
+            new = session.execute(mine.order_by(TrajectoryRow.number)).all()
+        with self.store.database.writing() as session:
+            self._renew(session, RunState.PUBLISHED, len(new), len(new))
+            trajectories.publish(session, [number for number, _ in new])
+        _open_items(self.store, self.name.id)
+        return [id for _, id in new]
+
+    def _renew(self, session: Session, state: RunState, done: int, total: int) -> None:
+        run = session.get(ImportRunRow, self.name.id)
+        if run is None or run.state == RunState.CANCELLED:
+            raise Cancelled(f"the import of “{self.name.source}” was stopped; nothing of it is kept")
+        run.state, run.done, run.total, run.renewed_at = state.value, done, total, self.store.clock()
+        self._told = time.monotonic()
+
+    def _adapt(self, took: float) -> None:
+        if took > LONGEST:
+            self._size = max(FEWEST, self._size // 2)
+        elif took < LONGEST / 3:
+            self._size = min(MOST, 2 * self._size)
+
+
+def _open_items(store: Store, batch: str) -> None:
+    """People are asked about what is published, a few items at a time; then the run is over."""
+    while True:
+        with store.database.writing() as session:
+            staged = select(StagedRow.trajectory_id).where(StagedRow.batch == batch).limit(OPENED)
+            if not (ids := list(session.scalars(staged))):
+                session.execute(delete(ImportRunRow).where(ImportRunRow.batch == batch))
+                return
+            items.open_staged(session, ids)
+            session.execute(delete(StagedRow).where(StagedRow.trajectory_id.in_(ids)))
+            session.execute(update(ImportRunRow).values(renewed_at=store.clock()))
+
+
+def _is_over(run: ImportRunRow, now: datetime) -> bool:
+    """Whether nobody is at it any more; what is published may be finished by anybody."""
+    if run.state == RunState.PUBLISHED:
+        return True
+    return now - run.renewed_at > (STOPPING if run.state == RunState.CANCELLED else SILENT)
+
+
+def _value(run: ImportRunRow) -> UnderWay:
+    known = {name: getattr(run, name) for name in ("batch", "source", "started_by", "done", "total", "renewed_at")}
+    return UnderWay(**known, state=RunState(run.state))

@@ -1,0 +1,328 @@
+"""An import beside people who work: nobody sees half of it, nobody waits for it, and nothing of a broken one stays."""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+from test_annotations_importing import files_of
+from test_annotations_samples import aha, judged, png
+from test_annotations_upgrade import old
+
+from annotations import items, staging
+from annotations.annotation import Status
+from annotations.audit import trail
+from annotations.database import BUSY, FILE, TURN_SECONDS
+from annotations.errors import BusyError, ImportingError, NotFoundError
+from annotations.importing import Report, bring_in
+from annotations.progress import extents
+from annotations.questions import REASON_RATING, VERDICT_RIGHT
+from annotations.queue import claim, progress
+from annotations.ready_made import REFLECTIONS_PROJECT
+from annotations.relisting import differing
+from annotations.store import Store, open_store
+from annotations.submitting import submit
+from annotations.tables import Base
+from annotations.trajectories import Filter, copied
+from annotations.turns import Turns
+from annotations.upgrade import upgrade
+
+ROWS = 60
+FORKS = get_context("spawn")
+
+
+@pytest.fixture
+def store(tmp_path: Path, url: str | None):
+    with open_store(tmp_path / "data", url) as store:
+        yield store
+
+
+def table(folder: Path, rows: int = ROWS) -> Path:
+    """A folder of pictures with a table of them: every other row has a verdict to annotate."""
+    folder.mkdir()
+    lines = ["file_name,prompt,verdict,reason"]
+    for number in range(rows):
+        (folder / f"{number}.png").write_bytes(png(number + 1))
+        lines.append(f"{number}.png,import number {number},{'no,there is a dog.' if number % 2 else ','}")
+    (folder / "t.csv").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+def begin(store: Store, source: Path, at: Callable[[int], None], **given: object) -> Report:
+    """Import it, and do something after every transaction, of which there are many."""
+    return bring_in(
+        store,
+        source,
+        "folder",
+        owner="ada",
+        on_progress=lambda step, n, _: at(n) if step == "storing" else None,
+        **given,
+    )
+
+
+@pytest.fixture(autouse=True)
+def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "MOST", 10)
+    monkeypatch.setattr(staging.Run, "size", 10)
+    monkeypatch.setattr(staging, "OPENED", 7)
+    monkeypatch.setattr(staging, "ERASED", 7)
+
+
+def rows_of(store: Store) -> dict[str, int]:
+    """How many rows each table has."""
+    with store.database.reading() as session:
+        tables = Base.metadata.tables
+        return {name: session.scalar(select(func.count()).select_from(one)) or 0 for name, one in tables.items()}
+
+
+def seen(store: Store) -> tuple:
+    """What people see of trajectories, anywhere."""
+    listed = store.trajectories(limit=200)
+    kinds = (Filter(search="import"), Filter(verdict="no"), Filter(owner="ada"), Filter(checkpoint="unknown"))
+    found = [len(store.trajectories(limit=200, keep=keep)) for keep in kinds]
+    return (
+        {one.id for one in listed},
+        found,
+        store.counts(),
+        store.checkpoints(),
+        store.imports(),
+        progress(store, "ann"),
+        extents(store),
+    )
+
+
+def test_nobody_sees_anything_before_all_of_it_is_there(store: Store, tmp_path: Path):
+    mine, pictures = aha(99)
+    drawn = store.save(mine, pictures, owner="visitor")
+    before, half = seen(store), []
+
+    def look(done: int) -> None:
+        assert seen(store) == before
+        with store.database.reading() as session:
+            assert differing(session) == []
+        assert rows_of(store)["staged_trajectories"] == done
+        half.append(done)
+
+    report = begin(store, table(tmp_path / "in"), look)
+    assert half == list(range(10, ROWS + 1, 10))
+    assert (report.records, report.trajectories) == (ROWS, ROWS)
+    listed, found, _, _, [batch], waiting, extent = seen(store)
+    assert (len(listed), found, batch.records) == (ROWS + 1, [ROWS, ROWS // 2, ROWS, ROWS], ROWS)
+    assert (waiting.waiting, extent["reflections"].items) == (ROWS // 2 + 1, ROWS // 2 + 1)
+    assert {drawn, *store.imported(report.batch)} == listed
+    assert rows_of(store)["staged_trajectories"] == rows_of(store)["import_runs"] == 0
+    with store.database.reading() as session:
+        assert differing(session) == []
+
+
+def test_what_is_staged_can_be_neither_opened_nor_deleted_nor_put_into_a_project(store: Store, tmp_path: Path):
+    store.create_project(replace(REFLECTIONS_PROJECT, id="team", name="Team", collects=False))
+    tried = []
+
+    def touch(_done: int) -> None:
+        with store.database.reading() as session:
+            id, sha256 = session.execute(select(items.TrajectoryRow.id, items.TrajectoryRow.cover)).first()
+        for attempt in (
+            lambda: store.trajectory(id),
+            lambda: store.picture(sha256),
+            lambda: store.hide(id, by="ann"),
+            lambda: store.history(id),
+            lambda: store.annotate(judged(id, 1, verdict_right="yes")),
+            lambda: store.add_items("team", [items.NewItem(id)]),
+            lambda: trail(store, id),
+        ):
+            with pytest.raises(NotFoundError):
+                attempt()
+        assert store.origins(id) == [] and store.trajectories_by_id([id]) == {}
+        assert store.purge(timedelta(seconds=-1)) == 0
+        tried.append(id)
+
+    begin(store, table(tmp_path / "in", 20), touch)
+    assert len(tried) == 2 and store.trajectory(tried[0])
+
+
+def test_one_that_is_stopped_leaves_no_row_and_no_file(store: Store, tmp_path: Path):
+    shared, _ = aha(99)
+    again = png(5)  # the picture of a row is drawn here, too
+    drawing = replace(shared, segments=(replace(shared.segments[1], sha256=None),))
+    store.save(drawing, {}, owner="visitor")
+    kept = Path(store.database.directory / "images")
+    before, files = rows_of(store), files_of(store)
+
+    def stop(done: int) -> None:
+        under_way = staging.under_way(store)
+        assert (under_way.done, under_way.total, under_way.source) == (done, ROWS, "in")
+        if done == 40:
+            assert staging.cancel(store)
+
+    with pytest.raises(ImportingError, match="was stopped; nothing of it is kept"):
+        begin(store, table(tmp_path / "in"), stop)
+    assert again and kept.is_dir()
+    assert (rows_of(store), files_of(store)) == (before, files)
+    assert staging.under_way(store) is None and not staging.cancel(store)
+    assert begin(store, tmp_path / "in", lambda _: None).records == ROWS
+
+
+def test_two_at_a_time_are_refused_in_words(store: Store, tmp_path: Path):
+    source, told = table(tmp_path / "in"), []
+
+    def another(_done: int) -> None:
+        if not told:
+            with pytest.raises(ImportingError) as refused:
+                bring_in(store, source, "folder", owner="bob")
+            told.append(str(refused.value))
+
+    assert begin(store, source, another).records == ROWS
+    assert told == ["another import is under way: “in” of ada, storing, 10 of 60 records; wait for its end, or stop it"]
+
+
+def _killed_at(folder: Path, url: str | None, source: Path, when: int) -> None:
+    """A process that ends without a word after so many transactions, or while it opens items (-1)."""
+    staging.Run.size, staging.OPENED = 10, 7
+    with open_store(folder, url) as store:
+        if when < 0:
+            staging.items.open_staged = lambda *_: os._exit(7)
+        begin(store, source, lambda done: os._exit(7) if done == when else None)
+
+
+@pytest.mark.parametrize("when", [10, 40, -1])
+def test_one_that_is_killed_is_removed_or_finished_at_the_next_start(tmp_path, url, when):
+    source = table(tmp_path / "in")
+    with open_store(tmp_path / "data", url) as store:
+        before = rows_of(store)
+    process = FORKS.Process(target=_killed_at, args=(tmp_path / "data", url, source, when))
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+    with open_store(tmp_path / "data", url) as store:
+        assert len(store.trajectories(limit=200)) == (ROWS if when < 0 else 0)
+        assert staging.recover(store, alone=True) == 1
+        assert rows_of(store)["staged_trajectories"] == rows_of(store)["import_runs"] == 0
+        if when < 0:
+            assert progress(store, "ann").waiting == ROWS // 2
+        else:
+            assert (rows_of(store), files_of(store)) == (before, set())
+            assert begin(store, source, lambda _: None).records == ROWS
+
+
+def test_one_that_may_still_live_elsewhere_is_left_alone_until_it_was_silent_for_long(store: Store, tmp_path: Path):
+    checked = []
+
+    def later(_done: int) -> None:
+        assert staging.recover(store) == 0
+        checked.append(staging.under_way(store))
+
+    begin(store, table(tmp_path / "in", 10), later)
+    assert checked[0].source == "in"
+    run = staging.Run(store, staging.BatchName("b", "dead.csv", "folder"), owner="ada")
+    run.__enter__()
+    now = store.clock()
+    store.clock = lambda: now + 2 * staging.SILENT
+    assert staging.under_way(store) is None and staging.recover(store) == 1
+
+
+def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: Path):
+    for number in range(6):
+        trajectory, pictures = aha(number, segments=aha(number)[0].segments[:3])
+        store.save(trajectory, pictures, owner="visitor")
+    waits, over = [], threading.Event()
+
+    def work(number: int) -> None:
+        while not over.is_set():
+            began = time.perf_counter()
+            trajectory, pictures = aha(1000 + number)
+            store.save(trajectory, pictures, owner="visitor")
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.01)
+
+    def annotate() -> None:
+        for _ in range(6):
+            turn = claim(store, "reflections", "ann")
+            began = time.perf_counter()
+            said = judged(turn.trajectory_id, 2, "ann", **{VERDICT_RIGHT: "yes", REASON_RATING: 3})
+            submit(store, turn.item, "ann", [replace(said, status=Status.SUBMITTED)])
+            waits.append(time.perf_counter() - began)
+
+    people = [threading.Thread(target=work, args=(n,)) for n in range(3)] + [threading.Thread(target=annotate)]
+    for one in people:
+        one.start()
+    source, began = table(tmp_path / "in", 300), time.perf_counter()
+    report = begin(store, source, lambda _: None)
+    seconds = time.perf_counter() - began
+    over.set()
+    for one in people:
+        one.join()
+    assert report.records == 300
+    assert len(waits) > 10 and max(waits) < max(1, seconds / 4)
+
+
+def test_writers_take_turns_in_the_order_in_which_they_came():
+    turns, order = Turns(), []
+    assert turns.take(0)
+
+    def wait(number: int) -> None:
+        assert turns.take(10)
+        order.append(number)
+        turns.give_back()
+
+    waiting = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
+    for one in waiting:
+        one.start()
+        time.sleep(0.02)
+    assert not turns.take(0.01)  # gives up, and is not waited for
+    turns.give_back()
+    for one in waiting:
+        one.join()
+    assert order == [0, 1, 2, 3, 4] and turns.take(0)
+
+
+def test_a_database_that_is_busy_for_too_long_says_so_and_names_no_pool(store: Store, monkeypatch: pytest.MonkeyPatch):
+    assert TURN_SECONDS >= 10
+    monkeypatch.setattr("annotations.database.TURN_SECONDS", 0.05)
+    trajectory, pictures = aha(1)
+    with store.database.writing():
+        told = []
+
+        def save() -> None:
+            with pytest.raises(BusyError) as error:
+                store.save(trajectory, pictures, owner="visitor")
+            told.append(str(error.value))
+
+        thread = threading.Thread(target=save)
+        thread.start()
+        thread.join()
+    assert told == [BUSY] and "try again" in BUSY
+    assert store.save(trajectory, pictures, owner="visitor")
+
+
+def test_an_older_database_keeps_what_was_imported(tmp_path: Path):
+    file = tmp_path / FILE
+    upgrade(file, old(tmp_path, "0007"))
+    trajectory = replace(aha(1)[0], id="before", segments=())
+    columns = copied(trajectory) | {"id": "before", "owner": "ada", "recorded": False, "number": 1}
+    brought = {"id": 1, "trajectory_id": "before", "batch": "b", "source": "x.csv", "format": "folder", "key": "k"}
+    brought |= {"part": 0, "row": 1, "record": '{"x": "1"}', "imported_by": "ada", "created_at": "2026-01-01"}
+    with sqlite3.connect(file) as connection:
+        for name, row in (
+            ("trajectories", columns | {"body": json.dumps(trajectory.to_dict()), "created_at": "2026-01-01"}),
+            ("imports", brought),
+            ("traits", {"trait": b"visible", "block": 0, "bits": b"\x02"}),
+        ):
+            connection.execute(
+                f"INSERT INTO {name} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", [*row.values()]
+            )
+    connection.close()
+    with open_store(tmp_path) as store:
+        [batch] = store.imports()
+        assert (batch.source, batch.records, store.imported("b")) == ("x.csv", 1, ["before"])
+        assert [origin.record for origin in store.origins("before")] == [{"x": "1"}]
+        report = bring_in(store, table(tmp_path / "in", 4), "folder", owner="ada")
+        assert (report.records, len(store.imports())) == (4, 2)
