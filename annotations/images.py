@@ -5,16 +5,13 @@ also when the power fails: it is written beside its place, synced, and renamed.
 """
 
 import hashlib
-import io
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image as Picture
-
 from annotations.errors import NotFoundError, PictureError
 from model.files import sync, write_whole
+from model.pictures import PictureFileError, decode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MIME = "image/png"
@@ -32,18 +29,14 @@ class PngFile:
 
 
 def describe(png: bytes) -> PngFile:
-    """Hash and size of a PNG. Raises PictureError for what is none, is cut short or damaged."""
+    """Hash and size of a PNG, decoded to its end. Raises PictureError for what is none, is cut short or damaged."""
     if not png.startswith(SIGNATURE):
         raise PictureError(f"got {len(png)} bytes beginning with {png[:8]!r}, wanted a PNG; encode the picture as PNG")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Picture.DecompressionBombWarning)
-            with Picture.open(io.BytesIO(png), formats=["PNG"]) as picture:
-                width, height = picture.size
-                picture.verify()
-    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError, Warning) as error:
-        raise PictureError(f"got a PNG of {len(png)} bytes that cannot be read: {error}; encode it again") from error
-    return PngFile(hashlib.sha256(png).hexdigest(), width, height, len(png))
+        decoded = decode(png)
+    except PictureFileError as error:
+        raise PictureError(f"got a PNG that cannot be read: {error}") from error
+    return PngFile(hashlib.sha256(png).hexdigest(), decoded.width, decoded.height, len(png))
 
 
 def path_of(folder: Path, sha256: str) -> Path:

@@ -6,24 +6,17 @@ Values, and how a picture of theirs becomes a PNG of ours. Knows no format and n
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as Picture
-from PIL import ImageOps
-
-from annotations import images
-from annotations.errors import PictureError
 from annotations.packing import Files
+from model.pictures import PictureFileError, normalized_png
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
 
-FORMATS = ("PNG", "JPEG", "WEBP")
 UNKNOWN = "unknown"  # the model that drew, where nobody says
 
 
@@ -131,33 +124,14 @@ def probability(value: Any, place: str) -> float:
 
 
 def as_png(content: bytes, place: str) -> tuple[str, bytes]:
-    """The hash and the PNG of a picture: a PNG stays byte for byte, a JPEG or WebP is set upright and keeps its pixels.
-    Raises RowProblem.
+    """The hash and the PNG of a picture, as it will be shown, judged and trained on: a plain PNG stays byte for byte,
+    any other picture is set upright, put on white and encoded anew. Raises RowProblem.
     """
     try:
-        if content.startswith(images.SIGNATURE):
-            return images.describe(content).sha256, content
-        png = _converted(content)
-    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError, Warning, PictureError) as error:
-        raise RowProblem(
-            f"{len(content):,} bytes that are no picture ({error})", "a PNG, JPEG or WebP", place
-        ) from error
+        png = normalized_png(content)
+    except PictureFileError as error:
+        raise RowProblem(error.got, error.wanted, place) from error
     return hashlib.sha256(png).hexdigest(), png
-
-
-def _converted(content: bytes) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Picture.DecompressionBombWarning)
-        with Picture.open(io.BytesIO(content), formats=FORMATS) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            kept = (
-                upright
-                if upright.mode in ("RGB", "RGBA", "L")
-                else upright.convert("RGBA" if "A" in upright.mode else "RGB")
-            )
-            buffer = io.BytesIO()
-            kept.save(buffer, "PNG", icc_profile=None)
-    return buffer.getvalue()
 
 
 Look = Callable[[str, str], bytes]  # a name in a record, its place → the bytes of the file

@@ -5,20 +5,19 @@ The verifier reads finished pictures; the network never sees it. Knows no checkp
 
 from __future__ import annotations
 
-import io
 import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image as Picture
 
 from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.events import Failed, Preview, TrajectoryFinished, advance
 from model.janus import Janus
 from model.measures import Figure, Mean, Share, auroc
+from model.pictures import read_rgb
 from model.trajectory import Reflection, Sampling, Thought, Trajectory
 from model.world.edits import Edit, edited, sample_edit, touched, write_edit
 from model.world.language import Description, category_of, write
@@ -95,7 +94,7 @@ def pictures_of(
         known = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
         match event:
             case Preview(whole=True):
-                shown[known.id].append(np.asarray(Picture.open(io.BytesIO(event.png)).convert("RGB")))
+                shown[known.id].append(np.asarray(read_rgb(event.png)))
             case Failed():
                 raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
             case TrajectoryFinished():

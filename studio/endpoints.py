@@ -68,7 +68,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
 
         Args:
-            image: a PNG, JPEG or WebP file in base64 (a data URL will do); its middle is cropped to a square
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); its middle is cropped to a square
             prompt: what it should show
         """
         return looked_at(request, image, prompt, 0, Task.JUDGE)
@@ -77,7 +77,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         """Edit an image by an instruction. Returns the trajectory; `picture` gives its images by their sha256.
 
         Args:
-            image: a PNG, JPEG or WebP file in base64 (a data URL will do); its middle is cropped to a square
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); its middle is cropped to a square
             instruction: for example "make the cat blue"
             seed: the same seed draws the same
         """

@@ -17,12 +17,11 @@ import pandas as pd
 from annotations.errors import AnnotationsError
 from model.decoding.request import PromptError, Task
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
-from model.pictures import read_picture
+from model.pictures import SUFFIXES, read_picture
 from model.wording import split_verdict
 from studio.generator import Generator
 from studio.serving import TooMany
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
 MOST_IMAGES = 2000  # of one batch
 AT_ONCE = 4  # so that visitors who draw meanwhile are served as well
 
@@ -56,12 +55,14 @@ class Judgement:
 def pairs_of(files: Sequence[Path]) -> list[Pair]:
     """What is to be judged. Raises BatchError."""
     tables = [file for file in files if file.suffix.lower() == ".csv"]
-    images = {file.name: file for file in files if file.suffix.lower() in PICTURES}
+    images = {file.name: file for file in files if file.suffix.lower() in SUFFIXES}
     if len(tables) > 1:
         raise BatchError(f"got {len(tables)} CSV files, wanted one")
     found = _listed(tables[0], images) if tables else [Pair(name, _said(file), file) for name, file in images.items()]
     if not found:
-        raise BatchError("got no image; give PNG, JPEG or WebP files, with a CSV or named after what they should show")
+        raise BatchError(
+            "got no image; give files such as PNG or JPEG, with a CSV or named after what they should show"
+        )
     if len(found) > MOST_IMAGES:
         raise BatchError(f"got {len(found):,} images; at most {MOST_IMAGES:,} are judged at a time")
     return found

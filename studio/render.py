@@ -7,15 +7,12 @@ text in rows, which the page's script only ever puts in place as text. The class
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 from uuid import uuid4
-
-from PIL import Image as Picture
 
 from annotations.trajectories import Listed
 from model.events import (
@@ -30,7 +27,7 @@ from model.events import (
     TrajectoryStarted,
     Verdict,
 )
-from model.pictures import encode_png
+from model.pictures import PictureFileError, size_of, thumbnail
 from model.replay import replay
 from model.trajectory import Image, Origin, Reflection, Segment, Source, StopReason, Thought, Trajectory
 
@@ -248,17 +245,19 @@ def data_url(png: bytes) -> str:
 
 
 def width_of(png: bytes) -> int:
-    with Picture.open(io.BytesIO(png)) as picture:
-        return picture.width
+    """In pixels; 0 for what is no picture."""
+    try:
+        return size_of(png)[0]
+    except PictureFileError:
+        return 0
 
 
-def thumbnail(png: bytes, side: int = 192) -> bytes:
-    """A PNG of at most `side` pixels per side; small pictures are left as they are."""
-    with Picture.open(io.BytesIO(png)) as picture:
-        if max(picture.size) <= side:
-            return png
-        picture.thumbnail((side, side))
-        return encode_png(picture)
+def image(png: bytes, alt: str) -> str | None:
+    """A small picture as HTML; None for what cannot be decoded."""
+    try:
+        return f'<img src="{data_url(thumbnail(png))}" alt="{escape(alt)}" loading="lazy">'
+    except PictureFileError:
+        return None
 
 
 # --- cards of the gallery ---------------------------------------------------------------------------------------
@@ -291,6 +290,7 @@ def _card(one: Listed, png: bytes | None) -> str:
 def _cover(one: Listed, png: bytes | None) -> str:
     if png is None:
         return '<span class="cover none">unfinished</span>'
+    if (shown := image(png, f"Last drawing of “{one.prompt}”")) is None:
+        return '<span class="cover none">unreadable picture</span>'
     smooth = " smooth" if width_of(png) > SMOOTH else ""
-    alt = f"Last drawing of “{escape(one.prompt)}”"
-    return f'<span class="cover{smooth}"><img src="{data_url(thumbnail(png))}" alt="{alt}" loading="lazy"></span>'
+    return f'<span class="cover{smooth}">{shown}</span>'

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TORCH_FREE = ("trajectory", "events", "examples", "templates", "streams", "wording", "world.language", "files")
+TORCH_FREE = (
+    "trajectory",
+    "events",
+    "examples",
+    "templates",
+    "streams",
+    "wording",
+    "pictures",
+    "files",
+    "world.language",
+)
 MAY_IMPORT = {
     "model": {"model"},
     "annotations": {"annotations", *(f"model.{name}" for name in TORCH_FREE)},

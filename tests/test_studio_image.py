@@ -69,7 +69,7 @@ def test_an_image_is_judged_or_edited_and_kept(generator: Generator, tmp_path: P
         ("a.png", " ", "Judge it", "The prompt is empty"),
         ("a.png", "politicians", "Judge it", "politicians"),
         ("a.png", "a cat", "Edit it", "is no instruction"),
-        ("broken.png", "a cat", "Judge it", "broken.png is no picture"),
+        ("broken.png", "a cat", "Judge it", "broken.png: got 8 bytes"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said_and_nothing_is_kept(generator, tmp_path, file, words, choice, said):
@@ -104,7 +104,7 @@ def test_many_are_judged_row_by_row_and_what_went_wrong_stands_in_its_row(genera
     assert len(judged) == 1
     first = judged.iloc[0]
     assert first.verdict == ("yes" if generator.store.trajectory(first.run).reflections[0].answer == "yes" else "no")
-    for error, said in zip(table.error, ["", "no such image", "is no picture", "prompt is empty"], strict=True):
+    for error, said in zip(table.error, ["", "no such image", "which are no picture", "prompt is empty"], strict=True):
         assert said in error if said else error == ""
     assert Path(file).read_text().startswith("image,prompt,verdict,p_yes,reason,error,run\n")
 

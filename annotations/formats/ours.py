@@ -12,18 +12,17 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from PIL import Image as Picture
 
 from annotations.errors import ImportingError
 from annotations.formats import rows
 from annotations.incoming import Part, Read, Record, RowError, RowProblem, digest
 from annotations.packing import pack
 from annotations.trajectories import pictures_of
+from model.pictures import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
 
 FILE = "trajectory.json"
@@ -110,10 +109,5 @@ def _pictures(folder: Path) -> dict[str, bytes]:
 
 
 def _as_written_here(content: bytes) -> Iterator[bytes]:
-    try:
-        with Picture.open(io.BytesIO(content), formats=["PNG"]) as picture:
-            buffer = io.BytesIO()
-            picture.convert("RGB").save(buffer, "PNG")
-            yield buffer.getvalue()
-    except (OSError, SyntaxError, ValueError, Picture.DecompressionBombError):
-        return
+    with suppress(PictureFileError):  # whoever wants it will hear that it cannot be read
+        yield encode_png(read_rgb(content))

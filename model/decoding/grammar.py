@@ -9,7 +9,6 @@ appendix B.4.
 from __future__ import annotations
 
 import hashlib
-import io
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -37,7 +36,7 @@ from model.events import (
     Verdict,
 )
 from model.janus import Janus
-from model.pictures import encode_png
+from model.pictures import encode_png, read_rgb
 from model.replay import replay_segment
 from model.streams import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
@@ -187,7 +186,7 @@ def known_picture(request: Request, image: Image) -> Generator[Wants, Answer, tu
     """A given image's pixels (H, W, 3) and PNG: the request's own, or painted from its codes."""
     png = request.pictures.get(image.sha256)
     if png is not None:
-        return np.asarray(Picture.open(io.BytesIO(png)).convert("RGB")), png
+        return np.asarray(read_rgb(png)), png
     painted = yield Paint(image.codes)
     return painted.picture, painted.png
 

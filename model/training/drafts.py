@@ -9,7 +9,6 @@ Constructed mistakes come first, when there is no model yet; its own are of othe
 from __future__ import annotations
 
 import argparse
-import io
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from PIL import Image as Picture
 from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.request import Request
 from model.janus import Janus
-from model.pictures import encode_png
+from model.pictures import encode_png, read_rgb
 from model.referee import pictures_of
 from model.training.dataset import DataError
 from model.trajectory import Thought
@@ -92,7 +91,7 @@ def read_drafts(path: Path) -> list[OwnDraft]:
             OwnDraft(
                 parse(row["prompt"]),
                 tuple(row["codes"]),
-                np.asarray(Picture.open(io.BytesIO(row["image"])).convert("RGB")),
+                np.asarray(read_rgb(row["image"])),
                 row["score"],
                 row.get("thought"),
             )

@@ -31,7 +31,7 @@ from model.examples import JudgeExample
 from studio.gate import gate
 from studio.identity import asking, require
 from studio.masthead import intro
-from studio.render import data_url, text, thumbnail
+from studio.render import image, text
 from studio.settings import Settings
 
 KIND = "judge_sft"
@@ -161,7 +161,7 @@ def _row(example: JudgeExample, store: Store) -> str:
     own = '<span class="own">the same: rated good</span>' if said == example.completion else text(example.completion)
     if example.correction is not None and example.correction.strip() not in example.completion:
         own += f'<span class="written" dir="auto">as written: {text(example.correction)}</span>'
-    picture = f'<img src="{data_url(thumbnail(example.images[-1]))}" alt="">'
+    picture = image(example.images[-1], "") or "unreadable picture"
     return f"<tr><td>{picture}</td><td>{text(example.prompt)}</td><td>{text(said)}</td><td>{own}</td></tr>"
 
 
