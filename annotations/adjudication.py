@@ -13,15 +13,18 @@ from sqlalchemy.orm import Session
 
 from annotations import items, leases, revisions
 from annotations.annotation import Annotation, Status
-from annotations.audit import restore
+from annotations.audit import restore, sign
 from annotations.errors import AnswerError, ProjectError
 from annotations.leases import COMPLETED, Outcome
 from annotations.store import Store
 from annotations.tables import LeaseRow
 
 
-def decide(store: Store, item_id: int, reviewer: str, given: Sequence[Annotation]) -> tuple[Annotation, ...]:
-    """Store a reviewer's answers about an item, all or none; decided again, the later ones stand.
+def decide(
+    store: Store, item_id: int, reviewer: str, given: Sequence[Annotation], *, restored: tuple[int, str] | None = None
+) -> tuple[Annotation, ...]:
+    """Store a reviewer's answers about an item, all or none; decided again, the later ones stand. `restored`: the
+    revision that is brought back, and by whom.
 
     Raises NotFoundError, AnswerError, ConflictError, and ProjectError for who has answered the item like the others.
     """
@@ -39,20 +42,25 @@ def decide(store: Store, item_id: int, reviewer: str, given: Sequence[Annotation
             ours = replace(annotation, project=item.project_id, item=item.id, status=Status.SUBMITTED, undoes=None)
             made.append(revisions.append(session, ours, now=now))
         leases.end(session, lease or leases.hold(session, item, reviewer, now), Outcome.EXTRA)
+        if restored is not None:
+            sign(session, made[0], *restored)
         return tuple(made)
 
 
-def bring_back(store: Store, revision: int, *, key: str = "") -> Annotation:
-    """Restore any revision; one of a decision stays a decision. Raises what `audit.restore` and `decide` raise."""
+def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
+    """Restore any revision; one of a decision stays a decision. `by`: who does it, for the trail. Raises what
+    `audit.restore` and `decide` raise.
+    """
     with store.database.reading() as session:
         old = revisions.find(session, revision)
         row = items.get(session, old.item) if old.item is not None else None
         lease = leases.get(session, row, old.annotator) if row is not None else None
         decided = lease is not None and lease.outcome == Outcome.EXTRA and old.status is Status.SUBMITTED
     if decided:
-        [again] = decide(store, old.item, old.annotator, [replace(old, key=key, seconds=0.0, id=None, created_at=None)])
+        given = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
+        [again] = decide(store, old.item, old.annotator, given, restored=(revision, by))
         return again
-    return restore(store, revision, key=key)
+    return restore(store, revision, key=key, by=by)
 
 
 def decisions_among(session: Session, given: Sequence[Annotation]) -> set[int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from annotations.annotation import Annotation, Status
@@ -19,7 +19,7 @@ from annotations.errors import NotFoundError
 from annotations.revisions import find, written
 from annotations.settling import record
 from annotations.store import Store
-from annotations.tables import DeletionRow, ImportRow, TrajectoryRow
+from annotations.tables import AnnotationRow, DeletionRow, ImportRow, RestorationRow, TrajectoryRow
 from annotations.visibility import is_published, is_staged
 
 
@@ -45,6 +45,7 @@ class Change:
     segment: int | None = None  # None: the whole trajectory
     before: Annotation | None = None
     after: Annotation | None = None
+    by: str = ""  # who brought the revision back, where that was not its annotator
 
     @property
     def answers(self) -> dict[str, tuple[str | int | None, str | int | None]]:
@@ -65,15 +66,24 @@ def trail(store: Store, trajectory_id: str) -> list[Change]:
     return sorted(changes, key=lambda change: change.at)  # stable: equal times stay in the order of their rows
 
 
-def restore(store: Store, revision: int, *, key: str = "") -> Annotation:
-    """Write what a revision said once more, as its annotator's newest; what counts now. The same key again changes
-    nothing. Raises NotFoundError for an unknown revision, AnswerError where its answers do not fit the questions of
-    today.
+def restore(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
+    """Write what a revision said once more, as its annotator's newest; what counts now. The trail says `by` whom.
+
+    The same key again changes nothing. Raises NotFoundError for an unknown revision, AnswerError where its answers do
+    not fit the questions of today.
     """
     with store.database.writing() as session:
         old = find(session, revision)
         [again] = record(session, [replace(old, key=key, undoes=None, seconds=0.0)], now=store.clock())
+        sign(session, again, revision, by)
         return again
+
+
+def sign(session: Session, again: Annotation, restored: int, by: str) -> None:
+    """Record, within the transaction, who brought a revision back as another one; said once, it stays said."""
+    if by and session.get(RestorationRow, again.id) is None:
+        values = {"revision_id": again.id, "restored_id": restored, "actor": by, "created_at": again.created_at}
+        session.execute(insert(RestorationRow).values(**values))
 
 
 def _drawn(session: Session, trajectory_id: str) -> list[Change]:
@@ -90,10 +100,17 @@ def _drawn(session: Session, trajectory_id: str) -> list[Change]:
 def _annotated(session: Session, trajectory_id: str) -> list[Change]:
     acts = {Status.UNFINISHED: Act.BEGAN, Status.SUBMITTED: Act.SUBMITTED, Status.DISCARDED: Act.DISCARDED}
     counted: dict[tuple, Annotation] = {}
+    wanted = select(RestorationRow.revision_id, RestorationRow.actor)
+    wanted = wanted.join(AnnotationRow, AnnotationRow.id == RestorationRow.revision_id)
+    by = dict(session.execute(wanted.where(AnnotationRow.trajectory_id == trajectory_id)).all())
     changes = []
     for after in written(session, trajectory_id):
         place = after.project, after.item, after.segment, after.annotator
         act = acts[after.status] if after.undoes is None else Act.UNDID
-        changes.append(Change(after.created_at, after.annotator, act, after.segment, counted.get(place), after))
+        changes.append(
+            Change(
+                after.created_at, after.annotator, act, after.segment, counted.get(place), after, by.get(after.id, "")
+            )
+        )
         counted[place] = after
     return changes

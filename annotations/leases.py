@@ -47,6 +47,20 @@ def get(session: Session, item: ItemRow, annotator: str) -> LeaseRow | None:
     return session.get(LeaseRow, (item.id, annotator))
 
 
+def held_by(session: Session, annotator: str) -> int:
+    """How many items somebody holds now."""
+    held = select(func.count()).select_from(LeaseRow).where(LeaseRow.outcome.is_(None))
+    return session.scalar(held.where(LeaseRow.annotator == annotator)) or 0
+
+
+def skipped_since(session: Session, project_id: str, annotator: str, moment: datetime) -> int:
+    """How many items of a project somebody has left unanswered since then."""
+    row = LeaseRow
+    skips = row.outcome.in_((Outcome.SKIPPED.value, Outcome.POSTPONED.value)), row.renewed_at > moment
+    mine = row.project_id == project_id, row.annotator == annotator
+    return session.scalar(select(func.count()).select_from(row).where(*mine, *skips)) or 0
+
+
 def is_held(lease: LeaseRow | None) -> bool:
     return lease is not None and lease.outcome is None
 

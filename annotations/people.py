@@ -10,9 +10,11 @@ answers were given in its name. Who may try how often to sign in is known to `si
 
 import argparse
 import getpass
+import hashlib
 import json
 import re
 import sys
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +32,8 @@ from annotations.store import Store, open_store
 from annotations.tables import PersonRow
 
 SHORTEST, LONGEST = 10, 200  # characters of a password
+FEWEST = 4  # different ones that can be seen
+BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # which show nothing, though Unicode calls them letters or marks
 HUB = "@huggingface.co"  # how the names of those end who sign in by the Hub
 HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
 
@@ -75,19 +79,37 @@ def name_from_hub(name: str) -> str:
     return f"{name.lower()}{HUB}"
 
 
-def welcome(store: Store, name: str, role: Role) -> Person:
+def welcome(store: Store, name: str, role: Role, identity: str | None = None) -> Person:
     """The account of somebody who has signed in elsewhere, made where there is none, in the role that they have there.
 
-    Raises PersonError where the account is deactivated here, or has a password of its own.
+    `identity` is what stays there when a name changes: the account is found by it, and keeps the name of its first day.
+    Whoever has a name now that was another's gets an account of their own; one of before, without an identity, belongs
+    to who comes first by its name. Raises PersonError where the account is deactivated here, or has a password.
     """
-    with store.database.reading() as session:
-        row = session.get(PersonRow, name)
-        known = row and (row.deactivated_at is None, row.password_hash is None)
-    if known is None:
-        return add(store, name, role, None)
-    if known != (True, True):
-        raise PersonError(f"the account “{name}” is deactivated, or opened by a password; an admin can say which")
-    return set_role(store, name, role)
+    with store.database.writing() as session:
+        row = _by_identity(session, identity) if identity else None
+        if row is None:
+            row = session.get(PersonRow, name)
+            if row is not None and identity and row.hub_id not in (None, identity):
+                row, name = None, _beside(name, identity)
+        if row is not None and not (row.deactivated_at is None and row.password_hash is None):
+            raise PersonError(
+                f"the account “{row.name}” is deactivated, or opened by a password; an admin can say which"
+            )
+        if row is not None:
+            return _changed(session, row.name, role=role.value, hub_id=identity or row.hub_id)
+    add(store, name, role, None)
+    return _change(store, name, hub_id=identity)
+
+
+def _by_identity(session: Session, identity: str) -> PersonRow | None:
+    return session.scalar(select(PersonRow).where(PersonRow.hub_id == identity))
+
+
+def _beside(name: str, identity: str) -> str:
+    """A name for somebody whose own one is taken by who had it before."""
+    short = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return f"{name.removesuffix(HUB)[: 64 - len(HUB) - 9]}-{short}{HUB}"
 
 
 def sign_out_from_hub(store: Store) -> None:
@@ -114,8 +136,10 @@ def set_role(store: Store, name: str, role: Role) -> Person:
 
 
 def deactivate(store: Store, name: str) -> Person:
-    """From here on the account opens nothing; what was said in its name stays."""
-    return _change(store, name, deactivated_at=store.clock())
+    """From here on the account opens nothing, and its sessions are over for good; what was said in its name stays."""
+    with store.database.writing() as session:
+        end_all(session, store, name)
+        return _changed(session, name, deactivated_at=store.clock())
 
 
 def activate(store: Store, name: str) -> Person:
@@ -144,10 +168,21 @@ def sign_out(store: Store, name: str) -> Person:
 
 
 def hash_of(password: str) -> str:
-    """Raises PersonError for a password that is too short or too long."""
-    if not SHORTEST <= len(password) <= LONGEST:
-        raise PersonError(f"got a password of {len(password)} characters, wanted {SHORTEST} to {LONGEST}")
-    return HASHER.hash(password)
+    """Raises PersonError for a password that is too short, too long, or of blanks and a few characters only."""
+    normal = normalized(password)
+    if not SHORTEST <= len(normal.strip()) <= LONGEST or len(normal) > LONGEST:
+        raise PersonError(f"got a password of {len(normal.strip())} characters, wanted {SHORTEST} to {LONGEST}")
+    different = {one for one in normal.casefold() if unicodedata.category(one)[0] not in "CZ" and one not in BLANK}
+    if len(different) < FEWEST:
+        raise PersonError(
+            f"got a password of {len(different)} different characters, blanks left out; wanted at least {FEWEST}"
+        )
+    return HASHER.hash(normal)
+
+
+def normalized(password: str) -> str:
+    """The same text, whichever keyboard has typed it (Unicode's NFKC)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def stored_hash(store: Store, name: str) -> str | None:

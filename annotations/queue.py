@@ -23,6 +23,7 @@ from annotations.store import Store
 from annotations.tables import ItemRow, LeaseRow
 
 DONE = (Status.SUBMITTED, Status.DISCARDED)
+MOST_HELD = 50  # items that one person holds at a time
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def claim(store: Store, project_id: str, annotator: str, *, without: int | None 
         if item is None:
             return None
         begun = leases.get(session, item, annotator) is not None
+        if not begun and leases.held_by(session, annotator) >= MOST_HELD:
+            raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
         lease = leases.hold(session, item, annotator, now)
         line.keep_place(session, project, annotator)
         return _turn(session, item, lease, begun=begun)
@@ -86,10 +89,12 @@ def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> T
         project = _open_project(session, project_id)
         leases.sweep(session, now)
         item = items.find(session, project_id, trajectory_id)
-        if item is None or item.state != State.OPEN or item.use != Use.WORK:
+        if item is None or item.state != State.OPEN or item.use == Use.PRACTICE:
             return None
         before = leases.get(session, item, annotator)
         ended = before is not None and before.outcome in (*COMPLETED, Outcome.EXTRA)
+        if not leases.is_held(before) and leases.held_by(session, annotator) >= MOST_HELD:
+            raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
         if ended or not leases.has_room(session, project, item, annotator):
             return None
         return _turn(session, item, leases.hold(session, item, annotator, now), begun=before is not None)
@@ -100,6 +105,21 @@ def place_of(store: Store, item_id: int) -> tuple[str, str]:
     with store.database.reading() as session:
         item = items.get(session, item_id)
         return item.project_id, item.trajectory_id
+
+
+def given(store: Store, item_id: int, annotator: str, project_id: str) -> str:
+    """The trajectory of an item that this person was given in this project, whether they still hold it or not.
+
+    Whatever names an item from outside asks here first: nobody answers, keeps, skips or sees what they choose at will.
+    Raises NotFoundError, ProjectError for an item of another project, LeaseError for one that was never given.
+    """
+    project, trajectory_id = place_of(store, item_id)
+    if project != project_id:
+        raise ProjectError("what this page shows belongs to another project; load the page again")
+    with store.database.reading() as session:
+        if session.get(LeaseRow, (item_id, annotator)) is None:
+            raise LeaseError("this was not given to you; load the page again, and answer what it shows")
+    return trajectory_id
 
 
 def sides_of(store: Store, item_id: int, annotator: str) -> tuple[str, str] | None:
@@ -210,16 +230,23 @@ def next_trajectory(store: Store, annotator: str, *, after: str | None = None) -
 
 
 def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:
-    """Items that this annotator is done with, and those still waiting for them."""
+    """Items that this annotator is done with, and those still waiting for them; items of gold are counted like others,
+    so that no number tells them apart. Nothing waits where only gold is left.
+    """
     mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
     done = select(func.count()).select_from(LeaseRow).where(*mine)
     done = done.where(LeaseRow.outcome.in_((*COMPLETED, Outcome.EXTRA)))
-    open_ = ItemRow.project_id == project_id, ItemRow.use == Use.WORK.value, ItemRow.state == State.OPEN.value
-    there = select(func.count()).select_from(ItemRow).where(*open_)
-    answered = done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*open_)
+    open_ = ItemRow.project_id == project_id, ItemRow.state == State.OPEN.value
+
+    def left(*uses: Use) -> int:
+        of = *open_, ItemRow.use.in_(uses)
+        there = session.scalar(select(func.count()).select_from(ItemRow).where(*of)) or 0
+        return there - (session.scalar(done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*of)) or 0)
+
     with store.database.reading() as session:
-        number = [session.scalar(wanted) or 0 for wanted in (done, there, answered)]
-    return Progress(done=number[0], waiting=number[1] - number[2])
+        waiting = left(Use.WORK, Use.GOLD) if projects.get(session, project_id).gold_share else left(Use.WORK)
+        waiting = waiting if left(Use.WORK) > 0 else 0
+        return Progress(done=session.scalar(done) or 0, waiting=max(0, waiting))
 
 
 def _open_project(session: Session, project_id: str) -> Project:

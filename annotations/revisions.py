@@ -160,6 +160,15 @@ def after(session: Session, revision: int, limit: int) -> list[Annotation]:
     return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id).limit(limit))]
 
 
+def on_gold(session: Session, annotator: str, project: str) -> list[Annotation]:
+    """Everything that somebody has submitted of a project's items of gold, oldest first, whatever became of it."""
+    row = AnnotationRow
+    wanted = select(row).join(ItemRow, ItemRow.id == row.item_id).where(row.annotator == annotator)
+    wanted = wanted.where(ItemRow.project_id == project, ItemRow.use == Use.GOLD.value, row.undoes.is_(None))
+    wanted = wanted.where(row.status == Status.SUBMITTED.value, is_visible(row.trajectory_id)).order_by(row.id)
+    return [_value(one) for one in session.scalars(wanted)]
+
+
 def newest(session: Session) -> int:
     """The id of the last revision; 0 where there is none."""
     return session.scalar(select(func.max(AnnotationRow.id))) or 0

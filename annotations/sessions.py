@@ -48,9 +48,9 @@ def end(store: Store, word: str) -> None:
 
 
 def end_all(session: Session, store: Store, person: str) -> int:
-    """Sign an account out everywhere, within a transaction; how many sessions that were."""
+    """Sign an account out everywhere and for good, within a transaction; how many sessions that were."""
     row = SessionRow
-    over = update(row).where(row.person == person, row.ended_at.is_(None), row.expires_at > store.clock())
+    over = update(row).where(row.person == person, row.ended_at.is_(None))
     return session.execute(over.values(ended_at=store.clock())).rowcount
 
 

@@ -44,7 +44,7 @@ class SignIn:
             for key in keys:
                 self._count(key)
         hashed = people.stored_hash(self._store, name[:64])
-        right = _verify(hashed or NOBODY, password[: people.LONGEST + 1]) and hashed is not None
+        right = _verify(hashed or NOBODY, password[: 2 * people.LONGEST]) and hashed is not None
         if not right:
             raise SignInError("this name and this password do not open an account; look at both, then try again")
         with self._lock:
@@ -78,7 +78,10 @@ class SignIn:
 
 
 def _verify(hashed: str, password: str) -> bool:
-    try:
-        return HASHER.verify(hashed, password)
-    except (VerificationError, InvalidHashError):
-        return False
+    """As it is stored today, or as it was typed, which is how it was stored before."""
+    for typed in dict.fromkeys((people.normalized(password), password)):
+        try:
+            return HASHER.verify(hashed, typed)
+        except (VerificationError, InvalidHashError):
+            continue
+    return False

@@ -7,6 +7,7 @@ submitted.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from annotations import gold, items, leases, projects, revisions, settling
 from annotations.annotation import REFLECTIONS, Annotation, Status
-from annotations.errors import AnswerError
+from annotations.errors import AnswerError, ProjectError
 from annotations.gold import Feedback
 from annotations.items import subjects_of
 from annotations.leases import COMPLETED, Outcome
@@ -27,6 +28,7 @@ from annotations.trajectories import get
 
 DONE = (Status.SUBMITTED, Status.DISCARDED)
 ENDED = (*COMPLETED, Outcome.EXTRA)
+MOST_SKIPS, SKIPS_IN = 100, timedelta(minutes=10)  # of one person in one project
 
 
 class Told(StrEnum):
@@ -143,6 +145,11 @@ def skip(store: Store, trajectory_id: str, annotator: str, *, reason: str = "") 
 
 def _skip(session: Session, store: Store, item: ItemRow, annotator: str, reason: str) -> list[Annotation]:
     project, now = projects.get(session, item.project_id), store.clock()
+    if leases.skipped_since(session, project.id, annotator, now - SKIPS_IN) >= MOST_SKIPS:
+        minutes = int(SKIPS_IN.total_seconds() // 60)
+        raise ProjectError(
+            f"you have skipped {MOST_SKIPS} items in {minutes} minutes; answer this one, or go on a little later"
+        )
     said = {a.segment: a for a in _said(session, item, annotator)}
     asked = subjects_of(project, get(session, item.trajectory_id))
     left = [at for at in asked if at not in said or said[at].status not in DONE]
@@ -156,10 +163,11 @@ def _skip(session: Session, store: Store, item: ItemRow, annotator: str, reason:
             new = Annotation(item.trajectory_id, at, annotator, known | why if later else why, status)
             made.append(replace(new, project=project.id, item=item.id))
     stored = settling.record(session, made, now=now)
-    if later and left:
+    if left:
         lease = leases.get(session, item, annotator) or leases.hold(session, item, annotator, now)
-        leases.end(session, lease, Outcome.POSTPONED)
-        lease.renewed_at = now
+        lease.renewed_at = now  # when it was skipped
+        if later:
+            leases.end(session, lease, Outcome.POSTPONED)
     return stored
 
 

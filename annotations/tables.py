@@ -136,16 +136,31 @@ class AnnotationRow(Base):
     )
 
 
+class RestorationRow(Base):
+    """Somebody has brought a revision back in its annotator's name."""
+
+    __tablename__ = "restorations"
+
+    revision_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"), primary_key=True, autoincrement=False)  # new
+    restored_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))
+    actor: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+
+
 class PersonRow(Base):
     __tablename__ = "people"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str | None] = mapped_column(Text)  # None: signs in elsewhere
+    hub_id: Mapped[str | None] = mapped_column(String(64))  # there, where names can change
     created_at: Mapped[datetime]
     deactivated_at: Mapped[datetime | None]
 
-    __table_args__ = (CheckConstraint("role IN ('visitor', 'annotator', 'reviewer', 'admin')", name="role"),)
+    __table_args__ = (
+        CheckConstraint("role IN ('visitor', 'annotator', 'reviewer', 'admin')", name="role"),
+        Index(None, "hub_id", unique=True),
+    )
 
 
 class SessionRow(Base):

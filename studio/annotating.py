@@ -19,7 +19,7 @@ import gradio as gr
 
 from annotations import queue, submitting
 from annotations.annotation import Annotation
-from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError
 from annotations.project import Role
 from annotations.questions import NO
 from annotations.store import Store
@@ -142,8 +142,9 @@ class Desk:
                 queue.heartbeat(self.store, ahead.laid.showing.item, at.name)
         try:
             if shown is not None:
+                queue.given(self.store, shown.item, at.name, at.project.id)
                 queue.heartbeat(self.store, shown.item, at.name)
-        except LeaseError as error:
+        except (LeaseError, ProjectError) as error:
             return text(sentence(str(error)))
         except NotFoundError:
             return text("This drawing was deleted meanwhile; submit or skip leads to the next.")

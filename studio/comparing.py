@@ -29,6 +29,7 @@ from studio.identity import Who, require
 from studio.leaderboard import leaderboard
 from studio.notes import done, said
 from studio.render import SMOOTH, data_url, text, width_of
+from studio.rights import readable
 from studio.settings import Settings
 from studio.stage import progress_line
 
@@ -135,7 +136,7 @@ class Ring:
         if showing is None:
             return self._next(at, None)
         try:
-            project = self.store.project(showing.project)
+            project = self._project(at, showing)
             questions = asked(project)
             number = next(i for i, question in enumerate(questions) if question.name == showing.question)
             before = self._before(at, showing)
@@ -158,8 +159,13 @@ class Ring:
         at = self._sit(request)
         if showing is None:
             return self._next(at, None)
-        with suppress(NotFoundError):  # deleted meanwhile: skipped for everybody
+        try:
+            self._project(at, showing)
             submitting.skip_item(self.store, showing.item, at.name)
+        except NotFoundError:  # deleted meanwhile: skipped for everybody
+            pass
+        except AnnotationsError as error:
+            return _stay(str(error))
         return self._next(at, showing.project)
 
     def undo(self, project: str | None, showing: Showing | None, request: gr.Request) -> View:
@@ -192,6 +198,7 @@ class Ring:
         if showing is None:
             return gr.skip()
         try:
+            self._project(at, showing)
             queue.heartbeat(self.store, showing.item, at.name)
         except LeaseError as error:
             return said(str(error))
@@ -205,9 +212,9 @@ class Ring:
 
     def leaders(self, project: str | None, request: gr.Request) -> str:
         """Who draws better, for those who are not to be blind."""
-        require(Role.REVIEWER, request, self.settings, self.store)
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
         try:
-            told = answered(self.store, project or "")
+            told = answered(self.store, readable(self.store, project or "", asking).id)
         except NotFoundError:
             return ""
         ids = list(dict.fromkeys(id for a in told.given for id in (a.trajectory_id, told.others.get(a.item, ""))))
@@ -219,6 +226,10 @@ class Ring:
     def _sit(self, request: gr.Request) -> Sitting:
         """Raises gr.Error for visitors."""
         return Sitting(require(Role.ANNOTATOR, request, self.settings, self.store), request.session_hash or "")
+
+    def _project(self, at: Sitting, showing: Showing) -> Project:
+        """The project of what is shown, as long as it is open to this person. Raises NotFoundError."""
+        return readable(self.store, showing.project, at.who)
 
     def _open(self, asking: Who) -> list[Project]:
         return [p for p in self.store.projects() if can_be_asked(p) and p.is_open_to(asking.name, asking.role)]

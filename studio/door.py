@@ -98,7 +98,9 @@ def _of_hub(store: Store, settings: Settings, hub: Hub) -> list[Route]:
             role = settings.role_on_hub(found.names)
             if role is None:
                 return _said("stranger", to, "../")
-            person = await run_in_threadpool(people.welcome, store, people.name_from_hub(found.name), role)
+            person = await run_in_threadpool(
+                people.welcome, store, people.name_from_hub(found.name), role, found.identity
+            )
             session = await run_in_threadpool(new_session, store, person, LASTS_FROM_HUB)
         except HubError as error:
             log.error("%s", error)

@@ -58,6 +58,7 @@ class Errand:
 class Profile:
     """Who somebody is on the Hub, where names of people and of organisations are of one kind."""
 
+    identity: str  # what stays when the name changes
     name: str
     organisations: frozenset[str]
 
@@ -110,12 +111,14 @@ async def profile(hub: Hub, errand: Errand, back: str, answer: Mapping[str, str]
         token = await _json(client.post(known["token_endpoint"], data=given, auth=(hub.client, hub.secret)))
         headers = {"Authorization": f"Bearer {token.get('access_token', '')}"}
         told = await _json(client.get(known["userinfo_endpoint"], headers=headers))
-    name = told.get("preferred_username")
-    if not isinstance(name, str) or not name:
+    identity, name = told.get("sub"), told.get("preferred_username")
+    if not (isinstance(identity, str) and identity and isinstance(name, str) and name):
         raise HubError("the Hub did not say who that is")
     listed = told.get("orgs") or []
-    organisations = (one.get("preferred_username") or one.get("name") for one in listed if isinstance(one, dict))
-    return Profile(name.lower(), frozenset(str(one).lower() for one in organisations if one))
+    # An organisation's `name` is what it is shown as: anybody may choose that of another.
+    organisations = (one.get("preferred_username") for one in listed if isinstance(one, dict))
+    known = frozenset(one.lower() for one in organisations if isinstance(one, str) and one)
+    return Profile(identity[:64], name.lower(), known)
 
 
 async def _metadata(client: httpx.AsyncClient, hub: Hub) -> dict[str, Any]:

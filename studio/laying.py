@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from annotations import queue, standing
 from annotations.annotation import Annotation
-from annotations.errors import AnnotationsError, AnswerError, ProjectError
+from annotations.errors import AnnotationsError, AnswerError
 from annotations.items import subjects_of
 from annotations.project import Project
 from annotations.questions import QUESTIONS
@@ -84,11 +84,8 @@ class Place:
         return Laid(showing, said, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:
-        """What an item shows, of a pair the first. Raises NotFoundError, and ProjectError where it is not of here."""
-        project, trajectory_id = queue.place_of(self.store, item_id)
-        if project != self.project.id:
-            raise ProjectError("what this page shows belongs to another project; load the page again")
-        return self.store.trajectory(trajectory_id)
+        """What an item shows, of a pair the first. Raises what `queue.given` raises."""
+        return self.store.trajectory(queue.given(self.store, item_id, self.annotator, self.project.id))
 
     def reflection(self, showing: Showing) -> tuple[Item, Trajectory]:
         """A reflection that a page shows. Raises NotFoundError, ProjectError and AnswerError."""

@@ -104,9 +104,10 @@ def _change(change: Change, names: Names) -> str:
         f"<b>{text(name)}</b> {text(_short(before))} → {text(_short(after))}"
         for name, (before, after) in change.answers.items()
     )
+    by = f' <span class="soft">restored by {text(names(change.by))}</span>' if change.by else ""
     return (
         f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{text(names(change.who))}</td>"
-        f"<td>{ACTS[change.act]}{where}{number}</td><td>{changed}</td></tr>"
+        f"<td>{ACTS[change.act]}{where}{number}{by}</td><td>{changed}</td></tr>"
     )
 
 

@@ -178,3 +178,43 @@ def test_the_command_lists_changes_and_tells_what_is_wrong(tmp_path, capsys, mon
     assert run("password", "eve", typed=f"{SECRET}\n") == 1
     assert run("add", "bob", typed="short\n") == 1
     assert capsys.readouterr().err.splitlines()[1].startswith("error: got a password of 5 characters")
+
+
+def test_a_session_that_ended_with_its_account_stays_over_when_the_account_is_activated_again(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    word = sessions.begin(store, "ann", timedelta(days=1))
+    people.deactivate(store, "ann")
+    people.activate(store, "ann")
+    assert sessions.holder(store, word) is None
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000", "\u200b", "\u2800", "\u3164", "\u00ad", "a", "ab "])
+def test_a_password_of_blanks_or_of_few_characters_is_none(store, blank):
+    with pytest.raises(PersonError, match="got a password of"):
+        people.set_password(store, "ann", (blank * 12)[:12])
+
+
+def test_a_password_opens_however_a_keyboard_composes_it_and_as_it_was_stored_before(store):
+    people.add(store, "ann", Role.ANNOTATOR, "cafe\u0301 \uff41bcdefg")
+    assert SignIn(store)("ann", "caf\u00e9 abcdefg").name == "ann"
+    with store.database.writing() as session:
+        old = people.HASHER.hash("cafe\u0301 of before")
+        session.execute(text("UPDATE people SET password_hash = :hash"), {"hash": old})
+    assert SignIn(store)("ann", "cafe\u0301 of before").name == "ann"
+
+
+def test_an_account_of_the_hub_belongs_to_whoever_it_was_whatever_they_are_called_now(store):
+    ada = people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "1")
+    assert people.welcome(store, "ada-l@huggingface.co", Role.REVIEWER, "1").name == ada.name
+    other = people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2")  # who has taken the name since
+    assert other.name != ada.name and other.name.endswith("@huggingface.co")
+    assert people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2") == other
+    people.deactivate(store, ada.name)
+    with pytest.raises(PersonError, match="deactivated"):
+        people.welcome(store, "another@huggingface.co", Role.ANNOTATOR, "1")
+
+
+def test_an_account_of_the_hub_of_before_is_found_by_its_name_once(store):
+    people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR)
+    assert people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+    assert people.welcome(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"

@@ -9,8 +9,8 @@ import gradio as gr
 import pytest
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations import people, queue
-from annotations.annotation import REFLECTIONS, Status
+from annotations import people, queue, submitting
+from annotations.annotation import REFLECTIONS, Annotation, Status
 from annotations.gold import Feedback
 from annotations.items import NewItem
 from annotations.people import add
@@ -224,6 +224,7 @@ def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
         trajectory, pictures = aha(number)
         id = store.save(trajectory, pictures, owner="visitor")
         [item] = store.add_items("one-each", [NewItem(id, use=Use.GOLD, gold=known)])
+        queue.take(store, "one-each", id, "ada")
         for segment in (2, 4):
             answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
             token = json.dumps([item, segment, f"key{number}{segment}", 0])
@@ -251,3 +252,69 @@ def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_she
     refused = submit(desk, view, request, "yes", 4)  # by the form that is not shown
     assert "load it again" in refused.note
     assert desk.start(by(store, "ada")).sheet is None
+
+
+def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_its_number(store, desk):
+    fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY))
+    view = desk.start(by(store, "ada", project="one-each"))
+    mine = Showing.read(view.token)
+    other = mine._replace(item=mine.item + 1, key="made up")
+    calls = (
+        lambda: desk.submit("one-each", other.token(), "yes", 4, None, None, None, by(store, "ada")).note,
+        lambda: desk.save("one-each", other.token(), "yes", 4, None, None, None, by(store, "ada")),
+        lambda: desk.skip("one-each", other.token(), "", by(store, "ada")).note,
+        lambda: desk.alive("one-each", other.token(), by(store, "ada")),
+    )
+    for call in calls:
+        assert "not given to you" in call().casefold()
+    assert store.annotations(project="one-each") == []
+    assert submit(desk, view, by(store, "ada"), "yes", 4).note == ""
+
+
+def test_skips_are_bounded_and_what_was_bounded_goes_on_later(store, desk, monkeypatch):
+    monkeypatch.setattr("annotations.submitting.MOST_SKIPS", 2)
+    fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY), count=4)
+    view = desk.start(by(store, "ada", project="one-each"))
+    for _ in range(2):
+        view = desk.skip("one-each", view.token, "", by(store, "ada"))
+    assert "You have skipped 2 items" in desk.skip("one-each", view.token, "", by(store, "ada")).note
+    now = store.clock()
+    store.clock = lambda: now + timedelta(minutes=11)
+    again = desk.start(by(store, "ada", project="one-each"))
+    assert "skipped 2" not in desk.skip("one-each", again.token, "", by(store, "ada")).note
+
+
+def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undone_or_skipped(store, desk):
+    fill(store, count=0)
+    ids = []
+    for number in range(24):
+        trajectory, pictures = aha(number)
+        ids.append(store.save(replace(trajectory, segments=trajectory.segments[:3]), pictures, owner="visitor"))
+    gold = ({"segment": 2, "answers": {"verdict_right": "yes"}},)
+    use = [Use.GOLD if number % 2 else Use.WORK for number in range(24)]
+    new = [NewItem(id, use=u, gold=gold if u is Use.GOLD else ()) for id, u in zip(ids, use, strict=True)]
+    items = store.add_items("one-each", new)
+    store.change_project(replace(store.project("one-each"), gold_share=0.3, overlap=None))
+    for item, run in zip(items, ids, strict=True):
+        assert queue.take(store, "one-each", run, "ada") is not None  # gold is taken like others
+        submitting.submit(store, item, "ada", [answer(run, item, "yes")])
+    told = standing(store, "ada", "one-each")
+    assert told == Standing(10, 10)
+    seen = queue.progress(store, "ada", "one-each")
+    for item, run in zip(items, ids, strict=True):
+        submitting.submit(store, item, "ada", [answer(run, item, "no")])
+        assert standing(store, "ada", "one-each") == told
+        assert queue.progress(store, "ada", "one-each") == seen
+        store.undo(run, 2, "ada", project="one-each", item=item)
+        store.undo(run, 2, "ada", project="one-each", item=item)
+        assert standing(store, "ada", "one-each") == told
+        left = queue.progress(store, "ada", "one-each")
+        assert (left.done, left.items) in ((seen.done - 1, seen.items - 1), (seen.done - 1, seen.items))
+        submitting.skip_item(store, item, "ada")
+        assert standing(store, "ada", "one-each") == told
+        submitting.submit(store, item, "ada", [answer(run, item, "yes")])
+        assert queue.progress(store, "ada", "one-each") == seen
+
+
+def answer(run: str, item: int, verdict: str) -> Annotation:
+    return Annotation(run, 2, "ada", {"verdict_right": verdict, "reason_rating": 4}, item=item, project="one-each")

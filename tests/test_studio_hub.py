@@ -190,3 +190,9 @@ def test_the_way_in_is_shown_before_anybody_has_an_account(client, studio, provi
 def test_without_lists_the_page_says_nothing_of_the_hub():
     assert "Hugging Face" not in form("", "", by_hub=False)
     assert Hub("https://huggingface.co", "c", "s").way_back("http://x/") == "http://x/login/callback"
+
+
+def test_the_name_that_an_organisation_is_shown_as_opens_nothing(client, store, provider):
+    pretender = {"sub": "8", "preferred_username": "mal", "orgs": [{"sub": "77", "name": "My-Lab"}]}
+    assert "said=stranger" in sign_in(client, provider, pretender)
+    assert "said=hub" in sign_in(client, provider, {name: value for name, value in EVE.items() if name != "sub"})

@@ -8,8 +8,10 @@ import gradio as gr
 import pytest
 from studio_samples import HOSTILE, aha
 
+from annotations import people
 from annotations.adjudication import bring_back, decide
 from annotations.annotation import Annotation, Status
+from annotations.audit import trail
 from annotations.errors import AnswerError, ProjectError
 from annotations.items import NewItem
 from annotations.progress import answered, extents
@@ -21,7 +23,8 @@ from annotations.store import open_store
 from annotations.submitting import submit
 from studio.identity import Who
 from studio.names import names_for
-from studio.pages.review import Desk
+from studio.pages.review import Case, Desk
+from studio.sessions import COOKIE, new_session
 from studio.settings import Mode, Settings
 
 TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=3, collects=False)
@@ -242,3 +245,40 @@ def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
     assert "for practice now" in told.note
     assert "stays so" in desk.appoint(view.case, "", "work", visit()).note
     assert len({a.annotator for a in answered(store, "team").given if a.item == items[2]}) == 3
+
+
+def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_says(store):
+    [item, *_] = filled(store)
+    other = replace(TEAM, id="secret", name="Secret", people=("boss",))
+    store.create_project(other)
+    store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="secret"))
+    store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "yes"}, project="secret"))
+    hidden = [a.id for a in store.history("t0") if a.project == "secret"]
+    shown = next(a.id for a in store.history("t0") if a.project == "team")
+    people.add(store, "rex", Role.REVIEWER, "a long enough one")
+    desk = Desk(store, Settings(mode=Mode.PUBLIC))
+    cookie = f"{COOKIE}={new_session(store, people.person(store, 'rex'))}"
+    asked = SimpleNamespace(query_params={"trajectory": "t0"}, session_hash="s", headers={"cookie": cookie})
+    menu = {id for _, id in desk.look("t0", asked).revision["choices"]}
+    assert shown in menu and not menu & set(hidden)
+    assert not {id for _, id in desk.start(asked).revision["choices"]} & set(hidden)
+    before = store.history("t0")
+    assert "no revision" in desk.restore("t0", hidden[0], asked).note
+    assert "no revision" in desk.restore("t1", shown, asked).note  # of another drawing than the one on the page
+    case = Case("secret", item, "key")
+    assert desk.fields(case, asked) == []
+    desk.decide(asked, case)
+    desk.following(case, asked)
+    assert store.history("t0") == before
+    assert "counts again" in desk.restore("t0", shown, asked).note
+
+
+def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, desk):
+    filled(store)
+    first = store.history("t0", segment=2, annotator="ann")[0]
+    store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
+    again = bring_back(store, first.id, key="once", by="rex")
+    assert again.annotator == "ann" and bring_back(store, first.id, key="once", by="eve") == again
+    last = trail(store, "t0")[-1]
+    assert (last.who, last.by, last.after) == ("ann", "rex", again)
+    assert "restored by rex" in desk.look("t0", visit()).trail

@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotations import adjudication, appointing, audit
 from annotations.annotation import REFLECTIONS, Annotation
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, NotFoundError
 from annotations.progress import Answered, answered
 from annotations.project import Project, Role, Use
 from annotations.quality import Dispute, cases
@@ -33,6 +33,7 @@ from studio.names import names_for
 from studio.notes import done, said
 from studio.pages.projects import PLAIN
 from studio.render import still, text
+from studio.rights import all_readable, readable
 from studio.settings import Settings
 
 USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
@@ -96,17 +97,19 @@ class Desk:
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return self._show(asking, None, None)
+        if case.project not in all_readable(self.store, asking):
+            return self._show(asking, None, None)
         found = cases(answered(self.store, case.project))
         at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
         return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
 
     def fields(self, case: Case | None, request: gr.Request) -> list[Field]:
         """What is asked about the item on the table."""
-        require(Role.REVIEWER, request, self.settings, self.store)
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return []
         with suppress(AnnotationsError):
-            told = answered(self.store, case.project)
+            told = answered(self.store, readable(self.store, case.project, asking).id)
             given = [a for a in told.given if a.item == case.item]
             if given:
                 return fields_of(told.project, self.store.trajectory(given[0].trajectory_id), given)
@@ -121,7 +124,7 @@ class Desk:
         if len(fields) != len(values):
             return _stay("Somebody has answered meanwhile; look at it again, then decide.")
         try:
-            told = answered(self.store, case.project)
+            told = answered(self.store, readable(self.store, case.project, asking).id)
             first = next(a.trajectory_id for a in told.given if a.item == case.item)
             other = told.others.get(case.item)
             made = decisions(fields, values, self.store.trajectory(first), other, asking.name, case.key)
@@ -155,7 +158,12 @@ class Desk:
         try:
             if revision is None:
                 return _stay("Choose the revision that is to count again.")
-            again = adjudication.bring_back(self.store, int(revision), key=uuid4().hex)
+            known = {a.id: a for a in (change.after for change in self._changes(asking, identity)) if a is not None}
+            if int(revision) not in known:
+                raise NotFoundError(
+                    f"there is no revision {int(revision)} of this drawing; its trail lists those there are"
+                )
+            again = adjudication.bring_back(self.store, int(revision), key=uuid4().hex, by=asking.name)
         except AnnotationsError as error:
             return _stay(str(error))
         note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
@@ -208,12 +216,19 @@ class Desk:
         prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
         return review_table.queue(found, prompts, project, current)
 
+    def _changes(self, asking: Who, trajectory_id: str) -> list[audit.Change]:
+        """The trail of a drawing, without the answers in projects that are closed to who asks. Raises NotFoundError."""
+        mine = all_readable(self.store, asking)
+        return [c for c in audit.trail(self.store, trajectory_id) if c.after is None or c.after.project in mine]
+
     def _trail(self, asking: Who, trajectory_id: str) -> dict[str, Any]:
         try:
-            changes = audit.trail(self.store, trajectory_id)
+            changes = self._changes(asking, trajectory_id)
         except AnnotationsError as error:
             return {"trail_of": trajectory_id, "trail": said(str(error)), "revision": gr.update(choices=[], value=None)}
-        names = names_for(self.store, asking, list({change.who for change in changes}))
+        names = names_for(
+            self.store, asking, list({who for change in changes for who in (change.who, change.by) if who})
+        )
         revisions = [
             (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
         ]
