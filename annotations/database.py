@@ -8,9 +8,11 @@ and one process writes.
 """
 
 import json
+import logging
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,13 +27,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from annotations import postgres
-from annotations.errors import BusyError, DatabaseError, DirectoryError, MigrationError
+from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError
 from annotations.turns import Turns
 from annotations.upgrade import revisions, server_revisions, upgrade, upgrade_server
+
+log = logging.getLogger(__name__)
 
 FILE = "studio.db"
 BUSY_MS = 15_000  # how long a connection waits for a lock of another process
 TURN_SECONDS = 60.0  # how long a thread waits for those of this process that write before it
+AWAY_SECONDS, AGAIN_SECONDS = 20.0, 0.25  # how long a server that is away is waited for, and between two tries
+AWAY = "the database cannot be reached at the moment; try again in a minute, nothing is stored twice"
 BUSY = "the database has had no time for this for a minute; nothing was changed, try again in a moment"
 
 
@@ -65,7 +71,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that sees one moment and cannot write. Raises DatabaseError."""
-        with _told(), Session(self.read) as session, session.begin():
+        with _told(), _transaction(self.read) as session:
             yield session
 
     @contextmanager
@@ -78,7 +84,7 @@ class Database:
         if not self.turns.take(TURN_SECONDS):
             raise BusyError(BUSY)
         try:
-            with _told(), Session(self.write, expire_on_commit=False) as session, session.begin():
+            with _told(), _transaction(self.write, expire_on_commit=False) as session:
                 yield session
         finally:
             self.turns.give_back()
@@ -170,13 +176,39 @@ def open_server_for_reading(directory: Path, url: str) -> Database:
 
 
 @contextmanager
+def _transaction(engine: Engine, **options: bool) -> Iterator[Session]:
+    """Begun when it is given, ended as its block ends."""
+    with _begun(engine, **options) as session:
+        yield session
+        session.commit()
+
+
+def _begun(engine: Engine, **options: bool) -> Session:
+    """A server that restarts is waited for: nothing was done yet, so that beginning once more is safe."""
+    until = time.monotonic() + AWAY_SECONDS
+    while True:
+        session = Session(engine, **options)
+        try:
+            session.connection()
+            return session
+        except BaseException as error:
+            session.close()
+            if not postgres.is_away(error) or time.monotonic() > until:
+                raise
+        time.sleep(AGAIN_SECONDS)
+
+
+@contextmanager
 def _told() -> Iterator[None]:
-    """A database error as one line of ours, which names no path: visitors may read it."""
+    """A database error as one line of ours, which names no path and no address: visitors may read it."""
     try:
         yield
     except PoolTimeout as error:
         raise BusyError(BUSY) from error
     except SQLAlchemyError as error:
+        if postgres.is_away(error):
+            log.warning("the database cannot be reached: %s", error.__cause__ or error)
+            raise AwayError(AWAY) from error
         reason = str(error.__cause__ or error).splitlines()[0]
         raise DatabaseError(
             f"the database said: {reason}; nothing was changed, look at its disk and try again"

@@ -14,6 +14,7 @@ wanted and what to do. Raised by the modules of this package, shown by whoever c
     ├── DatabaseError           the database cannot be opened, read or written
     │   ├── DirectoryError      … because of its folder
     │   ├── BusyError           … because another process holds it
+    │   ├── AwayError           … because its server is away; what was asked may be asked again
     │   └── MigrationError      … because its tables are not the ones wanted
     ├── ImportingError          a file that cannot be imported, or rows of it
     ├── BackupError             a backup that could not be made or restored
@@ -72,6 +73,10 @@ class DirectoryError(DatabaseError):
 
 class BusyError(DatabaseError):
     """Another process holds the database."""
+
+
+class AwayError(DatabaseError):
+    """The server of the database is away, or went away half-way."""
 
 
 class MigrationError(DatabaseError):

@@ -10,8 +10,9 @@ need a proof, or a retry, of its own; writers that take turns need neither, and 
 import json
 from typing import Any
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from annotations.errors import DatabaseError
 
@@ -19,6 +20,7 @@ WRITING = 0x61686101  # names of the advisory locks, which belong to one databas
 MIGRATING = 0x61686102
 LOCK_SECONDS = 15  # how long a writer waits for its turn
 CONNECTIONS = 20  # for reading
+AWAY = ("08", "57P", "53300")  # SQLSTATEs: of connections, of a server that ends or begins, of too many clients
 
 
 def parse(url: str) -> URL:
@@ -38,6 +40,14 @@ def parse(url: str) -> URL:
 def shown(url: URL) -> str:
     """The address without its password."""
     return url.render_as_string(hide_password=True)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the server is stopped, starting, or has no room for another connection."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    return cause.sqlstate is None or cause.sqlstate.startswith(AWAY)
 
 
 def reader(url: URL) -> Engine:

@@ -27,7 +27,7 @@ from annotations.database import (
     open_server,
     open_server_for_reading,
 )
-from annotations.errors import AnnotationsError, NotFoundError, PictureError, TrajectoryError
+from annotations.errors import AnnotationsError, AwayError, NotFoundError, PictureError, TrajectoryError
 from annotations.imports import Batch, Origin
 from annotations.items import NewItem
 from annotations.project import Project
@@ -89,10 +89,25 @@ class Store:
         _check_storable(made, owner)
         shown = set(trajectories.pictures_of(made).values())
         files = [self._keep(sha256, pictures) for sha256 in shown]
+        try:
+            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
+        except AwayError:  # half-way; the same one again changes nothing
+            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
+        return made.id
+
+    def _save(
+        self,
+        made: Trajectory,
+        shown: set[str],
+        files: Sequence[images.PngFile],
+        pictures: Mapping[str, bytes],
+        *,
+        owner: str,
+        recorded: bool,
+    ) -> None:
         with self.database.writing() as session:
             self._keep_again(shown, pictures)
             trajectories.add(session, made, files, owner=owner, recorded=recorded)
-        return made.id
 
     def _keep_again(self, shown: Iterable[str], pictures: Mapping[str, bytes]) -> None:
         """Within a writing transaction, in which nobody removes any: those that a purge, perhaps of another process,

@@ -26,11 +26,29 @@ def why_not() -> str | None:
     return None
 
 
+def _owner() -> dict[str, object]:
+    return {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+
+
+def control(folder: Path, do: str) -> None:
+    """Start or stop the server in a folder, and wait for it."""
+    settings = ("listen_addresses=''", "max_connections=200", "shared_buffers=32MB", "fsync=off")  # gone afterwards
+    options = f"-k {folder} " + " ".join(f"-c {setting}" for setting in settings)
+    how = ["-l", folder / "log", "-o", options, "start"] if do == "start" else ["-m", "immediate", "stop"]
+    command = [INSTALLED[-1] / "pg_ctl", "-D", folder / "data", "-s", "-w", *how]
+    subprocess.run(command, check=do == "start", cwd=folder, stdout=subprocess.DEVNULL, **_owner())
+
+
+def folder_of(address: str) -> Path:
+    """Where a server lives."""
+    return Path(address.partition("host=")[2])
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """A running server; the address of a database on it, `{name}` for its name."""
     folder = Path(tempfile.mkdtemp(prefix="aha-postgres-"))
-    owner = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
+    owner = _owner()
     if owner:
         shutil.chown(folder, "postgres", "postgres")
     data = folder / "data"
@@ -38,14 +56,11 @@ def server() -> Iterator[str]:
     subprocess.run(
         [INSTALLED[-1] / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N"], **command
     )
-    settings = ("listen_addresses=''", "max_connections=200", "shared_buffers=32MB", "fsync=off")  # gone afterwards
-    options = f"-k {folder} " + " ".join(f"-c {setting}" for setting in settings)
-    control = [INSTALLED[-1] / "pg_ctl", "-D", data, "-s", "-w"]
-    subprocess.run([*control, "-l", folder / "log", "-o", options, "start"], **command)
+    control(folder, "start")
     try:
         yield f"postgresql+psycopg://postgres@/{{name}}?host={folder}"
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **command)
+        control(folder, "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 

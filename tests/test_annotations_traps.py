@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
 import postgres_server
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine, text
 from test_annotations_samples import aha, judged
 
 from annotations.database import FILE, open_server
-from annotations.errors import DatabaseError, MigrationError
+from annotations.errors import AwayError, DatabaseError, MigrationError
 from annotations.postgres import parse
 from annotations.queue import claim
 from annotations.store import Store, open_store, open_store_for_reading
@@ -171,3 +172,53 @@ def test_a_server_that_goes_away_is_told_and_one_that_comes_back_is_used_again(t
 def test_where_a_server_cannot_be_tested_the_reason_is_said(monkeypatch):
     monkeypatch.setattr(postgres_server, "INSTALLED", [])
     assert "apt-get install postgresql" in postgres_server.why_not()
+
+
+def test_a_server_that_restarts_is_waited_for_and_one_that_stays_away_is_told_without_address(tmp_path, monkeypatch):
+    with postgres_server.server() as address:
+        postgres_server.run(address, "CREATE DATABASE restarted")
+        folder = postgres_server.folder_of(address)
+        with open_store(tmp_path, address.format(name="restarted")) as store:
+            run = save_one(store)
+            postgres_server.control(folder, "stop")
+            back = threading.Timer(1.0, postgres_server.control, (folder, "start"))
+            back.start()
+            other = save_one(store, 1)  # waits until it is back
+            back.join()
+            assert {one.id for one in store.trajectories()} == {run, other}
+            postgres_server.control(folder, "stop")
+            monkeypatch.setattr("annotations.database.AWAY_SECONDS", 0.5)
+            for ask in (store.trajectories, lambda: save_one(store, 2)):
+                with pytest.raises(AwayError) as told:
+                    ask()
+                assert "try again in a minute" in str(told.value)
+                assert str(folder) not in str(told.value) and "socket" not in str(told.value)
+            postgres_server.control(folder, "start")
+            monkeypatch.setattr("annotations.database.AWAY_SECONDS", 20)
+            assert len(store.trajectories()) == 2
+
+
+class Cut:
+    """A database whose connection is cut once, just before a writing transaction ends."""
+
+    def __init__(self, database, address: str) -> None:
+        self._database, self._address, self.cuts = database, address, 1
+
+    def __getattr__(self, name: str):
+        return getattr(self._database, name)
+
+    @contextmanager
+    def writing(self):
+        with self._database.writing() as session:
+            yield session
+            if self.cuts:
+                self.cuts -= 1
+                kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'cut'"
+                postgres_server.run(self._address, kill)
+
+
+def test_a_drawing_whose_transaction_is_cut_off_is_stored_once(tmp_path, address):
+    with open_store(tmp_path, fresh(address, "cut")) as store:
+        store.database = Cut(store.database, address)
+        run = save_one(store)
+        assert [one.id for one in store.trajectories()] == [run]
