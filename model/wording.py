@@ -12,6 +12,8 @@ import unicodedata
 
 from model.templates import NO, YES
 
+JOINING = "-‐‑'’_/&@\\"  # between two letters these make one word
+
 # A hyphen or a number that follows belongs to the reason: “no-one is there”, “No. 5 is missing”.
 VERDICT = re.compile(
     r"\s*(yes|no)(?:\s*[,:;!–—，、：；！。،؛।]+\s*|\s*\.+(?:\s+(?!\d)|$)|\s+-+\s+|\s*$)", re.IGNORECASE
@@ -72,6 +74,23 @@ def split_verdict(text: str) -> tuple[str | None, str]:
     """
     found = VERDICT.match(text)
     return (found[1].lower(), text[found.end() :].strip()) if found else (None, text.strip())
+
+
+def first_verdict(text: str) -> str | None:
+    """“Yes” or “No” where it is the first word of a text, as the network says it: “No, …”, “No. …”, “Yes”, “No，苹果…”.
+
+    None for “None of them”, “Yesterday”, “No-one”, “No.1”, “no”: what follows the word is its end, a blank, or
+    punctuation that does not join it to more.
+    """
+    verdict = next((word for word in (YES, NO) if text.startswith(word)), None)
+    if verdict is None or (rest := text[len(verdict) :]) == "":
+        return verdict
+    following, after = rest[0], rest[1:2]
+    if following.isspace():
+        return verdict
+    if unicodedata.category(following)[0] not in "PS" or (following in JOINING and after.isalnum()):
+        return None
+    return None if following == "." and after.isdigit() else verdict
 
 
 def sentence(answer: str, reason: str) -> str:

@@ -229,3 +229,15 @@ def test_a_broken_line_of_a_prompt_file_is_named(tmp_path: Path):
     path.write_text("\n", "utf-8")
     with pytest.raises(PromptFileError, match="no prompt"):
         read_prompts(path)
+
+
+def test_a_token_below_the_reference_s_top_k_keeps_the_loss_finite():
+    new = torch.tensor([-1.0, -torch.inf], requires_grad=True)
+    old, known = torch.tensor([-1.0, -torch.inf]), torch.tensor([-3.0, -2.0])
+    untruncated = torch.tensor([-1.2, -2.5], requires_grad=True)
+    advantage = torch.tensor([1.0, 1.0])
+    loss, divergence = policy_loss(new, old, known, advantage, 0.1, 0.2, untruncated)
+    loss.sum().backward()
+    assert loss.isfinite().all() and divergence.isfinite().all()
+    assert new.grad.isfinite().all() and untruncated.grad.isfinite().all()
+    assert loss[1].item() == pytest.approx(0.1 * divergence[1].item())

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import LlamaModel
 from transformers.models.janus.modeling_janus import JanusVQVAEHead
 
+from model.adapters import check_merged
 from model.decoding.llama import Llama, operations_for
 from model.decoding.operations import Operations
 from model.janus import Janus
@@ -25,6 +26,8 @@ class Prepared:
 
 
 def prepared(janus: Janus) -> Prepared:
+    """Raises AdapterError for a network that computes something else than its weights say."""
+    check_merged(janus.network)
     model = janus.network.model
     if not janus.small or janus.device.type != "cpu":
         return Prepared(Llama(model.language_model), janus.image_logits, None)

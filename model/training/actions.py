@@ -7,7 +7,7 @@ temperature, top-k, the Yes/No restriction), in one pass without a cache. Knows 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -130,9 +130,13 @@ def _said(
 
 @dataclass(frozen=True)
 class Scored:
-    """Log-probability and entropy of every action, those of text first: (A,) each; `rows` says whose they are."""
+    """Log-probability and entropy of every action, those of text first: (A,) each; `rows` says whose they are.
+
+    `untruncated` are the log-probabilities without top-k, which are finite in another network, too.
+    """
 
     log_probs: torch.Tensor
+    untruncated: torch.Tensor
     entropies: torch.Tensor
     rows: torch.Tensor  # index of the stream
     segments: torch.Tensor  # index of the segment in its trajectory
@@ -160,7 +164,12 @@ def score(janus: Janus, streams: Sequence[Choices]) -> Scored:
             possible = every > -torch.inf
             entropies = -(every.exp() * every.masked_fill(~possible, 0.0)).sum(-1)
             segments = torch.tensor([action.segment for _, action in chosen], device=hidden.device)
-            parts.append((every.gather(-1, tokens[:, None])[:, 0], entropies, rows, segments))
+            log_probs = every.gather(-1, tokens[:, None])[:, 0]
+            free = replace(rule, top_k=None, temperature=rule.temperature or 1.0)
+            whole = log_probs
+            if free != rule:
+                whole = log_probabilities(logits, free).gather(-1, tokens[:, None])[:, 0]
+            parts.append((log_probs, whole, entropies, rows, segments))
     return Scored(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 

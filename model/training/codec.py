@@ -24,10 +24,12 @@ from transformers import JanusVQVAE
 from model.folder import save_checkpoint
 from model.janus import Janus
 from model.referee import read_back
+from model.training.descent import check_finite
 from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
+from model.training.saving import Beginning, Place, add_beginning, beginning_of, reporting
 from model.training.schedule import learning_rate_factor
 from model.training.settings import add_settings, settings_of
-from model.training.state import RunState
+from model.training.state import RunState, defining
 from model.trajectory import Sampling
 from model.world.patches import PATCHES, patch_codes
 from model.world.scene import random_scene, render
@@ -91,7 +93,10 @@ def principal_rows(count: int, width: int) -> torch.Tensor:
     return F.normalize(torch.cat([known, spare]), dim=-1)
 
 
-def train(out: Path, settings: Settings, *, resume: bool) -> None:
+def train(out: Path, settings: Settings, *, resume: bool = False, beginning: Beginning | None = None) -> None:
+    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    place, beginning = Place(out), beginning or Beginning(resume=resume)
+    place.check()
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     network = new_network(new_config(), settings.seed)
@@ -106,10 +111,17 @@ def train(out: Path, settings: Settings, *, resume: bool) -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate_factor(step, settings.steps, settings.warmup)
     )
-    state = RunState(out.parent / f"{out.name}.state", network, [optimizer], [schedule])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    definition = defining({"recipe": "codec", "settings": asdict(settings)})
+    state = RunState(place.state, network, [optimizer], [schedule], definition, settings.steps)
+    if beginning.resume:
+        first = state.load(accept_changes=beginning.accept_changes)
+    else:
+        first = 0
+        state.check_new(restart=beginning.restart)
     halves, began = Halves(codec), time.monotonic()
     name, paint = torch.compile(halves.name), torch.compile(halves.paint)
-    for step in range(state.load() if resume else 0, settings.steps):
+    for step in range(first, settings.steps):
         naming = step < settings.naming_steps
         images = scenes_to_learn(random.Random(f"{settings.seed} {step}"), settings.batch)
         pixels = to_pixels(images).contiguous(memory_format=torch.channels_last)
@@ -120,6 +132,7 @@ def train(out: Path, settings: Settings, *, resume: bool) -> None:
         loss = (error.abs() + error.square()).mean()
         if cosines is not None:
             loss = loss + NAMING * F.cross_entropy(SHARPNESS * cosines.flatten(0, 1), codes.flatten())
+        check_finite({"loss": loss.item()})
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
@@ -129,14 +142,16 @@ def train(out: Path, settings: Settings, *, resume: bool) -> None:
             print(f"step {step:5d} error {error.abs().mean().item():.4f} {time.monotonic() - began:6.0f} s", flush=True)
         if step % 250 == 249:
             state.save(step + 1)
-            save(janus, out, settings, read_back(janus, 100))
-    save(janus, out, settings, read_back(janus, 1000))
+            save(janus, out, settings, read_back(janus, 100), state.resumed)
+    state.save(settings.steps)
+    save(janus, out, settings, read_back(janus, 1000), state.resumed)
 
 
-def save(janus: Janus, out: Path, settings: Settings, quality: dict[str, float]) -> None:
+def save(janus: Janus, out: Path, settings: Settings, quality: dict[str, float], resumed: list[dict]) -> None:
     """Write the checkpoint folder with what it has reached."""
     print(" ".join(f"{name} {value:.4g}" for name, value in quality.items()), flush=True)
     provenance = {"recipe": "codec", "settings": asdict(settings), "quality": quality}
+    provenance |= {"resumed": resumed} if resumed else {}
     save_checkpoint(janus.network, new_processor(janus.tokenizer), out, provenance)
 
 
@@ -144,9 +159,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.codec", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     add_settings(parser, Settings())
-    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    add_beginning(parser)
     arguments = parser.parse_args()
-    train(arguments.out, settings_of(arguments, Settings()), resume=arguments.resume)
+    settings = settings_of(arguments, Settings())
+    reporting("codec", lambda: train(arguments.out, settings, beginning=beginning_of(arguments)))
 
 
 if __name__ == "__main__":

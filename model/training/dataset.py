@@ -1,62 +1,190 @@
-"""An export's Parquet rows → lessons. The only reader of training files; it never sees the database."""
+"""An export's Parquet rows → lessons. The only reader of training files; it never sees the database.
+
+Every row is checked before anything is learnt: one that could not be learnt as it stands is refused with its number.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as arrow
 import pyarrow.parquet as parquet
 from PIL import Image as Picture
-from PIL import UnidentifiedImageError
 
 from model.decoding.request import words_of
-from model.examples import JudgeExample
+from model.examples import MOST_CHARACTERS, JudgeExample
 from model.janus import Janus
+from model.messages import RowError
+from model.pictures import read_picture
+from model.streams import harmless
+from model.training.batch import length
 from model.training.lessons import Draft, Lesson, judge
+
+MANIFEST = "manifest.json"
+KIND = "judge_sft"
+AT_ONCE = 64  # rows in memory beside the lessons
+NAMED = 10  # bad rows that an error tells of
+Value = TypeVar("Value")
 
 
 class DataError(Exception):
     """A training file that cannot be read; says which row and why."""
 
 
-def read_lessons(janus: Janus, folder: Path) -> list[Lesson]:
-    """All judge_sft rows under a folder, in order. Raises DataError."""
-    files = sorted(folder.rglob("*.parquet"))
-    if not files:
-        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
-    lessons = []
-    for file in files:
-        for number, row in enumerate(parquet.read_table(file).to_pylist()):
+@dataclass(frozen=True)
+class Bounds:
+    """What is the most that one row may be; longer ones would take minutes a step, or all memory."""
+
+    characters: int = MOST_CHARACTERS
+    tokens: int = 8192  # positions, those of images too
+    megapixels: float = 50.0  # of one picture
+
+
+def read_lessons(janus: Janus, folder: Path, bounds: Bounds = Bounds()) -> list[Lesson]:
+    """All judge_sft rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad
+    rows and counts the others."""
+    lessons, bad, count = [], [], 0
+    for file in data_files(folder):
+        for number, row in rows_of(file):
+            count += 1
             try:
-                lessons.append(lesson_of(janus, JudgeExample.from_row(row)))
+                lesson = lesson_of(janus, JudgeExample.from_row(row(), bounds.characters), bounds)
+                lessons.append(replace(lesson, name=f"row {number} of {file.name}"))
             except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{file.name}, row {number}: {error}") from error
+                bad.append(f"row {number} of {file.name}: {one_line(error)}")
+    if bad:
+        named = "\n  ".join([*bad[:NAMED], *([f"and {len(bad) - NAMED} more"] if len(bad) > NAMED else [])])
+        raise DataError(
+            f"{len(bad)} of {count} rows under {folder} cannot be learnt; mend them or leave them out:\n  {named}"
+        )
     if not lessons:
-        raise DataError(f"{folder} holds no examples")
+        raise DataError(f"{folder} holds no examples; the Parquet files in it have no rows")
+    if not any(lesson.weight for lesson in lessons):
+        raise DataError(f"all {count} rows under {folder} have the weight 0, so there is nothing to learn")
     return lessons
 
 
-def lesson_of(janus: Janus, example: JudgeExample) -> Lesson:
-    pictures = [pixels(png, janus.image_size) for png in example.images]
-    drafts = [Draft(said, image=image) for said, image in zip(example.reflections, pictures, strict=False)]
-    lesson = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], example.completion)
-    return Lesson(lesson.pieces, example.weight)
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
 
 
-def pixels(png: bytes, size: int) -> np.ndarray:
-    """PNG bytes → uint8 (size, size, 3); other sizes are resized. Raises ValueError."""
+def data_files(folder: Path) -> list[Path]:
+    """The Parquet files that are read of `folder`, or the file it is; hidden ones are left aside.
+
+    Raises DataError where there are none, and where a manifest beside one says something else.
+    """
+    if folder.is_file():
+        files = [folder]
+    else:
+        found = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+        files = [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+    if not files:
+        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
+    for place in dict.fromkeys(file.parent for file in files):
+        _check_manifest(place, [file for file in files if file.parent == place])
+    return files
+
+
+def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
+    """Number (from 1) and content of each row; the content is called for, and raises ValueError where it is no text.
+
+    Raises DataError for what is no Parquet file, or a damaged one.
+    """
+    number = 0
     try:
-        picture = Picture.open(io.BytesIO(png)).convert("RGB")
-    except UnidentifiedImageError as error:
-        raise ValueError("an image's bytes are no picture") from error
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), Picture.Resampling.BICUBIC)
-    return np.asarray(picture)
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(AT_ONCE):
+                for at in range(len(batch)):
+                    number += 1
+                    yield number, lambda batch=batch, at=at: batch.slice(at, 1).to_pylist()[0]
+    except (OSError, arrow.ArrowException) as error:
+        with file.open("rb") as opened:
+            pointer = opened.read(12) == b"version http"
+        advice = "it is a pointer of Git LFS; run git lfs pull" if pointer else one_line(error)
+        after = f" after row {number}" if number else ""
+        raise DataError(f"{file} cannot be read as Parquet{after}: {advice}") from error
 
 
-def manifest_of(folder: Path) -> dict | None:
-    """The export's manifest, for the provenance of what is trained on it; None where there is none."""
-    path = folder / "manifest.json"
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) -> Lesson:
+    """The lesson of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
+    pictures = [pixels(png, janus.image_size, bounds, number) for number, png in enumerate(example.images, start=1)]
+    drafts = [
+        Draft(harmless(said), image=image) for said, image in zip(example.reflections, pictures[:-1], strict=True)
+    ]
+    completion = harmless(example.completion)
+    lesson = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], completion)
+    verdict = janus.ids.yes if completion.startswith("Yes") else janus.ids.no
+    if lesson.pieces[-1].ids[0] != verdict:
+        begun = completion[:20]
+        raise RowError(f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”")
+    if (tokens := length(lesson, janus.image_codes)) > bounds.tokens:
+        raise RowError(
+            f"got {tokens:,} tokens with {len(pictures)} images, wanted at most {bounds.tokens:,}; shorten it, or "
+            "allow more by --most-tokens"
+        )
+    return replace(lesson, weight=example.weight)
+
+
+def pixels(png: bytes, size: int, bounds: Bounds = Bounds(), number: int = 1) -> np.ndarray:
+    """A picture's bytes → uint8 (size, size, 3), read as it was when it was judged. Raises RowError."""
+    try:
+        with Picture.open(io.BytesIO(png)) as picture:
+            megapixels = picture.width * picture.height / 1e6
+        if megapixels > bounds.megapixels:
+            raise RowError(
+                f"image {number} has {megapixels:.1f} million pixels, wanted at most {bounds.megapixels:g}; make it "
+                "smaller"
+            )
+        return read_picture(io.BytesIO(png), size)
+    except RowError:
+        raise
+    except Exception as error:  # Pillow raises what its many readers raise on damaged bytes
+        raise RowError(f"image {number} is no picture that can be read ({one_line(error)}); replace it") from error
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """The export's manifest, for provenance, or None where there is none. Raises DataError for a damaged one."""
+    path = (folder.parent if folder.is_file() else folder) / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError("it is no object")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged: {one_line(error)}; export the data again") from error
+    return manifest
+
+
+def _check_manifest(folder: Path, files: list[Path]) -> None:
+    """Raises DataError unless the files are those the manifest beside them, if there is one, was written with."""
+    manifest = manifest_of(folder)
+    if manifest is None or not {"file", "sha256"} & manifest.keys():  # none of ours
+        return
+    if (kind := manifest.get("kind")) != KIND:
+        raise DataError(f"{folder} holds rows of the kind {kind}, wanted {KIND}; export that kind")
+    for file in files:
+        if file.name != manifest.get("file"):
+            raise DataError(f"{file} is not in the manifest beside it; move it away, or remove {MANIFEST}")
+    whole = folder / str(manifest.get("file"))
+    if not whole.is_file() or sha256_of(whole) != manifest.get("sha256"):
+        raise DataError(
+            f"{whole} is not the file that {MANIFEST} was written with: its SHA-256 differs; export it again"
+        )
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def fingerprint_of(files: list[Path]) -> str:
+    """One SHA-256 for the contents of several files, in order."""
+    return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What every training run does alike: which parameters learn, by which optimizers, one step down, a line in the log.
+"""What every training run does alike: which parameters learn, by which optimizers, one step down.
 
 Runs on accelerate: one process here, several by `accelerate launch`. The batch belongs to all processes together; each
 takes its part, and gradients are summed, so that the number of processes does not change what is learnt of it.
@@ -6,9 +6,8 @@ takes its part, and gradients are summed, so that the number of processes does n
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -18,6 +17,10 @@ from model.janus import Janus
 from model.training.schedule import learning_rate_factor
 
 Thing = TypeVar("Thing")
+
+
+class TrainingError(Exception):
+    """A run that cannot go on; what was saved last stands untouched."""
 
 
 def trainable(janus: Janus) -> list[torch.nn.Parameter]:
@@ -73,35 +76,24 @@ def descend(
     optimizers: Sequence[torch.optim.Optimizer],
     clip: float,
 ) -> float:
-    """One step down the gradients summed over all processes, clipped; returns their norm before that."""
+    """One step down the gradients summed over all processes, clipped; returns their norm before that.
+
+    Raises TrainingError before the step where the norm is not finite.
+    """
     for parameter in parameters if accelerator.num_processes > 1 else ():
         if parameter.grad is None:  # another process may have used it
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad = accelerator.reduce(parameter.grad, "sum")
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip))
+    check_finite({"gradient_norm": norm})
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return norm
 
 
-class Log:
-    """Metrics as JSON lines in a file; for the eye a line now and then, and of the last step. Only the first process
-    writes."""
-
-    def __init__(self, path: Path, accelerator: Accelerator, *, steps: int, append: bool, every: int = 10):
-        self.file = None
-        self.steps, self.every = steps, every
-        self.processes = accelerator.num_processes
-        if accelerator.is_main_process:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = path.open("a" if append else "w", encoding="utf-8")
-
-    def write(self, row: dict) -> None:
-        if self.file is None:
-            return
-        row = row | {"processes": self.processes}
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
-        if row["step"] % self.every == 0 or row["step"] == self.steps - 1:
-            print(" ".join(f"{key} {value:.4g}" for key, value in row.items()), flush=True)
+def check_finite(metrics: Mapping[str, float]) -> None:
+    """Raises TrainingError for a metric that is NaN or infinite."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrainingError(f"{name} is {value}")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as arrow
@@ -21,16 +21,28 @@ import pyarrow.parquet as parquet
 import torch
 from PIL import Image as Picture
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.checkpoint import EMBEDDED, open_checkpoint
 from model.decoding.request import Request
+from model.files import move_whole
 from model.janus import Janus
 from model.pictures import encode_png, read_rgb
 from model.referee import pictures_of
-from model.training.dataset import DataError
+from model.training.dataset import DataError, one_line, rows_of
+from model.training.saving import reporting
 from model.trajectory import Thought
-from model.world.language import CATEGORIES, Description, PromptError, parse, write
+from model.world.language import CATEGORIES, Description, parse, write
 from model.world.splits import sample_training
 from model.world.verifier import check, read, score
+
+COLUMNS = arrow.schema(
+    {
+        "prompt": arrow.string(),
+        "codes": arrow.list_(arrow.int64()),
+        "image": arrow.binary(),
+        "score": arrow.float64(),
+        "thought": arrow.string(),
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +80,22 @@ def make_drafts(
             yield OwnDraft(description, image.codes, picture, score(check(description, read(picture))), thought)
 
 
+def check_place(path: Path) -> None:
+    """Raises DataError where a file stands that no `write_drafts` has written, before hours of drawing."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give --out a file, such as drafts.parquet")
+    if path.exists():
+        try:
+            columns = parquet.read_schema(path).names
+        except (OSError, arrow.ArrowException):
+            columns = []
+        if columns != COLUMNS.names:
+            raise DataError(f"{path} is there already and holds no drafts; choose another --out")
+
+
 def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
-    """One row per draft, its image as a PNG."""
+    """One row per draft, its image as a PNG; the file is there whole or not at all. Raises DataError."""
+    check_place(path)
     rows = [
         {
             "prompt": write(draft.description),
@@ -80,25 +106,33 @@ def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
         }
         for draft in drafts
     ]
-    parquet.write_table(arrow.Table.from_pylist(rows), path)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(arrow.Table.from_pylist(rows, schema=COLUMNS), scratch)
+        move_whole(scratch, path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise DataError(f"cannot write {path}: {error}; choose another --out, or make room") from error
 
 
 def read_drafts(path: Path) -> list[OwnDraft]:
-    """What `write_drafts` wrote. Raises DataError."""
-    try:
-        rows = parquet.read_table(path).to_pylist()
-        return [
-            OwnDraft(
-                parse(row["prompt"]),
-                tuple(row["codes"]),
-                np.asarray(read_rgb(row["image"])),
-                row["score"],
-                row.get("thought"),
-            )
-            for row in rows
-        ]
-    except (OSError, arrow.ArrowInvalid, KeyError, PromptError) as error:
-        raise DataError(f"{path}: {error}; give a file that python -m model.training.drafts wrote") from error
+    """What `write_drafts` wrote. Raises DataError, which names the row."""
+    drafts = []
+    for number, row in rows_of(path):
+        try:
+            drafts.append(_draft_of(row()))
+        except (OSError, KeyError, ValueError, TypeError, SyntaxError) as error:
+            advice = "give a file that python -m model.training.drafts wrote"
+            raise DataError(f"{path}, row {number}: {one_line(error)}; {advice}") from error
+    return drafts
+
+
+def _draft_of(row: dict[str, Any]) -> OwnDraft:
+    if not isinstance(row["score"], float) or not 0 <= row["score"] <= 1:
+        raise ValueError(f"the score is {row['score']}, wanted a number from 0 to 1")
+    image = np.asarray(read_rgb(row["image"]))
+    return OwnDraft(parse(row["prompt"]), tuple(row["codes"]), image, row["score"], row.get("thought"))
 
 
 def main() -> None:
@@ -111,10 +145,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file")
     arguments = parser.parse_args()
-    try:
-        janus = open_checkpoint(arguments.checkpoint)
-    except CheckpointError as error:
-        sys.exit(f"drafts: {error}")
+    reporting("drafts", lambda: run(arguments), DataError)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Raises CheckpointError and DataError."""
+    check_place(arguments.out)
+    janus = open_checkpoint(arguments.checkpoint)
     if janus.small:
         torch.set_num_threads(1)
     hot = {"temperature": arguments.temperature, "text_temperature": arguments.temperature}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,10 +17,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import CheckpointError, open_checkpoint
+from model.checkpoint import open_checkpoint
 from model.janus import Janus
-from model.training.descent import Log, descend, new_optimizers, new_schedules
+from model.training.descent import check_finite, descend, new_optimizers, new_schedules
 from model.training.embedded import sine_positions
+from model.training.log import Log
+from model.training.saving import Place, reporting
+from model.training.settings import BOUNDS, bounded
 from model.training.sft import write_checkpoint
 from model.training.world_lessons import noisy
 from model.world.defects import smeared
@@ -73,10 +75,13 @@ def train(janus: Janus, steps: int, batch: int, rates: tuple[float, float], seed
     parameters = [*model.vision_model.parameters(), *model.aligner.parameters()]
     optimizers = new_optimizers(janus, parameters, rates[0], 0.0, rates[1])
     schedules = new_schedules(optimizers, steps, warmup=20)
-    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=steps, append=False, every=50)
+    place = Place(out)
+    place.check(provenance["parent"])
+    log = Log(place.log, accelerator, steps=steps, first=0, every=50)
     for step in range(steps):
         rng = random.Random(f"{seed} {step}")
         loss = error(janus, rng, pictures(rng, batch))
+        check_finite({"error": loss.item()})
         loss.backward()
         descend(accelerator, parameters, optimizers, clip=1.0)
         for schedule in schedules:
@@ -85,24 +90,27 @@ def train(janus: Janus, steps: int, batch: int, rates: tuple[float, float], seed
     write_checkpoint(janus, out, provenance | {"step": steps})
 
 
+def run(arguments: argparse.Namespace) -> None:
+    Place(arguments.out).check(arguments.checkpoint)
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
+    chosen = {name: value for name, value in vars(arguments).items() if name not in ("checkpoint", "out")}
+    settings = {"parent": arguments.checkpoint, "recipe": "eye", "settings": chosen}
+    rates = (arguments.learning_rate, arguments.muon)
+    train(janus, arguments.steps, arguments.batch, rates, arguments.seed, arguments.out, settings)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.eye", description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", required=True, help="whose eye it is")
-    parser.add_argument("--steps", type=int, default=900)
-    parser.add_argument("--batch", type=int, default=24, help="pictures per step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="AdamW's")
-    parser.add_argument("--muon", type=float, default=0.01, help="Muon's, for the matrices within the layers")
+    count, rate = bounded(int, *BOUNDS["steps"]), bounded(float, *BOUNDS["learning_rate"])
+    parser.add_argument("--steps", type=count, default=900)
+    parser.add_argument("--batch", type=count, default=24, help="pictures per step")
+    parser.add_argument("--learning-rate", type=rate, default=1e-3, help="AdamW's")
+    parser.add_argument("--muon", type=rate, default=0.01, help="Muon's, for the matrices within the layers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     arguments = parser.parse_args()
-    try:
-        janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
-        chosen = {name: value for name, value in vars(arguments).items() if name not in ("checkpoint", "out")}
-        settings = {"parent": arguments.checkpoint, "recipe": "eye", "settings": chosen}
-        rates = (arguments.learning_rate, arguments.muon)
-        train(janus, arguments.steps, arguments.batch, rates, arguments.seed, arguments.out, settings)
-    except CheckpointError as error_:
-        sys.exit(f"eye: {error_}")
+    reporting("eye", lambda: run(arguments))
 
 
 if __name__ == "__main__":

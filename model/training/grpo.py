@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,22 +21,32 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.checkpoint import EMBEDDED, open_checkpoint
 from model.janus import Janus
 from model.training.actions import Action, Choices, Scored, score
 from model.training.attention import attend_in_blocks
-from model.training.dataset import DataError
-from model.training.descent import Log, descend, new_optimizers, new_schedules, own_part, summed, trainable
+from model.training.dataset import DataError, fingerprint_of
+from model.training.descent import (
+    TrainingError,
+    check_finite,
+    descend,
+    new_optimizers,
+    new_schedules,
+    own_part,
+    summed,
+    trainable,
+)
 from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
 from model.training.prompts import PromptFileError, prompts_at, read_prompts
 from model.training.rewards import RewardError, advantages
 from model.training.rollouts import Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
+from model.training.saving import Beginning, Place, Run, add_beginning, beginning_of, reporting
 from model.training.settings import add_settings, settings_of
-from model.training.sft import teach, world_source, write_checkpoint
-from model.training.state import RunState
+from model.training.sft import LessonSource, teach, world_source, write_checkpoint
+from model.training.state import fingerprint
 from model.trajectory import Image, Reflection, Trajectory
-from model.world.language import Description
+from model.world.language import Description, write
 
 REWARDS = ("both", "drawing", "judging")
 ADVANTAGES = ("together", "separate")
@@ -129,12 +137,25 @@ def graded_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[
 
 
 def policy_loss(
-    new: torch.Tensor, old: torch.Tensor, reference: torch.Tensor, advantage: torch.Tensor, beta: float, clip: float
+    new: torch.Tensor,
+    old: torch.Tensor,
+    reference: torch.Tensor,
+    advantage: torch.Tensor,
+    beta: float,
+    clip: float,
+    untruncated: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per action: the clipped policy loss plus β·KL, and the KL (k3: π_ref/π − log(π_ref/π) − 1). All (A,)."""
-    ratio = (new - old).exp()
+    """Per action: the clipped policy loss plus β·KL, and the KL (k3: π_ref/π − log(π_ref/π) − 1). All (A,).
+
+    The KL is of `untruncated` (default: `new`) and `reference`, distributions without top-k: a token that the reference
+    has below its top k would be infinitely far away. An action that rounding has put below the own top k (`old` is
+    −inf) has no ratio, and adds nothing but its KL.
+    """
+    possible = old > -torch.inf
+    ratio = torch.where(possible, new - old, 0.0).exp()
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    apart = reference - new
+    surrogate = torch.where(possible, surrogate, 0.0)
+    apart = reference - (new if untruncated is None else untruncated)
     divergence = apart.exp() - apart - 1
     return beta * divergence - surrogate, divergence
 
@@ -161,19 +182,22 @@ def learn(
                 found = score(janus, [one.stream for one in part])
             if update == 0:
                 with torch.no_grad(), accelerator.autocast():
-                    known = score(reference, [one.stream for one in part]).log_probs
+                    known = score(reference, [one.stream for one in part]).untruncated
                 before.append((found.log_probs.detach(), known))
             advantage, weight = _per_action(part, found)
+            old, known = before[number]
             loss, divergence = policy_loss(
-                found.log_probs, *before[number], advantage, settings.beta, settings.clip_ratio
+                found.log_probs, old, known, advantage, settings.beta, settings.clip_ratio, found.untruncated
             )
             accelerator.backward((loss * weight).sum() / max(total, 1e-9))
             sums += torch.stack([loss.sum(), divergence.sum(), found.entropies.sum()]).detach().cpu()
             count += len(loss)
+        *totals, actions = summed(accelerator, [*sums.tolist(), count])
+        means = {name: value / max(actions, 1) for name, value in zip(("loss", "kl", "entropy"), totals, strict=True)}
+        check_finite(means)
         kept = teach(janus, rehearsed, 2, accelerator, share=settings.rehearsal_share) if settings.rehearsal else {}
+        check_finite(kept)
         norm = descend(accelerator, parameters, optimizers, settings.clip)
-    *sums, count = summed(accelerator, [*sums.tolist(), count])
-    means = {name: value / max(count, 1) for name, value in zip(("loss", "kl", "entropy"), sums, strict=True)}
     return {**means, "gradient_norm": norm, **{f"rehearsed_{name}": value for name, value in kept.items()}}
 
 
@@ -197,14 +221,17 @@ def train(
     *,
     prompts: Sequence[Description] = (),
     drafts: Sequence[OwnDraft] = (),
-    resume: bool,
+    resume: bool = False,
+    beginning: Beginning | None = None,
 ) -> None:
-    """Run or go on with a run. Raises RewardError; what was saved last then stands untouched."""
+    """Run or go on with a run. Raises RewardError and TrainingError; what was saved last then stands untouched."""
     accelerator = Accelerator(mixed_precision=settings.precision)
     if settings.prompts < accelerator.num_processes:
         raise PromptFileError(
             f"{settings.prompts} prompts a step for {accelerator.num_processes} processes; give each one"
         )
+    weights = {"parent_weights": fingerprint(janus.network), "reference_weights": fingerprint(reference.network)}
+    provenance = provenance | weights | {"processes": accelerator.num_processes}
     parameters = trainable(janus)
     janus.network.to(accelerator.device).eval()  # no layer of Janus behaves otherwise in training
     reference.network.to(accelerator.device).requires_grad_(requires_grad=False)
@@ -212,48 +239,70 @@ def train(
     attend_in_blocks(reference)
     optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup)
-    state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
-    first = state.load() if resume else 0
-    began = time.monotonic()
-    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=settings.steps, append=first > 0, every=1)
+    run = Run(
+        accelerator,
+        out,
+        (janus.network, optimizers, schedules),
+        provenance,
+        lambda about: write_checkpoint(janus, out, provenance | about),
+        steps=settings.steps,
+        save_every=settings.save_every,
+        beginning=beginning or Beginning(resume=resume),
+        printed_every=1,
+    )
     rehearsal = world_source(janus, "rehearsal", settings.seed, settings.rehearsal, drafts)
-    for step in range(first, settings.steps):
-        wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))
-        rng = random.Random(f"{settings.seed} {step} {accelerator.process_index} rollouts")
-        starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
-        groups = roll_out(janus, starts, settings.group, settings.rounds, rng)
-        wrong = wrong_drafts(groups, settings.mending, rng)
-        groups += roll_out(janus, wrong, settings.group, settings.rounds, rng)
-        graded, skipped = graded_of(groups, settings)
-        rehearsed = rehearsal(step, slice(accelerator.process_index, None, accelerator.num_processes))
-        metrics = learn(janus, reference, graded, settings, accelerator, optimizers, parameters, rehearsed)
-        for schedule in schedules:
-            schedule.step()
-        seen = statistics(groups, settings.rounds)
-        means = [value / accelerator.num_processes for value in summed(accelerator, seen.values())]
-        row = {"step": step, "seconds": round(time.monotonic() - began, 1), **dict(zip(seen, means, strict=True))}
-        log.write(row | {"skipped": skipped, **metrics})
-        due = settings.save_every and step % settings.save_every == settings.save_every - 1
-        if due and accelerator.is_main_process:
-            state.save(step + 1)
-            write_checkpoint(janus, out, provenance | {"step": step + 1})
-            contact_sheet(groups).save(out.parent / f"{out.name}-{step + 1:05d}.png")
-    if accelerator.is_main_process:
-        write_checkpoint(janus, out, provenance | {"step": settings.steps})
-        print(f"saved {out}", file=sys.stderr)
-    accelerator.wait_for_everyone()  # no process leaves the others while they save
-    accelerator.end_training()
+    with run.hearing_signals():
+        for step in range(run.first, settings.steps):
+            wanted = own_part(accelerator, prompts_at(step, settings.seed, settings.prompts, prompts))
+            groups, rehearsed = _experience(janus, wanted, settings, step, accelerator, rehearsal)
+            graded, skipped = graded_of(groups, settings)
+            try:
+                metrics = learn(janus, reference, graded, settings, accelerator, optimizers, parameters, rehearsed)
+            except TrainingError as error:
+                raise TrainingError(f"step {step}: {error}; {_learnt_from(wanted, rehearsed)}") from error
+            for schedule in schedules:
+                schedule.step()
+            seen = statistics(groups, settings.rounds)
+            means = [value / accelerator.num_processes for value in summed(accelerator, seen.values())]
+            run.finish_step(step, dict(zip(seen, means, strict=True)) | {"skipped": skipped, **metrics})
+            if run.saved_at == step + 1 and accelerator.is_main_process:
+                contact_sheet(groups).save(out.parent / f"{out.name}-{step + 1:05d}.png")
+        run.end()
+
+
+def _experience(
+    janus: Janus,
+    wanted: Sequence[Description],
+    settings: Settings,
+    step: int,
+    accelerator: Accelerator,
+    rehearsal: LessonSource,
+) -> tuple[list[list[Rollout]], Sequence[Lesson]]:
+    """Groups of rollouts of this process's prompts, and the lessons beside them."""
+    rng = random.Random(f"{settings.seed} {step} {accelerator.process_index} rollouts")
+    starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
+    groups = roll_out(janus, starts, settings.group, settings.rounds, rng)
+    wrong = wrong_drafts(groups, settings.mending, rng)
+    groups += roll_out(janus, wrong, settings.group, settings.rounds, rng)
+    return groups, rehearsal(step, slice(accelerator.process_index, None, accelerator.num_processes))
+
+
+def _learnt_from(wanted: Sequence[Description], rehearsed: Sequence[Lesson]) -> str:
+    names = ", ".join([*(f"“{write(each)}”" for each in wanted), *(lesson.name for lesson in rehearsed)])
+    return f"this step was not taken, and what was saved before stands. Learnt from: {names}"
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    beginning = beginning_of(arguments)
+    Place(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32, device="cpu")
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
     drafts = [draft for file in arguments.drafts for draft in read_drafts(file)]
-    provenance |= {"drafts": len(drafts)}
-    out, resume = arguments.out, arguments.resume
-    train(janus, reference, settings, out, provenance, prompts=prompts, drafts=drafts, resume=resume)
+    provenance |= {"drafts": len(drafts), "drafts_sha256": fingerprint_of(arguments.drafts)}
+    provenance |= {"prompts_sha256": fingerprint_of([arguments.prompts_file] if prompts else [])}
+    train(janus, reference, settings, arguments.out, provenance, prompts=prompts, drafts=drafts, beginning=beginning)
 
 
 def main() -> None:
@@ -264,14 +313,12 @@ def main() -> None:
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     own = "with --rehearsal: files of a model's own drafts (model.training.drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
-    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    add_beginning(parser)
     allowed = {"reward": REWARDS, "advantages": ADVANTAGES, "precision": ("no", "bf16")}
     add_settings(parser, Settings(), allowed)
     arguments = parser.parse_args()
-    try:
-        run(arguments, settings_of(arguments, Settings()))
-    except (CheckpointError, DataError, PromptFileError, RewardError, OSError) as error:
-        sys.exit(f"grpo: {error}")
+    errors = (DataError, PromptFileError, RewardError)
+    reporting("grpo", lambda: run(arguments, settings_of(arguments, Settings())), *errors)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ from model.templates import BEGIN_IMAGE, CHECK, EOS
 
 @dataclass(frozen=True)
 class Lesson:
-    """One training sequence; `weight` scales its loss."""
+    """One training sequence; `weight` scales its loss, `name` says where it comes from."""
 
     pieces: tuple[Piece, ...]
     weight: float = 1.0
+    name: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,28 +13,36 @@ from __future__ import annotations
 
 import argparse
 import random
-import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, open_processor
+from model.checkpoint import EMBEDDED, open_checkpoint, open_processor
 from model.folder import save_checkpoint
 from model.janus import Janus
 from model.training.attention import attend_in_blocks
 from model.training.batch import collate, length, losses, target_counts
-from model.training.dataset import DataError, manifest_of, read_lessons
-from model.training.descent import Log, descend, new_optimizers, new_schedules, summed, trainable
+from model.training.dataset import Bounds, DataError, data_files, fingerprint_of, manifest_of, read_lessons
+from model.training.descent import (
+    TrainingError,
+    check_finite,
+    descend,
+    new_optimizers,
+    new_schedules,
+    summed,
+    trainable,
+)
 from model.training.drafts import OwnDraft, read_drafts
 from model.training.lessons import Lesson
 from model.training.mixes import MIXES, at_step
+from model.training.saving import Beginning, Place, Run, add_beginning, beginning_of, reporting
 from model.training.settings import add_settings, settings_of
-from model.training.state import RunState
+from model.training.state import fingerprint
 from model.training.world_lessons import world_lessons
 
 # Of the kinds of targets, by their names in `Losses`, each a mean over its own. A drawing has about four times the
@@ -58,17 +66,35 @@ class Settings:
     weight_decay: float = 0.05
     clip: float = 1.0  # gradient norm
     precision: str = "no"  # or bf16
-    save_every: int = 500  # steps; 0 only at the end
+    save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     compile: bool = False  # for a GPU: on a CPU lessons of ever new lengths are compiled again and again
+    most_characters: int = Bounds.characters  # of a row of --data, its texts together
+    most_tokens: int = Bounds.tokens  # of a row, with the positions of its images
+    most_megapixels: float = Bounds.megapixels  # of one picture
 
 
 LessonSource = Callable[[int, slice], Sequence[Lesson]]  # step, which of its lessons → those
 
 
-def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, provenance: dict, *, resume: bool) -> None:
+def train(
+    janus: Janus,
+    source: LessonSource,
+    settings: Settings,
+    out: Path,
+    provenance: dict,
+    *,
+    resume: bool = False,
+    beginning: Beginning | None = None,
+) -> None:
+    """Run, or go on with a run where its last save stood (`resume`; `beginning` says more of it).
+
+    Raises TrainingError for a loss or gradient that is not finite, CheckpointError for what cannot be gone on with or
+    written, RunStopped after a signal.
+    """
     accelerator = Accelerator(mixed_precision=settings.precision)
     torch.manual_seed(settings.seed)
+    provenance = provenance | {"parent_weights": fingerprint(janus.network)}
     janus.network.train()
     janus.network.model.vqmodel.eval()
     parameters = trainable(janus)
@@ -79,29 +105,30 @@ def train(janus: Janus, source: LessonSource, settings: Settings, out: Path, pro
             part.compile(dynamic=True)
     optimizers = new_optimizers(janus, parameters, settings.learning_rate, settings.weight_decay, settings.muon)
     schedules = new_schedules(optimizers, settings.steps, settings.warmup, settings.falling)
-    state = RunState(out.parent / f"{out.name}.state", janus.network, optimizers, schedules)
-    first = state.load() if resume else 0
-    began = time.monotonic()
-    log = Log(out.parent / f"{out.name}.jsonl", accelerator, steps=settings.steps, append=first > 0)
+    run = Run(
+        accelerator,
+        out,
+        (janus.network, optimizers, schedules),
+        provenance,
+        lambda about: write_checkpoint(janus, out, provenance | about),
+        steps=settings.steps,
+        save_every=settings.save_every,
+        beginning=beginning or Beginning(resume=resume),
+    )
     own = slice(accelerator.process_index, None, accelerator.num_processes)
-    for step, lessons in enumerate(ahead(source, own, first, settings.steps), first):
-        metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters)
-        for schedule in schedules:
-            schedule.step()
-        log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
-        due = settings.save_every and step % settings.save_every == settings.save_every - 1
-        if due and accelerator.is_main_process:
-            state.save(step + 1)
-            write_checkpoint(janus, out, provenance | {"step": step + 1})
-    if accelerator.is_main_process:
-        write_checkpoint(janus, out, provenance | {"step": settings.steps})
-    accelerator.wait_for_everyone()  # no process leaves the others while they save
-    accelerator.end_training()
-    print(f"saved {out}", file=sys.stderr)
+    with run.hearing_signals(), closing(ahead(source, own, run.first, settings.steps)) as coming:
+        for step, lessons in enumerate(coming, run.first):
+            metrics = train_step(janus, lessons, settings, accelerator, optimizers, parameters, step)
+            for schedule in schedules:
+                schedule.step()
+            run.finish_step(step, metrics)
+        run.end()
 
 
 def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterator[Sequence[Lesson]]:
     """The lessons of every step, made while the step before is learnt."""
+    if first >= steps:
+        return
     with ThreadPoolExecutor(1) as maker:
         coming = maker.submit(source, first, which)
         for step in range(first, steps):
@@ -118,10 +145,21 @@ def train_step(
     accelerator: Accelerator,
     optimizers: Sequence[torch.optim.Optimizer],
     parameters: Sequence[torch.nn.Parameter],
+    step: int = 0,
 ) -> dict[str, float]:
-    """One step over this process's `lessons`; returns its metrics."""
-    metrics = teach(janus, lessons, settings.micro_batches, accelerator, multiple=32 if settings.compile else 1)
-    return metrics | {"gradient_norm": descend(accelerator, parameters, optimizers, settings.clip)}
+    """One step over this process's `lessons`; returns its metrics. Raises TrainingError before weights are changed
+    where a loss or the gradient is not finite, with the names of the lessons."""
+    try:
+        metrics = teach(janus, lessons, settings.micro_batches, accelerator, multiple=32 if settings.compile else 1)
+        check_finite(metrics)
+        metrics["gradient_norm"] = descend(accelerator, parameters, optimizers, settings.clip)
+    except TrainingError as error:
+        names = ", ".join(dict.fromkeys(lesson.name or "a lesson without a name" for lesson in lessons))
+        raise TrainingError(
+            f"step {step}: {error}; this step was not taken, and what was saved before stands. Learnt from: {names}. "
+            "Look at these, or lower the learning rate"
+        ) from error
+    return metrics | {"learning_rate": optimizers[-1].param_groups[0]["lr"]}
 
 
 def teach(
@@ -169,7 +207,7 @@ def world_source(janus: Janus, mixed: str, seed: int, batch: int, own: Sequence[
         stream = world_lessons(janus, rng, mix, own)
         for number in range(batch)[which]:
             rng.seed(f"{seed} {step} {number}")
-            made.append(next(stream)[1])
+            made.append(replace(next(stream)[1], name=f"lesson {number} of the world at step {step}"))
         return made
 
     return lessons
@@ -190,24 +228,34 @@ def data_source(known: Sequence[Lesson], settings: Settings, batch: int) -> Less
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Open the checkpoint, find the lessons, train. Raises CheckpointError and DataError."""
+    """Open the checkpoint, find the lessons, train. Raises CheckpointError, DataError and what `train` raises."""
+    beginning = beginning_of(arguments)
+    if not (arguments.data or arguments.world):
+        raise DataError("nothing to learn from; give --data EXPORT, --world, or both")
+    if arguments.drafts and not arguments.world:
+        raise DataError("--drafts are lessons of the world; give --world with them")
+    if arguments.data and arguments.world and settings.batch < 2:
+        raise DataError(f"--batch {settings.batch} cannot be halved between --data and --world; give 2 or more")
+    Place(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings)}
     sources = []
     each = settings.batch // 2 if arguments.data and arguments.world else settings.batch
     if arguments.data:
-        known = read_lessons(janus, arguments.data)
+        bounds = Bounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
+        known = read_lessons(janus, arguments.data, bounds)
         sources.append(data_source(known, settings, each))
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
+        provenance |= {"data_sha256": fingerprint_of(data_files(arguments.data))}
     if arguments.world:
         own = [draft for file in arguments.drafts for draft in read_drafts(file)]
         sources.append(world_source(janus, settings.lessons, settings.seed, each, own))
-        provenance |= {"world": True, "drafts": len(own)}
+        provenance |= {"world": True, "drafts": len(own), "drafts_sha256": fingerprint_of(arguments.drafts)}
 
     def lessons(step: int, which: slice) -> list[Lesson]:
         return [lesson for source in sources for lesson in source(step, which)]
 
-    train(janus, lessons, settings, arguments.out, provenance, resume=arguments.resume)
+    train(janus, lessons, settings, arguments.out, provenance, beginning=beginning)
 
 
 def main() -> None:
@@ -223,15 +271,10 @@ def main() -> None:
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
-    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    add_beginning(parser)
     add_settings(parser, Settings(), {"lessons": tuple(MIXES), "precision": ("no", "bf16")})
     arguments = parser.parse_args()
-    if not (arguments.data or arguments.world):
-        sys.exit("sft: nothing to learn from; give --data EXPORT, --world, or both")
-    try:
-        run(arguments, settings_of(arguments, Settings()))
-    except (CheckpointError, DataError) as error:
-        sys.exit(f"sft: {error}")
+    reporting("sft", lambda: run(arguments, settings_of(arguments, Settings())), DataError)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,289 @@
+"""Rows of a training file: learnt as they stand, or refused with their number and the reason."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image as Picture
+from training_rows import IMAGE, PNG, assistant, row, save, text, user
+
+from model.examples import JudgeExample
+from model.janus import PIXEL, Janus
+from model.messages import RowError
+from model.streams import Text
+from model.templates import CHECK_TEXT, CONNECT_TEXT
+from model.training.batch import collate
+from model.training.dataset import Bounds, DataError, read_lessons
+from model.wording import first_verdict
+
+PROMPT = user(text("two red apples"))
+CHECK, CONNECT = user(text(CHECK_TEXT)), user(text(CONNECT_TEXT))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ([PROMPT, assistant(IMAGE)], "two red apples"),
+        ([PROMPT, assistant(IMAGE), CHECK], "two red apples"),
+        ([user(IMAGE, text("two red apples"))], "two red apples"),
+        ([user(text("two red apples"), IMAGE)], "two red apples"),
+        ([user(text("two red "), text("apples")), assistant(IMAGE)], "two red apples"),
+        ([{"role": "user", "content": "two red apples"}, assistant(IMAGE)], "two red apples"),
+        ([user(text("两个红苹果")), assistant(IMAGE), CHECK], "两个红苹果"),
+    ],
+)
+def test_the_prompt_is_all_that_the_user_says(prompt: list[dict], wanted: str):
+    example = JudgeExample.from_row(row(prompt=prompt))
+    assert (example.prompt, example.reflections, example.images) == (wanted, (), (PNG,))
+
+
+def test_what_was_said_between_images_is_kept_with_the_template_s_words_or_without():
+    images = [{"bytes": PNG, "path": None}] * 2
+    said = assistant(text("No, one is "), text("missing."))
+    for between in ([CHECK, said, CONNECT], [said], [CHECK, said], [said, CONNECT]):
+        prompt = [PROMPT, assistant(IMAGE), *between, assistant(IMAGE), CHECK]
+        assert JudgeExample.from_row(row(prompt=prompt, images=images)).reflections == ("No, one is missing.",)
+
+
+REFUSED = {
+    "system": {"prompt": [{"role": "system", "content": [text("You are strict.")]}, PROMPT, assistant(IMAGE)]},
+    "message 2 of the prompt has the role 'system'": {
+        "prompt": [PROMPT, {"role": "system", "content": "x"}, assistant(IMAGE)]
+    },
+    "role 'tool'": {"prompt": [PROMPT, assistant(IMAGE), {"role": "tool", "content": "x"}]},
+    "role nothing": {"prompt": [{"role": None, "content": [text("x")]}, assistant(IMAGE)]},
+    "message 1 is the assistant's": {"prompt": [assistant(text("hello")), PROMPT, assistant(IMAGE)]},
+    "message 1 has no words": {"prompt": [user(text(" \n")), assistant(IMAGE)]},
+    "picture between its words": {"prompt": [user(text("two"), IMAGE, text("apples"))]},
+    "content": {"prompt": [{"role": "user", "content": []}, assistant(IMAGE)]},
+    "message 2 is the user's": {"prompt": [PROMPT, user(text("and a car")), assistant(IMAGE)]},
+    "message 3 is the user's": {"prompt": [PROMPT, assistant(IMAGE), user(text("Is it green?"))]},
+    "an image of the user's": {"prompt": [PROMPT, user(IMAGE)]},
+    "message 2 is the assistant's": {"prompt": [PROMPT, assistant(text("I will draw."), IMAGE)]},
+    "wanted words": {"prompt": [user(text(None)), assistant(IMAGE)]},
+    "an image with the text": {"prompt": [PROMPT, assistant({"type": "image", "text": "a cat"})]},
+    "type text or image": {"prompt": [PROMPT, assistant({"type": "image_url", "text": None})]},
+    "has name": {"prompt": [{**PROMPT, "name": "Ada"}, assistant(IMAGE)]},
+    "has image": {"prompt": [PROMPT, assistant({**IMAGE, "image": "a.png"})]},
+    "list of messages": {"prompt": "two red apples"},
+    "wanted one with role": {"prompt": [None, assistant(IMAGE)]},
+    "0 images, the row brings 1": {"prompt": [PROMPT]},
+    "missing: prompt": {"prompt": None},
+    "missing: completion": {"completion": None},
+    "missing: images": {"images": None},
+    "got tools": {"tools": [{"name": "draw"}]},
+    "only the path 'a.png'": {"images": [{"bytes": None, "path": "a.png"}]},
+    "image 1 is nothing": {"images": [None]},
+    "wanted a list of pictures": {"images": "a.png"},
+    "1 images, the row brings 2": {"images": [{"bytes": PNG, "path": None}] * 2},
+    "more than one message": {"completion": [assistant(text("No, x.")), assistant(text("Yes."))]},
+    "got 'None of": {"completion": [assistant(text("None of the apples is red."))]},
+    "got 'Yesterday": {"completion": [assistant(text("Yesterday it rained."))]},
+    "got 'no, ": {"completion": [assistant(text("no, one is missing"))]},
+    "got ' No": {"completion": [assistant(text(" No, one is missing"))]},
+    "weight is nan": {"weight": float("nan")},
+    "weight is inf": {"weight": float("inf")},
+    "weight is -1": {"weight": -1.0},
+    "weight is 1000000000.0": {"weight": 1e9},
+    "weight is '0.5'": {"weight": "0.5"},
+    "weight is True": {"weight": True},
+    "segment is '3'": {"segment": "3"},
+    "decided is 'no'": {"decided": "no"},
+    "characters": {"completion": [assistant(text("No, " + "x" * 50_000))]},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_a_row_that_would_be_learnt_as_something_else_is_refused_with_the_reason(reason: str):
+    changes = REFUSED[reason]
+    with pytest.raises(RowError) as refused:
+        JudgeExample.from_row(row(**changes))
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "said", ["No", "No.", "No, x", "No — x", "No—x", "No: x", "No，苹果", "No。", "No؛ x", "No\nx", "No (x)"]
+)
+def test_a_verdict_is_a_word_of_its_own_in_any_punctuation(said: str):
+    assert first_verdict(said) == "No"
+    assert first_verdict(said.replace("No", "Yes")) == "Yes"
+
+
+@pytest.mark.parametrize(
+    "said", ["None of", "Nothing", "No-one", "No1", "No.1 is", "Nó", "No’s", "No_x", "no", "", "NO", "Not", "No苹果"]
+)
+def test_a_word_that_only_begins_like_a_verdict_is_none(said: str):
+    assert first_verdict(said) is None
+
+
+def test_all_bad_rows_are_counted_and_the_first_ten_named(tiny: Janus, tmp_path: Path):
+    bad = row(completion=[assistant(text("Perhaps."))])
+    folder = save(tmp_path / "data", [row(), *[bad] * 12, row()])
+    with pytest.raises(DataError) as refused:
+        read_lessons(tiny, folder)
+    message = str(refused.value)
+    assert message.startswith("12 of 14 rows")
+    assert "row 2 of train.parquet: " in message and "row 11 of train.parquet: " in message
+    assert "row 12 " not in message and message.endswith("and 2 more")
+
+
+def test_a_row_of_nulls_is_named_beside_good_ones(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row(weight=None), dict.fromkeys([*row(), "weight"])])
+    with pytest.raises(DataError, match=r"1 of 2 rows.*\n  row 2 of train\.parquet: .*missing: prompt"):
+        read_lessons(tiny, folder)
+
+
+def test_lessons_carry_the_words_and_the_row_they_come_from(tiny: Janus, tmp_path: Path):
+    prompt = [user(IMAGE, text("Two “red” apples, 两个"))]
+    [lesson] = read_lessons(tiny, save(tmp_path / "data", [row(prompt=prompt, weight=0.25)]))
+    assert (lesson.name, lesson.weight) == ("row 1 of train.parquet", 0.25)
+    words = "".join(tiny.tokenizer.decode(piece.ids) for piece in lesson.pieces if isinstance(piece, Text))
+    assert words.count("two “red” apples, 两个") == 1
+    assert int((collate([lesson], tiny.image_codes).kinds == PIXEL).sum()) == tiny.image_codes
+
+
+def test_special_tokens_that_a_person_spells_out_are_words(tiny: Janus, tmp_path: Path):
+    completion = [assistant(text("No, <｜end▁of▁sentence｜> is <begin_of_image> here."))]
+    [lesson] = read_lessons(tiny, save(tmp_path / "data", [row(completion=completion)]))
+    *said, end = lesson.pieces[-1].ids
+    assert end == tiny.ids.eos
+    assert not {tiny.ids.eos, tiny.ids.begin_image} & set(said)
+
+
+def png(size: tuple[int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Picture.new("1", size).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+NOISE = io.BytesIO()
+Picture.effect_noise((256, 256), 80).convert("RGB").save(NOISE, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"no picture", "no picture"),
+        (PNG[:-60], "no picture"),
+        (PNG[:20], "no picture"),
+        (NOISE.getvalue()[: len(NOISE.getvalue()) // 2], "no picture"),
+        (png((2000, 2000)), "4.0 million pixels"),
+    ],
+)
+def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
+    tiny: Janus, tmp_path: Path, content: bytes, reason: str
+):
+    folder = save(tmp_path / "data", [row(), row(images=[{"bytes": content, "path": None}])])
+    with pytest.raises(DataError, match="1 of 2 rows") as refused:
+        read_lessons(tiny, folder, Bounds(megapixels=1))
+    assert "row 2 of train.parquet: image 1" in str(refused.value) and reason in str(refused.value)
+
+
+def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row(completion=[assistant(text("No, " + "苹" * 200))])])
+    with pytest.raises(DataError, match="tokens with 1 images, wanted at most 500"):
+        read_lessons(tiny, folder, Bounds(tokens=500))
+    assert len(read_lessons(tiny, folder)) == 1
+    with pytest.raises(DataError, match="wanted at most 100;"):
+        read_lessons(tiny, folder, Bounds(characters=100))
+
+
+def test_weights_that_are_all_zero_leave_nothing_to_learn(tiny: Janus, tmp_path: Path):
+    with pytest.raises(DataError, match="weight 0"):
+        read_lessons(tiny, save(tmp_path / "data", [row(weight=0.0)] * 2))
+
+
+def test_invalid_utf8_in_a_row_refuses_that_row(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row(annotator="marked"), row(annotator="ok")])
+    file = folder / "train.parquet"
+    content = file.read_bytes()
+    file.write_bytes(content.replace(b"marked", b"mark\xff\xfe"))
+    with pytest.raises(DataError, match="row 1|cannot be read"):
+        read_lessons(tiny, folder)
+
+
+def pointer(folder: Path) -> None:
+    (folder / "train.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def cut(folder: Path) -> None:
+    file = folder / "train.parquet"
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def emptied(folder: Path) -> None:
+    (folder / "train.parquet").write_bytes(b"")
+
+
+def flipped(folder: Path) -> None:
+    file = folder / "train.parquet"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(bytes(content))
+
+
+def manifest_cut(folder: Path) -> None:
+    (folder / "manifest.json").write_text((folder / "manifest.json").read_text()[:-5])
+
+
+def other_kind(folder: Path) -> None:
+    known = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(known | {"kind": "preferences"}))
+
+
+def stranger(folder: Path) -> None:
+    save(folder / "more", [row()])
+    (folder / "more" / "train.parquet").rename(folder / "other.parquet")
+    (folder / "more").rmdir()
+
+
+def a_folder_instead(folder: Path) -> None:
+    (folder / "train.parquet").unlink()
+    (folder / "train.parquet").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (pointer, "SHA-256 differs"),
+        (cut, "SHA-256 differs"),
+        (emptied, "SHA-256 differs"),
+        (flipped, "SHA-256 differs"),
+        (manifest_cut, "manifest.json is damaged"),
+        (other_kind, "wanted judge_sft"),
+        (stranger, "other.parquet is not in the manifest"),
+        (a_folder_instead, "holds no .parquet file"),
+    ],
+)
+def test_an_export_that_is_not_what_its_manifest_says_is_refused(tiny: Janus, tmp_path: Path, spoil, reason: str):
+    folder = save(tmp_path / "data", [row()], manifest={})
+    assert len(read_lessons(tiny, folder)) == 1
+    spoil(folder)
+    with pytest.raises(DataError, match=reason):
+        read_lessons(tiny, folder)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [(pointer, "git lfs pull"), (cut, "cannot be read"), (emptied, "cannot")])
+def test_a_damaged_file_without_a_manifest_is_named(tiny: Janus, tmp_path: Path, spoil, reason: str):
+    folder = save(tmp_path / "data", [row()])
+    spoil(folder)
+    with pytest.raises(DataError, match=reason):
+        read_lessons(tiny, folder)
+
+
+def test_rows_without_the_columns_and_files_without_rows_are_refused(tiny: Janus, tmp_path: Path):
+    with pytest.raises(DataError, match="missing: prompt, completion, images"):
+        read_lessons(tiny, save(tmp_path / "other", [{"messages": ["x"], "label": 1}]))
+    folder = save(tmp_path / "none", [row()])
+    parquet.write_table(parquet.read_table(folder / "train.parquet").slice(0, 0), folder / "train.parquet")
+    with pytest.raises(DataError, match="no examples"):
+        read_lessons(tiny, folder)
+
+
+def test_a_file_can_be_given_instead_of_its_folder_and_hidden_ones_are_left_aside(tiny: Janus, tmp_path: Path):
+    folder = save(tmp_path / "data", [row()])
+    save(tmp_path / "data" / ".unfinished", [row()])
+    assert len(read_lessons(tiny, folder)) == 1
+    assert len(read_lessons(tiny, folder / "train.parquet")) == 1
