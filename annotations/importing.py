@@ -16,8 +16,10 @@ import pickle
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -30,6 +32,7 @@ from annotations.errors import AnnotationsError, ImportingError
 from annotations.formats import folder, janus_sft, ours, pickapic, richhf
 from annotations.imports import BatchName
 from annotations.incoming import Read, Record, RowError
+from annotations.sources import FOLDER, Source, laid_out, tables_in
 from annotations.staging import Run
 from annotations.store import Checked, Store, open_store
 
@@ -65,7 +68,7 @@ class Report:
 
 def bring_in(
     store: Store,
-    source: Path,
+    source: Path | Sequence[Source],
     format: str,
     *,
     owner: str,
@@ -74,25 +77,22 @@ def bring_in(
     leave_out_bad: bool = False,
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Report:
-    """Import a file or folder. `images` is where records' pictures lie, `drawn_by` the model that drew them.
+    """Import a file, folder or zip, or what files that came together hold (`annotations.sources`), while others work.
 
-    Raises ImportingError for an unknown format and for a file that cannot be read at all.
+    `images` is where records' pictures lie, `drawn_by` the model that drew them. Raises ImportingError for an unknown
+    format, for a file that cannot be read at all, while another import is under way, and where somebody stops it.
     """
-    reader = _reader(source, format)
-    batch = BatchName(uuid4().hex, source.name, format)
-    with Run(store, batch, owner=owner) as run, _spool() as spool:
-        total = reader.size(source)
-
-        def checking(done: int) -> None:
-            run.tell(done, total)
-            on_progress("checking", done, total)
-
-        checked = _check(store, reader.read(source, images=images, drawn_by=drawn_by), format, spool, checking)
-        report = Report(batch.id, 0, 0, checked.already, checked.errors, checked.new)
-        if not checked.new or (checked.errors and not leave_out_bad):
-            return report
-        _stage(run, spool, checked.new, on_progress)
-        run.publish()
+    with _sources(source, format, images) as sources, _spool() as spool:
+        batch = BatchName(uuid4().hex, _called(source, sources), format)
+        with Run(store, batch, owner=owner) as run:
+            checked = _read_through(
+                store, sources, format, drawn_by, spool, [run.tell, partial(on_progress, "checking")]
+            )
+            report = Report(batch.id, 0, 0, checked.already, checked.errors, checked.new)
+            if not checked.new or (checked.errors and not leave_out_bad):
+                return report
+            _stage(run, spool, checked.new, on_progress)
+            run.publish()
     return replace(report, records=checked.new, trajectories=len(store.imported(batch.id)))
 
 
@@ -111,7 +111,7 @@ def _stage(run: Run, spool: IO[bytes], total: int, on_progress: Progress) -> Non
 
 def rehearse(
     store: Store,
-    source: Path,
+    source: Path | Sequence[Source],
     format: str,
     *,
     images: Path | None = None,
@@ -119,19 +119,58 @@ def rehearse(
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
-    reader = _reader(source, format)
-    total = reader.size(source)
-    with _spool() as spool:
-        read = reader.read(source, images=images, drawn_by=drawn_by)
-        checked = _check(store, read, format, spool, lambda done: on_progress("checking", done, total))
+    with _sources(source, format, images) as sources, _spool() as spool:
+        told = [partial(on_progress, "checking")]
+        checked = _read_through(store, sources, format, drawn_by, spool, told)
     return Report("", 0, 0, checked.already, checked.errors, checked.new)
 
 
-def _reader(source: Path, format: str) -> ModuleType:
-    reader = reader_of(format)
-    if not source.exists():
+@contextmanager
+def _sources(source: Path | Sequence[Source], format: str, images: Path | None) -> Iterator[Sequence[Source]]:
+    reader_of(format)
+    if not isinstance(source, Path):
+        yield source
+    elif not source.exists():
         raise ImportingError(f"there is no {source}; name a file or folder")
-    return reader
+    elif source.suffix.lower() == ".zip" and source.is_file():
+        with laid_out([source], format) as found:
+            yield [replace(one, images=images) for one in found] if images else found
+    elif format == FOLDER and source.is_dir():
+        tables = tables_in(source)
+        yield [Source(table, images or (source if len(tables) == 1 else table.parent), table.name) for table in tables]
+    else:
+        yield [Source(source, images, source.name)]
+
+
+def _called(source: Path | Sequence[Source], sources: Sequence[Source]) -> str:
+    return source.name if isinstance(source, Path) else ", ".join(one.name for one in sources)[:200]
+
+
+def _read_through(
+    store: Store,
+    sources: Sequence[Source],
+    format: str,
+    drawn_by: str | None,
+    spool: IO[bytes],
+    told: Sequence[Callable[[int, int], None]],
+) -> _Checked:
+    """What was found in all of them; the good new records are spooled."""
+    reader = reader_of(format)
+    total = sum(reader.size(one.path) for one in sources)
+
+    def on_progress(done: int) -> None:
+        for tell in told:
+            tell(done, total)
+
+    return _check(store, _read(reader, sources, drawn_by), format, spool, on_progress)
+
+
+def _read(reader: ModuleType, sources: Sequence[Source], drawn_by: str | None) -> Read:
+    for one in sources:
+        for record in reader.read(one.path, images=one.images, drawn_by=drawn_by, flattened=one.flattened):
+            if isinstance(record, RowError) and len(sources) > 1:
+                record = replace(record, place=f"{one.name}{record.place and f', {record.place}'}")
+            yield record
 
 
 def _spool() -> IO[bytes]:

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from annotations.packing import Files
@@ -85,7 +84,7 @@ def made_elsewhere(
 ) -> Trajectory:
     """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
     if not isinstance(prompt, str) or not prompt.strip():
-        raise RowProblem(f"the prompt {prompt!r}", "what the picture should show")
+        raise RowProblem(f"the prompt {prompt!r:.60}", "what the picture should show")
     segments: tuple[Segment, ...] = (Image((), picture), *([reflection] if reflection else ()))
     made = Trajectory(
         prompt,
@@ -114,13 +113,21 @@ def said(text: str, p_yes: float) -> Reflection:
 
 
 def probability(value: Any, place: str) -> float:
+    """A number from 0 to 1, also with a decimal comma. Raises RowProblem."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= 1:
-        raise RowProblem(repr(value), "a number from 0 to 1", place)
+        raise RowProblem(f"{value!r:.60}", "a number from 0 to 1", place)
     return number
+
+
+def name_of(value: Any, place: str) -> str | None:
+    """The name of a model; None for nothing. Raises RowProblem."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise RowProblem(f"{value!r:.60}", "the name of the model that drew", place)
+    return None if value is None else str(value).strip() or None
 
 
 def as_png(content: bytes, place: str) -> tuple[str, bytes]:
@@ -135,25 +142,3 @@ def as_png(content: bytes, place: str) -> tuple[str, bytes]:
 
 
 Look = Callable[[str, str], bytes]  # a name in a record, its place → the bytes of the file
-
-
-def looking_in(folder: Path) -> Look:
-    """Reads files that a record names, inside one folder only: a record may come from a stranger."""
-    inside = folder.resolve()
-
-    def look(name: str, place: str) -> bytes:
-        if not isinstance(name, str) or not name.strip() or "\0" in name:
-            raise RowProblem(repr(name), "the name of a picture", place)
-        path = (inside / name).resolve()
-        if not path.is_relative_to(inside):
-            raise RowProblem(
-                f"the path {name!r}, which leads out of {folder}", "one inside it (--images names it)", place
-            )
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise RowProblem(
-                f"{name!r}, which cannot be read ({error.strerror})", f"a file in {folder}", place
-            ) from error
-
-    return look

@@ -35,6 +35,7 @@ from annotations.tables import PropertyRow
 from annotations.trajectories import EVERYTHING, Cursor, Filter, Listed
 from model.trajectory import Trajectory
 
+BRANCHES = 2**31  # places that a branch may leave from
 ADDED = 50  # items of a project in one transaction
 Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
 
@@ -396,4 +397,7 @@ def _check_storable(trajectory: Trajectory, owner: str) -> None:
     ):
         if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
             raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
+    parent = trajectory.parent
+    if parent is not None and not (0 <= parent.segment < BRANCHES and 0 <= parent.token < BRANCHES):
+        raise TrajectoryError(f"got the parent {parent}, wanted a segment and a token from 0 to {BRANCHES - 1}")
     trajectories.moment_of(trajectory)

@@ -6,17 +6,12 @@ were made in different ways become a pair.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 from annotations.errors import AnnotationsError
 from annotations.items import NewItem, parts_of
@@ -36,7 +31,6 @@ from studio.wish import new_seed
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000
 PATIENCE = 1.0  # seconds until a drawing that found the line full tries again
-TABLES = (".json", ".jsonl", ".csv", ".parquet")
 WITHOUT_PLAN = ", without a plan"
 
 
@@ -112,39 +106,6 @@ def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
         found += [one.id for one in page]
         before = page[-1].cursor
     return found
-
-
-# From files
-
-
-@contextmanager
-def laid_out(files: Sequence[Path], format: str) -> Iterator[tuple[Path, Path]]:
-    """(what is to be read, where its pictures lie): uploaded files side by side, zips unpacked. Raises
-    FillingError.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for file in files:
-            if file.suffix.lower() == ".zip":
-                try:
-                    with zipfile.ZipFile(file) as archive:
-                        archive.extractall(folder)
-                except (zipfile.BadZipFile, OSError) as error:
-                    raise FillingError(f"{file.name} cannot be unpacked: {error}; make the zip again") from error
-            else:
-                shutil.copyfile(file, folder / file.name)
-        source = _source(folder, format)
-        yield source, source if source.is_dir() else source.parent
-
-
-def _source(folder: Path, format: str) -> Path:
-    inside = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    if len(inside) == 1 and inside[0].is_dir():
-        return _source(inside[0], format)
-    tables = [entry for entry in inside if entry.suffix.lower() in TABLES]
-    if not inside:
-        raise FillingError("got no file; choose the file with the records, and their pictures with it")
-    return tables[0] if len(tables) == 1 and format != "folder" else folder
 
 
 # From prompts

@@ -15,6 +15,7 @@ from gradio.utils import get_upload_folder
 from annotations.errors import AnnotationsError
 from annotations.importing import bring_in, rehearse
 from annotations.project import Role
+from annotations.sources import laid_out
 from annotations.store import Store
 from studio import filling
 from studio.filling import FillingError
@@ -50,11 +51,11 @@ def build(store: Store, settings: Settings) -> None:
         asking = require(Role.ADMIN, request, settings, store)
         try:
             into = store.project(project) if project else None
-            with filling.laid_out(uploaded(files), format) as (source, images):
-                given = {"images": images, "drawn_by": drawn_by or None}
+            with laid_out(uploaded(files), format) as sources:
+                given = {"drawn_by": drawn_by or None}
                 if dry_run:
-                    return rehearse(store, source, format, **given).to_dict()
-                told = bring_in(store, source, format, owner=asking.name, leave_out_bad=leave_out_bad, **given)
+                    return rehearse(store, sources, format, **given).to_dict()
+                told = bring_in(store, sources, format, owner=asking.name, leave_out_bad=leave_out_bad, **given)
             added = filling.add(store, into, store.imported(told.batch)).new if into and told.records else 0
             return told.to_dict() | {"items": added}
         except (AnnotationsError, FillingError) as error:

@@ -5,10 +5,10 @@ Pure but for one file. What stands in somebody's rows enters HTML escaped.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from tempfile import mkdtemp
 
+from annotations import csv_files
 from annotations.importing import Report
 from studio.render import text
 
@@ -39,8 +39,6 @@ def table_of(told: Report) -> str | None:
     if not told.errors:
         return None
     file = Path(mkdtemp()) / "bad-rows.csv"
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(("row", "where", "got", "wanted"))
-        writer.writerows((error.row, error.place, error.got, error.wanted) for error in told.errors)
+    rows = ((error.row, error.place, error.got, error.wanted) for error in told.errors)
+    csv_files.write(file, ("row", "where", "got", "wanted"), rows)
     return str(file)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
-from annotations.errors import AnnotationsError
+from annotations import csv_files
+from annotations.errors import AnnotationsError, ImportingError
+from annotations.file_names import Names
+from annotations.formats.folder import KNOWN, NAMES
+from annotations.incoming import RowError, RowProblem
+from annotations.unpacking import Place, unpacked
 from model.decoding.request import PromptError, Task
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.pictures import SUFFIXES, read_picture
@@ -36,7 +40,8 @@ class Pair:
 
     image: str
     prompt: str
-    path: Path | None  # None: the CSV names a file that was not given
+    path: Path | None
+    problem: str = ""  # why there is no file
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,29 @@ class Judgement:
     run: str = ""  # of the trajectory
 
 
-def pairs_of(files: Sequence[Path]) -> list[Pair]:
-    """What is to be judged. Raises BatchError."""
-    tables = [file for file in files if file.suffix.lower() == ".csv"]
-    images = {file.name: file for file in files if file.suffix.lower() in SUFFIXES}
-    if len(tables) > 1:
-        raise BatchError(f"got {len(tables)} CSV files, wanted one")
-    found = _listed(tables[0], images) if tables else [Pair(name, _said(file), file) for name, file in images.items()]
+@contextmanager
+def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
+    """What is to be judged of uploaded files, zips among them, as long as the block lasts. Raises BatchError."""
+    try:
+        with unpacked(files) as places:
+            yield pairs_of(places)
+    except ImportingError as error:
+        raise BatchError(str(error)) from error
+
+
+def pairs_of(places: Sequence[Place]) -> list[Pair]:
+    """What is to be judged. Raises BatchError, and ImportingError for a table that cannot be read."""
+    inside = [(place, file) for place in places for file in sorted(place.folder.rglob("*")) if file.is_file()]
+    tables = [(place, file) for place, file in inside if file.suffix.lower() in (".csv", ".tsv")]
+    images = [(place, file) for place, file in inside if file.suffix.lower() in SUFFIXES]
+    if len(tables) > len({place for place, _ in tables}) or (len(tables) > 1 and tables[0][0].flattened):
+        raise BatchError(f"got {len(tables)} tables, wanted one, or one in each zip")
+    found: list[Pair] = []
+    for place, table in tables:
+        theirs = [(p, file) for p, file in images if p == place or place.flattened]
+        found += _listed(table, [(file.relative_to(p.folder).as_posix(), file) for p, file in theirs], place.flattened)
+    if not tables:
+        found = [Pair(file.name, _said(file), file) for _, file in images]
     if not found:
         raise BatchError(
             "got no image; give files such as PNG or JPEG, with a CSV or named after what they should show"
@@ -68,14 +89,26 @@ def pairs_of(files: Sequence[Path]) -> list[Pair]:
     return found
 
 
-def _listed(table: Path, images: dict[str, Path]) -> list[Pair]:
+def _listed(table: Path, images: Sequence[tuple[str, Path]], flattened: bool) -> list[Pair]:
+    rows = [row for _, row in csv_files.read(table, KNOWN)]
+    known = [row for row in rows if isinstance(row, dict)]
+    image, prompt = (next((name for name in of if known and name in known[0]), None) for of in (NAMES, ("prompt",)))
+    if known and not (image and prompt):
+        raise BatchError(f"{table.name} has the columns {', '.join(known[0])}; wanted “image” and “prompt”")
+    names = Names(images, lambda: [row[image] for row in known], flattened=flattened)
+    return [
+        Pair("", "", None, str(row)) if isinstance(row, RowError) else _pair(row[image], row[prompt], names)
+        for row in rows
+    ]
+
+
+def _pair(image: str, prompt: str, names: Names) -> Pair:
+    image, prompt = image.strip(), prompt.strip()
     try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise BatchError(f"{table.name} cannot be read as a CSV: {error}") from error
-    if not {"image", "prompt"} <= set(rows.columns):
-        raise BatchError(f"{table.name} has the columns {', '.join(rows.columns)}; wanted “image” and “prompt”")
-    return [Pair(row.image, row.prompt, images.get(Path(row.image).name)) for row in rows.itertuples()]
+        path = names.find(image, "image") if image else None
+    except RowProblem as problem:
+        return Pair(image, prompt, None, str(problem))
+    return Pair(image, prompt, path, "" if path else "no such image was given")
 
 
 def _said(file: Path) -> str:
@@ -98,7 +131,7 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
     """One image; what goes wrong is said in the row."""
     blank = Judgement(pair.image, pair.prompt)
     if pair.path is None:
-        return replace(blank, error="no such image was given")
+        return replace(blank, error=pair.problem)
     try:
         generator.check(pair.prompt)
         picture = read_picture(pair.path, generator.janus.image_size)

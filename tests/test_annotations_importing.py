@@ -454,7 +454,7 @@ def test_files_that_cannot_be_read_at_all_are_told(store: Store, tmp_path: Path)
         ("empty.csv", "folder", "wanted a first line"),
         ("x.txt", "janus_sft", "no table that can be read"),
         ("x.json", "ours", "cannot be read as JSON"),
-        (".", "folder", "holds 2 CSV files"),
+        (".", "folder", "holds 2 tables"),
         ("x.csv", "coco", "no format; the formats are: ours"),
     ):
         with pytest.raises(ImportingError, match=told):

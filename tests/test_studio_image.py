@@ -22,7 +22,7 @@ from model.world.scene import Scene, random_scene, render
 from model.world.verifier import read
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.judging import BatchError, pairs_of
+from studio.judging import BatchError, batch
 from studio.live import Sessions, Visit
 from studio.pages import image
 
@@ -106,11 +106,12 @@ def test_many_are_judged_row_by_row_and_what_went_wrong_stands_in_its_row(genera
     assert first.verdict == ("yes" if generator.store.trajectory(first.run).reflections[0].answer == "yes" else "no")
     for error, said in zip(table.error, ["", "no such image", "which are no picture", "prompt is empty"], strict=True):
         assert said in error if said else error == ""
-    assert Path(file).read_text().startswith("image,prompt,verdict,p_yes,reason,error,run\n")
+    assert Path(file).read_text("utf-8-sig").startswith("image,prompt,verdict,p_yes,reason,error,run\n")
 
 
 def test_without_a_table_the_names_of_the_files_are_the_prompts(tmp_path: Path):
-    [pair] = pairs_of([picture(tmp_path, "two_red-apples.png")])
+    with batch([picture(tmp_path, "two_red-apples.png")]) as [pair]:
+        pass
     assert (pair.image, pair.prompt) == ("two_red-apples.png", "two red apples")
 
 
@@ -118,15 +119,15 @@ def test_without_a_table_the_names_of_the_files_are_the_prompts(tmp_path: Path):
     ("tables", "said"),
     [
         (["image,text\na.png,b"], "has the columns image, text"),
-        (["image,prompt\n", "image,prompt\n"], "got 2 CSV files"),
+        (["image,prompt\n", "image,prompt\n"], "got 2 tables"),
         (["image,prompt\n"], "got no image"),
-        ([""], "cannot be read as a CSV"),
+        ([""], "is empty, wanted a first line"),
     ],
 )
 def test_files_that_make_no_batch_are_refused(tmp_path: Path, tables: list[str], said: str):
     files = [write(tmp_path / f"{number}.csv", text) for number, text in enumerate(tables)]
-    with pytest.raises(BatchError, match=said):
-        pairs_of(files)
+    with pytest.raises(BatchError, match=said), batch(files):
+        pass
 
 
 def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):

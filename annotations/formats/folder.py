@@ -1,17 +1,19 @@
-"""A folder of images with a CSV of their prompts: the columns `file_name` and `prompt`, and whatever else there is.
+"""A folder of images with a table of their prompts: the columns `file_name` and `prompt`, and whatever else there is.
 
 Also known are `image`, `file`, `path` for the name, `caption`, `text` for the prompt, `model`, `checkpoint` for who
-drew it; and `verdict`, `p_yes` and `reason`, as the studio's own table of judgements has them.
+drew it; and `verdict`, `p_yes` and `reason`, as the studio's own table of judgements has them. The table is a CSV, JSON
+Lines or Parquet file, such as `metadata.jsonl` of an image folder of the Hub.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from annotations.errors import ImportingError
+from annotations.file_names import Folder
 from annotations.formats import rows
 from annotations.incoming import (
     Look,
@@ -20,28 +22,35 @@ from annotations.incoming import (
     Record,
     RowProblem,
     as_png,
-    looking_in,
     made_elsewhere,
+    name_of,
     probability,
     said,
 )
 from annotations.packing import pack
+from annotations.sources import tables_in
 from model.trajectory import Reflection
 from model.wording import sentence
 
 NAMES = ("file_name", "image", "file", "path", "filename")
 PROMPTS = ("prompt", "caption", "text")
 MODELS = ("model", "checkpoint", "drawn_by")
+KNOWN = (*NAMES, *PROMPTS, *MODELS, "verdict", "p_yes", "reason")
 
 
 def size(source: Path) -> int:
     return rows.size(_table(source))
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
-    """`source` is the folder, or the CSV in it."""
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """`source` is the folder, or the table in it. Pictures are looked for beside it, then in all of `images`."""
     table = _table(source)
-    return rows.read(table, partial(_record, look=looking_in(images or table.parent), drawn_by=drawn_by))
+
+    def asked() -> Iterator[str]:
+        return rows.names(table, lambda row: [row.get(_first(row, NAMES))], KNOWN)
+
+    look = Folder(images or table.parent, table.parent, asked, flattened=flattened)
+    return rows.read(table, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -51,9 +60,9 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _table(source: Path) -> Path:
     if not source.is_dir():
         return source
-    tables = sorted(source.glob("*.csv"))
+    tables = tables_in(source)
     if len(tables) != 1:
-        raise ImportingError(f"{source} holds {len(tables)} CSV files, wanted one; name it instead of the folder")
+        raise ImportingError(f"{source} holds {len(tables)} tables, wanted one; name it instead of the folder")
     return tables[0]
 
 
@@ -62,22 +71,34 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
     if name is None or prompt is None:
         raise RowProblem(f"the columns {', '.join(row)}", f"one of {', '.join(NAMES)} and one of {', '.join(PROMPTS)}")
     sha256, png = as_png(look(row[name], name), name)
-    model = _first(row, MODELS)
-    trajectory = made_elsewhere(
-        row[prompt], sha256, checkpoint=(model and row[model]) or drawn_by, reflection=_reflection(row)
-    )
+    words = row[prompt].strip() if isinstance(row[prompt], str) else row[prompt]
+    named = _first(row, MODELS)
+    model = name_of(row[named], named) if named else None
+    trajectory = made_elsewhere(words, sha256, checkpoint=model or drawn_by, reflection=_reflection(row))
     return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))
 
 
 def _reflection(row: rows.Row) -> Reflection | None:
-    verdict = (row.get("verdict") or "").strip().lower()
-    if not verdict:
+    verdict = _verdict(row.get("verdict"))
+    if verdict is None:
         return None
-    if verdict not in ("yes", "no"):
-        raise RowProblem(repr(row["verdict"]), "yes or no", "verdict")
-    given = (row.get("p_yes") or "").strip()
-    p_yes = probability(given, "p_yes") if given else float(verdict == "yes")
-    return said(sentence(verdict, row.get("reason") or ""), p_yes)
+    reason, given = row.get("reason"), row.get("p_yes")
+    if not isinstance(reason, str | None):
+        raise RowProblem(f"{reason!r:.60}", "words", "reason")
+    blank = given is None or (isinstance(given, str) and not given.strip())
+    p_yes = float(verdict == "yes") if blank else probability(given, "p_yes")
+    return said(sentence(verdict, reason or ""), p_yes)
+
+
+def _verdict(value: Any) -> str | None:
+    """Yes or no, also as JSON and spreadsheets say it; None for nothing."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    plain = str(value).strip().lower() if isinstance(value, str | bool) else None
+    verdict = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(plain or "")
+    if verdict is None:
+        raise RowProblem(f"{value!r:.60}", "yes or no", "verdict")
+    return verdict
 
 
 def _first(row: rows.Row, names: Sequence[str]) -> str | None:

@@ -9,11 +9,12 @@ what is said, `prob` its P(yes). Images of one prompt are kept together by `prom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.file_names import Folder
 from annotations.formats import rows
 from annotations.incoming import (
     Look,
@@ -22,7 +23,6 @@ from annotations.incoming import (
     Record,
     RowProblem,
     as_png,
-    looking_in,
     made_elsewhere,
     probability,
     said,
@@ -33,10 +33,15 @@ FIELDS = ("id", "img_path", "reason", "prob", "state")
 size = rows.size
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """Paths are looked up in `images`, else beside the file. `drawn_by` names the model; else the file's name does."""
-    look = looking_in(images or source.parent)
+    look = Folder(images or source.parent, source.parent, lambda: rows.names(source, _asked), flattened=flattened)
     return rows.read(source, partial(_record, look=look, drawn_by=drawn_by or source.stem))
+
+
+def _asked(row: rows.Row) -> Iterator[object]:
+    data = row.get("data")
+    return (datum.get("img_path") for datum in (data if isinstance(data, list) else ()) if isinstance(datum, dict))
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

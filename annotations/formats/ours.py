@@ -14,10 +14,12 @@ import binascii
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from annotations.errors import ImportingError
+from annotations.fitting import misfit
 from annotations.formats import rows
 from annotations.incoming import Part, Read, Record, RowError, RowProblem, digest
 from annotations.packing import pack
@@ -33,7 +35,7 @@ def size(source: Path) -> int:
     return sum(rows.size(file) for file in _files(source))
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """The trajectories name their models themselves; `drawn_by` is for other formats."""
     number = 0
     for file in _files(source):
@@ -44,10 +46,7 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
                 yield RowError(number, file.name if source.is_dir() else "", row.got, row.wanted)
                 continue
             beside = _pictures(images or file.parent) if beside is None else beside
-            try:
-                yield _record(number, row, beside)
-            except RowProblem as problem:
-                yield RowError(number, problem.place, problem.got, problem.wanted)
+            yield rows.made(number, row, partial(_record, beside=beside))
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -69,9 +68,13 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     try:
         trajectory = Trajectory.from_dict({name: value for name, value in body.items() if name in KNOWN})
         shown = set(pictures_of(trajectory).values())
+        if (wrong := misfit(trajectory, Trajectory)) is not None:
+            raise ValueError(wrong)
         again = trajectory.to_dict()
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RowProblem(f"a {type(error).__name__} ({error})", "a trajectory as the studio writes it") from error
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RowProblem(
+            f"a {type(error).__name__} ({str(error)[:200]})", "a trajectory as the studio writes it"
+        ) from error
     changed = [name for name in again if name in body and again[name] != body[name]]
     if changed:
         raise RowProblem(f"{changed[0]} that would change in reading", "what the studio writes", changed[0])

@@ -13,19 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.file_names import Folder
 from annotations.formats import rows
-from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, looking_in, made_elsewhere
+from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere, name_of
 from annotations.packing import pack
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
+KNOWN = (*NEEDED, "model_0", "model_1", "ranking_id")
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 size = rows.size
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
     """`drawn_by` names the model where a row does not."""
-    folder = images or (source if source.is_dir() else source.parent)
-    return rows.read(source, partial(_record, look=looking_in(folder), drawn_by=drawn_by))
+    beside = source if source.is_dir() else source.parent
+    look = Folder(images or beside, beside, flattened=flattened)
+    return rows.read(source, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -47,7 +50,9 @@ def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
     if not isinstance(content, bytes):
         raise RowProblem(f"{content!r:.40}", "the bytes of a picture", field)
     sha256, png = as_png(content, field)
-    trajectory = made_elsewhere(row["caption"], sha256, checkpoint=row.get(f"model_{index}") or drawn_by)
+    trajectory = made_elsewhere(
+        row["caption"], sha256, checkpoint=name_of(row.get(f"model_{index}"), f"model_{index}") or drawn_by
+    )
     own = {name: value for name, value in row.items() if name != f"jpg_{1 - index}"}
     return Part(trajectory, {sha256: png}, *pack(own))
 

@@ -8,24 +8,33 @@ set add `image` (bytes, or bytes and path) and `prompt` or `caption`. Without th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from annotations.file_names import Folder
 from annotations.formats import rows
-from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, looking_in, made_elsewhere
+from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere
 from annotations.packing import pack
 
 SCORES = ("aesthetics_score", "artifact_score", "misalignment_score", "overall_score")
 PROMPTS = ("prompt", "caption")
+KNOWN = (*SCORES, *PROMPTS, "filename", "image", "artifact_map", "misalignment_map", "prompt_misalignment_label")
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp")
 size = rows.size
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None) -> Read:
-    folder = images or (source if source.is_dir() else source.parent)
-    return rows.read(source, partial(_record, look=looking_in(folder), drawn_by=drawn_by))
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """Pictures may lie without the folders that `filename` names, where that leaves no doubt."""
+    beside = source if source.is_dir() else source.parent
+    look = Folder(images or beside, beside, lambda: rows.names(source, _asked, KNOWN), flattened=True)
+    return rows.read(source, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
+
+
+def _asked(row: rows.Row) -> Iterator[str]:
+    if isinstance(row.get("filename"), str):
+        yield from _candidates(row["filename"], (*ENDINGS, ".txt"))
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -46,8 +55,8 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
 def _number(value: Any, place: str) -> None:
     try:
         float(value)
-    except (TypeError, ValueError) as error:
-        raise RowProblem(repr(value), "a number", place) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RowProblem(f"{value!r:.60}", "a number", place) from error
 
 
 def _picture(row: rows.Row, look: Look) -> bytes:
@@ -67,13 +76,17 @@ def _prompt(row: rows.Row, look: Look) -> str:
         raise RowProblem("no prompt", wanted, "filename") from error
 
 
+def _candidates(name: str, endings: Sequence[str]) -> Iterator[str]:
+    path = PurePosixPath(name)
+    return (f"{path.with_suffix('')}{ending}" if ending and path.name else str(path) for ending in endings)
+
+
 def _beside(row: rows.Row, look: Look, endings: Sequence[str]) -> bytes:
-    """The file that `filename` means, under its own path or its bare name."""
-    path, problem = PurePosixPath(str(row["filename"])), None
-    for stem in (path.with_suffix(""), PurePosixPath(path.stem)):
-        for ending in endings:
-            try:
-                return look(f"{stem}{ending}" if ending else str(path), "filename")
-            except RowProblem as error:
-                problem = problem or error
+    """The file that `filename` means."""
+    problem = None
+    for name in _candidates(str(row["filename"]), endings):
+        try:
+            return look(name, "filename")
+        except RowProblem as error:
+            problem = problem or error
     raise problem

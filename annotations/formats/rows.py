@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotations import csv_files
 from annotations.errors import ImportingError
 from annotations.incoming import Read, Record, RowError, RowProblem
+from annotations.text_files import open_text
 
 AT_ONCE = 32  # rows with pictures in memory
 
@@ -26,32 +28,44 @@ def size(source: Path) -> int:
     return sum(1 for _ in rows(source))
 
 
-def rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
-    """Every row with its number, from 1. Raises ImportingError for what is no such file."""
+def rows(source: Path, known: Collection[str] = ()) -> Iterator[tuple[int, Row | RowError]]:
+    """Every row with its number, from 1. Columns of a CSV that are spelt a little differently get a name of `known`.
+
+    Raises ImportingError for what is no such file.
+    """
     if _is_parquet(source):
         return _parquet_rows(source)
     match source.suffix.lower():
-        case ".csv":
-            return _csv_rows(source)
+        case ".csv" | ".tsv":
+            return csv_files.read(source, known)
         case ".jsonl" | ".json":
             return _json_rows(source)
     raise ImportingError(f"{source} is no table that can be read; give a Parquet, CSV or JSON Lines file")
 
 
-def read(source: Path, record_of: Callable[[int, Row], Record]) -> Read:
+def read(source: Path, record_of: Callable[[int, Row], Record], known: Collection[str] = ()) -> Read:
     """The records that `record_of` makes of the rows, and why it made none. It raises RowProblem, or ValueError for
     what cannot be kept.
     """
-    for number, row in rows(source):
-        if isinstance(row, RowError):
-            yield row
-            continue
-        try:
-            yield record_of(number, row)
-        except RowProblem as problem:
-            yield RowError(number, problem.place, problem.got, problem.wanted)
-        except ValueError as error:
-            yield RowError(number, "", str(error), "values that JSON or Parquet know")
+    for number, row in rows(source, known):
+        yield row if isinstance(row, RowError) else made(number, row, record_of)
+
+
+def made(number: int, row: Row, record_of: Callable[[int, Row], Record]) -> Record | RowError:
+    """What comes of one row."""
+    try:
+        return record_of(number, row)
+    except RowProblem as problem:
+        return RowError(number, problem.place, problem.got, problem.wanted)
+    except (ValueError, RecursionError) as error:
+        return RowError(number, "", str(error)[:200], "values that JSON or Parquet know")
+
+
+def names(source: Path, asked: Callable[[Row], Iterable[object]], known: Collection[str] = ()) -> Iterator[str]:
+    """All names of files that `asked` finds in the rows."""
+    for _, row in rows(source, known):
+        if not isinstance(row, RowError):
+            yield from (name for name in asked(row) if isinstance(name, str))
 
 
 def _is_parquet(source: Path) -> bool:
@@ -69,64 +83,81 @@ def _parquet(file: Path) -> pq.ParquetFile:
         raise ImportingError(f"{file} cannot be read as Parquet: {error}") from error
 
 
-def _parquet_rows(source: Path) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
     number = 0
     for shard in _shards(source):
         try:
-            for batch in _parquet(shard).iter_batches(batch_size=AT_ONCE):
-                for row in batch.to_pylist():
+            parquet = _parquet(shard)
+            _check_doubled(shard, parquet.schema_arrow.names)
+            for batch in parquet.iter_batches(batch_size=AT_ONCE):
+                for row in _values(batch):
                     number += 1
-                    yield number, row
-        except pa.ArrowException as error:
+                    yield number, row if isinstance(row, dict) else RowError(number, "", row, "values that can be read")
+        except (pa.ArrowException, OSError) as error:
             raise ImportingError(f"{shard} is damaged after row {number}: {error}; get it again") from error
 
 
-def _csv_rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
-    with _opened(source) as file:
-        table = csv.DictReader(file, strict=True)
-        try:
-            if not table.fieldnames:
-                raise ImportingError(f"{source} is empty, wanted a first line with the names of the columns")
-            for number, row in enumerate(table, start=1):
-                yield number, _whole(number, row, len(table.fieldnames))
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ImportingError(f"{source} cannot be read as CSV in UTF-8 (line {table.line_num}): {error}") from error
+def _check_doubled(file: Path, columns: list[str]) -> None:
+    doubled = [name for name, count in Counter(columns).items() if count > 1]
+    if doubled:
+        raise ImportingError(f"{file.name} has the column “{doubled[0]}” more than once; name each differently")
 
 
-def _whole(number: int, row: Row, columns: int) -> Row | RowError:
-    got = columns + len(row.get(None) or ()) - sum(value is None for value in row.values())
-    return row if got == columns else RowError(number, "", f"{got} fields", f"{columns}, one for each column")
+def _values(batch: pa.RecordBatch) -> Iterator[Row | str]:
+    """The rows, or of one that Python has no values for, why."""
+    try:
+        yield from batch.to_pylist()
+        return
+    except (ValueError, OverflowError, pa.ArrowException) as error:
+        if batch.num_rows == 1:
+            yield str(error)[:200]
+            return
+    for place in range(batch.num_rows):
+        yield from _values(batch.slice(place, 1))
 
 
 def _json_rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
     """One object a line; or one array, or one object, in all."""
-    with _opened(source) as file:
-        try:
-            if source.suffix.lower() == ".json":
-                whole = json.load(file)
-                for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
-                    yield number, _object(number, row)
+    try:
+        with open_text(source) as file:
+            if source.suffix.lower() == ".jsonl":
+                yield from _json_lines(file)
                 return
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, _parsed(number, line)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ImportingError(f"{source} cannot be read as JSON in UTF-8: {error}") from error
+            text = file.read()
+            try:
+                whole = json.loads(text, object_pairs_hook=_once)
+            except json.JSONDecodeError as error:
+                if not error.msg.startswith("Extra data"):
+                    raise
+                yield from _json_lines(text.splitlines())
+                return
+        for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
+            yield number, _object(number, row)
+    except (ValueError, RecursionError) as error:
+        raise ImportingError(f"{source} cannot be read as JSON in UTF-8: {str(error)[:200]}") from error
+
+
+def _json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Row | RowError]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _parsed(number, line)
 
 
 def _parsed(number: int, line: str) -> Row | RowError:
     try:
-        return _object(number, json.loads(line))
-    except json.JSONDecodeError as error:
-        return RowError(number, "", f"a line that is no JSON ({error})", "an object in one line")
+        return _object(number, json.loads(line, object_pairs_hook=_once))
+    except (ValueError, RecursionError) as error:
+        return RowError(number, "", f"a line that is no JSON ({str(error)[:200]})", "an object in one line")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Row:
+    """An object whose names are all different."""
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        doubled = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the field “{doubled}” more than once")
+    return row
 
 
 def _object(number: int, row: Any) -> Row | RowError:
     return row if isinstance(row, dict) else RowError(number, "", f"{row!r:.60}", "a JSON object")
-
-
-def _opened(source: Path):
-    try:
-        return source.open(encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise ImportingError(f"{source} cannot be read ({error.strerror}); name a file") from error

@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 import gradio as gr
 import pandas as pd
 
-from annotations import recorded
+from annotations import csv_files, recorded
 from annotations.errors import AnnotationsError, NotFoundError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
@@ -23,7 +23,7 @@ from model.pictures import read_picture
 from studio import render
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.judging import BatchError, Judgement, judge_all, pairs_of
+from studio.judging import BatchError, Judgement, batch, judge_all
 from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro, what_is_kept
 from studio.pages.draw import to_try
@@ -101,17 +101,17 @@ def ask_for_many(
     files: Sequence[str] | None, visit: Visit, generator: Generator, progress: gr.Progress
 ) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """(the table, its rows with a verdict for the plot, the table as a CSV file). Raises gr.Error."""
+    judged: dict[int, Judgement] = {}
     try:
-        pairs = pairs_of([Path(file) for file in files or ()])
+        with batch([Path(file) for file in files or ()]) as pairs:
+            for row, judgement in judge_all(generator, pairs, owner=visit.owner):
+                judged[row] = judgement
+                progress((len(judged), len(pairs)), desc="Judging", unit="images")
     except BatchError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    judged: dict[int, Judgement] = {}
-    for row, judgement in judge_all(generator, pairs, owner=visit.owner):
-        judged[row] = judgement
-        progress((len(judged), len(pairs)), desc="Judging", unit="images")
     table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
     file = Path(mkdtemp()) / "judgements.csv"
-    table.to_csv(file, index=False)
+    csv_files.write(file, COLUMNS, table.itertuples(index=False))
     return table, table[table.verdict != ""], str(file)
 
 
@@ -212,7 +212,9 @@ def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) 
             "Images and a CSV with the columns `image` and `prompt`; or images alone, named after what they "
             "should show: `two_red_apples.png`."
         )
-        files = gr.File(file_count="multiple", file_types=["image", ".csv"], label="Images and CSV")
+        files = gr.File(
+            file_count="multiple", file_types=["image", ".csv", ".tsv", ".zip"], label="Images and CSV, or a zip"
+        )
         with gr.Row():
             judge_many = gr.Button("Judge them", scale=0, min_width=140)
         table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True, visible=False)

@@ -19,6 +19,7 @@ from annotations.errors import AnnotationsError
 from annotations.importing import bring_in
 from annotations.progress import answered, extents, shares
 from annotations.project import Project, Role
+from annotations.sources import laid_out
 from annotations.store import Store
 from studio import filling
 from studio.checkpoints import Checkpoints
@@ -145,9 +146,9 @@ class Board:
         empty = "", gr.update(visible=False)
         try:
             self.store.project(project_id)
-            with filling.laid_out([Path(file) for file in files or ()], FORMAT_NAMES[format]) as (source, images):
+            with laid_out([Path(file) for file in files or ()], FORMAT_NAMES[format]) as sources:
                 told = bring_in(
-                    self.store, source, FORMAT_NAMES[format], owner=asking.name, images=images,
+                    self.store, sources, FORMAT_NAMES[format], owner=asking.name,
                     leave_out_bad=bool(leave_out_bad),
                     on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
                 )  # fmt: skip

@@ -1,0 +1,42 @@
+"""Whether values from outside are what a dataclass declares: Python checks no type, and a database does so late."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def misfit(value: Any, wanted: Any, place: str = "") -> str | None:
+    """Where a value, or a part of it, is of another type than wanted, such as “segments[0].p_yes is 'x'”; or None."""
+    if get_origin(wanted) in (Union, UnionType):
+        found = [misfit(value, one, place) for one in get_args(wanted)]
+        exact = (
+            of for one, of in zip(get_args(wanted), found, strict=True) if is_dataclass(one) and type(value) is one
+        )
+        return None if None in found else next(exact, f"{place} is {value!r:.60}")
+    if get_origin(wanted) is tuple:
+        if not isinstance(value, tuple):
+            return f"{place} is {value!r:.60}"
+        parts = (misfit(one, get_args(wanted)[0], f"{place}[{index}]") for index, one in enumerate(value))
+        return next((part for part in parts if part), None)
+    if isinstance(value, wanted) and (is_dataclass(wanted) or hasattr(wanted, "_fields")):
+        hints = get_type_hints(wanted)
+        names = [one.name for one in fields(wanted)] if is_dataclass(wanted) else wanted._fields
+        parts = (misfit(getattr(value, name), hints[name], f"{place}.{name}".lstrip(".")) for name in names)
+        return next((part for part in parts if part), None)
+    return None if _fits(value, wanted) else f"{place} is {value!r:.60}"
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if wanted is None or wanted is NoneType:
+        return value is None
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if wanted is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if wanted is str and isinstance(value, str) and not isinstance(value, Enum):
+        return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value)
+    return isinstance(value, wanted)
