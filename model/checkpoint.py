@@ -34,6 +34,7 @@ from model.deepseek import (
     write_shards,
 )
 from model.folder import CheckpointError, replacing, write_provenance
+from model.hub import fetched, is_address, pinned
 from model.janus import Janus
 from model.sizes import room_on, sizes_of
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
@@ -199,14 +200,24 @@ def _check_layout(source: str | Path) -> None:
 
 
 def name_of(source: str | Path) -> str:
-    """What trajectories call a checkpoint: the folder's own name, or the Hub id."""
+    """What trajectories and provenance call a checkpoint: the folder's own name, or its address on the Hub."""
+    if (address := pinned(Path(source).absolute())) is not None:
+        return address
     return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
 def path_of(source: str | Path) -> Path | str:
-    """A shipped checkpoint's folder for its name, else what was given: a folder, or a Hub id."""
+    """A shipped checkpoint's folder for its name, that of a commit for an address of the Hub (`owner/name@revision`),
+    else what was given. Raises CheckpointError.
+    """
     shipped = STAGES.get(str(source), WEIGHTS / source)
-    return shipped if shipped.is_dir() else source
+    if shipped.is_dir() or not is_address(source):
+        return shipped if shipped.is_dir() else source
+    try:
+        return fetched(source)
+    except (OSError, ValueError) as error:
+        told = " ".join(str(error).split())[:400]
+        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {told}") from error
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
