@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+ATOMS = {int, float, str, bool, NoneType}
 
 
 def misfit(value: Any, wanted: Any, place: str = "") -> str | None:
     """Where a value, or a part of it, is of another type than wanted, such as “segments[0].p_yes is 'x'”; or None."""
+    if wanted in ATOMS:
+        return None if _fits(value, wanted) else f"{place} is {value!r:.60}"
     if get_origin(wanted) in (Union, UnionType):
         found = [misfit(value, one, place) for one in get_args(wanted)]
         exact = (
@@ -23,11 +28,17 @@ def misfit(value: Any, wanted: Any, place: str = "") -> str | None:
         parts = (misfit(one, get_args(wanted)[0], f"{place}[{index}]") for index, one in enumerate(value))
         return next((part for part in parts if part), None)
     if isinstance(value, wanted) and (is_dataclass(wanted) or hasattr(wanted, "_fields")):
-        hints = get_type_hints(wanted)
-        names = [one.name for one in fields(wanted)] if is_dataclass(wanted) else wanted._fields
-        parts = (misfit(getattr(value, name), hints[name], f"{place}.{name}".lstrip(".")) for name in names)
+        hints = _hints(wanted)
+        parts = (misfit(getattr(value, name), hint, f"{place}.{name}".lstrip(".")) for name, hint in hints.items())
         return next((part for part in parts if part), None)
     return None if _fits(value, wanted) else f"{place} is {value!r:.60}"
+
+
+@cache
+def _hints(wanted: type) -> dict[str, Any]:
+    """The declared types by field; of a dataclass only its fields."""
+    names = {one.name for one in fields(wanted)} if is_dataclass(wanted) else set(wanted._fields)
+    return {name: hint for name, hint in get_type_hints(wanted).items() if name in names}
 
 
 def _fits(value: Any, wanted: Any) -> bool:
