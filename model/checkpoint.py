@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
 from accelerate import dispatch_model, infer_auto_device_map, init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import (
+    GenerationConfig,
     JanusConfig,
     JanusForConditionalGeneration,
     JanusImageProcessorPil,
@@ -25,19 +32,24 @@ from transformers import (
 )
 from transformers.image_utils import SizeDict
 
-from model.deepseek import (
-    LAYOUT,
-    config_of,
-    generation_config,
-    is_original,
-    whole,
-    write_shards,
+from model.checking import (
+    check_config,
+    check_dtypes,
+    check_finite,
+    check_tensors,
+    check_tokenizer,
+    check_tokenizer_file,
+    read_json,
+    squared,
+    tokenizer_file,
 )
+from model.deepseek import LAYOUT, config_of, generation_config, is_original, placed, whole, write_shards
 from model.folder import CheckpointError, replacing, write_provenance
 from model.hub import fetched, is_address, pinned
 from model.janus import Janus
+from model.preprocessing import HALF, Preprocessing
 from model.sizes import room_on, sizes_of
-from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD, SPECIAL_TOKENS
+from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
 from model.trajectory import Sampling
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -53,32 +65,55 @@ SHARD = 2_000_000_000  # bytes of a converted file
 
 
 def open_checkpoint(
-    source: str | Path = EMBEDDED, *, dtype: torch.dtype | str | None = None, device: str | None = None
+    source: str | Path = EMBEDDED,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: str | None = None,
+    published: bool | None = None,
 ) -> Janus:
     """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, or a folder in
     DeepSeek's; ready for inference.
 
     dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
-    CPU unless given; “auto” spreads the layers over all there are (accelerate). Raises CheckpointError, with the
-    numbers where the network does not fit.
+    CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
+    contexts of Janus-Pro-R1's published code, unless it is asked for otherwise; None: where it is of DeepSeek's layout
+    or was converted from it. Raises CheckpointError, with the numbers where the network does not fit.
     """
     source = path_of(source)
     device = device or default_device()
     dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     _check_layout(source)
-    try:
+    with _one_line(f"{source} could not be opened as a Janus checkpoint"):
         tokenizer = _open_tokenizer(source)
         config = open_config(source, tokenizer)
         if device != "auto":
             _check_room(source, sizes_of(config).weights(dtype), dtype, device)
-        if is_original(Path(source)):
-            network = _open_original(Path(source), config, tokenizer, dtype)
-        else:
-            network = JanusForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        network = _open_network(source, config, tokenizer, dtype)
         network = spread(network, dtype) if device == "auto" else network.to(device)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {error}") from error
-    return Janus(network.eval(), tokenizer, name_of(source), sampling_of(network))
+        check_finite(network, source)
+        sampling = sampling_of(network)
+        preprocessing = Preprocessing.of(_image_processor(source))
+    if published is not None:
+        sampling = replace(sampling, official=published)
+    return Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
+
+
+@contextmanager
+def _one_line(failure: str) -> Iterator[None]:
+    """Whatever goes wrong in files that somebody else wrote becomes a CheckpointError of one line."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{failure}: {_said(error)}") from error
+    except (SafetensorError, StrictDataclassError, PickleError, EOFError) as error:
+        raise CheckpointError(f"{failure}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())[:400]
+    return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
 
 
 def dtype_of(given: torch.dtype | str) -> torch.dtype:
@@ -116,20 +151,30 @@ def name_of_dtype(dtype: torch.dtype) -> str:
 
 
 def open_config(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> JanusConfig:
-    """The config, read off the tensors where the layout is DeepSeek's."""
+    """The config, read off the tensors where the layout is DeepSeek's. Raises CheckpointError for sizes that do not fit
+    each other, or the tokenizer."""
+    path = Path(source) / "config.json" if Path(source).exists() else source
     if is_original(Path(source)):
-        return config_of(Path(source), tokenizer.convert_tokens_to_ids(IMAGE_PLACEHOLDER))
-    return JanusConfig.from_pretrained(source)
+        known = tokenizer.convert_tokens_to_ids
+        config = config_of(Path(source), known(IMAGE_PLACEHOLDER))
+        config.text_config.bos_token_id, config.text_config.eos_token_id = known(BOS), known(EOS)
+        config.text_config.pad_token_id = known(PAD)
+    else:
+        given, _ = JanusConfig.get_config_dict(source)
+        check_dtypes(given, path)
+        config = JanusConfig.from_dict(squared(given, path))
+        config.vision_config.num_image_tokens = config.vq_config.num_patches**2
+    check_config(config, tokenizer, path)
+    return config
 
 
 def _open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """The tokenizer as tokenizer.json has it. The published folders name LlamaTokenizerFast, for which transformers 5
     may put SentencePiece's spaces in place of the file's own, silently."""
+    path = tokenizer_file(source)
+    check_tokenizer_file(path)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **_ROLES)
-    known = tokenizer.convert_tokens_to_ids
-    missing = [token for token in SPECIAL_TOKENS if known(token) in (None, tokenizer.unk_token_id)]
-    if missing:
-        raise CheckpointError(f"the tokenizer of {source} lacks Janus's tokens {', '.join(missing)}")
+    check_tokenizer(tokenizer, path)
     return tokenizer
 
 
@@ -147,38 +192,78 @@ _ROLES = {
 def open_processor(source: str | Path) -> JanusProcessor:
     """The processor to save beside weights that come from `source`, whatever its layout. Raises CheckpointError."""
     source = path_of(source)
-    try:
+    with _one_line(f"the processor of {source} could not be opened"):
         tokenizer = _open_tokenizer(source)
         return _processor(source, open_config(source, tokenizer), tokenizer)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"the processor of {source} could not be opened: {error}") from error
 
 
 def _processor(source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase) -> JanusProcessor:
-    """Pictures as the folder's own file says; as Janus does where there is none."""
-    side, half = config.vision_config.image_size, [0.5, 0.5, 0.5]
-    try:
-        images = JanusImageProcessorPil.from_pretrained(source)
-    except OSError:
-        images = JanusImageProcessorPil(image_mean=half, image_std=half)
+    """Pictures as the folder's own file says; the chat template is ours, whose ids are those that the studio reads."""
+    side, images = config.vision_config.image_size, _image_processor(source)
+    Preprocessing.of(images)
     images.size = SizeDict(height=side, width=side)
-    template = tokenizer.chat_template or CHAT_TEMPLATE
     patches = config.vision_config.num_image_tokens
-    return JanusProcessor(images, tokenizer, chat_template=template, num_image_tokens=patches)
+    return JanusProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE, num_image_tokens=patches)
 
 
-def _open_original(
-    folder: Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+def _image_processor(source: str | Path) -> JanusImageProcessorPil:
+    """As the folder's or Hub id's own file says; as Janus does where there is none. Raises CheckpointError."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (path := Path(source) / name).is_file():
+            read_json(path)
+    try:
+        return JanusImageProcessorPil.from_pretrained(source)
+    except OSError:
+        return JanusImageProcessorPil(image_mean=HALF, image_std=HALF)
+
+
+def _open_network(
+    source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
 ) -> JanusForConditionalGeneration:
-    """A network whose weights come one by one from the original layout. Raises LayoutError."""
-    with init_empty_weights(include_buffers=False):
-        network = JanusForConditionalGeneration(config)
+    """The network with its weights, which of a folder are checked before they are read, and its generation config.
+    Raises CheckpointError, LayoutError."""
+    folder = Path(source)
+    if not folder.exists():
+        return _downloaded(str(source), config, dtype)
+    network = blank(config)
     for name, tensor in whole(network, folder):
         module, _, leaf = name.rpartition(".")
-        weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=False)
+        weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=not is_original(folder))
         setattr(network.get_submodule(module), leaf, weight)
-    network.generation_config = generation_config(*map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE)))
+    network.tie_weights()
+    network.generation_config = _generation_config(folder, tokenizer)
     return network
+
+
+def _generation_config(folder: Path, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """The folder's own; as the published code draws where there is none, or it does not say so of that layout."""
+    ids = [*map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE))]
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        found = generation_config(*ids)
+    else:
+        read_json(path)
+        found = GenerationConfig.from_pretrained(folder)
+    if is_original(folder):
+        found.published_contexts = bool(getattr(found, "published_contexts", True))
+    return found
+
+
+def _downloaded(source: str, config: JanusConfig, dtype: torch.dtype) -> JanusForConditionalGeneration:
+    """A network of the Hub, by transformers. Raises CheckpointError where tensors are missing or of other shapes."""
+    network, report = JanusForConditionalGeneration.from_pretrained(
+        source, config=config, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    wrong = [f"{name}: got {tuple(got)}, wanted {tuple(fits)}" for name, got, fits in report["mismatched_keys"]]
+    if wrong := [*wrong, *(f"{name} is missing" for name in sorted(report["missing_keys"]))]:
+        raise CheckpointError(f"{source}: {len(wrong)} tensors do not fit config.json: {'; '.join(wrong[:8])}")
+    return network
+
+
+def blank(config: JanusConfig) -> JanusForConditionalGeneration:
+    """A network whose parameters take no memory."""
+    with init_empty_weights(include_buffers=False):
+        return JanusForConditionalGeneration(config)
 
 
 def _check_layout(source: str | Path) -> None:
@@ -190,10 +275,7 @@ def _check_layout(source: str | Path) -> None:
     config = path / "config.json"
     if not config.is_file():
         raise CheckpointError(f"{source} holds no config.json, so it is no checkpoint; give the folder that does")
-    try:
-        kind = json.loads(config.read_text("utf-8")).get("model_type")
-    except ValueError as error:
-        raise CheckpointError(f"{config} is not JSON: {error}") from error
+    kind = read_json(config).get("model_type")
     if kind not in ("janus", LAYOUT):
         wanted = f"“janus” (transformers' layout) or “{LAYOUT}” (DeepSeek's)"
         raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type {wanted}")
@@ -221,17 +303,27 @@ def path_of(source: str | Path) -> Path | str:
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
-    """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0; a missing guidance is Janus's 5."""
+    """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well; a missing guidance
+    is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
     given = network.generation_config
     sampled = given.do_sample is not False
     return Sampling(
-        guidance=5.0 if given.guidance_scale is None else float(given.guidance_scale),
-        temperature=float(1.0 if given.temperature is None else given.temperature) if sampled else 0.0,
-        top_k=given.top_k or None,
-        text_temperature=float(getattr(given, "text_temperature", 1.0) or 0.0),
-        text_top_k=getattr(given, "text_top_k", None),
+        guidance=_setting(given, "guidance_scale", 5.0),
+        temperature=_setting(given, "temperature", 1.0) if sampled else 0.0,
+        top_k=int(_setting(given, "top_k", 0)) or None,
+        text_temperature=_setting(given, "text_temperature", 1.0) if sampled else 0.0,
+        text_top_k=int(_setting(given, "text_top_k", 0)) or None,
         thinks=bool(getattr(network.config, "thinks", False)),
+        official=bool(getattr(given, "published_contexts", False)),
     )
+
+
+def _setting(given: GenerationConfig, name: str, default: float) -> float:
+    value = getattr(given, name, None)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise CheckpointError(f"generation_config.json: {name}: got {value!r}, wanted a number from 0 on; correct it")
+    return float(value)
 
 
 def convert(source: str | Path, out: Path, shard_bytes: int = SHARD) -> None:
@@ -243,31 +335,27 @@ def convert(source: str | Path, out: Path, shard_bytes: int = SHARD) -> None:
     folder = Path(source)
     if not is_original(folder):
         raise CheckpointError(f"{source} is in transformers' layout already; there is nothing to convert")
-    try:
+    with _one_line(f"{source} could not be converted"):
         tokenizer = _open_tokenizer(folder)
         config = open_config(folder, tokenizer)
-        with init_empty_weights(include_buffers=False):
-            network = JanusForConditionalGeneration(config)
-        ids = map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE))
+        network = blank(config)
         with replacing(out) as scratch:
             config.architectures = [type(network).__name__]
             config.dtype = write_shards(whole(network, folder), scratch, shard_bytes)
             config.save_pretrained(scratch)
-            generation_config(*ids).save_pretrained(scratch)
+            _generation_config(folder, tokenizer).save_pretrained(scratch)
             _processor(folder, config, tokenizer).save_pretrained(scratch)
             write_provenance(scratch, {"recipe": "convert", "parent": name_of(source)})
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{source} could not be converted: {error}") from error
 
 
 def inspect(source: str | Path) -> dict[str, Any]:
     """What a checkpoint is and needs, without its weights being loaded. Raises CheckpointError."""
     _check_layout(source)
-    try:
+    with _one_line(f"{source} could not be read"):
         tokenizer = _open_tokenizer(source)
         config = open_config(source, tokenizer)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{source} could not be read: {error}") from error
+        if Path(source).exists():
+            check_tensors(blank(config), placed(Path(source)), source)
     sizes, text, codec = sizes_of(config), config.text_config, config.vq_config
     return {
         "checkpoint": name_of(source),

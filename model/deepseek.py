@@ -27,11 +27,23 @@ from transformers import (
     LlamaConfig,
 )
 
-LAYOUT = "multi_modality"
-HEAD = 64  # width of an attention head of the eye (SigLIP-L: 16 heads of 64)
+from model.checking import Placed, check_dtypes, check_tensors, one_side, read_json
 
-# Tensors that Janus never reads: SigLIP's pooling head, and a counter of the codec's training.
-UNUSED = (re.compile(r"vision_model\.vision_tower\.attn_pool\."), re.compile(r".*\.codebook_used$"))
+LAYOUT = "multi_modality"
+HEAD, HEAD_SO400M = 64, 72  # widths of an attention head of the eye: SigLIP's base and large sizes, and its so400m
+
+# Tensors that Janus never reads: SigLIP's pooling head, a counter of the codec's training, what configs give anyway.
+UNUSED = tuple(
+    map(
+        re.compile,
+        (r"(model\.)?vision_model\.(vision_tower\.attn_pool|head)\.", r".*\.codebook_used$", r".*\.inv_freq$")
+        + (r".*\.position_ids$",),
+    )
+)
+WRAPPERS = ("module", "model", "state_dict", "model_state_dict")  # under which trainers save what they trained
+PREFIXES = re.compile(
+    r"^(module\.|_orig_mod\.)+|(?<=\.)_fsdp_wrapped_module\.|^_fsdp_wrapped_module\."
+)  # of wrapped modules
 
 _RENAMED = tuple(
     (re.compile(old), new)
@@ -76,7 +88,7 @@ class LayoutError(ValueError):
 def is_original(folder: Path) -> bool:
     """Whether a folder's config.json announces the original layout."""
     config = folder / "config.json"
-    return config.is_file() and json.loads(config.read_text("utf-8")).get("model_type") == LAYOUT  # a Hub id is none
+    return config.is_file() and read_json(config).get("model_type") == LAYOUT  # a Hub id is none
 
 
 def renamed(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -102,13 +114,16 @@ def shards(folder: Path) -> list[Path]:
     """The files that hold the weights, safetensors before pickles. Raises LayoutError, naming what is missing."""
     for kind in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{kind}.index.json"
+        if (folder / kind).is_file():
+            return [folder / kind]
         if index.is_file():
-            names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+            listed = read_json(index).get("weight_map")
+            if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()) or not listed:
+                raise LayoutError(f"{index} has no weight_map from tensors to files; download it again")
+            names = sorted(set(listed.values()))
             if absent := [name for name in names if not (folder / name).is_file()]:
                 raise LayoutError(f"{folder} lacks {', '.join(absent)}, which {index.name} names; download it again")
             return [folder / name for name in names]
-        if (folder / kind).is_file():
-            return [folder / kind]
     raise LayoutError(f"{folder} holds no model.safetensors and no pytorch_model.bin, nor an index of either")
 
 
@@ -129,30 +144,67 @@ def opened(path: Path) -> Iterator[Shard]:
             with safe_open(path, framework="pt") as file:
                 yield Shard(list(file.keys()), lambda name: tuple(file.get_slice(name).get_shape()), file.get_tensor)
         else:
-            held = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+            held = unwrapped(torch.load(path, map_location="cpu", mmap=True, weights_only=True), path)
             yield Shard(list(held), lambda name: tuple(held[name].shape), held.__getitem__)
     except (OSError, SafetensorError, RuntimeError, UnpicklingError, EOFError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LayoutError(f"{path.name} cannot be read, it may be cut short: {reason}; download it again") from error
 
 
-def tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Every tensor under transformers' name, one at a time, shard by shard. Raises LayoutError."""
+def unwrapped(saved: object, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a pickle by name: as they are, or out of the dict that a trainer (DeepSpeed, the published code's)
+    put them in; without the prefixes of wrapped modules. Raises LayoutError."""
+    while isinstance(saved, dict) and not any(isinstance(each, torch.Tensor) for each in saved.values()):
+        inner = next((saved[name] for name in WRAPPERS if isinstance(saved.get(name), dict)), None)
+        if inner is None:
+            break
+        saved = inner
+    if not isinstance(saved, dict):
+        raise LayoutError(f"{path.name} holds a {type(saved).__name__}, wanted tensors by name; save a state dict")
+    for name, each in saved.items():
+        if not isinstance(each, torch.Tensor):
+            kind = type(each).__name__
+            raise LayoutError(
+                f"{path.name}: {name}: got a {kind}, wanted a tensor; save the network's state dict alone"
+            )
+    return {PREFIXES.sub("", name): each for name, each in saved.items()}
+
+
+def named(name: str, tensor: torch.Tensor, *, original: bool) -> dict[str, torch.Tensor]:
+    """A tensor of either layout under transformers' name or names; none if Janus never reads it. Raises LayoutError."""
+    if original:
+        return renamed(name, tensor)
+    return {} if any(pattern.match(name) for pattern in UNUSED) else {name: tensor}
+
+
+def placed(folder: Path) -> dict[str, Placed]:
+    """File and shape of every tensor, by transformers' name, of a folder in either layout, without the tensors being
+    read. Raises LayoutError, also for one that is there twice."""
+    found: dict[str, Placed] = {}
+    original = is_original(folder)
     for path in shards(folder):
         with opened(path) as shard:
             for name in shard.names:
-                yield from renamed(name, shard.read(name)).items()
+                try:
+                    tensors = named(name, torch.empty(shard.shape(name), device="meta"), original=original)
+                except (LayoutError, ValueError) as error:
+                    raise LayoutError(f"{path.name}: {name}: {error}") from error
+                for new, tensor in tensors.items():
+                    if new in found:
+                        raise LayoutError(f"{path.name}: {name} is in {found[new].file}, too; keep one of them")
+                    found[new] = Placed(path.name, tuple(tensor.shape))
+    return found
 
 
 def whole(network: JanusForConditionalGeneration, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a folder, each checked to be one of the network's, and all of them. Raises LayoutError."""
-    wanted = {name: parameter.shape for name, parameter in network.named_parameters()}
-    for name, tensor in tensors(folder):
-        if wanted.pop(name, None) != tensor.shape:
-            raise LayoutError(f"tensor {name} has shape {tuple(tensor.shape)}, which does not fit config.json")
-        yield name, tensor
-    if wanted:
-        raise LayoutError(f"{len(wanted)} tensors are missing, the first is {next(iter(wanted))}")
+    """Every tensor of a folder in either layout under transformers' name, one at a time, shard by shard, once they are
+    known to be just the network's. Raises CheckpointError, LayoutError."""
+    check_tensors(network, placed(folder), folder)
+    original = is_original(folder)
+    for path in shards(folder):
+        with opened(path) as shard:
+            for name in shard.names:
+                yield from named(name, shard.read(name), original=original).items()
 
 
 def write_shards(found: Iterable[tuple[str, torch.Tensor]], out: Path, most: int) -> torch.dtype:
@@ -194,11 +246,15 @@ def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def config_of(folder: Path, image_token_id: int) -> JanusConfig:
     """transformers' config for a checkpoint: sizes are read off the tensors, the rest off config.json."""
-    given, known = json.loads((folder / "config.json").read_text("utf-8")), shapes(folder)
+    path = folder / "config.json"
+    given, known = read_json(path), shapes(folder)
+    check_dtypes(given, path)
     try:
         return _config(given, known, image_token_id)
     except KeyError as error:
         raise LayoutError(f"{folder} holds no tensor {error}, so it is no whole Janus checkpoint") from error
+    except (IndexError, ZeroDivisionError) as error:
+        raise LayoutError(f"{folder} holds tensors of other dimensions than Janus's: {error}") from error
 
 
 def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id: int) -> JanusConfig:
@@ -209,6 +265,8 @@ def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id
     vocabulary, hidden = known["language_model.model.embed_tokens.weight"]
     width, _, patch, _ = known[f"{eye}patch_embed.proj.weight"]
     positions = known[f"{eye}pos_embed"][1]
+    seen = _vision_parameters(given)
+    side = one_side(seen.get("image_size", math.isqrt(positions) * patch), "config.json: vision_config.image_size")
     base = known[f"{codec}encoder.conv_in.weight"][0]
     levels = count(r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.")
     outs = [known[f"{codec}encoder.conv_blocks.{level}.res.0.conv1.weight"][0] for level in range(levels)]
@@ -228,8 +286,8 @@ def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id
         vision_config=JanusVisionConfig(
             hidden_size=width,
             num_hidden_layers=count(r"vision_model\.vision_tower\.blocks\.(\d+)\."),
-            num_attention_heads=max(width // HEAD, 1),
-            image_size=math.isqrt(positions) * patch,
+            num_attention_heads=heads_of(width, seen),
+            image_size=side,
             patch_size=patch,
             mlp_ratio=known[f"{eye}blocks.0.mlp.fc1.weight"][0] / width,
             projection_dim=known["aligner.layers.0.weight"][0],
@@ -250,6 +308,31 @@ def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id
         image_token_id=image_token_id,
         tie_word_embeddings=False,
     )
+
+
+def _vision_parameters(given: Mapping) -> dict[str, object]:
+    """What config.json says of the eye: DeepSeek's nests it in `params`."""
+    found = given.get("vision_config")
+    found = dict(found) if isinstance(found, Mapping) else {}
+    nested = found.get("params")
+    return found | dict(nested if isinstance(nested, Mapping) else {})
+
+
+def heads_of(width: int, given: Mapping) -> int:
+    """Attention heads of an eye of `width` channels: as config.json says, by number, width or the name of the published
+    model; else as SigLIP of that width has. Raises LayoutError."""
+    for name in ("num_attention_heads", "num_heads", "heads"):
+        if isinstance(count := given.get(name), int) and count > 0:
+            return count
+    each, name = given.get("head_dim"), str(given.get("model_name", ""))
+    if not isinstance(each, int) or each < 1:
+        each = HEAD_SO400M if "so400m" in name or width == 16 * HEAD_SO400M or width % HEAD else HEAD
+    if width < each and "so400m" not in name:
+        return 1
+    if width % each:
+        wanted = f"a multiple of {each}; write num_attention_heads into vision_config"
+        raise LayoutError(f"config.json: vision_config: got an eye of {width} channels, wanted {wanted}")
+    return width // each
 
 
 _NOT_SIZES = ("model_type", "torch_dtype", "dtype", "_attn_implementation", "architectures", "transformers_version")

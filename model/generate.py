@@ -18,6 +18,7 @@ import torch
 from model.checkpoint import DTYPES, EMBEDDED, CheckpointError, open_checkpoint
 from model.decoding.request import PromptError, Request, Task
 from model.decoding.rollout import rollout
+from model.decoding.source import read_source
 from model.events import (
     Event,
     Failed,
@@ -33,7 +34,6 @@ from model.events import (
 )
 from model.files import write_whole
 from model.janus import Janus
-from model.pictures import read_picture
 from model.trajectory import Trajectory
 from model.world.language import PromptError as OutsideTheWorld
 from model.world.taught import check_taught
@@ -77,11 +77,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--rounds", type=int, default=3, help="images at most")
     result.add_argument("--guidance", type=float, help="classifier-free guidance weight (default: the checkpoint's)")
     result.add_argument("--temperature", type=float, help="of image codes (default: the checkpoint's)")
+    result.add_argument("--text-temperature", type=float, help="of thoughts, verdicts and reasons; 0 is greedy")
     result.add_argument("--source", type=Path, help="an image to edit; the prompt is the instruction")
     result.add_argument("--judge", action="store_true", help="judge the image of --source: does it show the prompt?")
     result.add_argument("--no-thought", action="store_true", help="draw without a thought first")
     official = "contexts as in Janus-Pro-R1's published code: earlier images encoded anew, a position left out"
-    result.add_argument("--official", action="store_true", help=official)
+    own = " (default: where the checkpoint is in DeepSeek's layout, or was converted from it)"
+    result.add_argument("--official", action=argparse.BooleanOptionalAction, help=official + own)
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
     return result
@@ -102,13 +104,13 @@ def read_prompts(arguments: argparse.Namespace) -> list[str]:
 
 
 def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request:
-    given = {"guidance": arguments.guidance, "temperature": arguments.temperature}
+    given = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature", "official")}
     sampling = replace(janus.sampling, **{key: value for key, value in given.items() if value is not None})
-    sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought, official=arguments.official)
+    sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
-    source = read_picture(arguments.source, janus.image_size) if arguments.source else None
-    task = Task.DRAW if source is None else Task.JUDGE if arguments.judge else Task.EDIT
+    task = Task.DRAW if arguments.source is None else Task.JUDGE if arguments.judge else Task.EDIT
+    source = None if arguments.source is None else read_source(janus, arguments.source, task)
     return Request(prompt, seed, arguments.rounds, sampling, preview_every, task=task, source=source)
 
 

@@ -19,6 +19,7 @@ from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 
 from model.kept import Kept
 from model.painter import painter
+from model.preprocessing import Preprocessing, signed
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
 from model.trajectory import Sampling
 
@@ -34,6 +35,7 @@ class Janus:
     tokenizer: PreTrainedTokenizerBase
     name: str
     sampling: Sampling  # the checkpoint's own settings
+    preprocessing: Preprocessing = Preprocessing()  # of what its eye sees
     kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     @property
@@ -97,7 +99,8 @@ class Janus:
 
     def embed_pixels(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """B uint8 images (H, W, 3) → (B, N, D): understanding embeddings, what the judging stream sees."""
-        return self.network.model.get_image_features(self.pixel_values(images)).pooler_output
+        seen = self.preprocessing.values(self._pixels(images)).to(self.dtype)
+        return self.network.model.get_image_features(seen).pooler_output
 
     def embed(self, ids: torch.Tensor, kinds: torch.Tensor, images: Sequence[np.ndarray]) -> torch.Tensor:
         """(B, T) ids and what they are (TEXT, CODE, PIXEL, 0) → (B, T, D), each seen through its own embedding.
@@ -125,13 +128,15 @@ class Janus:
     # --- codec ------------------------------------------------------------------------------------------------
 
     def pixel_values(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """B uint8 images (H, W, 3) → (B, 3, H, W) in [-1, 1]; raises ValueError for another size."""
+        """B uint8 images (H, W, 3) → (B, 3, H, W) in [-1, 1], for the codec; raises ValueError for another size."""
+        return signed(self._pixels(images)).to(self.dtype)
+
+    def _pixels(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         size = self.image_size
         for image in images:
             if image.shape != (size, size, 3):
                 raise ValueError(f"got an image of shape {image.shape}, this network looks at {size}×{size} RGB")
-        pixels = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
-        return (pixels.to(torch.float32) / 127.5 - 1).to(self.dtype)
+        return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def encode(self, images: Sequence[np.ndarray]) -> torch.Tensor:

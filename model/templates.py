@@ -34,14 +34,53 @@ def edit() -> tuple[str, str, str]:
     return f"{USER}: {BEGIN_IMAGE}", END_IMAGE, f" Please generate an image.\n\n{ASSISTANT}:"
 
 
-# The templates, for tools that read a checkpoint's chat template (Jinja).
+# The templates, for tools that read a checkpoint's chat template (Jinja). Of the rows that `model.examples` declares it
+# makes the sequence of the judging stream: a drawn image, the self-check and the invitation to redraw are no turns of
+# their own. Other conversations come out as DeepSeek writes them. A special token in a user's words is broken up.
+_BROKEN_UP = " ".join(f"| replace('{token}', '{token[0]} {token[1:]}')" for token in SPECIAL_TOKENS)
 CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{{ '<|User|>' if message.role == 'user' else '<|Assistant|>' }}: "
-    "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<image_placeholder>\n{% else %}{{ part.text }}{% endif %}"
-    "{% endfor %}"
-    "{{ '\n\n' if message.role == 'user' else '<｜end▁of▁sentence｜>' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}<|Assistant|>:{% endif %}"
+    """
+{%- macro trimmed(content) -%}
+  {%- for part in ([{'type': 'text', 'text': content}] if content is string else content) -%}
+    {%- if part.type == 'image' -%}
+      {{- ('' if loop.first else '\n') + 'IMAGE' + ('' if loop.last else '\n') -}}
+    {%- else -%}
+      {%- set text = part.text BROKEN_UP -%}
+      {%- set text = text.lstrip() if loop.first else text -%}
+      {%- set text = text.rstrip() if loop.last else text -%}
+      {{- (' ' if not loop.first and loop.previtem.type == 'text' else '') + text -}}
+    {%- endif -%}
+  {%- endfor -%}
+{%- endmacro -%}
+{{- 'BOS' -}}
+{%- set last = namespace(was='') -%}
+{%- for message in messages -%}
+  {%- set content = [{'type': 'text', 'text': message.content}] if message.content is string else message.content -%}
+  {%- set only = content[0] if content | length == 1 else {'type': '', 'text': ''} -%}
+  {%- if message.role == 'user' and only.text == 'CHECK' and last.was == 'drawn' -%}
+    {{- '\n' + only.text -}}{%- set last.was = 'check' -%}
+  {%- elif message.role == 'user' and only.text == 'CONNECT' and last.was == 'judged' -%}
+    {{- '\n' + only.text -}}{%- set last.was = 'connect' -%}
+  {%- elif message.role == 'assistant' and only.type == 'image' -%}
+    {{- ('' if last.was == 'connect' else 'ASSISTANT:') + 'IMAGE' -}}{%- set last.was = 'drawn' -%}
+  {%- elif message.role == 'assistant' and last.was == 'check' -%}
+    {%- for part in content -%}{{- part.text -}}{%- endfor -%}{{- 'EOS' -}}{%- set last.was = 'judged' -%}
+  {%- elif message.role == 'assistant' -%}
+    {{- 'ASSISTANT: ' + trimmed(content) + 'EOS' -}}{%- set last.was = 'answered' -%}
+  {%- else -%}
+    {{- 'EOS' if last.was == 'drawn' else '' -}}
+    {{- ('USER' if message.role == 'user' else message.role | capitalize) + ': ' + trimmed(content) -}}
+    {{- '\n\n' if not loop.last or add_generation_prompt else '' -}}{%- set last.was = 'asked' -%}
+  {%- endif -%}
+{%- endfor -%}
+{{- 'ASSISTANT:' if add_generation_prompt and last.was not in ('check', 'connect') else '' -}}
+""".strip()
+    .replace("BROKEN_UP", _BROKEN_UP)
+    .replace("IMAGE", IMAGE_PLACEHOLDER)
+    .replace("ASSISTANT", ASSISTANT)
+    .replace("USER", USER)
+    .replace("CHECK", CHECK_TEXT)
+    .replace("CONNECT", CONNECT_TEXT)
+    .replace("BOS", BOS)
+    .replace("EOS", EOS)
 )

@@ -16,7 +16,7 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
-from model.pictures import read_picture
+from model.decoding.source import read_source
 from studio import import_endpoint
 from studio.checkpoints import Checkpoints
 from studio.identity import owner_name
@@ -68,7 +68,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
 
         Args:
-            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); its middle is cropped to a square
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); seen whole, padded to a square
             prompt: what it should show
         """
         return looked_at(request, image, prompt, 0, Task.JUDGE)
@@ -86,7 +86,8 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def looked_at(request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
         generator = checkpoints.first
         try:
-            source = read_picture(io.BytesIO(base64.b64decode(image.rpartition(",")[2])), generator.janus.image_size)
+            content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
+            source = read_source(generator.janus, content, task)
         except (OSError, ValueError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)

@@ -20,8 +20,9 @@ from annotations.formats.folder import KNOWN, NAMES
 from annotations.incoming import RowError, RowProblem
 from annotations.unpacking import Place, unpacked
 from model.decoding.request import PromptError, Task
+from model.decoding.source import read_source
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
-from model.pictures import SUFFIXES, read_picture
+from model.pictures import SUFFIXES
 from model.wording import split_verdict
 from studio.generator import Generator
 from studio.serving import TooMany
@@ -134,7 +135,7 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
         return replace(blank, error=pair.problem)
     try:
         generator.check(pair.prompt)
-        picture = read_picture(pair.path, generator.janus.image_size)
+        picture = read_source(generator.janus, pair.path, Task.JUDGE)
         events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture)
         found: dict[str, object] = {}
         for event in events:

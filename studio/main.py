@@ -65,7 +65,8 @@ def _serve(settings: Settings) -> None:
 def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
-    opening = partial(open_checkpoint, device=settings.device, dtype=settings.dtype)
+    how = {"device": settings.device, "dtype": settings.dtype, "published": settings.published_contexts}
+    opening = partial(open_checkpoint, **how)
     if not on_loan:
         generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))
         return Checkpoints(generator, others, settings.mode, opening=opening)

@@ -66,6 +66,7 @@ def row(event: Event) -> Row | None:
                 "seed": str(event.seed),
                 "rounds": event.rounds,
                 "checkpoint": event.checkpoint,
+                "contexts": "published contexts" if event.sampling.official else "",
                 "cells": event.image_codes,
             }
         case SegmentStarted():

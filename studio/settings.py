@@ -24,13 +24,13 @@ from annotations.webhooks import Webhook
 
 SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
-    *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port"),
+    *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port", "published_contexts"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path", "max_upload"),
 )
 LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
 OPTIONAL = (
-    *("data", "database", "device", "dtype", "backup"),
+    *("data", "database", "device", "dtype", "backup", "published_contexts"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path"),
 )
@@ -62,6 +62,7 @@ class Settings:
     checkpoint: str = "embedded, sft"  # or a folder, or a Hub id; several, with commas between, to choose from
     device: str | None = None  # where it draws: cpu, cuda, cuda:1, mps, or auto; None is the first GPU, if there is one
     dtype: str | None = None  # of the weights; None is float32 on a CPU, bfloat16 elsewhere
+    published_contexts: bool | None = None  # as Janus-Pro-R1's code draws; None: where a checkpoint is in its layout
     data: str | None = None  # folder of the database; None is the user's data folder
     database: str | None = None  # address of a PostgreSQL database; None is SQLite in that folder
     backup: str | None = None  # folder, or hf://datasets/NAME/REPOSITORY, for backups every ten minutes
@@ -164,7 +165,7 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
             f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
         )
     settings = settings_from(section)
-    read = ("port", "examples", "max_upload")  # which are no texts
+    read = ("port", "examples", "max_upload", "published_contexts")  # which are no texts
     given = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(given, settings)
 
@@ -198,9 +199,9 @@ def _checked(name: str, value: Any) -> Any:
             return _number(name, value, int, 1, 4)
         case "pace":
             return float(_number(name, value, int | float, 0, 20))
-        case "examples":
-            if not isinstance(value, bool):
-                raise SettingsError(f"examples is {value!r}; wanted true or false")
+        case "examples" | "published_contexts":
+            if not isinstance(value, bool) and not (value is None and name in OPTIONAL):
+                raise SettingsError(f"{name} is {value!r}; wanted true or false")
             return value
         case "max_upload":
             return _number(name, value, int, 1, 100_000)

@@ -49,7 +49,8 @@ def test_a_greedy_checkpoint_is_temperature_zero(tiny_checkpoint: Path, tmp_path
         ({}, "holds no config.json"),
         ({"config.json": "{"}, "is not JSON"),
         ({"config.json": '{"model_type": "llama"}'}, "is a “llama” checkpoint"),
-        ({"config.json": '{"model_type": "janus"}'}, "could not be opened as a Janus checkpoint"),
+        ({"config.json": "[]"}, "config.json: got a JSON list, wanted an object"),
+        ({"config.json": '{"model_type": "janus"}'}, "holds no tokenizer.json; put the tokenizer"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_with_what_to_do(tmp_path: Path, content: dict | None, message: str):

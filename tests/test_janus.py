@@ -81,8 +81,8 @@ def test_transformers_opens_the_checkpoint_by_itself(tiny_checkpoint):
     assert network.config.thinks is True
     messages = [{"role": "user", "content": [{"type": "text", "text": "a cat"}]}]
     text = processor.apply_chat_template(messages, add_generation_prompt=True)
-    assert text == ask("a cat")
-    batch = processor(text=[BOS + text], generation_mode="image", return_tensors="pt")
+    assert text == BOS + ask("a cat")
+    batch = processor(text=[text], generation_mode="image", return_tensors="pt")
     codes = network.generate(**batch, generation_mode="image", do_sample=False, guidance_scale=2.0)
     assert codes.shape == (1, 64)
     assert AutoTokenizer.from_pretrained(tiny_checkpoint).boi_token == BEGIN_IMAGE

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 
 
 class TextReader:
-    """`add` returns what a token adds to the text so far."""
+    """`add` returns what a token adds to the text so far. What never becomes a character is left out at the end."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
@@ -15,8 +15,8 @@ class TextReader:
 
     def add(self, token: int) -> str:
         self.ids.append(token)
-        text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
-        if text.endswith("\N{REPLACEMENT CHARACTER}"):
+        text = self.tokenizer.decode(self.ids, skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}")
+        if len(text) <= len(self.shown):
             return ""
         new, self.shown = text[len(self.shown) :], text
         return new

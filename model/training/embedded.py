@@ -79,6 +79,9 @@ def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> Ja
             num_attention_heads=max(hidden // 32, 1),
             max_position_embeddings=1024,
             rope_parameters=ROPE,
+            bos_token_id=SPECIAL_TOKENS.index(BOS),
+            eos_token_id=SPECIAL_TOKENS.index(EOS),
+            pad_token_id=SPECIAL_TOKENS.index(PAD),
             tie_word_embeddings=False,
         ),
         vision_config=JanusVisionConfig(

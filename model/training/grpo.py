@@ -295,7 +295,12 @@ def _learnt_from(wanted: Sequence[Description], rehearsed: Sequence[Lesson]) -> 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     beginning = beginning_of(arguments)
     Place(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    published = False if arguments.own_contexts else None
+    # each process has its own device
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu", published=published)
+    if janus.sampling.official:
+        why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"
+        raise CheckpointError(f"{janus.name} {why}; give --own-contexts to train it in the studio's own")
     reference = open_checkpoint(arguments.reference or arguments.checkpoint, dtype=torch.float32, device="cpu")
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     prompts = read_prompts(arguments.prompts_file) if arguments.prompts_file else ()
@@ -313,6 +318,8 @@ def main() -> None:
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     own = "with --rehearsal: files of a model's own drafts (model.training.drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
+    scored = "roll out in the studio's own contexts what draws in those of Janus-Pro-R1's published code"
+    parser.add_argument("--own-contexts", action="store_true", help=scored)
     add_beginning(parser)
     allowed = {"reward": REWARDS, "advantages": ADVANTAGES, "precision": ("no", "bf16")}
     add_settings(parser, Settings(), allowed)

@@ -106,7 +106,7 @@ function start(row) {
   $('.asked').hidden = false;
   $('.pace').hidden = state.pace !== undefined || CALM;
   $('.prompt').textContent = `“${row.prompt}”`;
-  $('.meta').textContent = `seed ${row.seed} · ${row.checkpoint}`;
+  $('.meta').textContent = [`seed ${row.seed}`, row.checkpoint, row.contexts].filter(Boolean).join(' · ');
 }
 
 function segment(row) {

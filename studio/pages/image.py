@@ -19,7 +19,7 @@ from annotations.errors import AnnotationsError, NotFoundError
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
-from model.pictures import read_picture
+from model.decoding.source import read_source
 from studio import render
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
@@ -85,7 +85,7 @@ def ask(
         if not given.path:
             raise PromptError(NO_IMAGE)
         generator.check(given.words)
-        source = read_picture(Path(given.path), generator.janus.image_size)
+        source = read_source(generator.janus, Path(given.path), task)
     except (CheckpointError, PromptError, OSError) as error:
         yield notice(str(error))
         return

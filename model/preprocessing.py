@@ -1,0 +1,90 @@
+"""What is done to a picture before the eye sees it, as the checkpoint's processor says (transformers' Janus processor).
+
+Knows no files of pictures: a picture comes decoded, upright, RGB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+from transformers import JanusImageProcessorPil
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """To a square: scaled by `resample` (Pillow's number), at least `least` pixels each way, the rest in `background`.
+    Then `(value * rescale - mean) / std` per channel."""
+
+    mean: tuple[float, float, float] = HALF
+    std: tuple[float, float, float] = HALF
+    rescale: float = 1 / 255
+    resample: int = Picture.Resampling.BICUBIC
+    least: int = 14
+    background: tuple[int, int, int] = (127, 127, 127)
+
+    @staticmethod
+    def of(processor: JanusImageProcessorPil) -> Preprocessing:
+        """Raises ValueError for what is no number, naming it."""
+        normalizes = processor.do_normalize is not False
+        resample, rescale = processor.resample, processor.rescale_factor if processor.do_rescale is not False else 1.0
+        resample = Picture.Resampling.BICUBIC if resample is None else resample
+        if resample not in [*Picture.Resampling]:
+            raise ValueError(f"resample: got {resample!r}, wanted one of Pillow's numbers, 0 to 5")
+        if not _is_number(rescale) or rescale <= 0:
+            raise ValueError(f"rescale_factor: got {rescale!r}, wanted a number above 0, such as 1/255")
+        return Preprocessing(
+            _channels(processor.image_mean, "image_mean") if normalizes else (0.0, 0.0, 0.0),
+            _channels(processor.image_std, "image_std", positive=True) if normalizes else (1.0, 1.0, 1.0),
+            float(rescale),
+            int(resample),
+            int(processor.min_size),
+            tuple(processor.background_color),
+        )
+
+    def square(self, picture: Picture.Image, size: int) -> np.ndarray:
+        """An RGB picture whole, (size, size, 3) uint8: its longer side scaled, its shorter one padded on both ends."""
+        share = size / max(picture.size)
+        width, height = (min(max(round(side * share), self.least), size) for side in picture.size)
+        scaled = picture if (width, height) == picture.size else picture.resize((width, height), self.resample)
+        found = np.full((size, size, 3), self.background, np.uint8)
+        top, left = (size - height) // 2, (size - width) // 2
+        found[top : top + height, left : left + width] = np.asarray(scaled)
+        return found
+
+    def values(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) uint8 → float32, normalised."""
+        channels = torch.arange(3, device=pixels.device)[:, None, None]
+        return self._table.to(pixels.device)[channels, pixels.long()]
+
+    @cached_property
+    def _table(self) -> torch.Tensor:
+        """(3, 256) what every value of every channel becomes."""
+        if (self.mean, self.std, self.rescale) == (HALF, HALF, 1 / 255):
+            return signed(torch.arange(256)).expand(3, -1)
+        mean, std = (torch.tensor(each, dtype=torch.float64)[:, None] for each in (self.mean, self.std))
+        return ((torch.arange(256, dtype=torch.float64) * self.rescale - mean) / std).float()
+
+
+def signed(pixels: torch.Tensor) -> torch.Tensor:
+    """Values of 0…255 → -1…1, float32: what the codec takes."""
+    return pixels.to(torch.float32) / 127.5 - 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _channels(given: Any, name: str, *, positive: bool = False) -> tuple[float, float, float]:
+    each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 3
+    if len(each) != 3 or not all(_is_number(value) and (value > 0 or not positive) for value in each):
+        raise ValueError(f"{name}: got {given!r}, wanted three numbers{' above 0' if positive else ''}, one a channel")
+    return tuple(map(float, each))
