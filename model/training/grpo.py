@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, open_checkpoint
+from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
 from model.janus import Janus
 from model.training.actions import Action, Choices, Scored, score
 from model.training.attention import attend_in_blocks
