@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ConflictError, NotFoundError, PersonError
+from annotations.naming import JOINERS, name_key
 from annotations.project import Role
 from annotations.sessions import end_all
 from annotations.store import Store, open_store
@@ -60,14 +61,18 @@ class Person:
 
 def add(store: Store, name: str, role: Role, password: str | None) -> Person:
     """Make an account; without a password it can only sign in elsewhere. Raises PersonError, ConflictError."""
-    if not re.fullmatch(r"[\w.@+-]{1,64}", name):
+    name = unicodedata.normalize("NFC", name)
+    written = "".join(
+        c for c in name if unicodedata.category(c)[0] != "M" and c not in JOINERS
+    )  # vowel signs are no \w
+    if name_key(name) == "" or len(name) > 64 or not re.fullmatch(r"[\w.@+-]+", written):
         raise PersonError(
             f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
         )
     hashed = None if password is None else hash_of(password)
     with store.database.writing() as session:
         for (taken,) in session.execute(select(PersonRow.name)):
-            if taken.casefold() == name.casefold():
+            if name_key(taken) == name_key(name):
                 raise ConflictError(f"there is an account “{taken}” already; choose another name, or activate it")
         values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
         session.execute(insert(PersonRow).values(**values))

@@ -9,6 +9,7 @@ from sqlalchemy import exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from annotations.errors import ConflictError, NotFoundError, ProjectError
+from annotations.naming import name_key
 from annotations.project import Project, check_project
 from annotations.questions import Question
 from annotations.tables import AnnotationRow, ProjectRow
@@ -19,12 +20,19 @@ COLUMNS = [column.name for column in ProjectRow.__table__.columns]
 def create(session: Session, project: Project, *, now: datetime) -> Project:
     """Store a new project. Raises ProjectError, and ConflictError where its id or its name is taken."""
     check_project(project)
-    taken = select(exists().where((ProjectRow.id == project.id) | (ProjectRow.name == project.name)))
-    if session.scalar(taken):
-        raise ConflictError(f"there is a project “{project.name}” or one with the id {project.id}; choose another")
+    _check_name_is_free(session, project.name)
+    if session.scalar(select(exists().where(ProjectRow.id == project.id))):
+        raise ConflictError(f"there is a project with the id {project.id}; choose another name")
     made = replace(project, created_at=now, closed_at=None)
     session.execute(insert(ProjectRow).values(**_columns(made)))
     return made
+
+
+def _check_name_is_free(session: Session, wanted: str, but: str | None = None) -> None:
+    """Raises ConflictError where the name of a project, other than that of the id `but`, looks the same."""
+    for identity, name in session.execute(select(ProjectRow.id, ProjectRow.name)):
+        if identity != but and name_key(name) == name_key(wanted):
+            raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
 
 
 def change(session: Session, project: Project) -> Project:
@@ -35,6 +43,8 @@ def change(session: Session, project: Project) -> Project:
         raise ProjectError(f"what “{before.name}” is about cannot change; make another project")
     if kept := _answered_but_changed(session, before, project):
         raise ProjectError(f"people have answered “{kept.title}”, which cannot change any more; ask a new question")
+    if project.name != before.name:
+        _check_name_is_free(session, project.name, but=project.id)
     made = replace(project, created_at=before.created_at)
     session.execute(update(ProjectRow).where(ProjectRow.id == project.id).values(**_columns(made)))
     return made

@@ -72,7 +72,7 @@ def per_day(answered: Answered, names: Names) -> str:
 
 
 def _day(day: datetime) -> str:
-    return f"{day:%-d %b %Y}"
+    return f"{day.day} {day:%b %Y}"
 
 
 def agreement(found: Sequence[Agreed]) -> str:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from annotations import people, sessions
 from annotations.errors import AnnotationsError, SignInError
+from annotations.naming import clean_name
 from annotations.signing_in import SignIn
 from annotations.store import Store
 from studio.hub import Errand, Hub, HubError, profile, way_there
@@ -57,7 +58,7 @@ def routes(store: Store, settings: Settings, hub: Hub | None = None) -> list[Rou
         return answer
 
     def _open(name: str, password: str, origin: str) -> str:
-        return new_session(store, sign_in(name.strip(), password, origin=origin))
+        return new_session(store, sign_in(clean_name(name), password, origin=origin))
 
     async def leave(request: Request) -> Response:
         if await _form(request) is None:

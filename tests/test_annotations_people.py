@@ -218,3 +218,11 @@ def test_an_account_of_the_hub_of_before_is_found_by_its_name_once(store):
     people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR)
     assert people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
     assert people.welcome(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+
+
+def test_people_have_names_in_any_script_and_none_that_look_the_same(store):
+    for name in ("李明", "सीमा", "محمد", "Zoe\u0308"):
+        assert people.person(store, people.add(store, name, Role.ANNOTATOR, None).name).active
+    for name in ("Zo\u00eb", "zo\u00eb", "李\u200d明"):
+        with pytest.raises(ConflictError):
+            people.add(store, name, Role.ANNOTATOR, None)

@@ -305,3 +305,14 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
     for call in calls:
         with pytest.raises(gr.Error, match="not open to visitors"):
             call()
+
+
+def test_names_in_any_script_are_projects_of_their_own_and_those_that_look_the_same_are_refused(store, shelf):
+    given = shelf.kind(FEEDBACK, visit())
+    names = ("图像评审", "偏好比较", "الصور", "Проверка 2", "Оценка 2", "हिन्दी", "A/B", "a b", "Caf\u00e9")
+    for name in names:
+        assert "is made" in shelf.make(visit(), FEEDBACK, *given._replace(name=name))[1]
+    made = {project.name: project.id for project in store.projects()}
+    assert set(names) <= set(made) and len(set(made.values())) == len(made)
+    for name in ("Cafe\u0301", "CAF\u00c9", "图像\u200b评审", "a\u3000b"):
+        assert "looks the same" in shelf.make(visit(), FEEDBACK, *given._replace(name=name))[1]

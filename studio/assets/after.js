@@ -14,7 +14,7 @@ function after() {
   if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
   $('.odds').hidden = verdicts.length < 2;
   if (verdicts.length > 1) plot(verdicts);
-  const name = trajectory.prompt.replace(/[^a-z0-9]+/gi, '-').slice(0, 40) || 'drawing';
+  const name = fileName(trajectory.prompt);
   keep('.png', `${name}.png`, drawn.at(-1).canvas.toDataURL('image/png'));
   const everything = new Blob([JSON.stringify({ trajectory, pictures: pictures(trajectory) }, null, 1)], { type: 'application/json' });
   URL.revokeObjectURL($('.keep .json').href);
@@ -25,6 +25,13 @@ function after() {
 function pictures(trajectory) {
   const seen = state.whole.filter((row) => row.is === 'picture');
   return Object.fromEntries(seen.map((row) => [trajectory.segments[row.segment].sha256, row.png.split(',')[1]]));
+}
+
+// A prompt in any script as the name of a file that every system takes.
+function fileName(prompt) {
+  const words = prompt.normalize('NFC').replace(/[^\p{L}\p{M}\p{N}]+/gu, '-').replace(/^-+/, '');
+  const name = [...words].slice(0, 40).join('').replace(/-+$/, '');
+  return /^(con|prn|aux|nul|com\d|lpt\d)?$/i.test(name) ? `drawing${name && `-${name}`}` : name;
 }
 
 function keep(link, name, url) {

@@ -232,7 +232,7 @@ def title(name: str, manifest: Manifest) -> str:
     """“21 November 2026, 08:54 UTC, 12 examples”."""
     moment = datetime.fromisoformat(manifest.created_at)
     examples = "1 example" if manifest.examples == 1 else f"{manifest.examples:,} examples"
-    return f"{moment:%-d %B %Y, %H:%M:%S} UTC, {examples}"
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC, {examples}"
 
 
 def _nothing(note: str) -> View:

@@ -229,7 +229,7 @@ class Board:
 
 
 def _batch(batch: Any) -> str:
-    return f"{batch.source}, {batch.trajectories:,} drawings, {batch.created_at:%-d %b %Y %H:%M}"
+    return f"{batch.source}, {batch.trajectories:,} drawings, {batch.created_at.day} {batch.created_at:%b %Y %H:%M} UTC"
 
 
 def _stay(words: str) -> View:

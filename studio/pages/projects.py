@@ -5,13 +5,16 @@ Knows the store and the ready-made projects; what one project is about, and what
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError
+from annotations.naming import clean_name, name_key
 from annotations.progress import Extent, extents
 from annotations.project import MOST_OVERLAP, Order, Project, Role
 from annotations.ready_made import READY_MADE
@@ -68,14 +71,14 @@ class Wanted(NamedTuple):
         """What `base` becomes by it."""
         return replace(
             base,
-            name=" ".join((self.name or "").split()),
+            name=clean_name(self.name or ""),
             guidelines=self.guidelines or "",
             overlap=int(self.overlap or 0) or None,
             gold_share=(self.gold or 0) / 100,
             practice=int(self.practice or 0),
             order=ORDERS.get(self.order, base.order),
             role=SEEN_BY.get(self.seen_by, base.role),
-            people=tuple(name for raw in (self.people or "").split(",") if (name := raw.strip())),
+            people=tuple(name for raw in re.split("[,،，、]", self.people or "") if (name := clean_name(raw))),
         )
 
 
@@ -142,7 +145,9 @@ class Shelf:
         base = KINDS.get(kind, READY_MADE[0])
         try:
             wanted = Wanted(*fields).project(replace(base, collects=False))
-            made = self.store.create_project(replace(wanted, id=identity(wanted.name)))
+            made = self.store.create_project(
+                replace(wanted, id=identity(wanted.name, {one.id for one in self.store.projects()}))
+            )
         except AnnotationsError as error:
             return gr.skip(), said(str(error))
         link = f'<a href="project?id={text(made.id)}">{text(made.name)}</a>'
@@ -150,9 +155,15 @@ class Shelf:
         return self.start(request), line
 
 
-def identity(name: str) -> str:
-    """How a project stands in addresses: “Rich feedback, May” is rich-feedback-may."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64] or "project"
+def identity(name: str, taken: Collection[str] = ()) -> str:
+    """How a project stands in addresses: “Rich feedback, May” is rich-feedback-may; where that leaves letters out or is
+    `taken`, a hash of the name follows, so that names in any script have ids of their own.
+    """
+    key = name_key(name)
+    words = re.sub(r"[^a-z0-9]+", "-", key).strip("-")[:50].strip("-")
+    if words and words not in taken and all(c.isascii() or not c.isalnum() for c in key):
+        return words
+    return f"{words or 'project'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 # Layout

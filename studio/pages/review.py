@@ -35,6 +35,7 @@ from studio.pages.projects import PLAIN
 from studio.render import still, text
 from studio.rights import all_readable, readable
 from studio.settings import Settings
+from studio.theme import script
 
 USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
 APPOINTED = {
@@ -116,7 +117,7 @@ class Desk:
         return []
 
     def decide(self, request: gr.Request, case: Case | None, *values: Any) -> View:
-        """Store the reviewer's own answer, and show the next."""
+        """Store the reviewer's own answer; the item stays on the table."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return self._show(asking, None, None)
@@ -131,7 +132,9 @@ class Desk:
             adjudication.decide(self.store, case.item, asking.name, made)
         except AnnotationsError as error:
             return _stay(str(error))
-        return self._show(asking, case.project, None)._replace(note=done("Decided; here is the next."))
+        return self._show(asking, case.project, case.item)._replace(
+            note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
+        )
 
     def appoint(self, case: Case | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
@@ -207,9 +210,14 @@ class Desk:
 
     def _stage(self, project: Project, trajectory: Trajectory, other: str | None) -> str:
         shown = [trajectory, self.store.trajectory(other)] if other else [trajectory]
-        sides = "".join(f"<div>{still(one, self.store.picture)}</div>" for one in shown)
+        heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
+        sides = "".join(
+            f"<div>{head}{still(one, self.store.picture)}</div>" for head, one in zip(heads, shown, strict=True)
+        )
         guide = f"<details><summary>Guidelines</summary><p>{text(project.guidelines)}</p></details>"
-        return f'<h1 class="prompt">{text(trajectory.prompt)}</h1><div class="shown">{sides}</div>{guide}'
+        kind = "shown pair" if other else "shown"
+        prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
+        return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
     def _queue(self, found: Sequence[Dispute], project: str, current: int | None) -> str:
         shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MOST, review_table.SHOWN)]])
@@ -265,7 +273,9 @@ def _review(store: Store, settings: Settings) -> None:
             chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")
             queue = gr.HTML(elem_id="review-queue", **PLAIN)
         with gr.Column(scale=2, min_width=300):
-            stage = gr.HTML(elem_id="review-stage", **PLAIN)
+            stage = gr.HTML(
+                elem_id="review-stage", apply_default_css=False, js_on_load=script("keys.js") + script("review.js")
+            )
         with gr.Column(scale=3, min_width=320):
             note = gr.HTML(elem_id="review-note", **PLAIN)
             with gr.Column(visible=False) as block:
@@ -284,7 +294,7 @@ def _review(store: Store, settings: Settings) -> None:
                             use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
                             for use, words in USES.items()
                         }
-                following = gr.Button("Next, without deciding", size="sm", scale=0, elem_id="review-next")
+                following = gr.Button("Next", size="sm", scale=0, elem_id="review-next")
     with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
         with gr.Row(elem_classes="adding"):
             trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)

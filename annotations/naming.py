@@ -1,0 +1,21 @@
+"""Names that people give to projects and accounts, in any script: how they are stored, and when two look the same."""
+
+import unicodedata
+
+JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji are written with
+
+
+def clean_name(name: str) -> str:
+    """NFC, with single spaces for blanks of every kind, and without what cannot be seen."""
+    plain = "".join(
+        " " if character.isspace() or unicodedata.category(character) in ("Cc", "Zs") else character
+        for character in unicodedata.normalize("NFC", name)
+        if character in JOINERS or character.isspace() or unicodedata.category(character) != "Cf"
+    )
+    return " ".join(plain.split()).strip(JOINERS + " ")
+
+
+def name_key(name: str) -> str:
+    """Equal for two names that a reader cannot tell apart: case, width, composition, blanks and what is not seen."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean_name(name)).casefold())
+    return "".join(character for character in folded if character not in JOINERS)
