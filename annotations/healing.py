@@ -23,6 +23,7 @@ from annotations.database import FILE, Database, open_database
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
 from annotations.tables import ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
 from annotations.trajectories import copied, correct, pictures_of
+from model.pictures import PictureFileError, decode
 from model.trajectory import Trajectory
 
 ORPHANS = "orphans"
@@ -86,15 +87,21 @@ def contents(
     lost = sorted(sha256 for sha256 in wanted - staged if not images.path_of(folder, sha256).is_file())
     yield _finding("lost", lost, "every picture has its file", "pictures have no file", "restore from a backup")
     files = sorted(folder.glob("??/*.png"))
-    damaged = []
+    damaged, unreadable = [], []
     for done, file in enumerate(files, start=1):
         if not _is_whole(file, shown.get(file.stem)):
             damaged.append(file.stem)
+        elif not _can_be_decoded(file):
+            unreadable.append(file.stem)
         on_progress(done, len(files))
     yield _finding(
         "damaged", damaged, "every picture is what its name says", "pictures are damaged", "restore from a backup"
     )
-    undescribed = sorted(linked - shown.keys() - set(lost) - set(damaged))
+    with database.reading() as session:
+        named = [f"{sha256} ({', '.join(_showing(session, sha256)) or 'shown by nothing'})" for sha256 in unreadable]
+    advice = "delete the drawings that show them, or import them again"
+    yield _finding("decoded", named, "every picture can be decoded", "pictures cannot be decoded", advice)
+    undescribed = sorted(linked - shown.keys() - set(lost) - set(damaged) - set(unreadable))
     yield _finding(
         "described", undescribed, "every picture is described", "pictures are shown, but not described", fixable=True
     )
@@ -165,6 +172,20 @@ def _is_whole(file: Path, size: int | None) -> bool:
     except OSError:
         return False
     return hashlib.sha256(content).hexdigest() == file.stem and size in (None, len(content))
+
+
+def _can_be_decoded(file: Path) -> bool:
+    try:
+        decode(file)
+    except PictureFileError:
+        return False
+    return True
+
+
+def _showing(session: Session, sha256: str) -> list[str]:
+    """The ids of the trajectories that show a picture."""
+    link = TrajectoryImageRow
+    return list(session.scalars(select(link.trajectory_id).where(link.sha256 == sha256).distinct()))
 
 
 def _orphans(files: list[Path], wanted: set[str]) -> list[Path]:

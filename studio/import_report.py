@@ -5,11 +5,9 @@ Pure but for one file. What stands in somebody's rows enters HTML escaped.
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import mkdtemp
-
 from annotations import csv_files
 from annotations.importing import Report
+from studio.copies import served_path
 from studio.render import text
 
 ERRORS_SHOWN = 50
@@ -38,7 +36,7 @@ def table_of(told: Report) -> str | None:
     """All bad rows as a CSV file; None without any."""
     if not told.errors:
         return None
-    file = Path(mkdtemp()) / "bad-rows.csv"
+    file = served_path("bad-rows.csv")
     rows = ((error.row, error.place, error.got, error.wanted) for error in told.errors)
     csv_files.write(file, ("row", "where", "got", "wanted"), rows)
     return str(file)

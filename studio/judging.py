@@ -24,6 +24,7 @@ from model.decoding.source import read_source
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.pictures import SUFFIXES
 from model.wording import split_verdict
+from studio.copies import noting
 from studio.generator import Generator
 from studio.serving import TooMany
 
@@ -137,6 +138,7 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
         generator.check(pair.prompt)
         picture = read_source(generator.janus, pair.path, Task.JUDGE)
         events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture)
+        events = noting(events, generator.store, pair.path)
         found: dict[str, object] = {}
         for event in events:
             match event:

@@ -16,7 +16,7 @@ from annotations.errors import AnnotationsError
 from annotations.store import Store
 from model.decoding.request import PromptError
 from model.events import Event, TrajectoryStarted
-from studio import render
+from studio import copies, render
 from studio.generator import Told
 from studio.identity import is_local, owner_name
 from studio.serving import AT_ONCE, MOST_WAITING, TooMany, Waiting
@@ -128,6 +128,7 @@ def forget(asked: gr.EventData, visit: Visit, store: Store, settings: Settings) 
         if not is_local(settings) and not store.is_receipt(receipt, run):
             return render.notice_value("Only the browser that asked for a drawing can delete it.")
         store.hide(run, by=visit.owner)
+        copies.remove(store, run)
     except AnnotationsError as error:
         return render.notice_value(f"That cannot be deleted: {error}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}

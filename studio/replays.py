@@ -11,10 +11,12 @@ from uuid import uuid4
 from annotations.errors import AnnotationsError
 from annotations.store import Store
 from annotations.trajectories import Filter
+from model.pictures import PictureFileError
 from model.trajectory import Trajectory
 from studio import render
 from studio.settings import Settings
 
+UNSHOWABLE = (AnnotationsError, PictureFileError)
 RECENT = 48  # of so many aha moments, recorded ones first, one is shown
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
 
@@ -23,11 +25,11 @@ def replay(store: Store, run: str, settings: Settings) -> render.Row:
     """The timeline's value for one trajectory, or why it cannot be shown."""
     try:
         return playing(store, store.trajectory(run), settings)
-    except AnnotationsError as error:
+    except UNSHOWABLE as error:
         return no_replay(error)
 
 
-def no_replay(error: AnnotationsError) -> render.Row:
+def no_replay(error: Exception) -> render.Row:
     return render.notice_value(f"This drawing cannot be shown: {error}.")
 
 
@@ -44,7 +46,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
         if not listed:
             return render.notice_value(NO_AHA)
         return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment") | {"follow": True}
-    except AnnotationsError as error:
+    except UNSHOWABLE as error:
         return render.notice_value(f"No aha moment can be shown: {error}.")
 
 
@@ -53,5 +55,5 @@ def recorded_aha(store: Store, settings: Settings) -> render.Row:
     try:
         listed = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
         return playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
-    except AnnotationsError:
+    except UNSHOWABLE:
         return {}

@@ -33,6 +33,7 @@ TYPES = dict.fromkeys(TEXTS, (str,)) | {gr.Checkbox: (bool,), gr.Number: (int, f
 LONGEST_PATH = 2_000  # characters
 API = "/gradio_api/"
 DIRECT = (f"{API}run/", f"{API}api/")  # handlers called without the queue
+FILES = f"{API}file="  # files that Gradio serves
 INTERNAL = "Internal error"  # title of what is our fault
 PACKAGES = tuple(f"{Path(__file__).parents[1] / name}/" for name in ("annotations", "model", "studio"))
 GRADIO = f"{Path(gr.__file__).parent}/"
@@ -84,7 +85,7 @@ class RequestErrors:
             answer = JSONResponse({"detail": f"an address has at most {LONGEST_PATH} characters and no NUL"}, 400)
             await answer(scope, receive, send)
             return
-        answering = _Answering(send, direct=any(part in path for part in DIRECT))
+        answering = _Answering(send, direct=any(part in path for part in DIRECT), file=FILES in path)
         try:
             await self._app(scope, receive, answering)
         except (ValueError, TypeError, LookupError, AttributeError, OSError, RuntimeError) as error:
@@ -99,15 +100,19 @@ class RequestErrors:
 
 
 class _Answering:
-    """What is sent on; a handler's gr.Error, which Gradio sends as 500, as 422."""
+    """What is sent on: a handler's gr.Error, which Gradio sends as 500, as 422; a file that is not there or not for
+    anybody, which Gradio refuses with 403, as 404.
+    """
 
-    def __init__(self, send: Send, *, direct: bool) -> None:
-        self._send, self._direct = send, direct
+    def __init__(self, send: Send, *, direct: bool, file: bool) -> None:
+        self._send, self._direct, self._file = send, direct, file
         self._held: Message | None = None
         self.started = False
 
     async def __call__(self, message: Message) -> None:
         self.started = True
+        if self._file and message["type"] == "http.response.start" and message["status"] == 403:
+            message = message | {"status": 404}
         if self._direct and message["type"] == "http.response.start" and message["status"] == 500:
             self._held = message
             return

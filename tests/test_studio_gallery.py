@@ -1,17 +1,25 @@
 """The gallery: pages of cards, filters, and replays; without a checkpoint and without a browser."""
 
+import hashlib
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
+from annotations import images
 from annotations.annotation import Annotation
 from annotations.backup import make
+from annotations.doctor import examine
+from annotations.healing import Level
+from annotations.images import PngFile
 from annotations.store import Store, open_store
-from model.trajectory import Parent, StopReason
+from model.pictures import encode_png
+from model.trajectory import Image, Parent, Segment, StopReason
 from studio.choice import LONGEST_SEARCH, Choice
 from studio.pages import gallery
 from studio.settings import Mode, Settings
@@ -138,6 +146,30 @@ def test_a_damaged_picture_leaves_the_other_cards(store: Store):
         file.write_bytes(b"broken")
     assert gallery.listing(store, Choice())[0].count('class="card"') == 1
     assert "cannot be shown" in gallery.replay(store, "id0", Settings())["notice"]
+
+
+def _shown_by(segment: Segment, sha256: str) -> Segment:
+    return replace(segment, sha256=sha256) if isinstance(segment, Image) else segment
+
+
+def test_a_stored_picture_that_cannot_be_decoded_leaves_the_other_cards_and_pages(store: Store, monkeypatch):
+    whole = encode_png(Picture.effect_noise((256, 256), 80).convert("RGB"))
+    half = zlib.compress(bytes(100_000))  # of 196,864
+    chunk = len(half).to_bytes(4, "big") + b"IDAT" + half + zlib.crc32(b"IDAT" + half).to_bytes(4, "big")
+    cut = whole[:33] + chunk + whole[-12:]  # every checksum is right
+    fill(store, 2)
+    trajectory = store.trajectory("id0")
+    sha256 = hashlib.sha256(cut).hexdigest()
+    described = PngFile(sha256, 256, 256, len(cut))
+    monkeypatch.setattr(images, "describe", lambda png: described)  # as before pictures were decoded
+    old = replace(trajectory, id="old", segments=tuple(_shown_by(s, sha256) for s in trajectory.segments))
+    store.save(old, {sha256: cut}, owner="us")
+    html = gallery.listing(store, Choice())[0]
+    assert (html.count('class="card"'), html.count("unreadable picture")) == (3, 1)
+    assert "cannot be shown" in gallery.shown(store, "old", Settings())["notice"]
+    [finding] = [one for one in examine(store.database.directory) if one.check == "decoded"]
+    assert finding.level is Level.WRONG
+    assert finding.examples == (f"{sha256} (old)",)
 
 
 def test_the_page_says_how_old_the_last_backup_is(store: Store, tmp_path: Path):

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import gradio as gr
 import pyarrow as pa
 import pyarrow.parquet as pq
-from gradio.utils import get_upload_folder
 
 from annotations.counts import Counts
 from annotations.errors import AnnotationsError, NotFoundError
@@ -28,6 +27,7 @@ from annotations.manifest import Manifest, read_manifest
 from annotations.project import Role
 from annotations.store import Store
 from model.examples import JudgeExample
+from studio.copies import EXPORTS, served_folder
 from studio.gate import gate
 from studio.identity import asking, require
 from studio.masthead import intro
@@ -83,7 +83,7 @@ def command(folder: Path) -> str:
 
 def zip_of(folder: Path, manifest: Manifest) -> str:
     """The export as one file, where Gradio may serve it; made once. The hash keeps its address from being guessed."""
-    file = Path(get_upload_folder()) / "exports" / manifest.sha256 / f"{folder.name}.zip"
+    file = served_folder() / EXPORTS / manifest.sha256 / f"{folder.name}.zip"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")

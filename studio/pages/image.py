@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
+from typing import Any
 
 import gradio as gr
 import pandas as pd
+from gradio.data_classes import ImageData
 
 from annotations import csv_files, recorded
 from annotations.errors import AnnotationsError, NotFoundError
@@ -22,6 +23,7 @@ from model.decoding.request import PromptError, Task
 from model.decoding.source import read_source
 from studio import render
 from studio.checkpoints import Checkpoints
+from studio.copies import note, noting, served_file, served_path
 from studio.generator import Generator
 from studio.judging import BatchError, Judgement, batch, judge_all
 from studio.live import LINE, Sessions, Visit, forget, live, notice
@@ -94,6 +96,7 @@ def ask(
         return
     stop = sessions.begin(visit.session).is_set
     events = generator.stream(given.words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
+    events = noting(events, generator.store, Path(given.path))
     yield from live(events, visit, sessions, generator.store)
 
 
@@ -110,7 +113,7 @@ def ask_for_many(
     except BatchError as error:
         raise gr.Error(str(error), print_exception=False) from error
     table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
-    file = Path(mkdtemp()) / "judgements.csv"
+    file = served_path("judgements.csv")
     csv_files.write(file, COLUMNS, table.itertuples(index=False))
     return table, table[table.verdict != ""], str(file)
 
@@ -121,8 +124,8 @@ def last_image(store: Store, run: str) -> tuple[str, str]:
     drawn = [image.sha256 for image in trajectory.images if image.sha256]
     if not drawn:
         raise NotFoundError(f"the drawing “{trajectory.prompt[:80]}” was stopped before it had a picture")
-    file = Path(mkdtemp()) / "image.png"
-    file.write_bytes(store.picture(drawn[-1]))
+    file = served_file(store.picture(drawn[-1]), "image.png")
+    note(store, run, file)
     return str(file), trajectory.prompt
 
 
@@ -130,10 +133,22 @@ def picture_of(example: Example) -> str:
     """A file of the drawing."""
     for trajectory, pictures in recorded.read():
         if (trajectory.prompt, trajectory.seed) == (example.prompt, example.seed):
-            file = Path(mkdtemp()) / "image.png"
-            file.write_bytes(pictures[trajectory.images[example.drawing].sha256])
-            return str(file)
+            return str(served_file(pictures[trajectory.images[example.drawing].sha256], "image.png"))
     raise LookupError(f"“{example.prompt}”, seed {example.seed}, is not among the recorded examples")
+
+
+def upload(**options: Any) -> gr.Image:
+    """An image as the file that was uploaded: Gradio itself would decode it whole, and keep another copy of it.
+
+    Whether it is a picture is found out by who reads it. No subclass, for which Gradio would write a file beside this.
+    """
+    made = gr.Image(**options)
+    made.preprocess = path_of
+    return made
+
+
+def path_of(payload: ImageData | None) -> str | None:
+    return payload.path if payload is not None else None
 
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
@@ -142,7 +157,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
     with gr.Row(elem_classes="your-image"):
-        image = gr.Image(
+        image = upload(
             type="filepath",
             label="The image",
             show_label=False,

@@ -1,0 +1,85 @@
+"""Files outside the store that show a drawing, and how they are removed with it.
+
+Gradio keeps uploads, and what a page shows from a file, in a folder that it serves. Which of those files show a
+trajectory is noted in the data folder (`copies/ID`, one path a line), so that a deletion finds them after a restart,
+too. Exports that wait there to be downloaded go with any deletion; they are packed again when somebody asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TypeVar
+
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from annotations.store import Store
+from model.events import TrajectoryStarted
+
+log = logging.getLogger(__name__)
+
+NOTES = "copies"  # in the data folder
+EXPORTS = "exports"  # in the folder that is served
+Item = TypeVar("Item")
+
+
+def served_folder() -> Path:
+    return Path(get_upload_folder()).resolve()
+
+
+def served_file(content: bytes, name: str) -> Path:
+    """Write a file where Gradio serves it, without the second copy that it would make of any other."""
+    return Path(save_bytes_to_cache(content, name, str(served_folder())))
+
+
+def served_path(name: str) -> Path:
+    """A place for a file in a new folder below it, which is removed with what is old there."""
+    served_folder().mkdir(parents=True, exist_ok=True)
+    return Path(mkdtemp(dir=served_folder())) / name
+
+
+def noting(events: Iterator[Item], store: Store, file: Path) -> Iterator[Item]:
+    """The events of a trajectory that is made of the picture in `file`, which is noted when it begins."""
+    try:
+        for event in events:
+            if isinstance(event, TrajectoryStarted):
+                note(store, event.trajectory_id, file)
+            yield event
+    finally:
+        events.close()
+
+
+def note(store: Store, run: str, file: Path) -> None:
+    """From now on `file` goes when the trajectory `run` is deleted, if it is one that is served."""
+    if (path := file.resolve()).is_relative_to(served_folder()):
+        notes = _notes(store, run)
+        notes.parent.mkdir(exist_ok=True)
+        with notes.open("a", encoding="utf-8") as opened:
+            opened.write(f"{path}\n")
+
+
+def remove(store: Store, run: str) -> None:
+    """Remove every file that is served and shows the trajectory, and exports that might."""
+    notes, folder = _notes(store, run), served_folder()
+    for line in notes.read_text("utf-8").splitlines() if notes.is_file() else ():
+        path = Path(line)
+        if path.is_relative_to(folder):
+            path.unlink(missing_ok=True)
+            if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        else:
+            log.info("a copy of %s lay in a folder that is served no more", run)
+    notes.unlink(missing_ok=True)
+    shutil.rmtree(folder / EXPORTS, ignore_errors=True)
+
+
+def _notes(store: Store, run: str) -> Path:
+    """Raises ValueError for what is no id, so that a name from outside never becomes another path."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run):
+        raise ValueError(f"{run[:80]!r} is no id of a trajectory")
+    return store.database.directory / NOTES / run
