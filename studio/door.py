@@ -8,7 +8,7 @@ that address, for `pages.sign_in` to say. A form of another site is refused.
 from __future__ import annotations
 
 import logging
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +21,9 @@ from annotations.errors import AnnotationsError, SignInError
 from annotations.naming import clean_name
 from annotations.signing_in import SignIn
 from annotations.store import Store
+from studio.addresses import limited_as
 from studio.hub import Errand, Hub, HubError, profile, way_there
+from studio.middleware import is_own
 from studio.sessions import COOKIE, LASTS, LASTS_FROM_HUB, cookie_of, new_session
 from studio.settings import Settings
 
@@ -45,7 +47,7 @@ def routes(store: Store, settings: Settings, hub: Hub | None = None) -> list[Rou
         if given is None:
             return NOT_HERE
         to = _inside(given.get("to"))
-        origin = request.client.host if request.client else ""
+        origin = limited_as(request.client.host) if request.client else ""
         try:
             asked = given.get("name", ""), given.get("password", ""), origin
             session = await to_thread.run_sync(_open, *asked, limiter=turns)
@@ -129,17 +131,14 @@ def _said(word: str, to: str, up: str = "") -> Response:
 
 def _kept(request: Request, hub: Hub | None = None) -> dict[str, bool | str]:
     """How a cookie is kept: out of reach of scripts and other sites, and over HTTPS only where there is that."""
-    safe = request.url.scheme == "https" or bool(hub and hub.host)
+    said = getattr(request.state, "said_https", False)  # by a proxy, trusted or not: it can only make this stricter
+    safe = said or request.url.scheme == "https" or bool(hub and hub.host)
     return {"httponly": True, "samesite": "lax", "secure": safe}
 
 
 async def _form(request: Request) -> dict[str, str] | None:
     """What was filled in; None for what comes from another site, is no form or too long for one."""
-    sent = request.headers
-    near = sent.get("sec-fetch-site") or (
-        "none" if urlsplit(sent.get("origin", "")).netloc in ("", sent["host"]) else ""
-    )
-    if near not in ("same-origin", "none"):
+    if not is_own(request.headers, request.url.scheme):
         return None
     body = b""
     try:

@@ -20,6 +20,7 @@ from model.decoding.source import read_source
 from studio import import_endpoint
 from studio.checkpoints import Checkpoints
 from studio.identity import owner_name
+from studio.limits import Caller, LimitError
 from studio.live import LINE
 from studio.serving import TooMany, Waiting
 from studio.settings import Settings
@@ -60,7 +61,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         wish = Wish(prompt, rounds, seed=seed, new_seed=False, **chosen)
         how = _found(lambda: (wish.chosen_seed(), wish.most_rounds(), wish.sampling(own)))
         events = generator.stream(prompt, *how, owner=owner_name(request, settings))
-        for event in _said(events):
+        for event in _said(Caller.of(request).drawing(events)):
             if not isinstance(event, Waiting):
                 yield event.to_dict()
 
@@ -92,7 +93,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)
         run = ""
-        for event in _said(events):
+        for event in _said(Caller.of(request).drawing(events)):
             run = run if isinstance(event, Waiting) else event.trajectory_id
         return trajectory(run)
 
@@ -123,7 +124,7 @@ def _said(events: Iterator[Any]) -> Iterator[Any]:
     """The events, with what cannot be done as Gradio's error."""
     try:
         yield from events
-    except (PromptError, TooMany, AnnotationsError) as error:
+    except (PromptError, TooMany, LimitError, AnnotationsError) as error:
         raise gr.Error(str(error), print_exception=False) from error
 
 

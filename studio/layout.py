@@ -6,12 +6,15 @@ to another.
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
+from annotations.project import Role
 from annotations.store import Store
 from studio import endpoints
 from studio.checkpoints import Checkpoints
-from studio.identity import is_local
+from studio.identity import asking, is_local, refusal
 from studio.masthead import masthead
 from studio.pages import (
     annotate,
@@ -26,16 +29,18 @@ from studio.pages import (
     review,
     sign_in,
 )
-from studio.requests import CheckedBlocks
 from studio.serving import AT_ONCE
 from studio.settings import Settings
+from studio.site import Site
 
 TITLE = "Aha Studio"
+FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stored for pages, and how old they are then
 
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """All pages. To those that are not for visitors only people in the role are let in, and linked."""
-    with CheckedBlocks(title=TITLE, analytics_enabled=False, fill_width=True) as demo:
+    may = None if is_local(settings) else partial(told_outside, settings, store)
+    with Site(may, title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=FILES) as demo:
         masthead("Draw", settings, store)
         draw.page(checkpoints, store, settings)
         endpoints.build(checkpoints, store, settings)
@@ -70,4 +75,10 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         with demo.route("Sign in", "/sign-in"):
             masthead("Sign in", settings, store)
             sign_in.page(store, settings)
-    return demo.queue(max_size=200, default_concurrency_limit=AT_ONCE)
+    return demo.queue(default_concurrency_limit=AT_ONCE)
+
+
+def told_outside(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
+    """What somebody is told who is not in a role; None where they are."""
+    who = asking(request, settings, store)
+    return None if who.may(role) else refusal(who, role)

@@ -19,6 +19,7 @@ from model.events import Event, TrajectoryStarted
 from studio import copies, render
 from studio.generator import Told
 from studio.identity import is_local, owner_name
+from studio.limits import Caller, LimitError
 from studio.serving import AT_ONCE, MOST_WAITING, TooMany, Waiting
 from studio.settings import Settings
 
@@ -90,17 +91,18 @@ class Visit:
 
     owner: str
     session: str
+    caller: Caller = field(default=Caller(), compare=False)
 
     @staticmethod
     def of(request: gr.Request, settings: Settings) -> Visit:
-        return Visit(owner_name(request, settings), request.session_hash or "")
+        return Visit(owner_name(request, settings), request.session_hash or "", Caller.of(request))
 
 
 def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, store: Store) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the trajectory ends."""
     sending = Sending(store)
     try:
-        for event in events:
+        for event in visit.caller.drawing(events, visit.session.partition(" ")[0]):
             if isinstance(event, Waiting):
                 yield render.notice_value(event.text), *RUNNING
                 continue
@@ -112,7 +114,7 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, st
                 sending.sent_at = time.monotonic()  # where sending takes long, what came meanwhile goes together
         begun = sending.told.trajectory is not None
         yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
-    except (PromptError, TooMany, AnnotationsError) as error:
+    except (PromptError, TooMany, LimitError, AnnotationsError) as error:
         yield notice(str(error))
     finally:
         events.close()

@@ -6,7 +6,10 @@ Knows the store and the timeline's values; needs no checkpoint.
 from __future__ import annotations
 
 import random
+import threading
+from collections import OrderedDict
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from annotations.errors import AnnotationsError
 from annotations.store import Store
@@ -18,7 +21,11 @@ from studio.settings import Settings
 
 UNSHOWABLE = (AnnotationsError, PictureFileError)
 RECENT = 48  # of so many aha moments, recorded ones first, one is shown
+MOST_KEPT = 16  # values of the timeline, each some 100 kB
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
+
+_kept: WeakKeyDictionary[Store, OrderedDict[tuple, render.Row]] = WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 def replay(store: Store, run: str, settings: Settings) -> render.Row:
@@ -34,8 +41,16 @@ def no_replay(error: Exception) -> render.Row:
 
 
 def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
-    """The timeline's value for a stored trajectory."""
-    return render.replay_value(trajectory, store.picture, run=uuid4().hex, pace=settings.pace, label=label)
+    """The timeline's value for a trajectory that the store has just given; those that are played often are kept."""
+    kept = _kept.setdefault(store, OrderedDict())
+    key = (trajectory.id, settings.pace, label)
+    if (value := kept.get(key)) is None:
+        value = render.replay_value(trajectory, store.picture, run="", pace=settings.pace, label=label)
+        with _lock:
+            kept[key] = value
+            while len(kept) > MOST_KEPT:
+                kept.popitem(last=False)
+    return value | {"run": uuid4().hex}
 
 
 def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:

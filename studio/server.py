@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-import gradio as gr
+import os
+import time
+from collections import OrderedDict
+from datetime import timedelta
+from functools import partial
 
+import gradio as gr
+from anyio import to_thread
+from starlette.types import ASGIApp
+
+from annotations.background import keep_doing
 from annotations.people import sign_out_from_hub
 from annotations.store import Store
+from studio.addresses import Forwarded
+from studio.cached import Cached
 from studio.checkpoints import Checkpoints
 from studio.door import routes
 from studio.hub import Hub
 from studio.identity import is_local
 from studio.layout import build
+from studio.limits import MB, LimitError, Limits
 from studio.live import LINE
+from studio.middleware import Answering, Guarded, Limited, Logged
 from studio.requests import middleware
+from studio.sessions import cookie_in, person_of
 from studio.settings import Settings, SettingsError
+from studio.site import SessionStates, StudioApp, share_config
+from studio.temporary import own_folder, remove_old
 from studio.theme import look
 
 OTHERS = 40  # threads for all that is no drawing
+SWEEPS = timedelta(minutes=5)  # between two removals of old files
+KNOWN_FOR = 15.0  # seconds that a cookie is known to open an account, or not to, when limits ask
+MOST_KNOWN = 5000
 
 
 def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub | None = None) -> gr.Blocks:
@@ -28,11 +47,13 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
                 "leave them out, and make accounts: python -m annotations.people add NAME"
             )
         sign_out_from_hub(store)
+    folder = own_folder()
     demo = build(settings, store, checkpoints)
+    share_config(demo)
     shown = look()
-    shown["app_kwargs"]["middleware"] = middleware()
-    if not is_local(settings):
-        shown["app_kwargs"]["routes"] += routes(store, settings, hub if settings.names_people_of_hub else None)
+    forms = [] if is_local(settings) else routes(store, settings, hub if settings.names_people_of_hub else None)
+    app = StudioApp(partial(protected, settings, store), routes=[*shown.pop("routes"), *forms], middleware=middleware())
+    reach_itself()
     try:
         demo.launch(
             server_name=settings.host,
@@ -45,9 +66,56 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
             run_history=False,
             enable_monitoring=False,
             mcp_server=True,
+            max_file_size=settings.max_upload * MB,
+            root_path=settings.root_path or "",
             blocked_paths=[str(store.database.directory)],
+            _app=app,
+            _frontend=False,  # whether it can be reached is known when `launch` returns
             **shown,
         )
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
+    keep_doing(partial(remove_old, folder), SWEEPS, "sweep")
     return demo
+
+
+def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
+    """Gradio's application, with what stands before it; the outermost last."""
+    limits = None if is_local(settings) else Limits()
+    app = Limited(Cached(Logged(app), settings), settings, limits, Members(store), sessions)
+    return Forwarded(Answering(Guarded(app, settings), settings), settings)
+
+
+def reach_itself() -> None:
+    """Requests of the studio to itself go through no proxy of the environment; uvicorn, which would believe what any
+    program on this machine says of addresses, leaves that to `Forwarded`."""
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
+    for name in ("no_proxy", "NO_PROXY"):
+        known = [one for one in os.environ.get(name, "").split(",") if one.strip()]
+        os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1"]))
+
+
+class Members:
+    """Whether a cookie opens an account, for the limits and nothing else: looked up now and then."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+
+    async def __call__(self, cookies: str, limits: Limits, address: str) -> bool:
+        if not (word := cookie_in(cookies)):
+            return False
+        member, until = self._known.get(word, (False, 0.0))
+        if time.monotonic() < until:
+            return member
+        if not member:
+            try:
+                limits.take("cookies", address)
+            except LimitError:
+                return False
+        member = await to_thread.run_sync(person_of, self._store, word) is not None
+        self._known[word] = (member, time.monotonic() + KNOWN_FOR)
+        self._known.move_to_end(word)
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return member

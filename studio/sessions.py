@@ -37,4 +37,9 @@ def person_of(store: Store, session: str) -> Person | None:
 def cookie_of(request: Any) -> str:
     """The session that a request brings along, unread; empty where it brings none."""
     headers = getattr(request, "headers", None) or {}
-    return cookie_parser(headers.get("cookie") or "").get(COOKIE, "")
+    return cookie_in(headers.get("cookie") or "")
+
+
+def cookie_in(header: str) -> str:
+    """The session in a Cookie header."""
+    return cookie_parser(header).get(COOKIE, "")

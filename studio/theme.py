@@ -24,13 +24,13 @@ def script(name: str) -> str:
 
 
 def look() -> dict[str, Any]:
-    """What `launch` must be given to look like this."""
+    """What `launch` must be given to look like this; `routes` is for the application."""
     return {
         "theme": theme(),
         "css_paths": sorted(ASSETS.glob("*.css")),
         "favicon_path": ASSETS / "favicon.svg",
         "footer_links": [],
-        "app_kwargs": {"routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))]},
+        "routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))],
     }
 
 

@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_refused_in_the_same_words(store, name, password):
         SignIn(store)(name, password)
 
 
-def test_after_a_few_wrong_tries_even_the_right_password_waits(store):
+def test_after_a_few_wrong_tries_even_the_right_password_waits_a_moment(store):
     people.add(store, "ann", Role.ANNOTATOR, SECRET)
     people.add(store, "bob", Role.ANNOTATOR, SECRET)
     now = [NOON]
@@ -55,13 +55,47 @@ def test_after_a_few_wrong_tries_even_the_right_password_waits(store):
     for _ in range(TRIES):
         with pytest.raises(SignInError, match="do not open"):
             door("ann", "wrong")
-    with pytest.raises(SignInError, match="too many tries"):
+    with pytest.raises(SignInError, match="too many tries with a wrong password; wait 1 s"):
         door("ann", SECRET)
     assert door("bob", SECRET).name == "bob"
     now[0] -= timedelta(hours=1)  # a clock that jumps back locks nobody out
     assert door("ann", SECRET).name == "ann"
-    now[0] = NOON + WINDOW
+    now[0] = NOON + timedelta(seconds=1)
     assert door("ann", SECRET).name == "ann"
+
+
+def test_a_pause_grows_with_each_wrong_try_and_ends(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    now, waits = [NOON], []
+    door = SignIn(store, lambda: now[0])
+    for _ in range(TRIES + 8):
+        began = now[0]
+        while True:
+            with pytest.raises(SignInError) as told:
+                door("ann", "wrong", origin="192.0.2.1")
+            if "do not open" in str(told.value):
+                break
+            now[0] += timedelta(seconds=1)
+        waits.append((now[0] - began).total_seconds())
+    assert waits == [0] * TRIES + [1, 2, 4, 8, 16, 30, 30, 30]
+    now[0] += WINDOW
+    assert door("ann", SECRET, origin="192.0.2.1").name == "ann"
+
+
+def test_wrong_tries_elsewhere_lock_nobody_out(store):
+    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    people.add(store, "bob", Role.ANNOTATOR, SECRET)
+    door = SignIn(store, lambda: NOON)
+    assert door("ann", SECRET, origin="192.0.2.1").name == "ann"
+    for number in range(TRIES_FROM):
+        with pytest.raises(SignInError):
+            door("bob", "wrong", origin=f"198.51.100.{number}")
+        with pytest.raises(SignInError):
+            door(f"name{number}", "wrong", origin="192.0.2.1")
+    assert door("bob", SECRET, origin="192.0.2.2").name == "bob"
+    assert door("ann", SECRET, origin="192.0.2.1").name == "ann"  # has signed in from there before
+    with pytest.raises(SignInError, match="too many"):
+        door("bob", SECRET, origin="192.0.2.1")
 
 
 def test_many_names_from_one_place_are_too_many_and_many_at_once_are_no_way_round(store):

@@ -222,6 +222,8 @@ def test_an_account_that_is_deactivated_or_changed_is_out_at_once(client, studio
     people.deactivate(store, "dora")
     assert not let_in()
     people.activate(store, "dora")
+    assert not let_in()  # sessions that ended stay over
+    sign_in(client, "dora")
     assert let_in()
     people.set_role(store, "dora", Role.VISITOR)
     assert not let_in()

@@ -105,7 +105,7 @@ def _table(desk: Desk) -> None:
 
 
 def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
-    quick = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     outputs, at = list(view), [view.place, view.token]
     form = [*at, view.verdict, view.rating, view.reason, view.plan_rating, view.plan]
     gr.on(fn=desk.start, outputs=outputs, **quick)

@@ -53,7 +53,7 @@ def _arena(store: Store, settings: Settings) -> None:
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
     view = [*View(showing, chosen, progress, head, *sides, desk, none, note)]
-    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     on_opening(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
     chosen.input(ring.choose, [chosen, showing], view, **quick)
     for choice, button in (*buttons.items(), ("", none)):

@@ -32,7 +32,7 @@ SIDES = ("left", "right")
 
 def side_of(visit: Visit, side: str) -> Visit:
     """A page draws two things at a time, each of which ends by itself."""
-    return Visit(visit.owner, f"{visit.session} {side}")
+    return Visit(visit.owner, f"{visit.session} {side}", visit.caller)
 
 
 def drawn(

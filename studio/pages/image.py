@@ -26,6 +26,7 @@ from studio.checkpoints import Checkpoints
 from studio.copies import note, noting, served_file, served_path
 from studio.generator import Generator
 from studio.judging import BatchError, Judgement, batch, judge_all
+from studio.limits import LimitError
 from studio.live import LINE, Sessions, Visit, forget, live, notice
 from studio.masthead import intro, what_is_kept
 from studio.pages.draw import to_try
@@ -107,10 +108,10 @@ def ask_for_many(
     judged: dict[int, Judgement] = {}
     try:
         with batch([Path(file) for file in files or ()]) as pairs:
-            for row, judgement in judge_all(generator, pairs, owner=visit.owner):
+            for row, judgement in visit.caller.drawing(judge_all(generator, pairs, owner=visit.owner), visit.session):
                 judged[row] = judgement
                 progress((len(judged), len(pairs)), desc="Judging", unit="images")
-    except BatchError as error:
+    except (BatchError, LimitError) as error:
         raise gr.Error(str(error), print_exception=False) from error
     table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
     file = served_path("judgements.csv")

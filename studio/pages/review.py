@@ -267,7 +267,7 @@ def _review(store: Store, settings: Settings) -> None:
     desk = Desk(store, settings)
     intro("Review", "What people disagree on, the worst first; decide it, and look up who said what and when.")
     case = gr.State(None)
-    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     with gr.Row(elem_id="review"):
         with gr.Column(scale=1, min_width=240):
             chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")

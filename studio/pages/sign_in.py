@@ -9,7 +9,7 @@ from __future__ import annotations
 import gradio as gr
 
 from annotations.people import LONGEST
-from annotations.signing_in import WINDOW
+from annotations.signing_in import LONGEST_PAUSE
 from annotations.store import Store
 from studio.door import INSIDE
 from studio.identity import VISITOR, asking
@@ -18,7 +18,7 @@ from studio.settings import Settings
 
 SAID = {
     "wrong": "This name and this password do not open an account. Look at both, then try again.",
-    "many": f"Too many tries with a wrong password. Wait {WINDOW.seconds // 60} minutes, then try again.",
+    "many": f"Too many tries with a wrong password. Wait {LONGEST_PAUSE.seconds} seconds, then try again.",
     "hub": "Hugging Face did not say who you are. Try again, and agree there that this studio may see your name.",
     "stranger": "Your Hugging Face account is not among those who may annotate here. Ask whoever runs this studio.",
 }

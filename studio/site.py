@@ -1,0 +1,196 @@
+"""Gradio's parts, made fit for many: sessions that cost little and are bounded, handlers that are called by role.
+
+Knows Gradio 6 from within: what a session holds (`gradio.state_holder`), how a handler is called
+(`Blocks.process_api`), and the application it serves (`gradio.routes.App`). No page.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import gradio as gr
+from anyio import to_thread
+from gradio.blocks import BlocksConfig
+from gradio.route_utils import FnIndexInferError
+from gradio.routes import App, ORJSONResponse
+from gradio.state_holder import SessionState, StateHolder
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from annotations.project import Role
+from studio.access import role_for
+from studio.middleware import refused
+from studio.requests import CheckedBlocks
+
+CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first
+CAPACITY_KEPT = 2000  # of people who have signed in
+AFTER_CLOSING = timedelta(minutes=10)  # a page that lost its connection may come back
+UNUSED = timedelta(hours=12)
+
+
+class Site(CheckedBlocks):
+    """All pages; no handler is called for somebody who is not in the role that the table wants."""
+
+    def __init__(self, may: Callable[[Any, Role], str | None] | None = None, **options: Any) -> None:
+        """`may`: what somebody who asks is told where they are not in a role; None: they are."""
+        super().__init__(**options)
+        self._may = may
+
+    async def process_api(self, block_fn: Any, inputs: Any, *args: Any, **given: Any) -> dict[str, Any]:
+        """As gr.Blocks. Raises gr.Error only."""
+        await self._check(block_fn, given)
+        return await super().process_api(block_fn, inputs, *args, **given)
+
+    async def _check(self, block_fn: Any, given: dict[str, Any]) -> None:
+        """Raises gr.Error where whoever asks is not in the role that the table wants."""
+        if self._may is None or given.get("iterator") is not None or not hasattr(block_fn, "targets"):
+            return
+        if (role := role_for(block_fn)) is Role.VISITOR:
+            return
+        if (told := await to_thread.run_sync(self._may, given.get("request"), role)) is not None:
+            raise gr.Error(told, print_exception=False)
+
+
+class Page(NamedTuple):
+    """An open page, by its session."""
+
+    address: str
+    keep: bool
+
+
+class SessionStates(StateHolder):
+    """The state of each session, of so many at most. Those of people who have signed in make no room for visitors'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pages: OrderedDict[str, Page] = OrderedDict()
+        self._addresses: Counter[str] = Counter()
+
+    def has(self, session: str) -> bool:
+        return session in self._pages
+
+    def any_of(self, address: str) -> bool:
+        """Whether a page is open at an address, or was lately."""
+        return self._addresses[address] > 0
+
+    def opened(self, session: str, address: str, *, keep: bool) -> None:
+        """Remember a page; `keep`: of somebody who has signed in. The oldest make room."""
+        with self.lock:
+            self._drop_page(session)
+            self._pages[session] = Page(address, keep)
+            self._addresses[address] += 1
+            most = CAPACITY_KEPT if keep else CAPACITY
+            alike = [one for one, page in self._pages.items() if page.keep is keep] if len(self._pages) > most else []
+            over = alike[: max(0, len(alike) - most)]
+        for one in over:
+            self.forget(one)
+
+    def __getitem__(self, session_id: str) -> SessionState:
+        if session_id not in self.session_data:
+            self.session_data[session_id] = SessionState(self.blocks)
+        self.time_last_used[session_id] = datetime.now()
+        return self.session_data[session_id]
+
+    def update(self, session_id: str) -> None:
+        """Nothing: `opened` makes room."""
+
+    def forget(self, session: str) -> None:
+        """A session is over."""
+        with self.lock:
+            self._drop_page(session)
+            self.session_data.pop(session, None)
+            self.time_last_used.pop(session, None)
+            queue = self.blocks._queue
+            if not queue.pending_event_ids_session.get(session):
+                queue.pending_event_ids_session.pop(session, None)
+
+    def delete_all_expired_state(self) -> None:
+        """Called by Gradio every second."""
+        now = datetime.now()
+        for session, state in list(self.session_data.items()):
+            age = now - self.time_last_used.get(session, now)
+            if age > (AFTER_CLOSING if state.is_closed else UNUSED):
+                self.forget(session)
+
+    def _drop_page(self, session: str) -> None:
+        if (page := self._pages.pop(session, None)) is not None:
+            self._addresses[page.address] -= 1
+            if self._addresses[page.address] <= 0:
+                del self._addresses[page.address]
+
+
+class Overlay(dict):
+    """What a session has changed; what it has not is read from what all share."""
+
+    def __init__(self, shared: dict[int, Any]) -> None:
+        super().__init__()
+        self._shared = shared
+
+    def __missing__(self, key: int) -> Any:
+        return self._shared[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._shared
+
+    def get(self, key: int, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+
+class SharedConfig(BlocksConfig):
+    """The site's components and handlers, of which a session copies next to nothing."""
+
+    def __init__(self, config: BlocksConfig) -> None:
+        super().__init__(config.root_block)
+        self.__dict__.update(config.__dict__)
+
+    def __copy__(self) -> BlocksConfig:
+        own = SessionConfig(self.root_block)
+        own.blocks, own.fns = Overlay(self.blocks), dict(self.fns)
+        own.fn_id, own.renderables = self.fn_id, list(self.renderables)
+        return own
+
+
+class SessionConfig(BlocksConfig):
+    """Of one session. Gradio would keep each component's properties too, for links to a page as it stands."""
+
+    @staticmethod
+    def config_for_block(_id: int, rendered_ids: list[int], block: Any, renderable: Any = None) -> dict[str, Any]:
+        """What a browser is told of a component that is rendered for one session; nothing of others."""
+        if renderable is None:
+            return {}
+        return BlocksConfig.config_for_block(_id, rendered_ids, block, renderable)
+
+
+class StudioApp(App):
+    """Gradio's application, with `around` outside all its middleware and bounded sessions."""
+
+    def __init__(self, around: Callable[[ASGIApp, SessionStates], ASGIApp], **options: Any) -> None:
+        super().__init__(default_response_class=ORJSONResponse, exception_handlers={Exception: _failed}, **options)
+        self.state_holder = SessionStates()
+        self._around = around
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._around(super().build_middleware_stack(), self.state_holder)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """What a request is told whose handling failed; what is to be said of it in the log is known to `Logged`."""
+    if isinstance(error, LookupError | ValueError | FnIndexInferError):
+        return refused(
+            404, "There is no such endpoint, or what was sent to it does not fit. /gradio_api/info lists them."
+        )
+    return refused(500, "Something went wrong in the studio; whoever runs it finds it in the log.")
+
+
+def share_config(demo: gr.Blocks) -> None:
+    """Let sessions share a finished site's configuration, and Gradio count nothing of what is asked."""
+    demo.default_config = SharedConfig(demo.default_config)
+    queue = demo._queue
+    queue.ANALYTICS_MAX_EVENTS, queue.ANAYLTICS_CACHE_FREQUENCY = 1, 10**12

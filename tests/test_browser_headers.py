@@ -1,0 +1,55 @@
+"""Every page in a real browser: nothing that a page does is forbidden by the headers that every answer has."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from running_app import Server
+
+from annotations.people import add
+from annotations.project import Role
+from annotations.store import open_store
+from studio.access import PAGES
+from studio.sessions import COOKIE, new_session
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("headers")
+    with open_store(folder / "data") as store:
+        cookie = new_session(store, add(store, "ada", Role.ADMIN, "a long enough one"))
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log", examples=True, mode="public")
+    server.start()
+    yield server, cookie
+    server.stop()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(browser: Browser, server, path: str):
+    studio, cookie = server
+    context = browser.new_context()
+    context.add_cookies([{"name": COOKIE, "value": cookie, "url": studio.url}])
+    page = context.new_page()
+    said, failed = [], []
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("response", lambda answer: failed.append((answer.status, answer.url)) if answer.status >= 400 else None)
+    answer = page.goto(f"{studio.url}/{path}")
+    page.wait_for_selector(".masthead", timeout=30_000)
+    page.wait_for_timeout(1000)  # its handlers have been asked
+    context.close()
+    assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
+    assert [one for one in said if "ontent Security Policy" in one or "efused to" in one or "iolat" in one] == []
+    assert failed == []
+
+
+def test_markup_that_brings_a_script_does_not_run(browser: Browser, server):
+    studio, _ = server
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{studio.url}/gallery")
+    page.wait_for_selector(".masthead")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=q onerror=\"window.ran = 1\">')")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.ran") is None
+    context.close()
