@@ -28,7 +28,7 @@ LARGEST = {"call": 24 * MB, "visitor": 64 * MB}  # bytes of what a handler is gi
 SMALL = MB  # bytes of a call; of larger ones few are held at a time
 LARGE_AT_ONCE = 2
 PATIENCE = 20.0  # seconds that a large one waits for its turn
-SLOWED = 1.0  # seconds after which whoever asks too much is told so, at most
+SLOWED = 0.5  # seconds after which whoever asks too much is told so, at most
 MOST_SLOWED = 64  # at a time; others are told at once
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 

@@ -81,7 +81,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
 
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
-    limits = None if is_local(settings) else Limits()
+    limits = Limits() if settings.limits and not is_local(settings) else None
     app = Limited(Cached(Logged(app), settings), settings, limits, Members(store), sessions)
     return Forwarded(Answering(Guarded(app, settings), settings), settings)
 

@@ -117,7 +117,13 @@ class Studio:
 @pytest.fixture(scope="module")
 def studio(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("fuzz")
-    server = Server(folder / "data", tiny_checkpoint, folder / "log", mode="public", more={"AHA_STUDIO_ROUNDS": "1"})
+    server = Server(
+        folder / "data",
+        tiny_checkpoint,
+        folder / "log",
+        mode="public",
+        more={"AHA_STUDIO_ROUNDS": "1", "AHA_STUDIO_LIMITS": "false"},
+    )
     server.start()
     try:
         with httpx.Client(base_url=server.url, timeout=PATIENCE, headers={"origin": server.url}) as client:
