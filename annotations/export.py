@@ -138,6 +138,11 @@ def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], Non
         except NotFoundError:  # hidden a moment ago; a damaged picture is an error and stops the export
             tally.left_out["trajectory deleted meanwhile"] += 1
             continue
+        try:
+            JudgeExample.from_row(example.to_row())
+        except ValueError as error:
+            tally.left_out[f"the trainer refuses it: {error}"] += 1
+            continue
         verdict = split_verdict(made.target.completion)[0] or "other"
         tally.rows.update(["examples", made.target.origin.value, verdict, *(["decided"] if made.decided else [])])
         tally.annotators.add(annotator)

@@ -44,7 +44,7 @@ from model.checking import (
     tokenizer_file,
 )
 from model.deepseek import LAYOUT, config_of, generation_config, is_original, placed, whole, write_shards
-from model.folder import CheckpointError, replacing, write_provenance
+from model.folder import CheckpointError, replacing, restore, write_provenance
 from model.hub import fetched, is_address, pinned
 from model.janus import Janus
 from model.preprocessing import HALF, Preprocessing
@@ -268,6 +268,7 @@ def blank(config: JanusConfig) -> JanusForConditionalGeneration:
 
 def _check_layout(source: str | Path) -> None:
     path = Path(source)
+    restore(path)
     if not path.exists():
         if isinstance(source, Path) or source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise CheckpointError(f"there is no checkpoint at {source}; give a folder with config.json, or a Hub id")
