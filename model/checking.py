@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import JanusConfig, JanusForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import cached_file
@@ -223,4 +224,14 @@ def check_finite(network: JanusForConditionalGeneration, source: str | Path) -> 
         if not all(math.isfinite(end) for end in torch.stack(torch.aminmax(values)).tolist()):
             kind = str(values.dtype).removeprefix("torch.")
             advice = "choose float32 or bfloat16" if values.dtype is torch.float16 else AGAIN
-            raise CheckpointError(f"{source}: {name}: got values that are infinite or not a number as {kind}; {advice}")
+            file = next((file for file, tensor in non_finite(Path(source)) if tensor == name), source)
+            raise CheckpointError(f"{file}: {name}: got values that are infinite or not a number as {kind}; {advice}")
+
+
+def non_finite(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The tensors of a folder's safetensors files that hold NaN or infinity, by file."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in list(tensors.keys()):
+                if not torch.isfinite(tensors.get_tensor(name)).all():
+                    yield file, name

@@ -47,8 +47,10 @@ from model.deepseek import LAYOUT, config_of, generation_config, is_original, pl
 from model.folder import CheckpointError, replacing, restore, write_provenance
 from model.hub import fetched, is_address, pinned
 from model.janus import Janus
+from model.kept import PATCHING
 from model.preprocessing import HALF, Preprocessing
 from model.sizes import room_on, sizes_of
+from model.soundness import make_ready
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
 from model.trajectory import Sampling
 
@@ -83,7 +85,7 @@ def open_checkpoint(
     device = device or default_device()
     dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     _check_layout(source)
-    with _one_line(f"{source} could not be opened as a Janus checkpoint"):
+    with PATCHING, _one_line(f"{source} could not be opened as a Janus checkpoint"):
         tokenizer = _open_tokenizer(source)
         config = open_config(source, tokenizer)
         if device != "auto":
@@ -93,9 +95,11 @@ def open_checkpoint(
         check_finite(network, source)
         sampling = sampling_of(network)
         preprocessing = Preprocessing.of(_image_processor(source))
-    if published is not None:
-        sampling = replace(sampling, official=published)
-    return Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
+        if published is not None:
+            sampling = replace(sampling, official=published)
+        janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
+        make_ready(janus)
+    return janus
 
 
 @contextmanager
@@ -262,7 +266,7 @@ def _downloaded(source: str, config: JanusConfig, dtype: torch.dtype) -> JanusFo
 
 def blank(config: JanusConfig) -> JanusForConditionalGeneration:
     """A network whose parameters take no memory."""
-    with init_empty_weights(include_buffers=False):
+    with PATCHING, init_empty_weights(include_buffers=False):
         return JanusForConditionalGeneration(config)
 
 

@@ -8,7 +8,7 @@ Shapes: B batch, T positions, D hidden size, N codes of an image (N = side², ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 
-from model.kept import Kept
+from model.kept import PATCHING, Kept
 from model.painter import painter
 from model.preprocessing import Preprocessing, signed
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
@@ -150,18 +150,36 @@ class Janus:
         On a CPU one by one, which is no slower, and rounds the same whatever is in the batch.
         """
         parts = codes.to(self.device).split(1 if self.device.type == "cpu" else len(codes))
-        pixels = torch.cat([*map(self._paint, parts)]).float()
+        pixels = torch.cat([*map(self.pixels, parts)]).float()
+        if self.painted_by_copy and has_blank(pixels):
+            pixels = torch.cat([*map(self.network.model.vqmodel.decode, parts)]).float()  # blank for the codec, too?
+        if not torch.isfinite(pixels).all():
+            raise FloatingPointError("the picture is not finite: it could not be made of its image codes")
         values = ((pixels + 1) * 127.5).clamp(0, 255).to(torch.uint8)
         return values.permute(0, 2, 3, 1).cpu().numpy()
 
     @property
-    def _paint(self) -> Callable[[torch.Tensor], torch.Tensor]:
+    def painted_by_copy(self) -> bool:
+        """Whether pictures are made by a copy of the codec's decoder, ready for a CPU."""
+        return self.small and self.device.type == "cpu"
+
+    def pixels(self, codes: torch.Tensor) -> torch.Tensor:
         """(B, N) image codes → (B, 3, H, W) in [-1, 1]."""
         codec = self.network.model.vqmodel
-        if not self.small or self.device.type != "cpu":
-            return codec.decode
-        paint = self.kept.of(painter, codec.decoder)
-        return lambda codes: paint(codec.post_quant_conv(codec.quantize.get_codebook_entry(codes)))
+        if not self.painted_by_copy:
+            return codec.decode(codes)
+        return self.painter(codec.post_quant_conv(codec.quantize.get_codebook_entry(codes)))
+
+    @property
+    def painter(self) -> torch.nn.Module:
+        """That copy."""
+        return self.kept.of(painter, self.network.model.vqmodel.decoder)
+
+    def prepare(self) -> None:
+        """Make now what would be made of the weights by whoever first needs it."""
+        with PATCHING:
+            for name in (*CACHED, *(["painter"] if self.painted_by_copy else [])):
+                getattr(self, name)
 
     @cached_property
     def blank_code(self) -> int:
@@ -181,6 +199,15 @@ class SpecialIds:
     begin_image: int
     yes: int
     no: int
+
+
+CACHED = tuple(name for name, value in vars(Janus).items() if isinstance(value, cached_property))
+
+
+def has_blank(pixels: torch.Tensor) -> bool:
+    """Whether one of (B, C, H, W) is of one colour, or not of numbers."""
+    spread = pixels.amax((2, 3)) - pixels.amin((2, 3))
+    return not bool((spread.amax(1) > 0).all())
 
 
 def nearest_codes(codec: torch.nn.Module, pixels: torch.Tensor) -> torch.Tensor:

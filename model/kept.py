@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -10,6 +11,11 @@ from torch import nn
 
 Made = TypeVar("Made")
 Marks = tuple[float, ...]
+
+# Held while a network is loaded and while modules are made of one. Loading patches torch in the whole process:
+# accelerate replaces `Module.register_parameter` and `torch.zeros` by versions that make tensors without memory,
+# transformers sets the default dtype. A module that another thread makes meanwhile may get such weights.
+PATCHING = threading.RLock()
 
 
 class Kept:
@@ -23,7 +29,10 @@ class Kept:
         marks = marks_of(*modules)
         known = self._made.get(make)
         if known is None or known[0] != marks:
-            known = self._made[make] = (marks, make(*modules))
+            with PATCHING:
+                known = self._made.get(make)
+                if known is None or known[0] != marks:
+                    known = self._made[make] = (marks, make(*modules))
         return known[1]
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from accelerate import init_empty_weights
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from model.decoding.request import STREAMS, most_positions
@@ -50,7 +49,7 @@ class Sizes:
 
 
 def sizes_of(config: JanusConfig) -> Sizes:
-    with init_empty_weights():
+    with torch.device("meta"):  # of this thread alone
         network = JanusForConditionalGeneration(config)
     parts = dict.fromkeys(PARTS, 0)
     for name, parameter in network.named_parameters():

@@ -1,0 +1,138 @@
+"""A network draws right from its first drawing on, whatever is loaded beside it, or it is not opened."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import init_empty_weights
+from safetensors.torch import load_file, save_file
+
+from model import soundness
+from model.checkpoint import WEIGHTS, CheckpointError, open_checkpoint
+from model.decoding.request import Request
+from model.decoding.rollout import rollout
+from model.events import fold
+from model.janus import Janus
+from model.kept import PATCHING
+
+ROOT = Path(__file__).parent.parent
+NAMES = ("embedded", "sft")
+NORM = "model.language_model.norm.weight"
+
+
+@pytest.fixture(scope="module")
+def alone() -> list:
+    """What each shipped checkpoint draws by itself."""
+    drawn = []
+    for name in NAMES:
+        told = fold(rollout(open_checkpoint(name, device="cpu"), [Request("a red apple", 3, 1)]))
+        drawn.append([[list(image.codes), image.sha256] for image in told.images] + [told.reflections[0].text])
+    return drawn
+
+
+def test_a_first_drawing_beside_the_loading_of_another_checkpoint_is_what_it_is_alone(
+    alone: list, tmp_path: Path, thorough: bool
+):
+    for start in range(20 if thorough else 3):
+        folders = [str(WEIGHTS / name) for name in NAMES]
+        command = [sys.executable, str(ROOT / "tests" / "cold_start.py"), *folders, str(tmp_path / str(start))]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == alone, f"cold start {start}"
+
+
+def test_what_is_made_of_weights_waits_while_another_thread_patches_torch(tiny_checkpoint: Path):
+    janus = open_checkpoint(tiny_checkpoint)
+    plain = janus.network.model.vqmodel.decode(soundness.spread_over(janus, janus.image_codes))
+    janus.kept._made.clear()
+    made: list[torch.nn.Module] = []
+    making = threading.Thread(target=lambda: made.append(janus.painter))
+    with PATCHING, init_empty_weights():
+        making.start()
+        making.join(0.2)
+        assert made == []
+    making.join()
+    assert {weight.device.type for weight in made[0].parameters()} == {"cpu"}
+    torch.testing.assert_close(janus.pixels(soundness.spread_over(janus, janus.image_codes)), plain)
+
+
+def test_all_that_drawing_needs_is_made_when_a_checkpoint_is_opened(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    janus = open_checkpoint(tiny_checkpoint)
+    before = dict(janus.kept._made)
+    fold(rollout(janus, [Request("a cat", 1, 1)]))
+    assert {make: id(made) for make, (_, made) in before.items()} == {
+        make: id(made) for make, (_, made) in janus.kept._made.items()
+    }
+    assert {"small", "side", "image_codes", "codebook_size", "ids", "blank_code"} <= set(vars(janus))
+
+
+def test_a_picture_of_one_colour_is_made_again_by_the_codec_itself(tiny_checkpoint: Path):
+    """Whatever made the copy of it blank."""
+    janus = open_checkpoint(tiny_checkpoint)
+    codes = soundness.spread_over(janus, janus.image_codes)
+    right = janus.decode(codes)
+    with torch.inference_mode():
+        for weight in janus.painter.parameters():
+            weight.zero_()
+    assert np.abs(janus.decode(codes).astype(int) - right).max() <= 1
+    with torch.inference_mode():
+        for weight in janus.painter.parameters():
+            weight.fill_(torch.nan)
+    assert np.abs(janus.decode(codes).astype(int) - right).max() <= 1
+
+
+def test_a_picture_that_is_not_finite_is_an_error_and_is_not_finished(tiny_checkpoint: Path):
+    janus = open_checkpoint(tiny_checkpoint)
+    with torch.no_grad():
+        janus.network.model.vqmodel.decoder.conv_out.bias.fill_(torch.nan)
+    told = fold(rollout(janus, [Request("a cat", 1, 1)]))
+    assert told.error.startswith("FloatingPointError: the picture is not finite")
+    assert not told.images[0].finished and told.images[0].sha256 is None
+
+
+def damaged(tiny_checkpoint: Path, folder: Path, change: Callable[[torch.Tensor], torch.Tensor]) -> Path:
+    shutil.copytree(tiny_checkpoint, folder)
+    for file in folder.glob("*.safetensors"):
+        tensors = load_file(file)
+        if NORM in tensors:
+            tensors[NORM] = change(tensors[NORM])
+            save_file(tensors, file, {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite_are_refused_with_file_and_tensor(
+    tiny_checkpoint: Path, tmp_path: Path, value: float
+):
+    folder = damaged(
+        tiny_checkpoint, tmp_path / "broken", lambda weight: weight.index_fill(0, torch.tensor([3]), value)
+    )
+    said = rf"broken/model\S*.safetensors: {NORM}: got values that are infinite or not a number as float32"
+    with pytest.raises(CheckpointError, match=said):
+        open_checkpoint(folder, device="cpu")
+
+
+def test_weights_too_large_for_a_dtype_are_refused_with_the_dtype(tiny_checkpoint: Path, tmp_path: Path):
+    folder = damaged(tiny_checkpoint, tmp_path / "large", lambda weight: weight.float() + 1e6)
+    with pytest.raises(CheckpointError, match=f"{NORM}: got values .* as float16; choose float32"):
+        open_checkpoint(folder, dtype="float16", device="cpu")
+
+
+def test_a_network_that_is_decoded_otherwise_than_it_computes_is_refused(
+    tiny: Janus, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = soundness.decoded
+    monkeypatch.setattr(soundness, "decoded", lambda janus, inputs: real(janus, inputs.flip(1)))
+    with pytest.raises(CheckpointError, match="decodes image codes otherwise than the plain network does"):
+        open_checkpoint(tiny_checkpoint)
