@@ -91,10 +91,11 @@ def asked(project: Project) -> list[Question]:
 # HTML
 
 
-def heading(prompt: str, question: Question, number: int, of: int) -> str:
+def heading(prompt: str, question: Question, number: int, of: int, key: str = "") -> str:
+    """`key` tells the page's script one showing from the next."""
     which = f"Question {number} of {of}. " if of > 1 else ""
     return (
-        f'<p class="eyebrow">The prompt</p><h1>{text(prompt)}</h1>'
+        f'<p class="eyebrow">The prompt</p><h1 dir="auto" data-showing="{text(key)}">{text(prompt)}</h1>'
         f'<p class="question"><b>{text(question.title)}</b> <span>{which}{text(question.help)}</span></p>'
     )
 
@@ -267,7 +268,7 @@ class Ring:
             showing=Showing(**vars(place) | {"question": questions[number].name}),
             chosen=gr.skip(),
             progress=gr.skip(),
-            heading=heading(one.prompt, questions[number], number + 1, len(questions)),
+            heading=heading(one.prompt, questions[number], number + 1, len(questions), place.key),
             left=picture(self._last(one), "left"),
             right=picture(self._last(other), "right"),
             desk=gr.update(visible=True),

@@ -1,4 +1,4 @@
-// The keys of the Annotate page. Registered once per page; ignored while somebody types.
+// The keys of the Annotate page, after keys.js and zoom.js. Registered once per page; ignored while somebody types.
 
 if (!window.ahaAnnotateKeys) {
   window.ahaAnnotateKeys = true;
@@ -14,10 +14,6 @@ if (!window.ahaAnnotateKeys) {
     field.focus();
     field.setSelectionRange(everything ? 0 : field.value.length, field.value.length);
   };
-
-  const typing = (target) =>
-    target.isContentEditable || target.tagName === "TEXTAREA" ||
-    (target.tagName === "INPUT" && !["radio", "checkbox"].includes(target.type));
 
   const sheet = () => find("#annotate-sheet .sheet:not([hidden])"); // what is shown where it is no reflection
   const keys = () => find(sheet() ? "#sheet-keys" : "#annotate-keys").showModal();
@@ -36,7 +32,23 @@ if (!window.ahaAnnotateKeys) {
     press(sheet() ? "sheet-save" : "annotate-save");
   };
 
+  const tell = (words) => {
+    find("#typed-ahead")?.remove();
+    if (!words) return;
+    const line = document.createElement("p");
+    Object.assign(line, { id: "typed-ahead", textContent: words });
+    line.setAttribute("role", "status");
+    find("#annotate-note")?.after(line);
+  };
+
+  const ahead = typedAhead({
+    shown: () => find("#annotate-token :is(input, textarea)")?.value,
+    press: (event) => onPress(event, document.activeElement, true),
+    tell,
+  });
+
   window.ahaKeys = keys;
+  window.ahaSettled = ahead.settle;
 
   document.addEventListener("click", (event) => { // what is missing is shown, instead of sent
     if (event.target.closest?.("#sheet-submit") && sheet()?.missing()) {
@@ -48,53 +60,55 @@ if (!window.ahaAnnotateKeys) {
   document.addEventListener("change", keepSoon);
   document.addEventListener("visibilitychange", () => document.hidden && keeping && keep());
   document.addEventListener("click", (event) => {
-    if (event.target.closest?.("#annotate-submit, #sheet-submit, #annotate-skip, #annotate-undo")) clearTimeout(keeping);
+    if (!event.target.closest?.("#annotate-submit, #sheet-submit, #annotate-skip, #annotate-undo")) return;
+    clearTimeout(keeping);
+    ahead.begin();
   });
 
   const submit = () => {
     document.activeElement?.blur(); // so that the next keys are commands again
+    if (sheet()?.missing()) return;
+    ahead.begin();
     requestAnimationFrame(() => press(sheet() ? "sheet-submit" : "annotate-submit")); // after the text has reached Gradio
   };
 
-  const judge = (event) => {
-    if (/^[1-5]$/.test(event.key)) return choose("annotate-rating", event.key - 1);
-    const digit = event.shiftKey && /^Digit([1-5])$/.exec(event.code)?.[1]; // its key is a sign, as “!” for 1
-    if (digit) return choose("annotate-plan-rating", digit - 1);
-    switch (event.key) {
-      case "y": return choose("annotate-right", 0);
-      case "n": return choose("annotate-right", 1);
-      case "c": return write("annotate-reason", radios("annotate-right")[1]?.checked);
-      case "C": return write("annotate-plan", false);
-      default: return "other";
-    }
+  const judging = {
+    rate: (index) => choose("annotate-rating", index),
+    ratePlan: (index) => choose("annotate-plan-rating", index),
+    judge: (index) => choose("annotate-right", index),
+    correct: () => write("annotate-reason", radios("annotate-right")[1]?.checked),
+    correctPlan: () => write("annotate-plan", false),
+  };
+
+  const anywhere = {
+    skip: () => press("annotate-skip"),
+    why: () => find("#annotate-why :is(input, textarea)")?.focus(),
+    guide: () => press("annotate-guide"),
+    project: () => find("#annotate-project input")?.focus(),
+    undo: () => press("annotate-undo"),
+    keys,
   };
 
   const act = (event) => {
-    if (sheet() ? sheet().press(event) : judge(event) !== "other") return;
-    if (zoomKey(event, sheet()?.querySelector(".together") || find("#annotate-stage .together"))) return;
-    switch (event.key) {
-      case "s": return press("annotate-skip");
-      case "S": return find("#annotate-why :is(input, textarea)")?.focus();
-      case "g": return press("annotate-guide");
-      case "p": return find("#annotate-project input")?.focus();
-      case "u": return press("annotate-undo");
-      case "?": return keys();
-      default: return "other";
-    }
+    if (sheet() ? sheet().press(event) : perform(event, "reflection", judging)) return true;
+    const pictures = sheet()?.querySelector(".together") || find("#annotate-stage .together");
+    return perform(event, "zoom", zooming(pictures)) || perform(event, "annotate", anywhere);
   };
 
-  document.addEventListener("keydown", (event) => {
-    if (event.repeat && !/^Arrow|^[-+=]$/.test(event.key)) return;
-    if (!find("#annotate-top") || find("dialog.keys[open]")) return;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+  const onPress = (event, target, again) => {
+    if (namesOf(event)[0] === "ctrl+Enter") {
       event.preventDefault();
       return submit();
     }
-    if (typing(event.target)) {
-      if (event.key === "Escape") event.target.blur();
-      return;
-    }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (act(event) !== "other") event.preventDefault();
+    if (isTyping(target)) {
+      if (again) writeInto(target, event);
+      else if (event.key === "Escape" && !event.isComposing) target.blur();
+      else if (event.key === "Enter" && target.closest("#annotate-why") && !event.isComposing) ahead.begin();
+    } else if (act(event)) event.preventDefault();
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (!find("#annotate-top") || find("dialog.keys[open]") || ahead.take(event) || isRepeated(event)) return;
+    onPress(event, event.target, false);
   });
 }

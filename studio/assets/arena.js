@@ -1,43 +1,43 @@
-// The keys of the Arena page, and clicks on its pictures. A second press that follows at once is none: it was meant for
-// the pair before.
+// The keys of the Arena page, after keys.js, and clicks on its pictures. A second click that follows at once is none: it
+// was meant for the pair before.
 
 const PAUSE = 350; // ms
-const KEYS = {
-  ArrowLeft: 'arena-left',
-  ArrowRight: 'arena-right',
-  ArrowDown: 'arena-tie',
-  e: 'arena-tie',
-  b: 'arena-both_bad',
-  n: 'arena-none',
-  s: 'arena-skip',
-  u: 'arena-undo',
-};
 
 if (!window.ahaArenaKeys) {
   window.ahaArenaKeys = true;
-  let pressed = 0;
+  let pressed = -PAUSE;
+
+  const press = (id) => {
+    const button = document.getElementById(id);
+    if (!button) return false;
+    button.click();
+    return true;
+  };
+  const ahead = typedAhead({
+    shown: () => document.querySelector('#arena-prompt [data-showing]')?.dataset.showing,
+    press: (event) => perform(event, 'arena', { press }),
+    tell: () => {},
+  });
+  window.ahaSettled = ahead.settle;
 
   document.addEventListener('click', (event) => {
-    const button = event.target.closest('#arena-buttons button, #arena-none, #arena-skip');
+    const button = event.target.closest('#arena-buttons button, #arena-none, #arena-skip, #arena-undo');
     if (button) {
-      if (event.timeStamp - pressed < PAUSE) {
+      if (ahead.waits || (event.detail && event.timeStamp - pressed < PAUSE)) {
         event.stopImmediatePropagation();
         event.preventDefault();
         return;
       }
       pressed = event.timeStamp;
+      ahead.begin();
       return;
     }
     const side = event.target.closest('#arena [data-press]');
-    if (side) document.getElementById(side.dataset.press)?.click();
+    if (side) press(side.dataset.press);
   }, true);
 
   document.addEventListener('keydown', (event) => {
-    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest('input, textarea, [contenteditable]')) return;
-    const button = KEYS[event.key] && document.getElementById(KEYS[event.key]);
-    if (!button) return;
-    event.preventDefault();
-    button.click();
+    if (isTyping(event.target) || !document.getElementById('arena') || ahead.take(event) || event.repeat) return;
+    if (perform(event, 'arena', { press })) event.preventDefault();
   });
 }

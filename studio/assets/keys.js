@@ -81,7 +81,7 @@ function writeInto(field, event) {
 }
 
 const PATIENCE = 60000; // ms until an answer that does not arrive is given up
-const SETTLING = 400; // ms in which what has arrived is shown
+const SETTLING = 200; // ms in which what has arrived is shown
 
 // Presses that come while an answer is being sent are kept for what is shown next: never done to what is shown still.
 // `shown()` names what is on the page, `press(event)` does a press, `tell(text)` says what became of those in vain.
@@ -94,9 +94,10 @@ function typedAhead({ shown, press, tell }) {
     waiting = null;
     while (kept.length && waiting === null) press(kept.shift());
   };
-  const drop = () => {
-    if (kept.length) tell(`Not sent; what you typed meanwhile (${kept.length === 1 ? '1 key' : `${kept.length} keys`}) was left out.`);
-    [waiting, kept] = [null, []];
+  const refused = (early) => { // what was typed before the refusal was meant for what did not come; the rest is for this one
+    const left = kept.splice(0, early).length;
+    if (left) tell(`Not sent; what you typed meanwhile (${left === 1 ? '1 key' : `${left} keys`}) was left out.`);
+    flush();
   };
 
   return {
@@ -105,16 +106,16 @@ function typedAhead({ shown, press, tell }) {
       clearTimeout(giveUp);
       tell('');
       waiting = shown();
-      giveUp = setTimeout(drop, PATIENCE);
+      giveUp = setTimeout(() => refused(kept.length), PATIENCE);
     },
     settle() {
       if (waiting === null) return;
       clearTimeout(giveUp);
-      const [since, before] = [performance.now(), waiting];
+      const [since, before, early] = [performance.now(), waiting, kept.length];
       const look = () => {
         if (shown() !== before) setTimeout(flush, 40);
         else if (performance.now() - since < SETTLING) setTimeout(look, 20);
-        else drop();
+        else refused(early);
       };
       look();
     },

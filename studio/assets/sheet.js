@@ -302,33 +302,18 @@ function turn(by) {
   return true;
 }
 
+const ACTS = {
+  pick, step, beside, take, clear, turn, aim, aimAnew, letGo,
+  correct: () => write(fields.find(({ question, thing }) => question.form === 'text' && [null, shown].includes(thing.pane))),
+};
+
+// Whether the press was one of these.
 root.press = (event) => {
   if (!sheet || !at) return false;
   if (cross && aimKey(event)) return true;
-  const pressable = event.target.closest('button, a');
+  const pressable = event.target.closest?.('button, a');
   if (pressable && (event.key === 'Enter' || event.key === ' ')) return false;
-  if (event.shiftKey && event.key.startsWith('Arrow')) return false;
-  if (/^[1-9]$/.test(event.key)) return pick(event.key - 1);
-  switch (event.key) {
-    case 'ArrowDown': step(1); return true;
-    case 'ArrowUp': step(-1); return true;
-    case 'ArrowLeft': return beside(-1);
-    case 'ArrowRight': return beside(1);
-    case 'Enter':
-    case ' ': return take();
-    case 'Delete':
-    case 'Backspace': return clear();
-    case ',': return turn(-1);
-    case '.': return turn(1);
-    case 'r': return aim();
-    case 'e': return aimAnew();
-    case 'Escape': return letGo();
-    case 'c': {
-      const text = (field) => field.question.form === 'text' && [null, shown].includes(field.thing.pane);
-      return write(fields.find(text));
-    }
-    default: return false;
-  }
+  return perform(event, 'sheet', ACTS);
 };
 
 watch('value', () => receive(props.value));

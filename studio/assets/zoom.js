@@ -28,19 +28,15 @@ const fraction = (pane, event) => {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 };
 
-const STEPS = { ArrowLeft: [-0.2, 0], ArrowRight: [0.2, 0], ArrowUp: [0, -0.2], ArrowDown: [0, 0.2] };
-
-// Whether the key was one of these.
-function zoomKey(event, group) {
-  if (!group) return false;
+// What the keys do to a group, or nothing where there is none; for `perform`.
+function zooming(group) {
+  if (!group) return {};
   const view = viewOf(group);
-  const middle = [view.x + 0.5 / view.zoom, view.y + 0.5 / view.zoom];
-  if (event.key === '+' || event.key === '=') closer(group, 1.5, ...middle);
-  else if (event.key === '-') closer(group, 1 / 1.5, ...middle);
-  else if (event.key === '0') look(group, 1, 0, 0);
-  else if (event.shiftKey && STEPS[event.key]) move(group, ...STEPS[event.key]);
-  else return false;
-  return true;
+  return {
+    closer: (factor) => closer(group, factor, view.x + 0.5 / view.zoom, view.y + 0.5 / view.zoom),
+    whole: () => look(group, 1, 0, 0),
+    move: (x, y) => move(group, x, y),
+  };
 }
 
 if (!window.ahaZoom) {

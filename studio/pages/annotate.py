@@ -23,6 +23,8 @@ from studio.theme import script
 PLAIN = {"apply_default_css": False, "js_on_load": None}
 SHEET = '<section class="sheet" hidden><div class="pictures"></div><div class="asked"></div></section>'
 FILLED = "(project, token) => [project, token, document.querySelector('#annotate-sheet .sheet').filled]"
+KEYBOARD = script("keys.js") + script("zoom.js") + script("annotate.js")
+SETTLED = {"fn": None, "js": "() => window.ahaSettled?.()"}  # what was typed meanwhile is done now
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
@@ -34,7 +36,7 @@ def page(store: Store, settings: Settings) -> None:
 
 def _table(desk: Desk) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
-    gr.HTML(dialogs, apply_default_css=False, js_on_load=script("zoom.js") + script("annotate.js"))
+    gr.HTML(dialogs, apply_default_css=False, js_on_load=KEYBOARD)
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
     # The menu's value would be refused by a server that has started anew since: it does not know who may choose what.
     place = gr.Textbox(visible="hidden", elem_id="annotate-place", label="Project")
@@ -109,13 +111,15 @@ def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     outputs, at = list(view), [view.place, view.token]
     form = [*at, view.verdict, view.rating, view.reason, view.plan_rating, view.plan]
     gr.on(fn=desk.start, outputs=outputs, **quick)
-    buttons["submit"].click(desk.submit, form, outputs, **quick)
+    submitted = buttons["submit"].click(desk.submit, form, outputs, **quick)
     buttons["save"].click(desk.save, form, [view.note], **quick)
-    gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **quick)
-    buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
+    skipped = gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **quick)
+    undone = buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
     view.project.input(desk.choose, [view.project, view.token], outputs, **quick)
     view.verdict.input(desk.guide, [*at, view.verdict], [view.reason], **quick)
-    buttons["hand_in"].click(desk.hand_in, [*at, view.sheet], outputs, js=FILLED, **quick)
+    handed_in = buttons["hand_in"].click(desk.hand_in, [*at, view.sheet], outputs, js=FILLED, **quick)
+    for answered in (submitted, skipped, undone, handed_in):
+        answered.then(**SETTLED)
     buttons["keep"].click(desk.keep, [*at, view.sheet], [view.note], js=FILLED, **quick)
     view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
@@ -123,8 +127,8 @@ def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
 
 
 def _sheet() -> gr.HTML:
-    """What is asked where it is no reflection; the first script's names are known to the second."""
-    scripts = script("marks.js") + script("sheet.js")
+    """What is asked where it is no reflection; the names of each script are known to those after it."""
+    scripts = script("keys.js") + script("marks.js") + script("sheet.js")
     return gr.HTML(None, html_template=SHEET, js_on_load=scripts, apply_default_css=False, elem_id="annotate-sheet")
 
 

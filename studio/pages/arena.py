@@ -15,6 +15,7 @@ from studio.comparing import Ring, View
 from studio.gate import gate, on_opening
 from studio.holding import Holding
 from studio.masthead import intro
+from studio.pages.annotate import SETTLED
 from studio.pages.projects import PLAIN
 from studio.settings import Settings
 from studio.theme import script
@@ -34,7 +35,9 @@ def _arena(store: Store, settings: Settings) -> None:
     showing = gr.State(None)
     with gr.Column(elem_id="arena"):
         with gr.Row(elem_id="arena-top"):
-            head = gr.HTML(elem_id="arena-prompt", js_on_load=script("arena.js"), apply_default_css=False)
+            head = gr.HTML(
+                elem_id="arena-prompt", js_on_load=script("keys.js") + script("arena.js"), apply_default_css=False
+            )
             progress = gr.HTML(elem_id="arena-progress", **PLAIN)
             chosen = gr.Dropdown([], label="Project", show_label=False, container=False, visible=False, scale=0)
         with gr.Column(visible=False) as desk:
@@ -56,10 +59,14 @@ def _arena(store: Store, settings: Settings) -> None:
     quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     on_opening(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
     chosen.input(ring.choose, [chosen, showing], view, **quick)
-    for choice, button in (*buttons.items(), ("", none)):
+    acted = [
         button.click(ring.answer, [showing, gr.State(choice)], view, **quick)
-    skip.click(ring.skip, [showing], view, **quick)
-    undo.click(ring.undo, [chosen, showing], view, **quick)
+        for choice, button in (*buttons.items(), ("", none))
+    ]
+    acted.append(skip.click(ring.skip, [showing], view, **quick))
+    acted.append(undo.click(ring.undo, [chosen, showing], view, **quick))
+    for one in acted:
+        one.then(**SETTLED)
     count.click(ring.leaders, [chosen], [leaders], **quick)
     gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
     Context.root_block.unload(ring.leave)

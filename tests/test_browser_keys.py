@@ -1,0 +1,213 @@
+"""The keyboard on other layouts than the American one: events with the keys and codes of each, in a real Chromium."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from running_app import Server
+from test_annotations_samples import aha
+
+from annotations.items import NewItem
+from annotations.ready_made import ARENA
+from annotations.store import open_store
+from studio.theme import script
+
+PATIENCE = 30_000  # ms
+PRESS = """(presses) => presses.forEach(([key, code, more]) => document.activeElement.dispatchEvent(
+  new KeyboardEvent('keydown', { key, code, bubbles: true, cancelable: true, ...more })))"""
+SHIFT, CAPS = {"shiftKey": True}, {"modifierCapsLock": True}
+SUBMIT = ["Enter", "Enter", {"ctrlKey": True}]
+
+
+@pytest.fixture(scope="module")
+def blank(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page()
+    page.add_script_tag(content=script("keys.js") + "; window.namesOf = namesOf;")
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("layout", "key", "code", "more", "name"),
+    [
+        ("US", "y", "KeyY", {}, "y"),
+        ("Caps Lock", "Y", "KeyY", CAPS, "y"),
+        ("Caps Lock and shift", "c", "KeyC", SHIFT | CAPS, "shift+c"),
+        ("Russian", "н", "KeyY", {}, "y"),
+        ("Russian", "Т", "KeyN", CAPS, "n"),
+        ("Russian", "ю", "Period", {}, "."),
+        ("Russian", "С", "KeyC", SHIFT, "shift+c"),
+        ("Greek", "υ", "KeyY", {}, "y"),
+        ("Arabic", "غ", "KeyY", {}, "y"),
+        ("Arabic", "}", "KeyC", SHIFT, "shift+c"),
+        ("Hebrew", "ט", "KeyY", {}, "y"),
+        ("Thai", "ื", "KeyN", {}, "n"),
+        ("Hindi", "ब", "KeyY", {}, "y"),
+        ("Korean", "ㅛ", "KeyY", {}, "y"),
+        ("AZERTY", "&", "Digit1", {}, "1"),
+        ("AZERTY", "é", "Digit2", {}, "2"),
+        ("AZERTY", "1", "Digit1", SHIFT, "shift+1"),
+        ("US", "!", "Digit1", SHIFT, "shift+1"),
+        ("US", "4", "Numpad4", {}, "4"),
+        ("AZERTY", "?", "KeyM", SHIFT, "?"),
+        ("Dvorak", "y", "KeyT", {}, "y"),
+        ("Dvorak", "s", "Semicolon", {}, "s"),
+        ("Dvorak", ".", "KeyE", {}, "."),
+        ("QWERTZ", "y", "KeyZ", {}, "y"),
+        ("QWERTZ", "?", "Minus", SHIFT, "?"),
+        ("full width", "ｙ", "KeyY", {}, "y"),
+        ("a telephone", "y", "", {}, "y"),
+        ("an input method", "Process", "KeyY", {"keyCode": 229}, None),
+        ("an input method", "y", "KeyY", {"isComposing": True}, None),
+        ("a browser's own", "y", "KeyY", {"ctrlKey": True}, None),
+        ("a browser's own", "y", "KeyY", {"altKey": True}, None),
+        ("a browser's own", "y", "KeyY", {"metaKey": True}, None),
+    ],
+)
+def test_a_press_has_the_name_of_what_is_meant_on_each_layout(blank, layout, key, code, more, name):
+    names = "([key, code, more]) => namesOf(new KeyboardEvent('keydown', { key, code, ...more }))"
+    assert name in (blank.evaluate(names, [key, code, more]) or [None])
+
+
+def test_a_letter_that_the_layout_shows_is_never_taken_for_the_one_of_its_place(blank):
+    names = "([key, code]) => namesOf(new KeyboardEvent('keydown', { key, code }))"
+    for key, code in (("f", "KeyY"), ("b", "KeyN"), (".", "KeyE"), ("o", "KeyS")):  # Dvorak
+        assert blank.evaluate(names, [key, code]) == [key]
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    with open_store(folder / "data") as store:
+        for number in range(12):
+            trajectory, pictures = aha(number, prompt=f"{number} apples")
+            store.save(trajectory, pictures, owner="visitor")
+        store.create_project(replace(ARENA, overlap=None))
+        pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(6)]
+        store.add_items(ARENA.id, [NewItem(*pears[at : at + 2]) for at in (0, 2, 4)])
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
+def opened(page: Page, server: Server, path: str = "annotate") -> Page:
+    page.goto(f"{server.url}/{path}")
+    expect(page.locator("#annotate-submit, #arena-left").first).to_be_visible()
+    return page
+
+
+def first_of(server: Server, layout: str) -> str:
+    """A drawing of its own for every layout."""
+    with server.store() as store:
+        listed = [one.id for one in store.trajectories() if one.prompt.endswith(" apples")]
+    return listed[["Russian", "AZERTY", "Dvorak", "Caps Lock"].index(layout)]
+
+
+def token(page: Page):
+    return page.locator("#annotate-token :is(input, textarea)")
+
+
+def chosen(page: Page, name: str, number: int):
+    return expect(page.locator(f"#annotate-{name} input").nth(number))
+
+
+@pytest.mark.parametrize(
+    ("layout", "yes", "four", "four_of_plan"),
+    [
+        ("Russian", ["н", "KeyY"], ["4", "Digit4"], [";", "Digit4", SHIFT]),
+        ("AZERTY", ["y", "KeyY"], ["'", "Digit4"], ["4", "Digit4", SHIFT]),
+        ("Dvorak", ["y", "KeyT"], ["4", "Digit4"], ["$", "Digit4", SHIFT]),
+        ("Caps Lock", ["Y", "KeyY", CAPS], ["4", "Digit4", CAPS], ["$", "Digit4", SHIFT | CAPS]),
+    ],
+)
+def test_a_drawing_is_judged_on_every_layout(page, server, layout, yes, four, four_of_plan):
+    opened(page, server, f"annotate?trajectory={first_of(server, layout)}")
+    for press in (["4", "Digit4", {"ctrlKey": True}], ["y", "KeyY", {"isComposing": True}]):
+        page.evaluate(PRESS, [press])
+    expect(page.locator("#annotate-form input:checked")).to_have_count(0)
+    page.evaluate(PRESS, [four_of_plan])
+    chosen(page, "plan-rating", 3).to_be_checked()
+    expect(page.locator("#annotate-rating input:checked")).to_have_count(0)
+    page.evaluate(PRESS, [yes, four])
+    chosen(page, "right", 0).to_be_checked()
+    chosen(page, "rating", 3).to_be_checked()
+    before = token(page).input_value()
+    page.evaluate(PRESS, [SUBMIT])
+    expect(token(page)).not_to_have_value(before)
+
+
+def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server):
+    opened(page, server)
+    first, words = token(page).input_value(), "three, not two"
+    page.evaluate(PRESS, [["y", "KeyY"], ["4", "Digit4"]])
+    page.evaluate(PRESS, [SUBMIT])
+    page.wait_for_timeout(40)
+    page.evaluate(PRESS, [["n", "KeyN"], ["5", "Digit5"], ["c", "KeyC"], *([letter, ""] for letter in words)])
+    chosen(page, "right", 1).to_be_checked()
+    chosen(page, "rating", 4).to_be_checked()
+    assert token(page).input_value() != first
+    expect(page.locator("#annotate-reason textarea")).to_have_value(words)
+    with server.store() as store:
+        said = [dict(a.answers) for a in store.annotations() if "verdict_right" in a.answers]
+    assert {"verdict_right": "yes", "reason_rating": 4} in said
+    assert {"verdict_right": "no", "reason_rating": 5} not in said
+
+
+def test_two_answers_typed_at_once_go_to_two_drawings(page, server):
+    opened(page, server)
+    with server.store() as store:
+        before = len([a for a in store.annotations() if a.answers.get("reason_rating") == 3])
+    three = [["y", "KeyY"], ["3", "Digit3"], SUBMIT]
+    page.evaluate(PRESS, [*three, *three, ["y", "KeyY"], ["2", "Digit2"]])
+    chosen(page, "rating", 1).to_be_checked()
+    with server.store() as store:
+        assert len([a for a in store.annotations() if a.answers.get("reason_rating") == 3]) == before + 2
+
+
+def test_what_is_typed_after_a_refused_answer_is_neither_applied_nor_hidden(page, server):
+    opened(page, server)
+    before = token(page).input_value()
+    page.evaluate(PRESS, [["n", "KeyN"], SUBMIT, ["y", "KeyY"]])  # a no without words
+    expect(page.locator("#typed-ahead")).to_contain_text("1 key")
+    chosen(page, "right", 1).to_be_checked()
+    assert token(page).input_value() == before
+
+
+def test_pairs_are_compared_on_a_russian_layout_and_none_is_lost(page, server):
+    opened(page, server, "arena")
+    page.evaluate(PRESS, [["ArrowLeft", "ArrowLeft"], ["и", "KeyB"], ["Escape", "Escape"]])
+    page.wait_for_function("() => document.querySelector('#arena-progress')?.textContent.includes('1 done')")
+    with server.store() as store:
+        [said] = store.annotations(project=ARENA.id)
+    assert [value["choice"] for value in said.answers.values()].count("both_bad") == 1 and len(said.answers) == 2
+
+
+def test_a_person_who_disagrees_begins_at_the_other_verdict(page, server):
+    with server.store() as store:
+        listed = store.trajectories()[0]
+    page.goto(f"{server.url}/?run={listed.id}")
+    for number, answer in ((0, "yes"), (1, "no")):  # the model said no, then yes
+        page.locator("#timeline .scrub").evaluate(
+            "bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }"
+        )
+        page.locator("#timeline .mind button", has_text="Disagree").nth(number).click()
+        expect(page.locator("#timeline .changing input:checked")).to_have_value(answer)
+        expect(page.locator("#timeline .changing textarea")).to_have_value("")
+        page.locator("#timeline .changing label", has_text="No" if answer == "yes" else "Yes").click()
+        expect(page.locator("#timeline .changing textarea")).not_to_have_value("")
+        page.locator("#timeline .changing button", has_text="Leave it").click()
