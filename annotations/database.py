@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 FILE = "studio.db"
 BUSY_MS = 15_000  # how long a connection waits for a lock of another process
 TURN_SECONDS = 60.0  # how long a thread waits for those of this process that write before it
+LOG_SECONDS = 1.0  # how long the write-ahead log is waited for, to be emptied
 AWAY_SECONDS, AGAIN_SECONDS = 20.0, 0.25  # how long a server that is away is waited for, and between two tries
 AWAY = "the database cannot be reached at the moment; try again in a minute, nothing is stored twice"
 BUSY = "the database has had no time for this for a minute; nothing was changed, try again in a moment"
@@ -88,6 +89,20 @@ class Database:
                 yield session
         finally:
             self.turns.give_back()
+
+    def empty_log(self) -> None:
+        """Write what SQLite's write-ahead log holds into the file, and leave nothing of it in the log; what was deleted
+        is overwritten in the file only. Where others are reading it stays until the next time.
+        """
+        if self.server is not None or self.write is None:
+            return
+        connection = sqlite3.connect(self.directory / FILE, timeout=LOG_SECONDS, isolation_level=None)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            log.info("the write-ahead log could not be emptied: %s", error)
+        finally:
+            connection.close()
 
     @property
     def place(self) -> str:
@@ -296,7 +311,7 @@ def _engine(file: Path, begin: str, pragma: str, connections: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(dbapi, _record) -> None:
         dbapi.isolation_level = None  # SQLAlchemy begins and ends transactions, not the driver
-        for line in (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "mmap_size = 0", pragma):
+        for line in (f"busy_timeout = {BUSY_MS}", "foreign_keys = ON", "mmap_size = 0", "secure_delete = ON", pragma):
             dbapi.execute(f"PRAGMA {line}")
 
     @event.listens_for(engine, "begin")

@@ -40,6 +40,10 @@ class Cancelled(ImportingError):
     """Somebody has stopped the import."""
 
 
+class OccupiedError(ImportingError):
+    """Another import is under way."""
+
+
 @dataclass(frozen=True)
 class UnderWay:
     """An import that somebody waits for."""
@@ -122,7 +126,7 @@ class Run:
         with self.store.database.writing() as session:
             other = session.scalar(select(ImportRunRow))
             if other is not None:
-                raise ImportingError(f"another import is under way: {_value(other)}; wait for its end, or stop it")
+                raise OccupiedError(f"another import is under way: {_value(other)}; wait for its end, or stop it")
             now = self.store.clock()
             values = {"batch": self.name.id, "source": self.name.source, "started_by": self.owner}
             values |= {"state": RunState.CHECKING.value, "done": 0, "total": 0, "begun_at": now, "renewed_at": now}

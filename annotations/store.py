@@ -145,6 +145,11 @@ class Store:
         with self.database.reading() as session:
             return trajectories.get_all(session, ids)
 
+    def visible(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids whose trajectories exist and are not deleted; any number."""
+        with self.database.reading() as session:
+            return trajectories.visible(session, ids)
+
     def trajectories(self, *, limit: int = 24, before: Cursor | None = None, keep: Filter = EVERYTHING) -> list[Listed]:
         """A page of the list, newest first; `before=page[-1].cursor` gives the next."""
         with self.database.reading() as session:
@@ -174,7 +179,9 @@ class Store:
         Returns how many trajectories that were.
         """
         before = self.clock() - older_than
-        return self.erase(lambda session: purging.purgeable(session, before))
+        purged = self.erase(lambda session: purging.purgeable(session, before))
+        self.database.empty_log()
+        return purged
 
     def erase(self, choose: Callable[[Session], Sequence[str]]) -> int:
         """Remove the trajectories that `choose` names, a few at a time, until it names none; with the pictures that

@@ -262,6 +262,15 @@ def get_all(session: Session, ids: Sequence[str]) -> dict[str, Trajectory]:
     return {identity: Trajectory.from_dict(body) for identity, body in session.execute(wanted)}
 
 
+def visible(session: Session, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that stand for trajectories which exist and are visible."""
+    found: set[str] = set()
+    for start in range(0, len(ids), MOST):
+        some = TrajectoryRow.id.in_(ids[start : start + MOST])
+        found.update(session.scalars(select(TrajectoryRow.id).where(some, is_visible(TrajectoryRow.id))))
+    return found
+
+
 def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -> list[Listed]:
     """At most `limit` trajectories, those that came last first, those after the place `before` of the list."""
     wanted, without = _asked(keep)

@@ -9,9 +9,9 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from annotations.errors import ImportingError
@@ -33,10 +33,15 @@ class Place:
 
     folder: Path
     name: str  # of the zip, for messages; empty for files that came one by one, and so without their folders
+    given: Mapping[str, Path] = field(default_factory=dict, compare=False)  # the zip, or those files, by their names
 
     @property
     def flattened(self) -> bool:
         return not self.name
+
+    def origin(self, file: Path) -> Path | None:
+        """What was given of which a file in the folder is a copy, or a part."""
+        return self.given.get(self.name or file.name)
 
 
 @contextmanager
@@ -44,10 +49,10 @@ def unpacked(files: Sequence[Path]) -> Iterator[list[Place]]:
     """A folder for each zip, and one for all other files, which are removed afterwards. Raises ImportingError."""
     with tempfile.TemporaryDirectory() as name:
         places, unpacked_bytes = [], 0
-        loose = Place(Path(name) / "files", "")
+        loose = Place(Path(name) / "files", "", {file.name: file for file in files})
         for number, file in enumerate(files, start=1):
             if file.suffix.lower() == ".zip":
-                place = Place(Path(name) / f"zip-{number}", file.name)
+                place = Place(Path(name) / f"zip-{number}", file.name, {file.name: file})
                 unpacked_bytes += unpack(file, place.folder, MOST_BYTES - unpacked_bytes)
                 places.append(place)
             else:

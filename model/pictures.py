@@ -80,7 +80,12 @@ def read_picture(source: Source, size: int) -> np.ndarray:
 
     Raises PictureFileError.
     """
-    return np.asarray(ImageOps.fit(read_rgb(source), (size, size), Picture.Resampling.BICUBIC))
+    return fitted(read_rgb(source), size)
+
+
+def fitted(picture: Picture.Image, size: int) -> np.ndarray:
+    """The middle of an RGB picture as the network sees it, (size, size, 3) uint8."""
+    return np.asarray(ImageOps.fit(picture, (size, size), Picture.Resampling.BICUBIC))
 
 
 def read_rgb(source: Source) -> Picture.Image:

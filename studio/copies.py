@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
@@ -65,17 +65,22 @@ def note(store: Store, run: str, file: Path) -> None:
 
 def remove(store: Store, run: str) -> None:
     """Remove every file that is served and shows the trajectory, and exports that might."""
-    notes, folder = _notes(store, run), served_folder()
-    for line in notes.read_text("utf-8").splitlines() if notes.is_file() else ():
-        path = Path(line)
-        if path.is_relative_to(folder):
-            path.unlink(missing_ok=True)
-            if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
-                path.parent.rmdir()
-        else:
-            log.info("a copy of %s lay in a folder that is served no more", run)
+    notes = _notes(store, run)
+    discard(map(Path, notes.read_text("utf-8").splitlines() if notes.is_file() else ()))
     notes.unlink(missing_ok=True)
-    shutil.rmtree(folder / EXPORTS, ignore_errors=True)
+    shutil.rmtree(served_folder() / EXPORTS, ignore_errors=True)
+
+
+def discard(files: Iterable[Path]) -> None:
+    """Remove files that are served, and their folders where nothing else is in them; others stay where they are."""
+    folder = served_folder()
+    for path in files:
+        if not path.resolve().is_relative_to(folder):
+            log.info("%s is in no folder that is served, and stays", path.name)
+            continue
+        path.unlink(missing_ok=True)
+        if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
 
 
 def _notes(store: Store, run: str) -> Path:

@@ -13,13 +13,14 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from annotations.errors import AnnotationsError
-from annotations.importing import bring_in, rehearse
+from annotations.importing import rehearse
 from annotations.project import Role
 from annotations.sources import laid_out
 from annotations.store import Store
 from studio import filling
 from studio.filling import FillingError
 from studio.identity import require
+from studio.import_uploads import import_uploads
 from studio.settings import Settings
 
 
@@ -41,7 +42,7 @@ def build(store: Store, settings: Settings) -> None:
         ones are `good`, the name of the `batch`, and the `errors`: row, place, what was got, what was wanted.
 
         Args:
-            files: uploaded files (`handle_file`): the records and their pictures, or a zip of both
+            files: uploaded files (`handle_file`): the records and their pictures, or a zip of both; removed when done
             format: ours, janus_sft, folder, pickapic or richhf
             dry_run: read and check everything, and store nothing
             leave_out_bad: import the good rows although others are bad
@@ -51,11 +52,11 @@ def build(store: Store, settings: Settings) -> None:
         asking = require(Role.ADMIN, request, settings, store)
         try:
             into = store.project(project) if project else None
-            with laid_out(uploaded(files), format) as sources:
-                given = {"drawn_by": drawn_by or None}
-                if dry_run:
-                    return rehearse(store, sources, format, **given).to_dict()
-                told = bring_in(store, sources, format, owner=asking.name, leave_out_bad=leave_out_bad, **given)
+            given, options = uploaded(files), {"drawn_by": drawn_by or None}
+            if dry_run:
+                with laid_out(given, format) as sources:
+                    return rehearse(store, sources, format, **options).to_dict()
+            told = import_uploads(store, given, format, owner=asking.name, leave_out_bad=leave_out_bad, **options)
             added = filling.add(store, into, store.imported(told.batch)).new if into and told.records else 0
             return told.to_dict() | {"items": added}
         except (AnnotationsError, FillingError) as error:

@@ -44,6 +44,7 @@ class Pair:
     prompt: str
     path: Path | None
     problem: str = ""  # why there is no file
+    upload: Path | None = None  # the file that somebody gave: the image itself, or the zip that it was in
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,14 @@ def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
     """What is to be judged of uploaded files, zips among them, as long as the block lasts. Raises BatchError."""
     try:
         with unpacked(files) as places:
-            yield pairs_of(places)
+            yield [replace(pair, upload=_upload_of(pair, places)) for pair in pairs_of(places)]
     except ImportingError as error:
         raise BatchError(str(error)) from error
+
+
+def _upload_of(pair: Pair, places: Sequence[Place]) -> Path | None:
+    lies_in = (place for place in places if pair.path is not None and pair.path.is_relative_to(place.folder))
+    return next((place.origin(pair.path) for place in lies_in), None)
 
 
 def pairs_of(places: Sequence[Place]) -> list[Pair]:
@@ -138,7 +144,7 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
         generator.check(pair.prompt)
         picture = read_source(generator.janus, pair.path, Task.JUDGE)
         events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture)
-        events = noting(events, generator.store, pair.path)
+        events = noting(events, generator.store, pair.upload or pair.path)
         found: dict[str, object] = {}
         for event in events:
             match event:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Pool, event, text
 from test_annotations_samples import aha, judged
 
 from annotations.database import Database, open_database, open_server
@@ -171,3 +172,25 @@ def test_a_picture_that_another_process_purges_while_it_is_saved_again_is_there(
         store.database = Purging(store.database, other)
         run = saved(store, 1)
         assert all(store.picture(sha256) for sha256 in images_of(store, run))
+
+
+@pytest.mark.parametrize("version", [(3, 51, 2), (3, 51, 3)], ids=["rollback journal", "write-ahead log"])
+def test_nothing_of_a_purged_drawing_is_left_in_the_files_of_the_database(tmp_path: Path, version: tuple[int, ...]):
+    def keep_what_is_deleted(dbapi, _record) -> None:
+        dbapi.execute("PRAGMA secure_delete = OFF")  # as most builds of SQLite begin
+
+    event.listen(Pool, "connect", keep_what_is_deleted)
+    try:
+        database = open_database(tmp_path, sqlite_version=version)
+        with Store(database) as store:
+            words = [f"a zebra that is called {number}" * 9 for number in range(40)]
+            runs = [saved(store, 1, id=f"run{number}", prompt=prompt) for number, prompt in enumerate(words)]
+            for run in runs[1:]:
+                store.hide(run, by="ada")
+            assert store.purge(timedelta(seconds=-60)) == 39
+            held = b"".join(file.read_bytes() for file in tmp_path.glob("studio.db*"))
+            assert [number for number, prompt in enumerate(words) if prompt.encode() in held] == [0]
+            with database.reading() as session:
+                assert session.scalar(text("PRAGMA secure_delete")) == 1
+    finally:
+        event.remove(Pool, "connect", keep_what_is_deleted)

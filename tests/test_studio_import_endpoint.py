@@ -110,5 +110,5 @@ def test_a_file_of_the_server_an_unknown_format_and_an_unknown_project_are_refus
         admin.predict([handle_file(zip)], "csv", api_name=ENDPOINT)
     with pytest.raises(AppError, match="no project"):
         admin.predict([handle_file(zip)], "janus_sft", False, False, "", "nowhere", api_name=ENDPOINT)
-    with pytest.raises(AppError, match="no uploaded file"):
+    with pytest.raises(AppError, match=r"got \[7\]"):
         admin.predict([7], "ours", api_name=ENDPOINT)

@@ -173,16 +173,16 @@ def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
     project = new(store)
     folder = "A folder of images with a CSV"
     bad = zipped(tmp_path / "bad.zip", [("0.png", "a cat"), ("gone.png", HOSTILE), ("1.png", "")])
-    *view, told, table = board.add_file(visit(), project, [bad], folder, False, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, False, quiet)
     assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
     assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
     assert store.trajectories() == [] and extents(store)[project].items == 0
 
-    *view, told, table = board.add_file(visit(), project, [bad], folder, True, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, True, quiet)
     assert "1 records imported" in told and extents(store)[project].items == 1
 
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
-    *view, told, table = board.add_file(visit(), project, [good], folder, False, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [good], folder, False, quiet)
     assert extents(store)[project].items == 2 and table["visible"] is False
 
 

@@ -6,7 +6,6 @@ Every row is checked before anything is learnt: one that could not be learnt as 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,13 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
-from PIL import Image as Picture
 
 from model.decoding.request import words_of
 from model.examples import MOST_CHARACTERS, JudgeExample
 from model.janus import Janus
 from model.messages import RowError
-from model.pictures import read_picture
+from model.pictures import PictureFileError, decode, fitted
 from model.streams import harmless
 from model.training.batch import length
 from model.training.lessons import Draft, Lesson, judge
@@ -135,18 +133,14 @@ def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) ->
 def pixels(png: bytes, size: int, bounds: Bounds = Bounds(), number: int = 1) -> np.ndarray:
     """A picture's bytes → uint8 (size, size, 3), read as it was when it was judged. Raises RowError."""
     try:
-        with Picture.open(io.BytesIO(png)) as picture:
-            megapixels = picture.width * picture.height / 1e6
-        if megapixels > bounds.megapixels:
-            raise RowError(
-                f"image {number} has {megapixels:.1f} million pixels, wanted at most {bounds.megapixels:g}; make it "
-                "smaller"
-            )
-        return read_picture(io.BytesIO(png), size)
-    except RowError:
-        raise
-    except Exception as error:  # Pillow raises what its many readers raise on damaged bytes
+        decoded = decode(png)
+    except PictureFileError as error:
         raise RowError(f"image {number} is no picture that can be read ({one_line(error)}); replace it") from error
+    if (megapixels := decoded.width * decoded.height / 1e6) > bounds.megapixels:
+        raise RowError(
+            f"image {number} has {megapixels:.1f} million pixels, wanted at most {bounds.megapixels:g}; make it smaller"
+        )
+    return fitted(decoded.picture, size)
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:

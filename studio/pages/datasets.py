@@ -81,6 +81,15 @@ def command(folder: Path) -> str:
     )
 
 
+def deleted(store: Store, manifest: Manifest) -> str:
+    """Why an export is not to be shown or downloaded any more; empty where all its drawings are still there."""
+    gone = len(manifest.trajectory_ids) - len(store.visible(manifest.trajectory_ids))
+    if not gone:
+        return ""
+    drawings = "a drawing that was" if gone == 1 else f"{gone:,} drawings that were"
+    return f"This export holds {drawings} deleted since, so it is not handed out any more. Export again, without that."
+
+
 def zip_of(folder: Path, manifest: Manifest) -> str:
     """The export as one file, where Gradio may serve it; made once. The hash keeps its address from being guessed."""
     file = served_folder() / EXPORTS / manifest.sha256 / f"{folder.name}.zip"
@@ -210,9 +219,15 @@ class Shelf:
         if name not in made:
             return _nothing("")._replace(chosen=menu, block=gr.update(visible=False))
         folder, manifest = folder_of(self.store) / name, made[name]
+        if why := deleted(self.store, manifest):
+            return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
         try:
             rows = preview(folder, manifest, self.store)
-            download = gr.update(value=zip_of(folder, manifest), visible=True)
+            packed = zip_of(folder, manifest)
+            if why := deleted(self.store, manifest):  # while it was packed
+                Path(packed).unlink(missing_ok=True)
+                return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
+            download = gr.update(value=packed, visible=True)
         except (OSError, ValueError, pa.ArrowInvalid) as error:
             return _nothing(f"{folder} cannot be read: {error}. Export again.")._replace(chosen=menu)
         return View(

@@ -116,6 +116,8 @@ def ask_for_many(
     table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
     file = served_path("judgements.csv")
     csv_files.write(file, COLUMNS, table.itertuples(index=False))
+    for run in table.run[table.run != ""]:
+        note(generator.store, run, file)
     return table, table[table.verdict != ""], str(file)
 
 

@@ -16,10 +16,8 @@ import gradio as gr
 
 from annotations import staging
 from annotations.errors import AnnotationsError
-from annotations.importing import bring_in
 from annotations.progress import answered, extents, shares
 from annotations.project import Project, Role
-from annotations.sources import laid_out
 from annotations.store import Store
 from studio import filling
 from studio.checkpoints import Checkpoints
@@ -30,6 +28,7 @@ from studio.gate import gate, on_opening
 from studio.generator import MOST_ROUNDS
 from studio.identity import Who, require
 from studio.import_report import report, table_of
+from studio.import_uploads import import_uploads
 from studio.names import names_for
 from studio.notes import done, said
 from studio.pages.projects import PLAIN, Wanted, bar, facts, form
@@ -141,24 +140,22 @@ class Board:
         leave_out_bad: bool,
         progress: gr.Progress = PROGRESS,
     ) -> tuple:
-        """(the view, the report, a file of all bad rows): import, and put in what came of it."""
+        """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
         asking = require(Role.ADMIN, request, self.settings, self.store)
-        empty = "", gr.update(visible=False)
+        empty, given = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
             self.store.project(project_id)
-            with laid_out([Path(file) for file in files or ()], FORMAT_NAMES[format]) as sources:
-                told = bring_in(
-                    self.store, sources, FORMAT_NAMES[format], owner=asking.name,
-                    leave_out_bad=bool(leave_out_bad),
-                    on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
-                )  # fmt: skip
+            told = import_uploads(
+                self.store, given, FORMAT_NAMES[format], owner=asking.name, leave_out_bad=bool(leave_out_bad),
+                on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
+            )  # fmt: skip
             table = table_of(told)
             shown = report(told), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(told.batch) if told.records else []
             view = self._added(asking, project_id, ids) if ids else _stay("")
-            return (*view, *shown)
+            return (*view, *shown, _still(given))
         except (AnnotationsError, FillingError, KeyError) as error:
-            return (*_stay(str(error)), *empty)
+            return (*_stay(str(error)), *empty, _still(given))
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -237,6 +234,11 @@ def _stay(words: str) -> View:
     return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
 
 
+def _still(given: Sequence[Path]) -> Any:
+    """An update of the widget with the files: none, where they have been removed."""
+    return gr.skip() if all(file.is_file() for file in given) else gr.update(value=None)
+
+
 # Layout
 
 
@@ -298,7 +300,8 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     on_opening(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
-    bring.click(board.add_file, [project, files, format, leave_out], [*view, told, table], concurrency_limit=1, **long)
+    asked, shown = [project, files, format, leave_out], [*view, told, table, files]
+    bring.click(board.add_file, asked, shown, concurrency_limit=1, **long)
     halt.click(board.stop_import, None, [note], **quick)
     again.click(board.add_import, [project, before], view, **long)
     drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)

@@ -1,0 +1,36 @@
+"""Imports of uploaded files: these leave the folder that is served as soon as what they hold is in the store.
+
+Else their addresses would go on answering after what came of them was deleted. Knows the importer and `copies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from annotations.importing import Report, bring_in
+from annotations.sources import laid_out
+from annotations.staging import OccupiedError
+from annotations.store import Store
+from studio.copies import discard
+
+
+def import_uploads(store: Store, files: Sequence[Path], format: str, **options: Any) -> Report:
+    """`bring_in` of uploaded files, with its options; they are removed afterwards, done, failed or stopped.
+
+    They stay, for whoever decides next, where bad rows kept all from being stored and where another import is under
+    way. Raises ImportingError.
+    """
+    kept = False
+    try:
+        with laid_out(files, format) as sources:
+            report = bring_in(store, sources, format, **options)
+        kept = bool(report.errors) and not report.records
+        return report
+    except OccupiedError:
+        kept = True
+        raise
+    finally:
+        if not kept:
+            discard(files)
