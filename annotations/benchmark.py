@@ -7,30 +7,33 @@ annotator waits for, who has answered a fifth of everything before, is timed wit
 
     python -m annotations.benchmark --queue --trajectories 250000
 
-where next item and submit are each wanted within 20 ms (95 %), and at most twice as slow as with ten thousand. What is
-too slow is said at the end, and the command fails.
+where next item and submit are each wanted within 20 ms (95 %), and at most twice as slow as with ten thousand. How
+quick an import is, and how long it makes others wait, is timed with as many rows, some of which have a picture, by
+
+    python -m annotations.benchmark --import 5000 [--pictures 500]
+
+What is too slow is said at the end, and the command fails.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from annotations import items, projects, traits, trajectories
+from annotations import import_speed, items, projects, traits, trajectories
 from annotations.annotation import REFLECTIONS, Annotation
 from annotations.calibration import calibration, milliseconds, spread
 from annotations.items import State
 from annotations.leases import Outcome
+from annotations.made_up import BEGIN, SEGMENTS, made_up
 from annotations.project import Use
 from annotations.questions import REASON_RATING, VERDICT_RIGHT, YES
 from annotations.queue import claim, progress
@@ -39,37 +42,12 @@ from annotations.submitting import submit
 from annotations.tables import ItemRow, LeaseRow, TrajectoryRow
 from annotations.traits import traits_of
 from annotations.trajectories import Cursor, Filter
-from model.trajectory import Image, Reflection, Sampling, StopReason, Token, Trajectory
 
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 VETERAN = "veteran"
 AT_ONCE = 2500  # rows
-SEGMENTS = 4  # of a made-up trajectory
 PAGE = 25  # trajectories
 SLOWER = 2  # so many times the time with few trajectories is still good
 TIMES = 101  # that each question is asked; fewer, and the medians of two quick ones differ by chance
-ABOVE, BELOW = ("cat", "dog", "car", "star"), ("moon", "house", "tree", "apple")
-RARE, OLD = (3, 33, 333), 500  # three have a word of their own; up to here another checkpoint drew
-COLOURS = ("red", "blue", "green", "yellow", "pink")
-
-
-def made_up(number: int) -> Trajectory:
-    """Two rounds, as large as a real one; one in fifty an aha moment, every other one with a word of its own."""
-    rng = random.Random(number)
-    below = "fish" if number in RARE else rng.choice(BELOW)
-    prompt = f"a {rng.choice(COLOURS)} {rng.choice(ABOVE)} above a {rng.choice(COLOURS)} {below}"
-    if number % 2:
-        prompt += " in " + "".join(rng.choice("bklmnprst") + rng.choice("aeiou") for _ in range(3))
-    answers = ("no", "yes") if number % 50 == 0 else ("no", "no")
-    segments: list[Image | Reflection] = []
-    for answer in answers:
-        segments.append(Image(tuple(rng.randrange(1024) for _ in range(64))))
-        segments.append(Reflection(answer, 0.5, tuple(Token(i, f" word{i}") for i in range(12))))
-    moment = (BEGIN + timedelta(seconds=number)).isoformat()
-    ended = StopReason.CONTENT if answers[-1] == "yes" else StopReason.ROUNDS
-    id = f"t{number:08d}"
-    checkpoint = "base" if number < OLD else "embedded"
-    return Trajectory(prompt, number, 3, Sampling(), checkpoint, tuple(segments), ended, id=id, created_at=moment)
 
 
 def fill(store: Store, count: int, first: int = 0) -> None:
@@ -221,14 +199,20 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=TIMES, help="that each thing is timed")
     parser.add_argument("--url", help="an empty PostgreSQL database, instead of SQLite")
     parser.add_argument("--queue", action="store_true", help="next item and submit, instead of the gallery")
+    parser.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="an import, instead of the gallery")
+    parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
     given = parser.parse_args()
+    if given.rows is None and given.pictures or given.rows is not None and not 0 <= given.pictures <= given.rows > 0:
+        parser.error(f"got {given.pictures} pictures in an import of {given.rows} rows; give more rows by --import")
     part = QUEUE if given.queue else GALLERY
-    if given.trajectories <= part.few:
+    if given.rows is None and given.trajectories <= part.few:
         parser.error(f"got {given.trajectories} trajectories, wanted more than the {part.few} they are compared with")
     with tempfile.TemporaryDirectory() as folder:
         for name, figure in calibration(Path(folder)).items():
             print(f"{name:<40}{figure:8.1f}")
         with open_store(Path(folder), given.url) as store:
+            if given.rows is not None:
+                sys.exit(import_speed.measure(store, Path(folder), given.rows, given.pictures))
             sys.exit(compare(store, part, given.trajectories, given.times))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -14,6 +16,8 @@ ATOMS = {int, float, str, bool, NoneType}
 
 def misfit(value: Any, wanted: Any, place: str = "") -> str | None:
     """Where a value, or a part of it, is of another type than wanted, such as “segments[0].p_yes is 'x'”; or None."""
+    if _check(wanted)(value):
+        return None
     if wanted in ATOMS:
         return None if _fits(value, wanted) else f"{place} is {value!r:.60}"
     if get_origin(wanted) in (Union, UnionType):
@@ -32,6 +36,25 @@ def misfit(value: Any, wanted: Any, place: str = "") -> str | None:
         parts = (misfit(getattr(value, name), hint, f"{place}.{name}".lstrip(".")) for name, hint in hints.items())
         return next((part for part in parts if part), None)
     return None if _fits(value, wanted) else f"{place} is {value!r:.60}"
+
+
+@cache
+def _check(wanted: Any) -> Callable[[Any], bool]:
+    """Whether a value fits, without saying where it does not; thousands of values are asked about."""
+    if wanted is int:
+        return lambda value: type(value) is int or _fits(value, int)
+    if wanted is str:
+        return lambda value: type(value) is str and value.isascii() and "\0" not in value or _fits(value, str)
+    if get_origin(wanted) in (Union, UnionType):
+        checks = [_check(one) for one in get_args(wanted)]
+        return lambda value: any(check(value) for check in checks)
+    if get_origin(wanted) is tuple:
+        each = _check(get_args(wanted)[0])
+        return lambda value: isinstance(value, tuple) and all(map(each, value))
+    if is_dataclass(wanted) or hasattr(wanted, "_fields"):
+        parts = [(attrgetter(name), _check(hint)) for name, hint in _hints(wanted).items()]
+        return lambda value: isinstance(value, wanted) and all(check(of(value)) for of, check in parts)
+    return lambda value: _fits(value, wanted)
 
 
 @cache

@@ -6,6 +6,7 @@ also when the power fails: it is written beside its place, synced, and renamed.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +63,30 @@ def put(folder: Path, png: bytes, described: PngFile) -> None:
         if not (path.is_file() and path.read_bytes() == png):
             write_whole(path, png)
             sync(path.parent.parent)  # its folder may be new
+        else:
+            sync(path.parent)  # `put_all` may be about to
     except OSError as error:
         raise PictureError(
             f"picture {described.sha256[:12]}… could not be written to {folder}: {error}; look at the disk"
         ) from error
+
+
+def put_all(folder: Path, pngs: Mapping[str, bytes]) -> None:
+    """Store many PNGs by their hashes, on the disk when it returns: each folder waits for the disk once, not once for
+    each of its files. Raises PictureError.
+    """
+    folders: set[Path] = set()
+    try:
+        for sha256, png in pngs.items():
+            path = path_of(folder, sha256)
+            if not (path.is_file() and path.read_bytes() == png):
+                folders |= set() if path.parent.is_dir() else {folder}
+                write_whole(path, png, settled=False)
+            folders.add(path.parent)
+        for one in folders:
+            sync(one)
+    except OSError as error:
+        raise PictureError(f"pictures could not be written to {folder}: {error}; look at the disk") from error
 
 
 def read(folder: Path, sha256: str) -> bytes:

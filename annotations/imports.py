@@ -19,6 +19,7 @@ from annotations.incoming import Record
 from annotations.packing import unpack
 from annotations.tables import ImportFileRow, ImportRow
 from annotations.visibility import is_published, is_visible
+from model.trajectory import Trajectory
 
 AT_ONCE = 200  # rows read in one go
 
@@ -65,40 +66,49 @@ def known_keys(session: Session, keys: Sequence[str]) -> set[str]:
     return set(session.scalars(select(row.key).where(row.key.in_(keys), is_published(row.batch))))
 
 
-def stage(
-    session: Session,
-    records: Sequence[Record],
-    files: Mapping[str, PngFile],
-    batch: BatchName,
-    *,
-    owner: str,
-    now: datetime,
-) -> None:
-    """Write records with their trajectories, which nobody sees before the batch is published; `files` describes their
-    pictures by hash. Raises ConflictError.
-    """
-    dated = [
-        (record, number, part, replace(part.trajectory, created_at=part.trajectory.created_at or now.isoformat()))
-        for record in records
-        for number, part in enumerate(record.parts)
-    ]
-    trajectories.stage(session, [made for *_, made in dated], files, owner=owner, batch=batch.id)
+@dataclass(frozen=True)
+class Prepared:
+    """What is written of a few records, worked out before others have to wait; in the order of the rows."""
+
+    made: list[trajectories.Prepared]
+    rows: list[dict[str, Any]]
+    contents: list[Mapping[str, bytes]]  # files of each row, by name
+
+
+def prepared(records: Sequence[Record], batch: BatchName, *, owner: str, now: datetime) -> Prepared:
+    """Raises TrajectoryError."""
+    parts = [(record, number, part) for record in records for number, part in enumerate(record.parts)]
+    made = [trajectories.prepared(_dated(part.trajectory, now), owner=owner) for *_, part in parts]
     same = {"batch": batch.id, "source": batch.source, "format": batch.format, "imported_by": owner, "created_at": now}
     rows = [
         same
-        | {"trajectory_id": made.id, "key": record.key, "part": number, "row": record.row}
+        | {"trajectory_id": part.trajectory.id, "key": record.key, "part": number, "row": record.row}
         | {"together": record.together, "record": part.record}
-        for record, number, part, made in dated
+        for record, number, part in parts
     ]
-    returning = insert(ImportRow).returning(ImportRow.id, sort_by_parameter_order=True)
-    ids = session.scalars(returning, rows).all()
+    return Prepared(made, rows, [part.files for *_, part in parts])
+
+
+def _dated(trajectory: Trajectory, now: datetime) -> Trajectory:
+    return trajectory if trajectory.created_at else replace(trajectory, created_at=now.isoformat())
+
+
+def stage(session: Session, given: Prepared, files: Mapping[str, PngFile], batch: BatchName) -> None:
+    """Write records with their trajectories, which nobody sees before the batch is published; `files` describes their
+    pictures by hash. Raises ConflictError.
+    """
+    trajectories.stage(session, given.made, files, batch=batch.id)
+    table = ImportRow.__table__
+    if not any(given.contents):
+        session.execute(insert(table), given.rows)
+        return
+    ids = session.scalars(insert(table).returning(table.c.id, sort_by_parameter_order=True), given.rows).all()
     kept = [
         {"import_id": id, "name": name, "content": content}
-        for id, (_, _, part, _) in zip(ids, dated, strict=True)
-        for name, content in part.files.items()
+        for id, contents in zip(ids, given.contents, strict=True)
+        for name, content in contents.items()
     ]
-    if kept:
-        session.execute(insert(ImportFileRow), kept)
+    session.execute(insert(ImportFileRow.__table__), kept)
 
 
 def discard(session: Session, batch: str) -> bool:

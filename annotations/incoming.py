@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from annotations.images import PngFile
 from annotations.packing import Files
-from model.pictures import PictureFileError, normalized_png
+from model.pictures import PictureFileError, normalized_png, size_of
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
 
 UNKNOWN = "unknown"  # the model that drew, where nobody says
@@ -58,12 +59,14 @@ class Record:
     parts: tuple[Part, ...]
     together: str | None = None
     key: str = ""  # stands for its content, so that none is imported twice; filled in by whoever imports
+    beside: str = ""  # hash of what the row says that is in none of its parts' records
 
     def digest(self, format: str) -> str:
         """Equal for equal records with equal pictures."""
         shown = [sorted(part.pictures) for part in self.parts]
         files = [{name: hashlib.sha256(c).hexdigest() for name, c in part.files.items()} for part in self.parts]
-        return digest([format, [part.record for part in self.parts], files, shown])
+        beside = [self.beside] if self.beside else []
+        return digest([format, [part.record for part in self.parts], files, shown, *beside])
 
 
 Read = Iterator[Record | RowError]
@@ -130,15 +133,22 @@ def name_of(value: Any, place: str) -> str | None:
     return None if value is None else str(value).strip() or None
 
 
-def as_png(content: bytes, place: str) -> tuple[str, bytes]:
+class Described(bytes):
+    """A PNG with what is known of it, so that it is decoded and hashed once."""
+
+    file: PngFile
+
+
+def as_png(content: bytes, place: str) -> tuple[str, Described]:
     """The hash and the PNG of a picture, as it will be shown, judged and trained on: a plain PNG stays byte for byte,
     any other picture is set upright, put on white and encoded anew. Raises RowProblem.
     """
     try:
-        png = normalized_png(content)
+        png = Described(normalized_png(content))
+        png.file = PngFile(hashlib.sha256(png).hexdigest(), *size_of(png), len(png))
     except PictureFileError as error:
         raise RowProblem(error.got, error.wanted, place) from error
-    return hashlib.sha256(png).hexdigest(), png
+    return png.file.sha256, png
 
 
 Look = Callable[[str, str], bytes]  # a name in a record, its place → the bytes of the file

@@ -54,9 +54,11 @@ def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
             _insert(session, project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank))
 
 
-def stage(session: Session, made: Sequence[Trajectory], ranks: Sequence[float]) -> None:
-    """As `collect` of trajectories that nobody sees yet: their items are hidden until they are opened."""
-    finished = [(one, rank) for one, rank in zip(made, ranks, strict=True) if one.stop_reason is not None]
+def stage(session: Session, made: Sequence[tuple[Trajectory, float]]) -> None:
+    """As `collect` of trajectories, each with its rank, that nobody sees yet: their items are hidden until they are
+    opened.
+    """
+    finished = [(one, rank) for one, rank in made if one.stop_reason is not None]
     rows = [
         _values(project, NewItem(one.id), parts, rank_of(project, one, rank)) | {"state": State.HIDDEN.value}
         for project in projects.collecting(session)
@@ -64,17 +66,16 @@ def stage(session: Session, made: Sequence[Trajectory], ranks: Sequence[float]) 
         if (parts := parts_of(project, one))
     ]
     if rows:
-        session.execute(insert(ItemRow), rows)
+        session.execute(insert(ItemRow.__table__), rows)
 
 
 def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
     """People are asked about these trajectories from now on, but about none that was deleted."""
     deleted = exists().where(DeletionRow.trajectory_id == ItemRow.trajectory_id)
-    theirs = select(ItemRow).where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
-    rows = list(session.scalars(theirs.where(ItemRow.state == State.HIDDEN.value)))
-    for row in rows:
-        row.state = State.OPEN.value
-    session.flush()
+    theirs = select(ItemRow.project_id, ItemRow.priority, ItemRow.rank, ItemRow.id)
+    theirs = theirs.where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
+    rows = session.execute(theirs.where(ItemRow.state == State.HIDDEN.value)).all()
+    session.execute(update(ItemRow).where(ItemRow.id.in_([row.id for row in rows])).values(state=State.OPEN.value))
     for project_id in {row.project_id for row in rows}:
         first = min((row.priority, row.rank, row.id) for row in rows if row.project_id == project_id)
         move_up(session, project_id, *first)

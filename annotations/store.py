@@ -29,6 +29,7 @@ from annotations.database import (
 )
 from annotations.errors import AnnotationsError, AwayError, NotFoundError, PictureError, TrajectoryError
 from annotations.imports import Batch, Origin
+from annotations.incoming import Described
 from annotations.items import NewItem
 from annotations.project import Project
 from annotations.tables import PropertyRow
@@ -130,6 +131,8 @@ class Store:
                 raise TrajectoryError(
                     f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
                 ) from error
+        if isinstance(known := pictures[sha256], Described) and known.file.sha256 == sha256:
+            return known.file
         found = hashlib.sha256(pictures[sha256]).hexdigest()
         if found != sha256:
             raise PictureError(f"the picture given as {sha256[:12]}… is {found[:12]}…; name it by its own hash")
@@ -272,10 +275,9 @@ class Store:
 
         Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
         """
-        for sha256, described in files.items():
-            if sha256 in pictures:
-                images.put(self._pictures, pictures[sha256], described)
-            elif not images.path_of(self._pictures, sha256).is_file():
+        images.put_all(self._pictures, {sha256: pictures[sha256] for sha256 in files if sha256 in pictures})
+        for sha256 in files:
+            if sha256 not in pictures and not images.path_of(self._pictures, sha256).is_file():
                 raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
 
     def imports(self) -> list[Batch]:

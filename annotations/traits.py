@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from annotations.tables import TraitRow
@@ -141,10 +141,12 @@ def _write(session: Session, at: int, masks: Mapping[bytes, int], change: Callab
     changed = {trait: bits for trait, bits in after.items() if bits != before.get(trait, 0)}
     gone = [trait for trait, bits in changed.items() if not bits]
     rows = [{"block": at, "trait": trait, "bits": packed(bits)} for trait, bits in changed.items() if bits]
+    table = row.__table__
     if new := [one for one in rows if one["trait"] not in before]:
-        session.execute(insert(row), new)
-    if old := [one for one in rows if one["trait"] in before]:
-        session.execute(update(row), old)
+        session.execute(insert(table), new)
+    if old := [{"of": one["trait"], "now": one["bits"]} for one in rows if one["trait"] in before]:
+        mine = table.c.block == at, table.c.trait == bindparam("of")
+        session.connection().execute(update(table).where(*mine).values(bits=bindparam("now")), old)
     if gone:
         session.execute(delete(row).where(row.block == at, row.trait.in_(gone)))
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -29,6 +29,9 @@ from model.trajectory import Image, Source, StopReason, Trajectory
 from model.world.language import category_of, parse
 
 MOST = 200  # rows of one page
+# many rows at a time are inserted into tables, which costs a fraction of what objects cost
+TRAJECTORIES, IMAGES, LINKS = TrajectoryRow.__table__, ImageRow.__table__, TrajectoryImageRow.__table__
+STAGED = StagedRow.__table__
 
 
 class Cursor(NamedTuple):
@@ -102,59 +105,59 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
         return
     if is_staged(session, trajectory.id):
         raise ConflictError(f"trajectory {trajectory.id} is being imported at this moment; save it when that is done")
-    _insert(session, [trajectory], files, owner=owner, recorded=recorded, visible=True)
+    _insert(session, [prepared(trajectory, owner=owner, recorded=recorded)], files, visible=True)
     items.collect(session, trajectory, moment_of(trajectory).timestamp())
 
 
-def stage(
-    session: Session, made: Sequence[Trajectory], files: Mapping[str, PngFile], *, owner: str, batch: str
-) -> list[Trajectory]:
-    """Write trajectories of an import run, which nobody sees before it is published; those that were not stored yet.
+class Prepared(NamedTuple):
+    """What is written of a trajectory, worked out before others have to wait."""
+
+    trajectory: Trajectory
+    columns: dict[str, Any]  # all but its number
+    traits: set[bytes]
+
+
+def prepared(trajectory: Trajectory, *, owner: str, recorded: bool = False) -> Prepared:
+    """Raises TrajectoryError."""
+    columns = copied(trajectory) | {"id": trajectory.id, "body": trajectory.to_dict()}
+    columns |= {"owner": owner, "recorded": recorded}
+    return Prepared(trajectory, columns, traits_of(columns))
+
+
+def stage(session: Session, made: Sequence[Prepared], files: Mapping[str, PngFile], *, batch: str) -> None:
+    """Write those trajectories of an import run that are not stored yet; nobody sees them before it is published.
 
     `files` describes their pictures by hash. Raises ConflictError when an id already stands for another trajectory.
     """
-    by_id: dict[str, Trajectory] = {}
-    for trajectory in made:
-        if by_id.setdefault(trajectory.id, trajectory) != trajectory:
-            raise taken(trajectory.id)
-    stored = free_or_same(session, list(by_id.values()))
-    new = [trajectory for id, trajectory in by_id.items() if id not in stored]
+    by_id: dict[str, Prepared] = {}
+    for one in made:
+        if by_id.setdefault(one.trajectory.id, one).trajectory != one.trajectory:
+            raise taken(one.trajectory.id)
+    stored = free_or_same(session, [one.trajectory for one in by_id.values()])
+    new = [one for id, one in by_id.items() if id not in stored]
     if new:
-        shown = {sha256 for trajectory in new for sha256 in pictures_of(trajectory).values()}
-        _insert(session, new, [files[sha256] for sha256 in shown], owner=owner, recorded=False, visible=False)
-        session.execute(insert(StagedRow), [{"trajectory_id": one.id, "batch": batch} for one in new])
-        items.stage(session, new, [moment_of(one).timestamp() for one in new])
-    return new
+        shown = {sha256 for one in new for sha256 in pictures_of(one.trajectory).values()}
+        _insert(session, new, [files[sha256] for sha256 in shown], visible=False)
+        session.execute(insert(STAGED), [{"trajectory_id": one.trajectory.id, "batch": batch} for one in new])
+        items.stage(session, [(one.trajectory, one.columns["created_at"].timestamp()) for one in new])
 
 
-def _insert(
-    session: Session,
-    made: Sequence[Trajectory],
-    files: Iterable[PngFile],
-    *,
-    owner: str,
-    recorded: bool,
-    visible: bool,
-) -> None:
+def _insert(session: Session, made: Sequence[Prepared], files: Iterable[PngFile], *, visible: bool) -> None:
     described = {file.sha256: file for file in files}
     known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(described))))
     if missing := [dict(vars(file)) for sha256, file in described.items() if sha256 not in known]:
-        session.execute(insert(ImageRow), missing)
-    first = next_number(session)
-    rows = [
-        _columns(one) | {"owner": owner, "recorded": recorded, "number": number}
-        for number, one in enumerate(made, start=first)
-    ]
-    session.execute(insert(TrajectoryRow), rows)
+        session.execute(insert(IMAGES), missing)
+    numbered = list(enumerate(made, start=next_number(session)))
+    session.execute(insert(TRAJECTORIES), [one.columns | {"number": number} for number, one in numbered])
     shown = {traits.VISIBLE} if visible else set()
-    traits.add(session, {row["number"]: traits_of(row) | shown for row in rows})
+    traits.add(session, {number: one.traits | shown for number, one in numbered})
     links = [
-        {"trajectory_id": one.id, "segment": index, "sha256": sha256}
+        {"trajectory_id": one.trajectory.id, "segment": index, "sha256": sha256}
         for one in made
-        for index, sha256 in pictures_of(one).items()
+        for index, sha256 in pictures_of(one.trajectory).items()
     ]
     if links:
-        session.execute(insert(TrajectoryImageRow), links)
+        session.execute(insert(LINKS), links)
 
 
 def publish(session: Session, numbers: Sequence[int]) -> None:
@@ -201,10 +204,6 @@ def taken(trajectory_id: str) -> ConflictError:
         f"trajectory {trajectory_id} is stored with other content, and what is stored never changes; "
         "save this one under an id of its own"
     )
-
-
-def _columns(trajectory: Trajectory) -> dict[str, object]:
-    return copied(trajectory) | {"id": trajectory.id, "body": trajectory.to_dict()}
 
 
 def copied(trajectory: Trajectory) -> dict[str, object]:

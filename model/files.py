@@ -10,26 +10,30 @@ import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes | str, *, mode: int = 0o600) -> None:
-    """Write beside the place, sync, and rename; text is UTF-8. Raises OSError, with what was there left as it was."""
+def write_whole(path: Path, content: bytes | str, *, mode: int = 0o600, settled: bool = True) -> None:
+    """Write beside the place, sync, and rename; text is UTF-8. Raises OSError, with what was there left as it was.
+
+    Not `settled`: its name is on the disk only after its folder was synced, which is left to the caller.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
-        move_whole(Path(name), path, mode=mode)
+        move_whole(Path(name), path, mode=mode, settled=settled)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
 
 
-def move_whole(made: Path, path: Path, *, mode: int | None = None) -> None:
+def move_whole(made: Path, path: Path, *, mode: int | None = None, settled: bool = True) -> None:
     """Put a finished file of the same file system in its place, once it is on the disk."""
     if mode is not None:
         made.chmod(mode)
     sync(made)
     os.replace(made, path)
-    sync(path.parent)
+    if settled:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -2,10 +2,13 @@
 
     python -m studio.loadtest --visitors 32
     python -m studio.loadtest --annotators 50 --items 2000 [--database URL] [--kill 50]
+    python -m studio.loadtest --import 20000 [--pictures 2000] [--database URL]
 
 Visitors draw: each must see every row once and in order, and every finished picture; how much longer it takes with many
 than alone is printed. Annotators sign in and submit until nothing waits: nobody may be given what others have, and
-nothing that was confirmed may be lost, however often the server is killed meanwhile.
+nothing that was confirmed may be lost, however often the server is killed meanwhile. While so many rows are imported
+ten annotators work and four people draw: nobody may meet an error or wait for more than a second, nor the import take
+more than three minutes.
 """
 
 from __future__ import annotations
@@ -15,10 +18,11 @@ import asyncio
 import sys
 
 from annotations.errors import AnnotationsError
-from studio.load import kills, team, visitors
+from studio.load import imports, kills, team, visitors
 from studio.load.tab import HandlerError
 
 FEWEST = 16  # answers, below which there are no times to speak of
+SHOWN = 10  # bad rows
 
 
 def with_visitors(given: argparse.Namespace) -> str | None:
@@ -44,8 +48,21 @@ def with_annotators(given: argparse.Namespace) -> str | None:
     return None
 
 
+def with_import(given: argparse.Namespace) -> str | None:
+    account = asyncio.run(imports.measure(given.rows, given.pictures, given.database))
+    print(imports.table(account))
+    for error in dict.fromkeys([*account.errors, *(str(error) for error in account.report["errors"][:SHOWN])]):
+        print(f"  {error}")
+    return f"wanted {'; '.join(account.problems)}" if account.problems else None
+
+
 def _problem(given: argparse.Namespace) -> str | None:
     """What cannot be, of what was asked for."""
+    if given.rows is not None or given.pictures:
+        if given.kill or not 0 <= given.pictures <= (given.rows or 0) or not given.rows:
+            got = f"{given.pictures} pictures and {given.kill} kills with an import of {given.rows} rows"
+            return f"got {got}; wanted as many rows, and no kill"
+        return None
     if given.annotators is None:
         wrong = given.kill or given.database
         return "--kill and --database are for --annotators; give so many" if wrong else None
@@ -64,6 +81,8 @@ def main() -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--visitors", type=int, help="who draw at the same time (32)")
     who.add_argument("--annotators", type=int, help="who answer at the same time")
+    who.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="to be imported while others work")
+    parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
     parser.add_argument("--items", type=int, default=2000, help="for annotators: what there is to answer")
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
@@ -72,7 +91,8 @@ def main() -> None:
     if problem := _problem(given):
         parser.error(problem)
     try:
-        wrong = with_annotators(given) if given.annotators else with_visitors(given)
+        way = with_import if given.rows else with_annotators if given.annotators else with_visitors
+        wrong = way(given)
     except (AnnotationsError, HandlerError, RuntimeError) as error:
         wrong = str(error)
     if wrong:

@@ -17,14 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Picture
+from sqlalchemy import select
 from test_annotations_samples import aha, judged, png
 
 from annotations import images
 from annotations.database import FILE
-from annotations.errors import ImportingError
+from annotations.errors import ImportingError, PictureError
 from annotations.importing import bring_in, main, records, rehearse
+from annotations.made_up import write_rows
 from annotations.queue import next_trajectory
 from annotations.store import Store, open_store
+from annotations.tables import ImageRow
 from model.trajectory import StopReason
 
 ROOT = Path(__file__).parent.parent
@@ -168,17 +171,42 @@ def test_a_bad_row_is_told_and_nothing_is_imported(store: Store, tmp_path: Path)
 def test_an_import_that_breaks_off_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file, written = janus(tmp_path), []
 
-    def full(folder: Path, content: bytes, described: images.PngFile) -> None:
+    def full(path: Path, content: bytes, **given: bool) -> None:
         if len(written) == 4:
             raise OSError(28, "No space left on device")
-        write(folder, content, described)
-        written.append(described)
+        write(path, content, **given)
+        written.append(path)
 
-    write = images.put
-    monkeypatch.setattr(images, "put", full)
-    with pytest.raises(OSError, match="No space left"):
+    write = images.write_whole
+    monkeypatch.setattr(images, "write_whole", full)
+    with pytest.raises(PictureError, match="No space left"):
         bring_in(store, file, "janus_sft", owner="ada")
     assert (store.imports(), store.trajectories(), files_of(store)) == ([], [], set())
+
+
+def test_trajectories_without_pictures_are_told_apart_by_what_they_are(store: Store, tmp_path: Path):
+    file = tmp_path / "made.jsonl"
+    write_rows(file, 2)
+    assert bring_in(store, file, "ours", owner="ada").records == 2
+    write_rows(file, 5)
+    told = bring_in(store, file, "ours", owner="ada")
+    assert (told.already, told.records, told.trajectories) == (2, 3, 3)
+    assert bring_in(store, file, "ours", owner="ada").already == 5
+
+
+def test_a_picture_is_decoded_once_and_known_as_it_is_stored(store: Store, tmp_path: Path, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(images, "decode", lambda *given: decoded.append(given))
+    (tmp_path / "p.jpg").write_bytes(jpeg(3))
+    (tmp_path / "t.csv").write_text("file_name,prompt\np.jpg,a cat\n", "utf-8")
+    [id] = store.imported(bring_in(store, tmp_path, "folder", owner="ada").batch)
+    assert decoded == []
+    monkeypatch.undo()
+    png = store.picture(store.trajectory(id).images[0].sha256)
+    with store.database.reading() as session:
+        known = session.execute(select(ImageRow.sha256, ImageRow.width, ImageRow.height, ImageRow.size)).one()
+    of = images.describe(png)
+    assert tuple(known) == (of.sha256, of.width, of.height, of.size)
 
 
 def test_an_id_that_stands_for_two_things_in_one_file_is_told_by_row(store: Store, tmp_path: Path):

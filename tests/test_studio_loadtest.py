@@ -1,11 +1,12 @@
 """Many at once: what the command counts, and that it finds a studio that keeps up, also when it is killed meanwhile."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from studio import loadtest
-from studio.load import kills, team
+from studio.load import imports, kills, team
 from studio.load.visitors import Visit, measure
 
 
@@ -54,9 +55,30 @@ def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_
     assert len(account.times) + len(account.alone) + 1 == account.confirmed
 
 
+def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_all_there(url):
+    account = asyncio.run(imports.measure(40, 5, url, items=40))
+    print(imports.table(account))
+    assert (account.listed, account.report["errors"], account.report["trajectories"]) == (40, [], 40)
+    assert not account.errors and not account.lost and len(account.times) >= imports.ANNOTATORS - 1
+    assert len(account.drawings) >= imports.VISITORS and all(one.complete for one in account.drawings)
+
+
+def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
+    seen = Visit([IMAGE, PICTURE], [0.0, 1.0], ended=True)
+    fine = imports.Account(2, 0, {}, {"errors": []}, 2, 1.0, (10.0, 20.0), (), (), (seen,))
+    assert fine.problems == [] and "20 ms" in imports.table(fine)
+    worse = {"listed": 1, "seconds": 999.0, "times": (10.0, 1001.0), "errors": ("no",), "lost": ("a",)}
+    for name, value in (worse | {"drawings": (Visit(),)}).items():
+        assert len(replace(fine, **{name: value}).problems) == 1, name
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
+        ("--import 3 --pictures 4", "of 3 rows"),
+        ("--import 0", "of 0 rows"),
+        ("--import 3 --kill 1", "1 kills"),
+        ("--pictures 4", "of None rows"),
         ("--kill 3", "for --annotators"),
         ("--annotators 0", "wanted at least 16"),
         ("--annotators 3 --items 2", "wanted at least 16"),

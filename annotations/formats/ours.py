@@ -83,7 +83,7 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
     known = dict(beside) | (_decoded(given) if given else {})
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
-    return Record(number, (Part(trajectory, pictures, *_beyond(body)),))
+    return Record(number, (Part(trajectory, pictures, *_beyond(body)),), beside=digest(again))
 
 
 def _beyond(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -5,6 +5,7 @@ Knows single words and the message that names the nearest one. Knows no sentence
 
 import difflib
 from collections.abc import Mapping
+from functools import lru_cache
 
 from model.world.sprites import COLOURS, NOUNS
 
@@ -87,6 +88,7 @@ def unknown(*words: str) -> UnknownWordError:
     return UnknownWordError({word: nearest(word) for word in words})
 
 
+@lru_cache(4096)
 def nearest(word: str) -> str | None:
     """The vocabulary's word that is nearest by meaning, or else by spelling."""
     known = [*NOUNS, *COLOURS, *NUMBERS[1 : MOST_OF_A_KIND + 1], *RELATIONS, "and"]

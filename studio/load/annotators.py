@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,8 +57,17 @@ class Annotator:
     errors: list[str] = field(default_factory=list)
     cut: int = 0  # submits that broke off, so that nothing was confirmed; they were sent again
 
-    async def work(self, server: Server, desk: Desk, *, most: int | None = None) -> None:
-        """Sign in, and submit until nothing waits, or so many times; through whatever happens to the server.
+    async def work(
+        self,
+        server: Server,
+        desk: Desk,
+        *,
+        most: int | None = None,
+        over: Callable[[], bool] = lambda: False,
+        pause: float = 0,
+    ) -> None:
+        """Sign in, and submit until nothing waits, so many times, or until it is `over`, with a pause of so many
+        seconds before each; through whatever happens to the server.
 
         Raises HandlerError where they are not let in, or everything goes wrong.
         """
@@ -69,7 +79,8 @@ class Annotator:
             async with tab.open():
                 await self._through(server, tab, desk.start)
                 done = 0
-                while tab.fields.get("annotate-token") and (most is None or done < most):
+                while tab.fields.get("annotate-token") and (most is None or done < most) and not over():
+                    await asyncio.sleep(pause)
                     await self._answer(server, tab, desk, chance)
                     done += 1
 
