@@ -31,6 +31,7 @@ from studio.settings import Settings, SettingsError
 from studio.site import SessionStates, StudioApp, share_config
 from studio.temporary import own_folder, remove_old
 from studio.theme import look
+from studio.unread import ReadToEnd
 
 OTHERS = 40  # threads for all that is no drawing
 SWEEPS = timedelta(minutes=5)  # between two removals of old files
@@ -83,7 +84,7 @@ def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionS
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
     app = Limited(Cached(Logged(app), settings), settings, limits, Members(store), sessions)
-    return Forwarded(Answering(Guarded(app, settings), settings), settings)
+    return ReadToEnd(Forwarded(Answering(Guarded(app, settings), settings), settings))
 
 
 def reach_itself() -> None:

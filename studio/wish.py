@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import random
+import sys
 from dataclasses import dataclass, fields, replace
 
 from model.decoding.request import PromptError
@@ -65,6 +65,6 @@ def new_seed() -> int:
 
 def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
     """The value, or the bound it passes: a handler can be called past the sliders. Raises PromptError for no number."""
-    if value is None or not math.isfinite(value):
-        raise PromptError(f"The {name} is {value}; give a number from {bounds[0]} to {bounds[1]}.")
+    if value is None or not abs(value) <= sys.float_info.max:  # of a whole number beyond, isfinite would raise
+        raise PromptError(f"The {name} is {value!s:.40}; give a number from {bounds[0]} to {bounds[1]}.")
     return min(max(value, bounds[0]), bounds[1])
