@@ -90,8 +90,8 @@ class Studio:
         )
         return answer
 
-    def queued(self, handler: dict[str, Any], data: list[Any]) -> None:
-        """Let a handler work through the queue until it says that it has ended."""
+    def queued(self, handler: dict[str, Any], data: list[Any]) -> dict[str, Any]:
+        """What a handler that works through the queue says at its end, or what it is refused with."""
         session = uuid4().hex
         asked = {
             "data": data,
@@ -100,13 +100,13 @@ class Studio:
             "trigger_id": None,
             "event_data": None,
         }
-        if self.posted(f"{API}/queue/join", asked).status_code != 200:
-            return
+        if (joined := self.posted(f"{API}/queue/join", asked)).status_code != 200:
+            return joined.json()
         with self.client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
             for line in stream.iter_lines():
                 said = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
                 if said.get("msg") in ("process_completed", "unexpected_error", "close_stream"):
-                    return
+                    return said
         raise AssertionError("the stream ended before the handler")
 
     def tracebacks(self) -> str:
@@ -212,6 +212,24 @@ def test_whatever_a_drawing_is_asked_with_it_ends_and_its_neighbours_draw_on(
 
     with Neighbour(studio) as neighbour:
         whatever()
+    assert studio.tracebacks() == ""
+    assert all(drawn == alone for drawn in neighbour.result())
+
+
+OF_A_DRAWING = ("prompt", "seed", "rounds", "guidance", "temperature", "thinks", "checkpoint")
+
+
+def test_a_drawing_with_a_hostile_number_is_drawn_or_refused_in_words_and_its_neighbours_draw_on(
+    studio: Studio, alone: list
+) -> None:
+    handler = next(each for each in studio.handlers if each["api_name"] == "draw")
+    asked = dict.fromkeys(OF_A_DRAWING) | {"prompt": PROMPT, "seed": SEED, "rounds": 1, "checkpoint": ""}
+    with Neighbour(studio) as neighbour:
+        for name in ("temperature", "guidance", "seed", "rounds"):
+            for number in HOSTILE_NUMBERS:
+                said = studio.queued(handler, list((asked | {name: number}).values()))
+                told = (said.get("output") or said).get("error") or said.get("detail")
+                assert said.get("success") or told and "fault of ours" not in told, (name, number, said)
     assert studio.tracebacks() == ""
     assert all(drawn == alone for drawn in neighbour.result())
 

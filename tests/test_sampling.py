@@ -52,3 +52,12 @@ def test_guidance_of_one_is_the_conditional_branch():
     conditional, unconditional = torch.randn(9), torch.randn(9)
     assert torch.allclose(guided(conditional, unconditional, 1.0), conditional)
     assert torch.allclose(guided(conditional, unconditional, 0.0), unconditional)
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-45, 1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_temperature_near_zero_takes_the_best_as_zero_does(temperature: float, dtype: torch.dtype):
+    logits = torch.tensor([[-40.0, 3.0, 90.0, 8.0]], dtype=dtype)
+    rule = Rule(temperature=temperature)
+    assert draw(logits, rule, [torch.Generator().manual_seed(0)]) == [2]
+    assert log_probabilities(logits, rule).exp().tolist() == [[0, 0, 1, 0]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +17,7 @@ from model.world.taught import as_taught, edit_as_taught
 MOST_THOUGHT_TOKENS = 96
 MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
 MOST_PROMPT_TOKENS = 200  # Janus-Pro-R1 cuts here; we refuse
+MOST_SETTING = 1000  # guidance and temperatures: far beyond any use, and no logit overflows
 MOST_ROUNDS = 16  # every one of which may leave out a position
 STREAMS = 3  # drawing, its twin, judging
 
@@ -80,8 +80,8 @@ def check_request(janus: Janus, request: Request) -> None:
     sampling = request.sampling or janus.sampling
     for name in ("guidance", "temperature", "text_temperature"):
         value = getattr(sampling, name)
-        if not math.isfinite(value) or value < 0:
-            raise PromptError(f"The {name.replace('_', ' ')} is {value}; give a number from 0 on.")
+        if not 0 <= value <= MOST_SETTING:  # nor is nan
+            raise PromptError(f"The {name.replace('_', ' ')} is {value!s:.40}; give a number from 0 to {MOST_SETTING}.")
 
 
 def longest(janus: Janus, request: Request) -> int:

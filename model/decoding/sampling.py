@@ -12,6 +12,8 @@ import torch
 
 from model.decoding.sending import sent
 
+LEAST_TEMPERATURE = 1e-6  # below it is greedy: logits divided by less overflow, and a subnormal number divides as 0
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -22,6 +24,10 @@ class Rule:
     guidance: float = 1.0  # classifier-free guidance weight; 1 is off
     allowed: tuple[int, ...] | None = None  # only these tokens
     banned: tuple[int, ...] = ()  # none of these tokens
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature < LEAST_TEMPERATURE
 
 
 def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
@@ -45,7 +51,7 @@ def restricted(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
 def log_probabilities(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
     """(…, V) log-probabilities of the distribution that `draw` samples from; greedy puts all mass on the best."""
     logits = restricted(logits, rule)
-    if rule.temperature == 0:
+    if rule.greedy:
         best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1])
         return torch.where(best.bool(), 0.0, -torch.inf).to(logits.dtype)
     return (logits / rule.temperature).log_softmax(-1)
@@ -56,7 +62,7 @@ def draw(logits: torch.Tensor, rule: Rule, generators: Sequence[torch.Generator]
 
     One number per token, from the row's own generator: what a request draws does not depend on its neighbours.
     """
-    if rule.temperature == 0:
+    if rule.greedy:
         return restricted(logits, rule).argmax(-1).tolist()
     uniform = torch.cat([torch.rand(1, 1, dtype=torch.float64, generator=each) for each in generators])
     exact = logits.double() if logits.device.type != "mps" else logits.cpu().double()
