@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
+from model.decoding.request import (
+    MOST_REFLECTION_TOKENS,
+    MOST_THOUGHT_TOKENS,
+    PromptError,
+    check_text,
+    is_index,
+    shortened,
+)
 from model.decoding.text import TextReader
 from model.janus import Janus
 from model.streams import harmless
@@ -62,11 +69,17 @@ def with_codes(janus: Janus, trajectory: Trajectory, segment: int, changed: Mapp
     image = _segment(trajectory, segment, Image)
     if not changed:
         raise BranchError("no patch is changed; choose at least one")
-    codes, origins = list(image.codes), list(image.origins or (Origin.SAMPLED,) * len(image.codes))
+    if len(image.codes) != janus.image_codes:
+        raise BranchError(f"it has {len(image.codes)} image codes, {janus.name} draws {janus.image_codes}")
+    known = len(image.origins) == len(image.codes)
+    codes, origins = list(image.codes), list(image.origins if known else (Origin.SAMPLED,) * len(image.codes))
     patches, most = len(codes) - 1, janus.codebook_size - 1
     for index, code in changed.items():
-        if not (0 <= index <= patches and 0 <= code <= most):
-            raise BranchError(f"got code {code} for patch {index}; patches are 0 to {patches}, codes 0 to {most}")
+        if not (is_index(index, len(codes)) and is_index(code, janus.codebook_size)):
+            raise BranchError(
+                f"got code {shortened(code)} for patch {shortened(index)}; "
+                f"patches are 0 to {patches}, codes 0 to {most}"
+            )
         codes[index], origins[index] = code, Origin.PERSON
     other = replace(image, codes=tuple(codes), origins=tuple(origins), sha256=None)
     return _branch(trajectory, segment, other, min(changed))
@@ -95,6 +108,10 @@ def _checked(text: str) -> str:
         raise BranchError("nothing is written; write a few words")
     if len(text) > MOST_CHARACTERS:
         raise BranchError(f"got {len(text):,} characters; at most {MOST_CHARACTERS} are read")
+    try:
+        check_text("text", text)
+    except PromptError as error:
+        raise BranchError(str(error).rstrip(".")) from error
     return harmless(text.strip())
 
 

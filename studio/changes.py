@@ -44,7 +44,7 @@ def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -
     try:
         segment, what, text = int(change["segment"]), str(change["what"]), str(change.get("text") or "")
         codes = {int(index): int(code) for index, code in change.get("codes") or ()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BranchError("the page sent a change that cannot be read; load it again") from error
     match what:
         case "thought":

@@ -6,7 +6,7 @@ import random
 import sys
 from dataclasses import dataclass, fields, replace
 
-from model.decoding.request import PromptError
+from model.decoding.request import Bounds, check_number
 from model.trajectory import Sampling, Trajectory
 from studio.generator import MOST_ROUNDS
 
@@ -65,6 +65,6 @@ def new_seed() -> int:
 
 def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
     """The value, or the bound it passes: a handler can be called past the sliders. Raises PromptError for no number."""
-    if value is None or not abs(value) <= sys.float_info.max:  # of a whole number beyond, isfinite would raise
-        raise PromptError(f"The {name} is {value!s:.40}; give a number from {bounds[0]} to {bounds[1]}.")
+    if not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
+        check_number(name, value, Bounds(*bounds))
     return min(max(value, bounds[0]), bounds[1])

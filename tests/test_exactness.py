@@ -32,7 +32,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         network = new_network(new_config(*request.param), seed)
         torch.nn.init.normal_(network.model.vqmodel.quantize.embedding.weight)
         network.lm_head.weight.data[SPECIAL_TOKENS.index(EOS)] *= 3
-        save_checkpoint(network, new_processor(new_tokenizer()), place / "ours", {}, torch.float32)
+        save_checkpoint(
+            network, new_processor(new_tokenizer()), place / "ours", {"recipe": "random weights"}, torch.float32
+        )
         janus = open_checkpoint(place / "ours", dtype=torch.float32)
         if all(any(map(redrawn, (drawn(janus, prompt, official) for prompt in PROMPTS))) for official in LAYOUTS):
             return write_original(janus, place / "ours", place / "original", "bin")

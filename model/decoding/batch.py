@@ -5,6 +5,7 @@ Knows pieces, slots and the network; nothing of drawing and judging, which is th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -12,11 +13,13 @@ import torch
 from model.decoding.grammar import Sampled, Step
 from model.decoding.graphs import GraphedSteps, on_gpu
 from model.decoding.prepared import prepared
-from model.decoding.sampling import draw, guided
+from model.decoding.sampling import draw, guided, uniform
 from model.decoding.sending import sent
 from model.decoding.window import Window
 from model.janus import CODE, PIXEL, TEXT, Janus
 from model.streams import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
+
+log = logging.getLogger(__name__)
 
 
 class Decoder:
@@ -36,20 +39,43 @@ class Decoder:
             self.graphed.close()
 
     @torch.inference_mode()
-    def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled]:
-        """Feed every step's pieces to its stream and sample its token."""
+    def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled | Exception]:
+        """Feed every step's pieces to its stream and sample its token; an error stands in the place of its own step.
+
+        After an exception each step is computed by itself, from the cache as it was, with the number it has drawn.
+        """
+        numbers = [uniform(step.rule, generator) for step, generator in zip(steps, generators, strict=True)]
+        before = self.slots.marked()
+        try:
+            return self._advance(steps, numbers)
+        except Exception as error:
+            if len(steps) == 1:
+                log.exception("a step failed")
+                return [error]
+            log.exception("a step of %d trajectories failed; each is computed by itself", len(steps))
+        self.slots.reset(before)
+        return [self._by_itself(step, number) for step, number in zip(steps, numbers, strict=True)]
+
+    def _by_itself(self, step: Step, number: float | None) -> Sampled | Exception:
+        try:
+            return self._advance([step], [number])[0]
+        except Exception as error:
+            log.exception("a step failed")
+            return error
+
+    def _advance(self, steps: Sequence[Step], numbers: Sequence[float | None]) -> list[Sampled | Exception]:
         feeds: list[tuple[int, tuple[Piece, ...]]] = []
         for step in steps:
             feeds.append((step.stream.slot, step.pieces))
             if step.stream.twin is not None:
                 feeds.append((step.stream.twin, unconditional(step.pieces, self.janus.ids.pad)))
-        return self._sample(steps, generators, self.forward(feeds))
+        return self._sample(steps, numbers, self.forward(feeds))
 
     def _sample(
-        self, steps: Sequence[Step], generators: Sequence[torch.Generator], hidden: torch.Tensor
-    ) -> list[Sampled]:
+        self, steps: Sequence[Step], numbers: Sequence[float | None], hidden: torch.Tensor
+    ) -> list[Sampled | Exception]:
         """Logits head by head, tokens rule by rule."""
-        found: list[Sampled | None] = [None] * len(steps)
+        found: list[Sampled | Exception | None] = [None] * len(steps)
         first, at = [], 0  # the row of every step, its twin's follows
         for step in steps:
             first.append(at)
@@ -65,9 +91,9 @@ class Decoder:
             logits = project(hidden[sent(rows, hidden.device)])
             if twin:
                 logits = guided(*logits.chunk(2), rule.guidance)
-            tokens = draw(logits, rule, [generators[index] for index in chosen])
+            tokens = draw(logits, rule, [numbers[index] for index in chosen])
             for index, token, row in zip(chosen, tokens, logits, strict=True):
-                found[index] = Sampled(token, row)
+                found[index] = token if isinstance(token, Exception) else Sampled(token, row)
         return found
 
     def forward(self, feeds: Sequence[tuple[int, Sequence[Piece]]]) -> torch.Tensor:

@@ -57,6 +57,19 @@ class Slots:
         """Forget the last `count` positions."""
         self.lengths[slot] -= count
 
+    def marked(self) -> tuple[list[int], list[int]]:
+        """How long every slot is, for `reset`."""
+        return list(self.lengths), list(self.gaps)
+
+    def reset(self, mark: tuple[list[int], list[int]]) -> None:
+        """Forget all positions since a mark."""
+        self.lengths[:], self.gaps[:] = mark
+
+    def wipe(self, slot: int) -> None:
+        """Zeros everywhere: what is not finite would reach the next that uses it, as 0 × NaN."""
+        for stored in self.stored:
+            stored[slot] = 0
+
     def turns(self, positions: torch.Tensor) -> Tables:
         """The rotary tables at (R, Q) positions, each (R, Q, 1, …)."""
         return tuple(table[positions][:, :, None] for table in self.rotary)

@@ -17,7 +17,7 @@ from model.decoding.grammar import Sampled, Step, Stream, trajectory
 from model.decoding.painters import Painters
 from model.decoding.request import STREAMS, PromptError, Request, check_request, longest, streams_needed
 from model.decoding.run import Run
-from model.events import Event, TrajectoryFinished
+from model.events import Event, Failed, TrajectoryFinished
 from model.janus import Janus
 from model.trajectory import StopReason
 
@@ -75,11 +75,10 @@ class Engine:
             self.running.append(run)
             events += run.listen(None)
         for run in self.running:
-            if isinstance(run.wants, Step) and run.request.stop():  # an image that is being painted is not lost
-                events.append(run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED))
+            events += self._stopped(run)
         active = [run for run in self.running if isinstance(run.wants, Step)]
-        for run, sampled in zip(active, self._advance(active, events), strict=False):
-            events += run.listen(sampled)
+        for run, sampled in zip(active, self._advance(active), strict=True):
+            events += [run.fail(sampled)] if isinstance(sampled, Exception) else run.listen(sampled)
         for run, painted in self.painters.images.ready(self.running, patient=not active):
             if isinstance(painted, Exception):
                 events.append(run.fail(painted))
@@ -108,24 +107,30 @@ class Engine:
         self.decoder.close()
 
     def _start(self, request: Request) -> Run:
+        generator = torch.Generator().manual_seed(request.seed)
         take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == STREAMS
         streams = (Stream(take(), take() if guided else None), Stream(take(last=True)))
-        generator = torch.Generator().manual_seed(request.seed)
         return Run(request, trajectory(self.janus, request, *streams), streams, generator)
 
-    def _advance(self, runs: Sequence[Run], events: list[Event]) -> Sequence[Sampled]:
-        """A token for each; an error inside it ends them all with `failed`, and is told."""
-        if not runs:
-            return ()
+    def _stopped(self, run: Run) -> list[Event]:
+        """The end of one that wants to stop; an image that is being painted is not lost."""
+        if not isinstance(run.wants, Step):
+            return []
         try:
-            return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs])
-        except Exception as error:
-            log.exception("a step of %d trajectories failed", len(runs))
-            events += [run.fail(error) for run in runs]
-            return ()
+            return [run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED)] if run.request.stop() else []
+        except Exception as error:  # of whoever asked
+            log.exception("whether a trajectory is to stop could not be asked")
+            return [run.fail(error)]
+
+    def _advance(self, runs: Sequence[Run]) -> list[Sampled | Exception]:
+        """A token for each, or what went wrong for it alone."""
+        return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs]) if runs else []
 
     def _leave(self, run: Run) -> None:
         self.running.remove(run)
+        if isinstance(run.latest, Failed):
+            for slot in (slot for stream in run.streams for slot in (stream.slot, stream.twin) if slot is not None):
+                self.decoder.slots.wipe(slot)
         for stream in run.streams:
             self.decoder.slots.give_back(stream.slot)
             if stream.twin is not None:

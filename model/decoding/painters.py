@@ -56,7 +56,7 @@ class Images:
 
     def __init__(self, paint: Paints, painting: ThreadPoolExecutor, packing: ThreadPoolExecutor):
         self.paint, self.painting, self.packing = paint, painting, packing
-        self._under_way: tuple[Future[list[Painted]], list[tuple[Run, Paint]]] | None = None
+        self._under_way: tuple[Future[list[Painted | Exception]], list[tuple[Run, Paint]]] | None = None
 
     def ready(self, running: Sequence[Run], *, patient: bool) -> Iterator[tuple[Run, Painted | Exception]]:
         """Who goes on with a picture, or with what went wrong; begins the next. `patient`: waits a little for one."""
@@ -70,11 +70,7 @@ class Images:
         if not painted.done():
             return
         self._under_way = None
-        error = painted.exception()
-        if error is not None:
-            log.error("%d images could not be painted", len(subjects), exc_info=error)
-        found = painted.result() if error is None else [error] * len(subjects)
-        for (run, paint), each in zip(subjects, found, strict=True):
+        for (run, paint), each in zip(subjects, painted.result(), strict=True):
             if run.wants is paint:
                 yield run, each
         self._begin(running)
@@ -85,7 +81,17 @@ class Images:
             wanted = [paint.codes for _, paint in subjects]
             self._under_way = self.painting.submit(self._paint, wanted), subjects
 
-    def _paint(self, wanted: Sequence[Sequence[int]]) -> list[Painted]:
+    def _paint(self, wanted: Sequence[Sequence[int]]) -> list[Painted | Exception]:
+        """The pictures; after an exception each is painted by itself, and an error stands in the place of its own."""
+        try:
+            return self._painted(wanted)
+        except Exception as error:
+            log.exception("%d images could not be painted at once", len(wanted))
+            if len(wanted) == 1:
+                return [error]
+        return [each for codes in wanted for each in self._paint([codes])]
+
+    def _painted(self, wanted: Sequence[Sequence[int]]) -> list[Painted]:
         pictures = self.paint(wanted)
         packed = self.packing.map(encode_png, map(Picture.fromarray, pictures))
         return [Painted(picture, png) for picture, png in zip(pictures, packed, strict=True)]

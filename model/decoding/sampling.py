@@ -57,17 +57,40 @@ def log_probabilities(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
     return (logits / rule.temperature).log_softmax(-1)
 
 
-def draw(logits: torch.Tensor, rule: Rule, generators: Sequence[torch.Generator]) -> list[int]:
-    """A token for every row of (R, V) logits, by inverting its cumulative distribution at one uniform number.
+class NonFiniteError(ArithmeticError):
+    """The network computed no finite logits for a token."""
 
-    One number per token, from the row's own generator: what a request draws does not depend on its neighbours.
+
+def uniform(rule: Rule, generator: torch.Generator) -> float | None:
+    """The number in [0, 1) at which `draw` inverts the distribution: one per token, from the request's own generator,
+    so that what it draws does not depend on its neighbours. None for greedy rules, which need none.
     """
     if rule.greedy:
-        return restricted(logits, rule).argmax(-1).tolist()
-    uniform = torch.cat([torch.rand(1, 1, dtype=torch.float64, generator=each) for each in generators])
+        return None
+    return torch.rand(1, dtype=torch.float64, generator=generator).item()
+
+
+def draw(logits: torch.Tensor, rule: Rule, numbers: Sequence[float | None]) -> list[int | NonFiniteError]:
+    """A token for every row of (R, V) logits, by inverting its cumulative distribution at one uniform number.
+
+    A row that is not finite is an error in its place, and changes nothing for the others.
+    """
+    finite = logits.isfinite().all(-1)
+    logits = logits.masked_fill(~finite[:, None], 0.0)
+    tokens = _best(logits, rule) if rule.greedy else _drawn(logits, rule, numbers)
+    error = NonFiniteError("the network computed no finite numbers for this drawing; try another seed or prompt")
+    return [token if fine else error for token, fine in zip(tokens, finite.tolist(), strict=True)]
+
+
+def _best(logits: torch.Tensor, rule: Rule) -> list[int]:
+    return restricted(logits, rule).argmax(-1).tolist()
+
+
+def _drawn(logits: torch.Tensor, rule: Rule, numbers: Sequence[float]) -> list[int]:
     exact = logits.double() if logits.device.type != "mps" else logits.cpu().double()
     cumulative = log_probabilities(exact, rule).exp().cumsum(-1)
-    wanted = torch.searchsorted(cumulative, sent(uniform, cumulative.device) * cumulative[:, -1:], right=True)
+    uniforms = sent(torch.tensor(numbers, dtype=torch.float64)[:, None], cumulative.device)
+    wanted = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
     return torch.minimum(wanted, last_possible(cumulative))[:, 0].tolist()
 
 
