@@ -119,7 +119,9 @@ class Folder:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise RowProblem(
-                f"{name[:200]!r}, which cannot be read ({reason})", f"a file in {self._inside}", place
+                f"{name[:200]!r}, which cannot be read ({reason})",
+                f"a file in {self._inside} (--images names another folder)",
+                place,
             ) from error
 
     def _find(self, name: str, place: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from model.pictures import PictureFileError, normalized_png, size_of
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
 
 UNKNOWN = "unknown"  # the model that drew, where nobody says
+MOST_TOLD = 10  # problems of one row that are named
 
 
 class RowProblem(Exception):
@@ -70,6 +71,29 @@ class Record:
 
 
 Read = Iterator[Record | RowError]
+
+
+def parts_of(made: Iterable[Callable[[], Part]]) -> tuple[Part, ...]:
+    """All parts of a record. Raises one RowProblem for whatever is wrong with any of them."""
+    parts, problems = [], []
+    for make in made:
+        try:
+            parts.append(make())
+        except RowProblem as problem:
+            problems.append(problem)
+    if problems:
+        raise _together(problems)
+    return tuple(parts)
+
+
+def _together(problems: Sequence[RowProblem]) -> RowProblem:
+    """Several as one, which names the first `MOST_TOLD`."""
+    if len(problems) == 1:
+        return problems[0]
+    told = [f"{problem.place} {problem.got}".strip() for problem in problems[:MOST_TOLD]]
+    more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+    wanted = dict.fromkeys(problem.wanted for problem in problems)
+    return RowProblem(", ".join([*told, *more]), ", ".join(wanted))
 
 
 def digest(values: Any) -> str:

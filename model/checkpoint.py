@@ -78,8 +78,9 @@ def open_checkpoint(
 
     dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
     CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
-    contexts of Janus-Pro-R1's published code, unless it is asked for otherwise; None: where it is of DeepSeek's layout
-    or was converted from it. Raises CheckpointError, with the numbers where the network does not fit.
+    contexts of Janus-Pro-R1's published code, also once it is saved, unless it is asked for otherwise; None: where it
+    is of DeepSeek's layout or was converted from it. Raises CheckpointError, with the numbers where the network does
+    not fit.
     """
     source = path_of(source)
     device = device or default_device()
@@ -96,6 +97,7 @@ def open_checkpoint(
         sampling = sampling_of(network)
         preprocessing = Preprocessing.of(_image_processor(source))
         if published is not None:
+            network.generation_config.published_contexts = published
             sampling = replace(sampling, official=published)
         janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
         make_ready(janus)

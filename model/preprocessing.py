@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image as Picture
+from PIL import ImageOps
 from transformers import JanusImageProcessorPil
 
 HALF = (0.5, 0.5, 0.5)
@@ -21,8 +22,8 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """To a square: scaled by `resample` (Pillow's number), at least `least` pixels each way, the rest in `background`.
-    Then `(value * rescale - mean) / std` per channel."""
+    """To a square: scaled by `resample` (Pillow's number), at least `least` pixels each way, the rest in `background`;
+    without `pads` the middle. Then `(value * rescale - mean) / std` per channel."""
 
     mean: tuple[float, float, float] = HALF
     std: tuple[float, float, float] = HALF
@@ -30,6 +31,7 @@ class Preprocessing:
     resample: int = Picture.Resampling.BICUBIC
     least: int = 14
     background: tuple[int, int, int] = (127, 127, 127)
+    pads: bool = True
 
     @staticmethod
     def of(processor: JanusImageProcessorPil) -> Preprocessing:
@@ -48,10 +50,14 @@ class Preprocessing:
             int(resample),
             int(processor.min_size),
             tuple(processor.background_color),
+            processor.do_pad is not False,
         )
 
     def square(self, picture: Picture.Image, size: int) -> np.ndarray:
-        """An RGB picture whole, (size, size, 3) uint8: its longer side scaled, its shorter one padded on both ends."""
+        """An RGB picture as (size, size, 3) uint8: its longer side scaled, its shorter one padded on both ends; without
+        `pads` its middle, as transformers' processor then leaves what no network takes."""
+        if not self.pads:
+            return np.asarray(ImageOps.fit(picture, (size, size), self.resample))
         share = size / max(picture.size)
         width, height = (min(max(round(side * share), self.least), size) for side in picture.size)
         scaled = picture if (width, height) == picture.size else picture.resize((width, height), self.resample)

@@ -69,7 +69,8 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
 
         Args:
-            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); seen whole, padded to a square
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); made a square as the checkpoint's
+                processor does: scaled whole and padded, or, where it does not pad, cropped to the middle
             prompt: what it should show
         """
         return looked_at(request, image, prompt, 0, Task.JUDGE)

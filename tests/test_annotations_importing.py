@@ -157,6 +157,7 @@ def test_a_bad_row_is_told_and_nothing_is_imported(store: Store, tmp_path: Path)
     assert told[1] == "row 5, data[0].prob: got 'high'; wanted a number from 0 to 1"
     assert told[2] == "row 6, data[0].reason: got the reason 'Maybe.'; wanted a text that begins with “Yes” or “No”"
     assert "row 7, data[0].img_path: got 'gone.png', which cannot be read" in told[3]
+    assert told[3].endswith(f"wanted a file in {tmp_path.resolve()} (--images names another folder)")
     assert "which leads out of" in told[4]
     assert "without img_path, reason, prob, state" in told[5]
     assert "wanted what the picture should show" in told[6]
@@ -166,6 +167,24 @@ def test_a_bad_row_is_told_and_nothing_is_imported(store: Store, tmp_path: Path)
     left = bring_in(store, file, "janus_sft", owner="ada", leave_out_bad=True)
     assert (left.records, len(left.errors)) == (3, 10)
     assert list(records(store, left.batch)) == good
+
+
+def test_all_bad_pictures_of_a_row_are_told_the_first_ten_by_name(store: Store, tmp_path: Path):
+    file, name = janus(tmp_path), "bad-{}.png".format
+    datum = lines(file)[0]["data"][0]
+    for number in range(3):
+        (tmp_path / name(number)).write_bytes(b"no picture")
+    file.write_text(json.dumps({"promptid": 1, "prompt": "a cat", "data": [datum | {"img_path": name(0)}, datum]}))
+    [error] = bring_in(store, file, "janus_sft", owner="ada").errors
+    assert error.place == "data[0].img_path"
+    file.write_text(
+        json.dumps({"promptid": 1, "prompt": "a cat", "data": [datum | {"img_path": name(n)} for n in range(12)]})
+    )
+    [error] = bring_in(store, file, "janus_sft", owner="ada").errors
+    told = str(error)
+    assert told.startswith("row 1: got data[0].img_path ") and "(--images names another folder)" in told
+    assert all(f"data[{number}].img_path " in told for number in range(10)) and "data[10]" not in told
+    assert ", and 2 more; wanted a PNG, JPEG, WebP, GIF or BMP file, a file in " in told
 
 
 def test_an_import_that_breaks_off_leaves_nothing(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -425,7 +444,8 @@ def test_pick_a_pic_as_csv_takes_images_from_a_folder(store: Store, tmp_path: Pa
         table.writeheader()
         table.writerow(row)
     report = bring_in(store, tmp_path / "pairs.csv", "pickapic", owner="ada", images=tmp_path)
-    assert "row 1, image_0_uid: got 'uid-0.jpg', which cannot be read" in str(report.errors[0])
+    assert str(report.errors[0]).startswith("row 1: got image_0_uid 'uid-0.jpg', which cannot be read")
+    assert "image_1_uid 'uid-1.jpg', which cannot be read" in str(report.errors[0])
     for number in (0, 1):
         (tmp_path / f"uid-{number}.jpg").write_bytes(jpeg(number))
     report = bring_in(store, tmp_path / "pairs.csv", "pickapic", owner="ada", images=tmp_path)

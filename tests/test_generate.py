@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from model.events import fold, from_dict
-from model.trajectory import StopReason, Trajectory
+from model.generate import parser, request
+from model.janus import Janus
+from model.trajectory import Sampling, StopReason, Trajectory
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,10 +89,21 @@ def test_a_word_outside_the_world_is_said_and_drawn_all_the_same(tiny_checkpoint
     assert (tmp_path / "trajectory.json").is_file()
 
 
+def test_the_temperature_of_text_is_its_own_setting(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
+    def sampling(*arguments: str) -> Sampling:
+        return request(tiny, "a cat", parser().parse_args(["a cat", *arguments])).sampling
+
+    assert sampling() == tiny.sampling
+    assert sampling("--text-temperature", "0") == replace(tiny.sampling, text_temperature=0.0)
+    assert sampling("--temperature", "0.5") == replace(tiny.sampling, temperature=0.5)
+    assert sampling("--official").official and not sampling("--no-official").official
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([""], "The prompt is empty"),
+        (["a cat", "--text-temperature", "-1"], "The text temperature is -1.0; give a number from 0 on"),
         (["cat " * 2500], "10,000 characters"),
         ([], "give either a prompt or --prompts FILE"),
         (["a cat", "--checkpoint", "nowhere/at/all"], "there is no checkpoint at nowhere/at/all"),

@@ -3,6 +3,8 @@
 import json
 import math
 import random
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,6 +221,23 @@ def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpo
     reference = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     grpo.learn(janus, reference, lessons, settings, grpo.Accelerator(), optimizers, parameters)
     assert gap() > before + 0.01
+
+
+def test_published_contexts_are_refused_before_anything_runs(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    parent, out = Path(shutil.copytree(tiny_checkpoint, tmp_path / "parent")), tmp_path / "runs" / "out"
+    config = parent / "generation_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"published_contexts": True}))
+    arguments = ["grpo", "--checkpoint", str(parent), "--out", str(out), "--steps", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match="no token can be scored; give --own-contexts to train it in the studio's own"):
+        grpo.main()
+    assert not out.parent.exists()
+    small = ["--prompts", "1", "--group", "2", "--rounds", "1", "--own-contexts"]
+    monkeypatch.setattr(sys, "argv", [*arguments, *small])
+    grpo.main()
+    assert not open_checkpoint(out).sampling.official  # it draws as it was trained
 
 
 def test_a_broken_line_of_a_prompt_file_is_named(tmp_path: Path):

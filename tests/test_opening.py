@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from model.checkpoint import CheckpointError, convert, open_checkpoint
+from model.checkpoint import EMBEDDED, SHIPPED, CheckpointError, convert, open_checkpoint
 from model.decoding.llama import Llama
 from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
@@ -31,6 +32,8 @@ from model.deepseek import LayoutError, heads_of, unwrapped
 from model.events import fold
 from model.examples import JudgeExample
 from model.janus import Janus
+from model.pictures import encode_png, read_picture
+from model.preprocessing import Preprocessing
 from model.streams import harmless, ids
 from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, EOS, SPECIAL_TOKENS, ask
 from model.training.embedded import new_config, new_network
@@ -193,6 +196,23 @@ def test_what_a_trainer_wrapped_is_opened(tiny: Janus, original: Path, tiny_chec
     assert all(torch.equal(theirs[name], ours[name]) for name in ours)
 
 
+@pytest.mark.parametrize("wrapper", ["module", "ddp"])
+def test_what_a_trainer_wrapped_in_transformers_layout_is_opened(tiny: Janus, copied: Path, wrapper: str):
+    for file in copied.glob("model*"):
+        file.unlink()
+    weights = tiny.network.state_dict()
+    saved = {"module": weights, "lr": 1} if wrapper == "module" else {f"module.{k}": v for k, v in weights.items()}
+    torch.save(saved, copied / "pytorch_model.bin")
+    theirs = open_checkpoint(copied, dtype=torch.float64).network.state_dict()
+    assert all(torch.equal(theirs[name], weights[name]) for name in weights)
+
+
+def test_a_tokenizer_whose_yes_and_no_end_in_the_same_token_is_refused(copied: Path):
+    same = {"type": "Replace", "pattern": {"String": "Yes"}, "content": "No"}
+    changed(copied / "tokenizer.json", lambda tokenizer: tokenizer.update(normalizer=same))
+    assert "tokenizer.json: “Yes” and “No” end in the same token, so no verdict can be read" in refusal(copied)
+
+
 def test_a_pickle_without_tensors_by_name_is_refused(tmp_path: Path):
     for saved, said in (
         ([1], "holds a list"),
@@ -277,6 +297,24 @@ def test_a_picture_is_judged_as_transformers_processor_prepares_it(
         batch = processor(text=[text], images=[Picture.open(tmp_path / "a.png")], return_tensors="pt")
         logits = janus.network(**batch).logits[0, -1, [janus.ids.yes, janus.ids.no]]
         assert trajectory.reflections[0].p_yes == pytest.approx(float(logits.softmax(-1)[0]), abs=0.02)
+
+
+def test_where_the_processor_does_not_pad_the_middle_is_judged(copied: Path):
+    changed(copied / "processor_config.json", lambda config: config["image_processor"].update(do_pad=False))
+    wide = encode_png(Picture.effect_noise((200, 90), 80).convert("RGB"))
+    assert (read_source(open_checkpoint(copied), wide, Task.JUDGE) == read_picture(wide, 64)).all()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (7, 7), (48, 48), (640, 640)])
+def test_a_square_picture_is_judged_as_it_is_edited(tiny: Janus, size: tuple[int, int]):
+    square = encode_png(Picture.effect_noise(size, 80).convert("RGB"))
+    assert (read_source(tiny, square, Task.JUDGE) == read_source(tiny, square, Task.EDIT)).all()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_processors_pad_as_janus_does(name: str):
+    [ours, janus] = [Preprocessing.of(JanusImageProcessorPil.from_pretrained(EMBEDDED.parent / name)), Preprocessing()]
+    assert ours == replace(janus, rescale=ours.rescale) and ours.rescale == pytest.approx(1 / 255)
 
 
 @pytest.mark.parametrize(("entry", "value"), [("image_std", [0, 1, 1]), ("image_mean", [0.5]), ("rescale_factor", "x")])

@@ -13,9 +13,9 @@ from annotations.store import open_store
 from model.checkpoint import open_checkpoint
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
+from model.decoding.source import read_source
 from model.events import fold
 from model.janus import Janus
-from model.pictures import read_picture
 from model.trajectory import StopReason
 from model.world.edits import edited, read_edit
 from model.world.scene import Scene, random_scene, render
@@ -142,8 +142,9 @@ def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
 @pytest.mark.parametrize(("example", "said"), [*zip(image.EXAMPLES, ("three", "yellow", None, None), strict=True)])
 def test_what_there_is_to_try_goes_as_it_should_with_the_embedded_network(example: image.Example, said, tmp_path: Path):
     janus = open_checkpoint("embedded")
-    source = read_picture(Path(image.picture_of(example)), janus.image_size)
-    wanted = Request(example.words, 3, 1, task=image.TASKS[example.choice], source=source)
+    task = image.TASKS[example.choice]
+    source = read_source(janus, Path(image.picture_of(example)), task)
+    wanted = Request(example.words, 3, 1, task=task, source=source)
     trajectory = fold(rollout(janus, [wanted]))
     if said:
         assert trajectory.reflections[0].answer == "no"

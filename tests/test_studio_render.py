@@ -24,6 +24,13 @@ def test_the_rows_tell_the_whole_story_in_order():
     assert kinds.count("verdict") == 2
 
 
+def test_the_page_is_told_of_the_published_contexts():
+    trajectory, pictures = aha()
+    assert rows_of(trajectory, pictures)[0]["contexts"] == ""
+    official = replace(trajectory, sampling=replace(trajectory.sampling, official=True))
+    assert rows_of(official, pictures)[0]["contexts"] == "published contexts"
+
+
 def test_every_value_can_be_sent_as_json():
     trajectory, pictures = aha(HOSTILE)
     assert json.loads(json.dumps(rows_of(trajectory, pictures)))

@@ -48,6 +48,7 @@ def test_an_unknown_section_is_refused(tmp_path: Path):
         ({"mode": "open"}, "mode is 'open'; wanted one of: local, public"),
         ({"examples": "yes please"}, "examples is 'yes please'; wanted true or false"),
         ({"checkpoint": 3}, "checkpoint is 3; wanted text"),
+        ({"published_contexts": "maybe"}, "published_contexts is 'maybe'; wanted true or false"),
         ({"root_path": "aha"}, "root_path is 'aha'; wanted a path such as /aha"),
         ({"root_path": "/aha/"}, "without a slash at its end"),
         ({"hosts": "https://a.example"}, "hosts has 'https://a.example'; wanted names such as"),
@@ -65,6 +66,14 @@ def test_a_value_of_the_wrong_kind_says_what_is_wanted(values, message: str):
 def test_texts_of_the_environment_win_over_the_file():
     settings = read_settings(CONFIG, {"port": "8000", "mode": "public", "data": None, "examples": "false"})
     assert (settings.port, settings.mode, settings.data, settings.examples) == (8000, Mode.PUBLIC, None, False)
+
+
+@pytest.mark.parametrize(("given", "found"), [("true", True), ("false", False), ("null", None), ("", None)])
+def test_the_contexts_of_drawings_are_set_by_the_environment(given: str, found: bool | None):
+    outside = from_environment({"AHA_STUDIO_PUBLISHED_CONTEXTS": given})
+    assert read_settings(CONFIG, outside).published_contexts is found
+    with pytest.raises(SettingsError, match="published_contexts is 3; wanted true or false"):
+        read_settings(CONFIG, from_environment({"AHA_STUDIO_PUBLISHED_CONTEXTS": "3"}))
 
 
 def test_a_webhook_is_an_address_and_a_secret_that_only_the_environment_has(tmp_path: Path):

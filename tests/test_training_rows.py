@@ -9,13 +9,16 @@ import pytest
 from PIL import Image as Picture
 from training_rows import IMAGE, PNG, assistant, row, save, text, user
 
+from model.decoding.request import Task
+from model.decoding.source import read_source
 from model.examples import JudgeExample
 from model.janus import PIXEL, Janus
 from model.messages import RowError
+from model.pictures import encode_png
 from model.streams import Text
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
-from model.training.dataset import Bounds, DataError, read_lessons
+from model.training.dataset import Bounds, DataError, pixels, read_lessons
 from model.wording import first_verdict
 
 PROMPT = user(text("two red apples"))
@@ -179,6 +182,12 @@ def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
     with pytest.raises(DataError, match="1 of 2 rows") as refused:
         read_lessons(tiny, folder, Bounds(megapixels=1))
     assert "row 2 of train.parquet: image 1" in str(refused.value) and reason in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [(640, 96), (60, 90), (64, 64), (200, 200)])
+def test_a_picture_is_learnt_as_it_is_judged(tiny: Janus, size: tuple[int, int]):
+    wide = encode_png(Picture.effect_noise(size, 80).convert("RGB"))
+    assert (pixels(wide, tiny) == read_source(tiny, wide, Task.JUDGE)).all()
 
 
 def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):

@@ -24,6 +24,7 @@ from annotations.incoming import (
     RowProblem,
     as_png,
     made_elsewhere,
+    parts_of,
     probability,
     said,
 )
@@ -55,7 +56,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str) -> Record:
             raise RowProblem(f"the fields {', '.join(row)}", f"“{name}” among them")
     if not isinstance(row["data"], list) or not row["data"]:
         raise RowProblem(f"data {row['data']!r:.60}", "a list of one image or more", "data")
-    parts = tuple(_part(row, index, look, drawn_by) for index in range(len(row["data"])))
+    parts = parts_of(partial(_part, row, index, look, drawn_by) for index in range(len(row["data"])))
     return Record(number, parts, together=f"promptid {row['promptid']}")
 
 

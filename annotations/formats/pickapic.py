@@ -15,7 +15,7 @@ from typing import Any
 
 from annotations.file_names import Folder
 from annotations.formats import rows
-from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere, name_of
+from annotations.incoming import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere, name_of, parts_of
 from annotations.packing import pack
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
@@ -39,7 +39,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
     missing = [name for name in NEEDED if row.get(name) in (None, "")]
     if missing:
         raise RowProblem(f"nothing in {', '.join(missing)}", f"values in {', '.join(NEEDED)}")
-    parts = tuple(_part(row, index, look, drawn_by) for index in (0, 1))
+    parts = parts_of(partial(_part, row, index, look, drawn_by) for index in (0, 1))
     pair = row.get("ranking_id")
     return Record(number, parts, together=f"row {number}" if pair in (None, "") else f"ranking_id {pair}")
 

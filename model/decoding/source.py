@@ -10,8 +10,8 @@ from model.pictures import Source, read_picture, read_rgb
 
 
 def read_source(janus: Janus, file: Source, task: Task) -> np.ndarray:
-    """(H, W, 3) uint8: to be judged whole, padded as the checkpoint's processor pads; to be edited its middle, cropped
-    to a square, as the published code does. Raises OSError for what is no picture."""
+    """(H, W, 3) uint8: to be judged made a square as the checkpoint's processor does; to be edited its middle, as the
+    published code does. Raises OSError for what is no picture."""
     if task is Task.JUDGE:
         return janus.preprocessing.square(read_rgb(file), janus.image_size)
     return read_picture(file, janus.image_size)

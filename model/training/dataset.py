@@ -20,7 +20,7 @@ from model.decoding.request import words_of
 from model.examples import MOST_CHARACTERS, JudgeExample
 from model.janus import Janus
 from model.messages import RowError
-from model.pictures import PictureFileError, decode, fitted
+from model.pictures import PictureFileError, decode
 from model.streams import harmless
 from model.training.batch import length
 from model.training.lessons import Draft, Lesson, judge
@@ -112,7 +112,7 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
 
 def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) -> Lesson:
     """The lesson of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
-    pictures = [pixels(png, janus.image_size, bounds, number) for number, png in enumerate(example.images, start=1)]
+    pictures = [pixels(png, janus, bounds, number) for number, png in enumerate(example.images, start=1)]
     drafts = [
         Draft(harmless(said), image=image) for said, image in zip(example.reflections, pictures[:-1], strict=True)
     ]
@@ -130,8 +130,8 @@ def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) ->
     return replace(lesson, weight=example.weight)
 
 
-def pixels(png: bytes, size: int, bounds: Bounds = Bounds(), number: int = 1) -> np.ndarray:
-    """A picture's bytes → uint8 (size, size, 3), read as it was when it was judged. Raises RowError."""
+def pixels(png: bytes, janus: Janus, bounds: Bounds = Bounds(), number: int = 1) -> np.ndarray:
+    """A picture's bytes → uint8 (H, W, 3), read as it was when it was judged. Raises RowError."""
     try:
         decoded = decode(png)
     except PictureFileError as error:
@@ -140,7 +140,7 @@ def pixels(png: bytes, size: int, bounds: Bounds = Bounds(), number: int = 1) ->
         raise RowError(
             f"image {number} has {megapixels:.1f} million pixels, wanted at most {bounds.megapixels:g}; make it smaller"
         )
-    return fitted(decoded.picture, size)
+    return janus.preprocessing.square(decoded.picture, janus.image_size)
 
 
 def manifest_of(folder: Path) -> dict[str, Any] | None:

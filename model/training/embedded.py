@@ -248,7 +248,6 @@ def new_processor(tokenizer: PreTrainedTokenizerFast) -> JanusProcessor:
     """A processor that `transformers` loads with the checkpoint: images of SIZE pixels in [-1, 1]."""
     images = JanusImageProcessorPil(
         size={"height": SIZE, "width": SIZE},
-        min_size=SIZE,
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
     )

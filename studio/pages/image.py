@@ -35,8 +35,8 @@ from studio.timeline import timeline
 from studio.wish import new_seed
 
 WHAT_HAPPENS = (
-    "Give an image, or take one from the gallery. The model sees its middle square, says whether it shows what you "
-    "describe, and why; or it changes the image as you tell it."
+    "Give an image, or take one from the gallery. The model sees all of it and says whether it shows what you "
+    "describe, and why; or it changes its middle square as you tell it."
 )
 TASKS = {"Judge it": Task.JUDGE, "Edit it": Task.EDIT}
 HINTS = {"Judge it": "What should it show? For example: two red apples", "Edit it": "For example: make the cat blue"}
