@@ -6,6 +6,7 @@ Knows Gradio 6 from within: what a session holds (`gradio.state_holder`), how a 
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -30,6 +31,7 @@ CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first
 CAPACITY_KEPT = 2000  # of people who have signed in
 AFTER_CLOSING = timedelta(minutes=10)  # a page that lost its connection may come back
 UNUSED = timedelta(hours=12)
+UNCHANGED = gr.skip()  # what stands for “as it is” among a handler's values
 
 
 class Site(CheckedBlocks):
@@ -43,7 +45,25 @@ class Site(CheckedBlocks):
     async def process_api(self, block_fn: Any, inputs: Any, *args: Any, **given: Any) -> dict[str, Any]:
         """As gr.Blocks. Raises gr.Error only."""
         await self._check(block_fn, given)
+        if not any(_has_files(block) for block in getattr(block_fn, "outputs", UNKNOWN)):
+            given["root_path"] = None  # with one Gradio looks through all values for addresses of files
         return await super().process_api(block_fn, inputs, *args, **given)
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: SessionState | None) -> list[Any]:
+        """As gr.Blocks, for less: it makes a component anew for each value that changes nothing, and looks three times
+        through all that is given to a gr.HTML for files, which are never there."""
+        outputs = block_fn.outputs
+        values = [predictions] if len(outputs) == 1 else predictions
+        listed = isinstance(values, list | tuple) and len(values) == len(outputs)
+        if not listed or block_fn.batch or block_fn.is_validator_function:
+            return await super().postprocess_data(block_fn, predictions, state)
+        made = {at: value for at, value in enumerate(values) if _is_ready(outputs[at], value)}
+        if rest := [at for at in range(len(outputs)) if at not in made]:
+            others = copy.copy(block_fn)
+            others.outputs = [outputs[at] for at in rest]
+            given = values[rest[0]] if len(rest) == 1 else [values[at] for at in rest]
+            made |= zip(rest, await super().postprocess_data(others, given, state), strict=True)
+        return [made[at] for at in range(len(outputs))]
 
     async def _check(self, block_fn: Any, given: dict[str, Any]) -> None:
         """Raises gr.Error where whoever asks is not in the role that the table wants."""
@@ -53,6 +73,21 @@ class Site(CheckedBlocks):
             return
         if (told := await to_thread.run_sync(self._may, given.get("request"), role)) is not None:
             raise gr.Error(told, print_exception=False)
+
+
+UNKNOWN = (gr.File,)  # outputs of a handler that is known by its number only
+
+
+def _has_files(block: Any) -> bool:
+    """Whether a component's values may name files; those with no model of their data are texts, numbers or JSON."""
+    return getattr(block, "data_model", None) is not None
+
+
+def _is_ready(block: Any, value: Any) -> bool:
+    """Whether a value goes to the browser as it is."""
+    if isinstance(value, dict) and value.get("__type__") == "update":
+        return value == UNCHANGED
+    return isinstance(block, gr.HTML) and isinstance(value, str | dict | list | None)
 
 
 class Page(NamedTuple):

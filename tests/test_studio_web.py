@@ -314,6 +314,16 @@ def test_a_new_session_costs_little_and_there_are_only_so_many(client, studio, m
     assert not states.any_of("a")
 
 
+def test_what_fills_the_front_page_is_sent_as_it_is(client, studio, monkeypatch):
+    looked = []
+    for name in ("async_move_files_to_cache", "add_root_url"):
+        monkeypatch.setattr(f"gradio.processing_utils.{name}", lambda *given, name=name, **_: looked.append(name))
+    index = next(i for i, fn in studio.fns.items() if fn.page == "" and len(fn.outputs) == 9)
+    asked = {"data": [], "fn_index": index, "session_hash": uuid4().hex}
+    answer = client.post("/gradio_api/run/predict", json=asked).raise_for_status().json()
+    assert answer["data"][1:] == [{"__type__": "update"}] * 8 and looked == []
+
+
 def test_it_starts_where_the_environment_names_a_proxy(monkeypatch, tiny: Janus, tmp_path: Path):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import httpx
+import psutil
 
 from studio.settings import Mode
 
@@ -43,6 +44,17 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def memory(self) -> float:
+        """MB that its process holds (resident set size)."""
+        return psutil.Process(self._process.pid).memory_info().rss / 1e6
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that its process has used."""
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
 
     @property
     def _log(self) -> Path:

@@ -31,6 +31,15 @@ class Handler:
     inputs: tuple[str, ...]  # the names (elem_id) of the fields that are sent along; empty for those without one
     outputs: tuple[str, ...]  # … and of those that it gives back
     values: tuple[Any, ...]  # of the inputs, before anybody has touched them
+    queued: bool = True  # whether it is called through the queue, as its page does
+
+    @staticmethod
+    def filling(config: dict, page: str) -> list[Handler]:
+        """What the page does when it is opened."""
+        shown = config["page"][page]["dependencies"]
+        there = [one for one in config["dependencies"] if one["id"] in shown and one["backend_fn"]]
+        loads = [(one, target) for one in there for target in one["targets"] if target[1] == "load"]
+        return [Handler._of(config, one, target) for one, target in loads]
 
     @staticmethod
     def on(config: dict, page: str, name: str, event: str) -> Handler:
@@ -45,12 +54,18 @@ class Handler:
             for one, target in events
             if target[0] == element or event == "load" and element in one["outputs"]
         ]
+        return Handler._of(config, found, target)
+
+    @staticmethod
+    def _of(config: dict, found: dict, target: list) -> Handler:
+        props = {one["id"]: one["props"] for one in config["components"]}
 
         def names(ids: list[int]) -> tuple[str, ...]:
             return tuple(props.get(id, {}).get("elem_id") or "" for id in ids)
 
         values = tuple(props.get(id, {}).get("value") for id in found["inputs"])
-        return Handler(found["id"], target[0], names(found["inputs"]), names(found["outputs"]), values)
+        queued = found["queue"] is not False
+        return Handler(found["id"], target[0], names(found["inputs"]), names(found["outputs"]), values, queued)
 
 
 class Tab:
@@ -62,10 +77,14 @@ class Tab:
         self._client = client
         self._query = query
 
+    def asked(self, handler: Handler, data: list[Any]) -> dict[str, Any]:
+        """The body of a call."""
+        called = {"fn_index": handler.fn_index, "trigger_id": handler.trigger}
+        return {"data": data, **called, "session_hash": self.session, "event_data": None}
+
     async def messages(self, handler: Handler, data: list[Any]) -> AsyncIterator[dict[str, Any]]:
         """What the server says while a handler works, until it has ended."""
-        asked = {"data": data, "fn_index": handler.fn_index, "trigger_id": handler.trigger}
-        sent = asked | {"session_hash": self.session, "event_data": None}
+        sent = self.asked(handler, data)
         (await self._client.post(f"{API}/queue/join{self._query}", json=sent)).raise_for_status()
         where = {"session_hash": self.session}
         async with self._client.stream("GET", f"{API}/queue/data", params=where) as stream:
@@ -79,17 +98,28 @@ class Tab:
 
     async def ask(self, handler: Handler) -> None:
         """Let a handler work on the fields, as they are. Raises HandlerError, and httpx.HTTPError."""
-        told: dict[str, Any] = {}
-        async for message in self.messages(handler, [self.fields.get(name) for name in handler.inputs]):
-            told = message
-        given = told.get("output") or {}
-        if told.get("msg") != "process_completed" or not told.get("success"):
-            raise HandlerError(str(given.get("error") or told.get("message") or "the answer broke off"))
+        data = [self.fields.get(name) for name in handler.inputs]
+        given = await (self._through_queue(handler, data) if handler.queued else self._at_once(handler, data))
         for name, value in zip(handler.outputs, given["data"], strict=True):
             if not (isinstance(value, dict) and value.get("__type__") == "update"):
                 self.fields[name] = value
             elif "value" in value:
                 self.fields[name] = value["value"]
+
+    async def _through_queue(self, handler: Handler, data: list[Any]) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        async for message in self.messages(handler, data):
+            told = message
+        given = told.get("output") or {}
+        if told.get("msg") != "process_completed" or not told.get("success"):
+            raise HandlerError(str(given.get("error") or told.get("message") or "the answer broke off"))
+        return given
+
+    async def _at_once(self, handler: Handler, data: list[Any]) -> dict[str, Any]:
+        answer = await self._client.post(f"{API}/run/predict{self._query}", json=self.asked(handler, data))
+        if answer.status_code in (422, 500) and isinstance(said := answer.json(), dict) and said.get("error"):
+            raise HandlerError(str(said["error"]))
+        return answer.raise_for_status().json()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
