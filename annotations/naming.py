@@ -2,6 +2,12 @@
 
 import unicodedata
 
+# Letters of Cyrillic, Greek and Armenian that look, small or capital, like Latin ones (Unicode's UTS 39).
+_LOOKS = str.maketrans(
+    "авекмнорстухѕіјһӏԁԛԝґүұ" + "αβεζηικμνορτυχϲ" + "օսհո",
+    "abekmhopctyxsijhldqwryy" + "abezhikmvoptyxc" + "ouhn",
+)
+
 JOINERS = "\u200c\u200d"  # which Persian, Hindi and emoji are written with
 
 
@@ -19,3 +25,8 @@ def name_key(name: str) -> str:
     """Equal for two names that a reader cannot tell apart: case, width, composition, blanks and what is not seen."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean_name(name)).casefold())
     return "".join(character for character in folded if character not in JOINERS)
+
+
+def look_of(name: str) -> str:
+    """Equal for two names that look the same, whichever of Latin, Cyrillic, Greek and Armenian a letter is of."""
+    return name_key(name).translate(_LOOKS)

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 
 from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ConflictError, NotFoundError, PersonError
-from annotations.naming import JOINERS, name_key
+from annotations.naming import JOINERS, look_of, name_key
 from annotations.project import Role
 from annotations.sessions import end_all
 from annotations.store import Store, open_store
@@ -72,8 +72,10 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
     hashed = None if password is None else hash_of(password)
     with store.database.writing() as session:
         for (taken,) in session.execute(select(PersonRow.name)):
-            if name_key(taken) == name_key(name):
-                raise ConflictError(f"there is an account “{taken}” already; choose another name, or activate it")
+            if look_of(taken) == look_of(name):
+                raise ConflictError(
+                    f"there is an account “{taken}” already, which looks the same; choose another name, or activate it"
+                )
         values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
         session.execute(insert(PersonRow).values(**values))
         return _person(_row(session, name))
@@ -127,7 +129,7 @@ def sign_out_from_hub(store: Store) -> None:
 def people(store: Store) -> list[Person]:
     """Everybody who has an account, by name."""
     with store.database.reading() as session:
-        return [_person(row) for row in session.scalars(select(PersonRow).order_by(PersonRow.name))]
+        return sorted(map(_person, session.scalars(select(PersonRow))), key=lambda one: (name_key(one.name), one.name))
 
 
 def person(store: Store, name: str) -> Person:

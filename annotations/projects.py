@@ -9,7 +9,7 @@ from sqlalchemy import exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from annotations.errors import ConflictError, NotFoundError, ProjectError
-from annotations.naming import name_key
+from annotations.naming import look_of
 from annotations.project import Project, check_project
 from annotations.questions import Question
 from annotations.tables import AnnotationRow, ProjectRow
@@ -31,7 +31,7 @@ def create(session: Session, project: Project, *, now: datetime) -> Project:
 def _check_name_is_free(session: Session, wanted: str, but: str | None = None) -> None:
     """Raises ConflictError where the name of a project, other than that of the id `but`, looks the same."""
     for identity, name in session.execute(select(ProjectRow.id, ProjectRow.name)):
-        if identity != but and name_key(name) == name_key(wanted):
+        if identity != but and look_of(name) == look_of(wanted):
             raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
 
 

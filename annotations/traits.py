@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from annotations.naming import name_key
 from annotations.tables import TraitRow
 from annotations.words import words
 
@@ -109,7 +110,7 @@ def values(session: Session, kind: str) -> list[str]:
     row, traits = TraitRow, beginning(begin)
     every = select(row.trait, row.block, row.bits).where(row.trait.between(*traits))
     found = {trait for trait, at, bits in session.execute(every) if _number(bits) & shown.get(at, 0)}
-    return sorted(trait[len(begin) :].decode() for trait in found)
+    return sorted((trait[len(begin) :].decode() for trait in found), key=lambda name: (name_key(name), name))
 
 
 def add(session: Session, given: Mapping[int, Iterable[bytes]]) -> None:

@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -289,10 +290,11 @@ def _check_layout(source: str | Path) -> None:
 
 
 def name_of(source: str | Path) -> str:
-    """What trajectories and provenance call a checkpoint: the folder's own name, or its address on the Hub."""
+    """What trajectories and provenance call a checkpoint: the folder's own name (in NFC), or its address on the Hub."""
     if (address := pinned(Path(source).absolute())) is not None:
         return address
-    return Path(source).resolve().name if Path(source).exists() else str(source)
+    name = Path(source).resolve().name if Path(source).exists() else str(source)
+    return unicodedata.normalize("NFC", name)
 
 
 def path_of(source: str | Path) -> Path | str:

@@ -209,7 +209,7 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
             return (
                 f'<p class="verdict {escape(segment.answer)}" data-segment="{index}">{verdict(segment.answer)} '
                 f'<span class="p">p(yes) {segment.p_yes:.2f}</span>{mark}</p>'
-                f'<p class="reason{_by(segment)}">{escape(segment.reason)}</p>'
+                f'<p class="reason{_by(segment)}" dir="auto">{escape(segment.reason)}</p>'
             )
         case Image(sha256=None):
             return f'<div class="picture unfinished" data-segment="{index}"></div>'
@@ -283,7 +283,7 @@ def _card(one: Listed, png: bytes | None) -> str:
     facts = " · ".join(filter(None, (f"{one.created_at.day} {one.created_at:%b %Y}", tries, stopped)))
     return (
         f'<a class="card" href="gallery?run={escape(one.id)}" data-run="{escape(one.id)}">{_cover(one, png)}'
-        f'<span class="prompt">{escape(one.prompt)}</span>'
+        f'<span class="prompt" dir="auto">{escape(one.prompt)}</span>'
         f'<span class="marks">{answer}{marks}</span><span class="facts">{facts}</span></a>'
     )
 

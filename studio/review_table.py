@@ -47,7 +47,7 @@ def _dispute(one: Dispute, prompt: str, project: str, current: int | None) -> st
     people = "1 person" if one.people == 1 else f"{one.people} people"
     far = f"{100 * one.score:.0f} % differ" if one.score else "all alike" if one.people > 1 else "answered"
     state = "decided" if one.decided else f"{far}, {people}"
-    return f'<li{here}><a href="review?{text(address)}">{text(prompt)}<span>{state}</span></a></li>'
+    return f'<li{here}><a href="review?{text(address)}"><bdi>{text(prompt)}</bdi><span>{state}</span></a></li>'
 
 
 def answers(
@@ -84,7 +84,7 @@ def _row(
     cells = "".join(
         "<td>–</td>"
         if a is None
-        else f"<td>{text(told(question, a.answers[question.name], trajectory.id, trajectory.prompt))}</td>"
+        else f'<td dir="auto">{text(told(question, a.answers[question.name], trajectory.id, trajectory.prompt))}</td>'
         for a in row
     )
     return f"<tr{differs}><th>{text(question.title)}{where}</th>{cells}</tr>"
@@ -101,7 +101,7 @@ def _change(change: Change, names: Names) -> str:
     where = "" if change.segment is None else f" segment {change.segment + 1}"
     number = f' <span class="soft">revision {change.after.id}</span>' if change.after else ""
     changed = "<br>".join(
-        f"<b>{text(name)}</b> {text(_short(before))} → {text(_short(after))}"
+        f"<b>{text(name)}</b> <bdi>{text(_short(before))}</bdi> → <bdi>{text(_short(after))}</bdi>"
         for name, (before, after) in change.answers.items()
     )
     by = f' <span class="soft">restored by {text(names(change.by))}</span>' if change.by else ""

@@ -56,7 +56,7 @@ SHEET_KEYS = (
 
 def heading(prompt: str) -> str:
     size = ' class="long" tabindex="0"' if len(prompt) > LONG else ""
-    return f'<p class="eyebrow">The prompt</p><h1{size}>{text(prompt)}</h1>'
+    return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto">{text(prompt)}</h1>'
 
 
 def progress_line(progress: Progress, known: Standing | None = None) -> str:
@@ -124,7 +124,7 @@ def claim(reflection: Reflection) -> str:
     reason = text(reflection.reason) or "<i>and gives no reason</i>"
     return (
         '<p class="eyebrow">The model says of this drawing</p>'
-        f'<p class="claim">{mark(reflection)}<span class="said">{reason}</span></p>'
+        f'<p class="claim">{mark(reflection)}<span class="said" dir="auto">{reason}</span></p>'
     )
 
 

@@ -31,7 +31,7 @@ function pictures(trajectory) {
 function fileName(prompt) {
   const words = prompt.normalize('NFC').replace(/[^\p{L}\p{M}\p{N}]+/gu, '-').replace(/^-+/, '');
   const name = [...words].slice(0, 40).join('').replace(/-+$/, '');
-  return /^(con|prn|aux|nul|com\d|lpt\d)?$/i.test(name) ? `drawing${name && `-${name}`}` : name;
+  return /^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])?$/i.test(name) ? `drawing${name && `-${name}`}` : name;
 }
 
 function keep(link, name, url) {

@@ -171,7 +171,8 @@ def _row(example: JudgeExample, store: Store) -> str:
     if example.correction is not None and example.correction.strip() not in example.completion:
         own += f'<span class="written" dir="auto">as written: {text(example.correction)}</span>'
     picture = image(example.images[-1], "") or "unreadable picture"
-    return f"<tr><td>{picture}</td><td>{text(example.prompt)}</td><td>{text(said)}</td><td>{own}</td></tr>"
+    cells = "".join(f'<td dir="auto">{cell}</td>' for cell in (text(example.prompt), text(said), own))
+    return f"<tr><td>{picture}</td>{cells}</tr>"
 
 
 # Handlers

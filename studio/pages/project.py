@@ -68,7 +68,7 @@ def heading(project: Project) -> str:
     if project.subject == "pair":
         pages += f' · <a href="arena?project={text(project.id)}">Compare pairs</a>'
     return (
-        f'<div class="intro"><h1>{text(project.name)}</h1>'
+        f'<div class="intro"><h1 dir="auto">{text(project.name)}</h1>'
         f'<p>{closed}{facts(project)}.<br><a href="projects">All projects</a> · {pages}</p></div>'
     )
 

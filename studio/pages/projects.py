@@ -93,7 +93,7 @@ def listing(projects: list[Project], found: dict[str, Extent]) -> str:
 def _row(project: Project, extent: Extent) -> str:
     closed = '<span class="tag">closed</span>' if project.closed_at else ""
     return (
-        f'<li><a href="project?id={text(project.id)}"><b>{text(project.name)}</b>{closed}'
+        f'<li><a href="project?id={text(project.id)}"><b dir="auto">{text(project.name)}</b>{closed}'
         f"<span>{facts(project)}</span></a>{bar(extent)}</li>"
     )
 
