@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from annotations import postgres
-from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError
+from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError, without_places
 from annotations.turns import Turns
 from annotations.upgrade import revisions, server_revisions, upgrade, upgrade_server
 
@@ -224,7 +224,8 @@ def _told() -> Iterator[None]:
         if postgres.is_away(error):
             log.warning("the database cannot be reached: %s", error.__cause__ or error)
             raise AwayError(AWAY) from error
-        reason = str(error.__cause__ or error).splitlines()[0]
+        log.warning("the database said: %s", error.__cause__ or error)
+        reason = without_places(str(error.__cause__ or error).splitlines()[0])
         raise DatabaseError(
             f"the database said: {reason}; nothing was changed, look at its disk and try again"
         ) from error

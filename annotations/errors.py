@@ -22,6 +22,8 @@ wanted and what to do. Raised by the modules of this package, shown by whoever c
         └── NothingToExportError
 """
 
+import re
+
 
 class AnnotationsError(Exception):
     """The root: catch this one to catch them all."""
@@ -97,3 +99,19 @@ class ExportError(AnnotationsError):
 
 class NothingToExportError(ExportError):
     """No annotation makes an example of the kind that was asked for."""
+
+
+# What stands in messages of drivers and of the system, and says where a server keeps its things.
+PLACES = re.compile(
+    r"""connection\s(?:to\sserver\s)?(?:on\ssocket|at)\s.*?\sfailed:\s*  # whom a driver of PostgreSQL could not reach
+    | \b(?:postgres\w*|sqlite|file)(?:\+\w+)?:/{1,4}[^\s'"“”<>]+  # URLs with an account or a file in them
+    | (?<=['"“])(?:~?/|[A-Za-z]:\\)[^'"“”]+(?=['"”])  # a quoted path, which may hold spaces
+    | (?<![\w./:<…])~?/[^\s'"“”<>:;,()]+  # a path on Linux or macOS
+    | \b[A-Za-z]:\\[^\s'"“”<>;,()]+  # a path on Windows""",
+    re.VERBOSE,
+)
+
+
+def without_places(said: object) -> str:
+    """A message as anybody may read it: without URLs of databases, sockets, and absolute paths, each given as “…”."""
+    return PLACES.sub("…", str(said))

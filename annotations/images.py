@@ -67,7 +67,7 @@ def put(folder: Path, png: bytes, described: PngFile) -> None:
             sync(path.parent)  # `put_all` may be about to
     except OSError as error:
         raise PictureError(
-            f"picture {described.sha256[:12]}… could not be written to {folder}: {error}; look at the disk"
+            f"picture {described.sha256[:12]}… could not be written ({error.strerror}); look at the disk"
         ) from error
 
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import delete, exists, false, insert, or_, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, exists, false, insert, or_, select, tuple_, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from annotations import projects
 from annotations.annotation import Annotation, Status, validate
 from annotations.errors import NotFoundError, ProjectError
 from annotations.project import Order, Project, Use
 from annotations.questions import PAIR, WHOLE
-from annotations.tables import DeletionRow, ItemRow, LeaseRow, PlaceRow, TrajectoryRow
+from annotations.tables import DeletionRow, ItemRow, LeaseRow, PlaceRow, TrajectoryImageRow, TrajectoryRow
 from annotations.visibility import is_visible
 from model.trajectory import Trajectory
 
@@ -185,6 +185,27 @@ def find(session: Session, project_id: str, trajectory_id: str) -> ItemRow | Non
     """The item that is this one trajectory."""
     wanted = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.trajectory_id == trajectory_id)
     return session.scalar(wanted.where(ItemRow.other_id.is_(None)))
+
+
+def is_alike(session: Session, item: ItemRow) -> bool:
+    """Whether it is a pair whose last pictures are the same file: nobody can prefer one of them."""
+    return session.scalar(select(ItemRow.id).where(ItemRow.id == item.id, _alike())) is not None
+
+
+def close_alike(session: Session, project: Project) -> None:
+    """Nobody is asked about a pair of one picture; what was said of it stays."""
+    open_ = ItemRow.project_id == project.id, ItemRow.state == State.OPEN.value
+    session.execute(update(ItemRow).where(*open_, _alike()).values(state=State.CLOSED.value))
+
+
+def _alike() -> ColumnElement[bool]:
+    return ItemRow.other_id.is_not(None) & (_last_picture(ItemRow.trajectory_id) == _last_picture(ItemRow.other_id))
+
+
+def _last_picture(trajectory_id: InstrumentedAttribute) -> ColumnElement[str]:
+    row = TrajectoryImageRow
+    wanted = select(row.sha256).where(row.trajectory_id == trajectory_id).order_by(row.segment.desc()).limit(1)
+    return wanted.correlate(ItemRow).scalar_subquery()
 
 
 def hide(session: Session, trajectory_id: str) -> None:

@@ -3,7 +3,8 @@ own, one for each call. What people hand in goes through `submitting`.
 
 First comes what this person holds or left; then practice, for who is new; then, now and then and without a word, an
 item whose right answers are known; then the next of the line that has room beside the answers and the leases of
-others; last of all what was skipped for later. What is claimed is held for ten minutes after every sign of life.
+others; last of all what was skipped for later. What is claimed is held for ten
+minutes after every sign of life. A pair of one and the same picture is closed instead of claimed.
 """
 
 from dataclasses import dataclass
@@ -68,6 +69,9 @@ def claim(store: Store, project_id: str, annotator: str, *, without: int | None 
         project = _open_project(session, project_id)
         leases.sweep(session, now)
         item = _next(session, project, annotator, without)
+        if item is not None and items.is_alike(session, item):
+            items.close_alike(session, project)
+            item = _next(session, project, annotator, without)
         if item is None:
             return None
         begun = leases.get(session, item, annotator) is not None

@@ -19,7 +19,8 @@ import gradio as gr
 
 from annotations import queue, submitting
 from annotations.annotation import Annotation
-from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
+from annotations.progress import extents
 from annotations.project import Role
 from annotations.questions import NO
 from annotations.store import Store
@@ -30,6 +31,7 @@ from studio.counted import Counts, complete
 from studio.holding import Holding
 from studio.identity import asking
 from studio.laying import Laid
+from studio.notes import practice_missing
 from studio.reflection_form import Answer
 from studio.render import text
 from studio.settings import Settings
@@ -75,7 +77,15 @@ class Desk:
                 turn = queue.take(self.store, at.project.id, wanted, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
-        return view._replace(place=at.project.id, project=menu, guidelines=guidelines)
+        return view._replace(
+            place=at.project.id, project=menu, guidelines=guidelines, learnt=self._missing(at) + (view.learnt or "")
+        )
+
+    def _missing(self, at: Sitting) -> str:
+        """What those who can appoint items of practice are told where there are too few."""
+        if not at.project.practice or not at.who.may(Role.REVIEWER):
+            return ""
+        return practice_missing(at.project, extents(self.store)[at.project.id].practice)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
         """Another project; the item on the table goes back."""
@@ -145,7 +155,7 @@ class Desk:
                 queue.given(self.store, shown.item, at.name, at.project.id)
                 queue.heartbeat(self.store, shown.item, at.name)
         except (LeaseError, ProjectError) as error:
-            return text(sentence(str(error)))
+            return text(sentence(without_places(error)))
         except NotFoundError:
             return text("This drawing was deleted meanwhile; submit or skip leads to the next.")
         return gr.skip()
@@ -161,7 +171,7 @@ class Desk:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return stay(str(error))
+            return stay(without_places(error))
         return self._next(at)
 
     def undo(self, project: str | None, request: gr.Request) -> View:
@@ -207,7 +217,7 @@ class Desk:
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
         except AnnotationsError as error:
-            return stay(str(error))
+            return stay(without_places(error))
         if receipt.completed:
             self._complete(at, shown.item)
         return self._next(at, after=shown, note=receipt.message, receipt=receipt)
@@ -218,7 +228,7 @@ class Desk:
         try:
             return text(submitting.save(self.store, shown.item, at.name, given(at, shown)).message)
         except AnnotationsError as error:
-            return text(f"Not kept yet: {error}")
+            return text(f"Not kept yet: {without_places(error)}")
 
     def _reflection(self, answer: Answer, at: Sitting, shown: Showing) -> list[Annotation]:
         return reflection_form.annotations_of(*at.place.reflection(shown), at.name, answer)
@@ -259,7 +269,7 @@ class Desk:
             if view is not None:
                 return view._replace(learnt=told + view.learnt, note=text(note))
         except AnnotationsError as error:
-            note = str(error)
+            note = without_places(error)
         return nothing(note)._replace(progress=at.place.progress(), learnt=told)
 
     def _following(self, at: Sitting, shown: Showing) -> Laid | None:

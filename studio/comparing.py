@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotations import queue, submitting
 from annotations.annotation import Annotation, Status
-from annotations.errors import AnnotationsError, LeaseError, NotFoundError
+from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
 from annotations.progress import answered, extents
 from annotations.project import Project, Role
 from annotations.questions import PAIR, Form, Question
@@ -27,7 +27,7 @@ from model.trajectory import Trajectory
 from studio.holding import Holding
 from studio.identity import Who, require
 from studio.leaderboard import leaderboard
-from studio.notes import done, said
+from studio.notes import done, practice_missing, said
 from studio.render import SMOOTH, data_url, text, width_of
 from studio.rights import readable
 from studio.settings import Settings
@@ -122,7 +122,13 @@ class Ring:
 
     def start(self, request: gr.Request) -> View:
         """The pair that this person was at, or the next; of the project in the address, or the oldest."""
-        return self._next(self._sit(request), dict(request.query_params).get("project"))
+        at = self._sit(request)
+        view = self._next(at, dict(request.query_params).get("project"))
+        if not isinstance(view.showing, Showing) or not at.who.may(Role.REVIEWER):
+            return view
+        project = self.store.project(view.showing.project)
+        there = extents(self.store)[project.id].practice if project.practice else 0
+        return view._replace(note=practice_missing(project, there))
 
     def choose(self, project: str | None, showing: Showing | None, request: gr.Request) -> View:
         """Another project; the pair on the table goes back."""
@@ -154,7 +160,7 @@ class Ring:
             note = (said(receipt.message) if receipt.message else "") + right
             return self._next(at, project.id)._replace(note=note)
         except (AnnotationsError, StopIteration) as error:
-            return self._next(at, showing.project)._replace(note=said(str(error)))
+            return self._next(at, showing.project)._replace(note=said(without_places(error)))
 
     def skip(self, showing: Showing | None, request: gr.Request) -> View:
         at = self._sit(request)
@@ -166,7 +172,7 @@ class Ring:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         return self._next(at, showing.project)
 
     def undo(self, project: str | None, showing: Showing | None, request: gr.Request) -> View:
@@ -182,7 +188,7 @@ class Ring:
                 return _stay("There is nothing to undo.")
             self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         return self._next(at, project)._replace(note=done("Taken back; compare them again."))
 
     def _asked_before(self, showing: Showing) -> str | None:
@@ -202,7 +208,7 @@ class Ring:
             self._project(at, showing)
             queue.heartbeat(self.store, showing.item, at.name)
         except LeaseError as error:
-            return said(str(error))
+            return said(without_places(error))
         except NotFoundError:
             return said("One of these drawings was deleted meanwhile; skip leads to the next pair.")
         return gr.skip()

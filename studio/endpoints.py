@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
@@ -91,7 +91,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
             source = read_source(generator.janus, content, task)
         except (OSError, ValueError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(without_places(error), print_exception=False) from error
         events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)
         run = ""
         for event in _said(Caller.of(request).drawing(events)):
@@ -126,11 +126,11 @@ def _said(events: Iterator[Any]) -> Iterator[Any]:
     try:
         yield from events
     except (PromptError, TooMany, LimitError, AnnotationsError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(without_places(error), print_exception=False) from error
 
 
 def _found(get: Callable[[], Any]) -> Any:
     try:
         return get()
     except (AnnotationsError, CheckpointError, PromptError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(without_places(error), print_exception=False) from error

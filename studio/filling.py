@@ -1,7 +1,7 @@
 """How things come into a project: what the gallery has, what was made elsewhere, prompts that are drawn for it.
 
 Knows the store, the importer and the generators; no page. In a project of pairs, every two drawings of one prompt that
-were made in different ways become a pair.
+were made in different ways become a pair, unless they are the same picture.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.items import NewItem, parts_of
 from annotations.progress import extents
 from annotations.project import Project
@@ -45,20 +45,24 @@ class Added:
     new: int  # items
     already: int  # things that were in it before
     unfit: int  # trajectories without what the project asks about, or without another to be compared with
+    alike: int = 0  # pairs of one and the same picture, which are left out
 
     def __str__(self) -> str:
         parts = [f"{self.new:,} {'item' if self.new == 1 else 'items'} added"]
         parts += [f"{self.already:,} were there already"] if self.already else []
         parts += [f"{self.unfit:,} have nothing that is asked about here"] if self.unfit else []
+        pairs = f"{self.alike:,} {'pair shows' if self.alike == 1 else 'pairs show'}"
+        parts += [f"{pairs} the same picture twice and cannot be compared"] if self.alike else []
         return "; ".join(parts) + "."
 
 
 def add(store: Store, project: Project, ids: Sequence[str]) -> Added:
     """Put trajectories into a project, all that fit or none. Raises AnnotationsError."""
-    known = _read(store, ids)
+    known, alike = _read(store, ids), 0
     if project.subject == PAIR:
         pairs = pairs_of(known)
-        new = [NewItem(one.id, other.id) for one, other in pairs]
+        new = [NewItem(one.id, other.id) for one, other in pairs if _last_picture(one) != _last_picture(other)]
+        alike = len(pairs) - len(new)
         unfit = len(known) - len({trajectory.id for pair in pairs for trajectory in pair})
     else:
         fit = [trajectory for trajectory in known if parts_of(project, trajectory)]
@@ -66,7 +70,7 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> Added:
     before = extents(store)[project.id].items
     store.add_items(project.id, new)
     made = extents(store)[project.id].items - before
-    return Added(made, len(new) - made, unfit)
+    return Added(made, len(new) - made, unfit, alike)
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
@@ -84,6 +88,10 @@ def pairs_of(known: Iterable[Trajectory]) -> list[tuple[Trajectory, Trajectory]]
         if any(image.sha256 for image in trajectory.images):
             by_prompt[trajectory.prompt].setdefault(way_of(trajectory), trajectory)
     return [pair for ways in by_prompt.values() for pair in combinations(ways.values(), 2)]
+
+
+def _last_picture(trajectory: Trajectory) -> str:
+    return next(image.sha256 for image in reversed(trajectory.images) if image.sha256)
 
 
 def way_of(trajectory: Trajectory) -> str:
@@ -148,7 +156,7 @@ def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str 
             if (doubt := generator.doubt(prompt)) is not None:
                 return doubt
     except (PromptError, CheckpointError) as error:
-        return str(error)
+        return without_places(error)
     return None
 
 
@@ -182,7 +190,7 @@ def _draw(
                 return Drawing(prompt, tuple(ids), "stopped")
             ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner, stop))
     except (PromptError, CheckpointError, AnnotationsError, FillingError) as error:
-        return Drawing(prompt, tuple(ids), str(error))
+        return Drawing(prompt, tuple(ids), without_places(error))
     return Drawing(prompt, tuple(ids))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.importing import rehearse
 from annotations.project import Role
 from annotations.sources import laid_out
@@ -60,7 +60,7 @@ def build(store: Store, settings: Settings) -> None:
             added = filling.add(store, into, store.imported(told.batch)).new if into and told.records else 0
             return told.to_dict() | {"items": added}
         except (AnnotationsError, FillingError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(without_places(error), print_exception=False) from error
 
     gr.api(import_records, concurrency_limit=1)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotations import csv_files
-from annotations.errors import AnnotationsError, ImportingError
+from annotations.errors import AnnotationsError, ImportingError, without_places
 from annotations.file_names import Names
 from annotations.formats.folder import KNOWN, NAMES
 from annotations.incoming import RowError, RowProblem
@@ -67,7 +67,7 @@ def batch(files: Sequence[Path]) -> Iterator[list[Pair]]:
         with unpacked(files) as places:
             yield [replace(pair, upload=_upload_of(pair, places)) for pair in pairs_of(places)]
     except ImportingError as error:
-        raise BatchError(str(error)) from error
+        raise BatchError(without_places(error)) from error
 
 
 def _upload_of(pair: Pair, places: Sequence[Place]) -> Path | None:
@@ -115,7 +115,7 @@ def _pair(image: str, prompt: str, names: Names) -> Pair:
     try:
         path = names.find(image, "image") if image else None
     except RowProblem as problem:
-        return Pair(image, prompt, None, str(problem))
+        return Pair(image, prompt, None, without_places(problem))
     return Pair(image, prompt, path, "" if path else "no such image was given")
 
 
@@ -158,4 +158,4 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
                     found["error"] = event.error
         return replace(blank, **found)
     except (PromptError, TooMany, AnnotationsError, OSError) as error:
-        return replace(blank, error=str(error))
+        return replace(blank, error=without_places(error))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.store import Store
 from model.decoding.request import PromptError
 from model.events import Event, TrajectoryStarted
@@ -115,7 +115,7 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, st
         begun = sending.told.trajectory is not None
         yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
     except (PromptError, TooMany, LimitError, AnnotationsError) as error:
-        yield notice(str(error))
+        yield notice(without_places(error))
     finally:
         events.close()
         sessions.end(visit.session)
@@ -132,7 +132,7 @@ def forget(asked: gr.EventData, visit: Visit, store: Store, settings: Settings) 
         store.hide(run, by=visit.owner)
         copies.remove(store, run)
     except AnnotationsError as error:
-        return render.notice_value(f"That cannot be deleted: {error}.")
+        return render.notice_value(f"That cannot be deleted: {without_places(error)}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
 
 

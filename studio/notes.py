@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotations.project import Project
 from studio.render import text
 
 
@@ -13,3 +14,15 @@ def said(words: str) -> str:
 
 def done(words: object) -> str:
     return f'<p class="done">{text(str(words))}</p>'
+
+
+def practice_missing(project: Project, there: int) -> str:
+    """Where a project begins with more items of practice than the `there` it has: so, and where they are appointed."""
+    if there >= project.practice:
+        return ""
+    has = "none is" if there == 0 else f"only {there:,} {'is' if there == 1 else 'are'}"
+    review = f'<a href="review?project={text(project.id)}">Review</a>'
+    return (
+        f'<p class="practice">Who is new here should begin with {project.practice:,} practice items, but {has} '
+        f"appointed. An admin appoints them on {review}: decide an item, then “Use for practice”.</p>"
+    )

@@ -183,12 +183,15 @@ def rounds_of(trajectory: Trajectory) -> list[Round]:
     return [Round(number, tuple(group)) for number, group in enumerate(groups, start=1 - min(sources, 1))]
 
 
-def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None) -> str:
-    """A trajectory as HTML that does not move. `only`: just the round that holds the segment of this index."""
+def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None, headed: bool = True) -> str:
+    """A trajectory as HTML that does not move. `only`: just the round that holds the segment of this index. `headed`:
+    whether a drawing of one round says which that is.
+    """
     rounds = [r for r in rounds_of(trajectory) if only is None or only in dict(r.segments)]
     aha = trajectory.aha_segment
     given = any(isinstance(segment, Source) for segment in trajectory.segments)
-    items = "".join(_round(r, picture, trajectory.prompt, aha, "Edited" if given else "Draft") for r in rounds)
+    first = ("Edited" if given else "Draft") if headed or len(rounds) > 1 else ""
+    items = "".join(_round(r, picture, trajectory.prompt, aha, first) for r in rounds)
     return f'<div class="timeline still"><ol class="rounds">{items}</ol></div>'
 
 
@@ -196,7 +199,8 @@ def _round(shown: Round, picture: PictureOf, prompt: str, aha: int | None, first
     parts = "".join(_segment(index, segment, picture, prompt, aha) for index, segment in shown.segments)
     name = "Your image" if shown.number == 0 else first if shown.number == 1 else "Revision"
     number = f'<span class="number">{shown.number}</span>' if shown.number else ""
-    return f'<li class="round"><h3 class="head">{number}<span class="name">{name}</span></h3>{parts}</li>'
+    head = f'<h3 class="head">{number}<span class="name">{name}</span></h3>' if name else ""
+    return f'<li class="round">{head}{parts}</li>'
 
 
 def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha: int | None) -> str:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.store import Store
 from annotations.trajectories import Filter
 from model.pictures import PictureFileError
@@ -37,7 +37,7 @@ def replay(store: Store, run: str, settings: Settings) -> render.Row:
 
 
 def no_replay(error: Exception) -> render.Row:
-    return render.notice_value(f"This drawing cannot be shown: {error}.")
+    return render.notice_value(f"This drawing cannot be shown: {without_places(error)}.")
 
 
 def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
@@ -62,7 +62,7 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
             return render.notice_value(NO_AHA)
         return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment") | {"follow": True}
     except UNSHOWABLE as error:
-        return render.notice_value(f"No aha moment can be shown: {error}.")
+        return render.notice_value(f"No aha moment can be shown: {without_places(error)}.")
 
 
 def recorded_aha(store: Store, settings: Settings) -> render.Row:

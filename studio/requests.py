@@ -26,6 +26,8 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from annotations.errors import without_places
+
 log = logging.getLogger(__name__)
 
 TEXTS = (gr.Textbox, gr.HTML)
@@ -195,5 +197,5 @@ def _passes_through_our_code(error: Exception) -> bool:
 
 def _one_line(error: Exception) -> str:
     """Type and message, without what could break a line of the log or an answer in JSON."""
-    said = " ".join(str(error).split()).encode("utf-8", "replace").decode()
+    said = " ".join(without_places(error).split()).encode("utf-8", "replace").decode()
     return f"{type(error).__name__}: {said[:200]}"

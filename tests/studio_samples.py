@@ -22,21 +22,23 @@ def image(shade: int) -> Image:
     return Image(tuple(range(64)), sha256(png(shade)).hexdigest(), (Origin.SAMPLED,) * 64)
 
 
-def aha(prompt: str = "two red apples", *, identity: str = "aha") -> tuple[Trajectory, dict[str, bytes]]:
-    """A draft judged no, a revision judged yes; and the pictures."""
+def aha(
+    prompt: str = "two red apples", *, identity: str = "aha", last: int = 20
+) -> tuple[Trajectory, dict[str, bytes]]:
+    """A draft judged no, a revision (of the shade `last`) judged yes; and the pictures."""
     segments = (
         Thought(tokens("red apple at 1 1;", " green apple at 4 4")),
         image(10),
         Reflection("no", 0.1, tokens("No", ", one apple", " is green.")),
         Thought(tokens("red apple at 1 1;", " red apple at 4 4")),
-        image(20),
+        image(last),
         Reflection("yes", 0.9, tokens("Yes", ", two red apples.")),
     )
     trajectory = Trajectory(
         prompt, 7, 3, Sampling(thinks=True), "embedded", segments, StopReason.CONTENT, id=identity,
         created_at="2026-01-31T12:00:00+00:00",
     )  # fmt: skip
-    return trajectory, {sha256(png(shade)).hexdigest(): png(shade) for shade in (10, 20)}
+    return trajectory, {sha256(png(shade)).hexdigest(): png(shade) for shade in (10, last)}
 
 
 def stopped() -> Trajectory:

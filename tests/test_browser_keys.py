@@ -197,6 +197,17 @@ def test_pairs_are_compared_on_a_russian_layout_and_none_is_lost(page, server):
     assert [value["choice"] for value in said.answers.values()].count("both_bad") == 1 and len(said.answers) == 2
 
 
+def test_votes_typed_ahead_are_told_and_can_be_taken_back(page, server):
+    opened(page, server, "arena")
+    done = "n => document.querySelector('#arena-progress')?.textContent.includes(`${n} done`)"
+    begun = int(page.locator("#arena-progress").inner_text().split()[0])
+    page.evaluate(PRESS, [["ArrowLeft", "ArrowLeft"], ["b", "KeyB"], ["e", "KeyE"]])
+    expect(page.locator("#typed-ahead")).to_contain_text("Typed ahead")
+    page.wait_for_function(done, arg=begun + 1)
+    page.evaluate(PRESS, [["u", "KeyU"], ["u", "KeyU"]])
+    page.wait_for_function(done, arg=begun)
+
+
 def test_a_person_who_disagrees_begins_at_the_other_verdict(page, server):
     with server.store() as store:
         listed = store.trajectories()[0]

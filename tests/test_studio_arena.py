@@ -16,7 +16,7 @@ from studio_samples import HOSTILE, aha
 from annotations.annotation import Status
 from annotations.items import NewItem
 from annotations.people import add
-from annotations.progress import answered
+from annotations.progress import answered, extents
 from annotations.project import Role
 from annotations.ready_made import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.store import open_store
@@ -47,7 +47,7 @@ def ring(store, name: str = "me") -> Ring:
 
 
 def keep(store, id: str, **changes) -> str:
-    trajectory, pictures = aha(identity=id)
+    trajectory, pictures = aha(identity=id, last=20 + sum(map(ord, id)) % 200)
     return store.save(replace(trajectory, **changes), pictures, owner="visitor")
 
 
@@ -308,3 +308,23 @@ def test_a_visitor_is_refused_by_every_handler(store):
     for call in calls:
         with pytest.raises(gr.Error, match="not open to visitors"):
             call()
+
+
+def test_a_pair_of_one_picture_is_never_asked_about_and_the_next_comes(store):
+    store.create_project(PAIRS)
+    ids = []
+    for number, last in enumerate((20, 20, 30, 40)):
+        trajectory, pictures = aha("a cat", identity=f"t{number}", last=last)
+        ids.append(store.save(replace(trajectory, checkpoint=f"net{number}"), pictures, owner="visitor"))
+    store.add_items("arena", [NewItem(*ids[:2]), NewItem(*ids[2:])])
+    page = ring(store)
+    view = page.start(visit())
+    assert {view.showing.left, view.showing.right} == set(ids[2:])
+    assert extents(store)["arena"].done == 1 and "1 waiting" in view.progress
+    vote(page, view)
+    assert page.start(visit()).showing is None and len(submitted(store)) == 1
+
+
+def test_who_can_appoint_practice_is_told_where_none_is_appointed(store):
+    filled(store, project=replace(PAIRS, practice=5))
+    assert 'href="review?project=arena"' in ring(store).start(visit()).note

@@ -57,7 +57,7 @@ def board(store, tiny):
 
 
 def keep(store, number: int = 0, **changes) -> str:
-    trajectory, pictures = aha(identity=f"t{number}")
+    trajectory, pictures = aha(identity=f"t{number}", last=20 + number)
     return store.save(replace(trajectory, **changes), pictures, owner="visitor")
 
 
@@ -316,3 +316,20 @@ def test_names_in_any_script_are_projects_of_their_own_and_those_that_look_the_s
     assert set(names) <= set(made) and len(set(made.values())) == len(made)
     for name in ("Cafe\u0301", "CAF\u00c9", "图像\u200b评审", "a\u3000b"):
         assert "looks the same" in shelf.make(visit(), FEEDBACK, *given._replace(name=name))[1]
+
+
+def test_drawings_that_are_the_same_picture_become_no_pair(store, board):
+    project = new(store, ARENA)
+    for number, last in enumerate((20, 20, 30)):
+        trajectory, pictures = aha(identity=f"t{number}", last=last)
+        store.save(replace(trajectory, checkpoint=f"net{number}"), pictures, owner="visitor")
+    note = board.add_gallery(visit(), project, 50, *CHOICE).note
+    assert "2 items added; 1 pair shows the same picture twice and cannot be compared" in note
+
+
+def test_a_project_that_wants_practice_says_where_none_is_appointed(store, board):
+    project = store.create_project(replace(REFLECTIONS_PROJECT, id="new", name="New", practice=5)).id
+    keep(store, 0)
+    view = board.start(visit(id=project))
+    assert "begin with 5 practice items, but none is appointed" in "".join(map(str, view))
+    assert f'href="review?project={project}"' in "".join(map(str, view))

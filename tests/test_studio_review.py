@@ -46,7 +46,7 @@ def desk(store):
 
 
 def keep(store, number: int, **changes) -> str:
-    trajectory, pictures = aha(identity=f"t{number}")
+    trajectory, pictures = aha(identity=f"t{number}", last=20 + number)
     return store.save(replace(trajectory, **changes), pictures, owner="visitor")
 
 
@@ -145,6 +145,7 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
         submit(store, item, who, [Annotation("t0", None, who, said)])
     view = desk.start(visit(project="arena"))
     assert "<td>Left</td><td>Right</td>" in view.answers and view.stage.count('class="timeline still"') == 2
+    assert view.stage.index("<h2>Left</h2>") < view.stage.index("<h2>Right</h2>")
     values = ["right" if f.question.name == "alignment" else f.value for f in desk.fields(view.case, visit())]
     desk.decide(visit(), view.case, *values)
     [made] = answered(store, "arena").decided
@@ -282,3 +283,24 @@ def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, de
     last = trail(store, "t0")[-1]
     assert (last.who, last.by, last.after) == ("ann", "rex", again)
     assert "restored by rex" in desk.look("t0", visit()).trail
+
+
+def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, desk):
+    store.create_project(replace(ARENA, overlap=2))
+    for number in range(2):
+        keep(store, number, segments=aha(last=20 + number)[0].segments[4:5], checkpoint=f"net{number}")
+    [item] = store.add_items("arena", [NewItem("t0", "t1")])
+    for who, choice in (("ann", "tie"), ("bob", "both_bad")):
+        left = claim(store, "arena", who).left
+        said = {"alignment": {"choice": choice, "left": left, "right": "t1" if left == "t0" else "t0"}}
+        submit(store, item, who, [Annotation("t0", None, who, said)])
+    stage = desk.start(visit(project="arena")).stage
+    assert "<h2>Left</h2>" in stage and "Draft" not in stage
+
+
+def test_a_decided_item_stays_until_next_is_pressed(store, desk):
+    filled(store)
+    view = desk.start(visit(project="team"))
+    after = decided(desk, view.case)
+    assert after.case.item == view.case.item and "Decided" in after.note
+    assert desk.following(after.case, visit()).case.item != view.case.item

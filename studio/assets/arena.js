@@ -13,10 +13,17 @@ if (!window.ahaArenaKeys) {
     button.click();
     return true;
   };
+  const tell = (words) => {
+    document.getElementById('typed-ahead')?.remove();
+    if (!words) return;
+    const line = Object.assign(document.createElement('p'), { id: 'typed-ahead', textContent: words });
+    line.setAttribute('role', 'status');
+    document.getElementById('arena-more').after(line);
+  };
   const ahead = typedAhead({
     shown: () => document.querySelector('#arena-prompt [data-showing]')?.dataset.showing,
     press: (event) => perform(event, 'arena', { press }),
-    tell: () => {},
+    tell,
   });
   window.ahaSettled = ahead.settle;
 

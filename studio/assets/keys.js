@@ -83,21 +83,27 @@ function writeInto(field, event) {
 const PATIENCE = 60000; // ms until an answer that does not arrive is given up
 const SETTLING = 200; // ms in which what has arrived is shown
 
+const inWords = (presses) => presses.map((event) => event.key).join(' ');
+
 // Presses that come while an answer is being sent are kept for what is shown next: never done to what is shown still.
-// `shown()` names what is on the page, `press(event)` does a press, `tell(text)` says what became of those in vain.
+// `shown()` names what is on the page, `press(event)` does a press, `tell(text)` says what is kept, and what became of it.
 function typedAhead({ shown, press, tell }) {
   let waiting = null; // what was shown when the answer went off
   let kept = [];
   let giveUp = 0;
 
-  const flush = () => {
+  const flush = (said = '') => {
     waiting = null;
-    while (kept.length && waiting === null) press(kept.shift());
+    const done = [];
+    while (kept.length && waiting === null) {
+      done.push(kept[0]);
+      press(kept.shift());
+    }
+    tell(waiting === null ? said : `Typed ahead: ${inWords([...done, ...kept])}. Undo takes back what was sent.`);
   };
   const refused = (early) => { // what was typed before the refusal was meant for what did not come; the rest is for this one
     const left = kept.splice(0, early).length;
-    if (left) tell(`Not sent; what you typed meanwhile (${left === 1 ? '1 key' : `${left} keys`}) was left out.`);
-    flush();
+    flush(left ? `Not sent; what you typed meanwhile (${left === 1 ? '1 key' : `${left} keys`}) was left out.` : '');
   };
 
   return {
@@ -125,7 +131,9 @@ function typedAhead({ shown, press, tell }) {
       if (waiting === null || !names.some((name) => worth.test(name))) return false;
       if (event.target.closest?.('button, a') && ['Enter', ' '].includes(event.key)) return false;
       event.preventDefault();
-      if (!event.repeat) kept.push(event);
+      if (event.repeat) return true;
+      kept.push(event);
+      tell(`Typed ahead, for what comes next: ${inWords(kept)}.`);
       return true;
     },
   };

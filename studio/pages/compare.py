@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from annotations.errors import without_places
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from studio import render
@@ -61,7 +62,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             how = checkpoints.named(checkpoint).sampling
         except CheckpointError as error:
-            yield render.notice_value(str(error))
+            yield render.notice_value(without_places(error))
             return
         wish = Wish(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
         yield from drawn(wish, side, Visit.of(request, settings), checkpoints, sessions, insist=insist)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.counts import Counts
-from annotations.errors import AnnotationsError, NotFoundError
+from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.examples import LeftOut
 from annotations.export import export, targets
 from annotations.manifest import Manifest, read_manifest
@@ -205,7 +205,7 @@ class Shelf:
         try:
             made = export(self.store, KIND, folder_of(self.store) / name, _report(progress))
         except AnnotationsError as error:
-            return _nothing(str(error))
+            return _nothing(without_places(error))
         left = Counter(made.left_out) + Counter(examples=made.examples)
         return self._shown(name)._replace(collected=figures(self.store.counts()), ready=readiness(left))
 
@@ -230,7 +230,9 @@ class Shelf:
                 return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
             download = gr.update(value=packed, visible=True)
         except (OSError, ValueError, pa.ArrowInvalid) as error:
-            return _nothing(f"{folder} cannot be read: {error}. Export again.")._replace(chosen=menu)
+            return _nothing(f"{folder.name} cannot be read: {without_places(error)}. Export again.")._replace(
+                chosen=menu
+            )
         return View(
             collected=gr.skip(),
             ready=gr.skip(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.store import Store
 from model.branches import BranchError
 from model.checkpoint import SHIPPED, CheckpointError
@@ -66,7 +66,7 @@ def ask(
         generator.check(wish.prompt)
         how = wish.chosen_seed(), wish.most_rounds(), wish.sampling(generator.sampling)
     except (CheckpointError, PromptError) as error:
-        yield *notice(str(error)), gr.skip()
+        yield *notice(without_places(error)), gr.skip()
         return
     if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
         yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
@@ -81,7 +81,7 @@ def go_on(change: Mapping[str, Any], visit: Visit, checkpoints: Checkpoints, ses
     try:
         generator, wanted = continued(checkpoints, change)
     except (AnnotationsError, BranchError, CheckpointError) as error:
-        yield *notice(f"That cannot be changed: {error}."), gr.skip()
+        yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
         return
     events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), wanted["seed"])
@@ -144,7 +144,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             own = checkpoints.named(checkpoint).sampling
         except CheckpointError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(without_places(error), print_exception=False) from error
         return own.guidance, own.temperature, own.thinks
 
     def stopped(request: gr.Request) -> None:

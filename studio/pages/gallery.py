@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from annotations.backup import last
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.store import Store
 from annotations.trajectories import Cursor
 from studio import render
@@ -37,7 +37,12 @@ def listing(store: Store, choice: Choice, cursor: str = "") -> tuple[str, str, d
         before = Cursor.parse(cursor) if cursor else None
         listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
     except AnnotationsError as error:
-        return f'<p class="none">{render.text(str(error))}</p>', "", gr.update(visible=True), gr.update(visible=False)
+        return (
+            f'<p class="none">{render.text(without_places(error))}</p>',
+            "",
+            gr.update(visible=True),
+            gr.update(visible=False),
+        )
     page, more = listed[:PAGE], len(listed) > PAGE
     none = "" if page else EMPTY if choice == WHOLE else NO_MATCH
     html = render.cards(page, lambda sha256: _picture(store, sha256), choice.address(cursor), none)

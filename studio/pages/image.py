@@ -16,7 +16,7 @@ import pandas as pd
 from gradio.data_classes import ImageData
 
 from annotations import csv_files, recorded
-from annotations.errors import AnnotationsError, NotFoundError
+from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
@@ -90,7 +90,7 @@ def ask(
         generator.check(given.words)
         source = read_source(generator.janus, Path(given.path), task)
     except (CheckpointError, PromptError, OSError) as error:
-        yield notice(str(error))
+        yield notice(without_places(error))
         return
     if not insist and (doubt := generator.doubt(given.words, task)) is not None:
         yield notice(doubt, anyway=f"{given.choice} anyway")
@@ -112,7 +112,7 @@ def ask_for_many(
                 judged[row] = judgement
                 progress((len(judged), len(pairs)), desc="Judging", unit="images")
     except (BatchError, LimitError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        raise gr.Error(without_places(error), print_exception=False) from error
     table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
     file = served_path("judgements.csv")
     csv_files.write(file, COLUMNS, table.itertuples(index=False))
@@ -196,7 +196,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             return (*(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip())
         except AnnotationsError as error:
-            return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {error}.")
+            return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {without_places(error)}.")
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(event, Visit.of(request, settings), store, settings)
@@ -253,7 +253,7 @@ def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) 
         try:
             generator = checkpoints.named(checkpoint)
         except CheckpointError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(without_places(error), print_exception=False) from error
         table, judged, file = ask_for_many(files, Visit.of(request, settings), generator, progress)
         return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from annotations import staging
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.progress import answered, extents, shares
 from annotations.project import Project, Role
 from annotations.store import Store
@@ -30,7 +30,7 @@ from studio.identity import Who, require
 from studio.import_report import report, table_of
 from studio.import_uploads import import_uploads
 from studio.names import names_for
-from studio.notes import done, said
+from studio.notes import done, practice_missing, said
 from studio.pages.projects import PLAIN, Wanted, bar, facts, form
 from studio.render import text
 from studio.settings import Settings
@@ -104,7 +104,7 @@ class Board:
         try:
             project = self.store.change_project(Wanted(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         return self._view(asking, project, done("Stored. Whoever answers from now on sees it."))
 
     def close(self, project_id: str, request: gr.Request) -> View:
@@ -115,7 +115,7 @@ class Board:
             moment = None if project.closed_at else datetime.now(UTC)
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         return self._view(asking, project, done("It is open again." if moment is None else "It is closed now."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
@@ -129,7 +129,7 @@ class Board:
                 raise FillingError("no drawing is like that; choose others")
             return self._added(asking, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
 
     def add_file(
         self,
@@ -155,7 +155,7 @@ class Board:
             view = self._added(asking, project_id, ids) if ids else _stay("")
             return (*view, *shown, _still(given))
         except (AnnotationsError, FillingError, KeyError) as error:
-            return (*_stay(str(error)), *empty, _still(given))
+            return (*_stay(without_places(error)), *empty, _still(given))
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -171,7 +171,7 @@ class Board:
                 raise FillingError("choose an import; what there was of it may have been deleted")
             return self._added(asking, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
 
     def add_prompts(
         self,
@@ -199,7 +199,7 @@ class Board:
                 added += filling.add(self.store, project, drawing.ids).new if drawing.ids else 0
                 yield _stay("")._replace(progress=self._progress(project), note=done(f"{added:,} items so far."))
         except (AnnotationsError, FillingError) as error:
-            yield _stay(str(error))
+            yield _stay(without_places(error))
             return
         note = said("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
         yield self._view(asking, project, done(f"{added:,} items added.") + note)
@@ -216,7 +216,8 @@ class Board:
         return project if project.is_open_to(asking.name, asking.role) else None
 
     def _progress(self, project: Project) -> str:
-        return bar(extents(self.store)[project.id])
+        extent = extents(self.store)[project.id]
+        return bar(extent) + practice_missing(project, extent.practice)
 
     def _view(self, asking: Who, project: Project, note: str = "") -> View:
         told, by = answered(self.store, project.id), shares(self.store, project.id)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError
+from annotations.errors import AnnotationsError, without_places
 from annotations.naming import clean_name, name_key
 from annotations.progress import Extent, extents
 from annotations.project import MOST_OVERLAP, Order, Project, Role
@@ -149,7 +149,7 @@ class Shelf:
                 replace(wanted, id=identity(wanted.name, {one.id for one in self.store.projects()}))
             )
         except AnnotationsError as error:
-            return gr.skip(), said(str(error))
+            return gr.skip(), said(without_places(error))
         link = f'<a href="project?id={text(made.id)}">{text(made.name)}</a>'
         line = f'<p class="done">{link} is made; now put items in.</p>'
         return self.start(request), line

@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotations import adjudication, appointing, audit
 from annotations.annotation import REFLECTIONS, Annotation
-from annotations.errors import AnnotationsError, NotFoundError
+from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.progress import Answered, answered
 from annotations.project import Project, Role, Use
 from annotations.quality import Dispute, cases
@@ -131,7 +131,7 @@ class Desk:
             made = decisions(fields, values, self.store.trajectory(first), other, asking.name, case.key)
             adjudication.decide(self.store, case.item, asking.name, made)
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         return self._show(asking, case.project, case.item)._replace(
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
@@ -144,7 +144,7 @@ class Desk:
         try:
             known = appointing.appoint(self.store, case.item, Use(use), because=because or "")
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
         return _stay("")._replace(note=done(APPOINTED[Use(use)] + answers))
 
@@ -168,7 +168,7 @@ class Desk:
                 )
             again = adjudication.bring_back(self.store, int(revision), key=uuid4().hex, by=asking.name)
         except AnnotationsError as error:
-            return _stay(str(error))
+            return _stay(without_places(error))
         note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
         return _stay("")._replace(**self._trail(asking, identity) | {"note": note})
 
@@ -212,7 +212,8 @@ class Desk:
         shown = [trajectory, self.store.trajectory(other)] if other else [trajectory]
         heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
         sides = "".join(
-            f"<div>{head}{still(one, self.store.picture)}</div>" for head, one in zip(heads, shown, strict=True)
+            f"<div>{head}{still(one, self.store.picture, headed=not other)}</div>"
+            for head, one in zip(heads, shown, strict=True)
         )
         guide = f"<details><summary>Guidelines</summary><p>{text(project.guidelines)}</p></details>"
         kind = "shown pair" if other else "shown"
@@ -233,7 +234,11 @@ class Desk:
         try:
             changes = self._changes(asking, trajectory_id)
         except AnnotationsError as error:
-            return {"trail_of": trajectory_id, "trail": said(str(error)), "revision": gr.update(choices=[], value=None)}
+            return {
+                "trail_of": trajectory_id,
+                "trail": said(without_places(error)),
+                "revision": gr.update(choices=[], value=None),
+            }
         names = names_for(
             self.store, asking, list({who for change in changes for who in (change.who, change.by) if who})
         )
@@ -265,7 +270,11 @@ def page(store: Store, settings: Settings) -> None:
 
 def _review(store: Store, settings: Settings) -> None:
     desk = Desk(store, settings)
-    intro("Review", "What people disagree on, the worst first; decide it, and look up who said what and when.")
+    intro(
+        "Review",
+        "What people disagree on, the worst first; decide it, and look up who said what and when. "
+        "Keys: N leads to the next, Ctrl+Enter decides.",
+    )
     case = gr.State(None)
     quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     with gr.Row(elem_id="review"):
