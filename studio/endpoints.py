@@ -17,6 +17,7 @@ from annotations.store import Store
 from model.checkpoint import CheckpointError
 from model.decoding.request import PromptError, Task
 from model.decoding.source import read_source
+from model.events import Event, Failed, TrajectoryFinished
 from studio import import_endpoint
 from studio.checkpoints import Checkpoints
 from studio.identity import owner_name
@@ -24,7 +25,7 @@ from studio.limits import Caller, LimitError
 from studio.live import LINE
 from studio.serving import TooMany, Waiting
 from studio.settings import Settings
-from studio.wish import Wish
+from studio.wish import Wish, chosen_seed
 
 
 def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
@@ -43,7 +44,8 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         """Draw a prompt: plan it, draw it, judge the drawing, and draw again after a no.
 
         Yields the events of the trajectory as they happen (JSON; images as base64 PNG in the events of type Preview).
-        The last is TrajectoryFinished or Failed; `trajectory` gives the whole under the events' `trajectory_id`.
+        The last is TrajectoryFinished or Failed, also where nothing can be drawn;
+        `trajectory` gives the whole under the events' `trajectory_id`.
 
         Args:
             prompt: what to draw, for example "two red apples above a blue car"
@@ -54,16 +56,21 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             thinks: whether it writes a plan first; none is as the checkpoint does by itself
             checkpoint: which of those that draw here; none is the first
         """
+        given = {"guidance": guidance, "temperature": temperature, "thinks": thinks}
+        yield from _with_failure(drawing(request, prompt, seed, rounds, given, checkpoint))
+
+    def drawing(
+        request: gr.Request, prompt: str, seed: int, rounds: int, given: dict[str, Any], checkpoint: str
+    ) -> Iterator[Event]:
         generator = _found(lambda: checkpoints.named(checkpoint))
         own = generator.sampling
-        given = {"guidance": guidance, "temperature": temperature, "thinks": thinks}
         chosen = {name: getattr(own, name) if value is None else value for name, value in given.items()}
         wish = Wish(prompt, rounds, seed=seed, new_seed=False, **chosen)
         how = _found(lambda: (wish.chosen_seed(), wish.most_rounds(), wish.sampling(own)))
         events = generator.stream(prompt, *how, owner=owner_name(request, settings))
         for event in _said(Caller.of(request).drawing(events)):
             if not isinstance(event, Waiting):
-                yield event.to_dict()
+                yield event
 
     def judge(request: gr.Request, image: str, prompt: str) -> dict:
         """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
@@ -90,6 +97,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
             source = read_source(generator.janus, content, task)
+            seed = chosen_seed(seed, False)
         except (OSError, ValueError) as error:
             raise gr.Error(without_places(error), print_exception=False) from error
         events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)
@@ -119,6 +127,22 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     for endpoint in (trajectory, picture):
         gr.api(endpoint, queue=False)
     import_endpoint.build(store, settings)
+
+
+def _with_failure(events: Iterator[Event]) -> Iterator[dict]:
+    """The events as JSON; an error before the last of them is an event too, since who iterates over a job of
+    `gradio_client` sees no exception. Raises gr.Error after it.
+    """
+    last: Event | None = None
+    try:
+        for event in events:
+            last = event
+            yield event.to_dict()
+    except gr.Error as error:
+        if not isinstance(last, TrajectoryFinished | Failed):
+            run, segment = (last.trajectory_id, last.segment) if last else ("", 0)
+            yield Failed(trajectory_id=run, segment=segment, error=error.message).to_dict()
+        raise
 
 
 def _said(events: Iterator[Any]) -> Iterator[Any]:

@@ -26,6 +26,7 @@ from model.world.edits import read_edit
 from model.world.language import PromptError as OutsideTheWorld
 from model.world.taught import check_taught
 from studio.serving import AT_ONCE, Serving, SharedEngine, Waiting
+from studio.unsaved import LaterSaves, StoredLater
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
 MOST_ROUNDS = 4  # that a visitor may ask for
@@ -51,6 +52,7 @@ class Generator:
         self.janus = janus
         self.store = store
         self.share = share
+        self._saves = LaterSaves(store)
         self.serving = serving or SharedEngine(self._new_engine)
         torch.set_num_threads(1 if janus.small else min(MOST_THREADS, os.cpu_count() or 1))
 
@@ -100,26 +102,29 @@ class Generator:
         the length of the line.
 
         A `branch` begins with what it is given; `source` (H, W, 3) is the image to edit or to judge. Closing the
-        iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first event, and
-        AnnotationsError where the trajectory cannot be stored.
+        iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first event,
+        AnnotationsError where the trajectory cannot be stored, and StoredLater after the last event where the database
+        is away and the trajectory is kept until it is back.
         """
         gone = threading.Event()
         begun = self._begun(branch) if branch else {}
         given = begun | {"task": task, "source": source}
         request = Request(prompt, seed, rounds, sampling, stop=lambda: gone.is_set() or stop(), **given)
-        told = Told()
+        told, later = Told(), None
         try:
             for event in self.serving.events(request):
                 if not isinstance(event, Waiting):
                     told = told.after(event)
                 if isinstance(event, TrajectoryFinished | Failed):
-                    self._keep(told, owner)
+                    later = self._keep(told, owner)
                 yield event
         except GeneratorExit:
             gone.set()
             if told.trajectory is not None and told.trajectory.stop_reason is None:
                 self._keep(told.after(_cut(told.trajectory)), owner)
             raise
+        if later is not None:
+            raise later
 
     def _begun(self, branch: Branch) -> dict[str, Any]:
         """What a request needs to know of a branch; its pictures as they are stored, so that they stay the same."""
@@ -127,8 +132,13 @@ class Generator:
         pictures = {sha256: self.store.picture(sha256) for sha256 in shown}
         return {"given": branch.given, "parent": branch.parent, "pictures": pictures}
 
-    def _keep(self, told: Told, owner: str) -> None:
-        self.store.save(told.trajectory, told.pictures, owner=owner)
+    def _keep(self, told: Told, owner: str) -> StoredLater | None:
+        """Store what was told; what to say where it is stored later."""
+        try:
+            self._saves.save(told.trajectory, told.pictures, owner)
+        except StoredLater as later:
+            return later
+        return None
 
 
 def _cut(trajectory: Trajectory) -> Event:

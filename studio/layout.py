@@ -75,7 +75,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         with demo.route("Sign in", "/sign-in"):
             masthead("Sign in", settings, store)
             sign_in.page(store, settings)
-    return demo.queue(default_concurrency_limit=AT_ONCE)
+    return demo.queue(default_concurrency_limit=AT_ONCE, api_open=False)  # nobody passes by the queue
 
 
 def told_outside(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:

@@ -115,6 +115,8 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, st
         begun = sending.told.trajectory is not None
         yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
     except (PromptError, TooMany, LimitError, AnnotationsError) as error:
+        if sending.fresh < len(sending.rows):
+            yield sending.value(), *SAME
         yield notice(without_places(error))
     finally:
         events.close()

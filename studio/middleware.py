@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.access import CALL, PAGE, STREAM, UPLOAD, is_route
 from studio.addresses import HOST, is_allowed, limited_as
 from studio.limits import MB, Caller, LimitError, Limits
+from studio.numbers import whole_number
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -320,7 +321,8 @@ class TooLargeError(Exception):
 def _is_longer(scope: Scope, most: int) -> bool:
     """Whether a request says that it is."""
     length = Headers(scope=scope).get("content-length", "")
-    return bool(length) and (not length.isdecimal() or int(length) > most)
+    number = whole_number(length)
+    return bool(length) and (number is None or number > most)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -54,6 +54,7 @@ WIDGETS = len(fields(Wish))
 
 
 def chosen_seed(seed: float | None, another: bool) -> int:
+    """The seed that was given, or another. Raises PromptError."""
     if another or seed is None:
         return new_seed()
     return int(_within((0, LARGEST_SEED), seed, "seed"))

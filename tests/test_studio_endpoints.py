@@ -6,6 +6,7 @@ import io
 import random
 from dataclasses import replace
 
+import httpx
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -14,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from PIL import Image as Picture
 
 from annotations.store import open_store
-from model.events import fold, from_dict
+from model.events import Failed, fold, from_dict
 from model.janus import Janus
 from model.trajectory import Trajectory
 from model.world.scene import random_scene, render
@@ -117,3 +118,24 @@ def test_the_same_are_tools_for_a_model(client: Client):
 def test_what_cannot_be_done_is_said(client: Client, endpoint: str, given: list, said: str):
     with pytest.raises(AppError, match=said):
         client.predict(*given, api_name=endpoint)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [([" "], "prompt is empty"), (["two cats", 0, 1, None, None, None, "nowhere"], "nowhere")],
+)
+def test_a_refused_drawing_is_an_event_to_who_iterates_and_an_exception_to_who_asks(client: Client, given, said):
+    job = client.submit(*given, api_name="/draw")
+    events = [from_dict(row) for row in job]
+    assert [type(event) for event in events] == [Failed] and said in events[0].error
+    with pytest.raises(AppError, match=said):
+        job.result()
+
+
+def test_a_drawing_asked_for_past_the_queue_is_refused_and_nothing_is_drawn(client: Client, store):
+    before = len(store.trajectories())
+    for path in ("run/draw", "api/draw", "run/judge"):
+        answer = httpx.post(f"{client.src}gradio_api/{path}", json={"data": ["two cats", 0, 1, None, None, None, ""]})
+        assert answer.status_code == 404 and "queue" in answer.json()["detail"]
+    client.predict("a cat", 0, 1, api_name="/draw")  # what ran beside it would have been stored
+    assert len(store.trajectories()) == before + 1

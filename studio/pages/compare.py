@@ -14,6 +14,7 @@ import gradio as gr
 from annotations.errors import without_places
 from annotations.store import Store
 from model.checkpoint import CheckpointError
+from model.decoding.request import PromptError
 from studio import render
 from studio.checkpoints import Checkpoints
 from studio.live import IDLE, LINE, RUNNING, SAME, Sessions, Visit, forget
@@ -56,7 +57,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         views, choices = zip(*(_side(side, checkpoints) for side in SIDES), strict=True)
 
     def begun(seed, new_seed) -> tuple:
-        return chosen_seed(seed, new_seed), *RUNNING
+        try:
+            return chosen_seed(seed, new_seed), *RUNNING
+        except PromptError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):
         try:

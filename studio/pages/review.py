@@ -31,6 +31,7 @@ from studio.identity import Who, require
 from studio.masthead import intro
 from studio.names import names_for
 from studio.notes import done, said
+from studio.numbers import whole_number
 from studio.pages.projects import PLAIN
 from studio.render import still, text
 from studio.rights import all_readable, readable
@@ -82,9 +83,8 @@ class Desk:
         """The project and the item of the address; else the worst disagreement of the first project that has one."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         address = dict(request.query_params)
-        item = address.get("item", "")
-        wanted = int(item) if item.isascii() and item.isdigit() else None
-        view = self._show(asking, address.get("project"), wanted)
+        item = address.get("item")
+        view = self._show(asking, address.get("project"), whole_number(item))
         if address.get("trajectory"):
             view = view._replace(**self._trail(asking, address["trajectory"]))
         return view
@@ -162,11 +162,9 @@ class Desk:
             if revision is None:
                 return _stay("Choose the revision that is to count again.")
             known = {a.id: a for a in (change.after for change in self._changes(asking, identity)) if a is not None}
-            if int(revision) not in known:
-                raise NotFoundError(
-                    f"there is no revision {int(revision)} of this drawing; its trail lists those there are"
-                )
-            again = adjudication.bring_back(self.store, int(revision), key=uuid4().hex, by=asking.name)
+            if (number := whole_number(revision)) not in known:
+                raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
+            again = adjudication.bring_back(self.store, number, key=uuid4().hex, by=asking.name)
         except AnnotationsError as error:
             return _stay(without_places(error))
         note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
