@@ -103,7 +103,7 @@ def test_the_temperature_of_text_is_its_own_setting(tiny: Janus, monkeypatch: py
     ("arguments", "message"),
     [
         ([""], "The prompt is empty"),
-        (["a cat", "--text-temperature", "-1"], "The text temperature is -1.0; give a number from 0 on"),
+        (["a cat", "--text-temperature", "-1"], "The text temperature is -1.0; give a number from 0 to 1000"),
         (["cat " * 2500], "10,000 characters"),
         ([], "give either a prompt or --prompts FILE"),
         (["a cat", "--checkpoint", "nowhere/at/all"], "there is no checkpoint at nowhere/at/all"),

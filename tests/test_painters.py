@@ -130,7 +130,7 @@ def test_a_step_that_fails_ends_nobody_twice_and_nobody_who_only_waits_for_a_pic
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Decoder, "advance", breaks)
+        broken.setattr(Decoder, "_advance", breaks)
         events += engine.step()
     gate.set()
     while engine.busy:

@@ -121,14 +121,14 @@ def test_stop_ends_one_request_between_tokens_and_leaves_the_others(tiny: Janus)
 
 
 def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
-    steps, real = itertools.count(), Decoder.advance
+    steps, real = itertools.count(), Decoder._advance
 
     def breaks_later(*arguments: object):
         if next(steps) == 120:
             raise RuntimeError("out of memory")
         return real(*arguments)
 
-    monkeypatch.setattr(Decoder, "advance", breaks_later)
+    monkeypatch.setattr(Decoder, "_advance", breaks_later)
     events = list(rollout(tiny, requests(tiny, 1)))
     assert isinstance(events[-1], Failed)
     failed = fold(events)

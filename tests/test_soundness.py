@@ -50,6 +50,16 @@ def test_a_first_drawing_beside_the_loading_of_another_checkpoint_is_what_it_is_
         assert json.loads(done.stdout) == alone, f"cold start {start}"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_checkpoint_that_was_opened_and_has_drawn_can_be_trained(tiny_checkpoint: Path, dtype: torch.dtype):
+    """What is made of its weights leaves none as an inference tensor, of which autograd saves nothing."""
+    janus = open_checkpoint(tiny_checkpoint, dtype=dtype)
+    list(rollout(janus, [Request("a red apple", 3, 1)]))
+    inputs = janus.embed_text(torch.tensor([janus.tokenize("a red apple")]))
+    janus.text_logits(janus.network.model.language_model(inputs_embeds=inputs).last_hidden_state).sum().backward()
+    assert janus.network.model.language_model.layers[0].self_attn.q_proj.weight.grad is not None
+
+
 def test_what_is_made_of_weights_waits_while_another_thread_patches_torch(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint)
     plain = janus.network.model.vqmodel.decode(soundness.spread_over(janus, janus.image_codes))

@@ -1,6 +1,5 @@
 """What a browser or a program has seen of a drawing over HTTP is there no more once it is deleted, by any address."""
 
-import base64
 import io
 import json
 import re
@@ -191,7 +190,7 @@ def test_of_many_that_were_judged_one_deleted_takes_its_upload_its_zip_and_the_t
 def test_an_export_with_a_deleted_drawing_is_shown_and_packed_no_more(studio: Studio, admin: Visitor):
     runs = []
     for prompt in ("a hen", "a fox"):
-        admin.client.post(f"{API}/run/judge", json={"data": [base64.b64encode(png(len(runs) + 7)).decode(), prompt]})
+        assert admin.judge_many(admin.upload(png(len(runs) + 7), f"{prompt.replace(' ', '_')}.png")).ok
         run = studio.store.trajectories(limit=1)[0]
         runs.append(run.id)
         annotate(studio.store, run.id)

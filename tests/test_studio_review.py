@@ -144,7 +144,8 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
         said = {"alignment": {"choice": choice, "left": turn.left, "right": right}}
         submit(store, item, who, [Annotation("t0", None, who, said)])
     view = desk.start(visit(project="arena"))
-    assert "<td>Left</td><td>Right</td>" in view.answers and view.stage.count('class="timeline still"') == 2
+    assert '<td dir="auto">Left</td><td dir="auto">Right</td>' in view.answers
+    assert view.stage.count('class="timeline still"') == 2
     assert view.stage.index("<h2>Left</h2>") < view.stage.index("<h2>Right</h2>")
     values = ["right" if f.question.name == "alignment" else f.value for f in desk.fields(view.case, visit())]
     desk.decide(visit(), view.case, *values)
