@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
@@ -18,6 +18,7 @@ from typing import TypeVar
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
+from annotations.errors import NotFoundError
 from annotations.store import Store
 from model.events import TrajectoryStarted
 
@@ -61,6 +62,18 @@ def note(store: Store, run: str, file: Path) -> None:
         notes.parent.mkdir(exist_ok=True)
         with notes.open("a", encoding="utf-8") as opened:
             opened.write(f"{path}\n")
+
+
+def note_stored(store: Store, runs: Sequence[str], file: Path) -> None:
+    """As `note`, of trajectories that the store has. Raises NotFoundError where one was deleted while the file was
+    made, which is removed then.
+    """
+    for run in runs:
+        note(store, run, file)
+    if gone := set(runs) - store.visible(runs):
+        discard([file])
+        many = "a drawing was" if len(gone) == 1 else f"{len(gone)} drawings were"
+        raise NotFoundError(f"{many} deleted at this moment; ask again for what is left")
 
 
 def remove(store: Store, run: str) -> None:

@@ -132,6 +132,22 @@ def test_what_was_taken_over_from_the_gallery_goes_too(studio: Studio):
     assert studio.status(path) == 404
 
 
+def test_what_is_deleted_while_a_copy_of_it_is_made_leaves_no_copy(studio: Studio, monkeypatch: pytest.MonkeyPatch):
+    list(studio.generator.stream("three cats", 2, 1, owner="ada"))
+    drawn = studio.store.trajectories()[0]
+    made = []
+
+    def served_file(content: bytes, name: str) -> Path:
+        made.append(copies.served_file(content, name))
+        studio.delete(drawn.id)
+        return made[0]
+
+    monkeypatch.setattr(image, "served_file", served_file)
+    with pytest.raises(NotFoundError, match="was deleted at this moment"):
+        image.last_image(studio.store, drawn.id)
+    assert studio.status(str(made[0])) == 404
+
+
 def test_only_files_that_are_served_are_removed(studio: Studio, tmp_path: Path):
     mine = tmp_path / "mine.png"
     mine.write_bytes(picture(0))

@@ -4,7 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,20 +16,25 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 from running_app import free_port
+from test_annotations_samples import aha
 
 from annotations.annotation import Annotation
+from annotations.items import NewItem
 from annotations.people import add
 from annotations.project import Role
+from annotations.ready_made import READY_MADE
 from annotations.store import Store, open_store
 from model.janus import Janus
 from model.pictures import PictureFileError, encode_png, read_rgb
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
+from studio.render import data_url
 from studio.server import start
 from studio.settings import Mode, Settings
 
 API = "/gradio_api"
 PASSWORD = "a long enough one"
+SHOWN = re.compile(r"(?:data:image/png;base64,|(?<=[\"'\[]))(iVBORw0KGgo[A-Za-z0-9+/=]+)")
 
 
 @dataclass
@@ -38,6 +43,11 @@ class Answer:
 
     said: str
     ok: bool
+
+    @property
+    def pictures(self) -> set[str]:
+        """Those that are part of it, in base64."""
+        return set(SHOWN.findall(self.said))
 
     @property
     def paths(self) -> list[str]:
@@ -50,6 +60,7 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         self.client = httpx.Client(base_url=url, timeout=60, headers={"origin": url})
+        self.asked: list[Callable[[], Answer]] = []  # all that it asked for, to ask for it again
         config = self.client.get("/config").json()
         self._pages = {name: set(page["dependencies"]) for name, page in config["page"].items()}
         self._handlers = [one for one in config["dependencies"] if one["backend_fn"]]
@@ -82,6 +93,12 @@ class Visitor:
         ]  # fmt: skip
         data = [given.get(self._types[each], self._defaults[each]) for each in handler["inputs"]]
         body = {"data": data, "fn_index": handler["id"], "session_hash": session, "event_data": event}
+        self.asked.append(lambda: self.heard(dict(body, session_hash=uuid4().hex), query))
+        return self.heard(body, query)
+
+    def heard(self, body: dict[str, Any], query: dict[str, str]) -> Answer:
+        """Call a handler, and listen to the end."""
+        session = body["session_hash"]
         assert self.client.post(f"{API}/queue/join", params=query, json=body).status_code == 200
         lines, last = [], {}
         with self.client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
@@ -91,6 +108,27 @@ class Visitor:
                 if last.get("msg") in ("process_completed", "unexpected_error", "close_stream"):
                     break
         return Answer("\n".join(lines), bool(last.get("success")))
+
+    def call(self, endpoint: str, *given: Any) -> Answer:
+        """An endpoint for programs."""
+        return self.got("POST", f"{API}/run/{endpoint}", json={"data": given})
+
+    def tool(self, name: str, **given: Any) -> Answer:
+        """The same as a tool of MCP."""
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": given}}
+        accepts = {"accept": "application/json, text/event-stream"}
+        return self.got("POST", f"{API}/mcp/", json=body, headers=accepts)
+
+    def got(self, method: str, path: str, **options: Any) -> Answer:
+        """Anything else."""
+
+        def get() -> Answer:
+            answer = self.client.request(method, path, **options)
+            shown = answer.headers.get("content-type") == "image/png"
+            return Answer(data_url(answer.content) if shown else answer.text, answer.is_success)
+
+        self.asked.append(get)
+        return get()
 
     def upload(self, content: bytes, name: str) -> dict[str, Any]:
         [path] = self.client.post(f"{API}/upload", files={"files": (name, content)}).json()
@@ -136,6 +174,7 @@ def studio(tiny: Janus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         patch.setenv("GRADIO_TEMP_DIR", str(folder / "served"))
         patch.setattr("tempfile.tempdir", str(folder / "tmp"))
         add(store, "bob", Role.ADMIN, PASSWORD)
+        store.create_project(next(project for project in READY_MADE if project.id == "arena"))
         settings = Settings(mode=Mode.PUBLIC, port=free_port(), limits=False, rounds=1)
         demo = start(settings, store, Checkpoints(Generator(tiny, store)))
         yield Studio(f"http://127.0.0.1:{settings.port}", store, folder)
@@ -149,7 +188,11 @@ def visitor(studio: Studio) -> Visitor:
 
 @pytest.fixture(scope="module")
 def admin(studio: Studio) -> Visitor:
-    bob = Visitor(studio.url)
+    return signed_in(studio.url)
+
+
+def signed_in(url: str) -> Visitor:
+    bob = Visitor(url)
     entered = bob.client.post("/enter", data={"name": "bob", "password": PASSWORD})
     assert entered.status_code < 400 and bob.client.cookies
     return bob
@@ -157,6 +200,78 @@ def admin(studio: Studio) -> Visitor:
 
 def png(seed: int) -> bytes:
     return encode_png(Picture.fromarray(np.random.default_rng(seed).integers(0, 255, (48, 48, 3), np.uint8)))
+
+
+def look_everywhere(visitor: Visitor, admin: Visitor, run: str, sha256s: list[str]) -> list[Answer]:
+    """Every page that shows a drawing, to a visitor who knows its address and to an admin; and what programs get."""
+    seen = [
+        visitor.ask("gallery", "begun"),
+        visitor.ask("gallery", "newest_first"),
+        visitor.ask("gallery", "linked", run=run),
+        visitor.ask("gallery", "opened", event={"run": run}),
+        visitor.ask("", "linked", run=run),
+        visitor.ask("compare", "linked", left=run, right=run),
+        visitor.ask("image", "linked", **{"from": run}),
+        visitor.call("trajectory", run),
+        visitor.tool("trajectory", run=run),
+        *(visitor.got("GET", path) for path in (f"/?run={run}", f"/gallery?run={run}", f"/image?from={run}")),
+        *(visitor.call("picture", sha256) for sha256 in sha256s),
+        *(visitor.tool("picture", sha256=sha256) for sha256 in sha256s),
+        admin.ask("annotate", "start", shows="annotate-prompt"),
+        admin.ask("arena", "opened", shows="arena-prompt"),
+        admin.ask("review", "opened", shows="review-stage", project="reflections"),
+        admin.ask("review", "opened", shows="review-stage", trajectory=run),
+        admin.ask("review", "look", {"textbox": run}),
+        admin.ask("project", "opened", shows="project-board", id="reflections"),
+        admin.ask("datasets", "export"),
+    ]
+    files = {path for answer in seen for path in answer.paths}
+    return seen + [visitor.got("GET", f"{API}/file={path}") for path in files]
+
+
+@pytest.mark.parametrize("way", ["drawn", "judged", "annotated"])
+def test_what_was_seen_of_a_drawing_by_any_address_is_gone_by_all_of_them(studio: Studio, way: str):
+    visitor, admin = Visitor(studio.url), signed_in(studio.url)
+    words, content = {"drawn": "three cats", "judged": "four fish", "annotated": "two keys"}[way], png(11)
+    before = set().union(*(answer.pictures for answer in look_everywhere(visitor, admin, "none", [])))
+    visitor.asked.clear(), admin.asked.clear()
+    if way == "judged":
+        upload = visitor.upload(content, "mine.png")
+        heard = [visitor.ask("image", "insisted", {"image": upload, "textbox": words})]
+        heard.append(visitor.got("GET", f"{API}/file={upload['path']}"))
+        visitor.asked.pop(0)
+    else:
+        heard = [visitor.ask("", "insisted", {"textbox": words})]
+        visitor.asked.pop(0)
+    run = studio.store.trajectories(limit=1)[0].id
+    trajectory = studio.store.trajectory(run)
+    assert trajectory.prompt == words
+    other = pair(studio.store, run, words)
+    if way == "annotated":
+        annotate(studio.store, run)
+    sha256s = sorted({one.sha256 for one in trajectory.segments if getattr(one, "sha256", None)})
+    heard += look_everywhere(visitor, admin, run, sha256s)
+    pictures = set().union(*(answer.pictures for answer in heard)) - before
+    showed = [answer for answer in heard if answer.pictures & pictures]
+    assert len(showed) >= 10, [answer.said[:80] for answer in heard if answer not in showed]
+
+    for each in (other, run):
+        visitor.delete(each, studio.store.receipt(each))
+        visitor.asked.pop()
+    again = [ask() for ask in (*visitor.asked, *admin.asked)]
+    assert [a.said[:300] for a in again if a.pictures & pictures or words in a.said] == []
+    assert studio.store.purge(timedelta(seconds=-1)) == (2 if way != "annotated" else 1)
+    if way != "annotated":  # what others have worked on is kept, and shown to nobody
+        kept = [base64.b64decode(one) for one in pictures]
+        assert studio.holding([np.asarray(read_rgb(one)) for one in kept], [*kept, words.encode()]) == []
+
+
+def pair(store: Store, run: str, words: str) -> str:
+    """Have it compared with another drawing of its prompt."""
+    other, pictures = aha(len(words), words)
+    made = store.save(other, pictures, owner="visitor")
+    store.add_items("arena", [NewItem(run, made)])
+    return made
 
 
 def zipped(**files: bytes) -> bytes:

@@ -23,7 +23,7 @@ from model.decoding.request import PromptError, Task
 from model.decoding.source import read_source
 from studio import render
 from studio.checkpoints import Checkpoints
-from studio.copies import note, noting, served_file, served_path
+from studio.copies import note_stored, noting, served_file, served_path
 from studio.generator import Generator
 from studio.judging import BatchError, Judgement, batch, judge_all
 from studio.limits import LimitError
@@ -111,13 +111,12 @@ def ask_for_many(
             for row, judgement in visit.caller.drawing(judge_all(generator, pairs, owner=visit.owner), visit.session):
                 judged[row] = judgement
                 progress((len(judged), len(pairs)), desc="Judging", unit="images")
-    except (BatchError, LimitError) as error:
+        table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
+        file = served_path("judgements.csv")
+        csv_files.write(file, COLUMNS, table.itertuples(index=False))
+        note_stored(generator.store, list(table.run[table.run != ""]), file)
+    except (AnnotationsError, BatchError, LimitError) as error:
         raise gr.Error(without_places(error), print_exception=False) from error
-    table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
-    file = served_path("judgements.csv")
-    csv_files.write(file, COLUMNS, table.itertuples(index=False))
-    for run in table.run[table.run != ""]:
-        note(generator.store, run, file)
     return table, table[table.verdict != ""], str(file)
 
 
@@ -128,7 +127,7 @@ def last_image(store: Store, run: str) -> tuple[str, str]:
     if not drawn:
         raise NotFoundError(f"the drawing “{trajectory.prompt[:80]}” was stopped before it had a picture")
     file = served_file(store.picture(drawn[-1]), "image.png")
-    note(store, run, file)
+    note_stored(store, [run], file)
     return str(file), trajectory.prompt
 
 
