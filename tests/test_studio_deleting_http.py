@@ -1,5 +1,6 @@
 """What a browser or a program has seen of a drawing over HTTP is there no more once it is deleted, by any address."""
 
+import base64
 import io
 import json
 import re
