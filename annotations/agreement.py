@@ -20,6 +20,7 @@ from itertools import combinations
 import numpy as np
 
 from annotations.errors import AnswerError
+from model.numbers import is_number
 
 Given = Iterable[tuple[Hashable, Hashable, str | float | None]]  # item, annotator, answer
 Value = str | float
@@ -153,8 +154,10 @@ def _by_item(given: Given) -> dict[Hashable, dict[Hashable, Value]]:
 def _check_numbers(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> None:
     for item, answers in said.items():
         for answer in answers.values():
-            if isinstance(answer, str) or not math.isfinite(answer):
-                raise AnswerError(f"got the answer {answer!r} about {item!r}, wanted a number; use the nominal level")
+            if not is_number(answer):
+                raise AnswerError(
+                    f"got the answer {answer!r:.60} about {item!r}, wanted a number; use the nominal level"
+                )
 
 
 def _counts(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:

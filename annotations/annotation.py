@@ -3,7 +3,6 @@
 Knows questions and trajectories; no database. Whoever stores an annotation calls `validate` first.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +23,7 @@ from annotations.questions import (
     Question,
     questions_about,
 )
+from model.numbers import is_number
 from model.trajectory import Reflection, Trajectory
 from model.wording import split_verdict
 
@@ -139,8 +139,8 @@ def validate(
     """
     if not annotation.annotator.strip():
         raise AnswerError("got an annotation without an annotator; sign in, or give a name")
-    if not (math.isfinite(annotation.seconds) and annotation.seconds >= 0):
-        raise AnswerError(f"got {annotation.seconds} seconds, wanted a number that is not negative")
+    if not is_number(annotation.seconds) or annotation.seconds < 0:
+        raise AnswerError(f"got {annotation.seconds!r:.60} seconds, wanted a number that is not negative")
     kind = _kind(annotation, trajectory, questions, other)
     asked = {question.name: question for question in questions_about(kind, questions)}
     optional = {} if annotation.status is Status.SUBMITTED else {SKIP_REASON.name: SKIP_REASON}

@@ -4,12 +4,12 @@ Knows questions and trajectories; no annotation, no database. Every refusal name
 what was wanted.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from annotations.errors import AnswerError
 from annotations.questions import LONGEST_TEXT, PREFERENCES, RATINGS, Form, Question
+from model.numbers import is_number
 from model.trajectory import Image, Trajectory
 
 MOST_REGIONS = 100
@@ -111,7 +111,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_fraction(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= 1
+    return is_number(value) and 0 <= value <= 1
 
 
 def _are_different(value: Any) -> bool:

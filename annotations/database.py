@@ -7,7 +7,6 @@ they return. SQLite 3.7.0 to 3.51.2 can corrupt a write-ahead log: there the old
 and one process writes.
 """
 
-import json
 import logging
 import os
 import sqlite3
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,6 +26,7 @@ from sqlalchemy.orm import Session
 
 from annotations import postgres
 from annotations.errors import AwayError, BusyError, DatabaseError, DirectoryError, MigrationError, without_places
+from annotations.json_text import to_json
 from annotations.turns import Turns
 from annotations.upgrade import revisions, server_revisions, upgrade, upgrade_server
 
@@ -306,7 +305,7 @@ def _engine(file: Path, begin: str, pragma: str, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=60,
-        json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+        json_serializer=to_json,
     )
 
     @event.listens_for(engine, "connect")

@@ -14,6 +14,7 @@ from enum import StrEnum
 from annotations.annotation import Annotation, right_answer
 from annotations.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
+from model.numbers import is_number
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
 from model.wording import sentence, split_verdict
 
@@ -58,7 +59,8 @@ def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | Lef
         return Target(completion, Origin.PERSON, *context, correction=str(correction))
     if annotation.answers[VERDICT_RIGHT] != YES:
         return LeftOut.NO_CORRECTION
-    if int(annotation.answers.get(REASON_RATING, 0)) < GOOD_RATING:
+    rating = annotation.answers.get(REASON_RATING)
+    if not is_number(rating) or rating < GOOD_RATING:
         return LeftOut.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED

@@ -30,7 +30,7 @@ from uuid import uuid4
 from annotations.database import default_directory, default_url
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.formats import folder, janus_sft, ours, pickapic, richhf
-from annotations.imports import BatchName
+from annotations.imports import BatchName, Prepared
 from annotations.incoming import Read, Record, RowError
 from annotations.sources import FOLDER, Source, laid_out, tables_in
 from annotations.staging import Run
@@ -49,6 +49,7 @@ AT_ONCE_BYTES = 32 * 2**20  # … or so many of pictures
 SHOWN = 20  # errors that the command prints
 
 Progress = Callable[[str, int, int], None]  # what is being done, how far, of how many
+Keep = Callable[[Sequence[tuple[Record, Checked]]], None]  # what becomes of records that are new and good
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,8 @@ def bring_in(
     with _sources(source, format, images) as sources, _spool() as spool:
         batch = BatchName(uuid4().hex, _called(source, sources), format)
         with Run(store, batch, owner=owner) as run:
-            checked = _read_through(
-                store, sources, format, drawn_by, spool, [run.tell, partial(on_progress, "checking")]
-            )
+            told = [run.tell, partial(on_progress, "checking")]
+            checked = _read_through(store, sources, format, drawn_by, partial(_write, spool, run), told)
             report = Report(batch.id, 0, 0, checked.already, checked.errors, checked.new)
             if not checked.new or (checked.errors and not leave_out_bad):
                 return report
@@ -98,15 +98,22 @@ def bring_in(
 
 def _stage(run: Run, spool: IO[bytes], total: int, on_progress: Progress) -> None:
     """Store what was spooled, as many records at a time as others can wait for."""
-    waiting, files, size = [], {}, 0
-    for done, (record, described) in enumerate(_unspool(spool), start=1):
-        waiting.append(record)
+    waiting, files, records, size = [], {}, 0, 0
+    for done, (parts, described) in enumerate(_unspool(spool), start=1):
+        waiting += parts
+        records += 1
         files |= described
-        size += sum(len(png) for part in record.parts for png in part.pictures.values())
-        if len(waiting) >= run.size or size > AT_ONCE_BYTES or done == total:
+        size += sum(len(png) for part in parts for png in part.pictures.values())
+        if records >= run.size or size > AT_ONCE_BYTES or done == total:
             run.stage(waiting, files, done, total)
             on_progress("storing", done, total)
-            waiting, files, size = [], {}, 0
+            waiting, files, records, size = [], {}, 0, 0
+
+
+def _write(spool: IO[bytes], run: Run, good: Sequence[tuple[Record, Checked]]) -> None:
+    """Together, so that what they share is written once."""
+    made = [(run.prepared(record), described) for record, described in good]
+    pickle.dump(made, spool, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 def rehearse(
@@ -119,9 +126,9 @@ def rehearse(
     on_progress: Progress = lambda stage, done, total: None,
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
-    with _sources(source, format, images) as sources, _spool() as spool:
+    with _sources(source, format, images) as sources:
         told = [partial(on_progress, "checking")]
-        checked = _read_through(store, sources, format, drawn_by, spool, told)
+        checked = _read_through(store, sources, format, drawn_by, lambda good: None, told)
     return Report("", 0, 0, checked.already, checked.errors, checked.new)
 
 
@@ -151,10 +158,10 @@ def _read_through(
     sources: Sequence[Source],
     format: str,
     drawn_by: str | None,
-    spool: IO[bytes],
+    keep: Keep,
     told: Sequence[Callable[[int, int], None]],
 ) -> _Checked:
-    """What was found in all of them; the good new records are spooled."""
+    """What was found in all of them; `keep` is given the good new records."""
     reader = reader_of(format)
     total = sum(reader.size(one.path) for one in sources)
 
@@ -162,7 +169,7 @@ def _read_through(
         for tell in told:
             tell(done, total)
 
-    return _check(store, _read(reader, sources, drawn_by), format, spool, on_progress)
+    return _check(store, _read(reader, sources, drawn_by), format, keep, on_progress)
 
 
 def _read(reader: ModuleType, sources: Sequence[Source], drawn_by: str | None) -> Read:
@@ -201,9 +208,9 @@ class _Checked:
     errors: tuple[RowError, ...]
 
 
-def _check(store: Store, read: Read, format: str, spool: IO[bytes], on_progress: Callable[[int], None]) -> _Checked:
-    """Read everything, spool what is new and can be stored, and collect why the rest cannot."""
-    checking = _Checking(store, format, spool)
+def _check(store: Store, read: Read, format: str, keep: Keep, on_progress: Callable[[int], None]) -> _Checked:
+    """Read everything, keep what is new and can be stored, and collect why the rest cannot."""
+    checking = _Checking(store, format, keep)
     for done, record in enumerate(read, start=1):
         checking.take(record)
         on_progress(done)
@@ -213,10 +220,10 @@ def _check(store: Store, read: Read, format: str, spool: IO[bytes], on_progress:
 
 
 class _Checking:
-    """Records on their way to the spool, checked against the store a few at a time."""
+    """Records, checked against the store a few at a time."""
 
-    def __init__(self, store: Store, format: str, spool: IO[bytes]) -> None:
-        self._store, self._format, self._spool = store, format, spool
+    def __init__(self, store: Store, format: str, keep: Keep) -> None:
+        self._store, self._format, self._keep = store, format, keep
         self._seen = Counter[str]()  # records by their digest
         self._ids: dict[str, int] = {}  # hash of each trajectory of the file by its id
         self._waiting: list[Record] = []
@@ -242,19 +249,19 @@ class _Checking:
         fresh = [record for record in self._waiting if record.key not in known]
         self.already += len(self._waiting) - len(fresh)
         results = iter(self._store.check([(p.trajectory, p.pictures) for record in fresh for p in record.parts]))
-        for record in fresh:
-            self._sort(record, [next(results) for _ in record.parts])
+        given = [(record, [next(results) for _ in record.parts]) for record in fresh]
+        self._keep([(record, described) for record, of in given if (described := self._sorted(record, of)) is not None])
         self._waiting, self._bytes = [], 0
 
-    def _sort(self, record: Record, results: list[Checked | AnnotationsError]) -> None:
+    def _sorted(self, record: Record, results: list[Checked | AnnotationsError]) -> Checked | None:
+        """What is known of a good record's pictures; None for another, of which it is told why."""
         wrong = next((str(result) for result in results if isinstance(result, AnnotationsError)), None)
         wrong = wrong or self._doubled(record)
         if wrong is not None:
             self.errors.append(RowError(record.row, "", wrong, "a trajectory that can be stored"))
-            return
-        described = {sha256: file for result in results for sha256, file in result.items()}
-        pickle.dump((record, described), self._spool, protocol=pickle.HIGHEST_PROTOCOL)
+            return None
         self.new += 1
+        return {sha256: file for result in results for sha256, file in result.items()}
 
     def _doubled(self, record: Record) -> str | None:
         for part in record.parts:
@@ -264,11 +271,11 @@ class _Checking:
         return None
 
 
-def _unspool(spool: IO[bytes]) -> Iterator[tuple[Record, Checked]]:
+def _unspool(spool: IO[bytes]) -> Iterator[tuple[list[Prepared], Checked]]:
     spool.seek(0)
     while True:
         try:
-            yield pickle.load(spool)  # what this process has written itself
+            yield from pickle.load(spool)  # what this process has written itself
         except EOFError:
             return
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
@@ -19,7 +19,6 @@ from annotations.incoming import Record
 from annotations.packing import unpack
 from annotations.tables import ImportFileRow, ImportRow
 from annotations.visibility import is_published, is_visible
-from model.trajectory import Trajectory
 
 AT_ONCE = 200  # rows read in one go
 
@@ -66,47 +65,52 @@ def known_keys(session: Session, keys: Sequence[str]) -> set[str]:
     return set(session.scalars(select(row.key).where(row.key.in_(keys), is_published(row.batch))))
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What is written of a few records, worked out before others have to wait; in the order of the rows."""
+class Prepared(NamedTuple):
+    """What is written of one part of a record, worked out before others have to wait; its pictures lie in files."""
 
-    made: list[trajectories.Prepared]
-    rows: list[dict[str, Any]]
-    contents: list[Mapping[str, bytes]]  # files of each row, by name
-
-
-def prepared(records: Sequence[Record], batch: BatchName, *, owner: str, now: datetime) -> Prepared:
-    """Raises TrajectoryError."""
-    parts = [(record, number, part) for record in records for number, part in enumerate(record.parts)]
-    made = [trajectories.prepared(_dated(part.trajectory, now), owner=owner) for *_, part in parts]
-    same = {"batch": batch.id, "source": batch.source, "format": batch.format, "imported_by": owner, "created_at": now}
-    rows = [
-        same
-        | {"trajectory_id": part.trajectory.id, "key": record.key, "part": number, "row": record.row}
-        | {"together": record.together, "record": part.record}
-        for record, number, part in parts
-    ]
-    return Prepared(made, rows, [part.files for *_, part in parts])
+    made: trajectories.Prepared
+    row: dict[str, Any]  # but for what is the same in all of the batch
+    files: Mapping[str, bytes]  # of the record, by name
+    pictures: Mapping[str, bytes]  # by hash
 
 
-def _dated(trajectory: Trajectory, now: datetime) -> Trajectory:
-    return trajectory if trajectory.created_at else replace(trajectory, created_at=now.isoformat())
+def prepared(record: Record, *, owner: str, now: datetime) -> list[Prepared]:
+    """The parts of a record. Raises TrajectoryError."""
+    found = []
+    for number, part in enumerate(record.parts):
+        dated, body = part.trajectory, part.body
+        if not dated.created_at:
+            dated, body = replace(dated, created_at=now.isoformat()), None
+        row = {"trajectory_id": dated.id, "key": record.key, "part": number, "row": record.row}
+        row |= {"together": record.together, "record": part.record}
+        made = trajectories.prepared(dated, owner=owner, body=body)
+        found.append(Prepared(made, row, part.files, part.pictures))
+    return found
 
 
-def stage(session: Session, given: Prepared, files: Mapping[str, PngFile], batch: BatchName) -> None:
+def stage(
+    session: Session,
+    given: Sequence[Prepared],
+    files: Mapping[str, PngFile],
+    batch: BatchName,
+    *,
+    owner: str,
+    now: datetime,
+) -> None:
     """Write records with their trajectories, which nobody sees before the batch is published; `files` describes their
     pictures by hash. Raises ConflictError.
     """
-    trajectories.stage(session, given.made, files, batch=batch.id)
-    table = ImportRow.__table__
-    if not any(given.contents):
-        session.execute(insert(table), given.rows)
+    trajectories.stage(session, [one.made for one in given], files, batch=batch.id)
+    same = {"batch": batch.id, "source": batch.source, "format": batch.format, "imported_by": owner, "created_at": now}
+    table, rows = ImportRow.__table__, [same | one.row for one in given]
+    if not any(one.files for one in given):
+        session.execute(insert(table), rows)
         return
-    ids = session.scalars(insert(table).returning(table.c.id, sort_by_parameter_order=True), given.rows).all()
+    ids = session.scalars(insert(table).returning(table.c.id, sort_by_parameter_order=True), rows).all()
     kept = [
         {"import_id": id, "name": name, "content": content}
-        for id, contents in zip(ids, given.contents, strict=True)
-        for name, content in contents.items()
+        for id, one in zip(ids, given, strict=True)
+        for name, content in one.files.items()
     ]
     session.execute(insert(ImportFileRow.__table__), kept)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from annotations.images import PngFile
+from annotations.json_text import JsonText
 from annotations.packing import Files
 from model.pictures import PictureFileError, normalized_png, size_of
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
@@ -50,6 +51,7 @@ class Part:
     pictures: Mapping[str, bytes]
     record: Mapping[str, Any]
     files: Files = field(default_factory=dict)
+    body: JsonText | None = None  # the trajectory, where whoever read it has written it
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import Any
 import pandas as pd
 
 LONG = 20_000  # characters of JSON in a row
+DIGITS = 4300  # that Python reads of a whole number
+TOO_LARGE = 10**DIGITS
 
 Files = dict[str, bytes]
 
@@ -34,8 +36,10 @@ def unpack(packed: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, A
 
 def _pack(value: Any, name: str, files: Files) -> Any:
     match value:
-        case None | bool() | int():
+        case None | bool():
             return value
+        case int():
+            return _whole(value, name)
         case str():
             return _text(value)
         case float():
@@ -49,6 +53,12 @@ def _pack(value: Any, name: str, files: Files) -> Any:
         case list() | tuple():
             return _list([_pack(one, f"{name}.{index}", files) for index, one in enumerate(value)], name, files)
     raise ValueError(f"“{name}” holds a {type(value).__name__}, which cannot be kept")
+
+
+def _whole(value: int, name: str) -> int:
+    if abs(value) >= TOO_LARGE:
+        raise ValueError(f"“{name}” holds a whole number of more than {DIGITS} digits, which cannot be kept")
+    return value
 
 
 def _object(packed: dict[str, Any], value: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ LOCKED`) or serialisable transactions would let more than one write at a time, b
 need a proof, or a retry, of its own; writers that take turns need neither, and a thousand turns a second are enough.
 """
 
-import json
 from typing import Any
 
 import psycopg
@@ -15,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from annotations.errors import DatabaseError
+from annotations.json_text import to_json
 
 WRITING = 0x61686101  # names of the advisory locks, which belong to one database of a server
 MIGRATING = 0x61686102
@@ -82,6 +82,6 @@ def _engine(url: URL, options: str, connections: int, isolation: str) -> Engine:
 def _json(value: Any) -> str:
     """The driver calls this itself, past the place where SQLAlchemy makes an error its own."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return to_json(value)
     except ValueError as error:
         raise SQLAlchemyError(str(error)) from error

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from annotations import imports, items, trajectories
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.images import PngFile
-from annotations.imports import BatchName
+from annotations.imports import BatchName, Prepared
 from annotations.incoming import Record
 from annotations.store import Store
 from annotations.tables import ImportRunRow, StagedRow, TrajectoryRow
@@ -120,6 +120,7 @@ class Run:
         self.store, self.name, self.owner = store, name, owner
         self._told = 0.0
         self._size = 50
+        self._now = store.clock()
 
     def __enter__(self) -> Run:
         recover(self.store)
@@ -146,14 +147,17 @@ class Run:
             with self.store.database.writing() as session:
                 self._renew(session, RunState.CHECKING, done, total)
 
-    def stage(self, records: Sequence[Record], files: dict[str, PngFile], done: int, total: int) -> None:
+    def prepared(self, record: Record) -> list[Prepared]:
+        """What `stage` is to be given of a record. Raises TrajectoryError."""
+        return imports.prepared(record, owner=self.owner, now=self._now)
+
+    def stage(self, given: Sequence[Prepared], files: dict[str, PngFile], done: int, total: int) -> None:
         """Store a few records that nobody sees; `files` describes their pictures by hash. Raises AnnotationsError."""
-        pictures = {sha256: png for record in records for part in record.parts for sha256, png in part.pictures.items()}
-        given = imports.prepared(records, self.name, owner=self.owner, now=self.store.clock())
+        pictures = {sha256: png for one in given for sha256, png in one.pictures.items()}
         with self.store.database.writing() as session:
             began = time.monotonic()  # the turn has come: what this one waited for is not held against it
             self._renew(session, RunState.STORING, done, total)
-            imports.stage(session, given, files, self.name)
+            imports.stage(session, given, files, self.name, owner=self.owner, now=self._now)
             took = time.monotonic() - began
         self.store.put_pictures(files, pictures)  # after their rows, so that no picture is left that no row names
         self._adapt(took)

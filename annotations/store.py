@@ -250,7 +250,8 @@ class Store:
         """Of each trajectory with its pictures what is known of those, by hash; or what saving it would raise. Stores
         nothing.
         """
-        made = [replace(one, created_at=one.created_at or self.clock().isoformat()) for one, _ in given]
+        now = self.clock().isoformat()
+        made = [one if one.created_at else replace(one, created_at=now) for one, _ in given]
         found = [self._checked(one, pictures) for one, (_, pictures) in zip(made, given, strict=True)]
         sound = [one for one, result in zip(made, found, strict=True) if not isinstance(result, AnnotationsError)]
         with self.database.reading() as session:

@@ -9,6 +9,7 @@ and one table serves SQLite and PostgreSQL, whose full-text indices differ and k
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -57,12 +58,13 @@ def traits_of(columns: Mapping[str, Any]) -> set[bytes]:
     flags = {AHA: columns["aha"], RECORDED: columns["recorded"], BRANCH: columns["parent_id"] is not None}
     found = {named(kind, value) for kind, value in kinds.items() if value is not None}
     found |= {flag for flag, holds in flags.items() if holds}
-    return found | {trait for word in words(columns["prompt"]) for trait in _of_word(word)}
+    return found.union(*map(_of_word, words(columns["prompt"])))
 
 
-def _of_word(word: str) -> set[bytes]:
+@lru_cache(4096)
+def _of_word(word: str) -> frozenset[bytes]:
     """It, and its first letters: there may be very many words that begin with the same one or two."""
-    return {named("word", word), *(named("begins", word[:letters]) for letters in range(1, SHORT + 1))}
+    return frozenset({named("word", word), *(named("begins", word[:letters]) for letters in range(1, SHORT + 1))})
 
 
 def of_search(text: str) -> list[Traits]:

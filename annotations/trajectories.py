@@ -4,9 +4,10 @@ Knows the rows of trajectories and their images and turns them into values and b
 transaction. Used by the store; pages see its values `Listed` and `Cursor`.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 from annotations import items, traits
 from annotations.errors import ConflictError, NotFoundError, TrajectoryError
 from annotations.images import PngFile
+from annotations.json_text import JsonText, sorted_json
 from annotations.tables import (
     DeletionRow,
     ImageRow,
@@ -25,7 +27,7 @@ from annotations.tables import (
 )
 from annotations.traits import Traits, exactly, named, of_search, traits_of
 from annotations.visibility import is_staged, is_visible
-from model.trajectory import Image, Source, StopReason, Trajectory
+from model.trajectory import Image, Reflection, Segment, Source, StopReason, Thought, Trajectory
 from model.world.language import category_of, parse
 
 MOST = 200  # rows of one page
@@ -112,16 +114,45 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
 class Prepared(NamedTuple):
     """What is written of a trajectory, worked out before others have to wait."""
 
-    trajectory: Trajectory
-    columns: dict[str, Any]  # all but its number
+    outline: Trajectory  # without its codes and words
+    columns: dict[str, Any]  # all but its number; the body is JsonText
     traits: set[bytes]
 
+    @property
+    def id(self) -> str:
+        return self.outline.id
 
-def prepared(trajectory: Trajectory, *, owner: str, recorded: bool = False) -> Prepared:
-    """Raises TrajectoryError."""
-    columns = copied(trajectory) | {"id": trajectory.id, "body": trajectory.to_dict()}
+    @property
+    def trajectory(self) -> Trajectory:
+        """All of it."""
+        return Trajectory.from_dict(json.loads(self.columns["body"]))
+
+
+def prepared(trajectory: Trajectory, *, owner: str, recorded: bool = False, body: JsonText | None = None) -> Prepared:
+    """`body`: the trajectory as JSON, where that was written already. Raises TrajectoryError."""
+    try:
+        columns = copied(trajectory) | {"id": trajectory.id, "body": body or sorted_json(trajectory.to_dict())}
+    except ValueError as error:
+        raise TrajectoryError(f"trajectory {trajectory.id} cannot be kept as JSON: {str(error)[:200]}") from error
     columns |= {"owner": owner, "recorded": recorded}
-    return Prepared(trajectory, columns, traits_of(columns))
+    return Prepared(outline_of(trajectory), columns, traits_of(columns))
+
+
+def outline_of(trajectory: Trajectory) -> Trajectory:
+    """The trajectory without its codes and words: all that its items and its pictures follow from."""
+    return replace(trajectory, segments=tuple(_outline(segment) for segment in trajectory.segments))
+
+
+def _outline(segment: Segment) -> Segment:
+    match segment:
+        case Image():
+            return Image((), segment.sha256, (), segment.finished)
+        case Source():
+            return Source((), segment.sha256, segment.finished)
+        case Reflection():
+            return Reflection(segment.answer, segment.p_yes, (), segment.finished)
+        case Thought():
+            return Thought((), segment.finished)
 
 
 def stage(session: Session, made: Sequence[Prepared], files: Mapping[str, PngFile], *, batch: str) -> None:
@@ -131,15 +162,17 @@ def stage(session: Session, made: Sequence[Prepared], files: Mapping[str, PngFil
     """
     by_id: dict[str, Prepared] = {}
     for one in made:
-        if by_id.setdefault(one.trajectory.id, one).trajectory != one.trajectory:
-            raise taken(one.trajectory.id)
-    stored = free_or_same(session, [one.trajectory for one in by_id.values()])
+        other = by_id.setdefault(one.id, one)
+        if other is not one and other.trajectory != one.trajectory:
+            raise taken(one.id)
+    there = set(session.scalars(select(TrajectoryRow.id).where(TrajectoryRow.id.in_(by_id))))
+    stored = free_or_same(session, [by_id[id].trajectory for id in there]) if there else set()
     new = [one for id, one in by_id.items() if id not in stored]
     if new:
-        shown = {sha256 for one in new for sha256 in pictures_of(one.trajectory).values()}
+        shown = {sha256 for one in new for sha256 in pictures_of(one.outline).values()}
         _insert(session, new, [files[sha256] for sha256 in shown], visible=False)
-        session.execute(insert(STAGED), [{"trajectory_id": one.trajectory.id, "batch": batch} for one in new])
-        items.stage(session, [(one.trajectory, one.columns["created_at"].timestamp()) for one in new])
+        session.execute(insert(STAGED), [{"trajectory_id": one.id, "batch": batch} for one in new])
+        items.stage(session, [(one.outline, one.columns["created_at"].timestamp()) for one in new])
 
 
 def _insert(session: Session, made: Sequence[Prepared], files: Iterable[PngFile], *, visible: bool) -> None:
@@ -152,9 +185,9 @@ def _insert(session: Session, made: Sequence[Prepared], files: Iterable[PngFile]
     shown = {traits.VISIBLE} if visible else set()
     traits.add(session, {number: one.traits | shown for number, one in numbered})
     links = [
-        {"trajectory_id": one.trajectory.id, "segment": index, "sha256": sha256}
+        {"trajectory_id": one.id, "segment": index, "sha256": sha256}
         for one in made
-        for index, sha256 in pictures_of(one.trajectory).items()
+        for index, sha256 in pictures_of(one.outline).items()
     ]
     if links:
         session.execute(insert(LINKS), links)

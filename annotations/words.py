@@ -15,8 +15,13 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U0
 
 def words(text: str) -> set[str]:
     """“Two CATS, naïve 🐱” has the words two, cats, naive and 🐱."""
-    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[:LONGEST_TEXT]).casefold())
-    return {word[:LONGEST_WORD] for word in "".join(map(_spaced, plain)).split()}
+    text = text[:LONGEST_TEXT]
+    if text.isascii():
+        spaced = text.casefold().translate(_ASCII)
+    else:
+        plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        spaced = "".join(map(_spaced, plain))
+    return {word[:LONGEST_WORD] for word in spaced.split()}
 
 
 def _spaced(character: str) -> str:
@@ -26,3 +31,6 @@ def _spaced(character: str) -> str:
     if kind[0] == "S" or _UNSPACED.match(character):
         return f" {character} "
     return character if kind[0] in "LMN" else " "
+
+
+_ASCII = {code: _spaced(chr(code)) for code in range(128)}  # what most texts need, without a call for each character

@@ -7,12 +7,12 @@ same file loads in TRL untouched; what else is known of a row stands in columns 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from model.messages import Part, RowError, flattened, shown
+from model.numbers import is_number
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.wording import first_verdict
 
@@ -184,8 +184,7 @@ def _about(row: Mapping[str, Any]) -> dict[str, Any]:
             known[name] = value
     weight = row.get("weight")
     if weight is not None:
-        number = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not number or not math.isfinite(weight) or not 0 <= weight <= MOST_WEIGHT:
+        if not is_number(weight) or not 0 <= weight <= MOST_WEIGHT:
             raise RowError(
                 f"the weight is {shown(weight)}, wanted a number from 0 to {MOST_WEIGHT:g}; mend or leave it out"
             )

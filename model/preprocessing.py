@@ -5,7 +5,6 @@ Knows no files of pictures: a picture comes decoded, upright, RGB.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,8 @@ import torch
 from PIL import Image as Picture
 from PIL import ImageOps
 from transformers import JanusImageProcessorPil
+
+from model.numbers import is_number
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -41,15 +42,17 @@ class Preprocessing:
         resample = Picture.Resampling.BICUBIC if resample is None else resample
         if resample not in [*Picture.Resampling]:
             raise ValueError(f"resample: got {resample!r}, wanted one of Pillow's numbers, 0 to 5")
-        if not _is_number(rescale) or rescale <= 0:
-            raise ValueError(f"rescale_factor: got {rescale!r}, wanted a number above 0, such as 1/255")
+        if not is_number(rescale) or rescale <= 0:
+            raise ValueError(f"rescale_factor: got {rescale!r:.60}, wanted a number above 0, such as 1/255")
+        if not _is_whole(processor.min_size) or processor.min_size < 1:
+            raise ValueError(f"min_size: got {processor.min_size!r:.60}, wanted a whole number of pixels, at least 1")
         return Preprocessing(
             _channels(processor.image_mean, "image_mean") if normalizes else (0.0, 0.0, 0.0),
             _channels(processor.image_std, "image_std", positive=True) if normalizes else (1.0, 1.0, 1.0),
             float(rescale),
             int(resample),
             int(processor.min_size),
-            tuple(processor.background_color),
+            _colour(processor.background_color),
             processor.do_pad is not False,
         )
 
@@ -85,12 +88,20 @@ def signed(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.to(torch.float32) / 127.5 - 1
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_whole(value: Any) -> bool:
+    return is_number(value) and value == int(value)
+
+
+def _colour(given: Any) -> tuple[int, int, int]:
+    each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 3
+    if len(each) != 3 or not all(_is_whole(value) and 0 <= value <= 255 for value in each):
+        raise ValueError(f"background_color: got {given!r:.60}, wanted three whole numbers from 0 to 255")
+    return tuple(map(int, each))
 
 
 def _channels(given: Any, name: str, *, positive: bool = False) -> tuple[float, float, float]:
     each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 3
-    if len(each) != 3 or not all(_is_number(value) and (value > 0 or not positive) for value in each):
-        raise ValueError(f"{name}: got {given!r}, wanted three numbers{' above 0' if positive else ''}, one a channel")
+    if len(each) != 3 or not all(is_number(value) and (value > 0 or not positive) for value in each):
+        wanted = "three numbers" + (" above 0" if positive else "")
+        raise ValueError(f"{name}: got {given!r:.60}, wanted {wanted}, one a channel")
     return tuple(map(float, each))

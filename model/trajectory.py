@@ -7,7 +7,7 @@ leave equality alone. No torch, no pictures: an image is its codes and the hash 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -19,6 +19,9 @@ class Origin(StrEnum):
     SAMPLED = "sampled"
     TEMPLATE = "template"
     PERSON = "person"
+
+
+_ORIGINS = {origin.value: origin for origin in Origin}  # a lookup here takes a quarter of a call of the class
 
 
 class StopReason(StrEnum):
@@ -168,7 +171,7 @@ class Trajectory:
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        row = vars(self) | {"sampling": asdict(self.sampling), "parent": self.parent and asdict(self.parent)}
+        row = vars(self) | {"sampling": dict(vars(self.sampling)), "parent": self.parent and dict(vars(self.parent))}
         segments = [segment_to_dict(segment) for segment in self.segments]
         return row | {"segments": segments, "times_ms": list(self.times_ms)}
 
@@ -191,7 +194,7 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
     """JSON values; a token is [id, text, origin], origins of image codes are run lengths."""
     row: dict[str, Any] = {"kind": segment.kind, **vars(segment)}
     if "tokens" in row:
-        row["tokens"] = [[t.id, t.text, t.origin.value] for t in segment.tokens]
+        row["tokens"] = [[id, text, str.__str__(origin)] for id, text, origin in segment.tokens]
         row["text"] = segment.text
     if "codes" in row:
         row["codes"] = list(segment.codes)
@@ -203,7 +206,8 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
 def segment_from_dict(row: dict[str, Any]) -> Segment:
     known = {key: value for key, value in row.items() if key not in ("kind", "text")}
     if "tokens" in known:
-        known["tokens"] = tuple(Token(i, text, Origin(origin)) for i, text, origin in known["tokens"])
+        written = [Token(i, text, _ORIGINS.get(by) or Origin(by)) for i, text, by in known["tokens"]]
+        known["tokens"] = tuple(written)
     if "codes" in known:
         known["codes"] = tuple(known["codes"])
     if "origins" in known:

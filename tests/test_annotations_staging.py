@@ -22,8 +22,10 @@ from annotations.annotation import Status
 from annotations.audit import trail
 from annotations.database import BUSY, FILE, TURN_SECONDS
 from annotations.errors import BusyError, ImportingError, NotFoundError
+from annotations.formats.rows import rows
 from annotations.import_speed import TimedTurns
 from annotations.importing import Report, bring_in
+from annotations.made_up import made_up, write_rows
 from annotations.progress import extents
 from annotations.questions import REASON_RATING, VERDICT_RIGHT
 from annotations.queue import claim, progress
@@ -35,6 +37,7 @@ from annotations.tables import Base
 from annotations.trajectories import Filter, copied
 from annotations.turns import Turns
 from annotations.upgrade import upgrade
+from model.trajectory import Trajectory
 
 ROWS = 60
 FORKS = get_context("spawn")
@@ -335,3 +338,26 @@ def test_an_older_database_keeps_what_was_imported(tmp_path: Path):
         assert [origin.record for origin in store.origins("before")] == [{"x": "1"}]
         report = bring_in(store, table(tmp_path / "in", 4), "folder", owner="ada")
         assert (report.records, len(store.imports())) == (4, 2)
+
+
+def test_a_row_of_the_studios_own_is_read_once_and_written_once(store: Store, tmp_path: Path, monkeypatch):
+    calls = {"to_dict": 0, "from_dict": 0}
+
+    def counted(name: str) -> Callable:
+        wrapped = getattr(Trajectory, name)
+
+        def call(given: Trajectory | dict) -> dict | Trajectory:
+            calls[name] += 1
+            return wrapped(given)
+
+        return call
+
+    write_rows(tmp_path / "r.jsonl", 40, 4)
+    for name in calls:
+        monkeypatch.setattr(Trajectory, name, counted(name) if name == "to_dict" else staticmethod(counted(name)))
+    report = bring_in(store, tmp_path / "r.jsonl", "ours", owner="ada")
+    assert (report.records, calls) == (40, {"to_dict": 40, "from_dict": 40})
+    monkeypatch.undo()
+    for number, row in enumerate(rows(tmp_path / "r.jsonl")):
+        stored = store.trajectory(made_up(number).id)
+        assert stored.to_dict() == (row[1].get("trajectory") or row[1]) and stored.created_at

@@ -90,7 +90,7 @@ def test_what_cannot_be_stored_is_refused_with_a_reason(store, changes):
 
 def test_numbers_that_are_none_do_not_reach_the_disk(store):
     trajectory, pictures = aha(sampling=Sampling(guidance=float("nan")))
-    with pytest.raises(DatabaseError, match="JSON"):
+    with pytest.raises(TrajectoryError, match="JSON"):
         store.save(trajectory, pictures, owner="visitor")
     assert store.trajectories() == []
 

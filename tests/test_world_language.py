@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from annotations import trajectories
 from model.world.language import (
     CATEGORIES,
     Description,
@@ -165,3 +166,16 @@ def test_a_prompt_in_a_person_s_words_asks_for_the_same():
         assert parse(prompt) == description
         worded |= {word for word in ("to the left of", "under ", "over ", "picture", "the ") if word in prompt}
     assert len(worded) == 5
+
+
+def test_whether_a_prompt_is_of_the_world_is_found_without_looking_for_the_nearest_words(monkeypatch):
+    def look(*_: object, **__: object) -> list[str]:
+        raise AssertionError("the nearest words were looked for")
+
+    monkeypatch.setattr("model.world.vocabulary.difflib.get_close_matches", look)
+    assert trajectories.category("a red cat above a qwzrt") is None
+    with pytest.raises(UnknownWordError) as caught:
+        parse("a red cat above a qwzrt")
+    assert caught.value.words == ("qwzrt",)
+    with pytest.raises(AssertionError, match="looked for"):
+        str(caught.value)

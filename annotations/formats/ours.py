@@ -22,6 +22,7 @@ from annotations.errors import ImportingError
 from annotations.fitting import misfit
 from annotations.formats import rows
 from annotations.incoming import Part, Read, Record, RowError, RowProblem, digest
+from annotations.json_text import sorted_json
 from annotations.packing import pack
 from annotations.trajectories import pictures_of
 from model.pictures import PictureFileError, encode_png, read_rgb
@@ -78,12 +79,14 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     changed = [name for name in again if name in body and again[name] != body[name]]
     if changed:
         raise RowProblem(f"{changed[0]} that would change in reading", "what the studio writes", changed[0])
-    if not trajectory.id:
+    text, named = sorted_json(again), bool(trajectory.id)
+    if not named:
         unnamed = {name: value for name, value in again.items() if name not in ("id", "created_at")}
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
     known = dict(beside) | (_decoded(given) if given else {})
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
-    return Record(number, (Part(trajectory, pictures, *_beyond(body)),), beside=digest(again))
+    part = Part(trajectory, pictures, *_beyond(body), body=text if named else None)
+    return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
 
 
 def _beyond(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -25,6 +25,8 @@ def size(source: Path) -> int:
     """How many rows there are. Raises ImportingError."""
     if _is_parquet(source):
         return sum(_parquet(shard).metadata.num_rows for shard in _shards(source))
+    if source.suffix.lower() == ".jsonl":
+        return sum(1 for _ in _lines(source))
     return sum(1 for _ in rows(source))
 
 
@@ -38,7 +40,9 @@ def rows(source: Path, known: Collection[str] = ()) -> Iterator[tuple[int, Row |
     match source.suffix.lower():
         case ".csv" | ".tsv":
             return csv_files.read(source, known)
-        case ".jsonl" | ".json":
+        case ".jsonl":
+            return ((number, _parsed(number, line)) for number, line in _lines(source))
+        case ".json":
             return _json_rows(source)
     raise ImportingError(f"{source} is no table that can be read; give a Parquet, CSV or JSON Lines file")
 
@@ -117,30 +121,38 @@ def _values(batch: pa.RecordBatch) -> Iterator[Row | str]:
 
 
 def _json_rows(source: Path) -> Iterator[tuple[int, Row | RowError]]:
-    """One object a line; or one array, or one object, in all."""
+    """One array, or one object, in all; or one object a line."""
     try:
         with open_text(source) as file:
-            if source.suffix.lower() == ".jsonl":
-                yield from _json_lines(file)
-                return
             text = file.read()
-            try:
-                whole = json.loads(text, object_pairs_hook=_once)
-            except json.JSONDecodeError as error:
-                if not error.msg.startswith("Extra data"):
-                    raise
-                yield from _json_lines(text.splitlines())
-                return
+        try:
+            whole = json.loads(text, object_pairs_hook=_once)
+        except json.JSONDecodeError as error:
+            if not error.msg.startswith("Extra data"):
+                raise
+            yield from ((number, _parsed(number, line)) for number, line in _filled(text.splitlines()))
+            return
         for number, row in enumerate(whole if isinstance(whole, list) else [whole], start=1):
             yield number, _object(number, row)
     except (ValueError, RecursionError) as error:
-        raise ImportingError(f"{source} cannot be read as JSON in UTF-8: {str(error)[:200]}") from error
+        raise _unreadable(source, error) from error
 
 
-def _json_lines(lines: Iterable[str]) -> Iterator[tuple[int, Row | RowError]]:
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield number, _parsed(number, line)
+def _unreadable(source: Path, error: Exception) -> ImportingError:
+    return ImportingError(f"{source} cannot be read as JSON in UTF-8: {str(error)[:200]}")
+
+
+def _lines(source: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file that hold something, by their numbers."""
+    try:
+        with open_text(source) as file:
+            yield from _filled(file)
+    except ValueError as error:
+        raise _unreadable(source, error) from error
+
+
+def _filled(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    return ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
 def _parsed(number: int, line: str) -> Row | RowError:

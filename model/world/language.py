@@ -22,7 +22,6 @@ from model.world.vocabulary import (
     named,
     number,
     plural,
-    unknown,
     what_it_draws,
     with_article,
 )
@@ -45,6 +44,8 @@ _JOINS = re.compile(
     r"|\s+(above|over|below|under|underneath|beneath|(?:(?:to|on) the |on )?(?:left|right) (?:side )?of)\s+"
 )
 _ARTICLES = ("a", "an", "the")
+_NOUN_OF = {word: noun for noun in NOUNS for word in (noun, plural(noun))}
+_OTHER_WORDS = {*COLOURS, *NUMBERS, *_ARTICLES}
 _PRONOUNS = ("it", "them")
 _SYNONYMS = {"over": "above", "under": "below", "underneath": "below", "beneath": "below"}
 
@@ -120,7 +121,7 @@ def parse(prompt: str) -> Description:
     if not text:
         raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
     groups, relations, start, word = [], [], 0, None
-    strange: dict[str, str | None] = {}
+    strange: dict[str, str | None] = {}  # with the nearest, where that is known
     for join in [*_JOINS.finditer(text), None]:
         words = text[start : join.start() if join else len(text)]
         if word and words in _PRONOUNS:
@@ -129,14 +130,14 @@ def parse(prompt: str) -> Description:
             try:
                 groups.append(_parse_group(words))
             except UnknownWordError as error:  # go on: all of them are to be told at once
-                strange |= error.nearest
+                strange |= dict.fromkeys(error.words) | error.known
                 groups.append(_UNKNOWN)
             if word:
                 relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
         if join:
             start, word = join.end(), _relation(join.group(1))
     if strange:
-        raise UnknownWordError(strange)
+        raise UnknownWordError(strange, {word: near for word, near in strange.items() if near})
     return _possible(Description(tuple(groups), tuple(relations)))
 
 
@@ -167,7 +168,7 @@ def _parse_group(text: str) -> Group:
     if not rest:
         raise PromptError(f"“{text}” names no object; the embedded world can draw {what_it_draws()}")
     if strange := [word for word in rest if not _known(word)]:
-        raise unknown(*strange)
+        raise UnknownWordError(strange)
     noun = _noun(rest[0])
     if noun is None or len(rest) > 1:
         raise PromptError(
@@ -188,16 +189,16 @@ def _count(word: str) -> int | None:
     else:
         return None
     if not 1 <= count <= MOST_OF_A_KIND:
-        raise UnknownWordError({word: number(min(max(count, 1), MOST_OF_A_KIND))})
+        raise UnknownWordError([word], {word: number(min(max(count, 1), MOST_OF_A_KIND))})
     return count
 
 
 def _noun(word: str) -> str | None:
-    return next((noun for noun in NOUNS if word in (noun, plural(noun))), None)
+    return _NOUN_OF.get(word)
 
 
 def _known(word: str) -> bool:
-    return _noun(word) is not None or word in (*COLOURS, *NUMBERS, *_ARTICLES) or word.isdecimal()
+    return word in _NOUN_OF or word in _OTHER_WORDS or word.isdecimal()
 
 
 def _possible(description: Description) -> Description:

@@ -4,8 +4,9 @@ Knows single words and the message that names the nearest one. Knows no sentence
 """
 
 import difflib
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 
 from model.world.sprites import COLOURS, NOUNS
 
@@ -40,16 +41,26 @@ class PromptError(ValueError):
 
 
 class UnknownWordError(PromptError):
-    """`nearest`: every word that is not in the world, with the vocabulary's closest, None if nothing is close."""
+    """`nearest`: every word that is not in the world, with the vocabulary's closest, None if nothing is close. It is
+    looked for when somebody asks: of many prompts it is only asked whether they are of the world.
+    """
 
-    def __init__(self, nearest: Mapping[str, str | None]) -> None:
-        self.nearest = dict(nearest)
+    def __init__(self, words: Iterable[str], known: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`known`: the closest of words of which it need not be looked for."""
+        self.words, self.known = tuple(dict.fromkeys(words)), dict(known)
+        super().__init__(self.words, self.known)
+
+    @cached_property
+    def nearest(self) -> dict[str, str | None]:
+        return {word: self.known.get(word) or nearest(word) for word in self.words}
+
+    def __str__(self) -> str:
         words = [f"“{word}”" for word in self.nearest]
         said = " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) + (" is" if len(words) == 1 else " are")
         close = {word: known for word, known in self.nearest.items() if known}
         each = [known if len(words) == 1 else f"{known} for “{word}”" for word, known in close.items()]
         hint = f"; nearest word{'s' * (len(each) > 1)}: {', '.join(each)}" if each else ""
-        super().__init__(f"{said} not in the embedded world{hint}; it can draw {what_it_draws()}")
+        return f"{said} not in the embedded world{hint}; it can draw {what_it_draws()}"
 
 
 def what_it_draws() -> str:
@@ -81,11 +92,6 @@ def number(count: int) -> str:
 
 def with_article(words: str) -> str:
     return ("an " if words[0] in "aeiou" else "a ") + words
-
-
-def unknown(*words: str) -> UnknownWordError:
-    """The error for these words."""
-    return UnknownWordError({word: nearest(word) for word in words})
 
 
 @lru_cache(4096)
