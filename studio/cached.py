@@ -31,7 +31,13 @@ MOST = 48_000_000  # bytes kept
 SMALLEST = 400  # bytes that are worth compressing
 COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
-MANIFEST = re.compile(r'\s*<link rel="manifest"[^>]*>')  # at the root of the host, where no manifest is
+# Of a manifest at the root of the host, where none is; of Gradio's own name and picture, shown where a page is linked.
+NOT_OURS = re.compile(r'\s*(<link rel="manifest"[^>]*>|<meta\s+(property="og:|name="twitter:)[^>]*>)')
+HEAD = """
+		<link rel="icon" href="./favicon.ico" type="image/svg+xml" />
+		<meta property="og:title" content="Aha Studio" />
+		<meta property="og:description" content="Watch a model draw, judge its drawing, and draw again" />
+		<meta property="og:type" content="website" />"""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def _kept(headers: list[tuple[bytes, bytes]], body: bytes, path: str, policy: Ca
     given = {name.lower(): value for name, value in headers if name.lower() not in (b"content-length", b"set-cookie")}
     kind = given.get(b"content-type", b"").decode("latin-1")
     if kind.startswith("text/html"):
-        text = MANIFEST.sub("", body.decode("utf-8"))
+        text = NOT_OURS.sub("", body.decode("utf-8")).replace('<base href="./" />', f'<base href="./" />{HEAD}', 1)
         body = text.encode()
         given[b"content-security-policy"] = policy(_hashes(text)).encode()
         given[b"cache-control"] = b"no-cache"

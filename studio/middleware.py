@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.access import CALL, PAGE, STREAM, UPLOAD, is_route
@@ -63,6 +63,8 @@ class Guarded:
                 421, "This studio does not answer to that name; whoever runs it can add it to the setting “hosts”."
             )
         path = path_below_root(scope, self._settings)
+        if (there := self._moved(scope, path)) and method in ("GET", "HEAD"):
+            return RedirectResponse(there, 308)
         if not is_route(method, path):
             return refused(404, "There is nothing at this address.")
         changes = method not in ("GET", "HEAD", "OPTIONS")
@@ -71,6 +73,19 @@ class Guarded:
         if method == "OPTIONS":
             return PlainTextResponse("", 204, headers={"Allow": "GET, HEAD, POST"})
         return None
+
+    def _moved(self, scope: Scope, path: str) -> str:
+        """Where a page is whose relative links would lead elsewhere: the first at the root and a slash, others without
+        one; empty for what is where it should be.
+        """
+        root, query = self._settings.root_path or "", scope["query_string"].decode("latin-1")
+        if root and scope["path"] == root:
+            place = f"{root}/"
+        elif PAGE.fullmatch(path) and path != "/" and path.endswith("/"):
+            place = root + path.rstrip("/")
+        else:
+            return ""
+        return f"{place}?{query}" if query else place
 
 
 def is_own(headers: Headers, scheme: str) -> bool:

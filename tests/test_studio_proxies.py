@@ -101,6 +101,17 @@ def test_a_page_with_its_files_is_there_below_the_path_and_nothing_beside_it(cli
     assert outside.status_code == 404
 
 
+def test_a_page_with_a_slash_too_many_is_found_below_the_path(client: httpx.Client):
+    answer = client.get("gallery/?run=1")
+    assert answer.status_code == 308 and answer.headers["location"] == "/aha/gallery?run=1"
+    assert client.get("gallery//").status_code == 404
+
+
+def test_the_path_without_its_slash_leads_to_the_first_page(studio: gr.Blocks):
+    address = f"http://127.0.0.1:{studio.server_port}/aha?run=1"
+    assert httpx.get(address).headers["location"] == "/aha/?run=1"
+
+
 def test_what_a_client_says_of_itself_in_the_proxys_place_is_not_believed(client: httpx.Client):
     forged = {"X-Forwarded-Host": "elsewhere.example", "X-Forwarded-Proto": "http"}
     assert client.get("config", headers=forged).json()["root"] == f"https://{BLOCKS['nginx'].name}/aha"
