@@ -312,15 +312,15 @@ def path_of(source: str | Path) -> Path | str:
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
-    """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well unless that has one
-    of its own; a missing guidance is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
+    """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well; a missing guidance
+    is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
     given = network.generation_config
     sampled = given.do_sample is not False
     return Sampling(
         guidance=_setting(given, "guidance_scale", 5.0),
         temperature=_setting(given, "temperature", 1.0) if sampled else 0.0,
         top_k=int(_setting(given, "top_k", 0)) or None,
-        text_temperature=_setting(given, "text_temperature", 1.0 if sampled else 0.0),
+        text_temperature=_setting(given, "text_temperature", 1.0) if sampled else 0.0,
         text_top_k=int(_setting(given, "text_top_k", 0)) or None,
         thinks=bool(getattr(network.config, "thinks", False)),
         official=bool(getattr(given, "published_contexts", False)),

@@ -20,7 +20,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}  # relative error of logi
 HALF = 0.1  # that of shorter floats
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: weights that are laid side by side in it could not be trained any more
 def make_ready(janus: Janus) -> None:
     """Make what drawing needs of the weights, and compare it with the plain network on one sequence and one picture.
 

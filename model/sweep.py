@@ -42,10 +42,11 @@ def measured(janus: Janus, sampling: Sampling, wanted: list[Description], rounds
 def write_settings(checkpoint: Path, sampling: Sampling) -> None:
     """Make `sampling` a checkpoint folder's own."""
     file = checkpoint / "generation_config.json"
+    samples = max(sampling.temperature, sampling.text_temperature) > 0
     settings = json.loads(file.read_text("utf-8")) | {
-        "do_sample": sampling.temperature > 0,
+        "do_sample": samples,
         "guidance_scale": sampling.guidance,
-        "temperature": sampling.temperature or 1.0,
+        "temperature": sampling.temperature if samples else 1.0,  # transformers saves no other one of what is greedy
         "text_temperature": sampling.text_temperature,
     }
     write_whole(file, json.dumps(settings, indent=2) + "\n", mode=0o644)

@@ -24,7 +24,11 @@ def test_settings_written_into_a_checkpoint_are_what_it_draws_with(tiny_checkpoi
     folder = tmp_path / "copy"
     shutil.copytree(tiny_checkpoint, folder)
     before = open_checkpoint(folder).sampling
-    for changed in ({"guidance": 2.5, "temperature": 0.3, "text_temperature": 0.6}, {"temperature": 0.0}):
+    for changed in (
+        {"guidance": 2.5, "temperature": 0.3, "text_temperature": 0.6},
+        {"temperature": 0.0},
+        {"temperature": 0.0, "text_temperature": 0.0},
+    ):
         write_settings(folder, replace(before, **changed))
         assert open_checkpoint(folder).sampling == replace(before, **changed)
 

@@ -160,10 +160,8 @@ def side_by_side(parts: Sequence[nn.Linear]) -> tuple[torch.Tensor, torch.Tensor
     return _joined([part.weight for part in parts]), bias
 
 
-@torch.inference_mode(mode=False)
 @torch.no_grad()
 def _joined(parts: Sequence[nn.Parameter]) -> torch.Tensor:
-    """Never an inference tensor: the parts stay trainable in whatever mode they are joined."""
     first, ends = parts[0], [part.data_ptr() + part.nbytes for part in parts]
     storage = first.untyped_storage().data_ptr()
     together = all(part.untyped_storage().data_ptr() == storage and part.is_contiguous() for part in parts)
