@@ -367,7 +367,7 @@ def test_gold_is_mixed_in_by_its_share_and_looks_like_work(store):
         assert claim(store, "team", "ann").item == turn.item
         assert submit(store, turn.item, "ann", [answer(turn, "ann")]).feedback == ()
         uses.append(turn.item in golden)
-    assert 5 <= sum(uses) <= 25
+    assert 2 <= sum(uses) <= 30  # of a share of 0.3; by chance less often than once in 100,000 runs
     assert "gold" not in {field.name for field in dataclasses.fields(turn)}
 
 
