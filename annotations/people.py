@@ -14,11 +14,13 @@ import hashlib
 import json
 import re
 import sys
+import time
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from argon2 import PasswordHasher
 from sqlalchemy import insert, select, update
@@ -36,6 +38,8 @@ SHORTEST, LONGEST = 10, 200  # characters of a password
 FEWEST = 4  # different ones that can be seen
 BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # which show nothing, though Unicode calls them letters or marks
 HUB = "@huggingface.co"  # how the names of those end who sign in by the Hub
+NOBODY_FOR = 1.0  # seconds for which it is known that there is no account
+_peopled: WeakKeyDictionary[Store, tuple[bool, float]] = WeakKeyDictionary()  # what is known, and until when if a no
 HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
 
 
@@ -78,6 +82,7 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
                 )
         values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
         session.execute(insert(PersonRow).values(**values))
+        _peopled.pop(store, None)
         return _person(_row(session, name))
 
 
@@ -130,6 +135,16 @@ def people(store: Store) -> list[Person]:
     """Everybody who has an account, by name."""
     with store.database.reading() as session:
         return sorted(map(_person, session.scalars(select(PersonRow))), key=lambda one: (name_key(one.name), one.name))
+
+
+def has_people(store: Store) -> bool:
+    """Whether anybody has an account. Accounts are never removed, so a yes holds for good; a no for `NOBODY_FOR`."""
+    known, until = _peopled.get(store, (False, 0.0))
+    if not known and time.monotonic() >= until:
+        with store.database.reading() as session:
+            known = session.scalars(select(PersonRow.name).limit(1)).first() is not None
+        _peopled[store] = (known, time.monotonic() + NOBODY_FOR)
+    return known
 
 
 def person(store: Store, name: str) -> Person:

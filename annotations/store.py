@@ -63,6 +63,7 @@ class Store:
     def __init__(self, database: Database, clock: Callable[[], datetime] = now_utc) -> None:
         self.database = database
         self.clock = clock
+        self.hidden = 0  # how often something was hidden by this object, for those who keep copies
         self._pictures = database.directory / "images"
 
     def __enter__(self) -> "Store":
@@ -175,6 +176,7 @@ class Store:
         """Take a trajectory out of every list, queue and export at once. Raises NotFoundError."""
         with self.database.writing() as session:
             trajectories.hide(session, trajectory_id, by=by, now=self.clock())
+        self.hidden += 1
 
     def purge(self, older_than: timedelta = timedelta(days=1)) -> int:
         """Remove for good what was deleted so long ago, with its pictures, unless somebody's work refers to it.

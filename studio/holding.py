@@ -5,7 +5,11 @@ Knows the queue; a page is known by its session. Lives as long as the process: w
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+
+import gradio as gr
+from anyio import to_thread
 
 from annotations import queue
 from annotations.store import Store
@@ -34,3 +38,13 @@ class Holding:
         elsewhere = {item for other, theirs in list(self.open.values()) if other == name for item in theirs}
         for item in items - elsewhere:
             queue.leave(self.store, name, item)
+
+
+def on_closing(leave: Callable[[gr.Request], None], holding: Holding) -> Callable[[gr.Request], Awaitable[None]]:
+    """`leave` for pages that have something open, in a thread; for all others, which are most, nothing."""
+
+    async def closed(request: gr.Request) -> None:
+        if (request.session_hash or "") in holding.open:
+            await to_thread.run_sync(leave, request)
+
+    return closed

@@ -9,7 +9,7 @@ from html import escape
 
 import gradio as gr
 
-from annotations.people import people
+from annotations.people import has_people
 from annotations.project import Role
 from annotations.store import Store
 from studio.identity import NOBODY, Who, asking, is_local
@@ -51,7 +51,7 @@ def masthead(current: str, settings: Settings, store: Store) -> None:
 
     def start(request: gr.Request) -> str | dict:
         who = asking(request, settings, store)
-        if who == NOBODY and not people(store) and not settings.names_people_of_hub:
+        if who == NOBODY and not has_people(store) and not settings.names_people_of_hub:
             return gr.skip()
         return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))
 

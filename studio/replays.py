@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import OrderedDict
+from contextlib import suppress
+from typing import NamedTuple
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -22,9 +25,11 @@ from studio.settings import Settings
 UNSHOWABLE = (AnnotationsError, PictureFileError)
 RECENT = 48  # of so many aha moments, recorded ones first, one is shown
 MOST_KEPT = 16  # values of the timeline, each some 100 kB
+FRONT_LASTS = 2.0
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
 
 _kept: WeakKeyDictionary[Store, OrderedDict[tuple, render.Row]] = WeakKeyDictionary()
+_front: WeakKeyDictionary[Store, Front] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -66,9 +71,23 @@ def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row
 
 
 def recorded_aha(store: Store, settings: Settings) -> render.Row:
-    """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one."""
-    try:
-        listed = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
-        return playing(store, store.trajectory(listed[0].id), settings, "Recorded example") if listed else {}
-    except UNSHOWABLE:
-        return {}
+    """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one; looked for
+    anew after `FRONT_LASTS` seconds, and after every deletion."""
+    kept = _front.get(store)
+    if kept is not None and kept.hidden == store.hidden and time.monotonic() < kept.until:
+        return kept.value | {"run": uuid4().hex}
+    hidden, value = store.hidden, {}
+    with suppress(*UNSHOWABLE):
+        if listed := store.trajectories(limit=1, keep=Filter(recorded=True, aha=True)):
+            value = playing(store, store.trajectory(listed[0].id), settings, "Recorded example")
+    if value:
+        _front[store] = Front(value, hidden, time.monotonic() + FRONT_LASTS)
+    return value
+
+
+class Front(NamedTuple):
+    """What the front page plays."""
+
+    value: render.Row
+    hidden: int  # deletions when it was looked for
+    until: float  # seconds of the monotonic clock

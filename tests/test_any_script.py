@@ -18,7 +18,7 @@ from annotations.export import export
 from annotations.importing import bring_in
 from annotations.items import NewItem
 from annotations.manifest import CARD, PARQUET, read_manifest
-from annotations.people import add, people
+from annotations.people import add, has_people, people
 from annotations.project import Role
 from annotations.ready_made import REFLECTIONS_PROJECT
 from annotations.store import open_store
@@ -110,8 +110,10 @@ def test_a_search_finds_whatever_the_case_and_the_composition(store, stored: str
 
 
 def test_lists_of_names_are_in_one_order_in_both_databases_whatever_the_case(store):
+    assert not has_people(store)
     for name in ("zoe", "Öner", "анна", "Bob", "Яна", "ada"):
         add(store, name, Role.ANNOTATOR, None)
+        assert has_people(store)
     assert [person.name for person in people(store)] == ["ada", "Bob", "zoe", "Öner", "анна", "Яна"]
 
 

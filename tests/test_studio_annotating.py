@@ -1,5 +1,6 @@
 """Several people at the Annotate page's handlers: real store, real accounts, no browser."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from annotations.standing import Standing, standing
 from annotations.store import Store
 from studio.annotate_view import View
 from studio.annotating import Desk
+from studio.holding import on_closing
 from studio.sessions import COOKIE, new_session
 from studio.settings import Settings
 from studio.showing import Showing
@@ -69,7 +71,10 @@ def test_what_a_page_had_open_goes_to_others_when_it_is_closed(store, desk):
     [first] = fill(store, count=1)
     desk.start(by(store, "ada", project="one-each"))
     assert desk.start(by(store, "bob", project="one-each")).token == ""
-    desk.leave(by(store, "ada"))
+    closed = on_closing(desk.leave, desk.holding)
+    asyncio.run(closed(by(store, "bob", "another")))  # a page that had nothing open
+    assert desk.start(by(store, "bob", project="one-each")).token == ""
+    asyncio.run(closed(by(store, "ada")))
     assert at(desk, desk.start(by(store, "bob", project="one-each")))[0] == first
 
 

@@ -128,6 +128,10 @@ def test_the_page_opens_with_the_recorded_aha_moment(tiny: Janus, store: Store):
     assert value["label"] == "Recorded example"
     assert value["rows"]
     assert len(widgets) == draw.WIDGETS
+    again = draw.opened(checkpoints, Settings(), None)[0]
+    assert again["rows"] is value["rows"] and again["run"] != value["run"]
+    store.hide(aha()[0].id, by="us")
+    assert draw.opened(checkpoints, Settings(), None)[0] == {}
 
 
 def test_a_link_replays_a_trajectory_and_loads_its_settings(tiny: Janus, store: Store):

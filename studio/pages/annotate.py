@@ -16,6 +16,7 @@ from annotations.store import Store
 from studio.annotate_view import ASKED, View
 from studio.annotating import Desk
 from studio.gate import gate
+from studio.holding import on_closing
 from studio.settings import Settings
 from studio.stage import KEYS, SHEET_KEYS, keys_dialog
 from studio.theme import script
@@ -123,7 +124,7 @@ def _listen(desk: Desk, view: View, buttons: dict[str, gr.Button]) -> None:
     buttons["keep"].click(desk.keep, [*at, view.sheet], [view.note], js=FILLED, **quick)
     view.token.change(desk.prepare, at, None, **quick)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
-    Context.root_block.unload(desk.leave)
+    Context.root_block.unload(on_closing(desk.leave, desk.holding))
 
 
 def _sheet() -> gr.HTML:

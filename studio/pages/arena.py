@@ -13,7 +13,7 @@ from annotations.questions import PREFERENCES
 from annotations.store import Store
 from studio.comparing import Ring, View
 from studio.gate import gate, on_opening
-from studio.holding import Holding
+from studio.holding import Holding, on_closing
 from studio.masthead import intro
 from studio.pages.annotate import SETTLED
 from studio.pages.projects import PLAIN
@@ -69,4 +69,4 @@ def _arena(store: Store, settings: Settings) -> None:
         one.then(**SETTLED)
     count.click(ring.leaders, [chosen], [leaders], **quick)
     gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
-    Context.root_block.unload(ring.leave)
+    Context.root_block.unload(on_closing(ring.leave, ring.holding))
