@@ -20,6 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.access import API, PAGE
+from studio.limits import Caller
 from studio.middleware import path_below_root
 from studio.settings import Settings
 
@@ -54,7 +55,7 @@ class Kept:
 
 
 class Cached:
-    """An ASGI application whose pages are asked for once."""
+    """An ASGI application whose pages are asked for once. Raises LimitError where a visitor has too many made."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
@@ -73,6 +74,8 @@ class Cached:
         key = (scope["scheme"], "" if FILES.fullmatch(path) else host, path, asked)
         kept = self._kept.get(key)
         if kept is None:
+            if not FILES.fullmatch(path):
+                Caller.of_scope(scope).take("pages")  # of other hosts and queries there is no end
             async with self._making:
                 kept = self._kept.get(key) or await self._make(key, scope, path, asked)
         if kept is None:

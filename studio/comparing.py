@@ -28,7 +28,7 @@ from studio.holding import Holding
 from studio.identity import Who, require
 from studio.leaderboard import leaderboard
 from studio.notes import done, practice_missing, said
-from studio.render import SMOOTH, data_url, text, width_of
+from studio.render import SMOOTH, data_url, own, text, width_of
 from studio.rights import readable
 from studio.settings import Settings
 from studio.stage import progress_line
@@ -96,7 +96,7 @@ def heading(prompt: str, question: Question, number: int, of: int, key: str = ""
     which = f"Question {number} of {of}. " if of > 1 else ""
     return (
         f'<p class="eyebrow">The prompt</p><h1 dir="auto" data-showing="{text(key)}">{text(prompt)}</h1>'
-        f'<p class="question"><b>{text(question.title)}</b> <span>{which}{text(question.help)}</span></p>'
+        f'<p class="question"><b>{own(question.title)}</b> <span>{which}{own(question.help)}</span></p>'
     )
 
 
@@ -296,7 +296,7 @@ class Ring:
 
 
 def _feedback(right: bool, because: str) -> str:
-    return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {text(because)}</p>'
+    return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {own(because)}</p>'
 
 
 def _stay(words: str) -> View:

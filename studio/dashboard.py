@@ -15,7 +15,7 @@ from annotations.quality import Agreed, accuracy, agreements, labels, throughput
 from annotations.questions import Form
 from studio.names import Names
 from studio.plots import Estimate, bars, columns, curve, intervals
-from studio.render import text
+from studio.render import own
 
 DAYS = 30  # of the throughput that are shown
 LEVELS = {"nominal": "answers are the same or not", "ordinal": "by ranks", "interval": "by their difference"}
@@ -54,7 +54,7 @@ def _person(share: Share, right: Accuracy | None, most: int, names: Names) -> st
         known = f'{100 * right.value:.0f} % <span class="soft">{100 * right.low:.0f} to {100 * right.high:.0f}, '
         known += f"{right.right} of {right.of}</span>"
     return (
-        f"<tr><th>{text(names(share.annotator))}{held}</th>"
+        f"<tr><th>{own(names(share.annotator))}{held}</th>"
         f'<td class="track"><i style="width:{100 * share.completed / most:.1f}%"></i></td>'
         f'<td class="number">{share.completed:,}</td><td class="number" data-name="skipped">{share.skipped:,}</td>'
         f'<td class="gold" data-name="right on gold">{known}</td></tr>'
@@ -79,13 +79,13 @@ def agreement(found: Sequence[Agreed]) -> str:
     """Krippendorff's alpha of every question, with its interval; below, how it came to that."""
     known = [one for one in found if one.alpha is not None]
     alone = "".join(
-        f'<p class="soft">{text(one.question.title)} {_why_not(one)}</p>' for one in found if one.alpha is None
+        f'<p class="soft">{own(one.question.title)} {_why_not(one)}</p>' for one in found if one.alpha is None
     )
     if not known:
         return alone
     rows = [_estimate(one.question.title, one.alpha, _told(one)) for one in known]
     curves = "".join(
-        f"<div><h3>{text(one.question.title)}</h3>{drawn}</div>"
+        f"<div><h3>{own(one.question.title)}</h3>{drawn}</div>"
         for one in known
         if (drawn := curve([_estimate(_day(at), alpha) for at, alpha in one.over_time], ALL))
     )
@@ -121,5 +121,5 @@ def distributions(answered: Answered) -> str:
         if counts.total():
             named = {LABELS.get(label, label): number for label, number in counts.items()}
             form = "free text" if question.form is Form.TEXT else ""
-            made.append(f'<div><h3>{text(question.title)} <span class="soft">{form}</span></h3>{bars(named)}</div>')
+            made.append(f'<div><h3>{own(question.title)} <span class="soft">{form}</span></h3>{bars(named)}</div>')
     return f'<div class="distributions">{"".join(made)}</div>'

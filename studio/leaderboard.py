@@ -14,7 +14,7 @@ from annotations.questions import Form, Question
 from model.trajectory import Trajectory
 from studio.filling import WITHOUT_PLAN, way_of
 from studio.plots import Estimate, intervals
-from studio.render import text
+from studio.render import own
 
 
 def contestants(known: Iterable[Trajectory]) -> dict[str, str]:
@@ -39,7 +39,7 @@ def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
         if question.form is Form.PREFERENCE:
             ranking = rank(votes(told, question, names))
             if ranking.standings:
-                boards.append(f"<section><h3>{text(question.title)}</h3>{board(ranking)}</section>")
+                boards.append(f"<section><h3>{own(question.title)}</h3>{board(ranking)}</section>")
     if not boards:
         return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'
     what = (

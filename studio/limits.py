@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +31,7 @@ RATES = {  # for one address
     "uploads": Rate(256 * MB, MB),  # bytes
     "cookies": Rate(120, 10),  # looked up in the database
 }
+A_FILE = MB // 10  # bytes that an uploaded file counts for besides its own: each is a folder on the disk
 AT_ONCE = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # for one address
 AT_ONCE_OF_ALL = {"answers": 32, "streams": 600, "uploads": 8}
 DRAWINGS_OF_A_PAGE = 4  # at the same time: Compare draws two
@@ -101,9 +102,18 @@ class Caller:
     @staticmethod
     def of(request: Any) -> Caller:
         """The one that the middleware has found; one without limits where there is no middleware."""
-        scope = getattr(getattr(request, "request", None) or request, "scope", None) or {}
+        return Caller.of_scope(getattr(getattr(request, "request", None) or request, "scope", None) or {})
+
+    @staticmethod
+    def of_scope(scope: Mapping[str, Any]) -> Caller:
+        """The same, of an ASGI scope."""
         found = (scope.get("state") or {}).get("caller")
         return found if isinstance(found, Caller) else Caller()
+
+    def take(self, kind: str, amount: float = 1) -> None:
+        """Count something. Raises LimitError."""
+        if self.limits is not None:
+            self.limits.take(kind, self.address, amount)
 
     def drawing(self, events: Iterator[Item], page: str = "") -> Iterator[Item]:
         """The events of a drawing, counted while they are read. Raises LimitError before the first."""

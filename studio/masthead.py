@@ -35,7 +35,7 @@ MARK = """<svg viewBox="0 0 8 8" shape-rendering="crispEdges" aria-hidden="true"
 <rect width="8" height="8" fill="#2743c9"/><path fill="#ffd84d" d="M3 1h2v4h-2zM3 6h2v1h-2z"/></svg>"""
 SIGN_IN = '<div class="account"><a href="sign-in">Sign in</a></div>'
 SIGN_OUT = """
-<form class="account" method="post" action="leave"><span>{name}</span><button>Sign out</button></form>"""
+<form class="account" method="post" action="leave"><bdi>{name}</bdi><button>Sign out</button></form>"""
 KEPT = " What you give and what comes of it is kept, and shown to everybody in the gallery; this browser can delete it."
 
 

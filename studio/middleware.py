@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.access import CALL, PAGE, STREAM, UPLOAD, is_route
+from studio.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
 from studio.addresses import HOST, is_allowed, limited_as
-from studio.limits import MB, Caller, LimitError, Limits
+from studio.limits import A_FILE, MB, Caller, LimitError, Limits
 from studio.numbers import whole_number
 from studio.settings import Settings
 
@@ -31,6 +31,7 @@ LARGE_AT_ONCE = 2
 PATIENCE = 20.0  # seconds that a large one waits for its turn
 SLOWED = 0.5  # seconds after which whoever asks too much is told so, at most
 MOST_SLOWED = 64  # at a time; others are told at once
+FILE_NAME = b"filename="  # in the head of each uploaded file
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -148,7 +149,7 @@ class Limited:
                 await self._stream(caller, scope, receive, send)
             else:
                 if PAGE.fullmatch(path):
-                    self._take(caller, "requests")
+                    caller.take("requests")
                 await self._app(scope, receive, send)
         except LimitError as error:
             await self._slow_down()
@@ -163,10 +164,6 @@ class Limited:
         if cookies and await self._is_member(cookies, self._limits, address):
             return Caller(address)
         return Caller(address, self._limits)
-
-    def _take(self, caller: Caller, kind: str, amount: float = 1) -> None:
-        if caller.limits is not None:
-            caller.limits.take(kind, caller.address, amount)
 
     async def _slow_down(self) -> None:
         """Whoever asks too much hears of it a little later, so that asking again at once is no faster."""
@@ -193,14 +190,14 @@ class Limited:
             answer = refused(403, "Files come from an open page of the studio. Open one first, or sign in.")
             await answer(scope, receive, send)
             return
-        caller.limits.take("requests", caller.address)
+        caller.take("requests")
         wanted = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
-        counted = _counted(receive, lambda size: caller.limits.take("uploads", caller.address, size))
+        counted = _counted(receive, lambda part: caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME)))
         with caller.limits.during("uploads", caller.address):
             await Bounded(self._app, LARGEST["visitor"], wanted)(scope, counted, send)
 
     async def _call(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        self._take(caller, "requests")
+        caller.take("requests")
         async with AsyncExitStack() as held:
             try:
                 body = await self._body(scope, receive, held)
@@ -261,7 +258,7 @@ class Limited:
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= 64):
             return refused(400, "session_hash is no text of 1 to 64 characters.")
         if session is not None and not self._sessions.has(session):
-            self._take(caller, "pages")
+            caller.take("pages")
         if session is not None:
             self._sessions.opened(session, caller.address, keep=caller.limits is None)
         return None
@@ -286,7 +283,7 @@ class Logged:
 
 
 class Bounded:
-    """Ends a request whose body grows beyond a bound, with a status of 413."""
+    """Ends a request whose body grows beyond a bound, with a status of 413. Raises LimitError where `receive` does."""
 
     def __init__(self, app: ASGIApp, most: int, wanted: str) -> None:
         self._app, self._most, self._wanted = app, most, wanted
@@ -296,11 +293,15 @@ class Bounded:
         if _is_longer(scope, self._most):
             await problem.answer(scope, receive, send)
             return
-        size, over, begun = 0, False, False
+        size, over, begun, limit = 0, False, False, None
 
         async def counted() -> Message:
-            nonlocal size, over
-            message = await receive()
+            nonlocal size, over, limit
+            try:
+                message = await receive()
+            except LimitError as error:
+                over, limit = True, error
+                return {"type": "http.disconnect"}
             size += len(message.get("body", b""))
             if size > self._most:
                 over = True
@@ -319,6 +320,8 @@ class Bounded:
             if not over:
                 raise
         if over and not begun:
+            if limit is not None:
+                raise limit
             await problem.answer(scope, receive, send)
 
 
@@ -354,11 +357,11 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _counted(receive: Receive, count: Callable[[int], None]) -> Receive:
+def _counted(receive: Receive, count: Callable[[bytes], None]) -> Receive:
     async def counted() -> Message:
         message = await receive()
-        if size := len(message.get("body", b"")):
-            count(size)
+        if part := message.get("body", b""):
+            count(part)
         return message
 
     return counted
@@ -389,6 +392,8 @@ class Answering:
                 more = [*self._always]
                 if scope["scheme"] == "https":
                     more.append((b"strict-transport-security", b"max-age=31536000"))
+                if API in scope["path"]:  # files and answers, which may be deleted or somebody's own
+                    more.append((b"cache-control", b"no-store"))
                 if b"content-security-policy" not in known:
                     more.append((b"content-security-policy", self.policy().encode()))
                 kept = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]

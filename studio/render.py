@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 from uuid import uuid4
@@ -207,7 +208,7 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
     match segment:
         case Thought():
             lines = escape(segment.text.strip().replace("; ", ";\n"))
-            return f'<p class="thought{_by(segment)}" data-segment="{index}">{lines}</p>'
+            return f'<p class="thought{_by(segment)}" dir="auto" data-segment="{index}">{lines}</p>'
         case Reflection():
             mark = '<span class="aha">aha moment</span>' if index == aha else ""
             return (
@@ -234,6 +235,17 @@ def _by(segment: Thought | Reflection) -> str:
 def text(words: str) -> str:
     """Words that a person, a model or an error wrote, as HTML."""
     return escape(words)
+
+
+def own(words: str) -> str:
+    """The same within a line, in a direction of its own: Arabic or Hebrew among English."""
+    return f"<bdi>{escape(words)}</bdi>"
+
+
+def day(at: datetime) -> str:
+    """A day in UTC, which gallery.js makes one of the time zone that the browser is in."""
+    at = at.astimezone(UTC)
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at.day} {at:%b %Y} (UTC)</time>'
 
 
 def verdict(answer: str) -> str:
@@ -284,7 +296,7 @@ def _card(one: Listed, png: bytes | None) -> str:
     marks += '<span class="recorded">goes on from another</span>' if one.parent_id else ""
     tries = f"{len(one.answers)} drawings" if len(one.answers) > 1 else ""
     stopped = "stopped" if one.stop_reason is StopReason.CANCELLED else ""
-    facts = " · ".join(filter(None, (f"{one.created_at.day} {one.created_at:%b %Y}", tries, stopped)))
+    facts = " · ".join(filter(None, (day(one.created_at), tries, stopped)))
     return (
         f'<a class="card" href="gallery?run={escape(one.id)}" data-run="{escape(one.id)}">{_cover(one, png)}'
         f'<span class="prompt" dir="auto">{escape(one.prompt)}</span>'

@@ -20,6 +20,7 @@ from uuid import uuid4
 import gradio as gr
 from gradio.blocks import BlockFunction
 from gradio.components.api_component import Api
+from gradio_client.utils import is_http_url_like
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -46,6 +47,7 @@ class CheckedBlocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: BlockFunction, inputs: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """As gr.Blocks, with each value of the type that its component, or the endpoint's parameter, has."""
+        _check_files(inputs)
         values = await super().preprocess_data(block_fn, inputs, *args, **kwargs)
         if block_fn.inputs and isinstance(block_fn.inputs[0], Api):
             return [_typed(*each) for each in zip(_parameters(block_fn.fn), values, strict=True)]
@@ -122,6 +124,21 @@ class _Answering:
             held, self._held = self._held, None
             await self._send(held | {"status": 422} if _is_clients(message.get("body", b"")) else held)
         await self._send(message)
+
+
+def _check_files(values: Any) -> None:
+    """Raises gr.Error where a file is an address: Gradio would fetch it, of any size, whatever it costs to whom."""
+    left = [values]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            if isinstance(path := value.get("path"), str) and is_http_url_like(path):
+                raise gr.Error(
+                    "A file was named by an address; upload the file, nothing is fetched.", print_exception=False
+                )
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
 
 
 def _parameters(function: Callable) -> list[tuple[str, Any]]:

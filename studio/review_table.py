@@ -16,7 +16,7 @@ from annotations.questions import Form, Question
 from model.trajectory import Trajectory
 from studio.decision_form import told
 from studio.names import Names
-from studio.render import text
+from studio.render import own, text
 
 SHOWN = 60  # disagreements in the list
 ACTS = {
@@ -87,7 +87,7 @@ def _row(
         else f'<td dir="auto">{text(told(question, a.answers[question.name], trajectory.id, trajectory.prompt))}</td>'
         for a in row
     )
-    return f"<tr{differs}><th>{text(question.title)}{where}</th>{cells}</tr>"
+    return f"<tr{differs}><th>{own(question.title)}{where}</th>{cells}</tr>"
 
 
 def trail(changes: Sequence[Change], names: Names) -> str:

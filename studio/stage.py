@@ -11,7 +11,7 @@ from annotations.gold import Feedback
 from annotations.queue import Progress
 from annotations.standing import Standing
 from model.trajectory import Image, Reflection, Source, Trajectory
-from studio.render import SMOOTH, data_url, rounds_of, text, verdict, width_of
+from studio.render import SMOOTH, data_url, own, rounds_of, text, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 
@@ -86,9 +86,9 @@ def learnt(feedback: Sequence[Feedback], *, practice: bool = False) -> str:
 def _beside(one: Feedback) -> str:
     given = "no answer" if one.given is None else str(one.given)
     outcome = "right" if one.right else f"wanted {one.wanted}"
-    why = f" {text(one.because)}" if one.because else ""
+    why = f" {own(one.because)}" if one.because else ""
     kind = "yes" if one.right else "no"
-    return f'<li class="{kind}"><b>{text(one.question)}</b> You: {text(given)} – {text(outcome)}.{why}</li>'
+    return f'<li class="{kind}"><b>{own(one.question)}</b> You: {own(given)} – {text(outcome)}.{why}</li>'
 
 
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:

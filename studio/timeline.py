@@ -17,11 +17,11 @@ from studio.theme import script
 TEMPLATE = """
 <section class="timeline"{playable} aria-label="The drawing as it happens">
   <p class="notice" role="alert" hidden>
-    <span></span><button type="button" class="anyway" hidden></button>
+    <span dir="auto"></span><button type="button" class="anyway" hidden></button>
   </p>
   <div class="asked" hidden>
     <p class="label" hidden></p>
-    <p class="prompt"></p>
+    <p class="prompt" dir="auto"></p>
     <p class="meta"></p>
     <button type="button" class="skip" hidden>Skip to the end</button>
     <label class="pace">Pace

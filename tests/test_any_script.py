@@ -163,3 +163,17 @@ def test_a_drawing_is_kept_under_a_name_that_every_system_takes(browser: Browser
     page.add_script_tag(path=AFTER)
     assert {prompt: page.evaluate("prompt => fileName(prompt)", prompt) for prompt in expected} == expected
     page.close()
+
+
+def test_the_day_of_a_card_says_its_time_zone_and_what_the_zone_of_the_browser_makes_of_it(store, browser: Browser):
+    trajectory, pictures = aha(0, "two apples", created_at="2026-01-01T03:30:00+05:30")
+    store.save(trajectory, pictures, owner="visitor")
+    cards = render.cards(store.trajectories(), store.picture)
+    assert '<time datetime="2025-12-31T22:00:00Z">31 Dec 2025 (UTC)</time>' in cards
+    script = (AFTER.parent / "gallery.js").read_text(encoding="utf-8")
+    for zone, day in (("Asia/Tokyo", "1 Jan 2026"), ("America/New_York", "31 Dec 2025")):
+        page = browser.new_context(timezone_id=zone).new_page()
+        page.set_content(cards)
+        page.evaluate("(script) => new Function('element', 'trigger', script)(document.body, () => {})", script)
+        assert page.inner_text(".facts time") == day
+        page.context.close()

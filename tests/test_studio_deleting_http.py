@@ -2,22 +2,18 @@
 
 import base64
 import io
-import json
-import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image as Picture
 from running_app import free_port
 from test_annotations_samples import aha
+from visiting import API, Answer, Visitor
 
 from annotations.annotation import Annotation
 from annotations.items import NewItem
@@ -29,120 +25,10 @@ from model.janus import Janus
 from model.pictures import PictureFileError, encode_png, read_rgb
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.render import data_url
 from studio.server import start
 from studio.settings import Mode, Settings
 
-API = "/gradio_api"
 PASSWORD = "a long enough one"
-SHOWN = re.compile(r"(?:data:image/png;base64,|(?<=[\"'\[]))(iVBORw0KGgo[A-Za-z0-9+/=]+)")
-
-
-@dataclass
-class Answer:
-    """What a handler has said: all of its stream, and whether it did what was asked."""
-
-    said: str
-    ok: bool
-
-    @property
-    def pictures(self) -> set[str]:
-        """Those that are part of it, in base64."""
-        return set(SHOWN.findall(self.said))
-
-    @property
-    def paths(self) -> list[str]:
-        """Of files that it names."""
-        return re.findall(r'"path": ?"([^"]+)"', self.said)
-
-
-class Visitor:
-    """Somebody at a running studio, who calls its handlers as its pages do."""
-
-    def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=60, headers={"origin": url})
-        self.asked: list[Callable[[], Answer]] = []  # all that it asked for, to ask for it again
-        config = self.client.get("/config").json()
-        self._pages = {name: set(page["dependencies"]) for name, page in config["page"].items()}
-        self._handlers = [one for one in config["dependencies"] if one["backend_fn"]]
-        self._defaults = {one["id"]: one["props"].get("value") for one in config["components"]}
-        self._ids = {one["id"]: one["props"].get("elem_id") for one in config["components"]}
-        self._types = {one["id"]: one["type"] for one in config["components"]}
-
-    def ask(
-        self,
-        page: str,
-        name: str,
-        given: dict[str, Any] | None = None,
-        *,
-        event: Any = None,
-        shows: str = "",
-        session: str = "",
-        **query: str,
-    ) -> Answer:
-        """Call a page's handler of that name; `given`: values by the type of the component, others are as they begin.
-
-        Of several, the one that has an input of each type given, and an output of the id `shows`.
-        """
-        given, session = given or {}, session or uuid4().hex
-        [handler] = [
-            one
-            for one in self._handlers
-            if one["id"] in self._pages[page] and re.fullmatch(rf"{name}(_[0-9]+)?", one["api_name"] or "")
-            and given.keys() <= {self._types[each] for each in one["inputs"]}
-            and (not shows or shows in {self._ids[each] for each in one["outputs"]})
-        ]  # fmt: skip
-        data = [given.get(self._types[each], self._defaults[each]) for each in handler["inputs"]]
-        body = {"data": data, "fn_index": handler["id"], "session_hash": session, "event_data": event}
-        self.asked.append(lambda: self.heard(dict(body, session_hash=uuid4().hex), query))
-        return self.heard(body, query)
-
-    def heard(self, body: dict[str, Any], query: dict[str, str]) -> Answer:
-        """Call a handler, and listen to the end."""
-        session = body["session_hash"]
-        assert self.client.post(f"{API}/queue/join", params=query, json=body).status_code == 200
-        lines, last = [], {}
-        with self.client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
-            for line in stream.iter_lines():
-                last = json.loads(line.removeprefix("data:")) if line.startswith("data:") else last
-                lines.append(json.dumps(last))
-                if last.get("msg") in ("process_completed", "unexpected_error", "close_stream"):
-                    break
-        return Answer("\n".join(lines), bool(last.get("success")))
-
-    def call(self, endpoint: str, *given: Any) -> Answer:
-        """An endpoint for programs."""
-        return self.got("POST", f"{API}/run/{endpoint}", json={"data": given})
-
-    def tool(self, name: str, **given: Any) -> Answer:
-        """The same as a tool of MCP."""
-        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": given}}
-        accepts = {"accept": "application/json, text/event-stream"}
-        return self.got("POST", f"{API}/mcp/", json=body, headers=accepts)
-
-    def got(self, method: str, path: str, **options: Any) -> Answer:
-        """Anything else."""
-
-        def get() -> Answer:
-            answer = self.client.request(method, path, **options)
-            shown = answer.headers.get("content-type") == "image/png"
-            return Answer(data_url(answer.content) if shown else answer.text, answer.is_success)
-
-        self.asked.append(get)
-        return get()
-
-    def upload(self, content: bytes, name: str) -> dict[str, Any]:
-        [path] = self.client.post(f"{API}/upload", files={"files": (name, content)}).json()
-        return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-
-    def status(self, path: str) -> int:
-        return self.client.get(f"{API}/file={path}").status_code
-
-    def judge_many(self, *files: dict[str, Any]) -> Answer:
-        return self.ask("image", "asked", {"file": list(files)})
-
-    def delete(self, run: str, receipt: str) -> None:
-        assert '"gone"' in self.ask("image", "forgotten", event={"run": run, "receipt": receipt}).said
 
 
 @dataclass
@@ -233,7 +119,14 @@ def look_everywhere(visitor: Visitor, admin: Visitor, run: str, sha256s: list[st
 @pytest.mark.parametrize("way", ["drawn", "judged", "annotated"])
 def test_what_was_seen_of_a_drawing_by_any_address_is_gone_by_all_of_them(studio: Studio, way: str):
     visitor, admin = Visitor(studio.url), signed_in(studio.url)
-    words, content = {"drawn": "three cats", "judged": "four fish", "annotated": "two keys"}[way], png(11)
+    words, content = (
+        {
+            "drawn": "three cats below a red key",
+            "judged": "four fish left of a star",
+            "annotated": "two keys right of a tree",
+        }[way],
+        png(11),
+    )
     before = set().union(*(answer.pictures for answer in look_everywhere(visitor, admin, "none", [])))
     visitor.asked.clear(), admin.asked.clear()
     if way == "judged":
@@ -284,21 +177,30 @@ def zipped(**files: bytes) -> bytes:
 
 
 def test_of_many_that_were_judged_one_deleted_takes_its_upload_its_zip_and_the_table(studio: Studio, visitor: Visitor):
-    alone, other, packed = visitor.upload(png(2), "a_dog.png"), visitor.upload(png(3), "a_car.png"), png(4)
-    folder = visitor.upload(zipped(a_tree=packed, a_house=png(5)), "many.zip")
+    alone, other, packed = (
+        visitor.upload(png(2), "a_blue_dog_below_a_key.png"),
+        visitor.upload(png(3), "a_car.png"),
+        png(4),
+    )
+    folder = visitor.upload(zipped(a_red_tree_left_of_a_dog=packed, a_house=png(5)), "many.zip")
     judged = visitor.judge_many(alone, other, folder)
     runs = {one.prompt: one.id for one in studio.store.trajectories(limit=4)}
     [table] = {path for path in judged.paths if path.endswith("judgements.csv")}
     assert len(runs) == 4 and visitor.status(table) == 200
     paths = [alone["path"], other["path"], folder["path"]]
     assert [visitor.status(path) for path in paths] == [200] * 3
-    visitor.delete(runs["a dog"], studio.store.receipt(runs["a dog"]))
+    visitor.delete(runs["a blue dog below a key"], studio.store.receipt(runs["a blue dog below a key"]))
     assert [visitor.status(path) for path in (*paths, table)] == [404, 200, 200, 404]
-    visitor.delete(runs["a tree"], studio.store.receipt(runs["a tree"]))
+    visitor.delete(runs["a red tree left of a dog"], studio.store.receipt(runs["a red tree left of a dog"]))
     assert [visitor.status(path) for path in paths] == [404, 200, 404]
     assert studio.store.purge(timedelta(seconds=-1)) == 2
     gone = [png(2), packed]
-    assert studio.holding([np.asarray(read_rgb(one)) for one in gone], [*gone, b"a dog", b"a tree"]) == []
+    assert (
+        studio.holding(
+            [np.asarray(read_rgb(one)) for one in gone], [*gone, b"a blue dog below a key", b"a red tree left of a dog"]
+        )
+        == []
+    )
     assert not visitor.judge_many(folder).ok
     assert studio.store.trajectory(runs["a car"])
 

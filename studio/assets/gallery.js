@@ -25,8 +25,22 @@ function addressed() {
   history[typed ? 'replaceState' : 'pushState']({}, '', address(now));
 }
 
-new MutationObserver(addressed).observe(element, { childList: true, subtree: true, attributeFilter: ['data-address'] });
-addressed();
+// Days are told in UTC by the server; here they are those of the clock on the wall.
+function dated() {
+  for (const time of element.querySelectorAll('time:not([title])')) {
+    const at = new Date(time.dateTime);
+    time.title = at.toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'long' });
+    time.textContent = at.toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+  }
+}
+
+function shown() {
+  addressed();
+  dated();
+}
+
+new MutationObserver(shown).observe(element, { childList: true, subtree: true, attributeFilter: ['data-address'] });
+shown();
 
 // Cards are plain links; a plain click opens the replay on this page instead of loading it anew.
 element.addEventListener('click', (event) => {

@@ -60,6 +60,7 @@ function form(node, confirm, act, leave) {
 
 function area(label, className, text) {
   const field = make('textarea', className);
+  field.dir = 'auto';
   field.value = text;
   field.rows = Math.max(3, text.split('\n').length);
   field.maxLength = 600;

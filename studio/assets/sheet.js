@@ -14,7 +14,7 @@ let at = null; // the question that keys answer
 function make(tag, className, text) {
   const node = document.createElement(tag);
   node.className = className;
-  if (text !== undefined) node.textContent = text;
+  if (text !== undefined) Object.assign(node, { textContent: text, dir: 'auto' });
   return node;
 }
 

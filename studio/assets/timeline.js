@@ -17,7 +17,7 @@ function fresh(run) {
 function make(tag, className, text) {
   const node = document.createElement(tag);
   node.className = className;
-  if (text !== undefined) node.textContent = text;
+  if (text !== undefined) Object.assign(node, { textContent: text, dir: 'auto' });
   return node;
 }
 
@@ -115,7 +115,7 @@ function segment(row) {
   state.last = row.kind;
   const part = { kind: row.kind, text: '' };
   state.segments[row.segment] = part;
-  if (row.kind === 'thought') part.node = put(make('p', 'thought writing'));
+  if (row.kind === 'thought') part.node = put(make('p', 'thought writing', ''));
   if (row.kind === 'image' || row.kind === 'source') addPicture(part, state.planned);
   state.planned = row.kind === 'thought' ? part : null;
   if (row.kind === 'reflection') $('.ending').replaceChildren();
@@ -243,7 +243,7 @@ function verdict(row) {
   state.refused = yes ? null : state.png; // the drawing that the model itself said no to
   state.answer = row.answer;
   put(line);
-  part.node = put(make('p', 'reason writing'));
+  part.node = put(make('p', 'reason writing', ''));
   $('.spoken').textContent = `${which()}: the model says ${row.answer}.`;
 }
 

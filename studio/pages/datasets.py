@@ -31,7 +31,7 @@ from studio.copies import EXPORTS, served_folder
 from studio.gate import gate
 from studio.identity import asking, require
 from studio.masthead import intro
-from studio.render import image, text
+from studio.render import image, own, text
 from studio.settings import Settings
 
 KIND = "judge_sft"
@@ -145,7 +145,7 @@ def summary(manifest: Manifest) -> str:
         ("Decided by a reviewer", f"{counts.get('decided', 0):,}"),
         ("Yes / No", f"{counts.get('yes', 0):,} / {counts.get('no', 0):,}"),
         ("Left out", f"{out:,}"),
-        ("Drawn by", text(", ".join(manifest.checkpoints))),
+        ("Drawn by", ", ".join(map(own, manifest.checkpoints))),
     )
     cells = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
     return f'<dl class="manifest">{cells}</dl>'

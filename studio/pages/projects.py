@@ -23,7 +23,7 @@ from studio.gate import gate, on_opening
 from studio.identity import require
 from studio.masthead import intro
 from studio.notes import said
-from studio.render import text
+from studio.render import own, text
 from studio.settings import Settings
 
 PLAIN = {"apply_default_css": False, "js_on_load": None}
@@ -150,7 +150,7 @@ class Shelf:
             )
         except AnnotationsError as error:
             return gr.skip(), said(without_places(error))
-        link = f'<a href="project?id={text(made.id)}">{text(made.name)}</a>'
+        link = f'<a href="project?id={text(made.id)}">{own(made.name)}</a>'
         line = f'<p class="done">{link} is made; now put items in.</p>'
         return self.start(request), line
 

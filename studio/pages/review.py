@@ -213,7 +213,7 @@ class Desk:
             f"<div>{head}{still(one, self.store.picture, headed=not other)}</div>"
             for head, one in zip(heads, shown, strict=True)
         )
-        guide = f"<details><summary>Guidelines</summary><p>{text(project.guidelines)}</p></details>"
+        guide = f'<details><summary>Guidelines</summary><p dir="auto">{text(project.guidelines)}</p></details>'
         kind = "shown pair" if other else "shown"
         prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'

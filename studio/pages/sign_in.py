@@ -13,7 +13,7 @@ from annotations.signing_in import LONGEST_PAUSE
 from annotations.store import Store
 from studio.door import INSIDE
 from studio.identity import VISITOR, asking
-from studio.render import text
+from studio.render import own
 from studio.settings import Settings
 
 SAID = {
@@ -53,7 +53,7 @@ def page(store: Store, settings: Settings) -> None:
     def start(request: gr.Request) -> str:
         who = asking(request, settings, store)
         if who.name != VISITOR:
-            return f'<div class="gate"><p>You have signed in as {text(who.name)}, {who.role}.</p></div>'
+            return f'<div class="gate"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
         asked = request.query_params
         return form(asked.get("said") or "", asked.get("to") or "", settings.names_people_of_hub)
 
