@@ -4,12 +4,13 @@ Knows the rows of items; opens no transaction. Who holds an item is known to `le
 makes everybody look at it: their place in the line is moved up to it.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, false, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, delete, exists, false, insert, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from annotations import projects
@@ -17,12 +18,22 @@ from annotations.annotation import Annotation, Status, validate
 from annotations.errors import NotFoundError, ProjectError
 from annotations.project import Order, Project, Use
 from annotations.questions import PAIR, WHOLE
-from annotations.tables import DeletionRow, ItemRow, LeaseRow, PlaceRow, TrajectoryImageRow, TrajectoryRow
+from annotations.tables import (
+    DeletionRow,
+    ItemRow,
+    LeaseRow,
+    PlaceRow,
+    PropertyRow,
+    TrajectoryImageRow,
+    TrajectoryRow,
+)
 from annotations.visibility import is_visible
 from model.trajectory import Trajectory
 
 AT_ONCE = 1000  # rows
 NO_MARGIN = 1.0  # of a trajectory that judged nothing
+PRIORITIES = 1000  # between two lines of a project
+MOST_PRIORITY = PRIORITIES // 2 - 1
 
 
 class State(StrEnum):
@@ -41,7 +52,7 @@ class NewItem:
     trajectory_id: str
     other_id: str | None = None
     use: Use = Use.WORK
-    priority: int = 0  # lower comes first
+    priority: int = 0  # lower comes first; at most MOST_PRIORITY either way
     gold: tuple[dict[str, Any], ...] = ()
 
 
@@ -59,12 +70,14 @@ def stage(session: Session, made: Sequence[tuple[Trajectory, float]]) -> None:
     opened.
     """
     finished = [(one, rank) for one, rank in made if one.stop_reason is not None]
-    rows = [
-        _values(project, NewItem(one.id), parts, rank_of(project, one, rank)) | {"state": State.HIDDEN.value}
-        for project in projects.collecting(session)
-        for one, rank in finished
-        if (parts := parts_of(project, one))
-    ]
+    rows = []
+    for project in projects.collecting(session):
+        line = line_of(session, project.id)
+        rows += [
+            _values(project, NewItem(one.id), parts, rank_of(project, one, rank), line) | {"state": State.HIDDEN.value}
+            for one, rank in finished
+            if (parts := parts_of(project, one))
+        ]
     if rows:
         session.execute(insert(ItemRow.__table__), rows)
 
@@ -125,6 +138,8 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
         raise ProjectError(f"an item of “{project.name}” is {wanted}")
     if other is not None and (other.id == trajectory.id or other.prompt != trajectory.prompt):
         raise ProjectError("a pair is two different trajectories of one prompt, which is what they are compared by")
+    if abs(new.priority) > MOST_PRIORITY:
+        raise ProjectError(f"got the priority {new.priority}, wanted one from {-MOST_PRIORITY} to {MOST_PRIORITY}")
     if not parts:
         raise ProjectError(f"trajectory {trajectory.id} has no finished {project.subject}, which the project is about")
     if (new.use is Use.WORK) == bool(new.gold):
@@ -135,14 +150,21 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
 
 
 def _insert(session: Session, project: Project, new: NewItem, parts: int, rank: float) -> int:
-    made = session.scalars(insert(ItemRow).values(**_values(project, new, parts, rank)).returning(ItemRow.id)).one()
-    move_up(session, project.id, new.priority, rank, made)
+    values = _values(project, new, parts, rank, line_of(session, project.id))
+    made = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
+    move_up(session, project.id, values["priority"], rank, made)
     return made
 
 
-def _values(project: Project, new: NewItem, parts: int, rank: float) -> dict[str, Any]:
+def _values(project: Project, new: NewItem, parts: int, rank: float, line: int) -> dict[str, Any]:
     values = {"project_id": project.id, "trajectory_id": new.trajectory_id, "other_id": new.other_id}
-    values |= {"use": new.use.value, "priority": new.priority, "rank": rank, "parts": parts, "answers": 0}
+    values |= {
+        "use": new.use.value,
+        "priority": PRIORITIES * line + new.priority,
+        "rank": rank,
+        "parts": parts,
+        "answers": 0,
+    }
     return values | {"state": State.OPEN.value, "gold": list(new.gold) or None}
 
 
@@ -216,27 +238,68 @@ def hide(session: Session, trajectory_id: str) -> None:
     session.execute(update(LeaseRow).where(LeaseRow.item_id.in_(ids)).values(outcome="hidden"))
 
 
-def reorder(session: Session, project: Project) -> None:
-    """Give every item the rank that the project's order says. Of a large project this takes a while."""
-    wanted = select(ItemRow.id, TrajectoryRow.body, TrajectoryRow.created_at)
-    wanted = wanted.join(TrajectoryRow, TrajectoryRow.id == ItemRow.trajectory_id)
-    wanted = wanted.where(ItemRow.project_id == project.id).order_by(ItemRow.id).limit(AT_ONCE)
-    last = 0
-    while rows := session.execute(wanted.where(ItemRow.id > last)).all():
-        ranked = [{"id": id, "rank": rank_of(project, Trajectory.from_dict(b), at.timestamp())} for id, b, at in rows]
-        session.execute(update(ItemRow), ranked)
-        last = rows[-1].id
-    session.execute(delete(PlaceRow).where(PlaceRow.project_id == project.id))
+def line_of(session: Session, project_id: str) -> int:
+    """Which line of a project its items are put into: each new order makes one, behind those before it."""
+    value = session.scalar(select(PropertyRow.value).where(PropertyRow.name == _line_name(project_id)))
+    return int(value or 0)
 
 
-def refill(session: Session, project: Project) -> None:
-    """After the overlap has changed: which items are open and which are full."""
-    mine = update(ItemRow).where(ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value)
+def begin_line(session: Session, project_id: str) -> None:
+    """From now on items are put into a new line."""
+    name, line = _line_name(project_id), line_of(session, project_id) + 1
+    session.execute(delete(PropertyRow).where(PropertyRow.name == name))
+    session.execute(insert(PropertyRow).values(name=name, value=str(line)))
+
+
+def _line_name(project_id: str) -> str:
+    return f"line {hashlib.sha256(project_id.encode()).hexdigest()[:32]}"  # as long as a property's name may be
+
+
+def behind(session: Session, project_id: str, line: int) -> list[int]:
+    """The items of older lines, the last of them first."""
+    older = ItemRow.project_id == project_id, ItemRow.priority < PRIORITIES * line - MOST_PRIORITY
+    last_first = ItemRow.priority.desc(), ItemRow.rank.desc(), ItemRow.id.desc()
+    return list(session.scalars(select(ItemRow.id).where(*older).order_by(*last_first)))
+
+
+def move(session: Session, project_id: str, ranks: Mapping[int, float], line: int) -> None:
+    """Move items into a newer line, by their ranks in it."""
+    wanted = select(ItemRow.id, ItemRow.priority).where(ItemRow.id.in_(ranks))
+    rows = [
+        {"id": id, "rank": ranks[id], "priority": PRIORITIES * line + _own_priority(priority)}
+        for id, priority in session.execute(wanted)
+    ]
+    if rows:  # else all were deleted meanwhile
+        session.execute(update(ItemRow), rows)
+        move_up(session, project_id, *min((row["priority"], row["rank"], row["id"]) for row in rows))
+
+
+def _own_priority(priority: int) -> int:
+    """Without its line."""
+    return (priority + PRIORITIES // 2) % PRIORITIES - PRIORITIES // 2
+
+
+def misfilled(session: Session, project: Project, most: int) -> list[int]:
+    """Some items that are open with enough answers, or full with fewer: of before the overlap was changed."""
+    return list(session.scalars(select(ItemRow.id).where(*_misfilled(project)).limit(most)))
+
+
+def refill(session: Session, project: Project, ids: Sequence[int]) -> None:
+    """Open and close those of these items that the overlap says."""
+    wanted = select(ItemRow.id, ItemRow.state, ItemRow.priority, ItemRow.rank)
+    rows = session.execute(wanted.where(ItemRow.id.in_(ids), *_misfilled(project))).all()
+    for before, after in ((State.FULL, State.OPEN), (State.OPEN, State.FULL)):
+        theirs = [row.id for row in rows if row.state == before]
+        session.execute(update(ItemRow).where(ItemRow.id.in_(theirs)).values(state=after.value))
+    if reopened := [(row.priority, row.rank, row.id) for row in rows if row.state == State.FULL]:
+        move_up(session, project.id, *min(reopened))
+
+
+def _misfilled(project: Project) -> tuple[ColumnElement[bool], ...]:
     enough = ItemRow.answers >= project.overlap if project.overlap is not None else false()
-    full, open_ = State.FULL.value, State.OPEN.value
-    session.execute(mine.where(ItemRow.state == full, ~enough).values(state=open_))
-    session.execute(mine.where(ItemRow.state == open_, enough).values(state=full))
-    session.execute(delete(PlaceRow).where(PlaceRow.project_id == project.id))
+    full, open_ = ItemRow.state == State.FULL.value, ItemRow.state == State.OPEN.value
+    work = ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value
+    return *work, or_(and_(full, ~enough), and_(open_, enough))
 
 
 def move_up(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, distinct, func, or_, select
+from sqlalchemy import case, distinct, func, or_, select
 
 from annotations import projects, revisions
 from annotations.annotation import Annotation, Status
@@ -55,8 +55,7 @@ class Answered:
 
 def extents(store: Store) -> dict[str, Extent]:
     """How far every project is, by its id."""
-    full = ItemRow.state.in_((State.FULL.value, State.CLOSED.value))
-    done = or_(full, and_(ProjectRow.overlap.is_(None), ItemRow.answers > 0))
+    done = or_(ItemRow.state == State.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
     counted = func.count(), func.sum(case((done, 1), else_=0)), func.sum(ItemRow.answers)
     wanted = select(ItemRow.project_id, ItemRow.use, *counted).join(ProjectRow, ProjectRow.id == ItemRow.project_id)
     wanted = wanted.where(ItemRow.state != State.HIDDEN.value).group_by(ItemRow.project_id, ItemRow.use)

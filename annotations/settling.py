@@ -109,6 +109,12 @@ def state_of(session: Session, project: Project, item: ItemRow) -> State:
     return State.CLOSED if closed else State.OPEN
 
 
+def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dict[int, float]:
+    """The ranks of those of these items that several have answered, in a project whose order that is."""
+    several = session.scalars(select(ItemRow).where(ItemRow.id.in_(ids), ItemRow.answers > 1))
+    return {item.id: -_disagreement(session, project, item) for item in several}
+
+
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
     """From 0 (all answers alike, or only one) to almost 1, the mean over everything that was asked of the item."""
     asked = {question.name for question in project.questions if question.form in COMPARED}

@@ -16,7 +16,7 @@ from uuid import uuid4
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotations import images, imports, items, projects, purging, revisions, settling, trajectories
+from annotations import images, imports, items, projects, purging, reordering, revisions, settling, trajectories
 from annotations.annotation import REFLECTIONS, Annotation, Status
 from annotations.background import working_alone
 from annotations.counts import Counts, count
@@ -210,15 +210,17 @@ class Store:
             return projects.create(session, project, now=self.clock())
 
     def change_project(self, project: Project) -> Project:
-        """Store a project anew; after another order its items stand in that. Raises ProjectError, NotFoundError."""
+        """Store a project anew; when it returns, its items stand in its order and are open as its overlap says: done in
+        transactions of their own, which `reordering.recover` goes on with. Raises ProjectError, NotFoundError.
+        """
         with self.database.writing() as session:
             before = projects.get(session, project.id)
             changed = projects.change(session, project)
             if before.order is not changed.order:
-                items.reorder(session, changed)
-            if before.overlap != changed.overlap:
-                items.refill(session, changed)
-            return changed
+                items.begin_line(session, project.id)
+        if (before.order, before.overlap) != (changed.order, changed.overlap):
+            reordering.finish(self.database, project.id)
+        return changed
 
     def project(self, project_id: str) -> Project:
         """Raises NotFoundError when there is none."""

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from annotations import staging
+from annotations import reordering, staging
 from annotations.background import keep_doing
 from annotations.backup import check_target, is_new, keep_backing_up, restore
 from annotations.database import default_directory
@@ -48,6 +48,7 @@ def _serve(settings: Settings) -> None:
     with open_store(data, settings.database) as store:
         recover(store)
         staging.recover(store, alone=store.database.lock is not None)
+        reordering.recover(store.database)
         if settings.examples:
             fill_if_empty(store)
         keep_doing(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups

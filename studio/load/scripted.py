@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annotations import staging
+from annotations import reordering, staging
 from annotations.queue import recover
 from annotations.recorded import fill_if_empty
 from annotations.store import Store, open_store
@@ -98,6 +98,7 @@ def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None
     with open_store(folder, database) as store:
         recover(store)
         staging.recover(store, alone=store.database.lock is not None)
+        reordering.recover(store.database)
         fill_if_empty(store)
         scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: Script(store)))
         start(Settings(port=port, mode=mode), store, Checkpoints(scripted)).block_thread()
