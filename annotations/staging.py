@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 
+from filelock import FileLock, Timeout
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
@@ -78,11 +80,27 @@ def cancel(store: Store) -> bool:
         )
 
 
-def recover(store: Store, *, alone: bool = False) -> int:
+def recover(store: Store) -> int:
     """Finish what was published, and remove what was not, of imports that were broken off; how many those were.
 
-    `alone`: no other process can be importing, so that none is waited for.
+    An import holds a lock of the data folder, which ends with its process: where it is free, no import is alive.
     """
+    lock = _lock_of(store)
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError, NotImplementedError):  # somebody imports, or the disk knows no locks
+        return _recover(store, alone=False)
+    try:
+        return _recover(store, alone=True)
+    finally:
+        lock.release()
+
+
+def _lock_of(store: Store) -> FileLock:
+    return FileLock(store.database.directory / "import.lock", mode=0o600)
+
+
+def _recover(store: Store, *, alone: bool) -> int:
     with store.database.reading() as session:
         runs = list(session.scalars(select(ImportRunRow)))
         dead = [(run.batch, run.state) for run in runs if alone or _is_over(run, store.clock())]
@@ -121,9 +139,19 @@ class Run:
         self._told = 0.0
         self._size = 50
         self._now = store.clock()
+        self._lock = _lock_of(store)
 
     def __enter__(self) -> Run:
-        recover(self.store)
+        with suppress(Timeout, OSError, NotImplementedError):
+            self._lock.acquire(timeout=0)
+        try:
+            return self._begun()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _begun(self) -> Run:
+        _recover(self.store, alone=self._lock.is_locked)
         with self.store.database.writing() as session:
             other = session.scalar(select(ImportRunRow))
             if other is not None:
@@ -140,6 +168,8 @@ class Run:
         except AnnotationsError:
             if error is None:
                 raise  # else what made it fail is told; `recover` removes the rest
+        finally:
+            self._lock.release()
 
     def tell(self, done: int, total: int) -> None:
         """A sign of life, now and then, of the step at which rows are read."""

@@ -24,7 +24,7 @@ from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.hub import hub_of
 from studio.lent import lender
-from studio.server import start
+from studio.server import freeze_memory, start
 from studio.settings import Settings, SettingsError
 
 BACKUPS = PURGES = timedelta(minutes=10)  # between two
@@ -47,16 +47,18 @@ def _serve(settings: Settings) -> None:
         restore(settings.backup, data, settings.database)
     with open_store(data, settings.database) as store:
         recover(store)
-        staging.recover(store, alone=store.database.lock is not None)
+        staging.recover(store)
         reordering.recover(store.database)
         if settings.examples:
             fill_if_empty(store)
         keep_doing(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups
         keep_doing(lambda: check_disk(data), PURGES, "disk")
+        keep_doing(partial(staging.recover, store), staging.SILENT, "imports", first=staging.SILENT)
         if hook:
             keep_telling(store, hook)
         checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")
         demo = start(settings, store, checkpoints, hub_of(os.environ))
+        freeze_memory()
         if settings.backup:
             keep_backing_up(data, settings.backup, BACKUPS, settings.database)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)

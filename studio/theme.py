@@ -62,6 +62,7 @@ PLAIN = {
     "input_placeholder_color": "var(--soft)",
     "checkbox_background_color": "var(--sheet)",
     "checkbox_background_color_selected": "var(--accent)",
+    "loader_color": "var(--accent)",
     "checkbox_border_color": "var(--edge)",
     "checkbox_border_color_focus": "var(--accent)",
     "checkbox_border_color_selected": "var(--accent)",

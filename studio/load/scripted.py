@@ -24,7 +24,7 @@ from model.replay import replay
 from model.trajectory import Trajectory
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
-from studio.server import start
+from studio.server import freeze_memory, start
 from studio.serving import AT_ONCE, SharedEngine
 from studio.settings import Mode, Settings
 
@@ -97,8 +97,10 @@ def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None
     """The studio, until it is ended or killed."""
     with open_store(folder, database) as store:
         recover(store)
-        staging.recover(store, alone=store.database.lock is not None)
+        staging.recover(store)
         reordering.recover(store.database)
         fill_if_empty(store)
         scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: Script(store)))
-        start(Settings(port=port, mode=mode), store, Checkpoints(scripted)).block_thread()
+        demo = start(Settings(port=port, mode=mode), store, Checkpoints(scripted))
+        freeze_memory()
+        demo.block_thread()

@@ -1,0 +1,75 @@
+"""An import in the page of a project: it shows how far it is, it can be stopped, and it can be begun again."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from running_app import Server
+
+from annotations.made_up import made_up, write_rows
+from annotations.progress import extents
+from annotations.staging import under_way
+from annotations.store import open_store_for_reading
+
+ROWS = 2500
+PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
+SIZES = {"desktop": (1440, 900), "telephone": (390, 844)}
+
+
+@pytest.fixture(scope="module")
+def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("studio")
+    server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=SIZES)
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    width, height = SIZES[request.param]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    page.close()
+    assert errors == []
+
+
+def begin(page: Page, file: Path) -> None:
+    page.locator("#project-add input[type=file]").first.set_input_files(file)
+    expect(page.locator("#project-add")).to_contain_text(file.name)
+    page.click("#project-import")
+
+
+def seen(server: Server) -> tuple:
+    """(ids that are listed, imports, items of the project, what is under way)."""
+    with open_store_for_reading(server.data) as store:
+        listed = {one.id for one in store.trajectories(limit=200)}
+        return listed, store.imports(), extents(store)["reflections"].items, under_way(store)
+
+
+def test_an_import_tells_how_far_it_is_is_stopped_leaves_nothing_and_is_begun_again(page, server, tmp_path):
+    before = seen(server)
+    file = tmp_path / "rows.jsonl"
+    first = before[2]  # rows of the other screen are there already
+    write_rows(file, first + ROWS)
+    page.goto(f"{server.url}/project?id=reflections")
+    page.get_by_text("Add items").click()
+    page.get_by_label("From a file").check()
+    begin(page, file)
+    note = page.locator("#project-note")
+    expect(note).to_contain_text(re.compile(r"(Checking|Storing)[\s\S]*[\d.]+ ?%|[\d,]+ ?/ ?[\d,]+"))
+    page.click("#project-import-stop")
+    expect(note).to_contain_text("was stopped; nothing of it is kept")
+    assert seen(server) == before
+    begin(page, file)
+    expect(page.locator("#project-report")).to_contain_text(f"{ROWS:,}")
+    listed, [*_, batch], items, running = seen(server)
+    assert (batch.records, items, running) == (ROWS, first + ROWS, None)
+    assert made_up(first + ROWS - 1).id in listed
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
