@@ -14,13 +14,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
 from studio.addresses import HOST, is_allowed, limited_as
+from studio.bodies import Bounded, TooLargeError, counted, is_longer, paced, refused, replayed
 from studio.limits import A_FILE, MB, Caller, LimitError, Limits
-from studio.numbers import whole_number
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,6 @@ SLOWED = 0.5  # seconds after which whoever asks too much is told so, at most
 MOST_SLOWED = 64  # at a time; others are told at once
 FILE_NAME = b"filename="  # in the head of each uploaded file
 DEFAULT_PORTS = {"http": "80", "https": "443"}
-
-
-def refused(status: int, message: str, **headers: str) -> Response:
-    """A refusal that pages and programs show: Gradio's clients read `error` of some answers and `detail` of others."""
-    return JSONResponse({"error": message, "detail": message}, status, headers=headers)
 
 
 class Guarded:
@@ -141,6 +136,8 @@ class Limited:
         scope.setdefault("state", {})["caller"] = caller
         path, method = path_below_root(scope, self._settings), scope["method"]
         try:
+            if method == "POST" and caller.limits is not None:
+                receive = paced(receive)
             if method == "POST" and UPLOAD.fullmatch(path):
                 await self._upload(caller, scope, receive, send)
             elif method == "POST" and CALL.fullmatch(path):
@@ -192,9 +189,9 @@ class Limited:
             return
         caller.take("requests")
         wanted = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
-        counted = _counted(receive, lambda part: caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME)))
+        files_too = counted(receive, lambda part: caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME)))
         with caller.limits.during("uploads", caller.address):
-            await Bounded(self._app, LARGEST["visitor"], wanted)(scope, counted, send)
+            await Bounded(self._app, LARGEST["visitor"], wanted)(scope, files_too, send)
 
     async def _call(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         caller.take("requests")
@@ -212,11 +209,11 @@ class Limited:
                 return
             if caller.limits is not None:
                 held.enter_context(caller.limits.during("answers", caller.address))
-            await self._app(scope, _replayed(body, receive), send)
+            await self._app(scope, replayed(body, receive), send)
 
     async def _body(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes | None:
         """What was sent; None where whoever sent it has gone. Raises TooLargeError, and LimitError."""
-        if _is_longer(scope, LARGEST["call"]):
+        if is_longer(scope, LARGEST["call"]):
             raise TooLargeError(LARGEST["call"])
         parts: list[bytes] = []
         size, more, large = 0, True, False
@@ -280,91 +277,6 @@ class Logged:
                 raise
             said = " ".join(str(error).split())[:300]
             log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, said)
-
-
-class Bounded:
-    """Ends a request whose body grows beyond a bound, with a status of 413. Raises LimitError where `receive` does."""
-
-    def __init__(self, app: ASGIApp, most: int, wanted: str) -> None:
-        self._app, self._most, self._wanted = app, most, wanted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = TooLargeError(self._most, self._wanted)
-        if _is_longer(scope, self._most):
-            await problem.answer(scope, receive, send)
-            return
-        size, over, begun, limit = 0, False, False, None
-
-        async def counted() -> Message:
-            nonlocal size, over, limit
-            try:
-                message = await receive()
-            except LimitError as error:
-                over, limit = True, error
-                return {"type": "http.disconnect"}
-            size += len(message.get("body", b""))
-            if size > self._most:
-                over = True
-                return {"type": "http.disconnect"}
-            return message
-
-        async def unless_over(message: Message) -> None:
-            nonlocal begun
-            if not over or begun:
-                begun = True
-                await send(message)
-
-        try:
-            await self._app(scope, counted, unless_over)
-        except Exception:
-            if not over:
-                raise
-        if over and not begun:
-            if limit is not None:
-                raise limit
-            await problem.answer(scope, receive, send)
-
-
-class TooLargeError(Exception):
-    """What was sent is larger than it may be."""
-
-    def __init__(self, most: int, wanted: str = "") -> None:
-        super().__init__(f"What was sent is too large: {wanted or f'wanted at most {most // MB} MB'}.")
-
-    @property
-    def answer(self) -> Response:
-        return refused(413, str(self), Connection="close")
-
-
-def _is_longer(scope: Scope, most: int) -> bool:
-    """Whether a request says that it is."""
-    length = Headers(scope=scope).get("content-length", "")
-    number = whole_number(length)
-    return bool(length) and (number is None or number > most)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that has been read, once more; then what `receive` says."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _counted(receive: Receive, count: Callable[[bytes], None]) -> Receive:
-    async def counted() -> Message:
-        message = await receive()
-        if part := message.get("body", b""):
-            count(part)
-        return message
-
-    return counted
 
 
 class Answering:

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from annotations.project import Role
 from studio.access import API, role_for
-from studio.middleware import refused
+from studio.bodies import refused
 from studio.requests import CheckedBlocks
 
 CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from running_app import Server
-from test_annotations_samples import aha
+from test_annotations_samples import aha, judged
 
+from annotations.annotation import Annotation
 from annotations.items import NewItem
-from annotations.ready_made import ARENA
-from annotations.store import open_store
+from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
+from annotations.store import Store, open_store
 from studio.theme import script
 
 PATIENCE = 30_000  # ms
@@ -87,10 +88,29 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         store.create_project(replace(ARENA, overlap=None))
         pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(6)]
         store.add_items(ARENA.id, [NewItem(*pears[at : at + 2]) for at in (0, 2, 4)])
+        disputed(store)
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
     server.start()
     yield server
     server.stop()
+
+
+def disputed(store: Store) -> None:
+    """Two reflections and a pair, each with answers that differ."""
+    for base, id in ((REFLECTIONS_PROJECT, "reviewed"), (ARENA, "reviewed-pairs")):
+        store.create_project(replace(base, id=id, name=id, collects=False, closed_at=None))
+    plums = [store.save(*aha(30 + number, prompt=f"{number} plums"), owner="visitor") for number in range(2)]
+    store.add_items("reviewed", [NewItem(plum) for plum in plums])
+    grapes = [store.save(*aha(40 + number, prompt="two grapes"), owner="visitor") for number in range(2)]
+    (pair,) = store.add_items("reviewed-pairs", [NewItem(*grapes)])
+    for name, answer, side in (("ann", "yes", "left"), ("bob", "no", "right")):
+        for plum in plums:
+            store.annotate(replace(judged(plum, 2, name, verdict_right=answer), project="reviewed"))
+        sides = {"choice": side, "left": grapes[0], "right": grapes[1]}
+        required = [question.name for question in ARENA.questions if question.required]
+        store.annotate(
+            Annotation(grapes[0], None, name, dict.fromkeys(required, sides), project="reviewed-pairs", item=pair)
+        )
 
 
 @pytest.fixture
@@ -206,6 +226,50 @@ def test_votes_typed_ahead_are_told_and_can_be_taken_back(page, server):
     page.wait_for_function(done, arg=begun + 1)
     page.evaluate(PRESS, [["u", "KeyU"], ["u", "KeyU"]])
     page.wait_for_function(done, arg=begun)
+
+
+@pytest.mark.parametrize(
+    ("layout", "following"),
+    [
+        ("Russian", ["т", "KeyN"]),
+        ("AZERTY", ["n", "KeyN"]),
+        ("Dvorak", ["n", "KeyL"]),
+        ("Caps Lock", ["N", "KeyN", CAPS]),
+    ],
+)
+def test_a_disagreement_is_decided_and_the_next_one_shown_on_every_layout(page, server, layout, following):
+    page.goto(f"{server.url}/review?project=reviewed")
+    shown, form = page.locator("#review-token :is(input, textarea)"), page.locator("#review-form")
+    expect(page.locator("#review-decide")).to_be_visible()
+    first = page.locator("#review-stage h1").inner_text()
+    page.evaluate(PRESS, [following])
+    expect(page.locator("#review-stage h1")).not_to_have_text(first)
+    before = shown.input_value()
+    expect(form.get_by_label("no", exact=True).first).not_to_be_checked()
+    form.get_by_label("no", exact=True).first.check()
+    form.locator("textarea").first.fill(f"in {layout}: n")  # a letter in a field is no shortcut
+    page.evaluate(PRESS, [following])
+    assert shown.input_value() == before
+    page.evaluate(PRESS, [SUBMIT])
+    expect(page.locator("#review-note")).to_contain_text("Decided")
+    with server.store() as store:
+        decided = [a for a in store.annotations(project="reviewed") if a.annotator not in ("ann", "bob")]
+    assert f"in {layout}: n" in str([dict(one.answers) for one in decided])
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
+def test_a_pair_is_reviewed_side_by_side_and_covers_nothing(page, server, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    page.goto(f"{server.url}/review?project=reviewed-pairs")
+    expect(page.locator("#review-decide")).to_be_visible()
+    assert page.locator("#review-stage h2").all_inner_texts() == ["Left", "Right"]
+    left, right = (page.locator(f"#review-stage .pair > div:nth-child({n}) img").first.bounding_box() for n in (1, 2))
+    assert left["y"] == right["y"] and left["x"] + left["width"] <= right["x"]
+    answers = page.locator("#review-answers").bounding_box()
+    stage = page.locator("#review-stage").bounding_box()
+    assert right["x"] + right["width"] <= stage["x"] + stage["width"] + 1
+    assert answers["x"] >= stage["x"] + stage["width"] or answers["y"] >= stage["y"] + stage["height"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_a_person_who_disagrees_begins_at_the_other_verdict(page, server):

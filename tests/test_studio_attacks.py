@@ -1,6 +1,7 @@
 """What somebody without an account tries over HTTP: nothing is fetched, kept, made or told for them beyond bounds."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from visiting import API, Visitor
 
 from annotations.store import open_store
 from model.janus import Janus
-from studio import limits
+from studio import bodies, limits
 from studio.checkpoints import Checkpoints
 from studio.generator import Generator
 from studio.limits import MB, Rate
@@ -79,3 +80,20 @@ def test_no_cache_keeps_a_file_or_an_answer(visitor: Visitor, url: str):
     assert answer.headers["content-disposition"] == "inline; filename*=utf-8''%E5%9B%BE%E5%83%8F.png"
     assert Path(path).read_bytes() == answer.content == png()
     assert visitor.client.post(f"{API}/run/trajectory", json={"data": ["x"]}).headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["upload", "run/trajectory", "queue/join"])
+def test_a_body_that_never_arrives_gives_its_place_back(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, path: str):
+    visitor.ask("gallery", "begun")
+    monkeypatch.setattr(bodies, "GRACE", 0.3)
+
+    def body() -> Iterator[bytes]:
+        if path == "upload":
+            yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+        for _ in range(30):
+            yield b"{"
+            time.sleep(0.1)
+
+    kind = "multipart/form-data; boundary=x" if path == "upload" else "application/json"
+    answer = visitor.client.post(f"{API}/{path}", content=body(), headers={"content-type": kind})
+    assert answer.status_code == 429 and "too slowly" in answer.json()["error"]

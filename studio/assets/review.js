@@ -5,10 +5,10 @@ if (!window.ahaReviewKeys) {
 
   document.addEventListener('keydown', (event) => {
     if (event.repeat || !document.getElementById('review')) return;
-    const names = namesOf(event);
-    if (isTyping(event.target) && names[0] !== 'ctrl+Enter') return;
+    const name = namesOf(event).find((one) => Object.hasOwn(SHORTCUTS.review, one));
+    if (isTyping(event.target) && name !== 'ctrl+Enter') return;
     const press = (id) => document.getElementById(id)?.click() ?? false;
-    const button = SHORTCUTS.review[names[0]] && document.getElementById(SHORTCUTS.review[names[0]][1]);
+    const button = name && document.getElementById(SHORTCUTS.review[name][1]);
     if (!button) return;
     event.preventDefault();
     document.activeElement?.blur();

@@ -60,6 +60,7 @@ class View(NamedTuple):
     """What a handler gives back, in the order of `page`."""
 
     case: Any
+    token: Any  # the key of its showing, in the page itself: a change of the case alone tells a browser nothing
     chosen: Any  # the menu of projects
     queue: Any
     stage: Any
@@ -184,7 +185,7 @@ class Desk:
         listed = self._queue(some, project_id, case.item if case else item)
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
-            return View(None, menu, listed, AGREED, "", gone, gone, "", "", empty, "")
+            return View(None, "", menu, listed, AGREED, "", gone, gone, "", "", empty, "")
         return self._case(asking, known[project_id], case)._replace(chosen=menu, queue=listed)
 
     def _case(self, asking: Who, told: Answered, dispute: Dispute) -> View:
@@ -194,8 +195,10 @@ class Desk:
         names = names_for(self.store, asking, [a.annotator for a in (*given, *decided)])
         stage = self._stage(told.project, trajectory, told.others.get(dispute.item))
         table = review_table.answers(told.project, trajectory, given, decided, names)
+        case = Case(told.project.id, dispute.item, uuid4().hex)
         return View(
-            case=Case(told.project.id, dispute.item, uuid4().hex),
+            case=case,
+            token=case.key,
             chosen=gr.skip(),
             queue=gr.skip(),
             stage=stage,
@@ -274,6 +277,7 @@ def _review(store: Store, settings: Settings) -> None:
         "Keys: N leads to the next, Ctrl+Enter decides.",
     )
     case = gr.State(None)
+    token = gr.Textbox(visible="hidden", elem_id="review-token", label="Item")
     quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     with gr.Row(elem_id="review"):
         with gr.Column(scale=1, min_width=240):
@@ -301,7 +305,7 @@ def _review(store: Store, settings: Settings) -> None:
                             use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
                             for use, words in USES.items()
                         }
-                following = gr.Button("Next", size="sm", scale=0, elem_id="review-next")
+                following = gr.Button("Next", size="sm", scale=0, min_width=90, elem_id="review-next")
     with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
         with gr.Row(elem_classes="adding"):
             trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
@@ -309,11 +313,11 @@ def _review(store: Store, settings: Settings) -> None:
             revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
             restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
         trail = gr.HTML(**PLAIN)
-    view = [*View(case, chosen, queue, stage, table, block, appointed, trail_of, trail, revision, note)]
+    view = [*View(case, token, chosen, queue, stage, table, block, appointed, trail_of, trail, revision, note)]
 
     with form:
 
-        @gr.render(inputs=[case], triggers=[case.change], concurrency_limit=None, show_progress="hidden")
+        @gr.render(inputs=[case], triggers=[token.change], concurrency_limit=None, show_progress="hidden")
         def asked(at: Case | None, request: gr.Request) -> None:
             fields = desk.fields(at, request)
             widgets = [_widget(field, f"{at.key}-{place}") for place, field in enumerate(fields)]
