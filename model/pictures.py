@@ -157,7 +157,7 @@ def _alone() -> Iterator[None]:
         try:
             yield
         finally:
-            _give_back()
+            give_back()
 
 
 def _find_trim() -> Callable[[int], int] | None:
@@ -171,7 +171,8 @@ def _find_trim() -> Callable[[int], int] | None:
 _trim = _find_trim()
 
 
-def _give_back() -> None:
+def give_back() -> None:
+    """Freed memory, to the system, where its C library can."""
     if _trim is not None:
         _trim(0)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
@@ -122,13 +122,13 @@ def paced(receive: Receive) -> Receive:
     return on_time
 
 
-def counted(receive: Receive, count: Callable[[bytes], None]) -> Receive:
+def counted(receive: Receive, count: Callable[[bytes], Awaitable[None]]) -> Receive:
     """A body whose parts are told as they arrive."""
 
     async def counting() -> Message:
         message = await receive()
         if part := message.get("body", b""):
-            count(part)
+            await count(part)
         return message
 
     return counting

@@ -29,11 +29,12 @@ RATES = {  # for one address
     "pages": Rate(120, 5),  # opened anew: each is a session of its own
     "drawings": Rate(40, 1),
     "uploads": Rate(256 * MB, MB),  # bytes
+    "large requests": Rate(96 * MB, MB),  # bytes, of calls that are more than texts
     "cookies": Rate(120, 10),  # looked up in the database
 }
 A_FILE = MB // 10  # bytes that an uploaded file counts for besides its own: each is a folder on the disk
 AT_ONCE = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # for one address
-AT_ONCE_OF_ALL = {"answers": 32, "streams": 600, "uploads": 8}
+AT_ONCE_OF_ALL = {"drawings": 32, "answers": 32, "streams": 600, "uploads": 8}
 DRAWINGS_OF_A_PAGE = 4  # at the same time: Compare draws two
 REMEMBERED = 20_000  # addresses and kinds
 
@@ -120,6 +121,5 @@ class Caller:
         if self.limits is None:
             yield from events
             return
-        self.limits.take("drawings", self.address)
         with self.limits.during("drawings", self.address, page):
             yield from events

@@ -20,11 +20,14 @@ from studio import copies, render
 from studio.generator import Told
 from studio.identity import is_local, owner_name
 from studio.limits import Caller, LimitError
+from studio.priority import members
 from studio.serving import AT_ONCE, MOST_WAITING, TooMany, Waiting
 from studio.settings import Settings
 
 LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
 BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
+VALUES = 100.0  # a second, to all browsers together
+VALUES_MEANWHILE = 20.0  # … while people who have signed in are at work
 RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop
 IDLE = (gr.update(visible=True), gr.update(visible=False))
 SAME = (gr.skip(), gr.skip())
@@ -43,6 +46,10 @@ class Sessions:
     def ask(self, session: str) -> None:
         if session in self._asked:
             self._asked[session].set()
+
+    @property
+    def count(self) -> int:
+        return len(self._asked)
 
     def under_way(self, session: str) -> bool:
         return session in self._asked
@@ -72,8 +79,10 @@ class Sending:
         if made is not None:
             self.rows.append(made)
 
-    def due(self) -> bool:
-        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= BATCH_SECONDS
+    def due(self, others: int = 0) -> bool:
+        """Whether to send what is new, where so many are sent to."""
+        after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if members.are_at_work else VALUES))
+        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= after
 
     def value(self) -> render.Row:
         """What is new since the last value; with the whole story once the trajectory has ended."""
@@ -109,7 +118,7 @@ def live(events: Iterator[Event | Waiting], visit: Visit, sessions: Sessions, st
             sending.add(event)
             if isinstance(event, TrajectoryStarted):
                 yield sending.value(), *RUNNING
-            elif sending.due():
+            elif sending.due(sessions.count):
                 yield sending.value(), *SAME
                 sending.sent_at = time.monotonic()  # where sending takes long, what came meanwhile goes together
         begun = sending.told.trajectory is not None

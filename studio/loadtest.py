@@ -3,12 +3,16 @@
     python -m studio.loadtest --visitors 32
     python -m studio.loadtest --annotators 50 --items 2000 [--database URL] [--kill 50]
     python -m studio.loadtest --import 20000 [--pictures 2000] [--database URL]
+    python -m studio.loadtest --attack [--database URL]
+    python -m studio.loadtest --visits 2000 --drawings 1000
 
 Visitors draw: each must see every row once and in order, and every finished picture; how much longer it takes with many
 than alone is printed. Annotators sign in and submit until nothing waits: nobody may be given what others have, and
 nothing that was confirmed may be lost, however often the server is killed meanwhile. While so many rows are imported
 ten annotators work and four people draw: nobody may meet an error or wait for more than a second, nor the import take
-more than three minutes.
+more than three minutes. Under attack eighteen annotators work while others, from addresses of their own, flood the
+studio: no submit may be refused or take more than twice as long, and the memory must come back. Visits and drawings
+show what they cost the server, and that it holds no more afterwards.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Callable
+
+import httpx
 
 from annotations.errors import AnnotationsError
-from studio.load import imports, kills, team, visitors
+from studio.load import attack, imports, kills, team, visitors, visits
 from studio.load.tab import HandlerError
 
 FEWEST = 16  # answers, below which there are no times to speak of
@@ -56,6 +63,25 @@ def with_import(given: argparse.Namespace) -> str | None:
     return f"wanted {'; '.join(account.problems)}" if account.problems else None
 
 
+def under_attack(given: argparse.Namespace) -> str | None:
+    account = asyncio.run(attack.measure(database=given.database))
+    print(attack.table(account))
+    for error in dict.fromkeys(account.refused):
+        print(f"  {account.refused.count(error)} × {error}")
+    if not account.is_fine:
+        slower, more = attack.SLOWER, attack.MORE
+        return f"wanted nothing refused, submits at most {slower} × as slow, memory back within {more:.0f} MB"
+    return None
+
+
+def with_visits(given: argparse.Namespace) -> str | None:
+    account = asyncio.run(visits.measure(given.visits, given.drawings))
+    print(visits.table(account))
+    if not account.is_fine:
+        return f"wanted every drawing seen whole, and at most {visits.MORE:.0f} MB more"
+    return None
+
+
 def _problem(given: argparse.Namespace) -> str | None:
     """What cannot be, of what was asked for."""
     if given.rows is not None or given.pictures:
@@ -63,8 +89,10 @@ def _problem(given: argparse.Namespace) -> str | None:
             got = f"{given.pictures} pictures and {given.kill} kills with an import of {given.rows} rows"
             return f"got {got}; wanted as many rows, and no kill"
         return None
+    if given.visits is not None and (given.visits < 1 or given.drawings < 0):
+        return f"got {given.visits} visits and {given.drawings} drawings; wanted at least one visit"
     if given.annotators is None:
-        wrong = given.kill or given.database
+        wrong = given.kill or given.database and not given.attack
         return "--kill and --database are for --annotators; give so many" if wrong else None
     answers = given.items * given.overlap
     if min(given.annotators, given.items, given.overlap) < 1 or answers < FEWEST:
@@ -76,6 +104,16 @@ def _problem(given: argparse.Namespace) -> str | None:
     return None
 
 
+def _chosen(given: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
+    if given.attack:
+        return under_attack
+    if given.visits:
+        return with_visits
+    if given.rows:
+        return with_import
+    return with_annotators if given.annotators else with_visitors
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studio.loadtest", description=__doc__.split("\n")[0])
     who = parser.add_mutually_exclusive_group()
@@ -83,6 +121,9 @@ def main() -> None:
     who.add_argument("--annotators", type=int, help="who answer at the same time")
     who.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="to be imported while others work")
     parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
+    who.add_argument("--attack", action="store_true", help="annotators answer while others flood the studio")
+    who.add_argument("--visits", type=int, help="of the front page, and the --drawings that come of them")
+    parser.add_argument("--drawings", type=int, default=1000, help="for visits")
     parser.add_argument("--items", type=int, default=2000, help="for annotators: what there is to answer")
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
@@ -91,9 +132,8 @@ def main() -> None:
     if problem := _problem(given):
         parser.error(problem)
     try:
-        way = with_import if given.rows else with_annotators if given.annotators else with_visitors
-        wrong = way(given)
-    except (AnnotationsError, HandlerError, RuntimeError) as error:
+        wrong = _chosen(given)(given)
+    except (AnnotationsError, HandlerError, RuntimeError, httpx.HTTPError) as error:
         wrong = str(error)
     if wrong:
         sys.exit(f"loadtest: {wrong}")

@@ -21,6 +21,7 @@ from studio.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
 from studio.addresses import HOST, is_allowed, limited_as
 from studio.bodies import Bounded, TooLargeError, counted, is_longer, paced, refused, replayed
 from studio.limits import A_FILE, MB, Caller, LimitError, Limits
+from studio.priority import CALLS, DRAWINGS, Pace, Turns, members
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ class Limited:
         self._app, self._settings, self._limits = app, settings, limits
         self._is_member, self._sessions = is_member, sessions
         self._slowed = 0
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large = {member: asyncio.Semaphore(LARGE_AT_ONCE) for member in (True, False)}
+        self._calls, self._drawings, self._pace = Turns(CALLS), Turns(DRAWINGS), Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -189,7 +191,12 @@ class Limited:
             return
         caller.take("requests")
         wanted = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
-        files_too = counted(receive, lambda part: caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME)))
+
+        async def count(part: bytes) -> None:
+            caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME))
+            await self._pace.take(len(part))
+
+        files_too = counted(receive, count)
         with caller.limits.during("uploads", caller.address):
             await Bounded(self._app, LARGEST["visitor"], wanted)(scope, files_too, send)
 
@@ -197,21 +204,24 @@ class Limited:
         caller.take("requests")
         async with AsyncExitStack() as held:
             try:
-                body = await self._body(scope, receive, held)
+                body = await self._body(caller, scope, receive, held)
             except TooLargeError as error:
                 await error.answer(scope, receive, send)
                 return
             if body is None:
                 return
+            if caller.limits is not None:
+                held.enter_context(caller.limits.during("answers", caller.address))
+                await self._calls.begin()
+            elif self._limits is not None:
+                held.enter_context(members.asking())
             problem = await self._opened(caller, scope, body)
             if problem is not None:
                 await problem(scope, receive, send)
                 return
-            if caller.limits is not None:
-                held.enter_context(caller.limits.during("answers", caller.address))
             await self._app(scope, replayed(body, receive), send)
 
-    async def _body(self, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes | None:
+    async def _body(self, caller: Caller, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes | None:
         """What was sent; None where whoever sent it has gone. Raises TooLargeError, and LimitError."""
         if is_longer(scope, LARGEST["call"]):
             raise TooLargeError(LARGEST["call"])
@@ -228,14 +238,17 @@ class Limited:
                 raise TooLargeError(LARGEST["call"])
             if size > SMALL and not large:
                 large = True
-                await self._turn()
-                held.callback(self._large.release)
+                await self._wait_for(places := self._large[caller.limits is None])
+                held.callback(places.release)
+            if large and caller.limits is not None:
+                caller.take("large requests", len(parts[-1]))
+                await self._pace.take(len(parts[-1]))
         return b"".join(parts)
 
-    async def _turn(self) -> None:
+    async def _wait_for(self, places: asyncio.Semaphore) -> None:
         """To hold a large body. Raises LimitError where others take long."""
         try:
-            await asyncio.wait_for(self._large.acquire(), PATIENCE)
+            await asyncio.wait_for(places.acquire(), PATIENCE)
         except TimeoutError as error:
             raise LimitError("Many large requests are under way. Try again in a moment.") from error
 
@@ -254,6 +267,9 @@ class Limited:
         session = said.get("session_hash")
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= 64):
             return refused(400, "session_hash is no text of 1 to 64 characters.")
+        if caller.limits is not None and self._sessions.is_drawing(scope["path"], said):
+            caller.take("drawings")
+            await self._drawings.begin()
         if session is not None and not self._sessions.has(session):
             caller.take("pages")
         if session is not None:

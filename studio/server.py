@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections import OrderedDict
 from datetime import timedelta
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 from annotations.background import keep_doing
 from annotations.people import sign_out_from_hub
 from annotations.store import Store
+from model.pictures import give_back
 from studio.addresses import Forwarded
 from studio.cached import Cached
 from studio.checkpoints import Checkpoints
@@ -35,6 +37,8 @@ from studio.theme import look
 from studio.unread import ReadToEnd
 
 OTHERS = 40  # threads for all that is no drawing
+SWITCH = 0.001  # seconds for which a thread keeps others from running, the one that answers requests among them
+GIVES_BACK = timedelta(seconds=20)  # between two times that freed memory is given back to the system
 SWEEPS = timedelta(minutes=5)  # between two removals of old files
 KNOWN_FOR = 15.0  # seconds that a cookie is known to open an account, or not to, when limits ask
 MOST_KNOWN = 5000
@@ -49,6 +53,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
                 "leave them out, and make accounts: python -m annotations.people add NAME"
             )
         sign_out_from_hub(store)
+    sys.setswitchinterval(SWITCH)
     folder = own_folder()
     demo = build(settings, store, checkpoints)
     share_config(demo)
@@ -78,6 +83,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
     keep_doing(partial(remove_old, folder), SWEEPS, "sweep")
+    keep_doing(give_back, GIVES_BACK, "memory")
     return demo
 
 

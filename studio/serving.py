@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
@@ -14,11 +15,13 @@ from typing import NamedTuple, Protocol
 from model.decoding.engine import Engine
 from model.decoding.request import Request
 from model.events import Event, Failed, TrajectoryFinished
+from studio.priority import members
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 32  # visitors drawing at the same time, where memory allows
 MOST_WAITING = 16  # more are asked to come back
+LONGEST_PAUSE = 0.05  # seconds after a step, while people who have signed in are at work
 PATIENCE = 0.5  # seconds after which a visitor in the line hears how long it is
 
 
@@ -96,6 +99,7 @@ class SharedEngine:
         while True:
             with self._arrival:
                 self._arrival.wait_for(lambda: self._engine is not None and self._engine.busy)
+            began = time.perf_counter()
             try:
                 events = self._engine.step()
             except Exception as error:  # whatever breaks, what was drawn so far is kept and told
@@ -103,6 +107,8 @@ class SharedEngine:
                 events = self._replace_engine(error)
             for event in events:
                 self._tell(event.trajectory_id, event)
+            if members.are_at_work:
+                time.sleep(min(time.perf_counter() - began, LONGEST_PAUSE))  # their answers come first
 
     def _replace_engine(self, error: Exception) -> list[Event]:
         """A new one, in the room of the old; who was waiting waits there, who was drawing has failed."""

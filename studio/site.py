@@ -25,6 +25,7 @@ from starlette.types import ASGIApp
 from annotations.project import Role
 from studio.access import API, role_for
 from studio.bodies import refused
+from studio.live import LINE
 from studio.requests import CheckedBlocks
 
 CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first
@@ -115,6 +116,15 @@ class SessionStates(StateHolder):
 
     def has(self, session: str) -> bool:
         return session in self._pages
+
+    def is_drawing(self, path: str, asked: dict[str, Any]) -> bool:
+        """Whether a call is for what is drawn or judged by the network."""
+        index, name = asked.get("fn_index"), path.rstrip("/").rpartition("/")[2]
+        if isinstance(index, int):
+            called = self.blocks.fns.get(index)
+        else:
+            called = next((fn for fn in self.blocks.fns.values() if fn.api_name == name), None)
+        return called is not None and called.concurrency_id == LINE["concurrency_id"]
 
     def any_of(self, address: str) -> bool:
         """Whether a page is open at an address, or was lately."""

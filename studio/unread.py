@@ -12,6 +12,8 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.priority import Pace
+
 MOST = 256_000_000  # bytes that are read and thrown away
 LONGEST = 30.0  # seconds
 SILENCE = 2.0  # seconds after which nothing more is expected
@@ -22,6 +24,7 @@ class ReadToEnd:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
@@ -41,7 +44,7 @@ class ReadToEnd:
                 await send(message)
                 return
             await send(message | {"more_body": True})
-            await _discard(watched)
+            await _discard(watched, self._pace)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self._app(scope, watched, then_read)
@@ -54,7 +57,7 @@ def _has_body(scope: Scope) -> bool:
     return named and "expect" not in headers
 
 
-async def _discard(receive: Receive) -> None:
+async def _discard(receive: Receive, pace: Pace) -> None:
     size, until = 0, time.monotonic() + LONGEST
     while size <= MOST and time.monotonic() < until:
         try:
@@ -62,5 +65,6 @@ async def _discard(receive: Receive) -> None:
         except TimeoutError:
             return
         size += len(message.get("body", b""))
+        await pace.take(len(message.get("body", b"")))
         if not message.get("more_body", False):
             return

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from studio import loadtest
-from studio.load import imports, kills, team
+from studio.load import attack, imports, kills, team, visits
 from studio.load.visitors import Visit, measure
 
 
@@ -72,6 +72,26 @@ def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
         assert len(replace(fine, **{name: value}).problems) == 1, name
 
 
+def test_annotators_of_a_studio_that_is_flooded_are_refused_nothing():
+    account = asyncio.run(attack.measure(annotators=3, each=4, clients=2, pause=0.5))
+    print(attack.table(account))
+    assert (account.refused, len(account.during)) == ((), 12)
+    kinds = {kind for kind, _ in account.answers}
+    assert len(kinds) == 6, account.answers
+    assert not [answer for answer in account.answers if answer[1] == 500], account.answers
+    assert account.answers["forged bodies", 400] > 0 and min(account.used) > 0
+    held, peak, after = account.memory
+    assert 0 < held <= peak and after - held <= attack.MORE
+
+
+def test_visits_and_drawings_of_a_day_are_seen_whole_and_what_they_cost_is_told(monkeypatch):
+    monkeypatch.setattr(visits, "FIRST", (4, 1))
+    account = asyncio.run(visits.measure(12, 3))
+    print(visits.table(account))
+    assert account.is_fine and account.unlike == 0
+    assert 0 < account.cpu < 100 and min(account.memory) > 0
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
@@ -84,6 +104,8 @@ def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
         ("--annotators 3 --items 2", "wanted at least 16"),
         ("--annotators 2 --overlap 3", "there are 2"),
         ("--annotators 2 --items 20 --kill 21", "at most 20"),
+        ("--visits 0", "at least one visit"),
+        ("--visits 5 --database postgresql://a/b", "for --annotators"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_anything_starts(monkeypatch, capsys, asked, told):

@@ -66,8 +66,8 @@ class Annotator:
         over: Callable[[], bool] = lambda: False,
         pause: float = 0,
     ) -> None:
-        """Sign in, and submit until nothing waits, so many times, or until it is `over`, with a pause of so many
-        seconds before each; through whatever happens to the server.
+        """Sign in, and submit until nothing waits, so many times, or until it is `over`, with a pause of about so
+        many seconds before each; through whatever happens to the server.
 
         Raises HandlerError where they are not let in, or everything goes wrong.
         """
@@ -80,7 +80,7 @@ class Annotator:
                 await self._through(server, tab, desk.start)
                 done = 0
                 while tab.fields.get("annotate-token") and (most is None or done < most) and not over():
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
                     await self._answer(server, tab, desk, chance)
                     done += 1
 

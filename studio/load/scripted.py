@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from annotations import reordering, staging
 from annotations.queue import recover
@@ -19,7 +18,7 @@ from annotations.store import Store, open_store
 from annotations.trajectories import Filter
 from model.checkpoint import open_checkpoint
 from model.decoding.request import Request
-from model.events import Event, Failed, Preview
+from model.events import Event, Failed, Preview, TrajectoryStarted
 from model.replay import replay
 from model.trajectory import Trajectory
 from studio.checkpoints import Checkpoints
@@ -37,8 +36,7 @@ class Script:
 
     def __init__(self, store: Store) -> None:
         [recorded] = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
-        self._played = store.trajectory(recorded.id)
-        self._picture = store.picture
+        self._played = list(timed(store.trajectory(recorded.id), store.picture))
         self.waiting: deque[Request] = deque()
         self._running: dict[str, Iterator[tuple[float, Event]]] = {}
         self._next: dict[str, tuple[float, Event]] = {}
@@ -70,9 +68,7 @@ class Script:
         self._running.clear()
 
     def _begin(self, request: Request) -> None:
-        created_at = datetime.now(UTC).isoformat()
-        trajectory = replace(self._played, id=request.id, parent=None, created_at=created_at)
-        self._running[request.id] = timed(trajectory, self._picture, time.monotonic())
+        self._running[request.id] = again(self._played, request.id, time.monotonic())
         self._next[request.id] = next(self._running[request.id])
 
     def _due(self, id: str, now: float) -> Iterator[Event]:
@@ -84,13 +80,21 @@ class Script:
                 del self._running[id]
 
 
-def timed(trajectory: Trajectory, picture: Any, begin: float) -> Iterator[tuple[float, Event]]:
-    """Its events with the time each is due: patch by patch at an even pace."""
-    due = begin
+def timed(trajectory: Trajectory, picture: Callable[[str], bytes]) -> Iterator[tuple[float, Event]]:
+    """Its events, with the seconds after which each is due: patch by patch at an even pace."""
+    due = 0.0
     for event in replay(trajectory, picture, group=1):
         if isinstance(event, Preview) and not event.whole:
             due += PATCH_SECONDS
         yield due, event
+
+
+def again(played: Sequence[tuple[float, Event]], id: str, begin: float) -> Iterator[tuple[float, Event]]:
+    """The same events of another trajectory, which begins now."""
+    for after, event in played:
+        if isinstance(event, TrajectoryStarted):
+            event = replace(event, parent=None, created_at=datetime.now(UTC).isoformat())
+        yield begin + after, replace(event, trajectory_id=id)
 
 
 def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None = None) -> None:

@@ -1,0 +1,180 @@
+"""Annotators at work while others flood the studio: nothing of theirs may be refused, nor take much longer than in the
+same run without it, and the server's memory must come back afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from annotations.calibration import spread
+from annotations.store import open_store
+from studio.load.annotators import Annotator, Desk
+from studio.load.flood import flood
+from studio.load.server import FORKS, Server, get_ready
+from studio.load.team import Load, prepared
+from studio.settings import Mode
+
+SLOWER = 2.0  # at most so many times the time of submits without the flood, 95 % of them
+MORE = 100.0  # MB that the server may hold more than before, afterwards
+SETTLING = 90.0  # seconds for that
+LEAD = 3.0  # seconds of flood before the annotators begin
+SAMPLES = 0.1  # seconds between two looks at the memory
+ENDING = 90.0  # seconds that the flood may take to end
+
+
+@dataclass(frozen=True)
+class Account:
+    """What came of it. Times in ms from submit to the next item, memory in MB."""
+
+    annotators: int
+    clients: int
+    calm: tuple[float, ...]  # of submits before and after the flood
+    during: tuple[float, ...]
+    wanted: int  # submits while it was flooded
+    refused: tuple[str, ...]  # what annotators were refused or lost meanwhile
+    answers: Counter[tuple[str, int]]  # to the flood, by kind and status
+    seconds: float  # of flood
+    used: tuple[float, float]  # seconds of processor time meanwhile, of the server and of the clients that flood
+    memory: tuple[float, float, float]  # before, at most during it, afterwards
+    load: float  # of the machine, at the end
+
+    @property
+    def slower(self) -> float:
+        return spread(self.during)[1] / spread(self.calm)[1]
+
+    @property
+    def is_fine(self) -> bool:
+        back = self.memory[2] - self.memory[0] <= MORE
+        return not self.refused and len(self.during) == self.wanted and self.slower <= SLOWER and back
+
+
+async def measure(
+    annotators: int = 18, each: int = 20, clients: int = 8, database: str | None = None, pause: float = 3
+) -> Account:
+    """`each` submits of every annotator in the flood, as many without it, half of them before and half after, about
+    `pause` seconds apart; in SQLite or a PostgreSQL database."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        get_ready()
+        with open_store(folder, database) as store:
+            team = prepared(store, Load(annotators, items=annotators * (2 * each + 4), overlap=1))
+        server = Server(folder, Mode.PUBLIC, database)
+        await server.start()
+        try:
+            async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
+                desk = Desk.of((await client.get("/config")).raise_for_status().json())
+            await _work(team, server, desk, 2, pause)  # to warm up
+            calm = await _work(team, server, desk, each // 2, pause)
+            held = server.memory
+            async with flooded(server, clients) as flooding:
+                during = await _work(team, server, desk, each, pause)
+            await _settle(server, held + MORE)
+            after = server.memory
+            calm += await _work(team, server, desk, each - each // 2, pause)
+            return Account(
+                annotators=annotators,
+                clients=clients,
+                calm=calm,
+                during=during,
+                wanted=annotators * each,
+                refused=tuple(error for one in team for error in one.errors + ["a submit broke off"] * one.cut),
+                answers=flooding.answers,
+                seconds=flooding.seconds,
+                used=flooding.used,
+                memory=(held, max(flooding.held), after),
+                load=os.getloadavg()[0],
+            )
+        finally:
+            server.end()
+
+
+async def _work(team: Sequence[Annotator], server: Server, desk: Desk, each: int, pause: float) -> tuple[float, ...]:
+    """The times of so many submits of everybody."""
+    for one in team:
+        one.times.clear()
+    await asyncio.gather(*(one.work(server, desk, most=each, pause=pause) for one in team))
+    return tuple(ms for one in team for ms in one.times)
+
+
+class Flooding:
+    """A flood that is under way, and what is seen of it."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.held: list[float] = []
+        self.seconds = 0.0
+        self.used = (0.0, 0.0)
+
+    async def watch(self, server: Server) -> None:
+        while True:
+            self.held.append(server.memory)
+            await asyncio.sleep(SAMPLES)
+
+
+@asynccontextmanager
+async def flooded(server: Server, clients: int) -> Any:
+    """While so many clients flood it, from a process of their own. Raises RuntimeError where that does not end."""
+    stop, (receiving, sending) = FORKS.Event(), FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=flood, args=(server.url, clients, stop, sending), daemon=True)
+    seen, began, used = Flooding(), time.monotonic(), server.cpu
+    process.start()
+    sending.close()  # here; where the flood breaks off, the other end says so
+    watching = asyncio.create_task(seen.watch(server))
+    try:
+        await asyncio.sleep(LEAD)
+        yield seen
+        stop.set()
+        seen.seconds, used = time.monotonic() - began, server.cpu - used
+        if not await asyncio.to_thread(receiving.poll, ENDING):
+            raise RuntimeError("the flood did not end")
+        try:
+            seen.answers, theirs = receiving.recv()
+            seen.used = used, theirs
+        except EOFError as error:
+            raise RuntimeError("the flood broke off") from error
+    finally:
+        watching.cancel()
+        process.terminate()
+        process.join()
+
+
+async def _settle(server: Server, most: float) -> None:
+    """Wait until the server holds no more than that, or for as long as it may take."""
+    until = time.monotonic() + SETTLING
+    while server.memory > most and time.monotonic() < until:
+        await asyncio.sleep(1)
+
+
+def table(account: Account) -> str:
+    (half, most), (half_then, most_then) = spread(account.calm), spread(account.during)
+    held, peak, after = account.memory
+    rows = {
+        "annotators at once, clients that flood": f"{account.annotators} + {account.clients}",
+        "submit and next without the flood, median, 95 %": f"{half:.0f}, {most:.0f} ms",
+        "submit and next in the flood": f"{half_then:.0f}, {most_then:.0f} ms",
+        f"95 %, times as long (at most {SLOWER})": f"{account.slower:.2f}",
+        "submits wanted, done in the flood": f"{account.wanted}, {len(account.during)}",
+        "refused or broken off (wanted none)": f"{len(account.refused)}",
+        "memory before, at most, afterwards": f"{held:.0f}, {peak:.0f}, {after:.0f} MB",
+        f"memory more than before (at most {MORE:.0f})": f"{after - held:+.0f} MB",
+        "seconds of flood": f"{account.seconds:.0f}",
+        "processor time, server and those who flood": f"{account.used[0]:.0f}, {account.used[1]:.0f} s",
+        "load of the machine (1 min)": f"{account.load:.1f}",
+    }
+    lines = [f"{name:46}{figure:>22}" for name, figure in rows.items()]
+    for kind in sorted({kind for kind, _ in account.answers}):
+        counts = sorted((status, count) for (its, status), count in account.answers.items() if its == kind)
+        said = ", ".join(f"{count:,} × {status or 'broken off'}" for status, count in counts)
+        lines.append(f"  {kind}: {said}")
+    return "\n".join(lines)

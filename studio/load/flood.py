@@ -1,0 +1,175 @@
+"""Clients that ask for everything that costs a server something, so often a second, from a process of their own: new
+sessions, drawings, uploads, pictures that are large once they are decoded, bodies that are no calls, streams that
+nobody reads. What they were answered is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from PIL import Image
+
+from studio.load.tab import API, Handler, Tab
+
+SIDE = 7000  # pixels of a picture whose PNG has 62 kB
+FILE = 8_000_000  # bytes of an upload
+HELD = 5.0  # seconds that a stream is left unread
+PATIENCE = 60.0  # seconds for an answer
+LOOKS = 0.05  # seconds between two looks whether to stop
+NICE = 10
+BOUNDARY = "of-an-upload"
+JSON = {"Content-Type": "application/json"}
+PATHS = ("run/predict", "queue/join", "call/draw", "call/judge", "mcp/")
+FAILED = 0  # counted in place of a status where the connection broke off
+
+
+def address(number: int) -> str | None:
+    """An address of this machine for one of several clients, so that each has limits of their own; Linux has many."""
+    return f"127.1.{number // 250 % 250}.{number % 250 + 1}" if sys.platform == "linux" else None
+
+
+def client_at(url: str, number: int, **options: Any) -> httpx.AsyncClient:
+    """A client that has an address of its own."""
+    limits = httpx.Limits(max_connections=None)
+    transport = httpx.AsyncHTTPTransport(local_address=address(number), limits=limits, verify=False)
+    return httpx.AsyncClient(base_url=url, transport=transport, **{"timeout": PATIENCE} | options)
+
+
+def large_picture() -> bytes:
+    """A PNG of few bytes and many pixels."""
+    file = io.BytesIO()
+    Image.new("L", (SIDE, SIDE)).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def forged() -> tuple[bytes, ...]:
+    """Bodies that no page sends."""
+    call = {"data": [], "fn_index": 0, "session_hash": uuid4().hex}
+    file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    return (
+        os.urandom(2000),
+        b"[" * 200_000,
+        json.dumps([call] * 1000).encode(),
+        json.dumps(call | {"data": ["x" * 20_000_000]}).encode(),
+        json.dumps(call | {"fn_index": 10**9}).encode(),
+        json.dumps(call | {"session_hash": {"a": 1}}).encode(),
+        json.dumps(call | {"data": [file]}).encode(),
+        b" " * 30_000_000,
+    )
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What is sent, made once, so that those who send have little to do."""
+
+    upload: bytes
+    picture: bytes  # a call
+    forged: tuple[bytes, ...]
+
+    @classmethod
+    def made(cls) -> Sent:
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        upload = head.encode() + os.urandom(FILE) + f"\r\n--{BOUNDARY}--\r\n".encode()
+        data = [base64.b64encode(large_picture()).decode(), "a red apple"]
+        return cls(upload, json.dumps({"data": data}).encode(), forged())
+
+
+@dataclass
+class Flooder:
+    """One client; each kind of request is sent in a loop of its own."""
+
+    http: httpx.AsyncClient
+    start: Handler  # what fills the page when it is opened
+    draw: Handler  # its button
+    sent: Sent
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @property
+    def kinds(self) -> dict[str, tuple[Callable[[int], Awaitable[int]], float]]:
+        """What is asked, and at most how often a second."""
+        return {
+            "new sessions": (self._session, 10),
+            "drawings": (self._drawing, 10),
+            "uploads": (self._upload, 1),
+            "large pictures": (self._picture, 2),
+            "forged bodies": (self._forged, 2),
+            "unread streams": (self._stream, 2),
+        }
+
+    async def repeat(self, kind: str) -> None:
+        ask, a_second = self.kinds[kind]
+        for number in count():
+            soonest = time.monotonic() + 1 / a_second
+            try:
+                status = await ask(number)
+            except httpx.HTTPError:
+                status = FAILED
+            self.answers[kind, status] += 1
+            await asyncio.sleep(soonest - time.monotonic())
+
+    async def _session(self, _: int) -> int:
+        return await self._post("run/predict", json=Tab(self.http).asked(self.start, []))
+
+    async def _drawing(self, _: int) -> int:
+        asked = Tab(self.http).asked(self.draw, ["three hearts below a tree", *self.draw.values[1:]])
+        return await self._post("queue/join", json=asked)
+
+    async def _upload(self, _: int) -> int:
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+        return await self._post("upload", content=self.sent.upload, headers=headers)
+
+    async def _picture(self, _: int) -> int:
+        return await self._post("call/judge", content=self.sent.picture, headers=JSON)
+
+    async def _forged(self, number: int) -> int:
+        path = PATHS[number // len(self.sent.forged) % len(PATHS)]
+        return await self._post(path, content=self.sent.forged[number % len(self.sent.forged)], headers=JSON)
+
+    async def _stream(self, number: int) -> int:
+        path = ("heartbeat/", "queue/data?session_hash=")[number % 2] + uuid4().hex
+        async with self.http.stream("GET", f"{API}/{path}") as stream:
+            if stream.status_code == 200:
+                await asyncio.sleep(HELD)
+            return stream.status_code
+
+    async def _post(self, path: str, **body: Any) -> int:
+        return (await self.http.post(f"{API}/{path}", **body)).status_code
+
+
+def flood(url: str, clients: int, stop: Any, told: Any) -> None:
+    """Until the event `stop` is set; then the counts of answers, {(kind, status): count}, and the seconds of processor
+    time that all this took are sent into `told`. Has what processor time others leave."""
+    os.nice(NICE)
+    told.send((asyncio.run(_flood(url, clients, stop.is_set)), time.process_time()))
+
+
+async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter[tuple[str, int]]:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        config = (await client.get("/config")).raise_for_status().json()
+    start = Handler.on(config, "", "timeline", "load")
+    button, sent = Handler.on(config, "", "draw", "click"), Sent.made()
+    some = [Flooder(client_at(url, number), start, button, sent) for number in range(clients)]
+    loops = [asyncio.create_task(one.repeat(kind)) for one in some for kind in one.kinds]
+    while not stopped() and not any(loop.done() for loop in loops):
+        await asyncio.sleep(LOOKS)
+    for loop in loops:
+        loop.cancel()
+    for outcome in await asyncio.gather(*loops, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
+    for one in some:
+        await one.http.aclose()
+    return sum((one.answers for one in some), Counter())

@@ -1,0 +1,142 @@
+"""A day's visits and drawings: how much processor time the start of a page takes the server, and how much memory it
+holds afterwards. The network is scripted, so that what is measured is the web server and the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import httpx
+
+from studio.load.flood import address, client_at
+from studio.load.server import Server
+from studio.load.tab import API, Handler, Tab
+from studio.load.visitors import visit
+from studio.settings import Mode
+
+MORE = 100.0  # MB that the server may hold more than after the first few
+ADDRESSES = 200  # that visitors come from
+READING = 4  # visitors who open a page at the same time
+DRAWING = 24  # who draw
+SESSIONS = 1000  # of visitors, that a studio keeps at most
+FIRST = (40, 24)  # visits and drawings before anything is measured
+
+
+@dataclass(frozen=True)
+class Account:
+    """What came of it."""
+
+    visits: int
+    drawings: int
+    unlike: int  # drawings that were not seen whole
+    cpu: float  # ms of processor time of the server for each visit
+    cpu_drawing: float  # … and for each drawing
+    memory: tuple[float, float, float]  # MB after the first few, after all visits, after all drawings
+    seconds: float
+    load: float  # of the machine, at the end
+
+    @property
+    def each_session(self) -> float:
+        """kB that the server holds for each session it keeps."""
+        return 1000 * max(0.0, self.memory[1] - self.memory[0]) / max(1, min(self.visits, SESSIONS))
+
+    @property
+    def is_fine(self) -> bool:
+        return not self.unlike and max(self.memory) - self.memory[0] <= MORE
+
+
+async def measure(visits: int = 2000, drawings: int = 1000) -> Account:
+    """Visits of the front page first, then drawings, at a studio of their own. Raises httpx.HTTPError."""
+    mode = Mode.LOCAL if address(0) is None else Mode.PUBLIC  # from one address there would be too many
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder), mode)
+        await server.start()
+        try:
+            async with AsyncExitStack() as opened:
+                people = [await opened.enter_async_context(_client(server.url, n)) for n in range(ADDRESSES)]
+                return await _measured(server, cycle(people), visits, drawings)
+        finally:
+            server.end()
+
+
+def _client(url: str, number: int) -> httpx.AsyncClient:
+    return client_at(url, number, timeout=None)
+
+
+async def _measured(server: Server, people: Iterator[httpx.AsyncClient], visits: int, drawings: int) -> Account:
+    config = (await next(people).get("/config")).raise_for_status().json()
+    loads, button = Handler.filling(config, ""), Handler.on(config, "", "draw", "click")
+    whole: list[bool] = []
+
+    async def open_page(client: httpx.AsyncClient) -> None:
+        await open_front_page(client, loads)
+
+    async def draw(client: httpx.AsyncClient) -> None:
+        whole.append((await visit(client, button)).complete)
+
+    await _many(open_page, people, FIRST[0], READING)
+    await _many(draw, people, min(FIRST[1], drawings), DRAWING)
+    began, memory, used = time.monotonic(), [server.memory], [server.cpu]
+    for what, count, at_once in ((open_page, visits, READING), (draw, drawings, DRAWING)):
+        await _many(what, people, count, at_once)
+        memory.append(server.memory)
+        used.append(server.cpu)
+    return Account(
+        visits=visits,
+        drawings=drawings,
+        unlike=whole.count(False),
+        cpu=1000 * (used[1] - used[0]) / max(1, visits),
+        cpu_drawing=1000 * (used[2] - used[1]) / max(1, drawings),
+        memory=tuple(memory),
+        seconds=time.monotonic() - began,
+        load=os.getloadavg()[0],
+    )
+
+
+async def open_front_page(client: httpx.AsyncClient, loads: list[Handler]) -> None:
+    """What a browser that was here before asks for: the page, what fills it, and the stream that says it is open."""
+    tab = Tab(client)
+    (await client.get("/")).raise_for_status()
+    async with client.stream("GET", f"{API}/heartbeat/{tab.session}"):
+        for handler in loads:
+            await tab.ask(handler)
+
+
+async def _many(
+    what: Callable[[httpx.AsyncClient], Awaitable[None]], people: Iterator[httpx.AsyncClient], count: int, at_once: int
+) -> None:
+    """So often in all, so often at once."""
+    left = iter(range(count))
+
+    async def one_after_another() -> None:
+        for _ in left:
+            await what(next(people))
+
+    await asyncio.gather(*(one_after_another() for _ in range(at_once)))
+
+
+def table(account: Account) -> str:
+    first, read, drawn = account.memory
+    rows = {
+        "visits of the front page": f"{account.visits:,}",
+        "drawings (by a scripted network)": f"{account.drawings:,}",
+        "drawings not seen whole (wanted none)": f"{account.unlike}",
+        "processor time of a visit": f"{account.cpu:.1f} ms",
+        "processor time of a drawing": f"{account.cpu_drawing:.0f} ms",
+        "memory of a session": f"{account.each_session:.0f} kB",
+        "memory after the first few": f"{first:.0f} MB",
+        "memory after all visits": f"{read:.0f} MB",
+        "memory after all drawings": f"{drawn:.0f} MB",
+        f"memory more than at first (at most {MORE:.0f})": f"{max(read, drawn) - first:+.0f} MB",
+        "seconds": f"{account.seconds:.0f}",
+        "load of the machine (1 min)": f"{account.load:.1f}",
+    }
+    return "\n".join(f"{name:46}{figure:>22}" for name, figure in rows.items())

@@ -1,0 +1,90 @@
+"""People who have signed in come first: visitors' calls, drawings and bytes wait meanwhile, within bounds."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from studio import priority
+from studio.limits import LimitError
+from studio.live import Sending
+from studio.priority import Members, Pace, Seconds, Turns
+from studio.serving import SharedEngine
+
+
+def test_people_are_at_work_while_they_wait_for_an_answer_and_a_moment_longer():
+    clock = [0.0]
+    members = Members(lambda: clock[0])
+    assert not members.are_at_work
+    with members.asking():
+        clock[0] = 100.0
+        assert members.are_at_work
+    clock[0] += priority.AT_WORK - 0.1
+    assert members.are_at_work
+    clock[0] += 0.2
+    assert not members.are_at_work
+
+
+def test_visitors_wait_for_one_another_only_while_somebody_is_at_work():
+    async def seconds(count: int) -> float:
+        turns, began = Turns(Seconds(meanwhile=0.05, otherwise=0.0), members), time.monotonic()
+        await asyncio.gather(*(turns.begin() for _ in range(count)))
+        return time.monotonic() - began
+
+    members = Members()
+    assert asyncio.run(seconds(8)) < 0.25
+    with members.asking():
+        assert asyncio.run(seconds(8)) > 0.3
+
+
+def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
+    async def ask() -> list[object]:
+        turns = Turns(Seconds(meanwhile=0.05, otherwise=0.0), members)
+        return await asyncio.gather(*(turns.begin() for _ in range(8)), return_exceptions=True)
+
+    monkeypatch.setattr(priority, "LONGEST", 0.24)
+
+    members = Members()
+    with members.asking():
+        refused = [one for one in asyncio.run(ask()) if one is not None]
+    assert len(refused) == 2 and all(isinstance(one, LimitError) for one in refused)
+    assert "Try again" in str(refused[0])
+
+
+def test_bytes_of_all_visitors_come_at_one_pace():
+    async def send() -> float:
+        pace, began = Pace(Seconds(meanwhile=1e-3, otherwise=1e-4), Members()), time.monotonic()
+        await asyncio.gather(*(pace.take(500) for _ in range(4)))
+        return time.monotonic() - began
+
+    assert 0.19 < asyncio.run(send()) < 1
+
+
+def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
+    slept = []
+
+    class Engine:
+        busy, line, waiting = True, 0, ()
+
+        def step(self) -> list:
+            slept and pytest.fail("stop")  # ends the thread
+            return []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(
+        "studio.serving.time", SimpleNamespace(sleep=sleep, perf_counter=iter((0.0, 0.03, 1.0)).__next__)
+    )
+    monkeypatch.setattr("studio.serving.members", SimpleNamespace(are_at_work=True))
+    with pytest.raises(BaseException, match="stop"):
+        SharedEngine(Engine)._drive()
+    assert slept == [0.03]
+
+
+def test_the_more_drawings_are_shown_the_rarer_each_is_told_of(monkeypatch):
+    sending = Sending(store=None, rows=[{}], sent_at=time.monotonic() - 0.2)
+    assert sending.due() and sending.due(10) and not sending.due(40)
+    monkeypatch.setattr("studio.live.members", SimpleNamespace(are_at_work=True))
+    assert sending.due(2) and not sending.due(10)
