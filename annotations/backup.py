@@ -1,4 +1,4 @@
-"""Backups of the data folder, consistent while the studio runs: into a folder, or a dataset or bucket of the Hub.
+"""Backup and restore of a data folder, consistent while the studio runs.
 
     python -m annotations.backup make TARGET
     python -m annotations.backup restore TARGET
@@ -26,12 +26,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from annotations import dumping, images
-from annotations.background import keep_doing, working_alone
-from annotations.database import FILE, default_directory, default_url, make_private
+from annotations.db.engine import FILE, default_directory, default_url, make_private
 from annotations.errors import BackupError, BusyError, DatabaseError
-from annotations.target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
-from model.files import move_whole, sync_tree, write_whole
+from annotations.ops import postgres_dump
+from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
+from annotations.ops.scheduler import keep_doing, working_alone
+from annotations.store import images
+from model.atomic_files import move_whole, sync_tree, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +65,12 @@ def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> Ma
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
     copy, tar = scratch / f"studio-{stamp}{DUMP if url else '.db'}", scratch / f"pictures-{stamp}.tar"
-    studio = dumping.dump(url, copy) if url else _copy(directory / FILE, copy)
+    studio = postgres_dump.dump(url, copy) if url else _copy(directory / FILE, copy)
     before = target.manifest()
     if before and before.studio != studio:
         raise BackupError("the target holds the backup of another studio; give an empty folder")
     kept, packed = before or Manifest(studio, now.isoformat(), (copy.name,), ()), target.packed(before)
-    new = _pack(directory / "images", tar, (dumping.pictures(url) if url else _pictures(copy)) - packed)
+    new = _pack(directory / "images", tar, (postgres_dump.pictures(url) if url else _pictures(copy)) - packed)
     target.put(copy)
     made = replace(
         kept, made_at=now.isoformat(), databases=(*(before.databases if before else ()), copy.name)[-DATABASES:]
@@ -120,7 +121,7 @@ def _pack(folder: Path, tar: Path, wanted: set[str]) -> set[str]:
 
 def is_new(directory: Path, url: str | None = None) -> bool:
     """Whether there is no database yet, so that one may be restored. Raises BackupError."""
-    return dumping.is_empty(url) if url else not (directory / FILE).exists()
+    return postgres_dump.is_empty(url) if url else not (directory / FILE).exists()
 
 
 def restore(target: str, directory: Path, url: str | None = None) -> Manifest | None:
@@ -155,8 +156,8 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
                 packed.extractall(directory / "images", filter="data")
             (Path(folder) / name).unlink()
         if url:  # last: where there is a database, everything is there
-            dumping.load(url, copy)
-        _keep_only(directory / "images", dumping.pictures(url) if url else _pictures(copy))
+            postgres_dump.load(url, copy)
+        _keep_only(directory / "images", postgres_dump.pictures(url) if url else _pictures(copy))
         if not url:
             move_whole(copy, directory / FILE, mode=0o600)
     return manifest
@@ -220,7 +221,7 @@ def written(directory: Path, url: str | None = None) -> list[int]:
     mostly only that changes.
     """
     if url:
-        return [dumping.written(url)]
+        return [postgres_dump.written(url)]
     files = (directory / FILE, directory / f"{FILE}-wal")
     found = [file.stat() for file in files if file == files[0] or file.exists()]
     return [max(one.st_mtime_ns for one in found), *(one.st_size for one in found)]

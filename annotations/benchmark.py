@@ -1,4 +1,4 @@
-"""How quick lists and the queue stay when there is much: `python -m annotations.benchmark --trajectories 100000`
+"""Latency of lists and of the queue at scale: `python -m annotations.benchmark --trajectories 100000`
 
 Fills a folder (or a PostgreSQL database, with --url) with made-up trajectories of four segments and times what the
 gallery asks for, beside the same with a thousand, a fixed piece of Python and a write that reaches the disk, by which
@@ -28,20 +28,21 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from annotations import import_speed, items, projects, traits, trajectories
-from annotations.annotation import REFLECTIONS, Annotation
-from annotations.calibration import calibration, milliseconds, spread
-from annotations.items import State
-from annotations.leases import Outcome
-from annotations.made_up import BEGIN, SEGMENTS, made_up
-from annotations.project import Use
-from annotations.questions import REASON_RATING, VERDICT_RIGHT, YES
-from annotations.queue import claim, progress
-from annotations.store import Store, open_store
-from annotations.submitting import submit
-from annotations.tables import ItemRow, LeaseRow, TrajectoryRow
-from annotations.traits import traits_of
-from annotations.trajectories import Cursor, Filter
+from annotations.db.tables import ItemRow, LeaseRow, TrajectoryRow
+from annotations.ops import import_benchmark
+from annotations.ops.machine_speed import calibration, milliseconds, spread
+from annotations.ops.synthetic import BEGIN, SEGMENTS, made_up
+from annotations.queue.assignment import claim, progress
+from annotations.queue.leases import Outcome
+from annotations.queue.submission import submit
+from annotations.schema.annotation import REFLECTIONS, Annotation
+from annotations.schema.project import Use
+from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT, YES
+from annotations.store import facets, items, projects, trajectories
+from annotations.store.facets import traits_of
+from annotations.store.items import State
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Cursor, Filter
 
 VETERAN = "veteran"
 AT_ONCE = 2500  # rows
@@ -69,7 +70,7 @@ def fill(store: Store, count: int, first: int = 0) -> None:
             parts = [items.parts_of(project, t) for t in made]
             rows = [row | {"number": at} for at, row in enumerate(rows, trajectories.next_number(session))]
             session.execute(insert(TrajectoryRow), rows)
-            traits.add(session, {row["number"]: traits_of(row) | {traits.VISIBLE} for row in rows})
+            facets.add(session, {row["number"]: traits_of(row) | {facets.VISIBLE} for row in rows})
             lined = zip(made, ranks, parts, strict=True)
             session.execute(
                 insert(ItemRow), [asked | {"trajectory_id": t.id, "rank": r, "parts": n} for t, r, n in lined]
@@ -95,7 +96,7 @@ def work(store: Store, turns: int) -> dict[str, list[float]]:
 def answer_a_fifth(store: Store) -> None:
     """What one annotator has completed so far, as rows: submitting it all would take hours."""
     with store.database.writing() as session:
-        count = traits.count(session, traits.VISIBLE)
+        count = facets.count(session, facets.VISIBLE)
         oldest = select(ItemRow.id).where(ItemRow.project_id == REFLECTIONS)
         had = select(LeaseRow.item_id).where(LeaseRow.annotator == VETERAN)
         fifth = set(session.scalars(oldest.order_by(ItemRow.rank, ItemRow.id).limit(count // 5)))
@@ -212,7 +213,7 @@ def main() -> None:
             print(f"{name:<40}{figure:8.1f}")
         with open_store(Path(folder), given.url) as store:
             if given.rows is not None:
-                sys.exit(import_speed.measure(store, Path(folder), given.rows, given.pictures))
+                sys.exit(import_benchmark.measure(store, Path(folder), given.rows, given.pictures))
             sys.exit(compare(store, part, given.trajectories, given.times))
 
 

@@ -1,10 +1,10 @@
-"""Is everything that was kept still there and whole? Looks at a data folder, also while a studio uses it.
+"""Consistency check of a data folder, also while a studio uses it.
 
     python -m annotations.doctor [--data FOLDER] [--json] [--fix]
 
 Exits with 1 where something is wrong. `--fix` does only what cannot lose anything: it sets the journal, writes anew
 what is copied from somewhere else, and moves pictures that nothing shows to the folder `orphans`; end the studio first.
-What is damaged or lost comes back from a backup only. Knows files and tables; `annotations.healing` mends.
+What is damaged or lost comes back from a backup only. Knows files and tables; `annotations.ops.data_repair` mends.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
-from annotations import backup, healing
-from annotations.database import FILE, default_directory, has_wal_bug, open_database_for_reading
+from annotations import backup
+from annotations.db.engine import FILE, default_directory, has_wal_bug, open_database_for_reading
+from annotations.db.upgrade import revisions
 from annotations.errors import AnnotationsError, DirectoryError
-from annotations.healing import Finding, Level
-from annotations.upgrade import revisions
+from annotations.ops import data_repair
+from annotations.ops.data_repair import Finding, Level
 
 LEAST_FREE = 2**30  # bytes that a disk should have left, beside room for a copy of the database
 SIGNS = {Level.FINE: "✓", Level.NOTE: "·", Level.WRONG: "✗"}
@@ -60,7 +61,7 @@ def examine(
         yield tables
         if tables.level is Level.FINE:
             with open_database_for_reading(directory) as opened:
-                yield from healing.contents(opened, on_progress)
+                yield from data_repair.contents(opened, on_progress)
     except (sqlite3.Error, AnnotationsError) as error:
         advice = "restore the folder from a backup (python -m annotations.backup restore)"
         yield Finding("database", Level.WRONG, f"{FILE} cannot be read: {error}", advice)
@@ -165,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mended: list[str] = []
     if arguments.fix:
         try:
-            mended = healing.mend(directory)
+            mended = data_repair.mend(directory)
         except AnnotationsError as error:
             print(f"error: nothing was mended: {error}", file=sys.stderr)
             return 1

@@ -1,0 +1,1 @@
+"""Networks that draw and judge images: values, decoding, training, evaluation."""

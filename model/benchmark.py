@@ -1,4 +1,4 @@
-"""How fast: our engine against transformers' own image loop, on the same weights, prompts, guidance and seeds.
+"""Throughput of the decoding engine against transformers' image generation loop, on the same weights and seeds.
 
     python -m model.benchmark                              # the embedded network
     python -m model.benchmark --preset 1b --device cuda    # random weights of Janus-Pro-1B's shape
@@ -27,13 +27,13 @@ import psutil
 import torch
 from transformers import JanusConfig, JanusForConditionalGeneration, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
-from model.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
+from model.backends.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
+from model.backends.janus import Janus
+from model.backends.memory import position_values
 from model.decoding.engine import Engine
 from model.decoding.request import Request
 from model.events import Failed, ImageCodesAdded, Preview
-from model.janus import Janus
-from model.sizes import position_values
-from model.streams import opening
+from model.sequences import opening
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Sampling
 

@@ -1,4 +1,4 @@
-"""Branches: a trajectory up to some segment, that segment as a person would have it, and on from there.
+"""Branches: a trajectory up to a segment, that segment replaced by a person's, and the rollout from there.
 
 Values in, values out: what comes of it is a `Request` with `given` segments and a `Parent`. What a person wrote or
 changed carries that origin, token by token, so that training can tell it from what the model did.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from model.backends.janus import Janus
+from model.decoding.detokenize import TextReader
 from model.decoding.request import (
     MOST_REFLECTION_TOKENS,
     MOST_THOUGHT_TOKENS,
@@ -17,11 +19,9 @@ from model.decoding.request import (
     is_index,
     shortened,
 )
-from model.decoding.text import TextReader
-from model.janus import Janus
-from model.streams import harmless
+from model.reflection_text import sentence
+from model.sequences import harmless
 from model.trajectory import Image, Origin, Parent, Reflection, Segment, Thought, Token, Trajectory
-from model.wording import sentence
 
 MOST_CHARACTERS = 600  # of a thought or a reason that a person writes
 

@@ -1,9 +1,9 @@
-"""Measure checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
+"""Evaluate checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
 
     python -m model.evaluate --compare sft rl --prompts 300 --hard 160 --edits 100
 
 On held-out prompts, the same with the same seeds for every checkpoint; the world's verifier referees what was drawn and
-said. Prints tables, or JSON, which `model.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
+said. Prints tables, or JSON, which `model.evaluation.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.janus import Janus
-from model.measures import Figure, difference, interval
-from model.referee import edit_all, edit_figures, figures, held_out_edits, judge_all, read_back, verdict_auroc
+from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.janus import Janus
+from model.evaluation.bootstrap import Figure, difference, interval
+from model.evaluation.figures import (
+    edit_all,
+    edit_figures,
+    figures,
+    held_out_edits,
+    judge_all,
+    read_back,
+    verdict_auroc,
+)
 from model.trajectory import Sampling
 from model.world.splits import GENEVAL, HARD, held_out_prompts
 

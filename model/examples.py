@@ -1,6 +1,6 @@
-"""The rows of a training file: the seam between annotations and training.
+"""Columns and types of training rows: the contract between export and training.
 
-`annotations.export` writes them, `model.training` reads them; anyone's Parquet file with these columns trains.
+`annotations.export.exporter` writes them, `model.training` reads them; anyone's Parquet file with these columns trains.
 The columns are TRL's (`prompt`, `completion`, `images`, in conversational form, images in the prompt only), so the
 same file loads in TRL untouched; what else is known of a row stands in columns of its own. No torch.
 """
@@ -13,8 +13,8 @@ from typing import Any
 
 from model.messages import Part, RowError, flattened, shown
 from model.numbers import is_number
+from model.reflection_text import first_verdict
 from model.templates import CHECK_TEXT, CONNECT_TEXT
-from model.wording import first_verdict
 
 MOST_CHARACTERS = 20_000  # of a row's texts together
 MOST_WEIGHT = 100.0

@@ -1,4 +1,4 @@
-"""Make trajectories: `python -m model.generate "two red apples" --seed 0 --rounds 3 --out DIR`
+"""Generate trajectories: `python -m model.generate "two red apples" --seed 0 --rounds 3 --out DIR`
 
 Writes trajectory.json and one PNG per image, and shows progress on stderr. `--json` prints every event as one line;
 `--prompts FILE` takes one prompt per line and makes them all in one batch, each in a folder of its own.
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import DTYPES, EMBEDDED, CheckpointError, open_checkpoint
+from model.atomic_files import write_whole
+from model.backends.checkpoint import DTYPES, EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.request import PromptError, Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.source import read_source
@@ -32,11 +34,9 @@ from model.events import (
     Verdict,
     advance,
 )
-from model.files import write_whole
-from model.janus import Janus
 from model.trajectory import Trajectory
+from model.world.known_prompts import check_taught
 from model.world.language import PromptError as OutsideTheWorld
-from model.world.taught import check_taught
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Messages of a training row, in the forms that TRL and transformers know, as a flat list of their parts.
+"""Chat messages of a training row, in TRL's and transformers' forms, as a flat list of parts.
 
 A message is {"role", "content"}; content is text, or a list of {"type": "text", "text"} and {"type": "image"}. Every
 message and every part is read or refused: nothing is left out in silence. No torch.

@@ -1,4 +1,4 @@
-"""Whether a value from outside is a number to compute with."""
+"""Validation of numbers from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file, checked and reduced to those that decide about its pixels.
+"""PNG chunks: checked, and reduced to those that determine the pixels.
 
 Pillow neither checks the CRC of image data nor reads a file whose compressed texts grow beyond a limit of its own;
 texts are left out here without being unpacked. Chunks are those of the PNG specification, third edition, section 11.

@@ -1,4 +1,4 @@
-"""The exact strings of Janus and Janus-Pro-R1, and how a trajectory becomes a sequence.
+"""Prompt templates of Janus and Janus-Pro-R1, exact strings (sources: their inference code).
 
 Two streams share the strings. The *drawing* stream sees earlier images as their codes (generation embeddings) and
 holds the thoughts. The *judging* stream sees them as pixels (understanding embeddings) and leaves the thoughts out:

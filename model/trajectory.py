@@ -1,4 +1,4 @@
-"""What a rollout leaves behind: a prompt and a list of segments, the origin of every token.
+"""A trajectory: prompt, segments, and the origin of every token.
 
 Values only: frozen, equal by content, readable from and writable to JSON. Ids and times are carried along but
 leave equality alone. No torch, no pictures: an image is its codes and the hash of the PNG that shows them.

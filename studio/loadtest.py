@@ -1,4 +1,4 @@
-"""How the studio fares with many people at once, over real HTTP, at a studio of its own that needs no model.
+"""Load tests of a studio over HTTP: visitors, annotators, kills, imports, floods, visits.
 
     python -m studio.loadtest --visitors 32
     python -m studio.loadtest --annotators 50 --items 2000 [--database URL] [--kill 50]

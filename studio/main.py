@@ -1,4 +1,4 @@
-"""Where the parts meet: settings, store, generator, site.
+"""Composition root: settings, store, checkpoints, site.
 
 `app.py` calls `serve` once the settings are known to be right, since importing this takes seconds.
 """
@@ -10,20 +10,21 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from annotations import reordering, staging
-from annotations.background import keep_doing
 from annotations.backup import check_target, is_new, keep_backing_up, restore
-from annotations.database import default_directory
+from annotations.db.engine import default_directory
 from annotations.doctor import check_disk
-from annotations.queue import recover
-from annotations.recorded import fill_if_empty
-from annotations.store import Store, open_store
-from annotations.webhooks import keep_telling
-from model.checkpoint import CheckpointError, open_checkpoint
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.hub import hub_of
-from studio.lent import lender
+from annotations.importing import staging
+from annotations.ops.example_trajectories import fill_if_empty
+from annotations.ops.scheduler import keep_doing
+from annotations.ops.webhooks import keep_telling
+from annotations.queue.assignment import recover
+from annotations.store import reordering
+from annotations.store.store import Store, open_store
+from model.backends.checkpoint import CheckpointError, open_checkpoint
+from studio.auth.hub_login import hub_of
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.inference.zerogpu import lender
 from studio.server import freeze_memory, start
 from studio.settings import Settings, SettingsError
 

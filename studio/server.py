@@ -1,4 +1,4 @@
-"""The site on a port, with everything closed that nobody needs: no telemetry, no history, no files of the database."""
+"""The site on a port: launch options, closed routes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ import gradio as gr
 from anyio import to_thread
 from starlette.types import ASGIApp
 
-from annotations.background import keep_doing
-from annotations.people import sign_out_from_hub
-from annotations.store import Store
-from model.pictures import give_back
-from studio.addresses import Forwarded
-from studio.cached import Cached
-from studio.checkpoints import Checkpoints
-from studio.door import routes
-from studio.hub import Hub
-from studio.identity import is_local
-from studio.layout import build
-from studio.limits import MB, LimitError, Limits
-from studio.live import LINE
-from studio.middleware import Answering, Guarded, Limited, Logged
-from studio.requests import middleware
-from studio.sessions import cookie_in, person_of
+from annotations.auth.accounts import sign_out_from_hub
+from annotations.ops.scheduler import keep_doing
+from annotations.store.store import Store
+from model.images import give_back
+from studio.auth.hub_login import Hub
+from studio.auth.identity import is_local
+from studio.auth.session_cookie import cookie_in, person_of
+from studio.auth.sign_in_routes import routes
+from studio.http.addresses import Forwarded
+from studio.http.early_responses import ReadToEnd
+from studio.http.limits import MB, LimitError, Limits
+from studio.http.middleware import Logged, RateLimiter, RequestGuard, SecurityHeaders
+from studio.http.page_cache import PageCache
+from studio.http.request_errors import middleware
+from studio.http.temp_files import own_folder, remove_old
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.live_events import LINE
+from studio.pages import build
 from studio.settings import Settings, SettingsError
 from studio.site import SessionStates, StudioApp, share_config
-from studio.temporary import own_folder, remove_old
 from studio.theme import look
-from studio.unread import ReadToEnd
 
 OTHERS = 40  # threads for all that is no drawing
 SWITCH = 0.001  # seconds for which a thread keeps others from running, the one that answers requests among them
@@ -98,8 +98,8 @@ def freeze_memory() -> None:
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
-    app = Limited(Cached(Logged(app), settings), settings, limits, Members(store), sessions)
-    return ReadToEnd(Forwarded(Answering(Guarded(app, settings), settings), settings))
+    app = RateLimiter(PageCache(Logged(app), settings), settings, limits, Members(store), sessions)
+    return ReadToEnd(Forwarded(SecurityHeaders(RequestGuard(app, settings), settings), settings))
 
 
 def reach_itself() -> None:

@@ -1,4 +1,4 @@
-"""Every choice of a deployment, read once from spaces_config.yaml into a value.
+"""Settings of a deployment, from spaces_config.yaml and the environment.
 
 Knows the file and what may stand in it, and how a variable of the environment that wins over it is called; it is handed
 the environment and opens nothing. An unknown key or a value of the wrong kind is an error that says what was meant or
@@ -19,8 +19,8 @@ from typing import Any
 
 import yaml
 
-from annotations.project import Role
-from annotations.webhooks import Webhook
+from annotations.ops.webhooks import Webhook
+from annotations.schema.project import Role
 
 SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on

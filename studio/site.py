@@ -1,4 +1,4 @@
-"""Gradio's parts, made fit for many: sessions that cost little and are bounded, handlers that are called by role.
+"""Gradio Blocks with bounded sessions, cheap page loads and handlers checked by role.
 
 Knows Gradio 6 from within: what a session holds (`gradio.state_holder`), how a handler is called
 (`Blocks.process_api`), and the application it serves (`gradio.routes.App`). No page.
@@ -22,11 +22,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from annotations.project import Role
-from studio.access import API, role_for
-from studio.bodies import refused
-from studio.live import LINE
-from studio.requests import CheckedBlocks
+from annotations.schema.project import Role
+from studio.auth.access import API, role_for
+from studio.http.bodies import refused
+from studio.http.request_errors import CheckedBlocks
+from studio.inference.live_events import LINE
 
 CAPACITY = 1000  # sessions of visitors; the oldest are forgotten first
 CAPACITY_KEPT = 2000  # of people who have signed in

@@ -1,4 +1,4 @@
-"""How the studio looks: Gradio's theme in the colours of paper and ink, and our own styles on top of it.
+"""Theme: Gradio variables, styles, fonts, scripts.
 
 Knows Gradio's variables and the folder of assets. Fonts are served from there, since those that Gradio ships lack
 letters; nothing is fetched from another server. Our colours are the variables at the top of assets/studio.css.
@@ -14,20 +14,21 @@ import gradio as gr
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-ASSETS = Path(__file__).parent / "assets"
+STUDIO = Path(__file__).parent
+ASSETS = STUDIO / "assets"
 PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
 
 
 def script(name: str) -> str:
-    """The text of a script in `assets`, for `js_on_load`."""
-    return (ASSETS / name).read_text("utf-8")
+    """The text of a script, "annotate/sheet.js", for `js_on_load`."""
+    return (STUDIO / name).read_text("utf-8")
 
 
 def look() -> dict[str, Any]:
     """What `launch` must be given to look like this; `routes` is for the application."""
     return {
         "theme": theme(),
-        "css_paths": sorted(ASSETS.glob("*.css")),
+        "css_paths": sorted(STUDIO.rglob("*.css"), key=lambda path: path.name),
         "favicon_path": ASSETS / "favicon.svg",
         "footer_links": [],
         "routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))],

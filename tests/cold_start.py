@@ -8,11 +8,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from annotations.store import open_store
-from model.checkpoint import open_checkpoint
+from annotations.store.store import open_store
+from model.backends.checkpoint import open_checkpoint
 from model.events import fold
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 
 PROMPT, SEED = "a red apple", 3
 

@@ -10,8 +10,8 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from model.decoding.kernels import ROWS
-from model.decoding.triton_kernels import BLOCK, BYTES, OUTPUTS, WARPS, few_times_matrix, turn_keep_and_attend
+from model.decoding.cuda.kernels import ROWS
+from model.decoding.cuda.triton_kernels import BLOCK, BYTES, OUTPUTS, WARPS, few_times_matrix, turn_keep_and_attend
 
 WIDTH = 128  # Janus-Pro-7B's, as what follows
 MATRICES = {"projected": (4096, 12288), "output": (4096, 4096), "gates": (4096, 11008), "down": (11008, 4096)}

@@ -15,18 +15,18 @@ import postgres_server
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from annotations.people import add
-from annotations.project import Role
-from annotations.store import Store, open_store
-from model.checkpoint import open_checkpoint
+from annotations.auth.accounts import add
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
+from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.janus import Janus
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.folder import save_checkpoint
-from model.janus import Janus
-from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
+from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.trajectory import Trajectory
-from studio.annotating import Desk
+from studio.annotate.handlers import AnnotateHandlers
 from studio.settings import Mode, Settings
 
 
@@ -98,9 +98,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def desk(store: Store) -> Desk:
+def desk(store: Store) -> AnnotateHandlers:
     """Where they annotate, in a studio that is open to everybody."""
-    return Desk(store, Settings(mode=Mode.PUBLIC))
+    return AnnotateHandlers(store, Settings(mode=Mode.PUBLIC))
 
 
 @pytest.fixture(scope="module")

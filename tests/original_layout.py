@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from model.janus import Janus
+from model.backends.janus import Janus
 
 # transformers' names and the published ones, told the other way round than the product tells them.
 PUBLISHED = (

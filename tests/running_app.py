@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
 
-from annotations.store import Store, open_store_for_reading
+from annotations.store.store import Store, open_store_for_reading
 
 ROOT = Path(__file__).parent.parent
 START = 180  # s that the app may take to answer

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 from PIL import Image as Picture
 
-from model.pictures import encode_png
+from model.images import encode_png
 from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Thought, Token, Trajectory
 
 HOSTILE = '<img src=q onerror=alert(1)> ${alert(2)} {{value}} `"'

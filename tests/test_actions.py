@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from model.checkpoint import open_checkpoint
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.batch import Decoder
 from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
 from model.events import Preview, fold
-from model.janus import Janus
 from model.training.actions import choices, score
 from model.trajectory import Origin
 from model.world.plan import read_plan

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.adapters import AdapterError, check_merged
-from model.checkpoint import open_checkpoint
-from model.decoding.prepared import prepared
-from model.folder import CheckpointError
+from model.backends.adapters import AdapterError, check_merged
+from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint_folder import CheckpointError
+from model.decoding.packed_weights import prepared
 from model.training.sft import write_checkpoint
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from statsmodels.stats import inter_rater
 
-from annotations.agreement import (
+from annotations.errors import AnswerError
+from annotations.metrics.agreement import (
     Level,
     cohen_kappa,
     cohen_kappas,
@@ -16,7 +17,6 @@ from annotations.agreement import (
     krippendorff_alpha,
     percent_agreement,
 )
-from annotations.errors import AnswerError
 
 # Krippendorff (2011), “Computing Krippendorff's Alpha-Reliability”, section C: four observers, twelve units.
 OBSERVERS = {

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from annotations.annotation import Annotation, Answers, Status, validate
 from annotations.errors import AnswerError
-from annotations.questions import QUESTIONS, questions_about
+from annotations.schema.annotation import Annotation, Answers, Status, validate
+from annotations.schema.questions import QUESTIONS, questions_about
+from model.reflection_text import split_verdict
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
-from model.wording import split_verdict
 
 TRAJECTORY = Trajectory(
     "a cat",

@@ -5,16 +5,16 @@ from dataclasses import replace
 import pytest
 from test_annotations_samples import aha, judged
 
-from annotations import adjudication, queue
-from annotations.annotation import Annotation
-from annotations.appointing import LONGEST_WHY, appoint, right_answers
 from annotations.errors import NotFoundError, ProjectError
-from annotations.items import NewItem
-from annotations.progress import answered, extents
-from annotations.project import Use
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
-from annotations.store import open_store
-from annotations.submitting import submit
+from annotations.queue import assignment, review
+from annotations.queue.gold_items import LONGEST_WHY, appoint, right_answers
+from annotations.queue.submission import submit
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
+from annotations.schema.project import Use
+from annotations.store.items import NewItem
+from annotations.store.progress import answered, extents
+from annotations.store.store import open_store
 
 TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=2, collects=False, practice=1)
 
@@ -61,7 +61,7 @@ def test_what_a_reviewer_has_decided_is_right_whatever_others_say(store):
     item = filled(store, "yes", "yes")
     trajectory_id = store.annotations()[0].trajectory_id
     decided = Annotation(trajectory_id, 2, "rev", {"verdict_right": "no"}, key="d")
-    adjudication.decide(store, item, "rev", [decided])
+    review.decide(store, item, "rev", [decided])
     assert appoint(store, item, Use.GOLD) == 1
     assert answered(store, "team").gold[item][0]["answers"] == {"verdict_right": "no"}
 
@@ -73,7 +73,7 @@ def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store)
     appoint(store, item, Use.PRACTICE, because=" Look at the count. ")
     assert exported(store) == before
     assert {a.annotator for a in answered(store, "team").given} == {"ann", "bob"}
-    turn = queue.claim(store, "team", "new")
+    turn = assignment.claim(store, "team", "new")
     assert (turn.item, turn.practice) == (item, True)
     receipt = answer(store, turn.trajectory_id, item, "new", "no")
     assert [(one.segment, one.right) for one in receipt.feedback if one.question == "Is the verdict right?"] == [
@@ -83,18 +83,18 @@ def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store)
     assert {one.because for one in receipt.feedback} == {"Look at the count."}
     assert "new" not in {a.annotator for a in answered(store, "team").given}
     assert exported(store) == before
-    assert queue.claim(store, "team", "ann") is None  # who has answered it is not taught by it
+    assert assignment.claim(store, "team", "ann") is None  # who has answered it is not taught by it
 
 
 def test_practice_stays_practice_and_gold_becomes_work_again(store):
     item = filled(store, "yes", "yes")
     appoint(store, item, Use.GOLD)
-    assert queue.claim(store, "team", "new") is None  # gold comes by lot, and there is no share of it
+    assert assignment.claim(store, "team", "new") is None  # gold comes by lot, and there is no share of it
     assert appoint(store, item, Use.WORK) == 0
     assert extents(store)["team"].items == 1 and answered(store, "team").gold == {}
-    assert queue.claim(store, "team", "new") is None  # two have answered it, and two were wanted
+    assert assignment.claim(store, "team", "new") is None  # two have answered it, and two were wanted
     appoint(store, item, Use.PRACTICE)
-    trajectory_id = queue.claim(store, "team", "new").trajectory_id
+    trajectory_id = assignment.claim(store, "team", "new").trajectory_id
     answer(store, trajectory_id, item, "new", "no")
     assert appoint(store, item, Use.PRACTICE, because="Better said.") == 4  # who has learnt by it decides nothing
     assert {a.annotator for a in answered(store, "team").given} == {"ann", "bob"}

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from annotations.arena import Choice, Vote, points, rank
 from annotations.errors import AnswerError
+from annotations.metrics.bradley_terry import PairVote, Vote, points, rank
 
 # Agresti, “Categorical Data Analysis”: games of the American League's eastern division in 1987, row over column, and
 # the scores he reports relative to Baltimore.
@@ -50,7 +50,7 @@ def test_two_contestants_by_hand():
 
 
 def test_a_tie_and_both_bad_are_half_a_win_for_each():
-    ties = [Vote("a", "b", Choice.TIE), Vote("b", "a", Choice.BOTH_BAD)]
+    ties = [Vote("a", "b", PairVote.TIE), Vote("b", "a", PairVote.BOTH_BAD)]
     ranking = rank(votes("a", "b", 2) + ties, prior=1e-9)
     assert ranking.lead("a", "b").value == pytest.approx(math.log(3), abs=1e-6)  # three wins of four
     best = ranking.standings[0]

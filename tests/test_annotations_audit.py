@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from test_annotations_samples import aha, judged, png
 
-from annotations.annotation import Annotation, Status
-from annotations.audit import Act, restore, trail
-from annotations.database import open_database
+from annotations.db.engine import open_database
 from annotations.errors import AnswerError, ConflictError, NotFoundError
-from annotations.importing import bring_in
-from annotations.store import Store
+from annotations.importing.importer import bring_in
+from annotations.schema.annotation import Annotation, Status
+from annotations.store.audit import AuditEntry, restore, trail
+from annotations.store.store import Store
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -40,14 +40,14 @@ def test_the_trail_says_who_when_what_before_and_what_after(store: Store):
     store.hide(run, by="eve")
     changes = trail(store, run)
     assert [(change.who, change.act, change.segment) for change in changes] == [
-        ("ada", Act.SAVED, None),
-        ("ann", Act.BEGAN, 2),
-        ("ann", Act.SUBMITTED, 2),
-        ("bob", Act.SUBMITTED, 2),
-        ("ann", Act.SUBMITTED, 2),
-        ("ann", Act.UNDID, 2),
-        ("ann", Act.DISCARDED, 4),
-        ("eve", Act.DELETED, None),
+        ("ada", AuditEntry.SAVED, None),
+        ("ann", AuditEntry.BEGAN, 2),
+        ("ann", AuditEntry.SUBMITTED, 2),
+        ("bob", AuditEntry.SUBMITTED, 2),
+        ("ann", AuditEntry.SUBMITTED, 2),
+        ("ann", AuditEntry.UNDID, 2),
+        ("ann", AuditEntry.DISCARDED, 4),
+        ("eve", AuditEntry.DELETED, None),
     ]
     assert [change.answers for change in changes[1:6]] == [
         {"reason_rating": (None, 2)},
@@ -94,7 +94,7 @@ def test_what_is_not_there_and_what_no_longer_fits_are_told(store: Store):
         trail(store, "nothing")
     with pytest.raises(AnswerError):
         store.annotate(judged(run, 2, "ann", verdict_right="perhaps"))
-    assert [change.act for change in trail(store, run)] == [Act.SAVED]
+    assert [change.act for change in trail(store, run)] == [AuditEntry.SAVED]
 
 
 def test_the_trail_of_what_was_made_elsewhere_begins_with_its_import(store: Store, tmp_path: Path):
@@ -102,4 +102,4 @@ def test_the_trail_of_what_was_made_elsewhere_begins_with_its_import(store: Stor
     (tmp_path / "t.csv").write_text("file_name,prompt\na.png,a cat\n")
     report = bring_in(store, tmp_path, "folder", owner="ada")
     [run] = store.imported(report.batch)
-    assert [(change.who, change.act) for change in trail(store, run)] == [("ada", Act.IMPORTED)]
+    assert [(change.who, change.act) for change in trail(store, run)] == [("ada", AuditEntry.IMPORTED)]

@@ -16,11 +16,11 @@ import pytest
 from test_annotations_samples import aha, judged
 
 from annotations import backup
-from annotations.background import keep_doing, working_alone
 from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, written
-from annotations.database import FILE
+from annotations.db.engine import FILE
 from annotations.errors import AnnotationsError, BackupError
-from annotations.store import Store, open_store
+from annotations.ops.scheduler import keep_doing, working_alone
+from annotations.store.store import Store, open_store
 
 ROOT = Path(__file__).parent.parent
 
@@ -367,7 +367,7 @@ def test_targets_that_cannot_be_are_refused_with_a_reason(store: Store, tmp_path
             backup.check_target(target, folder)
     backup.check_target(str(tmp_path / "target"), folder)
     assert kinds(tmp_path / "target") == []
-    monkeypatch.setattr("annotations.target.LEAST_FREE", 2**60)
+    monkeypatch.setattr("annotations.ops.backup_target.LEAST_FREE", 2**60)
     with pytest.raises(BackupError, match="make room"):
         backup.check_target(str(tmp_path / "target"), folder)
 

@@ -15,13 +15,13 @@ from running_app import Server
 from test_annotations_backup import ROOT, saved, whole
 from test_annotations_samples import judged
 
-from annotations import people
+from annotations.auth import accounts
 from annotations.backup import DUMP, MANIFEST, make, restore
-from annotations.database import FILE
-from annotations.dumping import is_empty
+from annotations.db.engine import FILE
 from annotations.errors import BackupError
-from annotations.project import Role
-from annotations.store import Store, open_store
+from annotations.ops.postgres_dump import is_empty
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def store(tmp_path: Path, server: str) -> Iterator[Store]:
 def test_what_was_backed_up_comes_back_whole_on_another_database(store, server, empty, tmp_path):
     target = str(tmp_path / "target")
     store.annotate(judged(saved(store, 1), verdict_right="yes"))
-    people.add(store, "ada", Role.REVIEWER, "a long enough one")
+    accounts.add(store, "ada", Role.REVIEWER, "a long enough one")
     make(tmp_path / "data", target, server)
     saved(store, 2)
     made = make(tmp_path / "data", target, server)
@@ -58,7 +58,7 @@ def test_what_was_backed_up_comes_back_whole_on_another_database(store, server, 
     assert restore(target, tmp_path / "again", empty)
     with open_store(tmp_path / "again", empty) as again:
         assert whole(store, again)
-        assert [one.to_dict() for one in people.people(again)] == [one.to_dict() for one in people.people(store)]
+        assert [one.to_dict() for one in accounts.people(again)] == [one.to_dict() for one in accounts.people(store)]
         assert again.pseudonyms(["ada"]) == store.pseudonyms(["ada"])
         made = again.annotate(judged(again.trajectories()[0].id, annotator="new", verdict_right="no"))
         assert made.id == store.annotations()[-1].id + 1  # ids go on

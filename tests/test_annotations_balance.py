@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import update
 from test_annotations_samples import aha, judged
 
-from annotations import balance
-from annotations.items import NewItem
-from annotations.queue import claim, leave
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
-from annotations.submitting import submit
-from annotations.tables import ItemRow, LeaseRow, ProjectRow
+from annotations.db.tables import ItemRow, LeaseRow, ProjectRow
+from annotations.ops import accounting
+from annotations.queue.assignment import claim, leave
+from annotations.queue.submission import submit
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
 
 TEAM = dataclasses.replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=2, collects=False)
 YES = {"verdict_right": "yes"}
@@ -44,36 +44,36 @@ def change(store: Store, statement) -> None:
 def test_what_was_done_by_the_rules_balances(store):
     answered_by(store, "ann")
     claim(store, "team", "bob")
-    assert (balance.beyond_overlap(store, "team"), balance.stuck(store), balance.held(store)) == ([], 0, 1)
-    assert balance.completed(store, "team") == 0
+    assert (accounting.beyond_overlap(store, "team"), accounting.stuck(store), accounting.held(store)) == ([], 0, 1)
+    assert accounting.completed(store, "team") == 0
     leave(store, "bob")
     answered_by(store, "eve")
-    assert (balance.held(store), balance.completed(store, "team")) == (0, 1)
-    assert balance.missing(store, {"ann's": YES, "eve's": YES}) == []
-    assert balance.is_whole(store)
+    assert (accounting.held(store), accounting.completed(store, "team")) == (0, 1)
+    assert accounting.missing(store, {"ann's": YES, "eve's": YES}) == []
+    assert accounting.is_whole(store)
 
 
 def test_an_answer_or_a_lease_too_many_is_found(store):
     item = answered_by(store, "ann", "bob")
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=1))
-    assert balance.beyond_overlap(store, "team") == [item]
+    assert accounting.beyond_overlap(store, "team") == [item]
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=3))
     change(store, update(ItemRow).values(state="open"))
     claim(store, "team", "eve")
-    assert balance.beyond_overlap(store, "team") == []
+    assert accounting.beyond_overlap(store, "team") == []
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=2))
-    assert balance.beyond_overlap(store, "team") == [item]
+    assert accounting.beyond_overlap(store, "team") == [item]
 
 
 def test_what_was_confirmed_and_is_not_there_or_is_something_else_is_found(store):
     answered_by(store, "ann", "bob")
     confirmed = {"ann's": YES, "bob's": {"verdict_right": "no"}, "eve's": YES}
-    assert balance.missing(store, confirmed) == ["bob's", "eve's"]
+    assert accounting.missing(store, confirmed) == ["bob's", "eve's"]
 
 
 @pytest.mark.parametrize("ends", [timedelta(0), timedelta(days=1)])
 def test_a_lease_that_would_not_end_is_found(store, ends):
     claim(store, "team", "ann")
-    assert balance.stuck(store) == 0
+    assert accounting.stuck(store) == 0
     change(store, update(LeaseRow).values(expires_at=store.clock() + ends))
-    assert balance.stuck(store) == 1
+    assert accounting.stuck(store) == 1

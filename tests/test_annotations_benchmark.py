@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from annotations import benchmark, import_speed, made_up
-from annotations.store import Store, open_store
-from annotations.tables import ItemRow, TraitRow, TrajectoryRow
-from annotations.trajectories import Filter
+from annotations import benchmark
+from annotations.db.tables import ItemRow, TraitRow, TrajectoryRow
+from annotations.ops import import_benchmark, synthetic
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Filter
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_times_are_printed_side_by_side_and_what_is_too_slow_is_said(store, caps
 
 def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "SLOWER", 1e6)  # two times of each say nothing about speed
-    few = made_up.OLD + 10
+    few = synthetic.OLD + 10
     assert benchmark.compare(store, replace(benchmark.GALLERY, few=few, half_ms=1e6, most_ms=1e6), few + 10, 2) is None
     names = [line[:40].strip() for line in capsys.readouterr().out.splitlines()[1:]]
     assert {"the newest", "a word that is nowhere", "a drawing is saved"} < set(names)
@@ -55,14 +56,14 @@ def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys,
 
 
 def test_an_import_is_timed_and_what_is_too_slow_is_said(store, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(import_speed, "WITHOUT", 1e-3)
-    assert import_speed.measure(store, tmp_path, 12, 3) is None
+    monkeypatch.setattr(import_benchmark, "WITHOUT", 1e-3)
+    assert import_benchmark.measure(store, tmp_path, 12, 3) is None
     printed = capsys.readouterr().out
     assert len(store.trajectories()) == 12 and "the longest, of processor time" in printed
     assert sum(one.cover is not None for one in store.trajectories()) == 3
-    monkeypatch.setattr(import_speed, "LONGEST", 0)
+    monkeypatch.setattr(import_benchmark, "LONGEST", 0)
     with open_store(tmp_path / "other") as other:
-        assert "no transaction of more than 0 ms" in import_speed.measure(other, tmp_path, 3, 0)
+        assert "no transaction of more than 0 ms" in import_benchmark.measure(other, tmp_path, 3, 0)
 
 
 def test_a_median_that_grew_too_much_is_named_whatever_it_is(store):

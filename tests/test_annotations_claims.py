@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import text
 from test_annotations_samples import aha, judged
 
-from annotations.annotation import Annotation, Status
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
-from annotations.items import NewItem
-from annotations.leases import LEASE
-from annotations.project import Order, Skipping, Use
-from annotations.queue import Progress, claim, heartbeat, leave, progress, recover
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT, RICH
-from annotations.store import Store, open_store
-from annotations.submitting import Told, others, save, skip_item, submit
+from annotations.queue.assignment import Progress, claim, heartbeat, leave, progress, recover
+from annotations.queue.leases import LEASE
+from annotations.queue.submission import SubmitResult, others, save, skip_item, submit
+from annotations.schema.annotation import Annotation, Status
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
+from annotations.schema.project import Order, Skipping, Use
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TEAM = dataclasses.replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=2, collects=False)
@@ -74,7 +74,7 @@ def test_an_item_is_given_to_as_many_people_as_wanted_and_no_more(store):
     given = [claim(store, "team", name) for name in ("ann", "bob", "eve", "joe", "max")]
     assert [turn and turn.trajectory_id for turn in given] == [first, first, second, second, None]
     assert claim(store, "team", "ann") == dataclasses.replace(given[0], begun=True)  # the same until it is done
-    assert submit(store, given[0].item, "ann", [answer(given[0], "ann")]).told is Told.COUNTED
+    assert submit(store, given[0].item, "ann", [answer(given[0], "ann")]).told is SubmitResult.COUNTED
     assert claim(store, "team", "max") is None  # ann's answer and bob's lease are two
     leave(store, "bob")
     assert claim(store, "team", "max").trajectory_id == first
@@ -88,7 +88,7 @@ def test_sixty_four_threads_are_given_nothing_twice_beyond_the_overlap(tmp_path,
     def work(annotator: str) -> list[int]:
         done = []
         while turn := claim(store, "team", annotator):
-            assert submit(store, turn.item, annotator, [answer(turn, annotator)]).told is Told.COUNTED
+            assert submit(store, turn.item, annotator, [answer(turn, annotator)]).told is SubmitResult.COUNTED
             done.append(turn.item)
         return done
 
@@ -133,7 +133,7 @@ def test_who_lost_the_time_but_not_the_item_goes_on(store, clock):
     assert recover(store) == 1
     assert heartbeat(store, turn.item, "ann") == clock.now + LEASE
     clock.go(hours=3)
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is Told.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.COUNTED
 
 
 def test_what_comes_too_late_is_kept_and_its_writer_told(store, clock):
@@ -143,9 +143,9 @@ def test_what_comes_too_late_is_kept_and_its_writer_told(store, clock):
     taken = claim(store, "team", "bob")
     late = [answer(turn, "ann", key="late", verdict_right="no", reason_correction="it is a dog.")]
     receipt = submit(store, turn.item, "ann", late)  # bob has the item, and keeps it
-    assert (receipt.told, receipt.completed) == (Told.EXTRA, True)
+    assert (receipt.told, receipt.completed) == (SubmitResult.EXTRA, True)
     assert "kept, but do not count" in receipt.message
-    assert submit(store, turn.item, "bob", [answer(taken, "bob")]).told is Told.COUNTED
+    assert submit(store, turn.item, "bob", [answer(taken, "bob")]).told is SubmitResult.COUNTED
     assert submit(store, turn.item, "ann", late) == receipt  # a retry hears the same
     assert counted(store) == [(turn.trajectory_id, "bob")]
     [kept] = store.annotations(item=turn.item, annotator="ann")
@@ -173,15 +173,15 @@ def test_a_lease_that_lapsed_does_not_come_back_to_life_with_an_earlier_clock(st
     claim(store, "team", "bob")
     clock.go(hours=-1)
     assert claim(store, "team", "ann") is None
-    assert submit(store, turn.item, "bob", [answer(turn, "bob")]).told is Told.COUNTED
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is Told.EXTRA
+    assert submit(store, turn.item, "bob", [answer(turn, "bob")]).told is SubmitResult.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.EXTRA
 
 
 def test_a_clock_that_jumps_ahead_costs_nobody_their_answer(store, clock):
     make(store, overlap=1)
     turn = claim(store, "team", "ann")
     clock.go(hours=1)
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is Told.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.COUNTED
     assert claim(store, "team", "bob") is None
 
 
@@ -191,7 +191,7 @@ def test_the_same_submit_five_times_is_one_row_also_at_once(store):
     with ThreadPoolExecutor(5) as pool:
         receipts = list(pool.map(lambda _: submit(store, turn.item, "ann", [answer(turn, "ann", "k")]), range(5)))
     assert len({receipt.annotations[0].id for receipt in receipts}) == 1
-    assert {receipt.told for receipt in receipts} == {Told.COUNTED}
+    assert {receipt.told for receipt in receipts} == {SubmitResult.COUNTED}
     assert len(store.history(turn.trajectory_id)) == 1
     assert progress(store, "ann", "team").done == 1
 
@@ -202,7 +202,7 @@ def test_two_tabs_of_one_person_show_the_same_item_and_the_last_word_counts(stor
     assert first.item == second.item
     submit(store, first.item, "ann", [answer(first, "ann", "tab 1")])
     receipt = submit(store, second.item, "ann", [answer(second, "ann", "tab 2", verdict_right="no")])
-    assert receipt.told is Told.CHANGED
+    assert receipt.told is SubmitResult.CHANGED
     assert "in another tab" in receipt.message
     assert [a.answers["verdict_right"] for a in store.history(first.trajectory_id)] == ["yes", "no"]
     assert len(counted(store)) == 1
@@ -214,7 +214,7 @@ def test_unfinished_work_of_another_tab_never_takes_the_place_of_what_was_submit
     turn = claim(store, "team", "ann")
     submit(store, turn.item, "ann", [answer(turn, "ann", "tab 1")])
     receipt = save(store, turn.item, "ann", [answer(turn, "ann", "tab 2", reason_correction="I was writing this.")])
-    assert receipt.told is Told.BEHIND
+    assert receipt.told is SubmitResult.BEHIND
     assert [a.answers.get("reason_correction") for a in store.history(turn.trajectory_id)] == [
         None,
         "I was writing this.",

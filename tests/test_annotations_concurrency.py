@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from test_annotations_samples import aha, judged
 
-from annotations.database import FILE, has_wal_bug, open_database
+from annotations.db.engine import FILE, has_wal_bug, open_database
 from annotations.errors import BusyError
-from annotations.store import Store, open_store
+from annotations.store.store import Store, open_store
 
 ROOT = Path(__file__).parent.parent
 OLD, SOUND = (3, 40, 1), (3, 51, 3)
 WRITER = """
 import sys
 from pathlib import Path
-from annotations.annotation import Annotation
-from annotations.store import open_store
+from annotations.schema.annotation import Annotation
+from annotations.store.store import open_store
 
 store = open_store(Path(sys.argv[1]))
 for number in range(100_000):
@@ -121,7 +121,7 @@ def test_an_old_sqlite_keeps_a_rollback_journal_and_one_writing_process(tmp_path
 
 def test_the_lock_holds_against_another_process_and_dies_with_it(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from annotations.database import open_database;"
+        "import sys; from pathlib import Path; from annotations.db.engine import open_database;"
         f"database = open_database(Path(sys.argv[1]), sqlite_version={OLD});"
         "print('open', flush=True); sys.stdin.read()"
     )

@@ -15,14 +15,14 @@ import pytest
 from test_annotations_samples import aha, judged, png
 
 from annotations import backup
-from annotations.database import FILE
+from annotations.db.engine import FILE
+from annotations.db.upgrade import MIGRATIONS, upgrade
 from annotations.doctor import check_disk, examine, main
 from annotations.errors import DirectoryError
-from annotations.healing import Finding, Level, mend
-from annotations.images import path_of
-from annotations.store import open_store
-from annotations.trajectories import Filter
-from annotations.upgrade import MIGRATIONS, upgrade
+from annotations.ops.data_repair import Finding, Level, mend
+from annotations.store.images import path_of
+from annotations.store.store import open_store
+from annotations.store.trajectories import Filter
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from annotations.errors import DatabaseError, without_places
-from annotations.store import open_store
+from annotations.store.store import open_store
 
 SAID = [
     'connection to server on socket "/var/run/postgresql/.s.PGSQL.5432" failed: no such file or directory',

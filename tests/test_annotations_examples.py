@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged, png
 
-from annotations.annotation import Annotation
-from annotations.examples import LeftOut, judge_example, judge_target
+from annotations.export.judge_sft import LeftOut, judge_example, judge_target
+from annotations.schema.annotation import Annotation
+from model.reflection_text import sentence
 from model.trajectory import Origin, Source, Token
-from model.wording import sentence
 
 TRAJECTORY = aha(id="t")[0]
 

@@ -13,16 +13,16 @@ import pytest
 import yaml
 from test_annotations_samples import NO_REASON, aha, judged, png
 
-from annotations.adjudication import decide
-from annotations.annotation import Annotation
 from annotations.errors import ExportError, NothingToExportError, PictureError
-from annotations.examples import Target, judge_example, judge_target
-from annotations.export import count_examples, export, main
-from annotations.images import path_of
-from annotations.items import NewItem
-from annotations.manifest import CARD, MANIFEST, PARQUET, read_manifest
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import open_store
+from annotations.export.exporter import count_examples, export, main
+from annotations.export.judge_sft import Target, judge_example, judge_target
+from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest
+from annotations.queue.review import decide
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.store.images import path_of
+from annotations.store.items import NewItem
+from annotations.store.store import open_store
 from model.examples import JudgeExample
 
 ROOT = Path(__file__).parent.parent
@@ -227,8 +227,8 @@ def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):
 
 
 def test_many_pictures_are_written_in_groups_that_a_viewer_can_read(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("annotations.export.GROUP_BYTES", 3 * len(png()))
-    monkeypatch.setattr("annotations.export.AT_ONCE", 2)
+    monkeypatch.setattr("annotations.export.exporter.GROUP_BYTES", 3 * len(png()))
+    monkeypatch.setattr("annotations.export.exporter.AT_ONCE", 2)
     for number in range(7):
         correct(store, save(store, number))
     seen = []

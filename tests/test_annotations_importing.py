@@ -20,14 +20,14 @@ from PIL import Image as Picture
 from sqlalchemy import select
 from test_annotations_samples import aha, judged, png
 
-from annotations import images
-from annotations.database import FILE
+from annotations.db.engine import FILE
+from annotations.db.tables import ImageRow
 from annotations.errors import ImportingError, PictureError
-from annotations.importing import bring_in, main, records, rehearse
-from annotations.made_up import write_rows
-from annotations.queue import next_trajectory
-from annotations.store import Store, open_store
-from annotations.tables import ImageRow
+from annotations.importing.importer import bring_in, main, records, rehearse
+from annotations.ops.synthetic import write_rows
+from annotations.queue.assignment import next_trajectory
+from annotations.store import images
+from annotations.store.store import Store, open_store
 from model.trajectory import StopReason
 
 ROOT = Path(__file__).parent.parent

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from annotations import people, sessions
+from annotations.auth import accounts, sessions
+from annotations.auth.password_login import TRIES, TRIES_FROM, WINDOW, SignIn
+from annotations.db.tables import SessionRow
 from annotations.errors import ConflictError, NotFoundError, PersonError, SignInError
 from annotations.people import main
-from annotations.project import Role
-from annotations.signing_in import TRIES, TRIES_FROM, WINDOW, SignIn
-from annotations.store import open_store
-from annotations.tables import SessionRow
+from annotations.schema.project import Role
+from annotations.store.store import open_store
 
 ROOT = Path(__file__).parent.parent
 SECRET = "correct horse battery"
@@ -31,7 +31,7 @@ def store(tmp_path, url):
 
 
 def test_a_password_opens_the_account_and_is_stored_as_a_hash_only(store):
-    people.add(store, "ann", Role.REVIEWER, SECRET)
+    accounts.add(store, "ann", Role.REVIEWER, SECRET)
     found = SignIn(store)("ann", SECRET)
     assert (found.name, found.role, found.active) == ("ann", Role.REVIEWER, True)
     with store.database.reading() as session:
@@ -42,14 +42,14 @@ def test_a_password_opens_the_account_and_is_stored_as_a_hash_only(store):
 
 @pytest.mark.parametrize(("name", "password"), [("ann", "wrong"), ("ann", ""), ("Ann", SECRET), ("nobody", SECRET)])
 def test_what_does_not_fit_is_refused_in_the_same_words(store, name, password):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
     with pytest.raises(SignInError, match="^this name and this password do not open an account"):
         SignIn(store)(name, password)
 
 
 def test_after_a_few_wrong_tries_even_the_right_password_waits_a_moment(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
-    people.add(store, "bob", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "bob", Role.ANNOTATOR, SECRET)
     now = [NOON]
     door = SignIn(store, lambda: now[0])
     for _ in range(TRIES):
@@ -65,7 +65,7 @@ def test_after_a_few_wrong_tries_even_the_right_password_waits_a_moment(store):
 
 
 def test_a_pause_grows_with_each_wrong_try_and_ends(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
     now, waits = [NOON], []
     door = SignIn(store, lambda: now[0])
     for _ in range(TRIES + 8):
@@ -83,8 +83,8 @@ def test_a_pause_grows_with_each_wrong_try_and_ends(store):
 
 
 def test_wrong_tries_elsewhere_lock_nobody_out(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
-    people.add(store, "bob", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "bob", Role.ANNOTATOR, SECRET)
     door = SignIn(store, lambda: NOON)
     assert door("ann", SECRET, origin="192.0.2.1").name == "ann"
     for number in range(TRIES_FROM):
@@ -99,7 +99,7 @@ def test_wrong_tries_elsewhere_lock_nobody_out(store):
 
 
 def test_many_names_from_one_place_are_too_many_and_many_at_once_are_no_way_round(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
     door = SignIn(store, lambda: NOON)
 
     def attempt(number: int) -> str:
@@ -116,62 +116,62 @@ def test_many_names_from_one_place_are_too_many_and_many_at_once_are_no_way_roun
 
 
 def test_signing_in_rightly_many_times_is_no_wrong_try(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
     door = SignIn(store)
     for _ in range(TRIES + 2):
         assert door("ann", SECRET, origin="here").name == "ann"
 
 
 def test_a_deactivated_account_opens_nothing_until_it_is_activated(store):
-    people.add(store, "ann", Role.ADMIN, SECRET)
-    assert not people.deactivate(store, "ann").active
+    accounts.add(store, "ann", Role.ADMIN, SECRET)
+    assert not accounts.deactivate(store, "ann").active
     with pytest.raises(SignInError):
         SignIn(store)("ann", SECRET)
-    people.activate(store, "ann")
-    people.set_password(store, "ann", "another secret")
-    assert people.set_role(store, "ann", Role.VISITOR).role is Role.VISITOR
+    accounts.activate(store, "ann")
+    accounts.set_password(store, "ann", "another secret")
+    assert accounts.set_role(store, "ann", Role.VISITOR).role is Role.VISITOR
     assert SignIn(store)("ann", "another secret").role is Role.VISITOR
     with pytest.raises(SignInError):
         SignIn(store)("ann", SECRET)
 
 
 def test_names_and_passwords_that_cannot_be_are_refused(store):
-    people.add(store, "ann", Role.ANNOTATOR, None)
+    accounts.add(store, "ann", Role.ANNOTATOR, None)
     for name in ("ANN", "ann"):
         with pytest.raises(ConflictError, match="an account “ann” already"):
-            people.add(store, name, Role.ANNOTATOR, SECRET)
+            accounts.add(store, name, Role.ANNOTATOR, SECRET)
     for name in ("", "two words", "a" * 65, "a\n"):
         with pytest.raises(PersonError, match="got the name"):
-            people.add(store, name, Role.ANNOTATOR, SECRET)
+            accounts.add(store, name, Role.ANNOTATOR, SECRET)
     for password in ("short", "x" * 201):
         with pytest.raises(PersonError, match="wanted 10 to 200"):
-            people.add(store, "bob", Role.ANNOTATOR, password)
+            accounts.add(store, "bob", Role.ANNOTATOR, password)
     with pytest.raises(NotFoundError, match="no account"):
-        people.set_role(store, "nobody", Role.ADMIN)
+        accounts.set_role(store, "nobody", Role.ADMIN)
     with pytest.raises(SignInError):
         SignIn(store)("ann", "")  # has no password
 
 
 def test_sessions_end_by_command_and_by_another_password_and_a_hash_of_the_database_opens_nothing(store):
-    people.add(store, "ann", Role.ADMIN, SECRET)
+    accounts.add(store, "ann", Role.ADMIN, SECRET)
     words = [sessions.begin(store, "ann", timedelta(hours=1)) for _ in range(3)]
     assert [sessions.holder(store, word) for word in words] == ["ann"] * 3
     sessions.end(store, words[0])
     assert [sessions.holder(store, word) for word in words] == [None, "ann", "ann"]
-    people.sign_out(store, "ann")
+    accounts.sign_out(store, "ann")
     assert [sessions.holder(store, word) for word in words] == [None] * 3
     word = sessions.begin(store, "ann", timedelta(hours=1))
     with store.database.reading() as session:
         kept = list(session.scalars(select(SessionRow.id)))
     assert len(kept) == 4 and all(sessions.holder(store, one) is None for one in [*kept, "", "x" * 5000, "é"])
-    people.set_password(store, "ann", "another secret")
+    accounts.set_password(store, "ann", "another secret")
     assert sessions.holder(store, word) is None
     with pytest.raises(NotFoundError):
-        people.sign_out(store, "nobody")
+        accounts.sign_out(store, "nobody")
 
 
 def test_a_session_is_over_when_its_time_is_up_and_forgotten_later(store):
-    people.add(store, "ann", Role.ADMIN, SECRET)
+    accounts.add(store, "ann", Role.ADMIN, SECRET)
     began = store.clock()
     word = sessions.begin(store, "ann", timedelta(hours=1))
     store.clock = lambda: began + timedelta(hours=2)
@@ -215,48 +215,48 @@ def test_the_command_lists_changes_and_tells_what_is_wrong(tmp_path, capsys, mon
 
 
 def test_a_session_that_ended_with_its_account_stays_over_when_the_account_is_activated_again(store):
-    people.add(store, "ann", Role.ANNOTATOR, SECRET)
+    accounts.add(store, "ann", Role.ANNOTATOR, SECRET)
     word = sessions.begin(store, "ann", timedelta(days=1))
-    people.deactivate(store, "ann")
-    people.activate(store, "ann")
+    accounts.deactivate(store, "ann")
+    accounts.activate(store, "ann")
     assert sessions.holder(store, word) is None
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\u00a0", "\u3000", "\u200b", "\u2800", "\u3164", "\u00ad", "a", "ab "])
 def test_a_password_of_blanks_or_of_few_characters_is_none(store, blank):
     with pytest.raises(PersonError, match="got a password of"):
-        people.set_password(store, "ann", (blank * 12)[:12])
+        accounts.set_password(store, "ann", (blank * 12)[:12])
 
 
 def test_a_password_opens_however_a_keyboard_composes_it_and_as_it_was_stored_before(store):
-    people.add(store, "ann", Role.ANNOTATOR, "cafe\u0301 \uff41bcdefg")
+    accounts.add(store, "ann", Role.ANNOTATOR, "cafe\u0301 \uff41bcdefg")
     assert SignIn(store)("ann", "caf\u00e9 abcdefg").name == "ann"
     with store.database.writing() as session:
-        old = people.HASHER.hash("cafe\u0301 of before")
+        old = accounts.HASHER.hash("cafe\u0301 of before")
         session.execute(text("UPDATE people SET password_hash = :hash"), {"hash": old})
     assert SignIn(store)("ann", "cafe\u0301 of before").name == "ann"
 
 
 def test_an_account_of_the_hub_belongs_to_whoever_it_was_whatever_they_are_called_now(store):
-    ada = people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "1")
-    assert people.welcome(store, "ada-l@huggingface.co", Role.REVIEWER, "1").name == ada.name
-    other = people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2")  # who has taken the name since
+    ada = accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "1")
+    assert accounts.welcome(store, "ada-l@huggingface.co", Role.REVIEWER, "1").name == ada.name
+    other = accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2")  # who has taken the name since
     assert other.name != ada.name and other.name.endswith("@huggingface.co")
-    assert people.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2") == other
-    people.deactivate(store, ada.name)
+    assert accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2") == other
+    accounts.deactivate(store, ada.name)
     with pytest.raises(PersonError, match="deactivated"):
-        people.welcome(store, "another@huggingface.co", Role.ANNOTATOR, "1")
+        accounts.welcome(store, "another@huggingface.co", Role.ANNOTATOR, "1")
 
 
 def test_an_account_of_the_hub_of_before_is_found_by_its_name_once(store):
-    people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR)
-    assert people.welcome(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
-    assert people.welcome(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+    accounts.welcome(store, "bo@huggingface.co", Role.ANNOTATOR)
+    assert accounts.welcome(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+    assert accounts.welcome(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
 
 
 def test_people_have_names_in_any_script_and_none_that_look_the_same(store):
     for name in ("李明", "सीमा", "محمد", "Zoe\u0308"):
-        assert people.person(store, people.add(store, name, Role.ANNOTATOR, None).name).active
+        assert accounts.person(store, accounts.add(store, name, Role.ANNOTATOR, None).name).active
     for name in ("Zo\u00eb", "zo\u00eb", "李\u200d明"):
         with pytest.raises(ConflictError):
-            people.add(store, name, Role.ANNOTATOR, None)
+            accounts.add(store, name, Role.ANNOTATOR, None)

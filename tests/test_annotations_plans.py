@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import event
 from test_annotations_samples import aha, judged
 
-from annotations.annotation import Annotation
-from annotations.items import NewItem
-from annotations.project import Order, Skipping, Use
-from annotations.queue import claim, heartbeat, holds
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
-from annotations.submitting import save, skip_item, submit
+from annotations.queue.assignment import claim, heartbeat, holds
+from annotations.queue.submission import save, skip_item, submit
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.project import Order, Skipping, Use
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
 
 EVERYTHING = dataclasses.replace(
     REFLECTIONS_PROJECT, id="team", name="Team", overlap=2, gold_share=0.5, practice=1, collects=False

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Pool, event, text
 from test_annotations_samples import aha, judged
 
-from annotations.database import Database, open_database, open_server
+from annotations.db.engine import Database, open_database, open_server
 from annotations.errors import NotFoundError
-from annotations.store import Store, open_store
+from annotations.store.store import Store, open_store
 from model.trajectory import Parent
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -118,8 +118,8 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from annotations.database import Database, open_database, open_server
-from annotations.store import Store
+from annotations.db.engine import Database, open_database, open_server
+from annotations.store.store import Store
 
 folder, url, me = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 store = Store(open_server(folder, url) if url else open_database(folder, sqlite_version=(3, 51, 3)))

@@ -6,14 +6,14 @@ import json
 import pytest
 from test_annotations_samples import aha
 
-from annotations.annotation import Annotation, Answers
-from annotations.answers import check_answer, chosen
 from annotations.errors import AnswerError, ConflictError, ProjectError
-from annotations.gold import compare, is_right
-from annotations.project import Project, Role, check_project
-from annotations.questions import QUESTIONS, Form, Question, check_questions
-from annotations.ready_made import READY_MADE, REFLECTIONS_PROJECT, RICH
-from annotations.store import open_store
+from annotations.queue.gold_answers import compare, is_right
+from annotations.schema.annotation import Annotation, Answers
+from annotations.schema.answer_validation import check_answer, chosen
+from annotations.schema.default_projects import READY_MADE, REFLECTIONS_PROJECT, RICH
+from annotations.schema.project import Project, Role, check_project
+from annotations.schema.questions import QUESTIONS, Form, Question, check_questions
+from annotations.store.store import open_store
 
 ONE = dataclasses.replace(aha()[0], id="one")
 OTHER = dataclasses.replace(ONE, id="other")

@@ -3,11 +3,11 @@
 import pytest
 from test_annotations_samples import aha, judged
 
-from annotations.annotation import Annotation, Status
 from annotations.errors import NotFoundError
-from annotations.queue import Progress, next_trajectory, progress
-from annotations.store import open_store
-from annotations.submitting import skip
+from annotations.queue.assignment import Progress, next_trajectory, progress
+from annotations.queue.submission import skip
+from annotations.schema.annotation import Annotation, Status
+from annotations.store.store import open_store
 
 
 @pytest.fixture

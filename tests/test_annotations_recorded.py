@@ -5,8 +5,8 @@ from pathlib import Path
 
 from test_annotations_samples import aha
 
-from annotations.recorded import FILE, collect, fill_if_empty, read
-from annotations.store import open_store
+from annotations.ops.example_trajectories import FILE, collect, fill_if_empty, read
+from annotations.store.store import open_store
 
 
 def written(folder: Path, number: int) -> None:

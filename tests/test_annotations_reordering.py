@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import select
 from test_annotations_claims import TEAM, answer, make, save_one
 
-from annotations import items, reordering
+from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
-from annotations.import_speed import TimedTurns
-from annotations.items import NewItem
-from annotations.progress import extents
-from annotations.project import Order
-from annotations.queue import claim, leave
-from annotations.store import Store, open_store
-from annotations.submitting import submit
-from annotations.tables import ItemRow
+from annotations.ops.import_benchmark import TimedLock
+from annotations.queue.assignment import claim, leave
+from annotations.queue.submission import submit
+from annotations.schema.project import Order
+from annotations.store import items, reordering
+from annotations.store.items import NewItem
+from annotations.store.progress import extents
+from annotations.store.store import Store, open_store
 
 COUNT = 9
 FORKS = get_context("spawn")
@@ -175,7 +175,7 @@ def test_a_change_that_is_killed_half_way_is_gone_on_with_at_the_next_start(tmp_
 
 def test_nobody_waits_for_all_items_of_a_project(store: Store, monkeypatch: pytest.MonkeyPatch):
     make(store, COUNT, order=Order.OLDEST, overlap=1)
-    turns = TimedTurns()
+    turns = TimedLock()
     store.database = dataclasses.replace(store.database, turns=turns)
     store.change_project(dataclasses.replace(TEAM, order=Order.NEWEST, overlap=1))
     assert len(turns.seconds) == 1 + (COUNT + 1) // 2

@@ -5,7 +5,7 @@ import io
 
 from PIL import Image as Picture
 
-from annotations.annotation import Annotation
+from annotations.schema.annotation import Annotation
 from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Thought, Token, Trajectory
 
 NO_REASON = "No, there are three apples instead of two."

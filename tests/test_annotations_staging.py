@@ -18,26 +18,27 @@ from test_annotations_importing import files_of
 from test_annotations_samples import aha, judged, png
 from test_annotations_upgrade import old
 
-from annotations import items, staging
-from annotations.annotation import Status
-from annotations.audit import trail
-from annotations.database import BUSY, FILE, TURN_SECONDS
+from annotations.db.engine import BUSY, FILE, TURN_SECONDS
+from annotations.db.fair_lock import FairLock
+from annotations.db.tables import Base
+from annotations.db.upgrade import upgrade
 from annotations.errors import BusyError, ImportingError, NotFoundError
-from annotations.formats.rows import rows
-from annotations.import_speed import TimedTurns
-from annotations.importing import Report, bring_in
-from annotations.made_up import made_up, write_rows
-from annotations.progress import extents
-from annotations.questions import REASON_RATING, VERDICT_RIGHT
-from annotations.queue import claim, progress
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.relisting import differing
-from annotations.store import Store, open_store
-from annotations.submitting import submit
-from annotations.tables import Base
-from annotations.trajectories import Filter, copied
-from annotations.turns import Turns
-from annotations.upgrade import upgrade
+from annotations.importing import staging
+from annotations.importing.formats.rows import rows
+from annotations.importing.importer import Report, bring_in
+from annotations.ops.import_benchmark import TimedLock
+from annotations.ops.synthetic import made_up, write_rows
+from annotations.queue.assignment import claim, progress
+from annotations.queue.submission import submit
+from annotations.schema.annotation import Status
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT
+from annotations.store import items
+from annotations.store.audit import trail
+from annotations.store.list_repair import differing
+from annotations.store.progress import extents
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Filter, copied
 from model.trajectory import Trajectory
 
 ROWS = 60
@@ -238,7 +239,7 @@ def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: 
     for number in range(6):
         trajectory, pictures = aha(number, segments=aha(number)[0].segments[:3])
         store.save(trajectory, pictures, owner="visitor")
-    turns, over, done = TimedTurns(), threading.Event(), []
+    turns, over, done = TimedLock(), threading.Event(), []
     store.database = replace(store.database, turns=turns)
 
     def work(number: int) -> None:
@@ -281,7 +282,7 @@ def test_a_transaction_of_an_import_that_took_too_long_is_followed_by_smaller_on
 
 
 def test_writers_take_turns_in_the_order_in_which_they_came():
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
     assert turns.take(0)
 
     def wait(number: int) -> None:
@@ -302,7 +303,7 @@ def test_writers_take_turns_in_the_order_in_which_they_came():
 
 def test_a_database_that_is_busy_for_too_long_says_so_and_names_no_pool(store: Store, monkeypatch: pytest.MonkeyPatch):
     assert TURN_SECONDS >= 10
-    monkeypatch.setattr("annotations.database.TURN_SECONDS", 0.05)
+    monkeypatch.setattr("annotations.db.engine.TURN_SECONDS", 0.05)
     trajectory, pictures = aha(1)
     with store.database.writing():
         told = []

@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import event, text
 from test_annotations_samples import NO_REASON, aha, judged, png
 
-from annotations.annotation import Annotation, Status
-from annotations.database import default_directory
+from annotations.db.engine import default_directory
 from annotations.errors import (
     AnswerError,
     ConflictError,
@@ -19,10 +18,10 @@ from annotations.errors import (
     PictureError,
     TrajectoryError,
 )
-from annotations.store import open_store, open_store_for_reading
-from annotations.trajectories import Cursor, Filter
-from model.events import fold
-from model.replay import replay
+from annotations.schema.annotation import Annotation, Status
+from annotations.store.store import open_store, open_store_for_reading
+from annotations.store.trajectories import Cursor, Filter
+from model.events import fold, replay
 from model.trajectory import Parent, Sampling, StopReason, Trajectory
 
 

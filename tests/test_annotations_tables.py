@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from test_annotations_samples import png
 
-from annotations import csv_files, unpacking
 from annotations.errors import ImportingError
-from annotations.importing import bring_in, rehearse
-from annotations.sources import laid_out
-from annotations.store import Store, open_store
-from studio.judging import BatchError, batch
+from annotations.importing import archives, csv_files
+from annotations.importing.importer import bring_in, rehearse
+from annotations.importing.sources import laid_out
+from annotations.store.store import Store, open_store
+from studio.image.batch import BatchError, batch
 
 CAFE = unicodedata.normalize("NFC", "café.png")
 NAMES = ["a.png", "два яблока.png", "b (1).png", "c's & d#1.png", CAFE, "sub/e.png"]
@@ -238,7 +238,7 @@ def test_zips_that_cannot_be_unpacked_are_refused_in_one_line(store: Store, tmp_
         with pytest.raises(ImportingError) as told:
             rehearse(store, file, "folder")
         assert said in str(told.value) and len(str(told.value).splitlines()) == 1, file
-    monkeypatch.setattr(unpacking, "MOST_FILES", 1)
+    monkeypatch.setattr(archives, "MOST_FILES", 1)
     with pytest.raises(ImportingError, match="holds 2 files, wanted at most 1"):
         rehearse(store, zipped(tmp_path / "many.zip", usual), "folder")
 

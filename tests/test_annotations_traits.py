@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import select
 from test_annotations_samples import aha, judged
 
-from annotations import traits
-from annotations.annotation import Annotation, Status
-from annotations.store import Store, open_store
-from annotations.tables import TraitRow
-from annotations.traits import BLOCK, exactly
-from annotations.trajectories import Cursor, Filter
-from annotations.words import words
+from annotations.db.tables import TraitRow
+from annotations.schema.annotation import Annotation, Status
+from annotations.store import facets
+from annotations.store.facets import BLOCK, exactly
+from annotations.store.search_words import words
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Cursor, Filter
 from model.trajectory import Parent
 
 HOSTILE = (
@@ -154,17 +154,17 @@ def test_a_long_line_of_pages_crosses_blocks_without_gaps(store: Store):
     some = {BLOCK * at + place for at in (0, 1, 3) for place in (0, 1, 17, BLOCK - 1)}
     hidden = {BLOCK + 1}
     with store.database.writing() as session:
-        traits.add(session, {number: [traits.VISIBLE, traits.AHA] for number in some})
-        traits.add(session, {2: [traits.VISIBLE], BLOCK * 7: [traits.VISIBLE]})
-        traits.remove(session, {number: [traits.VISIBLE] for number in hidden})
+        facets.add(session, {number: [facets.VISIBLE, facets.AHA] for number in some})
+        facets.add(session, {2: [facets.VISIBLE], BLOCK * 7: [facets.VISIBLE]})
+        facets.remove(session, {number: [facets.VISIBLE] for number in hidden})
         seen, before = [], None
-        while some_more := traits.having(session, [exactly(traits.AHA)], [], before=before, limit=2):
+        while some_more := facets.having(session, [exactly(facets.AHA)], [], before=before, limit=2):
             seen += some_more
             before = some_more[-1]
         assert seen == sorted(some - hidden, reverse=True)
-        assert traits.having(session, [], [exactly(traits.AHA)], before=None, limit=9) == [BLOCK * 7, 2]
-        assert traits.having(session, [], [], before=0, limit=9) == []
-        assert traits.count(session, traits.AHA) == len(seen)
+        assert facets.having(session, [], [exactly(facets.AHA)], before=None, limit=9) == [BLOCK * 7, 2]
+        assert facets.having(session, [], [], before=0, limit=9) == []
+        assert facets.count(session, facets.AHA) == len(seen)
 
 
 @pytest.mark.parametrize("number", [0, 1, 999_999_999])

@@ -15,14 +15,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from test_annotations_samples import aha, judged
 
-from annotations.database import FILE, open_server
+from annotations.db.engine import FILE, open_server
+from annotations.db.postgres import parse
+from annotations.db.tables import Base
+from annotations.db.upgrade import server_revisions
 from annotations.errors import AwayError, DatabaseError, MigrationError
-from annotations.postgres import parse
-from annotations.queue import claim
-from annotations.store import Store, open_store, open_store_for_reading
-from annotations.submitting import Told, submit
-from annotations.tables import Base
-from annotations.upgrade import server_revisions
+from annotations.queue.assignment import claim
+from annotations.queue.submission import SubmitResult, submit
+from annotations.store.store import Store, open_store, open_store_for_reading
 
 HOLDER = """
 import sqlite3, sys, time
@@ -52,7 +52,7 @@ def test_a_database_that_another_process_holds_for_ten_seconds_costs_patience_an
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout.readline() == "held\n"
             began = time.monotonic()
-            assert submit(store, turn.item, "ann", answers(turn)).told is Told.COUNTED
+            assert submit(store, turn.item, "ann", answers(turn)).told is SubmitResult.COUNTED
             assert time.monotonic() - began > 5  # it did wait
             assert holder.wait(timeout=30) == 0
         assert len(store.history(turn.trajectory_id)) == 2
@@ -166,7 +166,7 @@ def test_a_server_that_goes_away_is_told_and_one_that_comes_back_is_used_again(t
         kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'away'"
         postgres_server.run(address, kill)
         turn = claim(store, "reflections", "ann")  # a connection that died is noticed before it is used
-        assert submit(store, turn.item, "ann", answers(turn)).told is Told.COUNTED
+        assert submit(store, turn.item, "ann", answers(turn)).told is SubmitResult.COUNTED
 
 
 def test_where_a_server_cannot_be_tested_the_reason_is_said(monkeypatch):
@@ -187,14 +187,14 @@ def test_a_server_that_restarts_is_waited_for_and_one_that_stays_away_is_told_wi
             back.join()
             assert {one.id for one in store.trajectories()} == {run, other}
             postgres_server.control(folder, "stop")
-            monkeypatch.setattr("annotations.database.AWAY_SECONDS", 0.5)
+            monkeypatch.setattr("annotations.db.engine.AWAY_SECONDS", 0.5)
             for ask in (store.trajectories, lambda: save_one(store, 2)):
                 with pytest.raises(AwayError) as told:
                     ask()
                 assert "try again in a minute" in str(told.value)
                 assert str(folder) not in str(told.value) and "socket" not in str(told.value)
             postgres_server.control(folder, "start")
-            monkeypatch.setattr("annotations.database.AWAY_SECONDS", 20)
+            monkeypatch.setattr("annotations.db.engine.AWAY_SECONDS", 20)
             assert len(store.trajectories()) == 2
 
 

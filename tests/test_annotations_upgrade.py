@@ -15,16 +15,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, select
 
-from annotations.annotation import Annotation
-from annotations.database import FILE, open_database, open_database_for_reading
+from annotations.db.engine import FILE, open_database, open_database_for_reading
+from annotations.db.postgres import parse
+from annotations.db.tables import Base, TraitRow
+from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
-from annotations.postgres import parse
-from annotations.queue import Progress, next_trajectory, progress
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
-from annotations.tables import Base, TraitRow
-from annotations.trajectories import Filter
-from annotations.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
+from annotations.queue.assignment import Progress, next_trajectory, progress
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Filter
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
 NEXT = """
@@ -271,7 +271,7 @@ def test_a_copy_that_is_cut_short_has_no_name_of_a_backup_and_is_gone_after_the_
         raise KeyboardInterrupt  # as a kill does, which cleans nothing up
 
     with monkeypatch.context() as patched:
-        patched.setattr("annotations.upgrade._copy", cut)
+        patched.setattr("annotations.db.upgrade._copy", cut)
         with pytest.raises(KeyboardInterrupt):
             upgrade(file, migrations)
     assert not list(tmp_path.glob("backups/*.db"))

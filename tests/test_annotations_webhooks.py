@@ -19,12 +19,12 @@ from pressing import Page
 from running_app import Server
 from test_annotations_samples import aha, judged
 
-from annotations.adjudication import decide
-from annotations.annotation import Annotation, Status
-from annotations.items import NewItem
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
-from annotations.webhooks import FILE, Webhook, keep_telling, signature
+from annotations.ops.webhooks import FILE, Webhook, keep_telling, signature
+from annotations.queue.review import decide
+from annotations.schema.annotation import Annotation, Status
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes, ok").decode()
 

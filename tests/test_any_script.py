@@ -12,25 +12,26 @@ import pytest
 from playwright.sync_api import Browser
 from test_annotations_samples import aha, judged
 
-from annotations.adjudication import decide
+from annotations.auth.accounts import add, has_people, people
 from annotations.errors import ConflictError
-from annotations.export import export
-from annotations.importing import bring_in
-from annotations.items import NewItem
-from annotations.manifest import CARD, PARQUET, read_manifest
-from annotations.people import add, has_people, people
-from annotations.project import Role
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import open_store
-from annotations.trajectories import Filter
-from model.checkpoint import name_of, open_checkpoint
-from studio import render, stage
-from studio.checkpoints import Checkpoints
-from studio.choice import Choice
-from studio.generator import Generator
-from studio.pages.projects import identity
+from annotations.export.exporter import export
+from annotations.export.manifest import CARD, PARQUET, read_manifest
+from annotations.importing.importer import bring_in
+from annotations.queue.review import decide
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.project import Role
+from annotations.store.items import NewItem
+from annotations.store.store import open_store
+from annotations.store.trajectories import Filter
+from model.backends.checkpoint import name_of, open_checkpoint
+from studio.annotate import reflection_view
+from studio.components import render
+from studio.gallery.filters import GalleryFilter
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.projects.page import identity
 
-AFTER = Path(__file__).parent.parent / "studio" / "assets" / "after.js"
+AFTER = Path(__file__).parent.parent / "studio" / "components" / "finished.js"
 SCRIPTS = {
     "Chinese": ("图像模型", "图像评审", "李明", "两个红苹果", "苹果太多了。"),
     "Arabic": ("نموذج", "تقييم الصور", "محمد", "تفاحتان حمراوان", "هل هناك تفاحة؟"),
@@ -90,9 +91,9 @@ def test_a_checkpoint_of_any_name_is_in_the_menu_the_gallery_and_its_address(tin
         for number, checkpoint in enumerate((composed, "tiny")):
             trajectory, pictures = aha(number, f"{number} apples", checkpoint=checkpoint)
             store.save(trajectory, pictures, owner="visitor")
-        address = Choice(checkpoint=composed).address()
+        address = GalleryFilter(checkpoint=composed).address()
         assert address.isascii()
-        asked = Choice.of(dict(parse_qsl(address)))
+        asked = GalleryFilter.of(dict(parse_qsl(address)))
         assert asked.checkpoint == composed
         assert [one.prompt for one in store.trajectories(keep=asked.filter())] == ["0 apples"]
 
@@ -138,8 +139,8 @@ def test_what_a_person_wrote_takes_its_own_direction(store):
     trajectory, pictures = aha(0, "تفاحتان")
     store.save(trajectory, pictures, owner="visitor")
     assert '<span class="prompt" dir="auto">تفاحتان</span>' in render.cards(store.trajectories(), store.picture)
-    assert 'dir="auto">تفاحتان</h1>' in stage.heading("تفاحتان")
-    assert 'dir="auto"' in stage.claim(trajectory.reflections[0])
+    assert 'dir="auto">تفاحتان</h1>' in reflection_view.heading("تفاحتان")
+    assert 'dir="auto"' in reflection_view.claim(trajectory.reflections[0])
 
 
 def test_a_drawing_is_kept_under_a_name_that_every_system_takes(browser: Browser):
@@ -170,7 +171,7 @@ def test_the_day_of_a_card_says_its_time_zone_and_what_the_zone_of_the_browser_m
     store.save(trajectory, pictures, owner="visitor")
     cards = render.cards(store.trajectories(), store.picture)
     assert '<time datetime="2025-12-31T22:00:00Z">31 Dec 2025 (UTC)</time>' in cards
-    script = (AFTER.parent / "gallery.js").read_text(encoding="utf-8")
+    script = (AFTER.parent / "gallery/gallery.js").read_text(encoding="utf-8")
     for zone, day in (("Asia/Tokyo", "1 Jan 2026"), ("America/New_York", "31 Dec 2025")):
         page = browser.new_context(timezone_id=zone).new_page()
         page.set_content(cards)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from model.backends.janus import Janus
 from model.branches import BranchError, afresh, with_codes, with_reflection, with_thought, written_thought
-from model.janus import Janus
 from model.templates import BEGIN_IMAGE, EOS
 from model.trajectory import Origin, Parent, Trajectory
-from studio.pages.draw import Visit
+from studio.draw.page import Visit
 
 VISIT = Visit("ada", "tab")
 

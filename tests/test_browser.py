@@ -23,10 +23,10 @@ from playwright.sync_api import Browser, Page, expect
 from running_app import ROOT, START, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations.annotation import Status
-from annotations.importing import bring_in
-from annotations.manifest import PARQUET
-from annotations.store import open_store
+from annotations.export.manifest import PARQUET
+from annotations.importing.importer import bring_in
+from annotations.schema.annotation import Status
+from annotations.store.store import open_store
 from model.examples import JudgeExample
 from model.trajectory import StopReason, Trajectory
 

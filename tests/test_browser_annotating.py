@@ -11,13 +11,13 @@ from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
 
-from annotations.annotation import Status
-from annotations.items import NewItem
-from annotations.people import add
-from annotations.project import Role, Use
-from annotations.ready_made import ARENA, RICH
-from annotations.store import open_store
-from annotations.tables import LeaseRow
+from annotations.auth.accounts import add
+from annotations.db.tables import LeaseRow
+from annotations.schema.annotation import Status
+from annotations.schema.default_projects import ARENA, RICH
+from annotations.schema.project import Role, Use
+from annotations.store.items import NewItem
+from annotations.store.store import open_store
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PASSWORD = "a long enough one"

@@ -8,11 +8,11 @@ import pytest
 from playwright.sync_api import Browser
 from running_app import Server
 
-from annotations.people import add
-from annotations.project import Role
-from annotations.store import open_store
-from studio.access import PAGES
-from studio.sessions import COOKIE, new_session
+from annotations.auth.accounts import add
+from annotations.schema.project import Role
+from annotations.store.store import open_store
+from studio.auth.access import PAGES
+from studio.auth.session_cookie import COOKIE, new_session
 
 
 @pytest.fixture(scope="module", params=["", "/aha"], ids=["root", "below a path"])

@@ -8,10 +8,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 
-from annotations.made_up import made_up, write_rows
-from annotations.progress import extents
-from annotations.staging import under_way
-from annotations.store import open_store_for_reading
+from annotations.importing.staging import under_way
+from annotations.ops.synthetic import made_up, write_rows
+from annotations.store.progress import extents
+from annotations.store.store import open_store_for_reading
 
 ROWS = 2500
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy

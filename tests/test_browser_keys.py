@@ -9,10 +9,10 @@ from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 from test_annotations_samples import aha, judged
 
-from annotations.annotation import Annotation
-from annotations.items import NewItem
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
 from studio.theme import script
 
 PATIENCE = 30_000  # ms
@@ -25,7 +25,7 @@ SUBMIT = ["Enter", "Enter", {"ctrlKey": True}]
 @pytest.fixture(scope="module")
 def blank(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
-    page.add_script_tag(content=script("keys.js") + "; window.namesOf = namesOf;")
+    page.add_script_tag(content=script("components/keys.js") + "; window.namesOf = namesOf;")
     yield page
     page.close()
 

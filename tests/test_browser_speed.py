@@ -14,12 +14,12 @@ from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 from test_annotations_samples import aha
 
-from annotations import balance
-from annotations.annotation import Status
-from annotations.calibration import milliseconds, spread
-from annotations.people import add
-from annotations.project import Role
-from annotations.store import open_store
+from annotations.auth.accounts import add
+from annotations.ops import accounting
+from annotations.ops.machine_speed import milliseconds, spread
+from annotations.schema.annotation import Status
+from annotations.schema.project import Role
+from annotations.store.store import open_store
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PASSWORD = "a long enough one"
@@ -75,7 +75,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 def wait_until_next_is_fetched(page: Page, server: Server) -> None:
     with server.store() as store:
         for _ in range(600):
-            if balance.held(store) == 2:
+            if accounting.held(store) == 2:
                 page.wait_for_timeout(500)  # until it is laid out as well; a person takes longer
                 return
             page.wait_for_timeout(100)

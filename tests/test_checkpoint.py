@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import JanusProcessor
 
-from model.checkpoint import CheckpointError, open_checkpoint
+from model.backends.checkpoint import CheckpointError, open_checkpoint
+from model.backends.checkpoint_folder import PROVENANCE, save_checkpoint
+from model.backends.janus import Janus
+from model.backends.memory import ROUNDS, cache_values, most_at_once, sizes_of
 from model.decoding.engine import Engine
 from model.decoding.request import Request, longest
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.folder import PROVENANCE, save_checkpoint
-from model.janus import Janus
-from model.sizes import ROUNDS, cache_values, most_at_once, sizes_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -93,7 +93,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(tiny_checkpoi
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_numbers(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("model.checkpoint.room_on", lambda device: 1_000_000)
+    monkeypatch.setattr("model.backends.checkpoint.room_on", lambda device: 1_000_000)
     with pytest.raises(
         CheckpointError, match=r"takes 0\.0 GB as float32, cpu has 0\.0 GB free; choose a smaller dtype"
     ):
@@ -121,7 +121,7 @@ def test_the_cache_that_an_inspection_counts_is_the_one_that_is_made(tiny: Janus
 def test_only_as_many_draw_at_once_as_there_is_memory_for(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     each = 8 * cache_values(tiny.network.config, 500)
     for room, wanted in ((100 * each, 8), (5 * each, 4), (0, 1)):
-        monkeypatch.setattr("model.sizes.room_on", lambda device, room=room: room)
+        monkeypatch.setattr("model.backends.memory.room_on", lambda device, room=room: room)
         assert most_at_once(tiny, 500, 8) == wanted
 
 

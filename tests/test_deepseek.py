@@ -12,13 +12,14 @@ from original_layout import published, write_original
 from safetensors.torch import save_file
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
-from model import deepseek
-from model.checkpoint import CheckpointError, convert, open_checkpoint, open_processor
+from model.backends import deepseek
+from model.backends.checkpoint import CheckpointError, open_checkpoint, open_processor
+from model.backends.deepseek import renamed
+from model.backends.janus import Janus
+from model.checkpoint import convert
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
-from model.deepseek import renamed
 from model.events import fold
-from model.janus import Janus
 from model.training.sft import write_checkpoint
 
 HERE = Path(__file__).parent

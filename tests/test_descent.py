@@ -10,7 +10,7 @@ import pytest
 import torch
 from running_app import free_port
 
-from model.training.descent import summed
+from model.training.optimization import summed
 
 ROOT = Path(__file__).parent.parent
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import open_checkpoint
-from model.janus import Janus
-from model.streams import Codes, Text
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
+from model.sequences import Codes, Text
 from model.training.dataset import DataError
-from model.training.drafts import OwnDraft, make_drafts, read_drafts, write_drafts
-from model.training.mixes import Mix
-from model.training.world_lessons import world_lessons
+from model.training.embedded.mixtures import Mix
+from model.training.embedded.own_drafts import OwnDraft, make_drafts, read_drafts, write_drafts
+from model.training.embedded.world_sequences import world_lessons
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.sampling import sample_scene
@@ -89,7 +89,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path):
 
 def test_the_command_makes_drafts_that_the_trainer_takes(tiny_checkpoint: Path, tmp_path: Path):
     path, out = tmp_path / "drafts.parquet", tmp_path / "out"
-    drafts = ["model.training.drafts", "--prompts", "4", "--out", path]
+    drafts = ["model.training.embedded.own_drafts", "--prompts", "4", "--out", path]
     train = ["model.training.sft", "--world", "--drafts", path, "--steps", "1", "--batch", "4", "--out", out]
     for command in (drafts, train):
         done = subprocess.run(

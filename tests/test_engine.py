@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from model.backends.janus import Janus
 from model.decoding.engine import Engine
 from model.decoding.request import PromptError, Request, longest, most_positions
 from model.decoding.rollout import rollout
 from model.events import Event, ImageCodesAdded, TrajectoryFinished, TrajectoryStarted, advance, fold
-from model.janus import Janus
 from model.trajectory import StopReason, Trajectory
 from model.world.language import CATEGORIES, write
 from model.world.sampling import sample_description
@@ -157,7 +157,7 @@ def test_five_hundred_more_drawings_take_no_more_memory(tiny_checkpoint: Path):
     code = """
 import sys, psutil, torch
 from dataclasses import replace
-from model.checkpoint import open_checkpoint
+from model.backends.checkpoint import open_checkpoint
 from model.decoding.engine import Engine
 from model.decoding.request import Request, most_positions
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.evaluate import cell, comparisons, record, table, to_json
-from model.referee import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
+from model.evaluation.figures import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
 from model.world.edits import apply_edit, read_edit

@@ -18,9 +18,9 @@ from model.events import (
     TrajectoryFinished,
     fold,
     from_dict,
+    replay,
 )
-from model.pictures import encode_png
-from model.replay import replay
+from model.images import encode_png
 from model.trajectory import (
     Image,
     Origin,

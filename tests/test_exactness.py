@@ -8,14 +8,14 @@ import torch
 from original_layout import write_original
 from reference_janus import Reference
 
-from model.checkpoint import open_checkpoint
+from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.janus import Janus
 from model.decoding.request import MOST_REFLECTION_TOKENS, Request
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.folder import save_checkpoint
-from model.janus import Janus
 from model.templates import EOS, SPECIAL_TOKENS
-from model.training.embedded import new_config, new_network, new_processor, new_tokenizer
+from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.trajectory import Trajectory
 
 SIZES = [(64, 2, 1), (96, 3, 2), (128, 1, 3)]  # hidden size, layers, layers of the eye

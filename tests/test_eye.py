@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from model.checkpoint import open_checkpoint
-from model.janus import Janus
-from model.training.embedded import sine_positions
-from model.training.eye import error, pictures, wanted_embeddings
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
+from model.training.embedded.network import sine_positions
+from model.training.embedded.understanding import error, pictures, wanted_embeddings
 from model.world.patches import PATCHES
 from model.world.plan import read_plan
 from model.world.scene import render
@@ -42,7 +42,15 @@ def word(janus: Janus, text: str) -> torch.Tensor:
 
 def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "eye"
-    command = [sys.executable, "-m", "model.training.eye", "--checkpoint", str(tiny_checkpoint), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "model.training.embedded.understanding",
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--out",
+        str(out),
+    ]
     done = subprocess.run([*command, "--steps", "60", "--batch", "8"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     before, after = (open_checkpoint(path, dtype=torch.float32) for path in (tiny_checkpoint, out))

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_annotations_samples import aha, png
 
-from annotations import csv_files
 from annotations.errors import ImportingError
-from annotations.importing import bring_in, records, rehearse
-from annotations.incoming import RowError
-from annotations.store import Store, open_store
+from annotations.importing import csv_files
+from annotations.importing.importer import bring_in, records, rehearse
+from annotations.importing.records import RowError
+from annotations.store.store import Store, open_store
 
 CASES = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 words = st.text(max_size=12)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
-from model.pictures import (
+from model.images import (
     FORMATS,
     ORIENTATION,
     PictureFileError,

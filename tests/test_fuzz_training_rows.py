@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from training_rows import PNG, row
 
+from model.backends.janus import Janus
 from model.examples import JudgeExample
-from model.janus import Janus
 from model.messages import RowError
-from model.streams import Text, harmless
+from model.sequences import Text, harmless
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training.dataset import lesson_of
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from model.backends.janus import Janus
 from model.events import fold, from_dict
 from model.generate import parser, request
-from model.janus import Janus
 from model.trajectory import Sampling, StopReason, Trajectory
 
 ROOT = Path(__file__).parent.parent

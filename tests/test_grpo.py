@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import open_checkpoint
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.batch import Decoder
-from model.janus import Janus
-from model.streams import opening
+from model.sequences import opening
 from model.training import grpo, rollouts
 from model.training.grpo import Settings, advantages_of, policy_loss, train
 from model.training.prompts import PromptFileError, read_prompts

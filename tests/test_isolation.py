@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.backends.janus import Janus
 from model.decoding.engine import Engine
 from model.decoding.request import PromptError, Request, Task, most_positions
 from model.events import Event, Failed, advance
-from model.janus import Janus
 from model.trajectory import Image, Segment, Thought, Token, Trajectory
 
 NEIGHBOURS = ("two red apples", "a blue car above a cat")

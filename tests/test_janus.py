@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoTokenizer, JanusForConditionalGeneration, JanusProcessor
 
-from model.janus import CODE, PIXEL, TEXT, Janus, nearest_codes
-from model.streams import ids, opening
+from model.backends.janus import CODE, PIXEL, TEXT, Janus, nearest_codes
+from model.sequences import ids, opening
 from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, ask
 
 

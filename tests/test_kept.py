@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from model.kept import Kept
+from model.backends.derived import DerivedCache
 
 
 def made_of(module: nn.Linear) -> tuple[torch.Tensor]:
@@ -11,7 +11,7 @@ def made_of(module: nn.Linear) -> tuple[torch.Tensor]:
 
 
 def test_it_is_kept_until_a_weight_changes_in_whatever_way():
-    kept, module = Kept(), nn.Linear(4, 4)
+    kept, module = DerivedCache(), nn.Linear(4, 4)
     before = kept.of(made_of, module)
     assert kept.of(made_of, module) is before
 
@@ -37,7 +37,7 @@ def test_it_is_kept_until_a_weight_changes_in_whatever_way():
 
 
 def test_every_way_of_making_and_every_module_has_its_own():
-    kept, one, other = Kept(), nn.Linear(2, 2), nn.Linear(2, 2)
+    kept, one, other = DerivedCache(), nn.Linear(2, 2), nn.Linear(2, 2)
     assert torch.equal(kept.of(made_of, one)[0], one.weight)
     assert torch.equal(kept.of(made_of, other)[0], other.weight)
     assert kept.of(lambda module: module.bias, one) is one.bias

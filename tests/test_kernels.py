@@ -15,18 +15,18 @@ from test_graphs import contents
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
+from model.backends.janus import Janus
 from model.decoding import batch
 from model.decoding.batch import Decoder
-from model.decoding.kernels import Made, Trial, is_quicker, working_kernels
+from model.decoding.cuda.kernels import KernelChoice, KernelTrial, is_quicker, working_kernels
+from model.decoding.cuda.products import by_torch
 from model.decoding.llama import Llama
-from model.decoding.products import by_torch
 from model.decoding.request import Request
-from model.janus import Janus
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
 
-from model.decoding.triton_kernels import attend, product
+from model.decoding.cuda.triton_kernels import attend, product
 
 ROOT = Path(__file__).parent.parent
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,7 +66,7 @@ def test_drawings_are_those_of_the_layers_without_it(tiny: Janus, monkeypatch: p
 @pytest.mark.parametrize("capacity", [1, 60])
 def test_they_work_for_the_caches_of_a_tiny_network(capacity: int, tiny: Janus):
     decoder = Decoder(tiny, 2, capacity)
-    assert working_kernels(decoder.prepared.llama, decoder.slots, is_quicker) == Made(attend)
+    assert working_kernels(decoder.prepared.llama, decoder.slots, is_quicker) == KernelChoice(attend)
 
 
 def whole_blocks() -> Llama:
@@ -85,16 +85,16 @@ def test_products_are_a_kernel_s_where_that_is_quicker(quicker: tuple[bool, ...]
 def test_where_only_the_product_does_not_work_torch_multiplies(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    check = Trial.check
+    check = KernelTrial.check
 
-    def fails(trial: Trial, attended: object, by: object, rows: int) -> None:
+    def fails(trial: KernelTrial, attended: object, by: object, rows: int) -> None:
         if by is product:
             raise OSError("out of registers")
         check(trial, attended, by, rows)
 
-    monkeypatch.setattr(Trial, "check", fails)
+    monkeypatch.setattr(KernelTrial, "check", fails)
     llama = whole_blocks()
-    assert working_kernels(llama, llama.slots(2, 60), is_quicker) == Made(attend)
+    assert working_kernels(llama, llama.slots(2, 60), is_quicker) == KernelChoice(attend)
     assert "out of registers" in caplog.text
 
 

@@ -13,10 +13,10 @@ TORCH_FREE = (
     "events",
     "examples",
     "templates",
-    "streams",
-    "wording",
-    "pictures",
-    "files",
+    "sequences",
+    "reflection_text",
+    "images",
+    "atomic_files",
     "numbers",
     "world.language",
 )
@@ -74,7 +74,7 @@ def test_imports_form_no_cycle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("package", ["model.replay", "model.examples", "model.streams", "annotations.store"])
+@pytest.mark.parametrize("package", ["model.events", "model.examples", "model.sequences", "annotations.store.store"])
 def test_values_and_store_load_without_torch(package: str):
     code = f"import sys; import {package}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

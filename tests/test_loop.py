@@ -11,15 +11,15 @@ import torch
 from PIL import Image as Picture
 from tests_support import embed_pieces
 
-from annotations.annotation import Annotation
-from annotations.export import export
-from annotations.store import Store, open_store
-from model.checkpoint import EMBEDDED, open_checkpoint
+from annotations.export.exporter import export
+from annotations.schema.annotation import Annotation
+from annotations.store.store import Store, open_store
+from model.backends.checkpoint import EMBEDDED, open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
-from model.janus import Janus
-from model.streams import Text, looking, opening, question
+from model.sequences import Text, looking, opening, question
 
 ROOT = Path(__file__).parent.parent
 NOUNS = ("cat", "dog", "tree", "house", "star", "heart", "apple", "car", "fish", "key")

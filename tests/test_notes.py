@@ -6,12 +6,12 @@ from collections import Counter
 import pytest
 import torch
 
-from model.janus import CODE, PIXEL, Janus
-from model.streams import opening
+from model.backends.janus import CODE, PIXEL, Janus
+from model.sequences import opening
 from model.templates import CHECK
 from model.training.batch import IGNORE, collate
-from model.training.lessons import Draft, draw, drop_condition, edit, judge
-from model.training.notes import drawn_notes, hand_notes, take_notes
+from model.training.embedded.auxiliary_targets import drawn_notes, hand_notes, take_notes
+from model.training.training_sequences import Draft, draw, drop_condition, edit, judge
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan

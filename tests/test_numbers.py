@@ -9,18 +9,18 @@ from test_annotations_samples import aha, judged
 from training_rows import row
 from transformers import JanusImageProcessorPil
 
-from annotations.agreement import krippendorff_alpha
-from annotations.annotation import validate
-from annotations.answers import check_answer
 from annotations.errors import AnswerError
-from annotations.examples import LeftOut, judge_target
-from annotations.fitting import misfit
-from annotations.packing import pack, unpack
-from annotations.questions import Form, Question
+from annotations.export.judge_sft import LeftOut, judge_target
+from annotations.importing.record_json import pack, unpack
+from annotations.metrics.agreement import krippendorff_alpha
+from annotations.schema.annotation import validate
+from annotations.schema.answer_validation import check_answer
+from annotations.schema.field_types import misfit
+from annotations.schema.questions import Form, Question
+from model.backends.preprocessing import Preprocessing
 from model.examples import JudgeExample
 from model.messages import RowError
 from model.numbers import is_number
-from model.preprocessing import Preprocessing
 from model.trajectory import Origin, Reflection, Token, Trajectory
 
 HUGE = 10**400  # JSON and Python have it, a float has not

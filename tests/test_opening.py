@@ -21,22 +21,23 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from model.checkpoint import EMBEDDED, SHIPPED, CheckpointError, convert, open_checkpoint
+from model.backends.checkpoint import EMBEDDED, SHIPPED, CheckpointError, open_checkpoint
+from model.backends.deepseek import LayoutError, heads_of, unwrapped
+from model.backends.janus import Janus
+from model.backends.preprocessing import Preprocessing
+from model.checkpoint import convert
+from model.decoding.detokenize import TextReader
 from model.decoding.llama import Llama
 from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.source import read_source
-from model.decoding.text import TextReader
 from model.decoding.window import Window
-from model.deepseek import LayoutError, heads_of, unwrapped
 from model.events import fold
 from model.examples import JudgeExample
-from model.janus import Janus
-from model.pictures import encode_png, read_picture
-from model.preprocessing import Preprocessing
-from model.streams import harmless, ids
+from model.images import encode_png, read_picture
+from model.sequences import harmless, ids
 from model.templates import BEGIN_IMAGE, BOS, CHECK, CONNECT, EOS, SPECIAL_TOKENS, ask
-from model.training.embedded import new_config, new_network
+from model.training.embedded.network import new_config, new_network
 
 
 @pytest.fixture

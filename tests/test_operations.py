@@ -7,10 +7,11 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaModel
 
-from model.decoding import llama, native
-from model.decoding.cache import Slots
+from model.decoding import llama
+from model.decoding.cpu import native
+from model.decoding.cpu.operations import Kernels, Operations, Shape
+from model.decoding.kv_cache import Slots
 from model.decoding.llama import Llama
-from model.decoding.operations import Kernels, Operations, Shape
 from model.decoding.window import Window
 
 MAKES: dict[str, Callable[[Shape], Operations | None]] = {"compiled": native.native, "torch's": Kernels}

@@ -7,14 +7,14 @@ from torch import nn
 from transformers import JanusVQVAE, JanusVQVAEConfig
 from transformers.models.janus.modeling_janus import JanusVQVAEConvUpsample
 
-from model.janus import Janus
-from model.painter import Doubled, painter
+from model.backends.codec_decoder import UpsampledConv, painter
+from model.backends.janus import Janus
 
 
 def test_doubling_is_repeating_and_convolving():
     torch.manual_seed(0)
     theirs = JanusVQVAEConvUpsample(6).double()
-    mine, hidden = Doubled(theirs), torch.randn(2, 6, 5, 7, dtype=torch.float64)
+    mine, hidden = UpsampledConv(theirs), torch.randn(2, 6, 5, 7, dtype=torch.float64)
     torch.testing.assert_close(mine(hidden), theirs(hidden))
 
 

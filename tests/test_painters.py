@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model.backends.janus import Janus
 from model.decoding.batch import Decoder
 from model.decoding.engine import Engine
 from model.decoding.request import Request
 from model.events import Event, Failed, ImageCodesAdded, Preview, TrajectoryFinished, TrajectoryStarted, fold
-from model.janus import Janus
 from model.trajectory import StopReason
 
 

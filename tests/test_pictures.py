@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Picture
 from PIL import ImageCms, ImageDraw
 
-from model.pictures import (
+from model.images import (
     MOST_FILE,
     WANTED,
     PictureFileError,
@@ -238,7 +238,7 @@ def test_very_wide_and_very_high_pictures_are_read():
 MEASURE = """
 import sys
 from pathlib import Path
-from model.pictures import PictureFileError, read_picture
+from model.images import PictureFileError, read_picture
 def memory(name):
     return next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith(name))
 for small in Path(sys.argv[1]).iterdir():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from model.plots import LogError, bars, curves, read_log, read_results
+from model.evaluation.plots import LogError, bars, curves, read_log, read_results
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +52,10 @@ def test_bars_stand_as_high_as_the_figures_and_carry_their_intervals():
 def test_the_command_writes_a_picture_and_names_a_file_it_cannot_read(tmp_path: Path):
     def plots(*arguments: Path | str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "model.plots", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "model.evaluation.plots", *map(str, arguments)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
 
     out = tmp_path / "curves.png"

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from model.checkpoint import open_checkpoint
-from model.probes import (
+from model.backends.checkpoint import open_checkpoint
+from model.evaluation.figures import judge_all
+from model.evaluation.probes import (
     change_plan,
     changed_pictures,
     edited_reasons,
@@ -14,7 +15,6 @@ from model.probes import (
     redraws,
     verdicts,
 )
-from model.referee import judge_all
 from model.world.language import parse
 from model.world.plan import read_items, read_plan
 from model.world.reasons import main_defect

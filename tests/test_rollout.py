@@ -11,14 +11,13 @@ import torch
 from PIL import Image as Picture
 from tests_support import embed_pieces
 
+from model.backends.janus import Janus
 from model.decoding.batch import Decoder
 from model.decoding.request import MOST_REFLECTION_TOKENS, PromptError, Request, Task
 from model.decoding.rollout import rollout
-from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold
-from model.janus import Janus
-from model.pictures import encode_png
-from model.replay import replay
-from model.streams import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
+from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
+from model.images import encode_png
+from model.sequences import Codes, Text, drawing, editing, invitation, looking, opening, question, unconditional
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Origin, Parent, StopReason, Thought, Token, Trajectory
 from model.world.plan import read_plan

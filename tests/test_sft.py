@@ -15,28 +15,28 @@ import torch
 from accelerate import Accelerator
 from PIL import Image as Picture
 
-from model.checkpoint import open_checkpoint
+from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint_folder import PROVENANCE
+from model.backends.janus import PIXEL, Janus
 from model.examples import JudgeExample
-from model.folder import PROVENANCE
-from model.janus import PIXEL, Janus
-from model.pictures import encode_png
-from model.streams import Codes, Text
+from model.images import encode_png
+from model.sequences import Codes, Text
 from model.templates import CHECK, EOS
 from model.training.batch import IGNORE, collate, losses
 from model.training.dataset import DataError, lesson_of, read_lessons
-from model.training.descent import new_optimizers, trainable
-from model.training.lessons import Draft, Lesson, draw, drop_condition, judge
-from model.training.mixes import MIXES
+from model.training.embedded.mixtures import MIXES
+from model.training.embedded.world_sequences import world_lessons
+from model.training.optimization import new_optimizers, trainable
 from model.training.schedule import learning_rate_factor
 from model.training.sft import Settings, train, train_step
-from model.training.world_lessons import world_lessons
+from model.training.training_sequences import Draft, TrainingSequence, draw, drop_condition, judge
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
 
 
-def targets(janus: Janus, lesson: Lesson) -> tuple[str, list[int]]:
+def targets(janus: Janus, lesson: TrainingSequence) -> tuple[str, list[int]]:
     """What a lesson asks for: its text and its image codes."""
     batch = collate([lesson], janus.image_codes)
     text = batch.text_labels[batch.text_labels != IGNORE].tolist()
@@ -75,7 +75,7 @@ def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
     stream = world_lessons(tiny, random.Random(1), MIXES["all"])
     lessons = [lesson for _, lesson in (next(stream) for _ in range(6))]
 
-    def total(chosen: list[Lesson]) -> float:
+    def total(chosen: list[TrainingSequence]) -> float:
         batch = collate(chosen, tiny.image_codes)
         with torch.inference_mode():
             found = losses(tiny, batch)
@@ -93,7 +93,7 @@ def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps
     assert dropped.pieces[-1] == Codes(tuple(range(64)), target=True)
 
 
-def world_batch(janus: Janus, count: int) -> list[Lesson]:
+def world_batch(janus: Janus, count: int) -> list[TrainingSequence]:
     stream = world_lessons(janus, random.Random(0), MIXES["all"])
     return [lesson for _, lesson in (next(stream) for _ in range(count))]
 
@@ -143,7 +143,7 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     def run(steps: int, out: Path, *, resume: bool) -> Janus:
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
-        def lessons(step: int, which: slice) -> list[Lesson]:
+        def lessons(step: int, which: slice) -> list[TrainingSequence]:
             if step == steps:
                 raise KeyboardInterrupt
             stream = world_lessons(janus, random.Random(step), MIXES["all"])

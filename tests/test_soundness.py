@@ -15,13 +15,13 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
-from model import soundness
-from model.checkpoint import WEIGHTS, CheckpointError, open_checkpoint
+from model.backends import self_test
+from model.backends.checkpoint import WEIGHTS, CheckpointError, open_checkpoint
+from model.backends.derived import PATCHING
+from model.backends.janus import Janus
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.janus import Janus
-from model.kept import PATCHING
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("embedded", "sft")
@@ -62,7 +62,7 @@ def test_a_checkpoint_that_was_opened_and_has_drawn_can_be_trained(tiny_checkpoi
 
 def test_what_is_made_of_weights_waits_while_another_thread_patches_torch(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint)
-    plain = janus.network.model.vqmodel.decode(soundness.spread_over(janus, janus.image_codes))
+    plain = janus.network.model.vqmodel.decode(self_test.spread_over(janus, janus.image_codes))
     janus.kept._made.clear()
     made: list[torch.nn.Module] = []
     making = threading.Thread(target=lambda: made.append(janus.painter))
@@ -72,7 +72,7 @@ def test_what_is_made_of_weights_waits_while_another_thread_patches_torch(tiny_c
         assert made == []
     making.join()
     assert {weight.device.type for weight in made[0].parameters()} == {"cpu"}
-    torch.testing.assert_close(janus.pixels(soundness.spread_over(janus, janus.image_codes)), plain)
+    torch.testing.assert_close(janus.pixels(self_test.spread_over(janus, janus.image_codes)), plain)
 
 
 def test_all_that_drawing_needs_is_made_when_a_checkpoint_is_opened(
@@ -90,7 +90,7 @@ def test_all_that_drawing_needs_is_made_when_a_checkpoint_is_opened(
 def test_a_picture_of_one_colour_is_made_again_by_the_codec_itself(tiny_checkpoint: Path):
     """Whatever made the copy of it blank."""
     janus = open_checkpoint(tiny_checkpoint)
-    codes = soundness.spread_over(janus, janus.image_codes)
+    codes = self_test.spread_over(janus, janus.image_codes)
     right = janus.decode(codes)
     with torch.inference_mode():
         for weight in janus.painter.parameters():
@@ -142,7 +142,7 @@ def test_weights_too_large_for_a_dtype_are_refused_with_the_dtype(tiny_checkpoin
 def test_a_network_that_is_decoded_otherwise_than_it_computes_is_refused(
     tiny: Janus, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    real = soundness.decoded
-    monkeypatch.setattr(soundness, "decoded", lambda janus, inputs: real(janus, inputs.flip(1)))
+    real = self_test.decoded
+    monkeypatch.setattr(self_test, "decoded", lambda janus, inputs: real(janus, inputs.flip(1)))
     with pytest.raises(CheckpointError, match="decodes image codes otherwise than the plain network does"):
         open_checkpoint(tiny_checkpoint)

@@ -8,17 +8,19 @@ from types import SimpleNamespace
 import pytest
 from test_annotations_samples import aha
 
-from annotations import balance, people, queue
-from annotations.items import NewItem
-from annotations.people import add
-from annotations.project import Project, Role, Use
-from annotations.questions import QUESTIONS
-from annotations.store import Store, open_store
-from studio.annotate_view import View
-from studio.annotating import Desk
-from studio.sessions import COOKIE, new_session
+from annotations.auth import accounts
+from annotations.auth.accounts import add
+from annotations.ops import accounting
+from annotations.queue import assignment
+from annotations.schema.project import Project, Role, Use
+from annotations.schema.questions import QUESTIONS
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
+from studio.annotate.handlers import AnnotateHandlers
+from studio.annotate.item_token import ItemToken
+from studio.annotate.view import View
+from studio.auth.session_cookie import COOKIE, new_session
 from studio.settings import Mode, Settings
-from studio.showing import Showing
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", overlap=1)
 SHORT = aha()[0].segments[:3]
@@ -26,7 +28,7 @@ SHORT = aha()[0].segments[:3]
 
 def by(store: Store, name: str, page: str = "") -> SimpleNamespace:
     """A request of a page that somebody has open on the project."""
-    cookie = f"{COOKIE}={new_session(store, people.person(store, name))}"
+    cookie = f"{COOKIE}={new_session(store, accounts.person(store, name))}"
     query = {"project": "one-each"}
     return SimpleNamespace(query_params=query, session_hash=page or f"page of {name}", headers={"cookie": cookie})
 
@@ -41,16 +43,16 @@ def fill(store: Store, count: int, use: Use = Use.WORK, **changes) -> list[str]:
     return ids
 
 
-def prepare(desk: Desk, view: View, request: SimpleNamespace) -> None:
+def prepare(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> None:
     desk.prepare("one-each", view.token, request)
 
 
-def submit(desk: Desk, view: View, request: SimpleNamespace) -> View:
+def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> View:
     return desk.submit("one-each", view.token, "yes", 4, None, None, None, request)
 
 
 def item_of(view: View) -> int:
-    return Showing.read(view.token).item
+    return ItemToken.read(view.token).item
 
 
 @pytest.mark.parametrize("segments", [SHORT, aha()[0].segments], ids=["one reflection", "two"])
@@ -61,19 +63,21 @@ def test_what_was_fetched_ahead_is_what_would_have_come(tmp_path, segments):
             add(store, "ada", Role.ANNOTATOR, "a long enough one")
             store.create_project(ONE_EACH)
             fill(store, 3, segments=segments)
-            seen.append(work_through(Desk(store, Settings(mode=Mode.PUBLIC)), by(store, "ada"), ahead=ahead))
+            seen.append(
+                work_through(AnnotateHandlers(store, Settings(mode=Mode.PUBLIC)), by(store, "ada"), ahead=ahead)
+            )
     assert seen[0] == seen[1]
     assert len(seen[0]) == 3 * sum(segment.kind == "reflection" for segment in segments)
 
 
-def work_through(desk: Desk, request: SimpleNamespace, *, ahead: bool) -> list[View]:
+def work_through(desk: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[View]:
     """All that is shown until nothing waits, without the keys, which are another each time."""
     view, views = desk.start(request), []
     while view.token:
         if ahead:
             prepare(desk, view, request)
         view = submit(desk, view, request)
-        views.append(view._replace(token=view.token and Showing.read(view.token)[:2]))
+        views.append(view._replace(token=view.token and ItemToken.read(view.token)[:2]))
     return views
 
 
@@ -83,13 +87,13 @@ def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, desk, m
     ada = by(store, "ada")
     first = desk.start(ada)
     prepare(desk, first, ada)
-    assert balance.held(store) == 2
+    assert accounting.held(store) == 2
     fetched = desk.ahead[ada.session_hash].laid
-    monkeypatch.setattr(queue, "claim", None)  # nothing needs to be asked for
+    monkeypatch.setattr(assignment, "claim", None)  # nothing needs to be asked for
     now = time.time()
     second = submit(desk, first, ada)
     assert second.stage == fetched.view.stage and item_of(second) == fetched.showing.item
-    assert Showing.read(second.token).shown_at >= round(now, 1) - 0.1
+    assert ItemToken.read(second.token).shown_at >= round(now, 1) - 0.1
     assert "1 done" in second.progress and "2 waiting" in second.progress
 
 
@@ -120,7 +124,7 @@ def test_what_lapsed_and_was_taken_by_others_is_not_shown(store, desk):
     moment += timedelta(minutes=9)
     desk.alive("one-each", view.token, ada)  # of both
     moment += timedelta(minutes=9)
-    assert all(queue.holds(store, item, "ada") for item in desk.open[ada.session_hash][1])
+    assert all(assignment.holds(store, item, "ada") for item in desk.open[ada.session_hash][1])
     moment += timedelta(minutes=2)
     taken = [desk.start(bob).heading, submit(desk, desk.start(bob), bob).heading]
     assert ["0 apples" in taken[0], "1 apples" in taken[1]] == [True, True]
@@ -135,9 +139,9 @@ def test_a_closed_page_and_another_project_give_both_back(store, desk):
     for go in (lambda _: desk.leave(ada), lambda view: desk.choose("empty", view.token, ada)):
         view = desk.start(ada)
         prepare(desk, view, ada)
-        assert balance.held(store) == 2
+        assert accounting.held(store) == 2
         go(view)
-        assert balance.held(store) == 0
+        assert accounting.held(store) == 0
         assert desk.ahead == {}
 
 

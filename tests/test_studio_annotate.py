@@ -7,16 +7,16 @@ import gradio as gr
 import pytest
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations import queue
-from annotations.annotation import Status
-from annotations.export import count_examples
-from annotations.store import open_store
+from annotations.export.exporter import count_examples
+from annotations.queue import assignment
+from annotations.schema.annotation import Status
+from annotations.store.store import open_store
 from model.trajectory import Thought, Token
-from studio.annotate_view import View
-from studio.annotating import Desk
-from studio.reflection_form import Item, rewritten, shown_again
+from studio.annotate.handlers import AnnotateHandlers
+from studio.annotate.item_token import ItemToken, last_done
+from studio.annotate.reflection_form import Item, rewritten, shown_again
+from studio.annotate.view import View
 from studio.settings import Mode, Settings
-from studio.showing import Showing, last_done
 
 PLAN = "red apple at 0 0"
 SKIPPED = gr.skip()
@@ -30,7 +30,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def desk(store):
-    return Desk(store, Settings())
+    return AnnotateHandlers(store, Settings())
 
 
 def visit(**query: str) -> SimpleNamespace:
@@ -43,18 +43,18 @@ def save(store, number: int = 0, **changes) -> str:
     return store.save(trajectory, pictures, owner="visitor")
 
 
-def submit(desk: Desk, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
+def submit(desk: AnnotateHandlers, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
     return desk.submit(None, token, verdict, rating, reason, plan_rating, plan, visit())
 
 
-def shown(desk: Desk, view: View) -> Item:
+def shown(desk: AnnotateHandlers, view: View) -> Item:
     """What the page shows, by the token that it keeps."""
-    token = Showing.read(view.token)
-    project, trajectory_id = queue.place_of(desk.store, token.item)
+    token = ItemToken.read(view.token)
+    project, trajectory_id = assignment.place_of(desk.store, token.item)
     return shown_again(token, project, desk.store.trajectory(trajectory_id))
 
 
-def place(desk: Desk, view: View) -> tuple[str, int]:
+def place(desk: AnnotateHandlers, view: View) -> tuple[str, int]:
     item = shown(desk, view)
     return item.trajectory_id, item.segment
 
@@ -153,7 +153,7 @@ def test_a_showing_that_was_submitted_with_other_answers_is_shown_as_stored(stor
     submit(desk, token, "yes", 4)
     view = submit(desk, token, "yes", 1)
     assert (shown(desk, view).segment, view.rating["value"]) == (2, 4)
-    assert shown(desk, view).key != Showing.read(token).key
+    assert shown(desk, view).key != ItemToken.read(token).key
     assert "Submitted before" in view.note
 
 
@@ -218,8 +218,8 @@ def test_a_page_that_has_lost_its_item_starts_again(store, desk):
 
 def test_a_visitor_is_refused_by_every_handler(store):
     save(store)
-    token = Desk(store, Settings()).start(visit()).token
-    desk = Desk(store, Settings(mode=Mode.PUBLIC))
+    token = AnnotateHandlers(store, Settings()).start(visit()).token
+    desk = AnnotateHandlers(store, Settings(mode=Mode.PUBLIC))
     assert all(part == SKIPPED for part in desk.start(visit())[:-1])
     for call in (
         lambda: submit(desk, token, "yes", 4),

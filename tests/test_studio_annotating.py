@@ -10,23 +10,24 @@ import gradio as gr
 import pytest
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations import people, queue, submitting
-from annotations.annotation import REFLECTIONS, Annotation, Status
-from annotations.gold import Feedback
-from annotations.items import NewItem
-from annotations.people import add
-from annotations.project import Project, Role, Skipping, Use
-from annotations.questions import QUESTIONS, SKIP_REASON, Form, Question
-from annotations.ready_made import READY_MADE
-from annotations.standing import Standing, standing
-from annotations.store import Store
-from studio.annotate_view import View
-from studio.annotating import Desk
-from studio.holding import on_closing
-from studio.sessions import COOKIE, new_session
+from annotations.auth import accounts
+from annotations.auth.accounts import add
+from annotations.queue import assignment, submission
+from annotations.queue.gold_accuracy import GoldRecord, standing
+from annotations.queue.gold_answers import Feedback
+from annotations.schema.annotation import REFLECTIONS, Annotation, Status
+from annotations.schema.default_projects import READY_MADE
+from annotations.schema.project import Project, Role, Skipping, Use
+from annotations.schema.questions import QUESTIONS, SKIP_REASON, Form, Question
+from annotations.store.items import NewItem
+from annotations.store.store import Store
+from studio.annotate.handlers import AnnotateHandlers
+from studio.annotate.held_items import on_closing
+from studio.annotate.item_token import ItemToken
+from studio.annotate.reflection_view import learnt
+from studio.annotate.view import View
+from studio.auth.session_cookie import COOKIE, new_session
 from studio.settings import Settings
-from studio.showing import Showing
-from studio.stage import learnt
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", guidelines="Look **twice**.", overlap=1)
 SKIPPED = gr.skip()
@@ -34,7 +35,7 @@ SKIPPED = gr.skip()
 
 def by(store: Store, name: str, page: str = "", **query: str) -> SimpleNamespace:
     """A request of a page that somebody has open."""
-    cookie = f"{COOKIE}={new_session(store, people.person(store, name))}"
+    cookie = f"{COOKIE}={new_session(store, accounts.person(store, name))}"
     return SimpleNamespace(query_params=query, session_hash=page or f"page of {name}", headers={"cookie": cookie})
 
 
@@ -49,12 +50,12 @@ def fill(store: Store, project: Project = ONE_EACH, count: int = 2) -> list[str]
     return ids
 
 
-def at(desk: Desk, view: View) -> tuple[str, int]:
-    showing = Showing.read(view.token)
-    return queue.place_of(desk.store, showing.item)[1], showing.segment
+def at(desk: AnnotateHandlers, view: View) -> tuple[str, int]:
+    showing = ItemToken.read(view.token)
+    return assignment.place_of(desk.store, showing.item)[1], showing.segment
 
 
-def submit(desk: Desk, view: View, request: SimpleNamespace, *answer) -> View:
+def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace, *answer) -> View:
     given = (*answer, *[None] * (5 - len(answer)))
     return desk.submit("one-each", view.token, *given, request)
 
@@ -223,20 +224,20 @@ def test_an_item_of_a_project_that_is_not_open_is_refused_whatever_its_page_says
 def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
     store.create_project(replace(ONE_EACH, gold_share=0.5))
     known = tuple({"segment": segment, "answers": {"verdict_right": "yes"}} for segment in (2, 4))
-    desk, request = Desk(store, Settings(annotator="ada")), by(store, "ada")
+    desk, request = AnnotateHandlers(store, Settings(annotator="ada")), by(store, "ada")
     seen = []
     for number in range(6):
         trajectory, pictures = aha(number)
         id = store.save(trajectory, pictures, owner="visitor")
         [item] = store.add_items("one-each", [NewItem(id, use=Use.GOLD, gold=known)])
-        queue.take(store, "one-each", id, "ada")
+        assignment.take(store, "one-each", id, "ada")
         for segment in (2, 4):
             answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
             token = json.dumps([item, segment, f"key{number}{segment}", 0])
             desk.submit("one-each", token, *answer, None, None, request)
         seen.append(standing(store, "ada", "one-each"))
     assert seen[:4] == [None] * 4
-    assert seen[4:] == [Standing(9, 10)] * 2
+    assert seen[4:] == [GoldRecord(9, 10)] * 2
     assert "90 % as known" in desk.start(by(store, "ada", project="one-each")).progress
 
 
@@ -262,7 +263,7 @@ def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_she
 def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_its_number(store, desk):
     fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY))
     view = desk.start(by(store, "ada", project="one-each"))
-    mine = Showing.read(view.token)
+    mine = ItemToken.read(view.token)
     other = mine._replace(item=mine.item + 1, key="made up")
     calls = (
         lambda: desk.submit("one-each", other.token(), "yes", 4, None, None, None, by(store, "ada")).note,
@@ -277,7 +278,7 @@ def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_it
 
 
 def test_skips_are_bounded_and_what_was_bounded_goes_on_later(store, desk, monkeypatch):
-    monkeypatch.setattr("annotations.submitting.MOST_SKIPS", 2)
+    monkeypatch.setattr("annotations.queue.submission.MOST_SKIPS", 2)
     fill(store, replace(ONE_EACH, skipping=Skipping.EVERYBODY), count=4)
     view = desk.start(by(store, "ada", project="one-each"))
     for _ in range(2):
@@ -301,24 +302,24 @@ def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undo
     items = store.add_items("one-each", new)
     store.change_project(replace(store.project("one-each"), gold_share=0.3, overlap=None))
     for item, run in zip(items, ids, strict=True):
-        assert queue.take(store, "one-each", run, "ada") is not None  # gold is taken like others
-        submitting.submit(store, item, "ada", [answer(run, item, "yes")])
+        assert assignment.take(store, "one-each", run, "ada") is not None  # gold is taken like others
+        submission.submit(store, item, "ada", [answer(run, item, "yes")])
     told = standing(store, "ada", "one-each")
-    assert told == Standing(10, 10)
-    seen = queue.progress(store, "ada", "one-each")
+    assert told == GoldRecord(10, 10)
+    seen = assignment.progress(store, "ada", "one-each")
     for item, run in zip(items, ids, strict=True):
-        submitting.submit(store, item, "ada", [answer(run, item, "no")])
+        submission.submit(store, item, "ada", [answer(run, item, "no")])
         assert standing(store, "ada", "one-each") == told
-        assert queue.progress(store, "ada", "one-each") == seen
+        assert assignment.progress(store, "ada", "one-each") == seen
         store.undo(run, 2, "ada", project="one-each", item=item)
         store.undo(run, 2, "ada", project="one-each", item=item)
         assert standing(store, "ada", "one-each") == told
-        left = queue.progress(store, "ada", "one-each")
+        left = assignment.progress(store, "ada", "one-each")
         assert (left.done, left.items) in ((seen.done - 1, seen.items - 1), (seen.done - 1, seen.items))
-        submitting.skip_item(store, item, "ada")
+        submission.skip_item(store, item, "ada")
         assert standing(store, "ada", "one-each") == told
-        submitting.submit(store, item, "ada", [answer(run, item, "yes")])
-        assert queue.progress(store, "ada", "one-each") == seen
+        submission.submit(store, item, "ada", [answer(run, item, "yes")])
+        assert assignment.progress(store, "ada", "one-each") == seen
 
 
 def answer(run: str, item: int, verdict: str) -> Annotation:

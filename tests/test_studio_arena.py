@@ -13,19 +13,19 @@ from pressing import Page
 from running_app import free_port
 from studio_samples import HOSTILE, aha
 
-from annotations.annotation import Status
-from annotations.items import NewItem
-from annotations.people import add
-from annotations.progress import answered, extents
-from annotations.project import Role
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT, RICH
-from annotations.store import open_store
+from annotations.auth.accounts import add
+from annotations.schema.annotation import Status
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
+from annotations.schema.project import Role
+from annotations.store.items import NewItem
+from annotations.store.progress import answered, extents
+from annotations.store.store import open_store
 from model.trajectory import Thought
-from studio.checkpoints import Checkpoints
-from studio.comparing import Ring, can_be_asked
-from studio.generator import Generator
-from studio.holding import Holding
-from studio.leaderboard import contestants, leaderboard
+from studio.annotate.held_items import HeldItems
+from studio.arena.handlers import ArenaHandlers, can_be_asked
+from studio.arena.leaderboard import contestants, leaderboard
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
 from studio.settings import Mode, Settings
 
@@ -42,8 +42,8 @@ def store(tmp_path: Path):
         yield store
 
 
-def ring(store, name: str = "me") -> Ring:
-    return Ring(store, Settings(annotator=name), Holding(store))
+def ring(store, name: str = "me") -> ArenaHandlers:
+    return ArenaHandlers(store, Settings(annotator=name), HeldItems(store))
 
 
 def keep(store, id: str, **changes) -> str:
@@ -65,7 +65,7 @@ def good_side(view) -> str:
     return "left" if view.showing.left.startswith("good") else "right"
 
 
-def vote(page: Ring, view):
+def vote(page: ArenaHandlers, view):
     """Both questions for the good one."""
     view = page.answer(view.showing, good_side(view), visit())
     return page.answer(view.showing, good_side(view), visit())
@@ -295,7 +295,7 @@ def test_hostile_words_stay_text(store):
 
 
 def test_a_visitor_is_refused_by_every_handler(store):
-    page = Ring(store, Settings(mode=Mode.PUBLIC), Holding(store))
+    page = ArenaHandlers(store, Settings(mode=Mode.PUBLIC), HeldItems(store))
     calls = (
         lambda: page.start(visit()),
         lambda: page.choose("arena", None, visit()),

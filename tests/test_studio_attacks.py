@@ -12,12 +12,12 @@ from running_app import free_port
 from test_annotations_samples import png
 from visiting import API, Visitor
 
-from annotations.store import open_store
-from model.janus import Janus
-from studio import bodies, limits
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.limits import MB, Rate
+from annotations.store.store import open_store
+from model.backends.janus import Janus
+from studio.http import bodies, limits
+from studio.http.limits import MB, Rate
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
 from studio.settings import Mode, Settings
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from studio_samples import HOSTILE
 
-from annotations.store import open_store
-from model.janus import Janus
+from annotations.store.store import open_store
+from model.backends.janus import Janus
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.live import Sessions, Visit
-from studio.pages import draw
+from studio.draw import page as draw
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.inference.live_events import PageVisit, Sessions
 
-VISIT = Visit("ada", "tab")
+VISIT = PageVisit("ada", "tab")
 
 
 @pytest.fixture

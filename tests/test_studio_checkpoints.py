@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from annotations.store import Store, open_store
-from model.checkpoint import CheckpointError, open_checkpoint
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.live import Sessions, Visit
+from annotations.store.store import Store, open_store
+from model.backends.checkpoint import CheckpointError, open_checkpoint
+from studio.draw import page as draw
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.draw_request import DrawForm
+from studio.inference.generator import Generator
+from studio.inference.live_events import PageVisit, Sessions
 from studio.main import drawing
-from studio.pages import draw
 from studio.settings import Mode, Settings, settings_from
-from studio.wish import Wish
 
-VISIT = Visit("ada", "tab")
+VISIT = PageVisit("ada", "tab")
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def two(tiny_checkpoint: Path, tmp_path: Path, store: Store) -> Checkpoints:
     return Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(other)])
 
 
-def wish(checkpoint: str | None) -> Wish:
-    return Wish("two birds", 1, 1.0, 1.0, 5, new_seed=False, thinks=False, checkpoint=checkpoint)
+def wish(checkpoint: str | None) -> DrawForm:
+    return DrawForm("two birds", 1, 1.0, 1.0, 5, new_seed=False, thinks=False, checkpoint=checkpoint)
 
 
 def test_each_visitor_chooses_who_draws_and_the_drawing_says_so(two: Checkpoints, store: Store):

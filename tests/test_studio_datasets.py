@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged
 
-from annotations.export import count_examples
-from annotations.manifest import CARD, MANIFEST, PARQUET, read_manifest
-from annotations.store import open_store
-from studio.pages import datasets
-from studio.pages.datasets import Shelf, exports_of, folder_of, preview, survey, zip_of
+from annotations.export.exporter import count_examples
+from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest
+from annotations.store.store import open_store
+from studio.datasets import page as datasets
+from studio.datasets.page import DatasetsHandlers, exports_of, folder_of, preview, survey, zip_of
 from studio.settings import Mode, Settings
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -29,7 +29,7 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shelf(store):
-    return Shelf(store, Settings())
+    return DatasetsHandlers(store, Settings())
 
 
 def save(store, number: int = 0, **changes) -> str:
@@ -155,7 +155,7 @@ def test_a_row_whose_drawing_was_deleted_still_shows(store, shelf):
 
 def test_a_visitor_is_refused_by_every_handler(store):
     annotate(store)
-    shelf = Shelf(store, Settings(mode=Mode.PUBLIC))
+    shelf = DatasetsHandlers(store, Settings(mode=Mode.PUBLIC))
     seen = shelf.start(VISIT)
     assert seen.note == "" and all(part == gr.skip() for part in seen[:-1])
     for call in (shelf.count, shelf.export, lambda request: shelf.choose("x", request)):

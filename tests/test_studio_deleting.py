@@ -13,19 +13,19 @@ from PIL import Image as Picture
 from starlette.middleware import Middleware
 
 from annotations.errors import NotFoundError
-from annotations.store import Store, open_store
-from model.janus import Janus
-from model.pictures import PictureFileError, encode_png, read_rgb
-from studio import copies
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.layout import build
-from studio.live import Sessions, Visit, forget
-from studio.pages import image
-from studio.requests import RequestErrors
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from model.images import PictureFileError, encode_png, read_rgb
+from studio.http.request_errors import RequestErrors
+from studio.image import page as image
+from studio.inference import served_copies
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.inference.live_events import PageVisit, Sessions, forget
+from studio.pages import build
 from studio.settings import Mode, Settings
 
-VISIT = Visit("ada", "tab")
+VISIT = PageVisit("ada", "tab")
 SETTINGS = Settings(mode=Mode.PUBLIC)
 
 
@@ -47,7 +47,7 @@ class Studio:
         return httpx.get(f"{self.url}gradio_api/file={path}").status_code
 
     def judge(self, path: str) -> str:
-        given = image.Given(
+        given = image.ImageForm(
             image.upload(type="filepath", render=False).preprocess(gr.data_classes.ImageData(path=path)),
             "a red cat",
             "Judge it",
@@ -97,9 +97,9 @@ def test_a_deletion_reaches_every_copy_and_a_purge_leaves_none_on_the_disk(studi
     uploaded, kept = studio.upload(content, "mine.png"), studio.upload(other, "other.png")
     run, of_other = studio.judge(uploaded), studio.judge(kept)
     sha256 = studio.store.trajectory(run).segments[0].sha256
-    again = str(copies.served_file(studio.store.picture(sha256), "image.png"))  # as the page does for ?from=RUN
-    copies.note(studio.store, run, Path(again))
-    export = studio.served / copies.EXPORTS / "hash" / "judge_sft.zip"
+    again = str(served_copies.served_file(studio.store.picture(sha256), "image.png"))  # as the page does for ?from=RUN
+    served_copies.note(studio.store, run, Path(again))
+    export = studio.served / served_copies.EXPORTS / "hash" / "judge_sft.zip"
     export.parent.mkdir(parents=True)
     export.write_bytes(content)
     addresses = [uploaded, again, str(export)]
@@ -116,13 +116,13 @@ def test_a_deletion_reaches_every_copy_and_a_purge_leaves_none_on_the_disk(studi
 
 
 def _said(studio: Studio, path: str) -> str:
-    given = image.Given(path, "a red cat", "Judge it")
-    [(value, *_)] = image.ask(given, VISIT, Checkpoints(studio.generator), Sessions())
+    given = image.ImageForm(path, "a red cat", "Judge it")
+    [(value, *_)] = image.ask(given, VISIT, Checkpoints(studio.inference.generator), Sessions())
     return value["notice"]
 
 
 def test_what_was_taken_over_from_the_gallery_goes_too(studio: Studio):
-    list(studio.generator.stream("two cats", 1, 1, owner="ada"))
+    list(studio.inference.generator.stream("two cats", 1, 1, owner="ada"))
     drawn = studio.store.trajectories()[0]
     path, _ = image.last_image(studio.store, drawn.id)
     shown = image.upload(type="filepath", render=False).postprocess(path)
@@ -133,12 +133,12 @@ def test_what_was_taken_over_from_the_gallery_goes_too(studio: Studio):
 
 
 def test_what_is_deleted_while_a_copy_of_it_is_made_leaves_no_copy(studio: Studio, monkeypatch: pytest.MonkeyPatch):
-    list(studio.generator.stream("three cats", 2, 1, owner="ada"))
+    list(studio.inference.generator.stream("three cats", 2, 1, owner="ada"))
     drawn = studio.store.trajectories()[0]
     made = []
 
     def served_file(content: bytes, name: str) -> Path:
-        made.append(copies.served_file(content, name))
+        made.append(served_copies.served_file(content, name))
         studio.delete(drawn.id)
         return made[0]
 
@@ -155,7 +155,7 @@ def test_only_files_that_are_served_are_removed(studio: Studio, tmp_path: Path):
     studio.delete(run)
     assert mine.is_file()
     with pytest.raises(ValueError, match="is no id"):
-        copies.remove(studio.store, "../x")
+        served_copies.remove(studio.store, "../x")
 
 
 def test_a_file_that_is_no_picture_is_refused_in_words_not_with_error(studio: Studio):

@@ -9,17 +9,17 @@ import gradio as gr
 import pytest
 from studio_samples import aha
 
-from annotations.store import Store, open_store, open_store_for_reading
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.live import IDLE, RUNNING, Sessions, Visit, forget
-from studio.pages import draw
-from studio.replays import some_aha
+from annotations.store.store import Store, open_store, open_store_for_reading
+from model.backends.janus import Janus
+from studio.draw import page as draw
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.draw_request import DrawForm
+from studio.inference.generator import Generator
+from studio.inference.live_events import IDLE, RUNNING, PageVisit, Sessions, forget
+from studio.inference.replays import some_aha
 from studio.settings import Mode, Settings
-from studio.wish import Wish
 
-VISIT = Visit("ada", "tab")
+VISIT = PageVisit("ada", "tab")
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def store(tmp_path: Path):
         yield store
 
 
-def wish(prompt: str = "two birds", **changed) -> Wish:
+def wish(prompt: str = "two birds", **changed) -> DrawForm:
     values = {"rounds": 1, "guidance": 1.0, "temperature": 1.0, "seed": 5, "new_seed": False, "thinks": False}
-    return Wish(prompt, **values | changed)
+    return DrawForm(prompt, **values | changed)
 
 
 def values_of(stream) -> list[dict]:
@@ -85,7 +85,7 @@ def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Ja
 
 
 def test_what_cannot_be_stored_is_said(tiny: Janus, store: Store):
-    values = values_of(draw.ask(wish(), Visit("\0", "tab"), Checkpoints(Generator(tiny, store)), Sessions()))
+    values = values_of(draw.ask(wish(), PageVisit("\0", "tab"), Checkpoints(Generator(tiny, store)), Sessions()))
     assert "cannot be stored" in values[-1]["notice"]
 
 
@@ -156,7 +156,7 @@ def test_an_aha_moment_is_shown_on_request_where_there_is_one(store: Store):
 
 def test_the_handlers_name_the_person_and_the_page():
     request = gr.Request(session_hash="s1")
-    assert Visit.of(request, Settings(annotator="ada")) == Visit("ada", "s1")
+    assert PageVisit.of(request, Settings(annotator="ada")) == PageVisit("ada", "s1")
 
 
 @pytest.mark.parametrize(

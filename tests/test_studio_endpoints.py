@@ -14,14 +14,14 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image as Picture
 
-from annotations.store import open_store
+from annotations.store.store import open_store
+from model.backends.janus import Janus
 from model.events import Failed, fold, from_dict
-from model.janus import Janus
 from model.trajectory import Trajectory
 from model.world.scene import random_scene, render
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.layout import build
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.pages import build
 from studio.settings import Mode, Settings
 
 

@@ -11,17 +11,17 @@ import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
-from annotations import images
-from annotations.annotation import Annotation
 from annotations.backup import make
 from annotations.doctor import examine
-from annotations.healing import Level
-from annotations.images import PngFile
-from annotations.store import Store, open_store
-from model.pictures import encode_png
+from annotations.ops.data_repair import Level
+from annotations.schema.annotation import Annotation
+from annotations.store import images
+from annotations.store.images import PngFile
+from annotations.store.store import Store, open_store
+from model.images import encode_png
 from model.trajectory import Image, Parent, Segment, StopReason
-from studio.choice import LONGEST_SEARCH, Choice
-from studio.pages import gallery
+from studio.gallery import page as gallery
+from studio.gallery.filters import LONGEST_SEARCH, GalleryFilter
 from studio.settings import Mode, Settings
 
 
@@ -37,7 +37,7 @@ def fill(store: Store, count: int) -> None:
 
 
 def test_an_empty_gallery_leads_to_drawing(store: Store):
-    html, cursor, newest, older = gallery.listing(store, Choice())
+    html, cursor, newest, older = gallery.listing(store, GalleryFilter())
     assert "Draw something" in html
     assert cursor == ""
     assert not newest["visible"]
@@ -46,10 +46,10 @@ def test_an_empty_gallery_leads_to_drawing(store: Store):
 
 def test_turning_pages_shows_every_card_once(store: Store):
     fill(store, gallery.PAGE + 5)
-    first, cursor, newest, older = gallery.listing(store, Choice())
+    first, cursor, newest, older = gallery.listing(store, GalleryFilter())
     assert first.count('class="card"') == gallery.PAGE
     assert (newest["visible"], older["visible"]) == (False, True)
-    second, cursor, newest, older = gallery.listing(store, Choice(), cursor)
+    second, cursor, newest, older = gallery.listing(store, GalleryFilter(), cursor)
     assert second.count('class="card"') == 5
     assert (newest["visible"], older["visible"], cursor) == (True, False, "")
 
@@ -57,25 +57,25 @@ def test_turning_pages_shows_every_card_once(store: Store):
 def test_search_and_the_aha_filter_narrow_it(store: Store):
     fill(store, 3)
     store.save(stopped(), {}, owner="us")
-    assert gallery.listing(store, Choice("number 2"))[0].count('class="card"') == 1
-    assert gallery.listing(store, Choice(kind="Aha moments"))[0].count('class="card"') == 3
-    assert "Nothing matches" in gallery.listing(store, Choice("100%"))[0]
+    assert gallery.listing(store, GalleryFilter("number 2"))[0].count('class="card"') == 1
+    assert gallery.listing(store, GalleryFilter(kind="Aha moments"))[0].count('class="card"') == 3
+    assert "Nothing matches" in gallery.listing(store, GalleryFilter("100%"))[0]
 
 
 @pytest.mark.parametrize(
     ("choice", "shown"),
     [
-        (Choice(kind="Last verdict yes"), {"id0", "other"}),
-        (Choice(kind="Last verdict no"), {"unhappy"}),
-        (Choice(kind="Annotated"), {"id0"}),
-        (Choice(kind="Going on from another"), {"other"}),
-        (Choice(checkpoint="another"), {"other"}),
-        (Choice(kind="no such kind"), {"id0", "other", "unhappy"}),
-        (Choice(category="Counting"), {"other", "unhappy"}),
-        (Choice(category="Hard"), set()),
+        (GalleryFilter(kind="Last verdict yes"), {"id0", "other"}),
+        (GalleryFilter(kind="Last verdict no"), {"unhappy"}),
+        (GalleryFilter(kind="Annotated"), {"id0"}),
+        (GalleryFilter(kind="Going on from another"), {"other"}),
+        (GalleryFilter(checkpoint="another"), {"other"}),
+        (GalleryFilter(kind="no such kind"), {"id0", "other", "unhappy"}),
+        (GalleryFilter(category="Counting"), {"other", "unhappy"}),
+        (GalleryFilter(category="Hard"), set()),
     ],
 )
-def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str]):
+def test_filters_keep_what_they_say(store: Store, choice: GalleryFilter, shown: set[str]):
     fill(store, 1)
     trajectory, pictures = aha("two apples", identity="other")
     other = replace(trajectory, checkpoint="another", parent=Parent("id0", 1, 0))
@@ -91,39 +91,39 @@ def test_filters_keep_what_they_say(store: Store, choice: Choice, shown: set[str
 @pytest.mark.parametrize(
     "choice",
     [
-        Choice(),
-        Choice("100% & <b>ü</b>", "Annotated", "Hard", "a=b&c"),
-        Choice(search="moon"),
-        Choice(checkpoint="embedded"),
+        GalleryFilter(),
+        GalleryFilter("100% & <b>ü</b>", "Annotated", "Hard", "a=b&c"),
+        GalleryFilter(search="moon"),
+        GalleryFilter(checkpoint="embedded"),
     ],
 )
-def test_an_address_leads_back_to_what_was_chosen(choice: Choice):
-    assert Choice.of(dict(parse_qsl(choice.address()))) == choice
+def test_an_address_leads_back_to_what_was_chosen(choice: GalleryFilter):
+    assert GalleryFilter.of(dict(parse_qsl(choice.address()))) == choice
 
 
 def test_an_address_says_only_what_was_chosen_and_what_no_menu_has_is_everything():
-    assert Choice().address() == ""
-    assert Choice(kind="Annotated").address("20260131T120000000000_id1") == (
+    assert GalleryFilter().address() == ""
+    assert GalleryFilter(kind="Annotated").address("20260131T120000000000_id1") == (
         "kind=Annotated&before=20260131T120000000000_id1"
     )
-    assert Choice.of({"kind": HOSTILE, "category": "hard", "run": "x"}) == Choice()
-    assert len(Choice.of({"search": "x" * 100_000}).search) == LONGEST_SEARCH
+    assert GalleryFilter.of({"kind": HOSTILE, "category": "hard", "run": "x"}) == GalleryFilter()
+    assert len(GalleryFilter.of({"search": "x" * 100_000}).search) == LONGEST_SEARCH
 
 
 def test_the_gallery_opens_as_its_address_says(store: Store):
     fill(store, gallery.PAGE + 5)
-    _, cursor, *_ = gallery.listing(store, Choice("number"))
+    _, cursor, *_ = gallery.listing(store, GalleryFilter("number"))
     address = {"search": "number", "kind": "Aha moments", "checkpoint": "nobody", "before": cursor}
     seen, html, _, newest, _, search, kind, _, drawn_by, _ = gallery.begin(store, Settings(), address)
     assert html.count('class="card"') == 5
     assert f'data-address="search=number&amp;kind=Aha+moments&amp;before={cursor}"' in html
     assert (newest["visible"], search, kind, drawn_by["value"]) == (True, "number", "Aha moments", "Any checkpoint")
-    assert "card" not in str(gallery.narrow(store, seen, Choice("number", "Aha moments")))
-    assert gallery.narrow(store, seen, Choice("number"))[1].count('class="card"') == gallery.PAGE
+    assert "card" not in str(gallery.narrow(store, seen, GalleryFilter("number", "Aha moments")))
+    assert gallery.narrow(store, seen, GalleryFilter("number"))[1].count('class="card"') == gallery.PAGE
 
 
 def test_a_wrong_cursor_is_a_message(store: Store):
-    assert "no place in the list" in gallery.listing(store, Choice(), "nonsense")[0]
+    assert "no place in the list" in gallery.listing(store, GalleryFilter(), "nonsense")[0]
 
 
 def test_a_replay_is_complete_and_a_wrong_link_is_a_message(store: Store):
@@ -144,7 +144,7 @@ def test_a_damaged_picture_leaves_the_other_cards(store: Store):
     fill(store, 1)
     for file in (store.database.directory / "images").rglob("*.png"):
         file.write_bytes(b"broken")
-    assert gallery.listing(store, Choice())[0].count('class="card"') == 1
+    assert gallery.listing(store, GalleryFilter())[0].count('class="card"') == 1
     assert "cannot be shown" in gallery.replay(store, "id0", Settings())["notice"]
 
 
@@ -164,7 +164,7 @@ def test_a_stored_picture_that_cannot_be_decoded_leaves_the_other_cards_and_page
     monkeypatch.setattr(images, "describe", lambda png: described)  # as before pictures were decoded
     old = replace(trajectory, id="old", segments=tuple(_shown_by(s, sha256) for s in trajectory.segments))
     store.save(old, {sha256: cut}, owner="us")
-    html = gallery.listing(store, Choice())[0]
+    html = gallery.listing(store, GalleryFilter())[0]
     assert (html.count('class="card"'), html.count("unreadable picture")) == (3, 1)
     assert "cannot be shown" in gallery.shown(store, "old", Settings())["notice"]
     [finding] = [one for one in examine(store.database.directory) if one.check == "decoded"]

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from annotations.errors import TrajectoryError
-from annotations.store import Store, open_store
-from model.checkpoint import open_checkpoint
+from annotations.store.store import Store, open_store
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.engine import Engine
 from model.decoding.request import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
-from model.janus import Janus
 from model.trajectory import StopReason
-from studio import generator, serving
-from studio.generator import Generator
-from studio.serving import TooMany, Waiting
+from studio.inference import engine_thread, generator
+from studio.inference.engine_thread import QueueFull, QueuePosition
+from studio.inference.generator import Generator
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +52,7 @@ def test_the_studio_draws_the_same_when_the_verifier_cannot_be_imported(tiny_che
 import sys
 for name in ("verifier", "reasons", "defects"): sys.modules[f"model.world.{name}"] = None
 from studio import main as app
-from studio.layout import build
+from studio.pages import build
 from studio.settings import Settings
 with app.open_store(PATH) as store:
     generator = app.Generator(app.open_checkpoint(CHECKPOINT), store)
@@ -121,12 +121,12 @@ def test_where_no_other_engine_has_room_everybody_is_told_and_the_next_visitor_m
     monkeypatch.setattr(narrow.serving, "_new_engine", new_engine)
     first, second = narrow.stream("two birds", 1, 3, owner="ada"), narrow.stream("a cat", 2, 1, owner="bob")
     told = [next(first)]
-    assert isinstance(next(second), Waiting)
+    assert isinstance(next(second), QueuePosition)
     broken = narrow.serving._engine
     monkeypatch.setattr(Engine, "step", lambda engine: (_ for _ in ()).throw(RuntimeError("a bad step")))
     told += first
     assert fold(told).error == "RuntimeError: a bad step"
-    with pytest.raises(TooMany, match="Nothing can be drawn at the moment .no room for a cache.; come back later"):
+    with pytest.raises(QueueFull, match="Nothing can be drawn at the moment .no room for a cache.; come back later"):
         list(second)
     assert made == [None]
     assert broken.decoder.slots.stored == []
@@ -174,8 +174,8 @@ def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny:
 def narrow(tiny: Janus, store: Store, monkeypatch: pytest.MonkeyPatch) -> Generator:
     """A generator with room for one visitor, who is drawing, and one who waits."""
     monkeypatch.setattr(generator, "AT_ONCE", 1)
-    monkeypatch.setattr(serving, "MOST_WAITING", 1)
-    monkeypatch.setattr(serving, "PATIENCE", 0.01)
+    monkeypatch.setattr(engine_thread, "MOST_WAITING", 1)
+    monkeypatch.setattr(engine_thread, "PATIENCE", 0.01)
     return Generator(tiny, store)
 
 
@@ -183,7 +183,7 @@ def test_who_waits_hears_how_long_the_line_is_and_draws_when_it_is_over(narrow: 
     first = narrow.stream("two birds", 1, 3, owner="ada")
     next(first)
     heard = list(narrow.stream("a cat", 2, 1, owner="bob"))
-    waits = [one for one in heard if isinstance(one, Waiting)]
+    waits = [one for one in heard if isinstance(one, QueuePosition)]
     assert waits and all(one.before == 0 for one in waits)
     assert heard[: len(waits)] == waits
     assert fold(heard[len(waits) :]).stop_reason is not None
@@ -192,8 +192,8 @@ def test_who_waits_hears_how_long_the_line_is_and_draws_when_it_is_over(narrow: 
 def test_a_line_that_is_too_long_is_said_with_its_length(narrow: Generator):
     first, second = (narrow.stream("two birds", seed, 3, owner="ada") for seed in (1, 2))
     next(first)
-    assert isinstance(next(second), Waiting)
-    with pytest.raises(TooMany, match="1 drawings are waiting already"):
+    assert isinstance(next(second), QueuePosition)
+    with pytest.raises(QueueFull, match="1 drawings are waiting already"):
         next(narrow.stream("a cat", 3, 1, owner="bob"))
     second.close()
     first.close()
@@ -203,7 +203,7 @@ def test_a_crowd_that_comes_at_once_is_let_in_while_there_is_room(narrow: Genera
     monkeypatch.setattr(narrow.serving, "_driver", threading.current_thread())  # which takes no step meanwhile
     for seed in (1, 2):
         narrow.serving._line_up(Request("two birds", seed, 1))
-    with pytest.raises(TooMany):
+    with pytest.raises(QueueFull):
         narrow.serving._line_up(Request("two birds", 3, 1))
 
 

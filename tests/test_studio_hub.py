@@ -13,17 +13,17 @@ from pressing import Page
 from running_app import free_port
 from test_annotations_samples import aha
 
-from annotations import people
+from annotations.auth import accounts
 from annotations.errors import PersonError
-from annotations.project import Role
-from annotations.store import Store, open_store
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.hub import Hub, hub_of
-from studio.pages.sign_in import form
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from studio.auth.hub_login import Hub, hub_of
+from studio.auth.page import form
+from studio.auth.session_cookie import COOKIE, person_of
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
-from studio.sessions import COOKIE, person_of
 from studio.settings import Mode, Settings, SettingsError, settings_from
 
 ADA = {"sub": "1", "name": "Ada L.", "preferred_username": "Ada", "orgs": []}
@@ -98,7 +98,7 @@ def test_members_of_an_organisation_on_the_list_get_its_role_and_the_highest_rol
 def test_strangers_are_told_so_and_have_no_account(client, store, provider):
     assert sign_in(client, provider, STRANGER) == "../sign-in?said=stranger&to=annotate"
     assert COOKIE not in client.cookies
-    assert "ada2@huggingface.co" not in [person.name for person in people.people(store)]
+    assert "ada2@huggingface.co" not in [person.name for person in accounts.people(store)]
     assert "not among those" in form("stranger", "annotate", by_hub=True)
 
 
@@ -141,19 +141,19 @@ def test_the_way_to_the_hub_hides_the_secret_and_leads_to_no_page_of_somebody_el
 def test_a_deactivated_account_and_a_local_one_of_the_same_name_are_not_opened(client, store, provider):
     assert sign_in(client, provider, EVE) == "/annotate"
     session = client.cookies[COOKIE]
-    people.deactivate(store, "eve@huggingface.co")
+    accounts.deactivate(store, "eve@huggingface.co")
     assert person_of(store, session) is None
     assert "said=stranger" in sign_in(client, provider, EVE)
-    people.activate(store, "eve@huggingface.co")
-    people.add(store, "lou@huggingface.co", Role.ADMIN, "a long enough one")
+    accounts.activate(store, "eve@huggingface.co")
+    accounts.add(store, "lou@huggingface.co", Role.ADMIN, "a long enough one")
     with pytest.raises(PersonError, match="opened by a password"):
-        people.welcome(store, "lou@huggingface.co", Role.ANNOTATOR)
+        accounts.welcome(store, "lou@huggingface.co", Role.ANNOTATOR)
 
 
 def test_another_start_signs_people_of_the_hub_out_since_the_lists_may_be_others(client, store, provider):
     assert sign_in(client, provider, ADA) == "/annotate"
     session = client.cookies[COOKIE]
-    people.sign_out_from_hub(store)
+    accounts.sign_out_from_hub(store)
     assert person_of(store, session) is None
 
 

@@ -9,24 +9,24 @@ import torch
 from PIL import Image as Picture
 
 from annotations.errors import NotFoundError
-from annotations.store import open_store
-from model.checkpoint import open_checkpoint
+from annotations.store.store import open_store
+from model.backends.checkpoint import open_checkpoint
+from model.backends.janus import Janus
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.decoding.source import read_source
 from model.events import fold
-from model.janus import Janus
 from model.trajectory import StopReason
 from model.world.edits import edited, read_edit
 from model.world.scene import Scene, random_scene, render
 from model.world.verifier import read
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.judging import BatchError, batch
-from studio.live import Sessions, Visit
-from studio.pages import image
+from studio.image import page as image
+from studio.image.batch import BatchError, batch
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.inference.live_events import PageVisit, Sessions
 
-VISIT = Visit("ada", "tab")
+VISIT = PageVisit("ada", "tab")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def picture(folder: Path, name: str) -> Path:
 
 
 def ask(generator: Generator, *given, **options):
-    return image.ask(image.Given(*given), VISIT, Checkpoints(generator), Sessions(), **options)
+    return image.ask(image.ImageForm(*given), VISIT, Checkpoints(generator), Sessions(), **options)
 
 
 def write(path: Path, text: str) -> Path:

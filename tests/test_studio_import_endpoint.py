@@ -14,16 +14,16 @@ from gradio_client.exceptions import AppError
 from running_app import free_port
 from test_annotations_importing import janus, lines
 
-from annotations.importing import records
-from annotations.people import add
-from annotations.project import Role
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.store import Store, open_store
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
+from annotations.auth.accounts import add
+from annotations.importing.importer import records
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from studio.auth.session_cookie import COOKIE
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
-from studio.sessions import COOKIE
 from studio.settings import Mode, Settings
 
 PASSWORD = "a long enough one"

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from annotations.store import Store, open_store
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.layout import build
-from studio.serving import AT_ONCE, MOST_WAITING
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.engine_thread import AT_ONCE, MOST_WAITING
+from studio.inference.generator import Generator
+from studio.pages import build
 from studio.settings import Mode, Settings
-from studio.theme import ASSETS, look
+from studio.theme import ASSETS, STUDIO, look
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: St
 
 
 def test_nothing_is_fetched_from_another_server():
-    for file in ASSETS.iterdir():
-        if file.suffix in (".css", ".js"):
+    for suffix in ("css", "js"):
+        for file in STUDIO.rglob(f"*.{suffix}"):
             assert "http" not in file.read_text("utf-8"), file.name
     assert "url('http" not in look()["theme"]._get_theme_css()
 
@@ -65,10 +65,11 @@ def test_every_font_that_the_styles_name_is_there():
 
 
 def test_scripts_never_make_markup_of_words():
-    for file in ASSETS.glob("*.js"):
+    for file in STUDIO.rglob("*.js"):
         assert "innerHTML" not in file.read_text("utf-8"), file.name
 
 
 def test_every_script_is_loaded_by_some_component():
-    sources = "".join(file.read_text("utf-8") for file in ASSETS.parent.rglob("*.py"))
-    assert {file.name for file in ASSETS.glob("*.js") if f'"{file.name}"' not in sources} == set()
+    sources = "".join(file.read_text("utf-8") for file in STUDIO.rglob("*.py"))
+    names = {file.relative_to(STUDIO).as_posix() for file in STUDIO.rglob("*.js")}
+    assert names and {name for name in names if f'"{name}"' not in sources} == set()

@@ -9,18 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from annotations.store import Store, open_store
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
 from model.decoding.request import PromptError, Request
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, fold
-from model.janus import Janus
 from model.trajectory import StopReason
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.layout import build
-from studio.lent import LOAN, LentEngine, lender, make, seconds
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.engine_thread import QueueFull
+from studio.inference.generator import Generator
+from studio.inference.zerogpu import LOAN, LentEngine, lender, make, seconds
 from studio.main import drawing
-from studio.serving import TooMany
+from studio.pages import build
 from studio.settings import Settings
 
 FORK = multiprocessing.get_context("fork")
@@ -108,7 +108,7 @@ def test_a_gpu_that_is_not_lent_is_said_and_nothing_is_stored(tiny: Janus, store
         yield
 
     generator = Generator(tiny, store, LentEngine(tiny, refusing))
-    with pytest.raises(TooMany, match="3 s of GPU left"):
+    with pytest.raises(QueueFull, match="3 s of GPU left"):
         list(generator.stream("two birds", 4, 2, owner="ada"))
     with pytest.raises(PromptError):
         list(generator.stream(" ", 4, 2, owner="ada"))

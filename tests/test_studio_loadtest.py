@@ -7,7 +7,7 @@ import pytest
 
 from studio import loadtest
 from studio.load import attack, imports, kills, team, visits
-from studio.load.visitors import Visit, measure
+from studio.load.visitors import VisitResult, measure
 
 
 def value(first: int, *rows: dict) -> dict:
@@ -18,7 +18,7 @@ IMAGE, CELLS, PICTURE = {"is": "segment", "kind": "image"}, {"is": "cells"}, {"i
 
 
 def test_rows_that_are_sent_twice_are_counted_once_and_a_missing_one_is_found():
-    seen = Visit()
+    seen = VisitResult()
     seen.take(value(0, IMAGE), 0.0)
     seen.take(value(0, IMAGE, CELLS), 1.0)
     seen.take(value(2, PICTURE) | {"trajectory": {}}, 3.5)
@@ -28,7 +28,7 @@ def test_rows_that_are_sent_twice_are_counted_once_and_a_missing_one_is_found():
 
 
 def test_a_row_that_changed_or_a_picture_that_never_came_is_found():
-    changed, unfinished = Visit(), Visit()
+    changed, unfinished = VisitResult(), VisitResult()
     changed.take(value(0, IMAGE, PICTURE) | {"trajectory": {}}, 0.0)
     assert changed.complete
     changed.take(value(1, CELLS), 1.0)
@@ -64,11 +64,11 @@ def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_al
 
 
 def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
-    seen = Visit([IMAGE, PICTURE], [0.0, 1.0], ended=True)
+    seen = VisitResult([IMAGE, PICTURE], [0.0, 1.0], ended=True)
     fine = imports.Account(2, 0, {}, {"errors": []}, 2, 1.0, (10.0, 20.0), (), (), (seen,))
     assert fine.problems == [] and "20 ms" in imports.table(fine)
     worse = {"listed": 1, "seconds": 999.0, "times": (10.0, 1001.0), "errors": ("no",), "lost": ("a",)}
-    for name, value in (worse | {"drawings": (Visit(),)}).items():
+    for name, value in (worse | {"drawings": (VisitResult(),)}).items():
         assert len(replace(fine, **{name: value}).problems) == 1, name
 
 

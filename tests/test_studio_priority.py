@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from studio import priority
-from studio.limits import LimitError
-from studio.live import Sending
-from studio.priority import Members, Pace, Seconds, Turns
-from studio.serving import SharedEngine
+from studio.http import priority
+from studio.http.limits import LimitError
+from studio.http.priority import Members, Pace, Seconds, Turns
+from studio.inference.engine_thread import SharedEngine
+from studio.inference.live_events import Sending
 
 
 def test_people_are_at_work_while_they_wait_for_an_answer_and_a_moment_longer():
@@ -75,9 +75,10 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
         slept.append(seconds)
 
     monkeypatch.setattr(
-        "studio.serving.time", SimpleNamespace(sleep=sleep, perf_counter=iter((0.0, 0.03, 1.0)).__next__)
+        "studio.inference.engine_thread.time",
+        SimpleNamespace(sleep=sleep, perf_counter=iter((0.0, 0.03, 1.0)).__next__),
     )
-    monkeypatch.setattr("studio.serving.members", SimpleNamespace(are_at_work=True))
+    monkeypatch.setattr("studio.inference.engine_thread.members", SimpleNamespace(are_at_work=True))
     with pytest.raises(BaseException, match="stop"):
         SharedEngine(Engine)._drive()
     assert slept == [0.03]
@@ -86,5 +87,5 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
 def test_the_more_drawings_are_shown_the_rarer_each_is_told_of(monkeypatch):
     sending = Sending(store=None, rows=[{}], sent_at=time.monotonic() - 0.2)
     assert sending.due() and sending.due(10) and not sending.due(40)
-    monkeypatch.setattr("studio.live.members", SimpleNamespace(are_at_work=True))
+    monkeypatch.setattr("studio.inference.live_events.members", SimpleNamespace(are_at_work=True))
     assert sending.due(2) and not sending.due(10)

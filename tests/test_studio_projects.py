@@ -13,19 +13,19 @@ import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
-from annotations.annotation import Annotation
-from annotations.importing import FORMATS
-from annotations.items import NewItem
-from annotations.progress import answered, extents
-from annotations.project import Order, Role
-from annotations.ready_made import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
-from annotations.store import open_store
-from studio import filling
-from studio.checkpoints import Checkpoints
-from studio.choice import WHOLE
-from studio.generator import Generator
-from studio.pages.project import FORMAT_NAMES, Board
-from studio.pages.projects import Shelf, Wanted, identity
+from annotations.importing.importer import FORMATS
+from annotations.schema.annotation import Annotation
+from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
+from annotations.schema.project import Order, Role
+from annotations.store.items import NewItem
+from annotations.store.progress import answered, extents
+from annotations.store.store import open_store
+from studio.gallery.filters import WHOLE
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.projects import item_sources
+from studio.projects.page import ProjectForm, ProjectsHandlers, identity
+from studio.projects.project_page import FORMAT_NAMES, ProjectHandlers
 from studio.settings import Mode, Settings
 
 REFLECTIONS, PAIRS, FEEDBACK = (project.name for project in READY_MADE)
@@ -48,12 +48,12 @@ def store(tmp_path: Path):
 
 @pytest.fixture
 def shelf(store):
-    return Shelf(store, Settings())
+    return ProjectsHandlers(store, Settings())
 
 
 @pytest.fixture
 def board(store, tiny):
-    return Board(store, Checkpoints(Generator(tiny, store)), Settings())
+    return ProjectHandlers(store, Checkpoints(Generator(tiny, store)), Settings())
 
 
 def keep(store, number: int = 0, **changes) -> str:
@@ -77,7 +77,7 @@ def test_a_project_is_made_from_a_ready_made_kind(store, shelf):
 
 
 def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
-    blank = Wanted.of(RICH)
+    blank = ProjectForm.of(RICH)
     assert "has no name" in shelf.make(visit(), FEEDBACK, *blank._replace(name=" "))[1]
     shelf.make(visit(), FEEDBACK, *blank)
     assert "choose another" in shelf.make(visit(), FEEDBACK, *blank)[1]
@@ -86,30 +86,32 @@ def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
 
 
 def test_a_new_project_of_reflections_does_not_collect_every_drawing(store, shelf):
-    shelf.make(visit(), REFLECTIONS, *Wanted.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
+    shelf.make(visit(), REFLECTIONS, *ProjectForm.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
     keep(store)
     assert extents(store)["mine"].items == 0 and extents(store)["reflections"].items == 1
 
 
 def test_hostile_names_stay_text(shelf):
-    listed, note = shelf.make(visit(), FEEDBACK, *Wanted.of(RICH)._replace(name=HOSTILE))
+    listed, note = shelf.make(visit(), FEEDBACK, *ProjectForm.of(RICH)._replace(name=HOSTILE))
     assert "<img src=q" not in listed + note and "&lt;img src=q" in listed
     assert identity(HOSTILE) == "img-src-q-onerror-alert-1-alert-2-value"
 
 
 def test_the_form_of_a_project_gives_it_back_unchanged(store):
     for project in READY_MADE:
-        assert Wanted.of(project).project(project) == project
+        assert ProjectForm.of(project).project(project) == project
 
 
 def test_guidelines_and_overlap_change_later(store, board):
     project = new(store)
     keep(store)
     store.add_items(project, [NewItem("t0")])
-    view = board.change(visit(), project, *Wanted.of(store.project(project))._replace(guidelines="New.", overlap=0))
+    view = board.change(
+        visit(), project, *ProjectForm.of(store.project(project))._replace(guidelines="New.", overlap=0)
+    )
     assert "Stored" in view.note
     assert (store.project(project).guidelines, store.project(project).overlap) == ("New.", None)
-    assert "has no name" in board.change(visit(), project, *Wanted.of(RICH)._replace(name="")).note
+    assert "has no name" in board.change(visit(), project, *ProjectForm.of(RICH)._replace(name="")).note
 
 
 def test_a_closed_project_says_so_and_opens_again(store, board):
@@ -137,7 +139,7 @@ def test_only_the_newest_are_added_when_there_are_more(store, board):
     for number in range(5):
         keep(store, number, created_at=f"2026-01-0{number + 1}T00:00:00+00:00")
     board.add_gallery(visit(), project, 2, *CHOICE)
-    assert filling.of_gallery(store, WHOLE.filter(), 2) == ["t4", "t3"]
+    assert item_sources.of_gallery(store, WHOLE.filter(), 2) == ["t4", "t3"]
     assert extents(store)[project].items == 2
 
 
@@ -228,7 +230,7 @@ def test_every_format_can_be_chosen():
 
 def test_prompts_are_drawn_and_added(store, board):
     project = new(store, ARENA)
-    way, other = filling.ways(board.checkpoints)
+    way, other = item_sources.ways(board.checkpoints)
     seen = []
 
     def how(at, desc, unit) -> None:
@@ -247,11 +249,15 @@ def test_prompts_are_drawn_and_added(store, board):
 
 def test_nothing_is_drawn_when_a_prompt_cannot_be(store, board):
     project = new(store)
-    [view] = board.add_prompts(visit(), project, "two cars\nan elephant", filling.ways(board.checkpoints)[:1], 1, quiet)
+    [view] = board.add_prompts(
+        visit(), project, "two cars\nan elephant", item_sources.ways(board.checkpoints)[:1], 1, quiet
+    )
     assert "elephant" in view.note and store.trajectories() == []
-    [view] = board.add_prompts(visit(), project, " ", filling.ways(board.checkpoints)[:1], 1, quiet)
+    [view] = board.add_prompts(visit(), project, " ", item_sources.ways(board.checkpoints)[:1], 1, quiet)
     assert "no prompt" in view.note
-    [view] = board.add_prompts(visit(), new_pairs(store), "two cars", filling.ways(board.checkpoints)[:1], 1, quiet)
+    [view] = board.add_prompts(
+        visit(), new_pairs(store), "two cars", item_sources.ways(board.checkpoints)[:1], 1, quiet
+    )
     assert "two ways to draw" in view.note
 
 
@@ -278,7 +284,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
 
 
 def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
-    known = filling.ways(board.checkpoints)
+    known = item_sources.ways(board.checkpoints)
     assert [board.start(visit(id=project))[-1] for project in (new(store), new_pairs(store))] == [known[:1], known[:2]]
 
 
@@ -288,14 +294,14 @@ def test_an_address_that_names_no_project_says_so(board):
 
 def test_a_visitor_is_refused_by_every_handler(store, tiny):
     public = Settings(mode=Mode.PUBLIC)
-    shelf = Shelf(store, public)
-    board = Board(store, Checkpoints(Generator(tiny, store)), public)
+    shelf = ProjectsHandlers(store, public)
+    board = ProjectHandlers(store, Checkpoints(Generator(tiny, store)), public)
     calls = (
         lambda: shelf.start(visit()),
         lambda: shelf.kind(FEEDBACK, visit()),
-        lambda: shelf.make(visit(), FEEDBACK, *Wanted.of(RICH)),
+        lambda: shelf.make(visit(), FEEDBACK, *ProjectForm.of(RICH)),
         lambda: board.start(visit(id="reflections")),
-        lambda: board.change(visit(), "reflections", *Wanted.of(RICH)),
+        lambda: board.change(visit(), "reflections", *ProjectForm.of(RICH)),
         lambda: board.close("reflections", visit()),
         lambda: board.add_gallery(visit(), "reflections", 5, *CHOICE),
         lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, quiet),

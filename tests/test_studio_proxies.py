@@ -13,14 +13,14 @@ import pytest
 import reverse_proxy
 from running_app import free_port
 
-from annotations.people import add
-from annotations.project import Role
-from annotations.store import open_store
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
+from annotations.auth.accounts import add
+from annotations.schema.project import Role
+from annotations.store.store import open_store
+from model.backends.janus import Janus
+from studio.auth.session_cookie import COOKIE
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
-from studio.sessions import COOKIE
 from studio.settings import Mode, Settings, settings_from
 
 PASSWORD = "a long enough one"

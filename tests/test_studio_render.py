@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from studio_samples import HOSTILE, aha, png, stopped
 
-from annotations.trajectories import Listed
-from model.replay import replay
+from annotations.store.trajectories import TrajectorySummary
+from model.events import replay
 from model.trajectory import Origin, StopReason
-from studio import render
+from studio.components import render
 
 
 def rows_of(trajectory, pictures):
@@ -113,7 +113,7 @@ def test_a_verdict_is_a_sign_and_a_word_not_only_a_colour():
 
 def test_words_of_people_are_escaped_everywhere():
     trajectory, pictures = aha(HOSTILE)
-    listed = Listed(
+    listed = TrajectorySummary(
         "id", HOSTILE, datetime.now(UTC), HOSTILE, True, StopReason.CONTENT, True, None, HOSTILE, ("no", "yes")
     )
     for html in (render.still(trajectory, pictures.__getitem__), render.cards([listed], lambda _: None)):
@@ -125,7 +125,9 @@ def test_a_card_says_verdict_aha_origin_and_date():
     trajectory, pictures = aha()
     moment = datetime(2026, 1, 31, tzinfo=UTC)
     cover = next(iter(pictures))
-    listed = Listed("id1", "two stars", moment, "c", True, StopReason.CONTENT, True, cover, "me", ("no", "yes"))
+    listed = TrajectorySummary(
+        "id1", "two stars", moment, "c", True, StopReason.CONTENT, True, cover, "me", ("no", "yes")
+    )
     html = render.cards([listed], pictures.__getitem__)
     for wanted in ("gallery?run=id1", "✓", "aha moment", "recorded example", "31 Jan 2026", "2 drawings", "<img"):
         assert wanted in html

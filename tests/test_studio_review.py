@@ -8,23 +8,23 @@ import gradio as gr
 import pytest
 from studio_samples import HOSTILE, aha
 
-from annotations import people
-from annotations.adjudication import bring_back, decide
-from annotations.annotation import Annotation, Status
-from annotations.audit import trail
+from annotations.auth import accounts
 from annotations.errors import AnswerError, ProjectError
-from annotations.items import NewItem
-from annotations.progress import answered, extents
-from annotations.project import Role, Use
-from annotations.quality import accuracy, agreements, disputes, labels, throughput
-from annotations.queue import claim
-from annotations.ready_made import ARENA, REFLECTIONS_PROJECT
-from annotations.store import open_store
-from annotations.submitting import submit
-from studio.identity import Who
-from studio.names import names_for
-from studio.pages.review import Case, Desk
-from studio.sessions import COOKIE, new_session
+from annotations.metrics.quality import accuracy, agreements, disputes, labels, throughput
+from annotations.queue.assignment import claim
+from annotations.queue.review import bring_back, decide
+from annotations.queue.submission import submit
+from annotations.schema.annotation import Annotation, Status
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
+from annotations.schema.project import Role, Use
+from annotations.store.audit import trail
+from annotations.store.items import NewItem
+from annotations.store.progress import answered, extents
+from annotations.store.store import open_store
+from studio.auth.identity import Identity
+from studio.auth.pseudonyms import names_for
+from studio.auth.session_cookie import COOKIE, new_session
+from studio.review.page import ReviewCase, ReviewHandlers
 from studio.settings import Mode, Settings
 
 TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=3, collects=False)
@@ -42,7 +42,7 @@ def store(tmp_path: Path, url: str | None):
 
 @pytest.fixture
 def desk(store):
-    return Desk(store, Settings())
+    return ReviewHandlers(store, Settings())
 
 
 def keep(store, number: int, **changes) -> str:
@@ -85,7 +85,7 @@ def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
 
 
 def test_people_are_pseudonymous_unless_an_admin_looks(store):
-    reviewer, admin = Who("rev", Role.REVIEWER), Who("boss", Role.ADMIN)
+    reviewer, admin = Identity("rev", Role.REVIEWER), Identity("boss", Role.ADMIN)
     names = names_for(store, reviewer, ["ann", "rev"])
     assert "ann" not in names("ann") and names("ann").startswith("person ") and names("rev") == "you"
     assert names("ann") != names_for(store, reviewer, ["bob"])("bob")
@@ -219,7 +219,7 @@ def test_accuracy_is_of_gold_alone(store):
 
 
 def test_a_visitor_is_refused_by_every_handler(store):
-    desk = Desk(store, Settings(mode=Mode.PUBLIC))
+    desk = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
     calls = (
         lambda: desk.start(visit()),
         lambda: desk.choose("team", visit()),
@@ -257,9 +257,9 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "yes"}, project="secret"))
     hidden = [a.id for a in store.history("t0") if a.project == "secret"]
     shown = next(a.id for a in store.history("t0") if a.project == "team")
-    people.add(store, "rex", Role.REVIEWER, "a long enough one")
-    desk = Desk(store, Settings(mode=Mode.PUBLIC))
-    cookie = f"{COOKIE}={new_session(store, people.person(store, 'rex'))}"
+    accounts.add(store, "rex", Role.REVIEWER, "a long enough one")
+    desk = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
+    cookie = f"{COOKIE}={new_session(store, accounts.person(store, 'rex'))}"
     asked = SimpleNamespace(query_params={"trajectory": "t0"}, session_hash="s", headers={"cookie": cookie})
     menu = {id for _, id in desk.look("t0", asked).revision["choices"]}
     assert shown in menu and not menu & set(hidden)
@@ -267,7 +267,7 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     before = store.history("t0")
     assert "no revision" in desk.restore("t0", hidden[0], asked).note
     assert "no revision" in desk.restore("t1", shown, asked).note  # of another drawing than the one on the page
-    case = Case("secret", item, "key")
+    case = ReviewCase("secret", item, "key")
     assert desk.fields(case, asked) == []
     desk.decide(asked, case)
     desk.following(case, asked)

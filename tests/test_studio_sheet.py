@@ -7,12 +7,12 @@ import pytest
 from test_annotations_samples import aha
 from test_studio_annotating import by
 
-from annotations.annotation import Status
 from annotations.errors import AnswerError
-from annotations.items import NewItem
-from annotations.ready_made import ARENA, RICH
-from studio.sheet import Sheet, annotations_of, choices, panes_of, things_of, value_of
-from studio.showing import Showing
+from annotations.schema.annotation import Status
+from annotations.schema.default_projects import ARENA, RICH
+from annotations.store.items import NewItem
+from studio.annotate.item_token import ItemToken
+from studio.annotate.sheet import Sheet, annotations_of, choices, panes_of, things_of, value_of
 
 BOX = {"x": 0.25, "y": 0.5, "w": 0.125, "h": 0.25, "label": "artifact"}
 FILLED = {
@@ -20,7 +20,7 @@ FILLED = {
     "3": {"alignment": 5, "appearance": 3, "words_not_drawn": [1]},
     "all": {"best": 3, "tags": ["dark"], "comment": "Mended."},
 }
-SHOWING = Showing(1, -1, "k", 0)
+SHOWING = ItemToken(1, -1, "k", 0)
 
 
 def save(store, number: int = 0, **changes) -> str:

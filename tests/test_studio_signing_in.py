@@ -14,17 +14,18 @@ from running_app import free_port
 from sqlalchemy import func, select
 from test_annotations_samples import aha
 
-from annotations import people, queue
-from annotations.people import add
-from annotations.project import Role
-from annotations.store import Store, open_store
-from annotations.tables import SessionRow
-from model.janus import Janus
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.identity import NOBODY, asking
+from annotations.auth import accounts
+from annotations.auth.accounts import add
+from annotations.db.tables import SessionRow
+from annotations.queue import assignment
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from studio.auth.identity import NOBODY, asking
+from studio.auth.session_cookie import COOKIE, new_session, person_of
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import start
-from studio.sessions import COOKIE, new_session, person_of
 from studio.settings import Mode, Settings
 
 PASSWORD = "a long enough one"
@@ -66,7 +67,7 @@ def handlers(studio: gr.Blocks, page: str) -> dict[str, int]:
         for id, fn in studio.fns.items()
         if fn.page == page
         and fn.fn
-        and getattr(fn.fn, "__module__", "") in ("studio.annotating", "studio.pages.datasets")
+        and getattr(fn.fn, "__module__", "") in ("studio.annotate.handlers", "studio.datasets.page")
     }
 
 
@@ -148,29 +149,29 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_signing_out_and_other_brows
 
     sign_in(client, "fay")
     copied = client.cookies[COOKIE]
-    elsewhere = new_session(store, people.person(store, "fay"))
+    elsewhere = new_session(store, accounts.person(store, "fay"))
     assert let_in(copied) and let_in(elsewhere)
     client.post("/leave")
     assert not let_in(copied)
     assert let_in(elsewhere)
-    people.set_password(store, "fay", "another long one")
+    accounts.set_password(store, "fay", "another long one")
     assert not let_in(elsewhere)
     sign_in(client, "fay", "another long one")
     again = client.cookies[COOKIE]
     assert let_in(again)
-    people.sign_out(store, "fay")
+    accounts.sign_out(store, "fay")
     assert not let_in(again)
 
 
 def test_another_hash_of_the_same_password_signs_nobody_out(store):
     add(store, "gus", Role.ANNOTATOR, PASSWORD)
-    session = new_session(store, people.person(store, "gus"))
-    people.hash_anew(store, "gus", PASSWORD)
+    session = new_session(store, accounts.person(store, "gus"))
+    accounts.hash_anew(store, "gus", PASSWORD)
     assert person_of(store, session).name == "gus"
 
 
 def test_the_database_holds_no_cookie(store):
-    session = new_session(store, people.person(store, "ada"))
+    session = new_session(store, accounts.person(store, "ada"))
     with store.database.reading() as rows:
         assert rows.scalar(select(func.count()).select_from(SessionRow).where(SessionRow.id == session)) == 0
         assert rows.scalar(select(func.count()).select_from(SessionRow)) > 0
@@ -196,7 +197,7 @@ def test_a_visitor_is_refused_by_every_handler_over_http(client, studio, store, 
         else:
             assert refused, f"{name} answered a visitor: {output}"
     assert store.annotations() == []
-    assert queue.progress(store, "visitor").done == 0
+    assert assignment.progress(store, "visitor").done == 0
 
 
 def test_an_annotator_may_annotate_and_not_export(client: httpx.Client, studio: gr.Blocks):
@@ -219,16 +220,16 @@ def test_an_account_that_is_deactivated_or_changed_is_out_at_once(client, studio
 
     sign_in(client, "dora")
     assert let_in()
-    people.deactivate(store, "dora")
+    accounts.deactivate(store, "dora")
     assert not let_in()
-    people.activate(store, "dora")
+    accounts.activate(store, "dora")
     assert not let_in()  # sessions that ended stay over
     sign_in(client, "dora")
     assert let_in()
-    people.set_role(store, "dora", Role.VISITOR)
+    accounts.set_role(store, "dora", Role.VISITOR)
     assert not let_in()
-    people.set_role(store, "dora", Role.ANNOTATOR)
-    people.set_password(store, "dora", "another long one")
+    accounts.set_role(store, "dora", Role.ANNOTATOR)
+    accounts.set_password(store, "dora", "another long one")
     assert not let_in()
 
 
@@ -236,7 +237,7 @@ def test_a_session_that_was_made_up_changed_or_is_too_old_opens_nothing(tmp_path
     with open_store(tmp_path / "one") as store, open_store(tmp_path / "other") as other:
         for each in (store, other):
             add(each, "ada", Role.ADMIN, PASSWORD)
-        session = new_session(store, people.person(store, "ada"))
+        session = new_session(store, accounts.person(store, "ada"))
         assert person_of(store, session).name == "ada"
         assert person_of(other, session) is None
         for forged in (

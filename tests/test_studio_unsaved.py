@@ -6,18 +6,18 @@ from pathlib import Path
 import postgres_server
 import pytest
 
-from annotations import database
+from annotations.db import engine
 from annotations.errors import AwayError, DatabaseError
-from annotations.store import Store, open_store
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
 from model.decoding.request import PromptError
 from model.events import TrajectoryFinished, fold
-from model.janus import Janus
-from studio import unsaved
-from studio.generator import Generator
-from studio.live import Sessions, Visit, live
-from studio.numbers import whole_number
-from studio.unsaved import KEPT, LaterSaves, StoredLater
-from studio.wish import LARGEST_SEED, chosen_seed
+from studio.http.whole_numbers import whole_number
+from studio.inference import unsaved
+from studio.inference.draw_request import LARGEST_SEED, chosen_seed
+from studio.inference.generator import Generator
+from studio.inference.live_events import PageVisit, Sessions, live
+from studio.inference.unsaved import KEPT, RetryQueue, StoredLater
 
 
 class Away:
@@ -61,7 +61,7 @@ def test_a_drawing_that_ends_while_the_database_is_away_is_told_and_stored_later
 
 def test_who_draws_meanwhile_sees_the_drawing_whole_and_a_word_without_address(tiny: Janus, store: Store):
     events = Generator(tiny, Away(store, 2)).stream("two birds", 1, 1, owner="ada")
-    *_, whole, last = live(events, Visit("ada", "page"), Sessions(), store)
+    *_, whole, last = live(events, PageVisit("ada", "page"), Sessions(), store)
     assert last[0]["notice"] == KEPT and "socket" not in str(last)
     assert "notice" not in whole[0] or not whole[0]["notice"]
     assert stored(store, 1)
@@ -79,7 +79,7 @@ def test_what_waits_is_bounded_in_number_and_in_time(drawn, store: Store, monkey
     monkeypatch.setattr(unsaved, "MOST", 1)
     monkeypatch.setattr(unsaved, "LONGEST", 0.2)
     away = Away(store, 10**6)
-    saves = LaterSaves(away)
+    saves = RetryQueue(away)
     with pytest.raises(StoredLater):
         saves.save(drawn, {}, "ada")
     with pytest.raises(AwayError) as told:
@@ -96,7 +96,7 @@ def test_what_waits_is_bounded_in_number_and_in_time(drawn, store: Store, monkey
 def test_a_drawing_outlives_a_server_that_is_stopped_and_started(tiny: Janus, tmp_path: Path, monkeypatch):
     if reason := postgres_server.why_not():
         pytest.skip(reason)
-    monkeypatch.setattr(database, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(engine, "AWAY_SECONDS", 0.2)
     with postgres_server.server() as address:
         postgres_server.run(address, "CREATE DATABASE away")
         folder = postgres_server.folder_of(address)
@@ -108,7 +108,7 @@ def test_a_drawing_outlives_a_server_that_is_stopped_and_started(tiny: Janus, tm
                 told.extend(events)
             assert str(folder) not in str(said.value)
             postgres_server.control(folder, "start")
-            monkeypatch.setattr(database, "AWAY_SECONDS", 20)
+            monkeypatch.setattr(engine, "AWAY_SECONDS", 20)
             assert [row.id for row in stored(store, 1)] == [told[0].trajectory_id]
 
 

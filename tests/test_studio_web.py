@@ -13,18 +13,19 @@ import httpx
 import pytest
 from running_app import free_port
 
-from annotations.people import add, person
-from annotations.project import Role
-from annotations.store import Store, open_store
-from model.janus import Janus
-from studio import access, limits, temporary
-from studio.addresses import Trusted, is_allowed, limited_as
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
-from studio.identity import REFUSAL
-from studio.limits import Caller, LimitError, Limits, Rate
+from annotations.auth.accounts import add, person
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from studio.auth import access
+from studio.auth.identity import REFUSAL
+from studio.auth.session_cookie import COOKIE, new_session
+from studio.http import limits, temp_files
+from studio.http.addresses import Trusted, is_allowed, limited_as
+from studio.http.limits import Caller, LimitError, Limits, Rate
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
 from studio.server import reach_itself, start
-from studio.sessions import COOKIE, new_session
 from studio.settings import Mode, Settings
 
 MB = 1_000_000
@@ -197,8 +198,8 @@ def test_what_is_old_is_removed_from_the_folder_of_files(tmp_path: Path):
         path.write_bytes(b"x")
         os.utime(path, (time.time() - age,) * 2)
     os.utime(tmp_path / "a", (time.time() - 4000,) * 2)
-    assert temporary.remove_old(tmp_path) == 2
-    temporary.remove_old(tmp_path, time.time() + temporary.UNFINISHED + 1)
+    assert temp_files.remove_old(tmp_path) == 2
+    temp_files.remove_old(tmp_path, time.time() + temp_files.UNFINISHED + 1)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["b", "new.png"]
 
 

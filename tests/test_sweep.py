@@ -6,8 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from model.checkpoint import open_checkpoint
-from model.sweep import development_prompts, write_settings
+from model.backends.checkpoint import open_checkpoint
+from model.evaluation.sweep import development_prompts, write_settings
 from model.world.splits import GENEVAL, HARD, held_out, held_out_prompts
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,17 @@ def test_settings_written_into_a_checkpoint_are_what_it_draws_with(tiny_checkpoi
 def test_the_command_tries_every_setting_and_writes_the_best(tiny_checkpoint: Path, tmp_path: Path):
     folder = tmp_path / "copy"
     shutil.copytree(tiny_checkpoint, folder)
-    command = [sys.executable, "-m", "model.sweep", "--checkpoint", str(folder), "--prompts", "2", "--rounds", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "model.evaluation.sweep",
+        "--checkpoint",
+        str(folder),
+        "--prompts",
+        "2",
+        "--rounds",
+        "1",
+    ]
     command += ["--guidance", "1", "2", "--temperature", "0.5", "--text-temperature", "0.5", "--write"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -9,17 +9,17 @@ import pytest
 from PIL import Image as Picture
 from training_rows import IMAGE, PNG, assistant, row, save, text, user
 
+from model.backends.janus import PIXEL, Janus
 from model.decoding.request import Task
 from model.decoding.source import read_source
 from model.examples import JudgeExample
-from model.janus import PIXEL, Janus
+from model.images import encode_png
 from model.messages import RowError
-from model.pictures import encode_png
-from model.streams import Text
+from model.reflection_text import first_verdict
+from model.sequences import Text
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
-from model.training.dataset import Bounds, DataError, pixels, read_lessons
-from model.wording import first_verdict
+from model.training.dataset import DataError, RowBounds, pixels, read_lessons
 
 PROMPT = user(text("two red apples"))
 CHECK, CONNECT = user(text(CHECK_TEXT)), user(text(CONNECT_TEXT))
@@ -180,7 +180,7 @@ def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
 ):
     folder = save(tmp_path / "data", [row(), row(images=[{"bytes": content, "path": None}])])
     with pytest.raises(DataError, match="1 of 2 rows") as refused:
-        read_lessons(tiny, folder, Bounds(megapixels=1))
+        read_lessons(tiny, folder, RowBounds(megapixels=1))
     assert "row 2 of train.parquet: image 1" in str(refused.value) and reason in str(refused.value)
 
 
@@ -193,10 +193,10 @@ def test_a_picture_is_learnt_as_it_is_judged(tiny: Janus, size: tuple[int, int])
 def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):
     folder = save(tmp_path / "data", [row(completion=[assistant(text("No, " + "苹" * 200))])])
     with pytest.raises(DataError, match="tokens with 1 images, wanted at most 500"):
-        read_lessons(tiny, folder, Bounds(tokens=500))
+        read_lessons(tiny, folder, RowBounds(tokens=500))
     assert len(read_lessons(tiny, folder)) == 1
     with pytest.raises(DataError, match="wanted at most 100;"):
-        read_lessons(tiny, folder, Bounds(characters=100))
+        read_lessons(tiny, folder, RowBounds(characters=100))
 
 
 def test_weights_that_are_all_zero_leave_nothing_to_learn(tiny: Janus, tmp_path: Path):

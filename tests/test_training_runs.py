@@ -13,17 +13,18 @@ import pytest
 import torch
 from training_rows import row, save
 
-from model import folder as folders
-from model.checkpoint import open_checkpoint
-from model.folder import CheckpointError, check_replaceable, replacing, restore
-from model.training import drafts, sft
-from model.training.descent import TrainingError
-from model.training.lessons import Lesson
-from model.training.mixes import MIXES
-from model.training.saving import Beginning, RunStopped
+from model.backends import checkpoint_folder as folders
+from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint_folder import CheckpointError, check_replaceable, replacing, restore
+from model.training import sft
+from model.training.embedded import own_drafts
+from model.training.embedded.mixtures import MIXES
+from model.training.embedded.world_sequences import world_lessons
+from model.training.optimization import TrainingError
+from model.training.run_folder import RunStart, RunStopped
+from model.training.run_state import read_state
 from model.training.sft import Settings, train
-from model.training.state import read_state
-from model.training.world_lessons import world_lessons
+from model.training.training_sequences import TrainingSequence
 
 SETTINGS = Settings(steps=4, batch=2, warmup=1, save_every=2)
 
@@ -45,12 +46,12 @@ def learn(
     """A run on two lessons of the world; `at_step` is called where lessons of a step are made."""
     janus = open_checkpoint(checkpoint, dtype=torch.float32)
 
-    def lessons(step: int, which: slice) -> list[Lesson]:
+    def lessons(step: int, which: slice) -> list[TrainingSequence]:
         at_step(step)
         stream = world_lessons(janus, random.Random(step), MIXES["judge"])
         return [replace(next(stream)[1], name=f"lesson {step}.{n}") for n in range(2)]
 
-    train(janus, lessons, settings, out, {"parent": str(checkpoint), "recipe": "sft"}, beginning=Beginning(**begins))
+    train(janus, lessons, settings, out, {"parent": str(checkpoint), "recipe": "sft"}, beginning=RunStart(**begins))
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -159,7 +160,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_its_step_and_names_the_ro
     before = contents(tmp_path)
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
-    def lessons(step: int, which: slice) -> list[Lesson]:
+    def lessons(step: int, which: slice) -> list[TrainingSequence]:
         stream = world_lessons(janus, random.Random(step), MIXES["judge"])
         weight = math.nan if step == 3 else 1.0
         return [replace(next(stream)[1], name=f"lesson {step}", weight=weight)]
@@ -324,12 +325,12 @@ def test_a_bad_row_ends_the_command_with_its_number_before_anything_is_written(
 def test_drafts_replace_no_file_that_is_none(tmp_path: Path):
     file = tmp_path / "thesis.tex"
     file.write_text("years")
-    with pytest.raises(drafts.DataError, match="holds no drafts"):
-        drafts.write_drafts([], file)
+    with pytest.raises(own_drafts.DataError, match="holds no drafts"):
+        own_drafts.write_drafts([], file)
     assert file.read_text() == "years"
-    drafts.write_drafts([], tmp_path / "drafts.parquet")
-    drafts.write_drafts([], tmp_path / "drafts.parquet")
-    assert drafts.read_drafts(tmp_path / "drafts.parquet") == []
+    own_drafts.write_drafts([], tmp_path / "drafts.parquet")
+    own_drafts.write_drafts([], tmp_path / "drafts.parquet")
+    assert own_drafts.read_drafts(tmp_path / "drafts.parquet") == []
 
 
 def test_a_folder_of_ours_is_told_from_others(tiny_checkpoint: Path, tmp_path: Path):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from annotations import trajectories
+from annotations.store import trajectories
 from model.world.language import (
     CATEGORIES,
     Description,

@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.janus import Janus
-from model.streams import Codes, Piece, Pixels, Text
+from model.backends.janus import Janus
+from model.sequences import Codes, Piece, Pixels, Text
 from model.templates import CHECK
 from model.training.actions import choices
-from model.training.lessons import Lesson
-from model.training.mixes import MIXES, Focus, Mix, at_step
-from model.training.world_lessons import world_lessons
+from model.training.embedded.mixtures import MIXES, Focus, Mix, at_step
+from model.training.embedded.world_sequences import world_lessons
+from model.training.training_sequences import TrainingSequence
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
 from model.world.verifier import check, read
@@ -62,7 +62,7 @@ def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:
     ]
 
 
-def as_drawn(tiny: Janus, lesson: Lesson) -> tuple[Trajectory, dict[str, np.ndarray]]:
+def as_drawn(tiny: Janus, lesson: TrainingSequence) -> tuple[Trajectory, dict[str, np.ndarray]]:
     """The trajectory whose drawing stream a redraw lesson is."""
     prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(lesson.pieces[1].ids)).group(1)
     segments: list[Segment] = []

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from model.backends.janus import Janus
 from model.decoding.request import Request, Task, words_of
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.janus import Janus
 from model.world.edits import sample_edit, write_edit
+from model.world.known_prompts import as_taught, check_taught, edit_as_taught
 from model.world.language import parse, write
 from model.world.sampling import sample_scene
 from model.world.scene import random_scene, render
 from model.world.splits import sample_training
-from model.world.taught import as_taught, check_taught, edit_as_taught
 from model.world.verifier import accepted, check, read
 from model.world.vocabulary import PromptError
 

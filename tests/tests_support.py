@@ -2,8 +2,8 @@
 
 import torch
 
-from model.janus import CODE, TEXT, Janus
-from model.streams import Codes, Piece, Text
+from model.backends.janus import CODE, TEXT, Janus
+from model.sequences import Codes, Piece, Text
 
 
 def embed_pieces(janus: Janus, pieces: list[Piece]) -> torch.Tensor:

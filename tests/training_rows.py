@@ -10,7 +10,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 from PIL import Image as Picture
 
-from model.pictures import encode_png
+from model.images import encode_png
 from model.world.scene import random_scene, render
 
 PNG = encode_png(Picture.fromarray(render(random_scene(random.Random(0), 3))))

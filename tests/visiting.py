@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 
-from studio.render import data_url
+from studio.components.render import data_url
 
 API = "/gradio_api"
 SHOWN = re.compile(r"(?:data:image/png;base64,|(?<=[\"'\[]))(iVBORw0KGgo[A-Za-z0-9+/=]+)")

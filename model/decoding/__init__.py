@@ -1,0 +1,1 @@
+"""From a request to events: grammar, batched decode loop, KV cache, sampling."""

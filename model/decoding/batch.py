@@ -1,4 +1,4 @@
-"""Run the steps of many trajectories together: one forward pass for all that feed one token, one for the rest.
+"""Batched decode steps: one forward pass for all single-token feeds, one for the longer ones, then sampling.
 
 Knows pieces, slots and the network; nothing of drawing and judging, which is the grammar's.
 """
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 
 import torch
 
+from model.backends.janus import CODE, PIXEL, TEXT, Janus
+from model.decoding.cuda.cuda_graphs import GraphedSteps, on_gpu
+from model.decoding.device_copy import sent
 from model.decoding.grammar import Sampled, Step
-from model.decoding.graphs import GraphedSteps, on_gpu
-from model.decoding.prepared import prepared
+from model.decoding.packed_weights import prepared
 from model.decoding.sampling import draw, guided, uniform
-from model.decoding.sending import sent
 from model.decoding.window import Window
-from model.janus import CODE, PIXEL, TEXT, Janus
-from model.streams import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
+from model.sequences import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
 
 log = logging.getLogger(__name__)
 

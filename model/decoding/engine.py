@@ -1,4 +1,4 @@
-"""The one decode loop: many trajectories at once, each at its own place.
+"""The decode loop: continuous batching of trajectories, which join and leave between steps.
 
 Requests join while there is room and leave when they end, between any two steps; one step of all of them is one batch.
 A command's prompts, a group of GRPO and the studio's visitors are all served here. Images are painted meanwhile.
@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 import torch
 
+from model.backends.janus import Janus
 from model.decoding.batch import Decoder
 from model.decoding.grammar import Sampled, Step, Stream, trajectory
-from model.decoding.painters import Painters
+from model.decoding.image_decode import ImageDecoders
 from model.decoding.request import STREAMS, PromptError, Request, check_request, longest, streams_needed
 from model.decoding.run import Run
 from model.events import Event, Failed, TrajectoryFinished
-from model.janus import Janus
 from model.trajectory import StopReason
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Engine:
         self.decoder = Decoder(janus, at_once * streams, capacity)
         self.waiting: deque[Request] = deque()
         self.running: list[Run] = []
-        self.painters = Painters(janus)
+        self.painters = ImageDecoders(janus)
 
     @classmethod
     def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> Engine:

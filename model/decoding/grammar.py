@@ -1,4 +1,4 @@
-"""Think, draw, judge, redraw, stop: what comes next in a trajectory, written as one readable procedure.
+"""The grammar of a trajectory: a coroutine that yields the steps of thinking, drawing, judging and redrawing.
 
 `trajectory` is a coroutine. It yields events for the outside, and steps for the engine: feed these pieces to that
 stream, then sample one token by this rule. The engine runs the steps of all trajectories together and sends every
@@ -20,10 +20,11 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.backends.janus import Janus
+from model.decoding.detokenize import TextReader
 from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task, words_of
-from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule
-from model.decoding.text import TextReader
+from model.decoding.sampling_rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.events import (
     Event,
     ImageCodesAdded,
@@ -34,11 +35,10 @@ from model.events import (
     TrajectoryFinished,
     TrajectoryStarted,
     Verdict,
+    replay_segment,
 )
-from model.janus import Janus
-from model.pictures import encode_png, read_rgb
-from model.replay import replay_segment
-from model.streams import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
+from model.images import encode_png, read_rgb
+from model.sequences import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Thought, Token
 
@@ -77,7 +77,7 @@ class Paint:
 
 
 @dataclass(frozen=True)
-class Painted:
+class DecodedImage:
     """What is sent back: the picture, (H, W, 3), and its PNG."""
 
     picture: np.ndarray
@@ -92,7 +92,7 @@ class Sketch:
 
 
 Wants = Event | Step | Paint | Sketch
-Answer = Sampled | Painted | None
+Answer = Sampled | DecodedImage | None
 Steps = Generator[Wants, Answer, None]
 
 

@@ -1,4 +1,4 @@
-"""The language model's layers, written out for decoding: few and large operations, keys and values in slots.
+"""The language model's layers for decoding: fused projections, keys and values in cache slots.
 
 Knows transformers' Llama modules and computes what they compute, up to rounding; not what the positions mean.
 
@@ -15,10 +15,10 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from model.decoding.cache import Slots, Tables
-from model.decoding.native import native
-from model.decoding.operations import Kernels, Operations, Shape
-from model.decoding.products import normal
+from model.decoding.cpu.native import native
+from model.decoding.cpu.operations import Kernels, Operations, Shape
+from model.decoding.cuda.products import normal
+from model.decoding.kv_cache import Slots, Tables
 from model.decoding.request import MOST_ROUNDS
 from model.decoding.window import View, Window
 
@@ -47,7 +47,7 @@ class Llama:
         operations = operations_for(model)
 
         def ready(layer: LlamaDecoderLayer) -> Layer:
-            return Plain(layer) if operations is None else Packed(layer, operations)
+            return FusedLayer(layer) if operations is None else PackedLayer(layer, operations)
 
         self.layers = [ready(layer) for layer in model.layers]
 
@@ -89,7 +89,7 @@ def operations_for(model: LlamaModel) -> Operations | None:
     return native(shape) or (Kernels(shape) if torch.backends.mkldnn.is_available() else None)
 
 
-class Plain:
+class FusedLayer:
     """Queries, keys and values are one product, gates and their inputs another: of the modules' own weights, laid side
     by side in memory, so that what trains the modules trains these."""
 
@@ -113,7 +113,7 @@ class Plain:
         return view.product(opened, down.weight, down.bias, onto=hidden)
 
 
-class Packed:
+class PackedLayer:
     """The same for small networks on a CPU, where an operation costs more than what it computes: few of them, on
     weights in an order of theirs; the norms' weights multiplied into the matrices; every head of keys beside its
     queries and its values, and in them what is rotated together side by side, as complex numbers."""

@@ -1,4 +1,4 @@
-"""What can be asked of a network: one trajectory to make, and the room it may take."""
+"""A request for one trajectory: bounds of its parameters, and the cache positions it may need."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uuid import uuid4
 
 import numpy as np
 
-from model.janus import Janus
-from model.pictures import read_rgb
-from model.streams import opening
+from model.backends.janus import Janus
+from model.images import read_rgb
+from model.sequences import opening
 from model.trajectory import Image, Parent, Reflection, Sampling, Segment, Source, Thought, Token
-from model.world.taught import as_taught, edit_as_taught
+from model.world.known_prompts import as_taught, edit_as_taught
 
 MOST_THOUGHT_TOKENS = 96
 MOST_REFLECTION_TOKENS = 80  # Janus-Pro-R1's own limit
@@ -32,7 +32,7 @@ class PromptError(ValueError):
     """A request that cannot be drawn; the message says what to do."""
 
 
-class Bounds(NamedTuple):
+class NumberBounds(NamedTuple):
     """The least and the most that a number of a request may be."""
 
     least: float
@@ -41,17 +41,17 @@ class Bounds(NamedTuple):
 
 
 BOUNDS = {
-    "seed": Bounds(0, 2**63 - 1, whole=True),
-    "number of rounds": Bounds(1, MOST_ROUNDS, whole=True),
-    "guidance": Bounds(0, MOST_SETTING),
-    "temperature": Bounds(0, MOST_SETTING),
-    "text temperature": Bounds(0, MOST_SETTING),
-    "top k": Bounds(1, 2**31, whole=True),
-    "text top k": Bounds(1, 2**31, whole=True),
+    "seed": NumberBounds(0, 2**63 - 1, whole=True),
+    "number of rounds": NumberBounds(1, MOST_ROUNDS, whole=True),
+    "guidance": NumberBounds(0, MOST_SETTING),
+    "temperature": NumberBounds(0, MOST_SETTING),
+    "text temperature": NumberBounds(0, MOST_SETTING),
+    "top k": NumberBounds(1, 2**31, whole=True),
+    "text top k": NumberBounds(1, 2**31, whole=True),
 }
 
 
-def check_number(name: str, value: Any, bounds: Bounds | None = None) -> None:
+def check_number(name: str, value: Any, bounds: NumberBounds | None = None) -> None:
     """Raises PromptError for what is no number within `bounds`, those of BOUNDS unless given."""
     least, most, whole = bounds or BOUNDS[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,13 +1,13 @@
-"""A list of requests in, their events out, tagged by trajectory. A visitor is a list of one."""
+"""Events of a list of requests, interleaved, tagged by trajectory id."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from model.backends.janus import Janus
 from model.decoding.engine import Engine
 from model.decoding.request import Request
 from model.events import Event
-from model.janus import Janus
 
 
 def rollout(janus: Janus, requests: Sequence[Request], *, at_once: int = 16) -> Iterator[Event]:

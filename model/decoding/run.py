@@ -1,4 +1,4 @@
-"""A trajectory under way. Knows what its grammar says and waits for; not who else is served, nor how."""
+"""One trajectory in progress: advances its grammar with sampled tokens and decoded images, and emits events."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model.decoding.grammar import Paint, Painted, Sampled, Sketch, Step, Steps, Stream
+from model.decoding.grammar import DecodedImage, Paint, Sampled, Sketch, Step, Steps, Stream
 from model.decoding.request import Request
 from model.events import Event, Failed
 
@@ -34,7 +34,7 @@ class Run:
         self.latest = kind(trajectory_id=self.request.id, segment=last.segment, t_ms=last.t_ms, **values)
         return self.latest
 
-    def listen(self, answer: Sampled | Painted | None) -> list[Event]:
+    def listen(self, answer: Sampled | DecodedImage | None) -> list[Event]:
         """Hand it what it waited for; its events until it waits again or is done."""
         said: list[Event] = []
         self.wants = None

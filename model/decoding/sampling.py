@@ -1,4 +1,4 @@
-"""Logits → token. The one sampling function; training computes its log-probabilities from the same distribution.
+"""Sampling of tokens from logits: guidance, top-k, restriction, temperature; and the log-probabilities of the same.
 
 Shapes: V vocabulary (text tokens or image codes).
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from model.decoding.sending import sent
+from model.decoding.device_copy import sent
 
 LEAST_TEMPERATURE = 1e-6  # below it is greedy: logits divided by less overflow, and a subnormal number divides as 0
 

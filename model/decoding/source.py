@@ -1,12 +1,12 @@
-"""The picture that is to be edited or judged, as the network takes it for that."""
+"""Preprocessing of the source image of an edit or judge request."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from model.backends.janus import Janus
 from model.decoding.request import Task
-from model.janus import Janus
-from model.pictures import Source, read_picture, read_rgb
+from model.images import Source, read_picture, read_rgb
 
 
 def read_source(janus: Janus, file: Source, task: Task) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What one forward call writes to and sees of the cache.
+"""The cache positions that one forward call writes and attends to.
 
 Shapes: R rows of the call, Q new positions, K positions seen, S slots, H heads of keys, G queries that share one, W
 width of a head.
@@ -14,9 +14,9 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from model.decoding.cache import Slots
-from model.decoding.products import Product, by_torch
-from model.decoding.sending import sent
+from model.decoding.cuda.products import Product, by_torch
+from model.decoding.device_copy import sent
+from model.decoding.kv_cache import Slots
 
 LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
 
@@ -84,8 +84,8 @@ class Window:
         return (first * capacity + self.positions[..., None]).flatten()
 
     @cached_property
-    def sight(self) -> Sight:
-        return Sight(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
+    def sight(self) -> AttentionSpan:
+        return AttentionSpan(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
 
     def on(self, device: torch.device) -> Window:
         if device == self.rows.device:
@@ -118,7 +118,7 @@ class Window:
         return self.find(layer, queries.unflatten(2, (heads, -1)))
 
 
-class Sight:
+class AttentionSpan:
     """Which slots a call's queries look at together, and how far each may look."""
 
     def __init__(

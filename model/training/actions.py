@@ -1,4 +1,4 @@
-"""A finished trajectory → what the network chose in it: every sampled token, in its stream, with its rule.
+"""Actions of a finished trajectory: each sampled token with its sequence, position and sampling rule.
 
 Training computes log-probabilities here from the same distributions that the rollout drew from (guidance,
 temperature, top-k, the Yes/No restriction), in one pass without a cache. Knows no rewards.
@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from model.backends.janus import Janus
 from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Task, words_of
-from model.decoding.rules import image_rule, reason_rule, thought_rule, verdict_rule
 from model.decoding.sampling import Rule, guided, log_probabilities
-from model.janus import Janus
-from model.streams import (
+from model.decoding.sampling_rules import image_rule, reason_rule, thought_rule, verdict_rule
+from model.sequences import (
     Codes,
     Piece,
     Text,
@@ -31,7 +31,7 @@ from model.streams import (
 )
 from model.templates import BEGIN_IMAGE
 from model.training.batch import collate
-from model.training.lessons import Lesson
+from model.training.training_sequences import TrainingSequence
 from model.trajectory import Image, Origin, Reflection, Source, Thought, Trajectory
 
 
@@ -174,6 +174,6 @@ def score(janus: Janus, streams: Sequence[Choices]) -> Scored:
 
 
 def _hidden(janus: Janus, pieces: Sequence[Sequence[Piece]]) -> torch.Tensor:
-    batch = collate([Lesson(tuple(each)) for each in pieces], janus.image_codes)
+    batch = collate([TrainingSequence(tuple(each)) for each in pieces], janus.image_codes)
     embedded = janus.embed(batch.ids, batch.kinds, batch.images)
     return janus.network.model.language_model(inputs_embeds=embedded, use_cache=False).last_hidden_state

@@ -1,4 +1,4 @@
-"""Causal attention for training on a CPU: block by block of queries, each with the keys it may see and no others.
+"""Block-wise causal attention for training on a CPU.
 
 torch's own kernel takes three times as long in bfloat16 for 220 positions, forward and back, and eight times for 100.
 Right-padded batches only: nothing but the order of positions is masked.
@@ -10,7 +10,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-from model.janus import Janus
+from model.backends.janus import Janus
 
 BLOCK = 128  # queries
 NAME = "blocks"

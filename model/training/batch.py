@@ -1,4 +1,4 @@
-"""Lessons → tensors: one right-padded batch, its targets and their losses.
+"""Training sequences to a right-padded batch: inputs, targets, loss masks, losses.
 
 Shapes: B lessons, T positions, D hidden size, P image positions. Padding stands on the right and everything is
 causal, so no mask is needed and no length leaks.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from model.janus import CODE, PIXEL, TEXT, Janus
-from model.streams import Codes, Pixels, Text, size
-from model.training.lessons import Lesson
+from model.backends.janus import CODE, PIXEL, TEXT, Janus
+from model.sequences import Codes, Pixels, Text, size
+from model.training.training_sequences import TrainingSequence
 
 IGNORE = -100
 
@@ -33,12 +33,12 @@ class Batch:
     depths: torch.Tensor  # (N,) share of the layers after which it is known
 
 
-def length(lesson: Lesson, image_codes: int) -> int:
+def length(lesson: TrainingSequence, image_codes: int) -> int:
     """Positions of a lesson."""
     return sum(size(piece, image_codes) for piece in lesson.pieces)
 
 
-def collate(lessons: Sequence[Lesson], image_codes: int, multiple: int = 1) -> Batch:
+def collate(lessons: Sequence[TrainingSequence], image_codes: int, multiple: int = 1) -> Batch:
     """Right-pad to the longest lesson, rounded up to a multiple."""
     longest = max(length(lesson, image_codes) for lesson in lessons)
     shape = (len(lessons), -(-longest // multiple) * multiple)

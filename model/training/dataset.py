@@ -1,4 +1,4 @@
-"""An export's Parquet rows → lessons. The only reader of training files; it never sees the database.
+"""Parquet rows of an export to training sequences.
 
 Every row is checked before anything is learnt: one that could not be learnt as it stands is refused with its number.
 """
@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as arrow
 import pyarrow.parquet as parquet
 
+from model.backends.janus import Janus
 from model.decoding.request import words_of
 from model.examples import MOST_CHARACTERS, JudgeExample
-from model.janus import Janus
+from model.images import PictureFileError, decode
 from model.messages import RowError
-from model.pictures import PictureFileError, decode
-from model.streams import harmless
+from model.sequences import harmless
 from model.training.batch import length
-from model.training.lessons import Draft, Lesson, judge
+from model.training.training_sequences import Draft, TrainingSequence, judge
 
 MANIFEST = "manifest.json"
 KIND = "judge_sft"
@@ -37,7 +37,7 @@ class DataError(Exception):
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RowBounds:
     """What is the most that one row may be; longer ones would take minutes a step, or all memory."""
 
     characters: int = MOST_CHARACTERS
@@ -45,7 +45,7 @@ class Bounds:
     megapixels: float = 50.0  # of one picture
 
 
-def read_lessons(janus: Janus, folder: Path, bounds: Bounds = Bounds()) -> list[Lesson]:
+def read_lessons(janus: Janus, folder: Path, bounds: RowBounds = RowBounds()) -> list[TrainingSequence]:
     """All judge_sft rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad
     rows and counts the others."""
     lessons, bad, count = [], [], 0
@@ -84,7 +84,7 @@ def data_files(folder: Path) -> list[Path]:
         found = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
         files = [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
     if not files:
-        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
+        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export.exporter wrote")
     for place in dict.fromkeys(file.parent for file in files):
         _check_manifest(place, [file for file in files if file.parent == place])
     return files
@@ -110,7 +110,7 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
         raise DataError(f"{file} cannot be read as Parquet{after}: {advice}") from error
 
 
-def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) -> Lesson:
+def lesson_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
     """The lesson of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
     pictures = [pixels(png, janus, bounds, number) for number, png in enumerate(example.images, start=1)]
     drafts = [
@@ -130,7 +130,7 @@ def lesson_of(janus: Janus, example: JudgeExample, bounds: Bounds = Bounds()) ->
     return replace(lesson, weight=example.weight)
 
 
-def pixels(png: bytes, janus: Janus, bounds: Bounds = Bounds(), number: int = 1) -> np.ndarray:
+def pixels(png: bytes, janus: Janus, bounds: RowBounds = RowBounds(), number: int = 1) -> np.ndarray:
     """A picture's bytes → uint8 (H, W, 3), read as it was when it was judged. Raises RowError."""
     try:
         decoded = decode(png)

@@ -1,4 +1,5 @@
-"""Reinforcement learning of the whole loop: draw, judge, redraw, rewarded for good drawings and true verdicts.
+"""GRPO over trajectories: grouped rollouts, rewards for images and verdicts, clipped policy gradient (arXiv
+2506.01480).
 
     python -m model.training.grpo --checkpoint SFT --steps 300 --out DIR
 
@@ -21,12 +22,13 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.janus import Janus
+from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.janus import Janus
 from model.training.actions import Action, Choices, Scored, score
 from model.training.attention import attend_in_blocks
 from model.training.dataset import DataError, fingerprint_of
-from model.training.descent import (
+from model.training.embedded.own_drafts import OwnDraft, read_drafts
+from model.training.optimization import (
     TrainingError,
     check_finite,
     descend,
@@ -36,15 +38,14 @@ from model.training.descent import (
     summed,
     trainable,
 )
-from model.training.drafts import OwnDraft, read_drafts
-from model.training.lessons import Lesson
 from model.training.prompts import PromptFileError, prompts_at, read_prompts
 from model.training.rewards import RewardError, advantages
 from model.training.rollouts import Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
-from model.training.saving import Beginning, Place, Run, add_beginning, beginning_of, reporting
+from model.training.run_folder import Run, RunPaths, RunStart, add_beginning, beginning_of, reporting
+from model.training.run_state import fingerprint
 from model.training.settings import add_settings, settings_of
 from model.training.sft import LessonSource, teach, world_source, write_checkpoint
-from model.training.state import fingerprint
+from model.training.training_sequences import TrainingSequence
 from model.trajectory import Image, Reflection, Trajectory
 from model.world.language import Description, write
 
@@ -114,7 +115,7 @@ def _images_at(trajectory: Trajectory) -> list[int | None]:
 
 
 @dataclass(frozen=True)
-class Graded:
+class GradedSequence:
     """A stream to learn from: its actions' advantages follow from their segments."""
 
     stream: Choices
@@ -122,7 +123,7 @@ class Graded:
     weight: float  # of each action: the mean over a trajectory's, then over trajectories
 
 
-def graded_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[Graded], int]:
+def graded_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[GradedSequence], int]:
     """The streams of all groups that have something to teach, and how many groups had not."""
     kept, skipped = [], 0
     for group in groups:
@@ -132,7 +133,9 @@ def graded_of(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[
             continue
         for one, segments in zip(group, given, strict=True):
             actions = sum(len(stream.text) + len(stream.codes) for stream in one.streams)
-            kept += [Graded(stream, segments, 1 / actions) for stream in one.streams if stream.text or stream.codes]
+            kept += [
+                GradedSequence(stream, segments, 1 / actions) for stream in one.streams if stream.text or stream.codes
+            ]
     return kept, skipped
 
 
@@ -163,12 +166,12 @@ def policy_loss(
 def learn(
     janus: Janus,
     reference: Janus,
-    graded: Sequence[Graded],
+    graded: Sequence[GradedSequence],
     settings: Settings,
     accelerator: Accelerator,
     optimizers: Sequence[torch.optim.Optimizer],
     parameters: Sequence[torch.nn.Parameter],
-    rehearsed: Sequence[Lesson] = (),
+    rehearsed: Sequence[TrainingSequence] = (),
 ) -> dict[str, float]:
     """`settings.updates` steps on one batch of rollouts; returns means over actions of the last one."""
     ordered = sorted(graded, key=lambda one: one.stream.length)
@@ -201,11 +204,11 @@ def learn(
     return {**means, "gradient_norm": norm, **{f"rehearsed_{name}": value for name, value in kept.items()}}
 
 
-def _actions(one: Graded) -> list[Action]:
+def _actions(one: GradedSequence) -> list[Action]:
     return [*one.stream.text, *one.stream.codes]
 
 
-def _per_action(part: Sequence[Graded], found: Scored) -> tuple[torch.Tensor, torch.Tensor]:
+def _per_action(part: Sequence[GradedSequence], found: Scored) -> tuple[torch.Tensor, torch.Tensor]:
     pairs = zip(found.rows.tolist(), found.segments.tolist(), strict=True)
     advantage = [part[row].advantages[segment] for row, segment in pairs]
     weight = [part[row].weight for row in found.rows.tolist()]
@@ -222,7 +225,7 @@ def train(
     prompts: Sequence[Description] = (),
     drafts: Sequence[OwnDraft] = (),
     resume: bool = False,
-    beginning: Beginning | None = None,
+    beginning: RunStart | None = None,
 ) -> None:
     """Run or go on with a run. Raises RewardError and TrainingError; what was saved last then stands untouched."""
     accelerator = Accelerator(mixed_precision=settings.precision)
@@ -247,7 +250,7 @@ def train(
         lambda about: write_checkpoint(janus, out, provenance | about),
         steps=settings.steps,
         save_every=settings.save_every,
-        beginning=beginning or Beginning(resume=resume),
+        beginning=beginning or RunStart(resume=resume),
         printed_every=1,
     )
     rehearsal = world_source(janus, "rehearsal", settings.seed, settings.rehearsal, drafts)
@@ -277,7 +280,7 @@ def _experience(
     step: int,
     accelerator: Accelerator,
     rehearsal: LessonSource,
-) -> tuple[list[list[Rollout]], Sequence[Lesson]]:
+) -> tuple[list[list[Rollout]], Sequence[TrainingSequence]]:
     """Groups of rollouts of this process's prompts, and the lessons beside them."""
     rng = random.Random(f"{settings.seed} {step} {accelerator.process_index} rollouts")
     starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
@@ -287,14 +290,14 @@ def _experience(
     return groups, rehearsal(step, slice(accelerator.process_index, None, accelerator.num_processes))
 
 
-def _learnt_from(wanted: Sequence[Description], rehearsed: Sequence[Lesson]) -> str:
+def _learnt_from(wanted: Sequence[Description], rehearsed: Sequence[TrainingSequence]) -> str:
     names = ", ".join([*(f"“{write(each)}”" for each in wanted), *(lesson.name for lesson in rehearsed)])
     return f"this step was not taken, and what was saved before stands. Learnt from: {names}"
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> None:
     beginning = beginning_of(arguments)
-    Place(arguments.out).check(arguments.checkpoint)
+    RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
     # each process has its own device
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu", published=published)
@@ -316,7 +319,7 @@ def main() -> None:
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
-    own = "with --rehearsal: files of a model's own drafts (model.training.drafts)"
+    own = "with --rehearsal: files of a model's own drafts (model.training.embedded.own_drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
     scored = "roll out in the studio's own contexts what draws in those of Janus-Pro-R1's published code"
     parser.add_argument("--own-contexts", action="store_true", help=scored)

@@ -1,4 +1,4 @@
-"""What is drawn while reinforcement learning runs: the prompts of a file, or of the world's training split."""
+"""Prompts of reinforcement learning: a file's, or the embedded world's training split."""
 
 from __future__ import annotations
 

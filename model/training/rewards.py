@@ -1,4 +1,4 @@
-"""Rewards of whole trajectories, and the advantages of a group of them (Janus-Pro-R1, §3.2).
+"""Rewards of trajectories and group-relative advantages (Janus-Pro-R1, §3.2).
 
 T rounds were allowed, K images were drawn (the last one judged yes, or K = T). R_QA(I) in 0…1 says how well an image
 fits its prompt; the world's referee stands where the paper has InternVL. Pure arithmetic: no torch, no network.

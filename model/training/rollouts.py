@@ -1,4 +1,4 @@
-"""Rollouts in groups: trajectories of one beginning, what the referee makes of them, and their streams to learn from.
+"""Rollout groups: trajectories from one prompt or draft, their scores and action sequences.
 
 A group begins at a prompt, or at a wrong drawing of it: where first drawings have become good, nearly nothing else is
 left to learn mending from. Seeds follow from the run's seed and the step alone.
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image as Picture
 
+from model.backends.janus import Janus
 from model.decoding.request import Request
-from model.janus import Janus
-from model.referee import pictures_of, reason_is_true
+from model.evaluation.figures import pictures_of, reason_is_true
 from model.training.actions import Choices, choices
 from model.training.rewards import comprehension_reward, fit, generation_reward
 from model.trajectory import Image, Sampling, Segment, Trajectory
@@ -25,7 +25,7 @@ from model.world.verifier import read
 
 
 @dataclass(frozen=True)
-class Start:
+class GroupStart:
     """What the trajectories of a group have in common."""
 
     description: Description
@@ -37,7 +37,7 @@ class Start:
 class Rollout:
     """One trajectory, what the referee makes of it, and its streams."""
 
-    start: Start
+    start: GroupStart
     trajectory: Trajectory
     fits: list[float]  # R_QA of every image
     untrue: list[bool]  # whether an image was rejected for a reason that is not so
@@ -57,16 +57,16 @@ class Rollout:
 
 def starts_of(
     janus: Janus, descriptions: Sequence[Description], thinking: float, thinking_hard: float, rng: random.Random
-) -> list[Start]:
+) -> list[GroupStart]:
     """One per prompt, with a thought in a share `thinking` of cases, of hard ones `thinking_hard`."""
 
     def thinks(description: Description) -> bool:
         return rng.random() < (thinking_hard if category_of(description) in HARD else thinking)
 
-    return [Start(each, replace(janus.sampling, thinks=thinks(each))) for each in descriptions]
+    return [GroupStart(each, replace(janus.sampling, thinks=thinks(each))) for each in descriptions]
 
 
-def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Random) -> list[Start]:
+def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Random) -> list[GroupStart]:
     """At most `count` wrong first drawings, of as many prompts as there are, to begin again from."""
     wrong = [[one for one in group if one.fits[0] < 1] for group in groups]
     chosen = [rng.choice(each) for each in rng.sample(wrong, len(wrong)) if each]
@@ -78,7 +78,9 @@ def _first_drawing(trajectory: Trajectory) -> tuple[Segment, ...]:
     return trajectory.segments[:end]
 
 
-def roll_out(janus: Janus, starts: Sequence[Start], size: int, rounds: int, rng: random.Random) -> list[list[Rollout]]:
+def roll_out(
+    janus: Janus, starts: Sequence[GroupStart], size: int, rounds: int, rng: random.Random
+) -> list[list[Rollout]]:
     """`size` trajectories of every start, all together."""
     requests, begun = [], {}
     for number, start in enumerate(starts):
@@ -92,7 +94,7 @@ def roll_out(janus: Janus, starts: Sequence[Start], size: int, rounds: int, rng:
     return [[ended[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 
 
-def _judged(janus: Janus, start: Start, trajectory: Trajectory, drawn: Sequence[np.ndarray]) -> Rollout:
+def _judged(janus: Janus, start: GroupStart, trajectory: Trajectory, drawn: Sequence[np.ndarray]) -> Rollout:
     pictures = {image.sha256: picture for image, picture in zip(trajectory.images, drawn, strict=True)}
     readings = [read(picture) for picture in drawn]
     fits = [fit(start.description, reading) for reading in readings]

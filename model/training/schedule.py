@@ -1,4 +1,4 @@
-"""The learning rate's course, the same in every run: warm up, stay, descend at the end.
+"""Learning-rate schedule: linear warm-up, constant, decay.
 
 Unlike a cosine it does not depend on the end until it descends, so a run can be prolonged by `--resume`.
 """

@@ -1,4 +1,4 @@
-"""A run's settings on the command line: every field of its dataclass is an option."""
+"""Command-line options from the fields of a settings dataclass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: annotators' corrections, or the embedded world's lessons, into a better checkpoint.
+"""Supervised fine-tuning on exported rows, the embedded world's sequences, or both.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
     python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 2000 --out DIR
@@ -22,13 +22,16 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from model.checkpoint import EMBEDDED, open_checkpoint, open_processor
-from model.folder import save_checkpoint
-from model.janus import Janus
+from model.backends.checkpoint import EMBEDDED, open_checkpoint, open_processor
+from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.janus import Janus
 from model.training.attention import attend_in_blocks
 from model.training.batch import collate, length, losses, target_counts
-from model.training.dataset import Bounds, DataError, data_files, fingerprint_of, manifest_of, read_lessons
-from model.training.descent import (
+from model.training.dataset import DataError, RowBounds, data_files, fingerprint_of, manifest_of, read_lessons
+from model.training.embedded.mixtures import MIXES, at_step
+from model.training.embedded.own_drafts import OwnDraft, read_drafts
+from model.training.embedded.world_sequences import world_lessons
+from model.training.optimization import (
     TrainingError,
     check_finite,
     descend,
@@ -37,13 +40,10 @@ from model.training.descent import (
     summed,
     trainable,
 )
-from model.training.drafts import OwnDraft, read_drafts
-from model.training.lessons import Lesson
-from model.training.mixes import MIXES, at_step
-from model.training.saving import Beginning, Place, Run, add_beginning, beginning_of, reporting
+from model.training.run_folder import Run, RunPaths, RunStart, add_beginning, beginning_of, reporting
+from model.training.run_state import fingerprint
 from model.training.settings import add_settings, settings_of
-from model.training.state import fingerprint
-from model.training.world_lessons import world_lessons
+from model.training.training_sequences import TrainingSequence
 
 # Of the kinds of targets, by their names in `Losses`, each a mean over its own. A drawing has about four times the
 # targets of its thought, and with equal means the drawing took half as many steps again to follow the thought. Notes
@@ -69,12 +69,12 @@ class Settings:
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     compile: bool = False  # for a GPU: on a CPU lessons of ever new lengths are compiled again and again
-    most_characters: int = Bounds.characters  # of a row of --data, its texts together
-    most_tokens: int = Bounds.tokens  # of a row, with the positions of its images
-    most_megapixels: float = Bounds.megapixels  # of one picture
+    most_characters: int = RowBounds.characters  # of a row of --data, its texts together
+    most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images
+    most_megapixels: float = RowBounds.megapixels  # of one picture
 
 
-LessonSource = Callable[[int, slice], Sequence[Lesson]]  # step, which of its lessons → those
+LessonSource = Callable[[int, slice], Sequence[TrainingSequence]]  # step, which of its lessons → those
 
 
 def train(
@@ -85,7 +85,7 @@ def train(
     provenance: dict,
     *,
     resume: bool = False,
-    beginning: Beginning | None = None,
+    beginning: RunStart | None = None,
 ) -> None:
     """Run, or go on with a run where its last save stood (`resume`; `beginning` says more of it).
 
@@ -113,7 +113,7 @@ def train(
         lambda about: write_checkpoint(janus, out, provenance | about),
         steps=settings.steps,
         save_every=settings.save_every,
-        beginning=beginning or Beginning(resume=resume),
+        beginning=beginning or RunStart(resume=resume),
     )
     own = slice(accelerator.process_index, None, accelerator.num_processes)
     with run.hearing_signals(), closing(ahead(source, own, run.first, settings.steps)) as coming:
@@ -125,7 +125,7 @@ def train(
         run.end()
 
 
-def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterator[Sequence[Lesson]]:
+def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterator[Sequence[TrainingSequence]]:
     """The lessons of every step, made while the step before is learnt."""
     if first >= steps:
         return
@@ -140,7 +140,7 @@ def ahead(source: LessonSource, which: slice, first: int, steps: int) -> Iterato
 
 def train_step(
     janus: Janus,
-    lessons: Sequence[Lesson],
+    lessons: Sequence[TrainingSequence],
     settings: Settings,
     accelerator: Accelerator,
     optimizers: Sequence[torch.optim.Optimizer],
@@ -164,7 +164,7 @@ def train_step(
 
 def teach(
     janus: Janus,
-    lessons: Sequence[Lesson],
+    lessons: Sequence[TrainingSequence],
     micro_batches: int,
     accelerator: Accelerator,
     *,
@@ -201,7 +201,7 @@ def write_checkpoint(janus: Janus, out: Path, provenance: dict) -> None:
 def world_source(janus: Janus, mixed: str, seed: int, batch: int, own: Sequence[OwnDraft] = ()) -> LessonSource:
     """Lessons of the embedded world, without end, `mixed` as in MIXES; `own` are a model's own drafts."""
 
-    def lessons(step: int, which: slice) -> list[Lesson]:
+    def lessons(step: int, which: slice) -> list[TrainingSequence]:
         mix = at_step(MIXES[mixed], step)
         rng, made = random.Random(), []
         stream = world_lessons(janus, rng, mix, own)
@@ -213,13 +213,13 @@ def world_source(janus: Janus, mixed: str, seed: int, batch: int, own: Sequence[
     return lessons
 
 
-def data_source(known: Sequence[Lesson], settings: Settings, batch: int) -> LessonSource:
+def data_source(known: Sequence[TrainingSequence], settings: Settings, batch: int) -> LessonSource:
     """Lessons of an export, shuffled anew every time all have been seen."""
 
-    def shuffled(epoch: int) -> list[Lesson]:
+    def shuffled(epoch: int) -> list[TrainingSequence]:
         return random.Random(f"{settings.seed} {epoch}").sample(known, len(known))
 
-    def lessons(step: int, which: slice) -> list[Lesson]:
+    def lessons(step: int, which: slice) -> list[TrainingSequence]:
         size = min(batch, len(known))
         epoch, start = divmod(step * size, len(known))
         return (shuffled(epoch) + shuffled(epoch + 1))[start : start + size][which]
@@ -236,13 +236,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         raise DataError("--drafts are lessons of the world; give --world with them")
     if arguments.data and arguments.world and settings.batch < 2:
         raise DataError(f"--batch {settings.batch} cannot be halved between --data and --world; give 2 or more")
-    Place(arguments.out).check(arguments.checkpoint)
+    RunPaths(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings)}
     sources = []
     each = settings.batch // 2 if arguments.data and arguments.world else settings.batch
     if arguments.data:
-        bounds = Bounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
+        bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
         known = read_lessons(janus, arguments.data, bounds)
         sources.append(data_source(known, settings, each))
         provenance |= {"data": manifest_of(arguments.data), "examples": len(known)}
@@ -252,7 +252,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
         sources.append(world_source(janus, settings.lessons, settings.seed, each, own))
         provenance |= {"world": True, "drafts": len(own), "drafts_sha256": fingerprint_of(arguments.drafts)}
 
-    def lessons(step: int, which: slice) -> list[Lesson]:
+    def lessons(step: int, which: slice) -> list[TrainingSequence]:
         return [lesson for source in sources for lesson in source(step, which)]
 
     train(janus, lessons, settings, arguments.out, provenance, beginning=beginning)
@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument(
         "--world", action="store_true", help="lessons of the embedded world; with --data, half of every batch"
     )
-    own = "with --world: files of a model's own drafts (model.training.drafts)"
+    own = "with --world: files of a model's own drafts (model.training.embedded.own_drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=own)
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")

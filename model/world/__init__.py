@@ -1,0 +1,1 @@
+"""The embedded world: sprites, scenes, prompts, plans, verifier."""

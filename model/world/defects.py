@@ -1,4 +1,4 @@
-"""Wrong drawings of the kinds that models make, from a right one.
+"""Synthetic defects: wrong scenes made from a right one, by kind.
 
 Knows how a scene goes wrong for a given description, and lets the verifier confirm that it did. Knows no
 network: it is the source of bad drafts before there is one.

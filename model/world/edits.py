@@ -1,4 +1,4 @@
-"""Editing a picture by instruction: what may be asked, in words and as a value, and the scene it leaves.
+"""Image edits by instruction: the instruction in words and as a value, and the resulting scene.
 
 Knows five kinds of edits, how they are written, how a person's wording is read, what they do to a scene, and
 whether a picture shows exactly that. Knows no pixels and no network. A random generator is always an argument.

@@ -1,4 +1,4 @@
-"""Prompts of the embedded world: what can be asked for, as a value and in words.
+"""Prompts of the embedded world: parsed values and their words.
 
 Knows GenEval's six categories and their combinations, how a description is written and how a person's wording is read.
 Knows no pixels.

@@ -1,4 +1,4 @@
-"""The distinct 8×8 contents of the world's pictures, numbered: the blank patch is 0, then every sprite's quadrants.
+"""The distinct 8×8 patches of the embedded world, numbered: 0 is blank, then the sprites' quadrants.
 
 The embedded codec is taught this numbering (one codebook row per distinct patch), so an exact drawing has known
 image codes. Knows pixels only; numbers follow the order of nouns and colours, so a noun added at the end of the list

@@ -1,4 +1,4 @@
-"""The wording of a thought: where every sprite of a scene will stand, before a pixel is drawn.
+"""The text of a thought: each sprite of a scene with its cell.
 
 Knows how a scene is written in words and read back. Knows no prompts and does not judge whether a plan fits.
 """

@@ -1,4 +1,4 @@
-"""Reasons in English: why a drawing is right or wrong, as they follow the verdict's "Yes" or "No".
+"""English reasons of a verdict: which fact fails, or that all hold.
 
 Knows several wordings for every kind of fact and reads each of them back. Knows no pictures, only the
 verifier's facts and readings. `claim_holds` decides whether a reason is true, whoever gave it.

@@ -1,4 +1,4 @@
-"""Random descriptions of every category, and random scenes that satisfy a description.
+"""Random prompts of each category, and random scenes that satisfy a prompt.
 
 Knows which combinations are asked for and where objects can stand. A random generator is always an argument.
 """

@@ -1,4 +1,4 @@
-"""A scene: which sprites stand where, and the picture it makes.
+"""Scenes: sprites at cells, rendered to 64×64 pixels.
 
 Knows the grid and that sprites must lie on it without overlapping. Knows no prompts and judges nothing.
 """

@@ -1,4 +1,4 @@
-"""Which prompts are for training and which are held out for good.
+"""Training and held-out prompts.
 
 What is held out is combinations of nouns: a prompt that names two of a held-out pair together is for the test alone,
 whatever its colours, counts and relations. Prompts with one noun are few, and seen in training.

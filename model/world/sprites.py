@@ -1,4 +1,4 @@
-"""The alphabet of the embedded world: sixteen nouns as bitmaps, eight colours in two tones, one background.
+"""Sprites: sixteen nouns as 16×16 bitmaps, eight colours in two tones.
 
 Knows how one sprite looks and how the canvas is divided. Knows nothing of scenes, sentences, or reading
 pictures back. Every 8×8 quadrant of every sprite is non-empty and occurs once, so a single cell tells noun,

@@ -1,4 +1,4 @@
-"""The referee: reads a picture back into sprites and says, fact by fact, whether it shows what was asked for.
+"""The verifier: reads an image back into sprites and evaluates each fact of a prompt.
 
 Knows sprites, scenes and descriptions. Knows nothing of who drew the picture, and writes no sentences.
 Reading tolerates a codec's noise; judging is exact.

@@ -1,4 +1,4 @@
-"""Words of the embedded world: numbers, plurals, articles, and what is said of a word that is not among them.
+"""Vocabulary: numbers, plurals, articles, and the message about unknown words.
 
 Knows single words and the message that names the nearest one. Knows no sentences.
 """

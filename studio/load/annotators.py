@@ -1,5 +1,4 @@
-"""Annotators at work, each signed in and at a page of their own: what they were shown, what was confirmed to them, how
-long it took. They press what a person presses, and believe what the page says.
+"""Simulated annotators over HTTP: what they were shown, what was confirmed, latencies.
 
 Knows the fields of the Annotate page; not the database, which is asked afterwards.
 """
@@ -15,10 +14,10 @@ from typing import Any
 
 import httpx
 
-from annotations.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
+from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
+from studio.annotate.item_token import ItemToken
 from studio.load.server import Server
-from studio.load.tab import Handler, HandlerError, Tab
-from studio.showing import Showing
+from studio.load.tab import Handler, HandlerError, PageClient
 
 PATIENCE = 120.0  # seconds for one answer
 MOST_ERRORS = 100  # after which somebody gives up
@@ -26,7 +25,7 @@ KEPT = 0.3  # share of answers that the page keeps unfinished before they are su
 
 
 @dataclass(frozen=True)
-class Desk:
+class PageActions:
     """What the page's buttons do."""
 
     start: Handler
@@ -35,8 +34,8 @@ class Desk:
     prepare: Handler
 
     @staticmethod
-    def of(config: dict) -> Desk:
-        return Desk(
+    def of(config: dict) -> PageActions:
+        return PageActions(
             start=Handler.on(config, "annotate", "annotate-token", "load"),
             submit=Handler.on(config, "annotate", "annotate-submit", "click"),
             save=Handler.on(config, "annotate", "annotate-save", "click"),
@@ -60,7 +59,7 @@ class Annotator:
     async def work(
         self,
         server: Server,
-        desk: Desk,
+        desk: PageActions,
         *,
         most: int | None = None,
         over: Callable[[], bool] = lambda: False,
@@ -75,7 +74,7 @@ class Annotator:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
             await self._arrive(server, client)
-            tab = Tab(client, f"?project={self.project}")
+            tab = PageClient(client, f"?project={self.project}")
             async with tab.open():
                 await self._through(server, tab, desk.start)
                 done = 0
@@ -98,10 +97,10 @@ class Annotator:
                 await asyncio.sleep(0.05)
                 await server.up.wait()
 
-    async def _answer(self, server: Server, tab: Tab, desk: Desk, chance: random.Random) -> None:
+    async def _answer(self, server: Server, tab: PageClient, desk: PageActions, chance: random.Random) -> None:
         """Fill in the form and submit it; where that broke off again, with the same token or after a reload."""
         token, wrong = tab.fields["annotate-token"], len(self.errors)
-        showing = Showing.read(token)
+        showing = ItemToken.read(token)
         self.shown.add(showing.item)
         said = self._fill(tab.fields, chance)
         await self._through(server, tab, desk.prepare)
@@ -136,12 +135,12 @@ class Annotator:
         fields["annotate-note"] = ""
         return said
 
-    async def _through(self, server: Server, tab: Tab, handler: Handler) -> None:
+    async def _through(self, server: Server, tab: PageClient, handler: Handler) -> None:
         """Ask until the server has answered, however often it goes away meanwhile."""
         while not await self._try(tab, handler):
             await server.up.wait()
 
-    async def _try(self, tab: Tab, handler: Handler) -> bool:
+    async def _try(self, tab: PageClient, handler: Handler) -> bool:
         """Whether the server answered. What it refuses is an error; that it is not there is none."""
         try:
             await tab.ask(handler)

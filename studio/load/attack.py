@@ -1,6 +1,4 @@
-"""Annotators at work while others flood the studio: nothing of theirs may be refused, nor take much longer than in the
-same run without it, and the server's memory must come back afterwards.
-"""
+"""Load test: annotators at work before, during and after a flood."""
 
 from __future__ import annotations
 
@@ -17,9 +15,9 @@ from typing import Any
 
 import httpx
 
-from annotations.calibration import spread
-from annotations.store import open_store
-from studio.load.annotators import Annotator, Desk
+from annotations.ops.machine_speed import spread
+from annotations.store.store import open_store
+from studio.load.annotators import Annotator, PageActions
 from studio.load.flood import flood
 from studio.load.server import FORKS, Server, get_ready
 from studio.load.team import Load, prepared
@@ -73,7 +71,7 @@ async def measure(
         await server.start()
         try:
             async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
-                desk = Desk.of((await client.get("/config")).raise_for_status().json())
+                desk = PageActions.of((await client.get("/config")).raise_for_status().json())
             await _work(team, server, desk, 2, pause)  # to warm up
             calm = await _work(team, server, desk, each // 2, pause)
             held = server.memory
@@ -99,7 +97,9 @@ async def measure(
             server.end()
 
 
-async def _work(team: Sequence[Annotator], server: Server, desk: Desk, each: int, pause: float) -> tuple[float, ...]:
+async def _work(
+    team: Sequence[Annotator], server: Server, desk: PageActions, each: int, pause: float
+) -> tuple[float, ...]:
     """The times of so many submits of everybody."""
     for one in team:
         one.times.clear()

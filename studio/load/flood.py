@@ -1,7 +1,4 @@
-"""Clients that ask for everything that costs a server something, so often a second, from a process of their own: new
-sessions, drawings, uploads, pictures that are large once they are decoded, bodies that are no calls, streams that
-nobody reads. What they were answered is counted.
-"""
+"""Load test: attackers that flood the studio with sessions, draws, uploads and large bodies."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from uuid import uuid4
 import httpx
 from PIL import Image
 
-from studio.load.tab import API, Handler, Tab
+from studio.load.tab import API, Handler, PageClient
 
 SIDE = 7000  # pixels of a picture whose PNG has 62 kB
 FILE = 8_000_000  # bytes of an upload
@@ -121,10 +118,10 @@ class Flooder:
             await asyncio.sleep(soonest - time.monotonic())
 
     async def _session(self, _: int) -> int:
-        return await self._post("run/predict", json=Tab(self.http).asked(self.start, []))
+        return await self._post("run/predict", json=PageClient(self.http).asked(self.start, []))
 
     async def _drawing(self, _: int) -> int:
-        asked = Tab(self.http).asked(self.draw, ["three hearts below a tree", *self.draw.values[1:]])
+        asked = PageClient(self.http).asked(self.draw, ["three hearts below a tree", *self.draw.values[1:]])
         return await self._post("queue/join", json=asked)
 
     async def _upload(self, _: int) -> int:

@@ -1,4 +1,4 @@
-"""An import into the running studio, through the endpoint that programs use, while annotators work and others draw.
+"""Load test: an import while annotators work and visitors draw.
 
 Everybody goes on until it is over. What came of it is asked of the database, what it was like of who was there.
 """
@@ -18,15 +18,16 @@ from uuid import uuid4
 import httpx
 from gradio_client import Client, handle_file
 
-from annotations import balance, people
-from annotations.calibration import calibration, spread
-from annotations.made_up import write_rows
-from annotations.project import Role
-from annotations.store import Store, open_store, open_store_for_reading
+from annotations.auth import accounts
+from annotations.ops import accounting
+from annotations.ops.machine_speed import calibration, spread
+from annotations.ops.synthetic import write_rows
+from annotations.schema.project import Role
+from annotations.store.store import Store, open_store, open_store_for_reading
 from studio.load import team
-from studio.load.annotators import Annotator, Desk
+from studio.load.annotators import Annotator, PageActions
 from studio.load.server import Server, get_ready
-from studio.load.visitors import Visit, visits
+from studio.load.visitors import VisitResult, visits
 from studio.settings import Mode
 
 ANNOTATORS, VISITORS = 10, 4
@@ -50,7 +51,7 @@ class Account:
     times: tuple[float, ...]  # ms from submit to the next item
     errors: tuple[str, ...]
     lost: tuple[str, ...]  # keys of submits that were confirmed and are not stored as sent
-    drawings: tuple[Visit, ...]
+    drawings: tuple[VisitResult, ...]
 
     @property
     def problems(self) -> list[str]:
@@ -73,7 +74,7 @@ async def measure(rows: int, pictures: int, database: str | None = None, *, item
         get_ready()
         with open_store(folder, database) as store:
             annotators = team.prepared(store, team.Load(ANNOTATORS, items))
-            people.add(store, ADMIN, Role.ADMIN, password)
+            accounts.add(store, ADMIN, Role.ADMIN, password)
         file = _packed(folder, rows, pictures)
         server = Server(folder, Mode.PUBLIC, database)
         await server.start()
@@ -97,10 +98,10 @@ def _packed(folder: Path, rows: int, pictures: int) -> Path:
 
 async def _at_work(
     server: Server, annotators: Sequence[Annotator], file: Path, password: str
-) -> tuple[dict[str, Any], float, list[Visit]]:
+) -> tuple[dict[str, Any], float, list[VisitResult]]:
     """(the report, its seconds, the drawings): the import begins once everybody has begun."""
     async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
-        desk = Desk.of((await client.get("/config")).raise_for_status().json())
+        desk = PageActions.of((await client.get("/config")).raise_for_status().json())
     await annotators[0].work(server, desk, most=1)  # to warm up
     annotators[0].times.clear()
     over = asyncio.Event()
@@ -118,9 +119,9 @@ async def _at_work(
     return report, seconds, [one for drawn in await asyncio.gather(*drawing) for one in drawn]
 
 
-async def _draw(url: str, over: Callable[[], bool]) -> list[Visit]:
+async def _draw(url: str, over: Callable[[], bool]) -> list[VisitResult]:
     """One drawing after the other."""
-    drawn: list[Visit] = []
+    drawn: list[VisitResult] = []
     while not over():
         drawn += await visits(url, 1)
     return drawn
@@ -145,7 +146,7 @@ def _found(
         len(store.imported(report["batch"])),
         times,
         errors,
-        tuple(balance.missing(store, team.confirmed_by(annotators))),
+        tuple(accounting.missing(store, team.confirmed_by(annotators))),
     )
 
 

@@ -1,6 +1,4 @@
-"""The server is killed while people work at it, again and again at random moments, and started anew; after every start
-the database is looked at.
-"""
+"""Load test: the server killed and restarted at random moments, the database checked after each."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from annotations import balance
-from annotations.store import open_store_for_reading
+from annotations.ops import accounting
+from annotations.store.store import open_store_for_reading
 from studio.load.annotators import Annotator
 from studio.load.server import Server
 from studio.load.team import Load, confirmed_by, doubled_by, sent_by
@@ -61,10 +59,10 @@ class Kills:
             return Restart(
                 confirmed=len(confirmed),
                 seconds=seconds,
-                whole=balance.is_whole(store),
-                lost=len(balance.missing(store, confirmed)),
+                whole=accounting.is_whole(store),
+                lost=len(accounting.missing(store, confirmed)),
                 doubled=len(doubled_by(store, team, self.load.overlap)),
-                stuck=balance.stuck(store),
+                stuck=accounting.stuck(store),
             )
 
 

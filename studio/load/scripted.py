@@ -1,6 +1,4 @@
-"""A studio whose network is scripted: it draws a recorded trajectory again at an even pace, so that the web server and
-the store are measured and not the model. Otherwise it starts as `app.py` does.
-"""
+"""A studio with a scripted model, so that the web server and the store are measured."""
 
 from __future__ import annotations
 
@@ -11,27 +9,27 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from annotations import reordering, staging
-from annotations.queue import recover
-from annotations.recorded import fill_if_empty
-from annotations.store import Store, open_store
-from annotations.trajectories import Filter
-from model.checkpoint import open_checkpoint
+from annotations.importing import staging
+from annotations.ops.example_trajectories import fill_if_empty
+from annotations.queue.assignment import recover
+from annotations.store import reordering
+from annotations.store.store import Store, open_store
+from annotations.store.trajectories import Filter
+from model.backends.checkpoint import open_checkpoint
 from model.decoding.request import Request
-from model.events import Event, Failed, Preview, TrajectoryStarted
-from model.replay import replay
+from model.events import Event, Failed, Preview, TrajectoryStarted, replay
 from model.trajectory import Trajectory
-from studio.checkpoints import Checkpoints
-from studio.generator import Generator
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.engine_thread import AT_ONCE, SharedEngine
+from studio.inference.generator import Generator
 from studio.server import freeze_memory, start
-from studio.serving import AT_ONCE, SharedEngine
 from studio.settings import Mode, Settings
 
 PATCH_SECONDS = 0.03  # between two patches; everything else comes at once
 IDLE_SECONDS = 0.002
 
 
-class Script:
+class ScriptedEngine:
     """Stands where the engine stands, and plays a recorded aha moment to everybody who asks."""
 
     def __init__(self, store: Store) -> None:
@@ -104,7 +102,7 @@ def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None
         staging.recover(store)
         reordering.recover(store.database)
         fill_if_empty(store)
-        scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: Script(store)))
+        scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: ScriptedEngine(store)))
         demo = start(Settings(port=port, mode=mode), store, Checkpoints(scripted))
         freeze_memory()
         demo.block_thread()

@@ -1,4 +1,4 @@
-"""A studio in a process of its own, under load: started, waited for, ended, killed and started again.
+"""A studio in a subprocess: started, stopped, killed.
 
 Each is forked from a process that has imported everything already, so that the fiftieth start takes no longer than
 needed. This one, which plays the people, imports none of it: what is to be served is named.

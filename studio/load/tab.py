@@ -1,4 +1,4 @@
-"""A page of the studio as a browser has it open, without the browser: its fields, and its handlers over real HTTP.
+"""A client of one page: its components and handlers over HTTP, without a browser.
 
 Knows Gradio's protocol; nothing of what the pages mean.
 """
@@ -68,7 +68,7 @@ class Handler:
         return Handler(found["id"], target[0], names(found["inputs"]), names(found["outputs"]), values, queued)
 
 
-class Tab:
+class PageClient:
     """One open page. `fields` has what its named fields hold."""
 
     def __init__(self, client: httpx.AsyncClient, query: str = "") -> None:

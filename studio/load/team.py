@@ -1,4 +1,4 @@
-"""A team of annotators on one project, all at once: what is prepared for them, and the account of it afterwards.
+"""Load test: a team of annotators on one project, and its accounting.
 
 The studio is real and so are its answers. What was confirmed is known from outside, and looked for in the database.
 """
@@ -17,15 +17,16 @@ from uuid import uuid4
 
 import httpx
 
-from annotations import balance, people
-from annotations.calibration import calibration, spread
+from annotations.auth import accounts
 from annotations.errors import DatabaseError
-from annotations.items import NewItem
-from annotations.project import Project, Role
-from annotations.ready_made import REFLECTIONS_PROJECT
-from annotations.recorded import fill_if_empty
-from annotations.store import Store, open_store, open_store_for_reading
-from studio.load.annotators import Annotator, Desk
+from annotations.ops import accounting
+from annotations.ops.example_trajectories import fill_if_empty
+from annotations.ops.machine_speed import calibration, spread
+from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.project import Project, Role
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store, open_store_for_reading
+from studio.load.annotators import Annotator, PageActions
 from studio.load.server import Server, get_ready
 from studio.settings import Mode
 
@@ -83,7 +84,7 @@ async def measure(load: Load, database: str | None = None, trouble: Trouble | No
         await server.start()
         try:
             async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
-                desk = Desk.of((await client.get("/config")).raise_for_status().json())
+                desk = PageActions.of((await client.get("/config")).raise_for_status().json())
             await team[0].work(server, desk, most=1)  # to warm up
             team[0].times.clear()
             await team[0].work(server, desk, most=max(2, min(ALONE, load.items // 4)))
@@ -122,14 +123,14 @@ def prepared(store: Store, load: Load) -> list[Annotator]:
 
 def _annotator(store: Store, name: str, project: Project) -> Annotator:
     password = uuid4().hex
-    people.add(store, name, Role.ANNOTATOR, password)
+    accounts.add(store, name, Role.ANNOTATOR, password)
     return Annotator(name, password, project.id)
 
 
 async def _closed(store: Store) -> None:
     """Wait until the server has noticed that every page is closed."""
     until = time.monotonic() + CLOSING
-    while balance.held(store) and time.monotonic() < until:
+    while accounting.held(store) and time.monotonic() < until:
         await asyncio.sleep(0.2)
 
 
@@ -146,7 +147,7 @@ def doubled_by(store: Store, team: Sequence[Annotator], overlap: int) -> list[in
     """Items that more people than wanted were shown, or hold and have answered: nobody gives back what they began."""
     shown = [item for one in team for item in one.shown]
     beyond = {item for item in set(shown) if shown.count(item) > overlap}
-    return sorted(beyond | set(balance.beyond_overlap(store, team[0].project)))
+    return sorted(beyond | set(accounting.beyond_overlap(store, team[0].project)))
 
 
 def _account(
@@ -168,9 +169,9 @@ def _account(
         cut=sum(one.cut for one in team),
         errors=tuple(error for one in team for error in one.errors),
         doubled=tuple(doubled_by(store, team, load.overlap)),
-        lost=tuple(balance.missing(store, confirmed)),
-        unfinished=load.items - balance.completed(store, team[0].project),
-        held=balance.held(store),
+        lost=tuple(accounting.missing(store, confirmed)),
+        unfinished=load.items - accounting.completed(store, team[0].project),
+        held=accounting.held(store),
     )
 
 

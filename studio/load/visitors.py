@@ -1,6 +1,4 @@
-"""Many visitors who draw at once: one first, then many press the Draw page's button and read what their browser would
-be sent. Each must see every row once and in order, and every finished picture.
-"""
+"""Load test: many visitors who draw at once."""
 
 from __future__ import annotations
 
@@ -18,14 +16,14 @@ import httpx
 from gradio_client.utils import apply_diff
 
 from studio.load.server import Server
-from studio.load.tab import Handler, Tab
+from studio.load.tab import Handler, PageClient
 
 SLOWER = 1.25  # at most so many times the time that one visitor has
 PROMPT = "three hearts below a tree"
 
 
 @dataclass
-class Visit:
+class VisitResult:
     """What one visitor's browser was sent."""
 
     rows: list[dict] = field(default_factory=list)
@@ -55,11 +53,11 @@ class Visit:
         return self.ended and self.gaps == 0 and 0 < begun == finished
 
 
-async def visit(client: httpx.AsyncClient, button: Handler) -> Visit:
+async def visit(client: httpx.AsyncClient, button: Handler) -> VisitResult:
     """Press the button and read until the drawing has ended."""
-    seen, began = Visit(), time.monotonic()
+    seen, began = VisitResult(), time.monotonic()
     shown: list[Any] = []
-    async for message in Tab(client).messages(button, [PROMPT, *button.values[1:]]):
+    async for message in PageClient(client).messages(button, [PROMPT, *button.values[1:]]):
         data = (message.get("output") or {}).get("data")
         if message.get("msg") == "process_generating" and data:
             shown = [apply_diff(*pair) for pair in zip(shown, data, strict=True)] if shown else data
@@ -68,14 +66,14 @@ async def visit(client: httpx.AsyncClient, button: Handler) -> Visit:
     return seen
 
 
-async def visits(url: str, count: int) -> list[Visit]:
+async def visits(url: str, count: int) -> list[VisitResult]:
     async with httpx.AsyncClient(base_url=url, timeout=None, limits=httpx.Limits(max_connections=None)) as client:
         config = (await client.get("/config")).raise_for_status().json()
         button = Handler.on(config, "", "draw", "click")
         return await asyncio.gather(*(visit(client, button) for _ in range(count)))
 
 
-async def measure(count: int) -> tuple[Visit, list[Visit]]:
+async def measure(count: int) -> tuple[VisitResult, list[VisitResult]]:
     """One visitor, then `count` at once, at a studio of their own."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
@@ -88,7 +86,7 @@ async def measure(count: int) -> tuple[Visit, list[Visit]]:
             server.end()
 
 
-def table(alone: Visit, many: Sequence[Visit]) -> str:
+def table(alone: VisitResult, many: Sequence[VisitResult]) -> str:
     times = sorted(one.drawing / alone.drawing for one in many)
     gap = max(later - earlier for one in many for earlier, later in itertools.pairwise(one.times))
     rows = {
@@ -103,7 +101,7 @@ def table(alone: Visit, many: Sequence[Visit]) -> str:
     return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
 
 
-def is_fine(alone: Visit, many: Sequence[Visit]) -> bool:
+def is_fine(alone: VisitResult, many: Sequence[VisitResult]) -> bool:
     """Whether everybody saw everything, hardly later than one alone."""
     slowest = max(one.drawing / alone.drawing for one in many)
     return all(one.complete for one in [alone, *many]) and slowest <= SLOWER

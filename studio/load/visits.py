@@ -1,6 +1,4 @@
-"""A day's visits and drawings: how much processor time the start of a page takes the server, and how much memory it
-holds afterwards. The network is scripted, so that what is measured is the web server and the store.
-"""
+"""Load test: many page visits and drawings; CPU and memory per visit."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ import httpx
 
 from studio.load.flood import address, client_at
 from studio.load.server import Server
-from studio.load.tab import API, Handler, Tab
+from studio.load.tab import API, Handler, PageClient
 from studio.load.visitors import visit
 from studio.settings import Mode
 
@@ -103,7 +101,7 @@ async def _measured(server: Server, people: Iterator[httpx.AsyncClient], visits:
 
 async def open_front_page(client: httpx.AsyncClient, loads: list[Handler]) -> None:
     """What a browser that was here before asks for: the page, what fills it, and the stream that says it is open."""
-    tab = Tab(client)
+    tab = PageClient(client)
     (await client.get("/")).raise_for_status()
     async with client.stream("GET", f"{API}/heartbeat/{tab.session}"):
         for handler in loads:

@@ -1,0 +1,227 @@
+"""Local accounts: roles, and passwords as Argon2id hashes.
+
+Knows the store and roles; no page. An account is never removed, because answers were given in its name. Who may try how
+often to sign in is known to `password_login`; the command line is `annotations.people`.
+"""
+
+import hashlib
+import re
+import time
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from argon2 import PasswordHasher
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from annotations.auth.sessions import end_all
+from annotations.db.tables import PersonRow
+from annotations.errors import ConflictError, NotFoundError, PersonError
+from annotations.schema.names import JOINERS, look_of, name_key
+from annotations.schema.project import Role
+from annotations.store.store import Store
+
+SHORTEST, LONGEST = 10, 200  # characters of a password
+FEWEST = 4  # different ones that can be seen
+BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # which show nothing, though Unicode calls them letters or marks
+HUB = "@huggingface.co"  # how the names of those end who sign in by the Hub
+NOBODY_FOR = 1.0  # seconds for which it is known that there is no account
+_peopled: WeakKeyDictionary[Store, tuple[bool, float]] = WeakKeyDictionary()  # what is known, and until when if a no
+HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
+
+
+@dataclass(frozen=True)
+class Person:
+    """An account, without its password."""
+
+    name: str
+    role: Role
+    created_at: datetime  # UTC
+    deactivated_at: datetime | None = None
+
+    @property
+    def active(self) -> bool:
+        return self.deactivated_at is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        moments = {name: getattr(self, name) for name in ("created_at", "deactivated_at")}
+        row = {"name": self.name, "role": self.role.value}
+        return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
+
+
+def add(store: Store, name: str, role: Role, password: str | None) -> Person:
+    """Make an account; without a password it can only sign in elsewhere. Raises PersonError, ConflictError."""
+    name = unicodedata.normalize("NFC", name)
+    written = "".join(
+        c for c in name if unicodedata.category(c)[0] != "M" and c not in JOINERS
+    )  # vowel signs are no \w
+    if name_key(name) == "" or len(name) > 64 or not re.fullmatch(r"[\w.@+-]+", written):
+        raise PersonError(
+            f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
+        )
+    hashed = None if password is None else hash_of(password)
+    with store.database.writing() as session:
+        for (taken,) in session.execute(select(PersonRow.name)):
+            if look_of(taken) == look_of(name):
+                raise ConflictError(
+                    f"there is an account “{taken}” already, which looks the same; choose another name, or activate it"
+                )
+        values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
+        session.execute(insert(PersonRow).values(**values))
+        _peopled.pop(store, None)
+        return _person(_row(session, name))
+
+
+def name_from_hub(name: str) -> str:
+    """The name of the account of somebody on the Hub, which is not the one of a local account of that name."""
+    return f"{name.lower()}{HUB}"
+
+
+def welcome(store: Store, name: str, role: Role, identity: str | None = None) -> Person:
+    """The account of somebody who has signed in elsewhere, made where there is none, in the role that they have there.
+
+    `identity` is what stays there when a name changes: the account is found by it, and keeps the name of its first day.
+    Whoever has a name now that was another's gets an account of their own; one of before, without an identity, belongs
+    to who comes first by its name. Raises PersonError where the account is deactivated here, or has a password.
+    """
+    with store.database.writing() as session:
+        row = _by_identity(session, identity) if identity else None
+        if row is None:
+            row = session.get(PersonRow, name)
+            if row is not None and identity and row.hub_id not in (None, identity):
+                row, name = None, _beside(name, identity)
+        if row is not None and not (row.deactivated_at is None and row.password_hash is None):
+            raise PersonError(
+                f"the account “{row.name}” is deactivated, or opened by a password; an admin can say which"
+            )
+        if row is not None:
+            return _changed(session, row.name, role=role.value, hub_id=identity or row.hub_id)
+    add(store, name, role, None)
+    return _change(store, name, hub_id=identity)
+
+
+def _by_identity(session: Session, identity: str) -> PersonRow | None:
+    return session.scalar(select(PersonRow).where(PersonRow.hub_id == identity))
+
+
+def _beside(name: str, identity: str) -> str:
+    """A name for somebody whose own one is taken by who had it before."""
+    short = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return f"{name.removesuffix(HUB)[: 64 - len(HUB) - 9]}-{short}{HUB}"
+
+
+def sign_out_from_hub(store: Store) -> None:
+    """End the sessions of all who signed in by the Hub, since what settings say of them may have changed."""
+    with store.database.writing() as session:
+        for name in session.scalars(select(PersonRow.name).where(PersonRow.name.endswith(HUB))).all():
+            end_all(session, store, name)
+
+
+def people(store: Store) -> list[Person]:
+    """Everybody who has an account, by name."""
+    with store.database.reading() as session:
+        return sorted(map(_person, session.scalars(select(PersonRow))), key=lambda one: (name_key(one.name), one.name))
+
+
+def has_people(store: Store) -> bool:
+    """Whether anybody has an account. Accounts are never removed, so a yes holds for good; a no for `NOBODY_FOR`."""
+    known, until = _peopled.get(store, (False, 0.0))
+    if not known and time.monotonic() >= until:
+        with store.database.reading() as session:
+            known = session.scalars(select(PersonRow.name).limit(1)).first() is not None
+        _peopled[store] = (known, time.monotonic() + NOBODY_FOR)
+    return known
+
+
+def person(store: Store, name: str) -> Person:
+    """Raises NotFoundError when there is no such account."""
+    with store.database.reading() as session:
+        return _person(_row(session, name))
+
+
+def set_role(store: Store, name: str, role: Role) -> Person:
+    return _change(store, name, role=role.value)
+
+
+def deactivate(store: Store, name: str) -> Person:
+    """From here on the account opens nothing, and its sessions are over for good; what was said in its name stays."""
+    with store.database.writing() as session:
+        end_all(session, store, name)
+        return _changed(session, name, deactivated_at=store.clock())
+
+
+def activate(store: Store, name: str) -> Person:
+    return _change(store, name, deactivated_at=None)
+
+
+def set_password(store: Store, name: str, password: str) -> Person:
+    """Another password; whoever has signed in with the old one is signed out."""
+    hashed = hash_of(password)
+    with store.database.writing() as session:
+        end_all(session, store, name)
+        return _changed(session, name, password_hash=hashed)
+
+
+def hash_anew(store: Store, name: str, password: str) -> Person:
+    """The same password, hashed as today's library does."""
+    return _change(store, name, password_hash=hash_of(password))
+
+
+def sign_out(store: Store, name: str) -> Person:
+    """End every session of an account, on all machines. Raises NotFoundError."""
+    with store.database.writing() as session:
+        found = _person(_row(session, name))
+        end_all(session, store, name)
+        return found
+
+
+def hash_of(password: str) -> str:
+    """Raises PersonError for a password that is too short, too long, or of blanks and a few characters only."""
+    normal = normalized(password)
+    if not SHORTEST <= len(normal.strip()) <= LONGEST or len(normal) > LONGEST:
+        raise PersonError(f"got a password of {len(normal.strip())} characters, wanted {SHORTEST} to {LONGEST}")
+    different = {one for one in normal.casefold() if unicodedata.category(one)[0] not in "CZ" and one not in BLANK}
+    if len(different) < FEWEST:
+        raise PersonError(
+            f"got a password of {len(different)} different characters, blanks left out; wanted at least {FEWEST}"
+        )
+    return HASHER.hash(normal)
+
+
+def normalized(password: str) -> str:
+    """The same text, whichever keyboard has typed it (Unicode's NFKC)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def stored_hash(store: Store, name: str) -> str | None:
+    """The hash of an active account's password; None where nobody can sign in under this name."""
+    with store.database.reading() as session:
+        row = session.get(PersonRow, name)
+        return row.password_hash if row is not None and row.deactivated_at is None else None
+
+
+def _change(store: Store, name: str, **values: object) -> Person:
+    with store.database.writing() as session:
+        return _changed(session, name, **values)
+
+
+def _changed(session: Session, name: str, **values: object) -> Person:
+    _row(session, name)
+    session.execute(update(PersonRow).where(PersonRow.name == name).values(**values))
+    session.expire_all()
+    return _person(_row(session, name))
+
+
+def _row(session: Session, name: str) -> PersonRow:
+    row = session.get(PersonRow, name)
+    if row is None:
+        raise NotFoundError(f"there is no account “{name[:80]}”; `python -m annotations.people list` shows all")
+    return row
+
+
+def _person(row: PersonRow) -> Person:
+    return Person(row.name, Role(row.role), row.created_at, row.deactivated_at)

@@ -1,0 +1,104 @@
+"""Password login with delays that grow after failed attempts.
+
+Knows accounts; no page and no request. Tries are counted in this process by the clock it is given: wrong ones for a
+name from one place, and for that place. Nobody is locked out: a pause is half a minute at most, what others try
+elsewhere delays nobody, and who has signed in from a place before does not wait for others there. A name that nobody
+has takes as long as one with a wrong password, and is answered in the same words.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from annotations.auth import accounts
+from annotations.auth.accounts import HASHER, Person
+from annotations.errors import SignInError
+from annotations.store.store import Store, now_utc
+
+TRIES = 5  # wrong ones for one name from one place, such as an address, before the first pause
+TRIES_FROM = 20  # wrong ones from one place
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)  # after a wrong try; each is twice the last
+WINDOW = timedelta(minutes=15)  # in which they are counted
+MOST_COUNTED = 10_000  # names and places remembered; the oldest are forgotten first
+NOBODY = HASHER.hash("an account that is not there")
+
+
+class SignIn:
+    """One for a studio; safe to share between threads."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime] = now_utc) -> None:
+        self._store = store
+        self._clock = clock
+        self._wrong: OrderedDict[str, list[datetime]] = OrderedDict()
+        self._right: OrderedDict[str, None] = OrderedDict()  # names that were signed in, each from a place
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, password: str, *, origin: str = "") -> Person:
+        """Who that is. `origin` is where the request comes from. Raises SignInError."""
+        here = f"name {name.casefold()[:100]} from {origin[:100]}"
+        keys = {here: TRIES} | ({f"from {origin[:100]}": TRIES_FROM} if origin else {})
+        with self._lock:  # counted before it is known to be wrong, so that many at once are no way round
+            asked = [here] if here in self._right else list(keys)
+            if (pause := max(self._pause(key, keys[key]) for key in asked)) > timedelta(0):
+                seconds = max(1, round(pause.total_seconds()))
+                raise SignInError(f"too many tries with a wrong password; wait {seconds} s, then try again")
+            for key in keys:
+                self._count(key)
+        hashed = accounts.stored_hash(self._store, name[:64])
+        right = _verify(hashed or NOBODY, password[: 2 * accounts.LONGEST]) and hashed is not None
+        if not right:
+            raise SignInError("this name and this password do not open an account; look at both, then try again")
+        with self._lock:
+            for key in keys:
+                self._forgive(key)
+            _remember(self._right, here, None)
+        if HASHER.check_needs_rehash(hashed):
+            accounts.hash_anew(self._store, name, password)
+        return accounts.person(self._store, name)
+
+    def _pause(self, key: str, free: int) -> timedelta:
+        """How long the next try has to wait."""
+        wrong = self._recent(key)
+        if len(wrong) < free:
+            return timedelta(0)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(10, len(wrong) - free))
+        return wrong[-1] + pause - self._clock()
+
+    def _recent(self, key: str) -> list[datetime]:
+        """Wrong tries that still count; those in the future of a clock that jumped back do not."""
+        now = self._clock()
+        recent = [moment for moment in self._wrong.get(key, []) if now - WINDOW < moment <= now]
+        if recent:
+            self._wrong[key] = recent
+        else:
+            self._wrong.pop(key, None)
+        return recent
+
+    def _count(self, key: str) -> None:
+        _remember(self._wrong, key, [*self._wrong.get(key, []), self._clock()])
+
+    def _forgive(self, key: str) -> None:
+        """Take back one try: it was a right one. Wrong ones before it stay counted."""
+        tries = self._wrong.get(key, [])
+        if tries:
+            tries.pop()
+
+
+def _remember(among: OrderedDict, key: str, value: object) -> None:
+    among[key] = value
+    among.move_to_end(key)
+    while len(among) > MOST_COUNTED:
+        among.popitem(last=False)
+
+
+def _verify(hashed: str, password: str) -> bool:
+    """As it is stored today, or as it was typed, which is how it was stored before."""
+    for typed in dict.fromkeys((accounts.normalized(password), password)):
+        try:
+            return HASHER.verify(hashed, typed)
+        except (VerificationError, InvalidHashError):
+            continue
+    return False

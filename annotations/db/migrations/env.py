@@ -1,0 +1,16 @@
+"""Alembic's way into the database. It knows the connection that `annotations.db.upgrade` hands over, nothing of
+files, locks or backups. Tables are altered in batches, because SQLite alters little in place.
+"""
+
+from alembic import context
+
+from annotations.db.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,87 @@
+"""PostgreSQL by its URL: `postgresql+psycopg://user@host/name`.
+
+Knows engines and locks; nothing of what the tables mean. It keeps the two promises that `engine` makes of SQLite:
+reading transactions see one moment and cannot write, and a writing one is alone, in all processes on all machines. The
+second is an advisory lock, taken as the transaction begins and given back as it ends. Locking rows (`FOR UPDATE SKIP
+LOCKED`) or serialisable transactions would let more than one write at a time, but each rule of the store would then
+need a proof, or a retry, of its own; writers that take turns need neither, and a thousand turns a second are enough.
+"""
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from annotations.db.json_text import to_json
+from annotations.errors import DatabaseError
+
+WRITING = 0x61686101  # names of the advisory locks, which belong to one database of a server
+MIGRATING = 0x61686102
+LOCK_SECONDS = 15  # how long a writer waits for its turn
+CONNECTIONS = 20  # for reading
+AWAY = ("08", "57P", "53300")  # SQLSTATEs: of connections, of a server that ends or begins, of too many clients
+
+
+def parse(url: str) -> URL:
+    """Raises DatabaseError for what is no address of a PostgreSQL database."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError("the database's URL cannot be read; wanted postgresql+psycopg://user@host/name") from error
+    if parsed.get_backend_name() != "postgresql":
+        raise DatabaseError(
+            f"got a URL of {parsed.get_backend_name()}; wanted postgresql+psycopg://user@host/name, "
+            "or none at all for SQLite in the data folder"
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def shown(url: URL) -> str:
+    """The address without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the server is stopped, starting, or has no room for another connection."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    return cause.sqlstate is None or cause.sqlstate.startswith(AWAY)
+
+
+def reader(url: URL) -> Engine:
+    """Transactions that see one moment and cannot write."""
+    return _engine(url, "-c default_transaction_read_only=on", CONNECTIONS, "REPEATABLE READ")
+
+
+def writer(url: URL) -> Engine:
+    """Transactions that are alone in writing. With one connection, threads of this process take turns here already."""
+    engine = _engine(url, f"-c lock_timeout={LOCK_SECONDS}s", 1, "READ COMMITTED")
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITING})")
+
+    return engine
+
+
+def _engine(url: URL, options: str, connections: int, isolation: str) -> Engine:
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=60,
+        pool_pre_ping=True,
+        isolation_level=isolation,
+        json_serializer=_json,
+        connect_args={"options": f"-c timezone=utc {options}"},
+    )
+
+
+def _json(value: Any) -> str:
+    """The driver calls this itself, past the place where SQLAlchemy makes an error its own."""
+    try:
+        return to_json(value)
+    except ValueError as error:
+        raise SQLAlchemyError(str(error)) from error

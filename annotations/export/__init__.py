@@ -1,0 +1,1 @@
+"""Training data from annotations: `python -m annotations.export`."""

@@ -1,0 +1,7 @@
+"""`python -m annotations.export`."""
+
+import sys
+
+from annotations.export.exporter import main
+
+sys.exit(main())

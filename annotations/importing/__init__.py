@@ -1,0 +1,1 @@
+"""Records made elsewhere: `python -m annotations.importing`, a module per format."""

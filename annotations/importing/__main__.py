@@ -1,0 +1,7 @@
+"""`python -m annotations.importing`."""
+
+import sys
+
+from annotations.importing.importer import main
+
+sys.exit(main())

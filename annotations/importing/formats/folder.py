@@ -1,0 +1,105 @@
+"""Format `folder`: images with a table of their prompts (`file_name`, `prompt`).
+
+Also known are `image`, `file`, `path` for the name, `caption`, `text` for the prompt, `model`, `checkpoint` for who
+drew it; and `verdict`, `p_yes` and `reason`, as the studio's own table of judgements has them. The table is a CSV, JSON
+Lines or Parquet file, such as `metadata.jsonl` of an image folder of the Hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from annotations.errors import ImportingError
+from annotations.importing.formats import rows
+from annotations.importing.picture_names import Folder
+from annotations.importing.record_json import pack
+from annotations.importing.records import (
+    Look,
+    Part,
+    Read,
+    Record,
+    RowProblem,
+    as_png,
+    made_elsewhere,
+    name_of,
+    probability,
+    said,
+)
+from annotations.importing.sources import tables_in
+from model.reflection_text import sentence
+from model.trajectory import Reflection
+
+NAMES = ("file_name", "image", "file", "path", "filename")
+PROMPTS = ("prompt", "caption", "text")
+MODELS = ("model", "checkpoint", "drawn_by")
+KNOWN = (*NAMES, *PROMPTS, *MODELS, "verdict", "p_yes", "reason")
+
+
+def size(source: Path) -> int:
+    return rows.size(_table(source))
+
+
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """`source` is the folder, or the table in it. Pictures are looked for beside it, then in all of `images`."""
+    table = _table(source)
+
+    def asked() -> Iterator[str]:
+        return rows.names(table, lambda row: [row.get(_first(row, NAMES))], KNOWN)
+
+    look = Folder(images or table.parent, table.parent, asked, flattened=flattened)
+    return rows.read(table, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
+
+
+def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return records[0]
+
+
+def _table(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    tables = tables_in(source)
+    if len(tables) != 1:
+        raise ImportingError(f"{source} holds {len(tables)} tables, wanted one; name it instead of the folder")
+    return tables[0]
+
+
+def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
+    name, prompt = _first(row, NAMES), _first(row, PROMPTS)
+    if name is None or prompt is None:
+        raise RowProblem(f"the columns {', '.join(row)}", f"one of {', '.join(NAMES)} and one of {', '.join(PROMPTS)}")
+    sha256, png = as_png(look(row[name], name), name)
+    words = row[prompt].strip() if isinstance(row[prompt], str) else row[prompt]
+    named = _first(row, MODELS)
+    model = name_of(row[named], named) if named else None
+    trajectory = made_elsewhere(words, sha256, checkpoint=model or drawn_by, reflection=_reflection(row))
+    return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))
+
+
+def _reflection(row: rows.Row) -> Reflection | None:
+    verdict = _verdict(row.get("verdict"))
+    if verdict is None:
+        return None
+    reason, given = row.get("reason"), row.get("p_yes")
+    if not isinstance(reason, str | None):
+        raise RowProblem(f"{reason!r:.60}", "words", "reason")
+    blank = given is None or (isinstance(given, str) and not given.strip())
+    p_yes = float(verdict == "yes") if blank else probability(given, "p_yes")
+    return said(sentence(verdict, reason or ""), p_yes)
+
+
+def _verdict(value: Any) -> str | None:
+    """Yes or no, also as JSON and spreadsheets say it; None for nothing."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    plain = str(value).strip().lower() if isinstance(value, str | bool) else None
+    verdict = {"yes": "yes", "true": "yes", "no": "no", "false": "no"}.get(plain or "")
+    if verdict is None:
+        raise RowProblem(f"{value!r:.60}", "yes or no", "verdict")
+    return verdict
+
+
+def _first(row: rows.Row, names: Sequence[str]) -> str | None:
+    return next((name for name in names if name in row), None)

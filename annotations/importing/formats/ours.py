@@ -1,0 +1,119 @@
+"""Format `ours`: the studio's trajectory JSON, as saved by *Draw* and `python -m model.generate`.
+
+A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
+read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they
+are looked for by their hash among the PNG files beside the file, and at last in the store. A PNG that a browser has
+written anew has another hash; its pixels are encoded as the studio does, which gives the hash back where nothing was
+changed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from annotations.db.json_text import sorted_json
+from annotations.errors import ImportingError
+from annotations.importing.formats import rows
+from annotations.importing.record_json import pack
+from annotations.importing.records import Part, Read, Record, RowError, RowProblem, digest
+from annotations.schema.field_types import misfit
+from annotations.store.trajectories import pictures_of
+from model.images import PictureFileError, encode_png, read_rgb
+from model.trajectory import Trajectory
+
+FILE = "trajectory.json"
+KNOWN = set(Trajectory.__dataclass_fields__)
+
+
+def size(source: Path) -> int:
+    return sum(rows.size(file) for file in _files(source))
+
+
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """The trajectories name their models themselves; `drawn_by` is for other formats."""
+    number = 0
+    for file in _files(source):
+        beside: dict[str, bytes] | None = None
+        for _, row in rows.rows(file):
+            number += 1
+            if isinstance(row, RowError):
+                yield RowError(number, file.name if source.is_dir() else "", row.got, row.wanted)
+                continue
+            beside = _pictures(images or file.parent) if beside is None else beside
+            yield rows.made(number, row, partial(_record, beside=beside))
+
+
+def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return records[0]
+
+
+def _files(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    found = sorted(source.rglob(FILE)) or sorted(source.glob("*.json"))
+    if not found:
+        raise ImportingError(f"{source} holds no {FILE} and no other JSON file; name a folder of trajectories")
+    return found
+
+
+def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Record:
+    given, body = row.get("pictures"), row.get("trajectory")
+    body = row if body is None else body
+    try:
+        trajectory = Trajectory.from_dict({name: value for name, value in body.items() if name in KNOWN})
+        shown = set(pictures_of(trajectory).values())
+        if (wrong := misfit(trajectory, Trajectory)) is not None:
+            raise ValueError(wrong)
+        again = trajectory.to_dict()
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RowProblem(
+            f"a {type(error).__name__} ({str(error)[:200]})", "a trajectory as the studio writes it"
+        ) from error
+    changed = [name for name in again if name in body and again[name] != body[name]]
+    if changed:
+        raise RowProblem(f"{changed[0]} that would change in reading", "what the studio writes", changed[0])
+    text, named = sorted_json(again), bool(trajectory.id)
+    if not named:
+        unnamed = {name: value for name, value in again.items() if name not in ("id", "created_at")}
+        trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
+    known = dict(beside) | (_decoded(given) if given else {})
+    pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
+    part = Part(trajectory, pictures, *_beyond(body), body=text if named else None)
+    return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _beyond(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Fields that a trajectory does not have."""
+    try:
+        return pack({name: value for name, value in body.items() if name not in KNOWN})
+    except ValueError as error:
+        raise RowProblem(str(error), "text that can be stored") from error
+
+
+def _decoded(given: Any) -> dict[str, bytes]:
+    try:
+        return {sha256: base64.b64decode(png, validate=True) for sha256, png in given.items()}
+    except (AttributeError, TypeError, ValueError, binascii.Error) as error:
+        raise RowProblem(f"{error}", "PNG files in base64, by their hash", "pictures") from error
+
+
+def _pictures(folder: Path) -> dict[str, bytes]:
+    """The PNG files of a folder by hash, also by the hash they would have if the studio had written their pixels."""
+    found: dict[str, bytes] = {}
+    for file in sorted(folder.glob("*.png")):
+        content = file.read_bytes()
+        for png in (content, *_as_written_here(content)):
+            found.setdefault(hashlib.sha256(png).hexdigest(), png)
+    return found
+
+
+def _as_written_here(content: bytes) -> Iterator[bytes]:
+    with suppress(PictureFileError):  # whoever wants it will hear that it cannot be read
+        yield encode_png(read_rgb(content))

@@ -1,0 +1,77 @@
+"""Format `pickapic`: Pick-a-Pic v1 and v2, a caption with two images and a preference.
+
+Columns: `are_different, best_image_uid, caption, created_at, has_label, image_0_uid, image_0_url, image_1_uid,
+image_1_url, jpg_0, jpg_1, label_0, label_1, model_0, model_1, ranking_id, user_id, num_example_per_prompt`. Each image
+becomes a trajectory, drawn by `model_0` or `model_1`; the pair is kept together by `ranking_id`. The JPEG files are
+kept as they are beside the PNG that pages show. In a table without `jpg_0` (a CSV), images are files named by uid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from annotations.importing.formats import rows
+from annotations.importing.picture_names import Folder
+from annotations.importing.record_json import pack
+from annotations.importing.records import (
+    Look,
+    Part,
+    Read,
+    Record,
+    RowProblem,
+    as_png,
+    made_elsewhere,
+    name_of,
+    parts_of,
+)
+
+NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
+KNOWN = (*NEEDED, "model_0", "model_1", "ranking_id")
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+size = rows.size
+
+
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """`drawn_by` names the model where a row does not."""
+    beside = source if source.is_dir() else source.parent
+    look = Folder(images or beside, beside, flattened=flattened)
+    return rows.read(source, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
+
+
+def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: value for record in records for name, value in record.items()}
+
+
+def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
+    missing = [name for name in NEEDED if row.get(name) in (None, "")]
+    if missing:
+        raise RowProblem(f"nothing in {', '.join(missing)}", f"values in {', '.join(NEEDED)}")
+    parts = parts_of(partial(_part, row, index, look, drawn_by) for index in (0, 1))
+    pair = row.get("ranking_id")
+    return Record(number, parts, together=f"row {number}" if pair in (None, "") else f"ranking_id {pair}")
+
+
+def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
+    field = f"jpg_{index}"
+    content = row.get(field) or _file(row[f"image_{index}_uid"], look, f"image_{index}_uid")
+    if not isinstance(content, bytes):
+        raise RowProblem(f"{content!r:.40}", "the bytes of a picture", field)
+    sha256, png = as_png(content, field)
+    trajectory = made_elsewhere(
+        row["caption"], sha256, checkpoint=name_of(row.get(f"model_{index}"), f"model_{index}") or drawn_by
+    )
+    own = {name: value for name, value in row.items() if name != f"jpg_{1 - index}"}
+    return Part(trajectory, {sha256: png}, *pack(own))
+
+
+def _file(uid: str, look: Look, place: str) -> bytes:
+    problem = None
+    for ending in ENDINGS:
+        try:
+            return look(f"{uid}{ending}", place)
+        except RowProblem as error:
+            problem = problem or error
+    raise problem

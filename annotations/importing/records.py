@@ -1,0 +1,180 @@
+"""What a format's reader yields: records with trajectories and images, or row errors.
+
+Values, and how a picture of theirs becomes a PNG of ours. Knows no format and no database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotations.db.json_text import JsonText
+from annotations.importing.record_json import Files
+from annotations.store.images import PngFile
+from model.images import PictureFileError, normalized_png, size_of
+from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
+
+UNKNOWN = "unknown"  # the model that drew, where nobody says
+MOST_TOLD = 10  # problems of one row that are named
+
+
+class RowProblem(Exception):
+    """Why a row cannot be imported; `place` names the part of the row."""
+
+    def __init__(self, got: str, wanted: str, place: str = "") -> None:
+        super().__init__(f"got {got}, wanted {wanted}")
+        self.got, self.wanted, self.place = got, wanted, place
+
+
+@dataclass(frozen=True)
+class RowError:
+    """One line of the report."""
+
+    row: int  # from 1, as an editor counts lines, or a table its rows
+    place: str  # in the row, empty for all of it
+    got: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}{self.place and f', {self.place}'}: got {self.got}; wanted {self.wanted}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One image of a record: the trajectory it makes, its pictures (PNG by sha256), and the record, packed."""
+
+    trajectory: Trajectory  # its id follows from its content, where the record has none
+    pictures: Mapping[str, bytes]
+    record: Mapping[str, Any]
+    files: Files = field(default_factory=dict)
+    body: JsonText | None = None  # the trajectory, where whoever read it has written it
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a file. `together`: rows and images that belong to one prompt, or pair, share it."""
+
+    row: int
+    parts: tuple[Part, ...]
+    together: str | None = None
+    key: str = ""  # stands for its content, so that none is imported twice; filled in by whoever imports
+    beside: str = ""  # hash of what the row says that is in none of its parts' records
+
+    def digest(self, format: str) -> str:
+        """Equal for equal records with equal pictures."""
+        shown = [sorted(part.pictures) for part in self.parts]
+        files = [{name: hashlib.sha256(c).hexdigest() for name, c in part.files.items()} for part in self.parts]
+        beside = [self.beside] if self.beside else []
+        return digest([format, [part.record for part in self.parts], files, shown, *beside])
+
+
+Read = Iterator[Record | RowError]
+
+
+def parts_of(made: Iterable[Callable[[], Part]]) -> tuple[Part, ...]:
+    """All parts of a record. Raises one RowProblem for whatever is wrong with any of them."""
+    parts, problems = [], []
+    for make in made:
+        try:
+            parts.append(make())
+        except RowProblem as problem:
+            problems.append(problem)
+    if problems:
+        raise _together(problems)
+    return tuple(parts)
+
+
+def _together(problems: Sequence[RowProblem]) -> RowProblem:
+    """Several as one, which names the first `MOST_TOLD`."""
+    if len(problems) == 1:
+        return problems[0]
+    told = [f"{problem.place} {problem.got}".strip() for problem in problems[:MOST_TOLD]]
+    more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
+    wanted = dict.fromkeys(problem.wanted for problem in problems)
+    return RowProblem(", ".join([*told, *more]), ", ".join(wanted))
+
+
+def digest(values: Any) -> str:
+    """A hash of JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def made_elsewhere(
+    prompt: str,
+    picture: str,
+    *,
+    checkpoint: str | None,
+    reflection: Reflection | None = None,
+    created_at: str = "",
+) -> Trajectory:
+    """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RowProblem(f"the prompt {prompt!r:.60}", "what the picture should show")
+    segments: tuple[Segment, ...] = (Image((), picture), *([reflection] if reflection else ()))
+    made = Trajectory(
+        prompt,
+        seed=0,
+        rounds=1,
+        sampling=Sampling(),
+        checkpoint=checkpoint or UNKNOWN,
+        segments=segments,
+        stop_reason=StopReason.IMPORTED,
+        created_at=created_at,
+    )
+    body = made.to_dict()
+    del body["id"], body["created_at"]
+    return Trajectory.from_dict(body | {"id": digest(body)[:32], "created_at": created_at})
+
+
+def said(text: str, p_yes: float) -> Reflection:
+    """“No, the car is red.” as a reflection. Its words are no tokens of a vocabulary here: their ids are -1. Raises
+    RowProblem for a text without a verdict.
+    """
+    found = re.match(r"\s*(yes|no)\b", text, re.IGNORECASE) if isinstance(text, str) else None
+    if found is None:
+        raise RowProblem(f"the reason {text!r:.60}", "a text that begins with “Yes” or “No”")
+    tokens = (Token(-1, text[: found.end()]), Token(-1, text[found.end() :]))
+    return Reflection(found[1].lower(), p_yes, tuple(token for token in tokens if token.text))
+
+
+def probability(value: Any, place: str) -> float:
+    """A number from 0 to 1, also with a decimal comma. Raises RowProblem."""
+    try:
+        number = float(value.replace(",", ".") if isinstance(value, str) else value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise RowProblem(f"{value!r:.60}", "a number from 0 to 1", place)
+    return number
+
+
+def name_of(value: Any, place: str) -> str | None:
+    """The name of a model; None for nothing. Raises RowProblem."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise RowProblem(f"{value!r:.60}", "the name of the model that drew", place)
+    return None if value is None else str(value).strip() or None
+
+
+class Described(bytes):
+    """A PNG with what is known of it, so that it is decoded and hashed once."""
+
+    file: PngFile
+
+
+def as_png(content: bytes, place: str) -> tuple[str, Described]:
+    """The hash and the PNG of a picture, as it will be shown, judged and trained on: a plain PNG stays byte for byte,
+    any other picture is set upright, put on white and encoded anew. Raises RowProblem.
+    """
+    try:
+        png = Described(normalized_png(content))
+        png.file = PngFile(hashlib.sha256(png).hexdigest(), *size_of(png), len(png))
+    except PictureFileError as error:
+        raise RowProblem(error.got, error.wanted, place) from error
+    return png.file.sha256, png
+
+
+Look = Callable[[str, str], bytes]  # a name in a record, its place → the bytes of the file

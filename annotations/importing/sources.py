@@ -1,0 +1,91 @@
+"""Tables and image folders among the files of an import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotations.errors import ImportingError
+from annotations.importing.archives import TABLES, UnpackedFolder, unpacked
+
+FOLDER = "folder"  # the format whose pictures lie beside its table
+USUAL = "metadata"  # name of the table in an image folder of the Hub
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table, or a folder that a format reads by itself. Paths in it are looked up beside it, then in `images`."""
+
+    path: Path
+    images: Path | None
+    name: str  # for messages
+    flattened: bool = False  # its pictures came without the folders that they were in
+
+
+@contextmanager
+def laid_out(files: Sequence[Path], format: str) -> Iterator[list[Source]]:
+    """What uploaded files hold: the tables of each zip with its own pictures, a table beside zips with all of theirs.
+
+    Raises ImportingError.
+    """
+    if not files:
+        raise ImportingError("got no file; choose the file with the records, and their pictures with it")
+    with unpacked(files) as places:
+        found = [(place, _in_place(place, format)) for place in places]
+        loose = [source for place, sources in found for source in sources if place.flattened]
+        packed = [source for place, sources in found for source in sources if not place.flattened]
+        if loose and not packed and len(places) > 1:  # the zips hold the pictures of the table
+            root = places[0].folder.parent
+            yield [Source(source.path, root, source.name, flattened=True) for source in loose]
+        elif not loose + packed:
+            raise ImportingError(f"got no table; wanted a file that ends in {', '.join(TABLES)}")
+        else:
+            yield loose + packed
+
+
+def _in_place(place: UnpackedFolder, format: str) -> list[Source]:
+    folder = _descended(place.folder)
+    if not any(file.suffix.lower() in TABLES for file in folder.rglob("*") if file.is_file()):
+        return []
+    tables = tables_in(folder) if format == FOLDER else _only_table(folder)
+    several = len(tables) > 1
+    return [
+        Source(table, table.parent if several else folder, _called(place, table, several), place.flattened)
+        for table in tables
+    ]
+
+
+def _called(place: UnpackedFolder, table: Path, several: bool) -> str:
+    inside = table.relative_to(place.folder).as_posix()
+    return inside if not place.name else f"{place.name}: {inside}" if several else place.name
+
+
+def _descended(folder: Path) -> Path:
+    inside = list(folder.iterdir())
+    return _descended(inside[0]) if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _only_table(folder: Path) -> list[Path]:
+    found = [file for file in folder.iterdir() if file.suffix.lower() in TABLES]
+    return found if len(found) == 1 else [folder]
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The table of a folder of pictures, or that of each folder in it. Raises ImportingError where that is in doubt."""
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in TABLES and file.is_file())
+    beside = [file for file in found if file.parent == folder] or found
+    chosen = []
+    for parent in sorted({file.parent for file in beside}):
+        here = [file for file in beside if file.parent == parent]
+        usual = [file for file in here if file.stem.lower() == USUAL]
+        plain = [file for file in here if file.suffix.lower() in (".csv", ".tsv")]
+        best = usual or plain or here
+        if len(best) != 1:
+            names = ", ".join(file.name for file in best[:5])
+            raise ImportingError(f"{parent.name} holds {len(best)} tables ({names}), wanted one; name it")
+        chosen += best
+    if not chosen:
+        raise ImportingError(f"{folder.name} holds 0 tables, wanted one; give a file that ends in {', '.join(TABLES)}")
+    return chosen

@@ -1,0 +1,1 @@
+"""Agreement, Bradley–Terry scores, quality of answers."""

@@ -1,0 +1,264 @@
+"""Chance-corrected agreement between annotators (Krippendorff's alpha), per question.
+
+Pure functions over answers given as (item, annotator, answer); None is a missing answer. They know arithmetic only: no
+store, no questions. Only items with two answers or more count. A coefficient is None where it is not defined: nobody
+answered with somebody else, or, for those that take chance into account, all answers are the same (chance alone would
+make them agree). Intervals are bootstrapped over items, 95 % wide; resamples in which nothing varies are left out.
+
+Shapes: N items, C different answers, K items that differ in their counts of answers, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import combinations
+
+import numpy as np
+
+from annotations.errors import AnswerError
+from model.numbers import is_number
+
+Given = Iterable[tuple[Hashable, Hashable, str | float | None]]  # item, annotator, answer
+Value = str | float
+
+RESAMPLES = 1000
+QUANTILES = (0.025, 0.975)
+AT_ONCE = 4_000_000  # numbers of one bootstrap step in memory
+
+
+class Level(StrEnum):
+    """What the distance between two answers means."""
+
+    NOMINAL = "nominal"  # the same or not
+    ORDINAL = "ordinal"  # how many answers lie between
+    INTERVAL = "interval"  # their difference
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """A coefficient and its interval, None where fewer than two items or nothing that varies leave it open."""
+
+    value: float
+    low: float | None
+    high: float | None
+    items: int  # with two answers or more
+    answers: int  # about these
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many gold items one annotator answered as they are known to be, with Wilson's 95 % interval."""
+
+    right: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        return self.right / self.of
+
+
+def percent_agreement(given: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
+    """The share of pairs of answers about an item that are the same, a mean over items."""
+    return _bootstrapped(_counts(_by_item(given)), _observed, resamples, seed)
+
+
+def fleiss_kappa(given: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
+    """Fleiss' kappa (1971). Where items have different numbers of answers, each item's pairs are a share of its own
+    and chance follows all answers.
+    """
+
+    def kappa(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        totals = weights @ patterns  # (R, C)
+        chance = ((totals / totals.sum(1, keepdims=True)) ** 2).sum(1)
+        return _beyond(_observed(patterns, weights), chance)
+
+    return _bootstrapped(_counts(_by_item(given)), kappa, resamples, seed)
+
+
+def cohen_kappa(
+    given: Given, one: Hashable, other: Hashable, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Agreement | None:
+    """Cohen's kappa (1960) of two annotators, over the items that both answered."""
+    pairs = [(said[one], said[other]) for said in _by_item(given).values() if one in said and other in said]
+    known = {answer: index for index, answer in enumerate(dict.fromkeys(a for pair in pairs for a in pair))}
+    table = np.zeros((len(pairs), 2 * len(known)))  # one-hot of the one's answer, then of the other's
+    for row, (a, b) in enumerate(pairs):
+        table[row, known[a]] = table[row, len(known) + known[b]] = 1
+
+    def kappa(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        ones, others = np.split(patterns, 2, axis=1)
+        of = weights.sum(1)
+        chance = ((weights @ ones) * (weights @ others)).sum(1) / of**2
+        return _beyond(weights @ (ones * others).sum(1) / of, chance)
+
+    return _bootstrapped(table, kappa, resamples, seed)
+
+
+def cohen_kappas(
+    given: Given, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[tuple[Hashable, Hashable], Agreement]:
+    """Cohen's kappa of every two annotators for whom it is defined, in the order they first appear."""
+    rows = list(given)
+    people = dict.fromkeys(annotator for _, annotator, _ in rows)
+    pairs = {(a, b): cohen_kappa(rows, a, b, resamples=resamples, seed=seed) for a, b in combinations(people, 2)}
+    return {pair: kappa for pair, kappa in pairs.items() if kappa is not None}
+
+
+def krippendorff_alpha(
+    given: Given, level: Level = Level.NOMINAL, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Agreement | None:
+    """Krippendorff's alpha (2011): 1 − observed / expected disagreement, for any number of annotators and missing
+    answers. Raises AnswerError for text where numbers are wanted.
+
+    Every level is a squared distance between places: an answer's own axis (nominal), its mean rank among all
+    (ordinal), its value (interval). So sums of places and of their squares say all, and no pair is looked at.
+    """
+    said = _by_item(given)
+    if level is not Level.NOMINAL:
+        _check_numbers(said)
+    if level is Level.INTERVAL:
+        sums = _sums(said)
+        return _bootstrapped(sums, _alpha_interval, resamples, seed, answers=int(sums[:, 0].sum()))
+    alpha = _alpha_nominal if level is Level.NOMINAL else _alpha_ordinal
+    return _bootstrapped(_counts(said), alpha, resamples, seed)
+
+
+def gold_accuracy(given: Given, gold: Mapping[Hashable, Value]) -> dict[Hashable, Accuracy]:
+    """Per annotator, how many items whose right answer is known they got right; nobody without such an item."""
+    right, of = Counter(), Counter()
+    for item, said in _by_item((i, a, v) for i, a, v in given if i in gold).items():
+        for annotator, answer in said.items():
+            of[annotator] += 1
+            right[annotator] += answer == gold[item]
+    return {annotator: Accuracy(right[annotator], n, *_wilson(right[annotator], n)) for annotator, n in of.items()}
+
+
+def _by_item(given: Given) -> dict[Hashable, dict[Hashable, Value]]:
+    """What each annotator answered about each item. Raises AnswerError for two answers of one annotator."""
+    said: dict[Hashable, dict[Hashable, Value]] = defaultdict(dict)
+    for item, annotator, answer in given:
+        if answer is None or (isinstance(answer, float) and math.isnan(answer)):
+            continue
+        if annotator in said[item]:
+            raise AnswerError(f"got two answers of {annotator!r} about {item!r}, wanted one: the current one")
+        said[item][annotator] = answer
+    return said
+
+
+def _check_numbers(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> None:
+    for item, answers in said.items():
+        for answer in answers.values():
+            if not is_number(answer):
+                raise AnswerError(
+                    f"got the answer {answer!r:.60} about {item!r}, wanted a number; use the nominal level"
+                )
+
+
+def _counts(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
+    """(N, C): how often each answer, in their order, was given about each item that has two or more."""
+    shared = [Counter(answers.values()) for answers in said.values() if len(answers) > 1]
+    answers = sorted({answer for counter in shared for answer in counter}, key=lambda a: (isinstance(a, str), a))
+    place = {answer: index for index, answer in enumerate(answers)}
+    counts = np.zeros((len(shared), len(answers)))
+    for row, counter in enumerate(shared):
+        for answer, count in counter.items():
+            counts[row, place[answer]] = count
+    return counts
+
+
+def _sums(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
+    """(N, 4) of items with two answers or more: how many, their sum and sum of squares about the mean of all (so that
+    no digit is lost), and the squared distances within.
+    """
+    shared = [np.array(list(answers.values()), dtype=float) for answers in said.values() if len(answers) > 1]
+    middle = np.concatenate(shared).mean() if shared else 0.0
+    centred = [values - middle for values in shared]
+    rows = [(len(v), v.sum(), (v**2).sum(), len(v) * ((v - v.mean()) ** 2).sum() / (len(v) - 1)) for v in centred]
+    return np.array(rows).reshape(-1, 4)
+
+
+Coefficient = Callable[[np.ndarray, np.ndarray], np.ndarray]  # patterns (K, C), weights (R, K) → (R,), NaN: undefined
+
+
+def _bootstrapped(
+    items: np.ndarray, coefficient: Coefficient, resamples: int, seed: int, *, answers: int | None = None
+) -> Agreement | None:
+    """The coefficient of all items, and of resamples of them. Equal items are drawn as one, as often as they are."""
+    if not len(items):
+        return None
+    patterns, weights = np.unique(items, axis=0, return_counts=True)
+    value = coefficient(patterns, weights[None].astype(float))[0]
+    if np.isnan(value):
+        return None
+    low, high = _interval(patterns, weights, coefficient, resamples, seed)
+    return Agreement(float(value), low, high, len(items), int(items.sum()) if answers is None else answers)
+
+
+def _interval(
+    patterns: np.ndarray, weights: np.ndarray, coefficient: Coefficient, resamples: int, seed: int
+) -> tuple[float | None, float | None]:
+    items = int(weights.sum())
+    if items < 2 or resamples < 1:
+        return None, None
+    rng = np.random.default_rng(seed)
+    step = max(1, AT_ONCE // (patterns.size + 1))
+    drawn = []
+    for start in range(0, resamples, step):
+        picks = rng.multinomial(items, weights / items, size=min(step, resamples - start))
+        drawn.append(coefficient(patterns, picks.astype(float)))
+    values = np.concatenate(drawn)
+    values = values[~np.isnan(values)]
+    return tuple(float(q) for q in np.quantile(values, QUANTILES)) if len(values) else (None, None)
+
+
+def _observed(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(R,): the share of agreeing pairs, a mean over items."""
+    said = patterns.sum(1)
+    agreeing = (patterns * (patterns - 1)).sum(1) / (said * (said - 1))
+    return weights @ agreeing / weights.sum(1)
+
+
+def _beyond(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """(R,): (observed − chance) / (1 − chance), NaN where chance is certain."""
+    room = 1 - chance
+    return np.divide(observed - chance, room, out=np.full(len(room), np.nan), where=room > 1e-12)
+
+
+def _alpha_nominal(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    said, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
+    within = (said**2 - (patterns**2).sum(1)) / (said - 1)
+    all_said = totals.sum(1)
+    return _less_than(weights @ within, (all_said**2 - (totals**2).sum(1)) / (all_said - 1))
+
+
+def _alpha_ordinal(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Ranks change with what is drawn; they are taken about their mean, so that no digit is lost."""
+    said, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
+    all_said = totals.sum(1)
+    ranks = np.cumsum(totals, 1) - totals / 2 - all_said[:, None] / 2
+    sums, squares = ranks @ patterns.T, ranks**2 @ patterns.T  # (R, K)
+    within = np.maximum(said * squares - sums**2, 0) / (said - 1)
+    return _less_than((weights * within).sum(1), all_said * (totals * ranks**2).sum(1) / (all_said - 1))
+
+
+def _alpha_interval(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    said, sums, squares, within = (weights @ patterns).T  # (R,) each
+    return _less_than(within, (said * squares - sums**2) / (said - 1))
+
+
+def _less_than(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    varies = expected > 1e-12 * np.maximum(1, observed)
+    return 1 - np.divide(observed, expected, out=np.full(len(expected), np.nan), where=varies)
+
+
+def _wilson(right: int, of: int, z: float = 1.959964) -> tuple[float, float]:
+    share, room = right / of, z * z / of
+    middle = (share + room / 2) / (1 + room)
+    half = z * math.sqrt(share * (1 - share) / of + room / (4 * of)) / (1 + room)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,193 @@
+"""Quality of a project's answers: agreement now and over time, distributions, accuracy on gold, disagreements.
+
+Pure functions over what counts in a project; they know its questions and no store. Texts, tags, words and regions are
+counted but not compared: no two people write or draw the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import groupby
+
+from annotations.metrics.agreement import (
+    Accuracy,
+    Agreement,
+    Level,
+    gold_accuracy,
+    krippendorff_alpha,
+    percent_agreement,
+)
+from annotations.queue.gold_answers import compare
+from annotations.schema.annotation import Annotation
+from annotations.schema.answer_validation import chosen
+from annotations.schema.questions import PREFERENCES, RATINGS, Form, Question
+from annotations.store.progress import Answered
+
+LEVELS = {
+    Form.CHOICE: Level.NOMINAL,
+    Form.RATING: Level.ORDINAL,
+    Form.BEST: Level.NOMINAL,
+    Form.PREFERENCE: Level.NOMINAL,
+}
+MOMENTS = 12  # points of a curve over time
+RESAMPLES_OVER_TIME = 200
+
+Given = list[tuple[Hashable, str, str | float]]
+
+
+@dataclass(frozen=True)
+class QuestionAgreement:
+    """How far people agree on one question; None where no two have answered the same thing, or nobody differs."""
+
+    question: Question
+    level: Level
+    alpha: Agreement | None
+    percent: Agreement | None
+    over_time: tuple[tuple[datetime, Agreement], ...]  # of everything until then
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One item that people have answered, and how far they differ on it."""
+
+    item: int
+    trajectory_id: str
+    score: float  # from 0 (all alike) to almost 1, the mean over what was asked
+    people: int
+    decided: bool  # by a reviewer
+
+
+def agreements(answered: Answered) -> list[QuestionAgreement]:
+    """One for every question whose answers can be compared, in their order."""
+    found = []
+    for question in answered.project.questions:
+        if (level := LEVELS.get(question.form)) is not None:
+            said = sorted((a for a in answered.given if question.name in a.answers), key=moment)
+            given = stances(question, said)
+            alpha, percent = krippendorff_alpha(given, level), percent_agreement(given)
+            found.append(QuestionAgreement(question, level, alpha, percent, _over_time(question, said, level)))
+    return found
+
+
+def stances(question: Question, said: Sequence[Annotation]) -> Given:
+    """(what it is about, who, the answer as something that can be compared)."""
+    return [((a.item, a.trajectory_id, a.segment), a.annotator, stance(question, a)) for a in said]
+
+
+def stance(question: Question, annotation: Annotation) -> str | float:
+    value = annotation.answers[question.name]
+    return chosen(value) if question.form is Form.PREFERENCE else value
+
+
+def moment(annotation: Annotation) -> datetime:
+    return annotation.created_at
+
+
+def _over_time(question: Question, said: Sequence[Annotation], level: Level) -> tuple[tuple[datetime, Agreement], ...]:
+    """After every day on which something was answered; at most MOMENTS days, evenly among the answers."""
+    ends = [len(list(day)) for _, day in groupby(said, key=lambda a: moment(a).date())]
+    ends = [sum(ends[: i + 1]) for i in range(len(ends))]
+    if len(ends) > MOMENTS:
+        ends = sorted({ends[round(i * (len(ends) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)})
+    found = []
+    for end in ends:
+        given = stances(question, said[:end])
+        if (alpha := krippendorff_alpha(given, level, resamples=RESAMPLES_OVER_TIME)) is not None:
+            found.append((moment(said[end - 1]), alpha))
+    return tuple(found)
+
+
+def labels(answered: Answered) -> dict[Question, Counter[str]]:
+    """How often every answer was given, with those that nobody gave; of free text, how many wrote one."""
+    found = {}
+    for question in answered.project.questions:
+        values = [a.answers[question.name] for a in answered.given if question.name in a.answers]
+        counted: Counter[str] = Counter(dict.fromkeys(_possible(question), 0))
+        for value in values:
+            counted.update(_names(question, value))
+        found[question] = counted
+    return found
+
+
+def _possible(question: Question) -> Sequence[str]:
+    match question.form:
+        case Form.RATING:
+            return [str(rating) for rating in RATINGS]
+        case Form.PREFERENCE:
+            return PREFERENCES
+        case _:
+            return question.choices
+
+
+def _names(question: Question, value: object) -> list[str]:
+    match question.form:
+        case Form.PREFERENCE:
+            return [value["choice"]]
+        case Form.TAGS:
+            return list(dict.fromkeys(value))
+        case Form.REGIONS:
+            return list(dict.fromkeys(region.get("label", "marked") for region in value))
+        case Form.TEXT:
+            return ["written"]
+        case Form.WORDS:
+            return ["marked"]
+        case Form.BEST:
+            return [f"segment {value}"]
+        case _:
+            return [str(value)]
+
+
+def accuracy(answered: Answered) -> dict[str, Accuracy]:
+    """Per annotator: of how many gold items every answer that is known was given right."""
+    mine: dict[tuple[int, str], list[Annotation]] = defaultdict(list)
+    for annotation in answered.given:
+        if annotation.item in answered.gold:
+            mine[annotation.item, annotation.annotator].append(annotation)
+    marks = []
+    for (item, annotator), said in mine.items():
+        feedback = compare(answered.project.questions, answered.gold[item], said)
+        marks.append((item, annotator, "right" if all(one.right for one in feedback) else "wrong"))
+    return gold_accuracy(marks, dict.fromkeys(answered.gold, "right"))
+
+
+def throughput(answered: Answered) -> dict[date, Counter[str]]:
+    """Answers per day (UTC) and person, the days in order: what somebody said of one item is one answer, given when
+    its last part was."""
+    last = {(one.item or one.trajectory_id, one.annotator): moment(one) for one in sorted(answered.given, key=moment)}
+    found: dict[date, Counter[str]] = defaultdict(Counter)
+    for (_, annotator), given in sorted(last.items(), key=lambda entry: entry[1]):
+        found[given.date()][annotator] += 1
+    return dict(found)
+
+
+def disputes(answered: Answered) -> list[Disagreement]:
+    """The items on which people differ, those nobody has decided first, then the greatest differences."""
+    return [one for one in cases(answered) if one.score > 0]
+
+
+def cases(answered: Answered) -> list[Disagreement]:
+    """All items that were answered: those on which people differ, as above, then those on which they do not."""
+    asked = {question.name: question for question in answered.project.questions if question.form in LEVELS}
+    decided = {annotation.item for annotation in answered.decided}
+    by_item: dict[int, list[Annotation]] = defaultdict(list)
+    for annotation in answered.given:
+        if annotation.item is not None:
+            by_item[annotation.item].append(annotation)
+    found = []
+    for item, said in by_item.items():
+        people = len({annotation.annotator for annotation in said})
+        found.append(Disagreement(item, said[0].trajectory_id, _difference(asked, said), people, item in decided))
+    return sorted(found, key=lambda one: (one.score == 0, one.decided, -one.score, one.item))
+
+
+def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> float:
+    given: dict[tuple[int | None, str], list[str | float]] = defaultdict(list)
+    for annotation in said:
+        for name in asked.keys() & set(annotation.answers):
+            given[annotation.segment, name].append(stance(asked[name], annotation))
+    several = [values for values in given.values() if len(values) > 1]
+    shares = [1 - max(Counter(values).values()) / len(values) for values in several]
+    return sum(shares) / len(shares) if shares else 0.0

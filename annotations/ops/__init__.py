@@ -1,0 +1,1 @@
+"""Backups, repair, webhooks, scheduled work, measurements."""

@@ -1,0 +1,162 @@
+"""Backup targets: a folder or a Hub repository, its manifests and files.
+
+A file appears there under its name whole or not at all. The manifest is written last, under a name of its own first:
+where a kill or a disk has cut the newest, the one before still says what belongs together. Knows names and fsspec;
+neither databases nor what is in the files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from annotations.errors import BackupError
+from model.atomic_files import move_whole, write_whole
+
+MANIFEST = "backup.json"
+DUMP = ".dump"  # how the name of a copy of a PostgreSQL database ends
+DATABASES = 3  # copies of the database, and manifests of before
+LEAST_FREE = 64 * 2**20  # bytes that a folder should have left, beside room for a copy of the database
+STAMP = r"\d{8}T\d+"
+EARLIER = re.compile(rf"backup-{STAMP}\.json")
+LIST = re.compile(rf"pictures-{STAMP}\.txt")
+TAR = re.compile(rf"pictures-{STAMP}\.tar")
+COPY = re.compile(rf"studio-{STAMP}(\.db|{re.escape(DUMP)})")
+CUT_SHORT = re.compile(r"(\.|studio-|pictures-).*\.partial")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a target holds."""
+
+    studio: str  # of which database
+    made_at: str  # ISO 8601, UTC
+    databases: tuple[str, ...]  # file names, the newest last
+    pictures: tuple[str, ...]  # file names of tars, all of which are needed
+    index: str = ""  # file name of the list of all pictures in the tars, a sha256 a line; "": not known
+
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.made_at)
+        if not self.databases or not all(isinstance(name, str) for name in (*self.databases, *self.pictures)):
+            raise ValueError("it names no copy of a database")
+
+
+class Target:
+    """A place for backups. Errors of the place itself (OSError, ValueError, ImportError) are its caller's to tell."""
+
+    def __init__(self, address: str) -> None:
+        self._files, self._root = url_to_fs(address)
+        self._files.invalidate_cache()  # others write there, too
+
+    @property
+    def folder(self) -> Path | None:
+        """Where it is on this machine, if it is."""
+        return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
+
+    def manifest(self) -> Manifest | None:
+        """The newest whole one; None where there is none at all. Raises BackupError where all are cut short."""
+        names = self._names()
+        there = [MANIFEST] if MANIFEST in names else []
+        there += sorted(filter(EARLIER.fullmatch, names), reverse=True)
+        whole = (found for name in there if (found := self._parsed(name)) is not None)
+        found = next(whole, None)
+        if found is None and there:
+            raise BackupError(f"{MANIFEST} there is cut short, and no earlier one is whole; give an empty folder")
+        return found
+
+    def by_names(self) -> Manifest | None:
+        """What files of ours are there, for want of a manifest that says what belongs together."""
+        names = sorted(self._names())
+        copies = [name for name in names if COPY.fullmatch(name)]
+        if not copies:
+            return None
+        moment = datetime.strptime(re.search(STAMP, copies[-1])[0], "%Y%m%dT%H%M%S%f")
+        return Manifest("", moment.isoformat(), tuple(copies), tuple(filter(TAR.fullmatch, names)))
+
+    def packed(self, manifest: Manifest | None) -> set[str]:
+        """The pictures that its tars hold. Where no list says so, all are taken once more."""
+        if manifest is None or not manifest.index:
+            return set()
+        try:
+            return set(self._files.cat_file(f"{self._root}/{manifest.index}").decode().split())
+        except FileNotFoundError:
+            return set()
+
+    def get(self, name: str, file: Path) -> None:
+        self._files.get_file(f"{self._root}/{name}", str(file))
+
+    def put(self, made: Path) -> None:
+        """A finished file, under its name."""
+        self._files.makedirs(self._root, exist_ok=True)
+        if self.folder is None:
+            self._files.put_file(str(made), f"{self._root}/{made.name}")
+            return
+        partial = self.folder / f"{made.name}.partial"
+        shutil.copyfile(made, partial)
+        move_whole(partial, self.folder / made.name, mode=0o600)
+
+    def write(self, name: str, text: str) -> None:
+        if self.folder is None:
+            self._files.pipe_file(f"{self._root}/{name}", text.encode())
+        else:
+            write_whole(self.folder / name, text)
+
+    def finish(self, manifest: Manifest, stamp: str) -> None:
+        """From here on the target is what the manifest says; then what none needs any more is removed."""
+        text = json.dumps(asdict(manifest), indent=1)
+        self.write(f"backup-{stamp}.json", text)
+        self.write(MANIFEST, text)
+        self._files.invalidate_cache()
+        names = sorted(self._names())
+        earlier = [name for name in names if EARLIER.fullmatch(name)]
+        needed = {manifest.index, *(found.index for name in earlier[-DATABASES:] if (found := self._parsed(name)))}
+        gone = [*earlier[:-DATABASES], *filter(CUT_SHORT.fullmatch, names)]
+        gone += [name for name in names if LIST.fullmatch(name) and name not in needed]
+        gone += [name for name in names if COPY.fullmatch(name) and name not in manifest.databases]
+        for name in gone:
+            self._files.rm_file(f"{self._root}/{name}")
+
+    def _names(self) -> set[str]:
+        if not self._files.exists(self._root):
+            return set()
+        return {str(path).rpartition("/")[2] for path in self._files.ls(self._root, detail=False)}
+
+    def _parsed(self, name: str) -> Manifest | None:
+        """A manifest; None for what is cut short or gone."""
+        try:
+            found = json.loads(self._files.cat_file(f"{self._root}/{name}"))
+            known = {field.name: found[field.name] for field in fields(Manifest) if field.name in found}
+            return Manifest(**known | {kind: tuple(found[kind]) for kind in ("databases", "pictures")})
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+
+def check(address: str, directory: Path, needed: int) -> None:
+    """Raises BackupError for a target that cannot be: not known, inside the data folder, not to be written to, or a
+    folder without room for so many bytes.
+    """
+    try:
+        folder = Target(address).folder
+        if folder is None:
+            return
+        data = directory.expanduser().resolve()
+        if folder.resolve().is_relative_to(data):
+            raise BackupError(f"{address} is inside the data folder, with which it would be lost; choose another place")
+        probe = folder / ".probe"
+        write_whole(probe, "a backup can be written here")
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except (OSError, ValueError, ImportError) as error:
+        raise BackupError(f"backups cannot be written to {address}: {error}; choose another place") from error
+    if free < needed + LEAST_FREE:
+        wanted = (needed + LEAST_FREE) >> 20
+        raise BackupError(
+            f"{address} has {free >> 20} MiB left, wanted are {wanted}; make room or choose another place"
+        )

@@ -1,0 +1,89 @@
+"""Speed of imports: rows per second, per CPU second, and duration of write transactions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from annotations.db.fair_lock import FairLock
+from annotations.importing.importer import bring_in
+from annotations.ops.synthetic import write_rows
+from annotations.store.store import Store
+
+WITHOUT, WITH = 1000, 150  # rows without and with a picture, of which one of either is wanted in a second of processor
+LONGEST = 0.15  # seconds of processor time that a transaction may keep others waiting
+
+
+class TimedLock(FairLock):
+    """Turns that remember how long each was taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self.processor: list[float] = []  # seconds of the thread that had it
+        self._began = 0.0, 0.0
+
+    def take(self, timeout: float) -> bool:
+        taken = super().take(timeout)
+        if taken:
+            self._began = time.perf_counter(), time.thread_time()
+        return taken
+
+    def give_back(self) -> None:
+        self.seconds.append(time.perf_counter() - self._began[0])
+        self.processor.append(time.thread_time() - self._began[1])
+        super().give_back()
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What an import took."""
+
+    rows: int
+    pictures: int  # rows that have one
+    seconds: float
+    processor: float  # seconds
+    turns: TimedLock
+
+    @property
+    def wanted(self) -> float:
+        """Seconds of processor time that it should take at most."""
+        return self.pictures / WITH + (self.rows - self.pictures) / WITHOUT
+
+    def __str__(self) -> str:
+        lines = {
+            "rows": f"{self.rows:,}",
+            "… with a picture": f"{self.pictures:,}",
+            "rows a second": f"{self.rows / self.seconds:,.0f}",
+            "rows a second of processor time": f"{self.rows / self.processor:,.0f}",
+            "… wanted at least": f"{self.rows / self.wanted:,.0f}",
+            "transactions": f"{len(self.turns.seconds):,}",
+            "the longest": f"{1000 * max(self.turns.seconds):.0f} ms",
+            "the longest, of processor time": f"{1000 * max(self.turns.processor):.0f} ms",
+        }
+        return "\n".join(f"{name:<40}{figure:>12}" for name, figure in lines.items())
+
+
+def imported(store: Store, folder: Path, rows: int, pictures: int) -> Speed:
+    """Import so many made-up rows, of which the file is written to `folder`, with nobody else at the store."""
+    file, turns = folder / "rows.jsonl", TimedLock()
+    write_rows(file, rows, pictures)
+    timed = Store(replace(store.database, turns=turns), store.clock)
+    began, worked = time.perf_counter(), time.process_time()
+    report = bring_in(timed, file, "ours", owner="benchmark")
+    seconds, processor = time.perf_counter() - began, time.process_time() - worked
+    assert (report.records, report.errors) == (rows, ()), report.errors[:3]
+    return Speed(rows, pictures, seconds, processor, turns)
+
+
+def measure(store: Store, folder: Path, rows: int, pictures: int) -> str | None:
+    """Print what it took; what is too slow, where something is."""
+    speed = imported(store, folder, rows, pictures)
+    print(speed)
+    if speed.processor > speed.wanted or max(speed.turns.processor) > LONGEST:
+        return (
+            f"wanted {WITHOUT} rows without and {WITH} with a picture a second of processor time, and no transaction "
+            f"of more than {1000 * LONGEST:.0f} ms of it"
+        )
+    return None

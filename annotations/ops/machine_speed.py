@@ -1,0 +1,42 @@
+"""Calibration of the machine's speed, and summaries of timings."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def calibration(folder: Path) -> dict[str, float]:
+    """Milliseconds of a fixed piece of Python, and of a write that reaches the disk of a folder: medians of five."""
+    return {
+        "this machine: sum of a million numbers": statistics.median(milliseconds(lambda: sum(range(1_000_000)), 5)),
+        "this machine: a page to the disk": statistics.median(milliseconds(_to_disk(folder), 5)),
+    }
+
+
+def milliseconds(work: Callable[[], object], times: int) -> list[float]:
+    """How long it took, each of so many times."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        taken.append(1000 * (time.perf_counter() - began))
+    return taken
+
+
+def spread(times: Sequence[float]) -> tuple[float, float]:
+    """Median and 95th percentile."""
+    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+
+
+def _to_disk(folder: Path) -> Callable[[], object]:
+    """One page that is on the disk when the call returns, which a submit waits for."""
+
+    def write() -> None:
+        with (folder / "page").open("ab") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+
+    return write

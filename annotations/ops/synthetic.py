@@ -1,0 +1,66 @@
+"""Synthetic trajectories of realistic size, for benchmarks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Picture
+
+from model.images import encode_png
+from model.trajectory import Image, Reflection, Sampling, StopReason, Token, Trajectory
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+SEGMENTS = 4  # of a made-up trajectory
+SIDE, CELL = 8, 8  # codes of a row, pixels of a code
+ABOVE, BELOW = ("cat", "dog", "car", "star"), ("moon", "house", "tree", "apple")
+RARE, OLD = (3, 33, 333), 500  # three have a word of their own; up to here another checkpoint drew
+COLOURS = ("red", "blue", "green", "yellow", "pink")
+
+
+def made_up(number: int) -> Trajectory:
+    """Two rounds, as large as a real one; one in fifty an aha moment, every other one with a word of its own."""
+    rng = random.Random(number)
+    below = "fish" if number in RARE else rng.choice(BELOW)
+    prompt = f"a {rng.choice(COLOURS)} {rng.choice(ABOVE)} above a {rng.choice(COLOURS)} {below}"
+    if number % 2:
+        prompt += " in " + "".join(rng.choice("bklmnprst") + rng.choice("aeiou") for _ in range(3))
+    answers = ("no", "yes") if number % 50 == 0 else ("no", "no")
+    segments: list[Image | Reflection] = []
+    for answer in answers:
+        segments.append(Image(tuple(rng.randrange(1024) for _ in range(64))))
+        segments.append(Reflection(answer, 0.5, tuple(Token(i, f" word{i}") for i in range(12))))
+    moment = (BEGIN + timedelta(seconds=number)).isoformat()
+    ended = StopReason.CONTENT if answers[-1] == "yes" else StopReason.ROUNDS
+    id = f"t{number:08d}"
+    checkpoint = "base" if number < OLD else "embedded"
+    return Trajectory(prompt, number, 3, Sampling(), checkpoint, tuple(segments), ended, id=id, created_at=moment)
+
+
+def picture(number: int) -> bytes:
+    """A PNG of 64×64 pixels, another one for each number."""
+    cells = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    return encode_png(Picture.fromarray(cells.repeat(CELL, axis=0).repeat(CELL, axis=1)))
+
+
+def write_rows(file: Path, rows: int, pictures: int = 0) -> None:
+    """So many as JSON Lines of the studio's own format; the first `pictures` of them with a picture each."""
+    with file.open("w", encoding="utf-8") as opened:
+        for number in range(rows):
+            row = made_up(number)
+            opened.write(json.dumps(_with_picture(row, number) if number < pictures else row.to_dict()) + "\n")
+
+
+def _with_picture(trajectory: Trajectory, number: int) -> dict[str, Any]:
+    png = picture(number)
+    sha256 = hashlib.sha256(png).hexdigest()
+    first, *others = trajectory.segments
+    shown = replace(trajectory, segments=(replace(first, sha256=sha256), *others))
+    return {"trajectory": shown.to_dict(), "pictures": {sha256: base64.b64encode(png).decode()}}

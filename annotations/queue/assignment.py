@@ -1,0 +1,266 @@
+"""Assignment of items to annotators: claim, prefetch, release. Each call is a transaction of its own; answers go
+through `submission`.
+
+First comes what this person holds or left; then practice, for who is new; then, now and then and without a word, an
+item whose right answers are known; then the next of the line that has room beside the answers and the leases of
+others; last of all what was skipped for later. What is claimed is held for ten
+minutes after every sign of life. A pair of one and the same picture is closed instead of claimed.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import ItemRow, LeaseRow
+from annotations.errors import AnswerError, LeaseError, ProjectError
+from annotations.queue import leases, next_item
+from annotations.queue.leases import COMPLETED, Outcome
+from annotations.queue.seeded_choice import left_of, seeded_uniform
+from annotations.schema.annotation import REFLECTIONS, Status
+from annotations.schema.project import Project, Use
+from annotations.store import items, projects
+from annotations.store.items import State
+from annotations.store.store import Store
+
+DONE = (Status.SUBMITTED, Status.DISCARDED)
+MOST_HELD = 50  # items that one person holds at a time
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What one person is asked about now. Whether its right answers are known is not said, but for practice."""
+
+    item: int
+    project: str
+    trajectory_id: str
+    other_id: str | None  # the second of a pair
+    left: str | None  # of a pair: the id of what stands on the left, for this person
+    expires_at: datetime  # UTC; a heartbeat moves it
+    practice: bool
+    begun: bool  # whether this person had it before
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one annotator is, in items."""
+
+    done: int
+    waiting: int
+
+    @property
+    def items(self) -> int:
+        return self.done + self.waiting
+
+    def further(self, more: int) -> "Progress":
+        """After so many more are done."""
+        return Progress(self.done + more, max(0, self.waiting - more))
+
+
+def claim(store: Store, project_id: str, annotator: str, *, without: int | None = None) -> Assignment | None:
+    """The next item for this person, held for them from now on; None when nothing waits. The same one again, until it
+    is completed or left. `without` leaves out the one that they are at, so that the next can be fetched ahead.
+
+    Raises NotFoundError, and ProjectError where the project is closed.
+    """
+    check_name(annotator)
+    with store.database.writing() as session:
+        now = store.clock()
+        project = _open_project(session, project_id)
+        leases.sweep(session, now)
+        item = _next(session, project, annotator, without)
+        if item is not None and items.is_alike(session, item):
+            items.close_alike(session, project)
+            item = _next(session, project, annotator, without)
+        if item is None:
+            return None
+        begun = leases.get(session, item, annotator) is not None
+        if not begun and leases.held_by(session, annotator) >= MOST_HELD:
+            raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
+        lease = leases.hold(session, item, annotator, now)
+        next_item.keep_place(session, project, annotator)
+        return _turn(session, item, lease, begun=begun)
+
+
+def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> Assignment | None:
+    """One item out of its turn, held for this person; None where it is not there, completed by them, or full.
+
+    Raises NotFoundError, and ProjectError where the project is closed.
+    """
+    check_name(annotator)
+    with store.database.writing() as session:
+        now = store.clock()
+        project = _open_project(session, project_id)
+        leases.sweep(session, now)
+        item = items.find(session, project_id, trajectory_id)
+        if item is None or item.state != State.OPEN or item.use == Use.PRACTICE:
+            return None
+        before = leases.get(session, item, annotator)
+        ended = before is not None and before.outcome in (*COMPLETED, Outcome.EXTRA)
+        if not leases.is_held(before) and leases.held_by(session, annotator) >= MOST_HELD:
+            raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
+        if ended or not leases.has_room(session, project, item, annotator):
+            return None
+        return _turn(session, item, leases.hold(session, item, annotator, now), begun=before is not None)
+
+
+def place_of(store: Store, item_id: int) -> tuple[str, str]:
+    """The project that an item belongs to, and its trajectory. Raises NotFoundError."""
+    with store.database.reading() as session:
+        item = items.get(session, item_id)
+        return item.project_id, item.trajectory_id
+
+
+def given(store: Store, item_id: int, annotator: str, project_id: str) -> str:
+    """The trajectory of an item that this person was given in this project, whether they still hold it or not.
+
+    Whatever names an item from outside asks here first: nobody answers, keeps, skips or sees what they choose at will.
+    Raises NotFoundError, ProjectError for an item of another project, LeaseError for one that was never given.
+    """
+    project, trajectory_id = place_of(store, item_id)
+    if project != project_id:
+        raise ProjectError("what this page shows belongs to another project; load the page again")
+    with store.database.reading() as session:
+        if session.get(LeaseRow, (item_id, annotator)) is None:
+            raise LeaseError("this was not given to you; load the page again, and answer what it shows")
+    return trajectory_id
+
+
+def sides_of(store: Store, item_id: int, annotator: str) -> tuple[str, str] | None:
+    """Of a pair: the second trajectory, and which of both stands on the left for this person. Raises NotFoundError."""
+    with store.database.reading() as session:
+        item = items.get(session, item_id)
+        left = left_of(session, item, annotator)
+        return None if item.other_id is None or left is None else (item.other_id, left)
+
+
+def _next(session: Session, project: Project, annotator: str, without: int | None) -> ItemRow | None:
+    for item in next_item.begun(session, project, annotator, without=without):
+        if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):
+            return item
+    found = None
+    if _practised(session, project, annotator) < project.practice:
+        found = next_item.first(session, project, annotator, Use.PRACTICE, without=without)
+    if found is None and _is_golden(session, project, annotator):
+        found = next_item.first(session, project, annotator, Use.GOLD, without=without)
+    if found is None:
+        found = next_item.first(session, project, annotator, Use.WORK, without=without)
+    if found is not None:
+        return session.get_one(ItemRow, found)
+    later = next_item.postponed(session, project, annotator, without=without)
+    return next((item for item in later if leases.has_room(session, project, item, annotator)), None)
+
+
+def _practised(session: Session, project: Project, annotator: str) -> int:
+    """Items of practice that this person has completed or is at."""
+    if not project.practice:
+        return 0
+    practice = ItemRow.project_id == project.id, ItemRow.use == Use.PRACTICE.value
+    mine = LeaseRow.item_id == ItemRow.id, LeaseRow.annotator == annotator
+    had = exists().where(*mine, LeaseRow.outcome.is_(None) | LeaseRow.outcome.in_(COMPLETED))
+    return session.scalar(select(func.count()).select_from(ItemRow).where(*practice, had)) or 0
+
+
+def _is_golden(session: Session, project: Project, annotator: str) -> bool:
+    """Drawn by lot, and the same lot for the same question: a claim that is repeated tells nothing."""
+    if not project.gold_share:
+        return False
+    mine = LeaseRow.project_id == project.id, LeaseRow.annotator == annotator
+    had = session.scalar(select(func.count()).select_from(LeaseRow).where(*mine))
+    return seeded_uniform(session, project.id, annotator, str(had)) < project.gold_share
+
+
+def _turn(session: Session, item: ItemRow, lease: LeaseRow, *, begun: bool) -> Assignment:
+    return Assignment(
+        item=item.id,
+        project=item.project_id,
+        trajectory_id=item.trajectory_id,
+        other_id=item.other_id,
+        left=left_of(session, item, lease.annotator),
+        expires_at=lease.expires_at,
+        practice=item.use == Use.PRACTICE,
+        begun=begun,
+    )
+
+
+def heartbeat(store: Store, item_id: int, annotator: str) -> datetime:
+    """A sign of life: until when the item is held now. Raises LeaseError where others have taken it meanwhile."""
+    with store.database.writing() as session:
+        now = store.clock()
+        leases.sweep(session, now)
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        lease = leases.get(session, item, annotator)
+        if lease is None or lease.outcome in COMPLETED:
+            raise LeaseError("this is not yours to hold: you have not opened it, or have completed it; take the next")
+        if not leases.is_held(lease) and not leases.has_room(session, project, item, annotator):
+            raise LeaseError("your time on this ran out and others have taken it; what you submit is kept, as an extra")
+        return leases.hold(session, item, annotator, now).expires_at
+
+
+def holds(store: Store, item_id: int, annotator: str) -> bool:
+    """Whether an item is held for this person at this moment."""
+    with store.database.reading() as session:
+        lease = session.get(LeaseRow, (item_id, annotator))
+        return leases.is_held(lease) and store.clock() < lease.expires_at
+
+
+def leave(store: Store, annotator: str, item_id: int | None = None) -> int:
+    """The page went away: others may have what this person holds (one item, or everything). How many those were."""
+    with store.database.writing() as session:
+        held = select(LeaseRow).where(LeaseRow.outcome.is_(None), LeaseRow.annotator == annotator)
+        if item_id is not None:
+            held = held.where(LeaseRow.item_id == item_id)
+        mine = list(session.scalars(held))
+        for lease in mine:
+            leases.end(session, lease, Outcome.LEFT)
+        return len(mine)
+
+
+def recover(store: Store) -> int:
+    """At the start: end the leases whose time went by while nothing ran. How many those were."""
+    with store.database.writing() as session:
+        return leases.sweep(session, store.clock())
+
+
+def next_trajectory(store: Store, annotator: str, *, after: str | None = None) -> str | None:
+    """The trajectory whose reflections this person would be asked about next; nothing is held. `after` leaves out
+    one that was just seen.
+    """
+    with store.database.reading() as session:
+        seen = items.find(session, REFLECTIONS, after) if after is not None else None
+        found = _next(session, projects.get(session, REFLECTIONS), annotator, seen and seen.id)
+        return found and found.trajectory_id
+
+
+def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:
+    """Items that this annotator is done with, and those still waiting for them; items of gold are counted like others,
+    so that no number tells them apart. Nothing waits where only gold is left.
+    """
+    mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
+    done = select(func.count()).select_from(LeaseRow).where(*mine)
+    done = done.where(LeaseRow.outcome.in_((*COMPLETED, Outcome.EXTRA)))
+    open_ = ItemRow.project_id == project_id, ItemRow.state == State.OPEN.value
+
+    def left(*uses: Use) -> int:
+        of = *open_, ItemRow.use.in_(uses)
+        there = session.scalar(select(func.count()).select_from(ItemRow).where(*of)) or 0
+        return there - (session.scalar(done.join(ItemRow, ItemRow.id == LeaseRow.item_id).where(*of)) or 0)
+
+    with store.database.reading() as session:
+        waiting = left(Use.WORK, Use.GOLD) if projects.get(session, project_id).gold_share else left(Use.WORK)
+        waiting = waiting if left(Use.WORK) > 0 else 0
+        return Progress(done=session.scalar(done) or 0, waiting=max(0, waiting))
+
+
+def _open_project(session: Session, project_id: str) -> Project:
+    project = projects.get(session, project_id)
+    if project.closed_at is not None:
+        raise ProjectError(f"“{project.name}” is closed; choose another project")
+    return project
+
+
+def check_name(annotator: str) -> None:
+    if not annotator.strip() or len(annotator) > 200:
+        raise AnswerError("got no name of an annotator, or one of more than 200 characters; sign in, or give a name")

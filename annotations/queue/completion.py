@@ -1,0 +1,130 @@
+"""State of an item after an annotation: completed, reopened, statistics.
+
+Knows revisions, items and leases; opens no transaction. Whoever appends a revision does it here, so that the queue
+never disagrees with what is stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
+from annotations.errors import LeaseError
+from annotations.queue import leases
+from annotations.queue.leases import COMPLETED, Outcome
+from annotations.schema.annotation import Annotation, Status
+from annotations.schema.answer_validation import chosen
+from annotations.schema.project import Order, Project, Skipping, Use
+from annotations.schema.questions import Form
+from annotations.store import items, projects, revisions
+from annotations.store.items import State
+
+COMPARED = (Form.CHOICE, Form.RATING, Form.BEST, Form.PREFERENCE)
+
+
+def record(session: Session, given: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
+    """Append revisions, all or none, and say what that makes of their items.
+
+    Raises NotFoundError, AnswerError, ConflictError, and LeaseError where one more answer would be too many.
+    """
+    made = [revisions.append(session, annotation, now=now) for annotation in given]
+    for item_id, annotator in dict.fromkeys((a.item, a.annotator) for a in made if a.item is not None):
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        submits = any(a.item == item_id and a.status is Status.SUBMITTED for a in made)
+        held = leases.is_held(leases.get(session, item, annotator))
+        if submits and not held and not leases.has_room(session, project, item, annotator):
+            raise LeaseError("others have completed this one meanwhile, so that one more answer would be too many")
+        settle(session, project, item, annotator, now)
+    return made
+
+
+def take_back(
+    session: Session,
+    trajectory_id: str,
+    segment: int | None,
+    annotator: str,
+    *,
+    project: str,
+    item: int | None,
+    key: str,
+    now: datetime,
+) -> Annotation:
+    """Append a revision that undoes the last; the item is its annotator's again. Raises NotFoundError."""
+    made = revisions.take_back(session, trajectory_id, segment, annotator, project=project, item=item, key=key, now=now)
+    if made.item is not None:
+        row = items.get(session, made.item)
+        settle(session, projects.get(session, row.project_id), row, annotator, now)
+    return made
+
+
+def settle(session: Session, project: Project, item: ItemRow, annotator: str, now: datetime) -> None:
+    """After a person has said something of an item: whether they are done with it, and the item with them."""
+    lease = leases.get(session, item, annotator)
+    if lease is None:
+        room = leases.has_room(session, project, item, annotator)
+        lease = leases.hold(session, item, annotator, now)
+        if not room:
+            leases.end(session, lease, Outcome.LAPSED)
+    before, after = lease.outcome, _outcome(session, project, item, annotator)
+    if after is None and before in COMPLETED:  # taken back: it is theirs again, as far as there is room
+        item.answers -= before == Outcome.SUBMITTED
+        lease.outcome = Outcome.LAPSED.value
+        if leases.has_room(session, project, item, annotator):
+            leases.hold(session, item, annotator, now)
+    elif after is not None:
+        item.answers += (after is Outcome.SUBMITTED) - (before == Outcome.SUBMITTED)
+        lease.outcome = after.value
+    if before != lease.outcome:
+        was = item.state, item.rank
+        item.state = state_of(session, project, item).value
+        if project.order is Order.DISAGREEMENT:
+            item.rank = -_disagreement(session, project, item)
+        session.flush()
+        if item.state == State.OPEN and was != (item.state, item.rank):
+            items.move_up(session, project.id, item.priority, item.rank, item.id)
+    session.flush()
+
+
+def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) -> Outcome | None:
+    """Completed, or left out on purpose, or neither."""
+    row = AnnotationRow
+    last = select(func.max(row.id)).where(row.item_id == item.id, row.annotator == annotator).group_by(row.segment)
+    said = select(row.status).where(row.id.in_(last), row.kind == project.subject)
+    done = list(session.scalars(said.where(row.status != Status.UNFINISHED.value)))
+    if len(done) < item.parts:
+        return None
+    return Outcome.SUBMITTED if Status.SUBMITTED.value in done else Outcome.SKIPPED
+
+
+def state_of(session: Session, project: Project, item: ItemRow) -> State:
+    """Whether anybody is still to be asked."""
+    if item.use != Use.WORK:
+        return State.OPEN
+    if project.overlap is not None and item.answers >= project.overlap:
+        return State.FULL
+    skipped = select(exists().where(LeaseRow.item_id == item.id, LeaseRow.outcome == Outcome.SKIPPED.value))
+    closed = project.skipping is Skipping.EVERYBODY and session.scalar(skipped)
+    return State.CLOSED if closed else State.OPEN
+
+
+def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dict[int, float]:
+    """The ranks of those of these items that several have answered, in a project whose order that is."""
+    several = session.scalars(select(ItemRow).where(ItemRow.id.in_(ids), ItemRow.answers > 1))
+    return {item.id: -_disagreement(session, project, item) for item in several}
+
+
+def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
+    """From 0 (all answers alike, or only one) to almost 1, the mean over everything that was asked of the item."""
+    asked = {question.name for question in project.questions if question.form in COMPARED}
+    given: dict[tuple[int | None, str], list[object]] = {}
+    for annotation in revisions.current(session, item=item.id, status=Status.SUBMITTED):
+        for name in asked & set(annotation.answers):
+            value = annotation.answers[name]
+            stance = chosen(value) if isinstance(value, Mapping) else value
+            given.setdefault((annotation.segment, name), []).append(stance)
+    several = [values for values in given.values() if len(values) > 1]
+    shares = [1 - max(values.count(value) for value in values) / len(values) for values in several]
+    return sum(shares) / len(shares) if shares else 0.0

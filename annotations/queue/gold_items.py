@@ -1,0 +1,82 @@
+"""Gold and practice items made from reviewed ones.
+
+Knows the store and the queue's rows; each call is one transaction. What is right is what a reviewer has decided, else
+what everybody said alike. Who answered the item as work keeps that answer, whatever becomes of the item.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import ItemRow, LeaseRow
+from annotations.errors import ProjectError
+from annotations.queue import completion
+from annotations.queue.leases import Outcome
+from annotations.schema.annotation import Annotation, Answers, Status
+from annotations.schema.answer_validation import chosen
+from annotations.schema.project import Use
+from annotations.schema.questions import Form, Question
+from annotations.store import items, projects, revisions
+from annotations.store.items import State
+from annotations.store.store import Store
+
+LONGEST_WHY = 500  # characters
+
+
+def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
+    """Make an item one of gold or of practice, or of work again; how many right answers it has then. `because` is told
+    to who practises.
+
+    Raises NotFoundError, and ProjectError where nothing is known of it, or where it was for practice so far.
+    """
+    if len(because) > LONGEST_WHY:
+        raise ProjectError(f"got {len(because)} characters of why it is so, wanted at most {LONGEST_WHY}; shorten it")
+    with store.database.writing() as session:
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        if item.use == Use.PRACTICE and use is not Use.PRACTICE:
+            raise ProjectError("people have learnt by this one, and what they said does not count; it stays so")
+        known = [] if use is Use.WORK else _known(session, project.questions, item)
+        if use is not Use.WORK and not known:
+            raise ProjectError("nobody has decided this, and people differ on all of it; decide it first, then use it")
+        for one in known:
+            one |= {"because": because.strip()} if because.strip() else {}
+            one |= {"after": revisions.given_as_work(item) or revisions.newest(session)} if use is Use.PRACTICE else {}
+        item.use, item.gold = use.value, known or None
+        item.state = completion.state_of(session, project, item).value
+        session.flush()
+        if item.state == State.OPEN:
+            items.move_up(session, project.id, item.priority, item.rank, item.id)
+        return sum(len(one["answers"]) for one in known)
+
+
+def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> list[dict[str, Any]]:
+    """What is right: what was decided, or else what all say."""
+    said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+    extra = select(LeaseRow.annotator).where(LeaseRow.item_id == item.id, LeaseRow.outcome == Outcome.EXTRA.value)
+    reviewers = set(session.scalars(extra))
+    worked = [a for a in said if item.use != Use.PRACTICE or a.id <= revisions.given_as_work(item)]
+    return right_answers(questions, [a for a in said if a.annotator in reviewers] or worked)
+
+
+def right_answers(questions: Sequence[Question], said: Sequence[Annotation]) -> list[dict[str, Any]]:
+    """[{segment, answers}, …]: whatever all who answered a question say alike. Texts are nobody's right answers."""
+    given: dict[tuple[int | None, str], list[Any]] = defaultdict(list)
+    for annotation in said:
+        for name, value in annotation.answers.items():
+            given[annotation.segment, name].append(value)
+    compared = {question.name: question for question in questions if question.form is not Form.TEXT}
+    found: dict[int | None, dict[str, Any]] = defaultdict(dict)
+    for (segment, name), values in given.items():
+        if name in compared and len({_stance(compared[name], value) for value in values}) == 1:
+            found[segment][name] = values[0]
+    return [{"segment": segment, "answers": Answers(answers).to_dict()} for segment, answers in found.items()]
+
+
+def _stance(question: Question, value: Any) -> Any:
+    return chosen(value) if question.form is Form.PREFERENCE else value

@@ -1,0 +1,96 @@
+"""Leases of items: never more annotators at once than the overlap allows.
+
+Knows the rows of leases and items; opens no transaction, and trusts that the one it is in is alone in writing. The
+rule: answers that count, and leases that are held, are together never more than the project's overlap. A lease that
+was held too long lapses for good, so that a clock which jumps back revives none; one that such a clock left in the
+future begins anew, so that none is held for ever.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import ItemRow, LeaseRow
+from annotations.schema.project import Project, Use
+
+LEASE = timedelta(minutes=10)  # how long an item is held after the last sign of life
+
+
+class Outcome(StrEnum):
+    """How a lease ended. What is left, lapsed or postponed may be taken up again."""
+
+    LEFT = "left"  # the page went away
+    LAPSED = "lapsed"  # its time ran out
+    POSTPONED = "postponed"  # skipped, to come back last
+    SUBMITTED = "submitted"  # completed, and it counts
+    EXTRA = "extra"  # answered when others had completed it; kept, does not count
+    SKIPPED = "skipped"
+    HIDDEN = "hidden"  # the trajectory was deleted
+
+
+COMPLETED = (Outcome.SUBMITTED, Outcome.SKIPPED)
+
+
+def sweep(session: Session, now: datetime) -> int:
+    """End the leases whose time is over; how many those were. First in its transaction, before a row is read."""
+    held = LeaseRow.outcome.is_(None)
+    quick = {"synchronize_session": False}
+    ahead = update(LeaseRow).where(held, LeaseRow.renewed_at > now).values(renewed_at=now, expires_at=now + LEASE)
+    session.execute(ahead, execution_options=quick)
+    over = update(LeaseRow).where(held, LeaseRow.expires_at <= now).values(outcome=Outcome.LAPSED.value)
+    return session.execute(over, execution_options=quick).rowcount
+
+
+def get(session: Session, item: ItemRow, annotator: str) -> LeaseRow | None:
+    return session.get(LeaseRow, (item.id, annotator))
+
+
+def held_by(session: Session, annotator: str) -> int:
+    """How many items somebody holds now."""
+    held = select(func.count()).select_from(LeaseRow).where(LeaseRow.outcome.is_(None))
+    return session.scalar(held.where(LeaseRow.annotator == annotator)) or 0
+
+
+def skipped_since(session: Session, project_id: str, annotator: str, moment: datetime) -> int:
+    """How many items of a project somebody has left unanswered since then."""
+    row = LeaseRow
+    skips = row.outcome.in_((Outcome.SKIPPED.value, Outcome.POSTPONED.value)), row.renewed_at > moment
+    mine = row.project_id == project_id, row.annotator == annotator
+    return session.scalar(select(func.count()).select_from(row).where(*mine, *skips)) or 0
+
+
+def is_held(lease: LeaseRow | None) -> bool:
+    return lease is not None and lease.outcome is None
+
+
+def has_room(session: Session, project: Project, item: ItemRow, annotator: str) -> bool:
+    """Whether one more answer of this person would not be too many: it counts already, or there is room beside the
+    answers and the leases of others.
+    """
+    if item.use != Use.WORK or project.overlap is None:
+        return True
+    mine = get(session, item, annotator)
+    answers = item.answers - (mine is not None and mine.outcome == Outcome.SUBMITTED)
+    others = select(func.count()).where(LeaseRow.item_id == item.id, LeaseRow.outcome.is_(None))
+    held = session.scalar(others.where(LeaseRow.annotator != annotator)) or 0
+    return answers + held < project.overlap
+
+
+def hold(session: Session, item: ItemRow, annotator: str, now: datetime) -> LeaseRow:
+    """Take an item, take it up again, or show a sign of life; whether there is room was asked before."""
+    lease = get(session, item, annotator)
+    if lease is None:
+        values = {"item_id": item.id, "annotator": annotator, "project_id": item.project_id}
+        values |= {"taken_at": now, "renewed_at": now, "expires_at": now + LEASE}
+        session.execute(insert(LeaseRow).values(**values))
+        return session.get_one(LeaseRow, (item.id, annotator))
+    lease.outcome, lease.renewed_at, lease.expires_at = None, now, now + LEASE
+    session.flush()
+    return lease
+
+
+def end(session: Session, lease: LeaseRow, outcome: Outcome) -> None:
+    lease.outcome = outcome.value
+    session.flush()

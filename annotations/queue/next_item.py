@@ -1,0 +1,91 @@
+"""The next item for an annotator: project order, priority, overlap, gold share.
+
+Knows the rows of items, leases and places; opens no transaction. A place says how far down the line there is nothing
+left for somebody, so that the thousandth item is found as quickly as the first; `items` moves it up where one comes
+in or back before it.
+"""
+
+from sqlalchemy import ColumnElement, Select, exists, func, insert, select, tuple_
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import ItemRow, LeaseRow, PlaceRow
+from annotations.queue.leases import Outcome
+from annotations.schema.project import Project, Use
+from annotations.store.items import State
+
+POSITION = (ItemRow.priority, ItemRow.rank, ItemRow.id)
+TAKEN_UP = (Outcome.LEFT, Outcome.LAPSED)
+
+
+def first(session: Session, project: Project, annotator: str, use: Use, *, without: int | None = None) -> int | None:
+    """The item that is next for this person, None where nothing is left."""
+    wanted = _line(project, use).where(~_had(annotator))
+    if use is not Use.WORK:
+        return _id(session, wanted.where(ItemRow.id != without) if without is not None else wanted)
+    place = session.get(PlaceRow, (project.id, annotator))
+    if place is not None:
+        wanted = wanted.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+    top = session.execute(wanted.limit(1)).first()
+    if top is None:
+        return None
+    if without is not None:
+        wanted = wanted.where(ItemRow.id != without)
+    return _id(session, wanted.where(tuple_(*POSITION) >= tuple_(*top), _has_room(project)))
+
+
+def keep_place(session: Session, project: Project, annotator: str) -> None:
+    """Remember where the line begins for this person."""
+    place = session.get(PlaceRow, (project.id, annotator))
+    wanted = _line(project, Use.WORK).where(~_had(annotator)).limit(1)
+    if place is not None:
+        wanted = wanted.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+    top = session.execute(wanted).first()
+    if top is None:
+        return
+    values = dict(zip(("priority", "rank", "item_id"), top, strict=True))
+    if place is None:
+        session.execute(insert(PlaceRow).values(project_id=project.id, annotator=annotator, **values))
+    elif (place.priority, place.rank, place.item_id) != tuple(top):
+        place.priority, place.rank, place.item_id = top
+        session.flush()
+
+
+def begun(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
+    """What this person holds, then what they left or lost, oldest first; of what is open."""
+    held = _mine(project, annotator).where(LeaseRow.outcome.is_(None)).order_by(LeaseRow.taken_at, ItemRow.id)
+    gone = _mine(project, annotator).where(LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP]))
+    found = [*session.scalars(held), *session.scalars(gone.order_by(LeaseRow.taken_at, ItemRow.id))]
+    return [item for item in found if item.id != without]
+
+
+def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
+    """What this person skipped for later, the longest ago first."""
+    wanted = _mine(project, annotator).where(LeaseRow.outcome == Outcome.POSTPONED.value)
+    found = session.scalars(wanted.order_by(LeaseRow.renewed_at, ItemRow.id))
+    return [item for item in found if item.id != without]
+
+
+def _mine(project: Project, annotator: str) -> Select:
+    """Open items that this person has a lease of; with its outcome named, found in the index alone."""
+    wanted = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+    wanted = wanted.where(LeaseRow.project_id == project.id, LeaseRow.annotator == annotator)
+    return wanted.where(ItemRow.state == State.OPEN.value)
+
+
+def _line(project: Project, use: Use) -> Select:
+    open_ = ItemRow.project_id == project.id, ItemRow.use == use.value, ItemRow.state == State.OPEN.value
+    return select(*POSITION).where(*open_).order_by(*POSITION)
+
+
+def _had(annotator: str) -> ColumnElement[bool]:
+    return exists().where(LeaseRow.item_id == ItemRow.id, LeaseRow.annotator == annotator)
+
+
+def _has_room(project: Project) -> ColumnElement[bool]:
+    held = select(func.count()).where(LeaseRow.item_id == ItemRow.id, LeaseRow.outcome.is_(None)).scalar_subquery()
+    return ItemRow.answers + held < project.overlap if project.overlap is not None else ItemRow.id.is_not(None)
+
+
+def _id(session: Session, wanted: Select) -> int | None:
+    found = session.execute(wanted.limit(1)).first()
+    return found and found.id

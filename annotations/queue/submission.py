@@ -1,0 +1,201 @@
+"""Submission of answers: submitted, unfinished, skipped; idempotent by key.
+
+Knows the store and the queue's rows; each call is one transaction. An answer that comes too late, when others have
+completed the item, is kept as unfinished and its writer is told; unfinished work never takes the place of what was
+submitted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from uuid import uuid4
+
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import ItemRow
+from annotations.errors import AnswerError, ProjectError
+from annotations.queue import completion, gold_answers, leases
+from annotations.queue.gold_answers import Feedback
+from annotations.queue.leases import COMPLETED, Outcome
+from annotations.queue.seeded_choice import left_of
+from annotations.schema.annotation import REFLECTIONS, Annotation, Status
+from annotations.schema.project import Project, Skipping, Use
+from annotations.schema.questions import SKIP_REASON, Form
+from annotations.store import items, projects, revisions
+from annotations.store.items import subjects_of
+from annotations.store.store import Store
+from annotations.store.trajectories import get
+
+DONE = (Status.SUBMITTED, Status.DISCARDED)
+ENDED = (*COMPLETED, Outcome.EXTRA)
+MOST_SKIPS, SKIPS_IN = 100, timedelta(minutes=10)  # of one person in one project
+
+
+class SubmitResult(StrEnum):
+    """What became of what was sent."""
+
+    COUNTED = "counted"
+    CHANGED = "changed"  # this person had completed it before; the new answer counts, the old one is in the history
+    EXTRA = "extra"  # others had completed it; kept as unfinished, does not count
+    KEPT = "kept"  # unfinished work
+    BEHIND = "behind"  # unfinished work of what this person had completed; kept in the history, the submitted counts
+
+
+SAYS = {
+    SubmitResult.COUNTED: "",
+    SubmitResult.CHANGED: "You had submitted this before, perhaps in another tab; what you sent now counts.",
+    SubmitResult.EXTRA: "Your time on this ran out, and others completed it. Your answers are kept but not counted.",
+    SubmitResult.KEPT: "",
+    SubmitResult.BEHIND: "You have submitted this in another tab, which counts; what you wrote here is in the history.",
+}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the person who sent something is told."""
+
+    told: SubmitResult
+    annotations: tuple[Annotation, ...]  # as stored
+    completed: bool  # whether nothing more is asked about the item
+    feedback: tuple[Feedback, ...] = ()  # of practice
+
+    @property
+    def message(self) -> str:
+        return SAYS[self.told]
+
+
+def submit(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]) -> Receipt:
+    """Store what a person submits about an item, all of it or none. Sent again with the same keys, it is stored once.
+
+    When their time ran out and others have completed the item, it is kept as unfinished and the receipt says so.
+    Raises NotFoundError, AnswerError, ConflictError, each with nothing stored.
+    """
+    with store.database.writing() as session:
+        now = store.clock()
+        leases.sweep(session, now)
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        lease = leases.get(session, item, annotator)
+        before = lease.outcome if lease is not None else None
+        if not given:
+            raise AnswerError("got no answers; answer what is required, or skip it")
+        again = all(a.key and revisions.by_key(session, a.key) for a in given)
+        late = not leases.is_held(lease) and not leases.has_room(session, project, item, annotator)
+        late = before == Outcome.EXTRA if again else late
+        status = Status.UNFINISHED if late else Status.SUBMITTED
+        if not late and before not in ENDED:
+            leases.hold(session, item, annotator, now)
+        ours = [_checked(session, project, item, annotator, a, status) for a in given]
+        made = tuple(completion.record(session, ours, now=now))
+        if late:
+            leases.end(session, leases.get(session, item, annotator), Outcome.EXTRA)
+            return Receipt(SubmitResult.EXTRA, made, completed=True)
+        told = SubmitResult.CHANGED if before in COMPLETED and not again else SubmitResult.COUNTED
+        completed = leases.get(session, item, annotator).outcome in COMPLETED
+        feedback: tuple[Feedback, ...] = ()
+        if completed and item.use == Use.PRACTICE:
+            feedback = gold_answers.compare(project.questions, item.gold or (), _said(session, item, annotator))
+        return Receipt(told, made, completed, feedback)
+
+
+def save(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]) -> Receipt:
+    """Keep unfinished work, which is a sign of life as well. It never takes the place of what was submitted.
+
+    Raises NotFoundError, AnswerError, ConflictError.
+    """
+    with store.database.writing() as session:
+        now = store.clock()
+        leases.sweep(session, now)
+        item = items.get(session, item_id)
+        project = projects.get(session, item.project_id)
+        done = {a.segment for a in _said(session, item, annotator) if a.status in DONE}
+        lease = leases.get(session, item, annotator)
+        completed = lease is not None and lease.outcome in ENDED
+        if not completed and leases.has_room(session, project, item, annotator):
+            leases.hold(session, item, annotator, now)
+        made, behind = [], False
+        for annotation in given:
+            ours = _checked(session, project, item, annotator, annotation, Status.UNFINISHED)
+            known = ours.key and revisions.by_key(session, ours.key)
+            made += completion.record(session, [ours], now=now)
+            if ours.segment in done:
+                behind = True
+                if not known:
+                    place = {"project": project.id, "item": item.id, "key": "", "now": now}
+                    completion.take_back(session, item.trajectory_id, ours.segment, annotator, **place)
+        return Receipt(SubmitResult.BEHIND if behind else SubmitResult.KEPT, tuple(made), completed)
+
+
+def skip_item(store: Store, item_id: int, annotator: str, *, reason: str = "") -> list[Annotation]:
+    """Leave an item unanswered, by the project's policy; what is submitted of it stays. What that stored: an undo
+    takes it back. Raises NotFoundError.
+    """
+    with store.database.writing() as session:
+        leases.sweep(session, store.clock())
+        return _skip(session, store, items.get(session, item_id), annotator, reason)
+
+
+def skip(store: Store, trajectory_id: str, annotator: str, *, reason: str = "") -> list[Annotation]:
+    """The same for the reflections of one trajectory."""
+    with store.database.writing() as session:
+        get(session, trajectory_id)
+        item = items.find(session, REFLECTIONS, trajectory_id)
+        return [] if item is None else _skip(session, store, item, annotator, reason)
+
+
+def _skip(session: Session, store: Store, item: ItemRow, annotator: str, reason: str) -> list[Annotation]:
+    project, now = projects.get(session, item.project_id), store.clock()
+    if leases.skipped_since(session, project.id, annotator, now - SKIPS_IN) >= MOST_SKIPS:
+        minutes = int(SKIPS_IN.total_seconds() // 60)
+        raise ProjectError(
+            f"you have skipped {MOST_SKIPS} items in {minutes} minutes; answer this one, or go on a little later"
+        )
+    said = {a.segment: a for a in _said(session, item, annotator)}
+    asked = subjects_of(project, get(session, item.trajectory_id))
+    left = [at for at in asked if at not in said or said[at].status not in DONE]
+    later = project.skipping is Skipping.LATER
+    status = Status.UNFINISHED if later else Status.DISCARDED
+    why = {SKIP_REASON.name: reason} if reason.strip() else {}
+    made = []
+    for at in left:
+        known = dict(said[at].answers) if at in said else {}
+        if why or not later:
+            new = Annotation(item.trajectory_id, at, annotator, known | why if later else why, status)
+            made.append(replace(new, project=project.id, item=item.id))
+    stored = completion.record(session, made, now=now)
+    if left:
+        lease = leases.get(session, item, annotator) or leases.hold(session, item, annotator, now)
+        lease.renewed_at = now  # when it was skipped
+        if later:
+            leases.end(session, lease, Outcome.POSTPONED)
+    return stored
+
+
+def others(store: Store, item_id: int, annotator: str) -> list[Annotation]:
+    """What others have submitted of an item: nothing, until this person has completed it."""
+    with store.database.reading() as session:
+        item = items.get(session, item_id)
+        lease = leases.get(session, item, annotator)
+        if lease is None or lease.outcome not in ENDED:
+            return []
+        said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+        return [annotation for annotation in said if annotation.annotator != annotator]
+
+
+def _said(session: Session, item: ItemRow, annotator: str) -> list[Annotation]:
+    return revisions.current(session, item=item.id, annotator=annotator)
+
+
+def _checked(
+    session: Session, project: Project, item: ItemRow, annotator: str, given: Annotation, status: Status
+) -> Annotation:
+    """What a person sent as it is stored: in their name, of this item. Raises AnswerError."""
+    if given.trajectory_id != item.trajectory_id or given.annotator != annotator:
+        raise AnswerError(f"got answers of {given.annotator} about {given.trajectory_id}, which are not of this item")
+    left = left_of(session, item, annotator)
+    for question in project.questions:
+        value = given.answers.get(question.name)
+        if question.form is Form.PREFERENCE and value is not None and value.get("left") != left:
+            raise AnswerError(f"{question.title} What was said to stand on the left did not; open the pair again")
+    return replace(given, project=project.id, item=item.id, status=status, undoes=None, key=given.key or uuid4().hex)

@@ -1,0 +1,1 @@
+"""Values: questions, answers, annotations, projects."""

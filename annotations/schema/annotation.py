@@ -1,0 +1,200 @@
+"""An annotation: one person's answers about a segment, a trajectory or a pair, validated.
+
+Knows questions and trajectories; no database. Whoever stores an annotation calls `validate` first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from annotations.errors import AnswerError
+from annotations.schema.answer_validation import check_answer
+from annotations.schema.questions import (
+    NO,
+    PAIR,
+    QUESTIONS,
+    REASON_CORRECTION,
+    SKIP_REASON,
+    VERDICT_RIGHT,
+    WHOLE,
+    YES,
+    Question,
+    questions_about,
+)
+from model.numbers import is_number
+from model.reflection_text import split_verdict
+from model.trajectory import Reflection, Trajectory
+
+Value = str | int | float | tuple | Mapping
+REFLECTIONS = "reflections"  # id of the project that every finished drawing with a reflection belongs to
+
+
+class Status(StrEnum):
+    """How far an annotation is."""
+
+    UNFINISHED = "unfinished"  # begun, kept, counts for nothing
+    SUBMITTED = "submitted"
+    DISCARDED = "discarded"  # this person will not answer
+
+
+class Answers(Mapping[str, Value]):
+    """Answers by the name of their question: read like a dict, never changed. None, blank text and empty lists
+    are no answers; a list becomes a tuple.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, values: Mapping[str, Value | None] | None = None) -> None:
+        given = sorted((values or {}).items())
+        self._pairs = tuple((name, _frozen(value)) for name, value in given if not _is_blank(value))
+
+    def __getitem__(self, name: str) -> Value:
+        for known, value in self._pairs:
+            if known == name:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._pairs)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __hash__(self) -> int:
+        return hash(self._pairs)
+
+    def __repr__(self) -> str:
+        return f"Answers({dict(self._pairs)!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {name: _plain(value) for name, value in self._pairs}
+
+
+def _is_blank(value: Value | None) -> bool:
+    return value is None or value in ((), []) or (isinstance(value, str) and not value.strip())
+
+
+def _frozen(value: Any) -> Value:
+    if isinstance(value, Mapping):
+        return Answers(value)
+    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Value) -> Any:
+    if isinstance(value, Answers):
+        return value.to_dict()
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What one annotator said of one segment, a whole trajectory, or a pair. A mapping given as `answers` becomes
+    `Answers`.
+
+    `key` makes submitting it twice harmless; the store fills in what is empty of `item`, `key`, `id` and
+    `created_at`.
+    """
+
+    trajectory_id: str  # of a pair, the first
+    segment: int | None  # index into the trajectory's segments; None is about all of it, or about the pair
+    annotator: str
+    answers: Mapping[str, Value] = Answers()
+    status: Status = Status.SUBMITTED
+    seconds: float = 0.0  # spent on it
+    project: str = REFLECTIONS  # id of the project it was given in
+    item: int | None = field(default=None, compare=False)  # of the project; None where it is none of its items
+    key: str = field(default="", compare=False)
+    id: int | None = field(default=None, compare=False)  # of the revision; later ones are higher
+    undoes: int | None = field(default=None, compare=False)  # the revision that this one takes back
+    created_at: datetime | None = field(default=None, compare=False)  # UTC
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.answers, Answers):
+            object.__setattr__(self, "answers", Answers(self.answers))
+        object.__setattr__(self, "status", Status(self.status))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        row = dict(vars(self)) | {"answers": self.answers.to_dict(), "status": self.status.value}
+        return row | {"created_at": self.created_at and self.created_at.isoformat()}
+
+    @staticmethod
+    def from_dict(row: dict[str, Any]) -> "Annotation":
+        moment = row.get("created_at")
+        return Annotation(**row | {"created_at": moment and datetime.fromisoformat(moment)})
+
+
+def validate(
+    annotation: Annotation,
+    trajectory: Trajectory,
+    questions: Sequence[Question] = QUESTIONS,
+    other: Trajectory | None = None,
+) -> str:
+    """What the annotation is about: a kind of segment, a trajectory, a pair. `other` is the second of a pair.
+
+    Raises AnswerError, which names the question.
+    """
+    if not annotation.annotator.strip():
+        raise AnswerError("got an annotation without an annotator; sign in, or give a name")
+    if not is_number(annotation.seconds) or annotation.seconds < 0:
+        raise AnswerError(f"got {annotation.seconds!r:.60} seconds, wanted a number that is not negative")
+    kind = _kind(annotation, trajectory, questions, other)
+    asked = {question.name: question for question in questions_about(kind, questions)}
+    optional = {} if annotation.status is Status.SUBMITTED else {SKIP_REASON.name: SKIP_REASON}
+    for name, value in annotation.answers.items():
+        question = (asked | optional).get(name)
+        if question is None:
+            raise AnswerError(f"“{name}” is not asked about a {kind}; the questions are {', '.join(asked)}")
+        check_answer(question, value, trajectory, other)
+    if annotation.status is Status.SUBMITTED:
+        missing = [q.title for q in asked.values() if q.required and q.name not in annotation.answers]
+        if missing:
+            raise AnswerError(f"not answered yet: {' '.join(missing)} Answer it, then submit")
+    if kind == Reflection.kind:
+        _check_agreement(trajectory.segments[annotation.segment], annotation.answers)
+    return kind
+
+
+def _kind(
+    annotation: Annotation, trajectory: Trajectory, questions: Sequence[Question], other: Trajectory | None
+) -> str:
+    if annotation.segment is None:
+        kind = WHOLE if other is None else PAIR
+        if not questions_about(kind, questions):
+            raise AnswerError(f"nothing is asked about a whole {kind}; name the segment that the answers are about")
+        return kind
+    if not 0 <= annotation.segment < len(trajectory.segments):
+        raise AnswerError(
+            f"got segment {annotation.segment}; this trajectory has the segments 0 to {len(trajectory.segments) - 1}"
+        )
+    segment = trajectory.segments[annotation.segment]
+    if not questions_about(segment.kind, questions):
+        asked = " or a ".join(dict.fromkeys(question.segment for question in questions))
+        raise AnswerError(
+            f"segment {annotation.segment} is of kind {segment.kind}, about which nothing is asked; annotate a {asked}"
+        )
+    if not segment.finished:
+        raise AnswerError(f"the {segment.kind} in segment {annotation.segment} was not finished; skip it")
+    return segment.kind
+
+
+def _check_agreement(reflection: Reflection, answers: Mapping[str, Value]) -> None:
+    correction, judged = answers.get(REASON_CORRECTION), answers.get(VERDICT_RIGHT)
+    if correction is None or judged is None:
+        return
+    said, wanted = split_verdict(str(correction))[0], right_answer(reflection, answers)
+    if said is not None and said != wanted:
+        raise AnswerError(
+            f"the correction begins with “{said}”, but by your answer above the right verdict is “{wanted}”; "
+            "change one of them"
+        )
+
+
+def right_answer(reflection: Reflection, answers: Mapping[str, Value]) -> str:
+    """The verdict that the annotator holds right: “yes” or “no”. A wrong verdict makes its opposite right."""
+    if answers[VERDICT_RIGHT] == YES:
+        return reflection.answer
+    return NO if reflection.answer == YES else YES

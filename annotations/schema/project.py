@@ -1,0 +1,140 @@
+"""A project: questions, guidelines, overlap, order, gold share.
+
+Knows questions; no database. `annotations.store.projects` stores it, `annotations.queue` follows it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from annotations.errors import ProjectError
+from annotations.schema.answer_validation import is_storable
+from annotations.schema.questions import PAIR, Question, check_questions
+
+LONGEST_GUIDELINES = 50_000  # characters
+MOST_OVERLAP = 100
+
+
+class Role(StrEnum):
+    """What a person may do, each what those before may, too."""
+
+    VISITOR = "visitor"
+    ANNOTATOR = "annotator"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+    def includes(self, other: "Role") -> bool:
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+class Order(StrEnum):
+    """Which item comes first, among those of one priority."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+    MARGIN = "margin"  # where the model was least sure of a verdict
+    DISAGREEMENT = "disagreement"  # where the answers so far differ most
+
+
+class Skipping(StrEnum):
+    """What a skip does."""
+
+    OTHERS = "others"  # others are asked instead
+    LATER = "later"  # it comes back to this person, last
+    EVERYBODY = "everybody"  # nobody is asked any more
+
+
+class Use(StrEnum):
+    """What an item is for."""
+
+    WORK = "work"
+    GOLD = "gold"  # its right answers are known, and compared without a word
+    PRACTICE = "practice"  # … and shown afterwards
+
+
+@dataclass(frozen=True)
+class Project:
+    """`subject` is what an item is done with, once each such thing in it is answered; other questions may be
+    answered besides.
+    """
+
+    id: str  # small letters, digits and -, as it stands in an address
+    name: str
+    questions: tuple[Question, ...]
+    subject: str
+    guidelines: str = ""  # Markdown
+    overlap: int | None = 1  # how many people answer one item; None is as many as come
+    gold_share: float = 0.0  # of what a person is given
+    practice: int = 0  # items that a new annotator answers first
+    role: Role = Role.ANNOTATOR  # the least that sees it
+    people: tuple[str, ...] = ()  # the only ones who see it; empty is everybody in the role
+    skipping: Skipping = Skipping.OTHERS
+    order: Order = Order.OLDEST
+    collects: bool = False  # whether every new trajectory that has its subject becomes an item
+    created_at: datetime | None = field(default=None, compare=False)  # UTC
+    closed_at: datetime | None = field(default=None, compare=False)  # since when nothing is asked
+
+    def is_open_to(self, name: str, role: Role) -> bool:
+        """Whether this person may see it; an admin may always."""
+        if role is Role.ADMIN:
+            return True
+        return role.includes(self.role) and (not self.people or name in self.people)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        row = dict(vars(self)) | {"questions": [q.to_dict() for q in self.questions], "people": list(self.people)}
+        return row | {name: row[name] and row[name].isoformat() for name in ("created_at", "closed_at")}
+
+    @staticmethod
+    def from_dict(row: Mapping[str, Any]) -> "Project":
+        """Raises ProjectError for what is no project."""
+        known = dict(row)
+        try:
+            known["questions"] = tuple(Question.from_dict(question) for question in row["questions"])
+            known["people"] = tuple(row.get("people", ()))
+            for name, kind in (("role", Role), ("skipping", Skipping), ("order", Order)):
+                if name in row:
+                    known[name] = kind(row[name])
+            for name in ("created_at", "closed_at"):
+                if isinstance(row.get(name), str):
+                    known[name] = datetime.fromisoformat(row[name])
+            return Project(**known)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProjectError(f"this is no project: {error}; wanted id, name, questions and subject") from error
+
+
+def check_project(project: Project) -> None:
+    """Raises ProjectError for a project that cannot be, and says why."""
+    check_questions(project.questions)
+    if not project.name.strip():
+        raise ProjectError("the project has no name; give one of 1 to 120 characters")
+    problem = _problem(project)
+    if problem:
+        raise ProjectError(f"the project “{project.name[:80]}” {problem}")
+
+
+def _problem(project: Project) -> str | None:
+    letters = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    if not 0 < len(project.id) <= 64 or not set(project.id) <= letters:
+        return f"has the id {project.id[:80]!r}; wanted at most 64 small letters, digits and -"
+    if len(project.name) > 120:
+        return f"has a name of {len(project.name)} characters; wanted at most 120"
+    if len(project.guidelines) > LONGEST_GUIDELINES or not is_storable(project.guidelines + project.name):
+        return f"has guidelines that cannot be stored; wanted at most {LONGEST_GUIDELINES} plain characters"
+    asked = {question.segment for question in project.questions}
+    if project.subject not in asked:
+        return f"is about a {project.subject}, but asks only about: {', '.join(sorted(asked))}"
+    if (PAIR in asked) and (project.subject != PAIR or project.collects):
+        return "asks about pairs; then its subject is a pair, and its items are put into it by hand"
+    if not any(question.required for question in project.questions if question.segment == project.subject):
+        return f"requires no answer about its {project.subject}; make at least one question required"
+    if project.overlap is not None and not 1 <= project.overlap <= MOST_OVERLAP:
+        return f"has an overlap of {project.overlap}; wanted 1 to {MOST_OVERLAP}, or none for as many as come"
+    if not 0 <= project.gold_share <= 0.5:
+        return f"has a share of gold of {project.gold_share}; wanted 0 to 0.5"
+    if not 0 <= project.practice <= 100:
+        return f"begins with {project.practice} practice items; wanted 0 to 100"
+    return None

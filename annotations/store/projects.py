@@ -1,0 +1,92 @@
+"""Projects in a transaction: stored, changed, closed. Knows the rows of projects and turns them into values and back;
+opens no transaction. What is asked in a project may be added to, but no question that has answers changes its meaning.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import AnnotationRow, ProjectRow
+from annotations.errors import ConflictError, NotFoundError, ProjectError
+from annotations.schema.names import look_of
+from annotations.schema.project import Project, check_project
+from annotations.schema.questions import Question
+
+COLUMNS = [column.name for column in ProjectRow.__table__.columns]
+
+
+def create(session: Session, project: Project, *, now: datetime) -> Project:
+    """Store a new project. Raises ProjectError, and ConflictError where its id or its name is taken."""
+    check_project(project)
+    _check_name_is_free(session, project.name)
+    if session.scalar(select(exists().where(ProjectRow.id == project.id))):
+        raise ConflictError(f"there is a project with the id {project.id}; choose another name")
+    made = replace(project, created_at=now, closed_at=None)
+    session.execute(insert(ProjectRow).values(**_columns(made)))
+    return made
+
+
+def _check_name_is_free(session: Session, wanted: str, but: str | None = None) -> None:
+    """Raises ConflictError where the name of a project, other than that of the id `but`, looks the same."""
+    for identity, name in session.execute(select(ProjectRow.id, ProjectRow.name)):
+        if identity != but and look_of(name) == look_of(wanted):
+            raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
+
+
+def change(session: Session, project: Project) -> Project:
+    """Store a project's new guidelines, overlap and so on. Raises ProjectError, NotFoundError."""
+    check_project(project)
+    before = get(session, project.id)
+    if (project.subject, project.collects) != (before.subject, before.collects):
+        raise ProjectError(f"what “{before.name}” is about cannot change; make another project")
+    if kept := _answered_but_changed(session, before, project):
+        raise ProjectError(f"people have answered “{kept.title}”, which cannot change any more; ask a new question")
+    if project.name != before.name:
+        _check_name_is_free(session, project.name, but=project.id)
+    made = replace(project, created_at=before.created_at)
+    session.execute(update(ProjectRow).where(ProjectRow.id == project.id).values(**_columns(made)))
+    return made
+
+
+def _answered_but_changed(session: Session, before: Project, after: Project) -> Question | None:
+    """A question that has answers and would be another one, or none."""
+    kept = {(q.name, q.segment, q.form) for q in after.questions}
+    choices = {q.name: set(q.choices) for q in after.questions}
+    for question in before.questions:
+        same = (question.name, question.segment, question.form) in kept
+        if same and set(question.choices) <= choices[question.name]:
+            continue
+        given = AnnotationRow.answers[question.name].as_string().is_not(None)
+        if session.scalar(select(exists().where(AnnotationRow.project_id == before.id, given))):
+            return question
+    return None
+
+
+def get(session: Session, project_id: str) -> Project:
+    """Raises NotFoundError when there is none."""
+    row = session.get(ProjectRow, project_id)
+    if row is None:
+        raise NotFoundError(f"there is no project {project_id[:80]!r}; choose one of the list")
+    return _value(row)
+
+
+def get_all(session: Session) -> list[Project]:
+    """Every project, the oldest first."""
+    wanted = select(ProjectRow).order_by(ProjectRow.created_at, ProjectRow.id)
+    return [_value(row) for row in session.scalars(wanted)]
+
+
+def collecting(session: Session) -> list[Project]:
+    """Those that every new trajectory becomes an item of."""
+    return [_value(row) for row in session.scalars(select(ProjectRow).where(ProjectRow.collects))]
+
+
+def _columns(project: Project) -> dict[str, object]:
+    row = project.to_dict() | {"created_at": project.created_at, "closed_at": project.closed_at}
+    return {name: row[name] for name in COLUMNS}
+
+
+def _value(row: ProjectRow) -> Project:
+    return Project.from_dict({name: getattr(row, name) for name in COLUMNS})

@@ -1,0 +1,420 @@
+"""The store: values in, values out, one transaction per public method.
+
+Knows how a transaction and the picture files go together; no row and no session leaves it. Every public
+method is one transaction. Safe to share between threads. Raises the errors of `annotations.errors`.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from annotations.db.engine import (
+    Database,
+    open_database,
+    open_database_for_reading,
+    open_server,
+    open_server_for_reading,
+)
+from annotations.db.tables import PropertyRow
+from annotations.errors import AnnotationsError, AwayError, NotFoundError, PictureError, TrajectoryError
+from annotations.importing.records import Described
+from annotations.ops.scheduler import working_alone
+from annotations.queue import completion
+from annotations.schema.annotation import REFLECTIONS, Annotation, Status
+from annotations.schema.project import Project
+from annotations.store import images, imported_records, items, projects, reordering, retention, revisions, trajectories
+from annotations.store.imported_records import Batch, Origin
+from annotations.store.items import NewItem
+from annotations.store.statistics import Counts, count
+from annotations.store.trajectories import EVERYTHING, Cursor, Filter, TrajectorySummary
+from model.trajectory import Trajectory
+
+BRANCHES = 2**31  # places that a branch may leave from
+ADDED = 50  # items of a project in one transaction
+Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
+
+
+def open_store(directory: Path, url: str | None = None) -> "Store":
+    """The store in a data folder, made or migrated where needed; with the address of a PostgreSQL database, only the
+    pictures are in the folder. Raises DatabaseError.
+    """
+    return Store(open_database(directory) if url is None else open_server(directory, url))
+
+
+def open_store_for_reading(directory: Path, url: str | None = None) -> "Store":
+    """The same beside a running studio; saving into it raises DatabaseError."""
+    return Store(open_database_for_reading(directory) if url is None else open_server_for_reading(directory, url))
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class Store:
+    """What the model did and what people said of it."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime] = now_utc) -> None:
+        self.database = database
+        self.clock = clock
+        self.hidden = 0  # how often something was hidden by this object, for those who keep copies
+        self._pictures = database.directory / "images"
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.database.close()
+
+    # Trajectories
+
+    def save(self, trajectory: Trajectory, pictures: Mapping[str, bytes], *, owner: str, recorded: bool = False) -> str:
+        """Keep a trajectory and its pictures (PNG by sha256); its id, a new one where it had none.
+
+        Pictures are on the disk before the trajectory is in the database. Saving the same one again changes
+        nothing. Raises TrajectoryError when a picture is missing, PictureError when one is not what its hash
+        says, ConflictError when the id stands for another trajectory.
+        """
+        made = replace(
+            trajectory,
+            id=trajectory.id or uuid4().hex,
+            created_at=trajectory.created_at or self.clock().isoformat(),
+        )
+        _check_storable(made, owner)
+        shown = set(trajectories.pictures_of(made).values())
+        files = [self._keep(sha256, pictures) for sha256 in shown]
+        try:
+            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
+        except AwayError:  # half-way; the same one again changes nothing
+            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
+        return made.id
+
+    def _save(
+        self,
+        made: Trajectory,
+        shown: set[str],
+        files: Sequence[images.PngFile],
+        pictures: Mapping[str, bytes],
+        *,
+        owner: str,
+        recorded: bool,
+    ) -> None:
+        with self.database.writing() as session:
+            self._keep_again(shown, pictures)
+            trajectories.add(session, made, files, owner=owner, recorded=recorded)
+
+    def _keep_again(self, shown: Iterable[str], pictures: Mapping[str, bytes]) -> None:
+        """Within a writing transaction, in which nobody removes any: those that a purge, perhaps of another process,
+        has removed since they were written.
+        """
+        for sha256 in shown:
+            if not images.path_of(self._pictures, sha256).is_file():
+                self._keep(sha256, pictures)
+
+    def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
+        described = self._described(sha256, pictures)
+        return images.write(self._pictures, pictures[sha256]) if sha256 in pictures else described
+
+    def _described(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
+        if sha256 not in pictures:
+            try:
+                return images.describe(images.read(self._pictures, sha256))
+            except NotFoundError as error:
+                raise TrajectoryError(
+                    f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
+                ) from error
+        if isinstance(known := pictures[sha256], Described) and known.file.sha256 == sha256:
+            return known.file
+        found = hashlib.sha256(pictures[sha256]).hexdigest()
+        if found != sha256:
+            raise PictureError(f"the picture given as {sha256[:12]}… is {found[:12]}…; name it by its own hash")
+        return images.describe(pictures[sha256])
+
+    def trajectory(self, trajectory_id: str) -> Trajectory:
+        """Raises NotFoundError when there is none or it is hidden."""
+        with self.database.reading() as session:
+            return trajectories.get(session, trajectory_id)
+
+    def trajectories_by_id(self, ids: Sequence[str]) -> dict[str, Trajectory]:
+        """Those of the trajectories that exist and are visible, by id; a few hundred at most."""
+        with self.database.reading() as session:
+            return trajectories.get_all(session, ids)
+
+    def visible(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids whose trajectories exist and are not deleted; any number."""
+        with self.database.reading() as session:
+            return trajectories.visible(session, ids)
+
+    def trajectories(
+        self, *, limit: int = 24, before: Cursor | None = None, keep: Filter = EVERYTHING
+    ) -> list[TrajectorySummary]:
+        """A page of the list, newest first; `before=page[-1].cursor` gives the next."""
+        with self.database.reading() as session:
+            return trajectories.page(session, limit=limit, before=before, keep=keep)
+
+    def checkpoints(self) -> list[str]:
+        """The names of all that have drawn."""
+        with self.database.reading() as session:
+            return trajectories.checkpoints(session)
+
+    def picture(self, sha256: str) -> bytes:
+        """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""
+        with self.database.reading() as session:
+            shown = trajectories.shows_picture(session, sha256)
+        if not shown:
+            raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
+        return images.read(self._pictures, sha256)
+
+    def hide(self, trajectory_id: str, by: str) -> None:
+        """Take a trajectory out of every list, queue and export at once. Raises NotFoundError."""
+        with self.database.writing() as session:
+            trajectories.hide(session, trajectory_id, by=by, now=self.clock())
+        self.hidden += 1
+
+    def purge(self, older_than: timedelta = timedelta(days=1)) -> int:
+        """Remove for good what was deleted so long ago, with its pictures, unless somebody's work refers to it.
+
+        Returns how many trajectories that were.
+        """
+        before = self.clock() - older_than
+        purged = self.erase(lambda session: retention.purgeable(session, before))
+        self.database.empty_log()
+        return purged
+
+    def erase(self, choose: Callable[[Session], Sequence[str]]) -> int:
+        """Remove the trajectories that `choose` names, a few at a time, until it names none; with the pictures that
+        nothing shows any more. Returns how many those were.
+        """
+        erased = 0
+        with working_alone(self.database.directory):
+            while True:
+                with self.database.writing() as session:  # files as well, so that whoever saves one is alone with it
+                    if not (ids := choose(session)):
+                        return erased
+                    for sha256 in retention.purge(session, ids):
+                        images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+                erased += len(ids)
+
+    # Projects
+
+    def create_project(self, project: Project) -> Project:
+        """Raises ProjectError for one that cannot be, ConflictError where its id or its name is taken."""
+        with self.database.writing() as session:
+            return projects.create(session, project, now=self.clock())
+
+    def change_project(self, project: Project) -> Project:
+        """Store a project anew; when it returns, its items stand in its order and are open as its overlap says: done in
+        transactions of their own, which `reordering.recover` goes on with. Raises ProjectError, NotFoundError.
+        """
+        with self.database.writing() as session:
+            before = projects.get(session, project.id)
+            changed = projects.change(session, project)
+            if before.order is not changed.order:
+                items.begin_line(session, project.id)
+        if (before.order, before.overlap) != (changed.order, changed.overlap):
+            reordering.finish(self.database, project.id)
+        return changed
+
+    def project(self, project_id: str) -> Project:
+        """Raises NotFoundError when there is none."""
+        with self.database.reading() as session:
+            return projects.get(session, project_id)
+
+    def projects(self) -> list[Project]:
+        """The oldest first."""
+        with self.database.reading() as session:
+            return projects.get_all(session)
+
+    def add_items(self, project_id: str, new: Sequence[NewItem]) -> list[int]:
+        """Put things into a project, a few at a time so that others can write meanwhile; the ids of the items, also of
+        those that were in it before. What cannot be added is found before the first is.
+
+        Raises NotFoundError, ProjectError and AnswerError, the last for right answers that are none.
+        """
+        for start in range(0, len(new), items.AT_ONCE):
+            with self.database.reading() as session:
+                items.check(session, projects.get(session, project_id), new[start : start + items.AT_ONCE])
+        ids: list[int] = []
+        for start in range(0, len(new), ADDED):
+            with self.database.writing() as session:
+                project = projects.get(session, project_id)
+                ids += [items.add(session, project, one) for one in new[start : start + ADDED]]
+        return ids
+
+    # Imports
+
+    def check(self, given: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
+        """Of each trajectory with its pictures what is known of those, by hash; or what saving it would raise. Stores
+        nothing.
+        """
+        now = self.clock().isoformat()
+        made = [one if one.created_at else replace(one, created_at=now) for one, _ in given]
+        found = [self._checked(one, pictures) for one, (_, pictures) in zip(made, given, strict=True)]
+        sound = [one for one, result in zip(made, found, strict=True) if not isinstance(result, AnnotationsError)]
+        with self.database.reading() as session:
+            taken = trajectories.conflicting(session, sound).others
+        return [trajectories.taken(one.id) if one.id in taken else of for one, of in zip(made, found, strict=True)]
+
+    def _checked(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
+        try:
+            _check_storable(trajectory, "")
+            shown = set(trajectories.pictures_of(trajectory).values())
+            return {sha256: self._described(sha256, pictures) for sha256 in shown}
+        except AnnotationsError as error:
+            return error
+
+    def known_records(self, keys: Sequence[str]) -> set[str]:
+        """Which records were imported before, by their keys; a few hundred at most."""
+        with self.database.reading() as session:
+            return imported_records.known_keys(session, keys)
+
+    def put_pictures(self, files: Mapping[str, images.PngFile], pictures: Mapping[str, bytes]) -> None:
+        """Write the pictures of trajectories that are in the database already, as `check` described them.
+
+        Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
+        """
+        images.put_all(self._pictures, {sha256: pictures[sha256] for sha256 in files if sha256 in pictures})
+        for sha256 in files:
+            if sha256 not in pictures and not images.path_of(self._pictures, sha256).is_file():
+                raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
+
+    def imports(self) -> list[Batch]:
+        with self.database.reading() as session:
+            return imported_records.batches(session)
+
+    def imported(self, batch: str) -> list[str]:
+        """The ids of a batch's visible trajectories, in their order."""
+        with self.database.reading() as session:
+            return imported_records.members(session, batch)
+
+    def origins(self, trajectory_id: str) -> list[Origin]:
+        """The records that a visible trajectory comes from; none for what was drawn here."""
+        with self.database.reading() as session:
+            return imported_records.origins(session, trajectory_id)
+
+    def import_parts(self, batch: str) -> Iterator[tuple[str, Origin]]:
+        """The visible parts of a batch with the keys of their records, a few at a time, in one transaction."""
+        with self.database.reading() as session:
+            yield from imported_records.parts(session, batch)
+
+    # Annotations
+
+    def annotate(self, annotation: Annotation) -> Annotation:
+        """Append a revision; as stored, with id and time. The same key again returns the one stored first.
+
+        Raises NotFoundError, AnswerError, LeaseError where others have completed the item, and ConflictError when
+        the key stands for something else.
+        """
+        return self.annotate_all([annotation])[0]
+
+    def annotate_all(self, given: Sequence[Annotation]) -> list[Annotation]:
+        """Append several revisions, all of them or none."""
+        with self.database.writing() as session:
+            return completion.record(session, [replace(a, undoes=None) for a in given], now=self.clock())
+
+    def undo(
+        self,
+        trajectory_id: str,
+        segment: int | None,
+        annotator: str,
+        *,
+        project: str = REFLECTIONS,
+        item: int | None = None,
+        key: str = "",
+    ) -> Annotation:
+        """Append a revision that takes back the annotator's last one; what counts now. Again undoes one more.
+
+        Raises NotFoundError when there is nothing left to undo.
+        """
+        place = {"project": project, "item": item, "key": key}
+        with self.database.writing() as session:
+            return completion.take_back(session, trajectory_id, segment, annotator, **place, now=self.clock())
+
+    def annotations(
+        self,
+        trajectory_id: str | None = None,
+        *,
+        annotator: str | None = None,
+        status: Status | None = None,
+        project: str | None = None,
+        item: int | None = None,
+        newest: int | None = None,
+    ) -> list[Annotation]:
+        """The current revision of each annotator about each thing that is visible, oldest first.
+
+        `newest`: no more than so many, the latest.
+        """
+        ids = None if trajectory_id is None else [trajectory_id]
+        narrowed = {"annotator": annotator, "status": status, "project": project, "item": item, "newest": newest}
+        with self.database.reading() as session:
+            return revisions.current(session, trajectory_ids=ids, **narrowed)
+
+    def counted(self) -> list[Annotation]:
+        """Those that count: current, submitted, and not for practice."""
+        with self.database.reading() as session:
+            return revisions.counted(session)
+
+    def history(
+        self, trajectory_id: str, *, segment: int | None = None, annotator: str | None = None
+    ) -> list[Annotation]:
+        """Every revision, oldest first. Raises NotFoundError."""
+        with self.database.reading() as session:
+            return revisions.history(session, trajectory_id, segment=segment, annotator=annotator)
+
+    # Numbers
+
+    def counts(self) -> Counts:
+        with self.database.reading() as session:
+            return count(session)
+
+    def pseudonyms(self, annotators: Iterable[str]) -> dict[str, str]:
+        """A name for each annotator that stays the same, and that nobody outside this database can trace
+        back.
+        """
+        salt = self._salt()
+        return {name: hmac.digest(salt, name.encode(), "sha256").hex()[:12] for name in annotators}
+
+    def receipt(self, trajectory_id: str) -> str:
+        """What only who made the trajectory is given; whoever shows it again made it."""
+        return hmac.digest(self._salt(), f"receipt\0{trajectory_id}".encode(errors="replace"), "sha256").hex()[:32]
+
+    def is_receipt(self, receipt: str, trajectory_id: str) -> bool:
+        return hmac.compare_digest(receipt.encode(errors="replace"), self.receipt(trajectory_id).encode())
+
+    def secret(self, purpose: str) -> bytes:
+        """What only this studio knows, such as to sign with; another one for each purpose."""
+        return hmac.digest(self._salt(), f"secret\0{purpose}".encode(), "sha256")
+
+    def _salt(self) -> bytes:
+        """Known to this database alone."""
+        with self.database.reading() as session:
+            return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
+
+
+def _check_storable(trajectory: Trajectory, owner: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", trajectory.id):
+        raise TrajectoryError(
+            f"got the id {trajectory.id[:80]!r}, wanted at most 64 letters, digits, - and _; "
+            "leave it empty for a new one"
+        )
+    for name, text in (
+        ("prompt", trajectory.prompt),
+        ("checkpoint", trajectory.checkpoint),
+        ("owner", owner),
+    ):
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+            raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
+    parent = trajectory.parent
+    if parent is not None and not (0 <= parent.segment < BRANCHES and 0 <= parent.token < BRANCHES):
+        raise TrajectoryError(f"got the parent {parent}, wanted a segment and a token from 0 to {BRANCHES - 1}")
+    trajectories.moment_of(trajectory)

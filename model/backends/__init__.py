@@ -1,0 +1,1 @@
+"""Networks and checkpoints: the Janus model, opening, checking and converting its folders."""

@@ -1,0 +1,330 @@
+"""Open and save checkpoint folders in transformers' format: weights, config, processor, generation config, provenance.
+
+What this file knows: where the pieces lie and what to say when they do not. `thinks` in config.json says whether the
+network writes a thought before it draws; guidance, temperature and top-k stand in generation_config.json.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from pickle import PickleError
+
+import torch
+from accelerate import dispatch_model, infer_auto_device_map, init_empty_weights
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    GenerationConfig,
+    JanusConfig,
+    JanusForConditionalGeneration,
+    JanusImageProcessorPil,
+    JanusProcessor,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+from transformers.image_utils import SizeDict
+
+from model.backends.checkpoint_checks import (
+    check_config,
+    check_dtypes,
+    check_finite,
+    check_tokenizer,
+    check_tokenizer_file,
+    read_json,
+    squared,
+    tokenizer_file,
+)
+from model.backends.checkpoint_folder import CheckpointError, restore
+from model.backends.deepseek import LAYOUT, config_of, generation_config, is_original, whole
+from model.backends.derived import PATCHING
+from model.backends.hub import fetched, is_address, pinned
+from model.backends.janus import Janus
+from model.backends.memory import room_on, sizes_of
+from model.backends.preprocessing import HALF, Preprocessing
+from model.backends.self_test import make_ready
+from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
+from model.trajectory import Sampling
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+EMBEDDED = WEIGHTS / "embedded"
+SHIPPED = {  # what they have learnt, in words
+    "base": "draws, judges by chance",
+    "sft": "fine-tuned to judge and to redraw",
+    "embedded": "fine-tuned, and then reinforced",
+}
+STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
+DTYPES = ("float32", "bfloat16", "float16")
+SHARD = 2_000_000_000  # bytes of a converted file
+
+
+def open_checkpoint(
+    source: str | Path = EMBEDDED,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: str | None = None,
+    published: bool | None = None,
+) -> Janus:
+    """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, or a folder in
+    DeepSeek's; ready for inference.
+
+    dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
+    CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
+    contexts of Janus-Pro-R1's published code, also once it is saved, unless it is asked for otherwise; None: where it
+    is of DeepSeek's layout or was converted from it. Raises CheckpointError, with the numbers where the network does
+    not fit.
+    """
+    source = path_of(source)
+    device = device or default_device()
+    dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
+    check_layout(source)
+    with PATCHING, one_line(f"{source} could not be opened as a Janus checkpoint"):
+        tokenizer = open_tokenizer(source)
+        config = open_config(source, tokenizer)
+        if device != "auto":
+            _check_room(source, sizes_of(config).weights(dtype), dtype, device)
+        network = _open_network(source, config, tokenizer, dtype)
+        network = spread(network, dtype) if device == "auto" else network.to(device)
+        check_finite(network, source)
+        sampling = sampling_of(network)
+        preprocessing = Preprocessing.of(_image_processor(source))
+        if published is not None:
+            network.generation_config.published_contexts = published
+            sampling = replace(sampling, official=published)
+        janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
+        make_ready(janus)
+    return janus
+
+
+@contextmanager
+def one_line(failure: str) -> Iterator[None]:
+    """Whatever goes wrong in files that somebody else wrote becomes a CheckpointError of one line."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{failure}: {_said(error)}") from error
+    except (SafetensorError, StrictDataclassError, PickleError, EOFError) as error:
+        raise CheckpointError(f"{failure}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())[:400]
+    return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
+
+
+def dtype_of(given: torch.dtype | str) -> torch.dtype:
+    """Raises CheckpointError for a name that is none of DTYPES."""
+    if isinstance(given, torch.dtype):
+        return given
+    if given not in DTYPES:
+        raise CheckpointError(f"weights cannot be {given}; choose {', '.join(DTYPES)}")
+    return getattr(torch, given)
+
+
+def default_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def spread(network: JanusForConditionalGeneration, dtype: torch.dtype) -> JanusForConditionalGeneration:
+    """The network's layers over all devices, each layer whole, the codec in one place (accelerate)."""
+    whole = ["LlamaDecoderLayer", "JanusVisionModel", "JanusVQVAE"]
+    return dispatch_model(network, infer_auto_device_map(network, no_split_module_classes=whole, dtype=dtype))
+
+
+def _check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str) -> None:
+    """Raises CheckpointError where weights of `needed` bytes do not fit."""
+    free = room_on(device)
+    if needed > free:
+        takes = f"{name_of(source)} takes {needed / 1e9:.1f} GB as {name_of_dtype(dtype)}"
+        advice = "choose a smaller dtype, another device, or the device auto, for several"
+        raise CheckpointError(f"{takes}, {device} has {free / 1e9:.1f} GB free; {advice}")
+
+
+def name_of_dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def open_config(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> JanusConfig:
+    """The config, read off the tensors where the layout is DeepSeek's. Raises CheckpointError for sizes that do not fit
+    each other, or the tokenizer."""
+    path = Path(source) / "config.json" if Path(source).exists() else source
+    if is_original(Path(source)):
+        known = tokenizer.convert_tokens_to_ids
+        config = config_of(Path(source), known(IMAGE_PLACEHOLDER))
+        config.text_config.bos_token_id, config.text_config.eos_token_id = known(BOS), known(EOS)
+        config.text_config.pad_token_id = known(PAD)
+    else:
+        given, _ = JanusConfig.get_config_dict(source)
+        check_dtypes(given, path)
+        config = JanusConfig.from_dict(squared(given, path))
+        config.vision_config.num_image_tokens = config.vq_config.num_patches**2
+    check_config(config, tokenizer, path)
+    return config
+
+
+def open_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """The tokenizer as tokenizer.json has it. The published folders name LlamaTokenizerFast, for which transformers 5
+    may put SentencePiece's spaces in place of the file's own, silently."""
+    path = tokenizer_file(source)
+    check_tokenizer_file(path)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **_ROLES)
+    check_tokenizer(tokenizer, path)
+    return tokenizer
+
+
+# Of Janus's tokens, by the names that transformers' processor knows them by.
+_ROLES = {
+    "bos_token": BOS,
+    "eos_token": EOS,
+    "pad_token": PAD,
+    "image_token": IMAGE_PLACEHOLDER,
+    "boi_token": BEGIN_IMAGE,
+    "eoi_token": END_IMAGE,
+}
+
+
+def open_processor(source: str | Path) -> JanusProcessor:
+    """The processor to save beside weights that come from `source`, whatever its layout. Raises CheckpointError."""
+    source = path_of(source)
+    with one_line(f"the processor of {source} could not be opened"):
+        tokenizer = open_tokenizer(source)
+        return processor_of(source, open_config(source, tokenizer), tokenizer)
+
+
+def processor_of(source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase) -> JanusProcessor:
+    """Pictures as the folder's own file says; the chat template is ours, whose ids are those that the studio reads."""
+    side, images = config.vision_config.image_size, _image_processor(source)
+    Preprocessing.of(images)
+    images.size = SizeDict(height=side, width=side)
+    patches = config.vision_config.num_image_tokens
+    return JanusProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE, num_image_tokens=patches)
+
+
+def _image_processor(source: str | Path) -> JanusImageProcessorPil:
+    """As the folder's or Hub id's own file says; as Janus does where there is none. Raises CheckpointError."""
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        if (path := Path(source) / name).is_file():
+            read_json(path)
+    try:
+        return JanusImageProcessorPil.from_pretrained(source)
+    except OSError:
+        return JanusImageProcessorPil(image_mean=HALF, image_std=HALF)
+
+
+def _open_network(
+    source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+) -> JanusForConditionalGeneration:
+    """The network with its weights, which of a folder are checked before they are read, and its generation config.
+    Raises CheckpointError, LayoutError."""
+    folder = Path(source)
+    if not folder.exists():
+        return _downloaded(str(source), config, dtype)
+    network = blank(config)
+    for name, tensor in whole(network, folder):
+        module, _, leaf = name.rpartition(".")
+        weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=not is_original(folder))
+        setattr(network.get_submodule(module), leaf, weight)
+    network.tie_weights()
+    network.generation_config = generation_config_of(folder, tokenizer)
+    return network
+
+
+def generation_config_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """The folder's own; as the published code draws where there is none, or it does not say so of that layout."""
+    ids = [*map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE))]
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        found = generation_config(*ids)
+    else:
+        read_json(path)
+        found = GenerationConfig.from_pretrained(folder)
+    if is_original(folder):
+        found.published_contexts = bool(getattr(found, "published_contexts", True))
+    return found
+
+
+def _downloaded(source: str, config: JanusConfig, dtype: torch.dtype) -> JanusForConditionalGeneration:
+    """A network of the Hub, by transformers. Raises CheckpointError where tensors are missing or of other shapes."""
+    network, report = JanusForConditionalGeneration.from_pretrained(
+        source, config=config, dtype=dtype, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    wrong = [f"{name}: got {tuple(got)}, wanted {tuple(fits)}" for name, got, fits in report["mismatched_keys"]]
+    if wrong := [*wrong, *(f"{name} is missing" for name in sorted(report["missing_keys"]))]:
+        raise CheckpointError(f"{source}: {len(wrong)} tensors do not fit config.json: {'; '.join(wrong[:8])}")
+    return network
+
+
+def blank(config: JanusConfig) -> JanusForConditionalGeneration:
+    """A network whose parameters take no memory."""
+    with PATCHING, init_empty_weights(include_buffers=False):
+        return JanusForConditionalGeneration(config)
+
+
+def check_layout(source: str | Path) -> None:
+    path = Path(source)
+    restore(path)
+    if not path.exists():
+        if isinstance(source, Path) or source.count("/") != 1 or source.startswith((".", "/", "~")):
+            raise CheckpointError(f"there is no checkpoint at {source}; give a folder with config.json, or a Hub id")
+        return
+    config = path / "config.json"
+    if not config.is_file():
+        raise CheckpointError(f"{source} holds no config.json, so it is no checkpoint; give the folder that does")
+    kind = read_json(config).get("model_type")
+    if kind not in ("janus", LAYOUT):
+        wanted = f"“janus” (transformers' layout) or “{LAYOUT}” (DeepSeek's)"
+        raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type {wanted}")
+
+
+def name_of(source: str | Path) -> str:
+    """What trajectories and provenance call a checkpoint: the folder's own name (in NFC), or its address on the Hub."""
+    if (address := pinned(Path(source).absolute())) is not None:
+        return address
+    name = Path(source).resolve().name if Path(source).exists() else str(source)
+    return unicodedata.normalize("NFC", name)
+
+
+def path_of(source: str | Path) -> Path | str:
+    """A shipped checkpoint's folder for its name, that of a commit for an address of the Hub (`owner/name@revision`),
+    else what was given. Raises CheckpointError.
+    """
+    shipped = STAGES.get(str(source), WEIGHTS / source)
+    if shipped.is_dir() or not is_address(source):
+        return shipped if shipped.is_dir() else source
+    try:
+        return fetched(source)
+    except (OSError, ValueError) as error:
+        told = " ".join(str(error).split())[:400]
+        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {told}") from error
+
+
+def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
+    """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well; a missing guidance
+    is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
+    given = network.generation_config
+    sampled = given.do_sample is not False
+    return Sampling(
+        guidance=_setting(given, "guidance_scale", 5.0),
+        temperature=_setting(given, "temperature", 1.0) if sampled else 0.0,
+        top_k=int(_setting(given, "top_k", 0)) or None,
+        text_temperature=_setting(given, "text_temperature", 1.0) if sampled else 0.0,
+        text_top_k=int(_setting(given, "text_top_k", 0)) or None,
+        thinks=bool(getattr(network.config, "thinks", False)),
+        official=bool(getattr(given, "published_contexts", False)),
+    )
+
+
+def _setting(given: GenerationConfig, name: str, default: float) -> float:
+    value = getattr(given, name, None)
+    value = default if value is None else value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise CheckpointError(f"generation_config.json: {name}: got {value!r}, wanted a number from 0 on; correct it")
+    return float(value)

@@ -1,0 +1,237 @@
+"""Validation of a checkpoint's files before loading: config, tensor names and shapes, tokenizer, finite weights.
+
+Every error is one line: which file, which entry or tensor, what was found, what was wanted, what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer
+from transformers import JanusConfig, JanusForConditionalGeneration, PreTrainedTokenizerBase
+from transformers.utils import cached_file
+
+from model.backends.checkpoint_folder import CheckpointError
+from model.templates import NO, SPECIAL_TOKENS, YES
+
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")  # whose angles do not depend on how long a sequence has become
+GROUPS = 32  # of channels that the codec normalises together
+AGAIN = "download it again, or take it from the checkpoint that it was trained from"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A tensor of a file."""
+
+    file: str
+    shape: tuple[int, ...]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises CheckpointError for what is no JSON object."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}; {AGAIN}") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: got a JSON {type(found).__name__}, wanted an object; {AGAIN}")
+    return found
+
+
+def tokenizer_file(source: str | Path) -> Path:
+    """The tokenizer.json of a folder or Hub id. Raises CheckpointError, OSError."""
+    found = cached_file(source, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
+    if found is None:
+        wanted = "the tokenizer that the network was trained with, as tokenizer.json"
+        raise CheckpointError(f"{source} holds no tokenizer.json; put {wanted}, beside config.json")
+    return Path(found)
+
+
+def check_tokenizer_file(path: Path) -> None:
+    """Raises CheckpointError where a special token of Janus has no id in the files themselves: transformers would give
+    it a new one, for which the network has learnt nothing."""
+    read_json(path)
+    try:
+        own = Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises no narrower one
+        raise CheckpointError(f"{path} is no tokenizer: {error}; {AGAIN}") from error
+    config = path.with_name("tokenizer_config.json")
+    declared = read_json(config).get("added_tokens_decoder") if config.is_file() else None
+    known = {entry.get("content") for entry in (declared or {}).values() if isinstance(entry, dict)}
+    if missing := [token for token in SPECIAL_TOKENS if own.token_to_id(token) is None and token not in known]:
+        raise CheckpointError(f"{path} lacks Janus's tokens {', '.join(missing)}; {AGAIN}")
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Raises CheckpointError where a special token is not read as one token, or Yes and No are not told apart."""
+    for token in SPECIAL_TOKENS:
+        if (found := tokenizer.encode(token, add_special_tokens=False)) != [tokenizer.convert_tokens_to_ids(token)]:
+            raise CheckpointError(f"{path}: {token} is read as {len(found)} tokens, wanted one special token; {AGAIN}")
+    yes, no = (tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO))
+    if not yes or not no or yes[-1] == no[-1]:
+        raise CheckpointError(f"{path}: “{YES}” and “{NO}” end in the same token, so no verdict can be read; {AGAIN}")
+
+
+def squared(given: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """A config with the sizes that may be written as pairs as single numbers. Raises CheckpointError."""
+    found = dict(given)
+    for part in ("vision_config", "vq_config"):
+        if not isinstance(found.get(part), Mapping):
+            continue
+        found[part] = dict(found[part])
+        for name in ("image_size", "patch_size"):
+            if name in found[part]:
+                found[part][name] = one_side(found[part][name], f"{path}: {part}.{name}")
+    return found
+
+
+def one_side(given: Any, what: str) -> int:
+    """`[384, 384]`, `{"height": 384, "width": 384}` or 384 → 384. Raises CheckpointError."""
+    sides = (
+        list(given.values()) if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else [given]
+    )
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
+    if not sides or not whole or len(set(sides)) > 1:
+        raise CheckpointError(f"{what}: got {given!r}, wanted one number of pixels, as pictures are square; correct it")
+    return sides[0]
+
+
+def check_dtypes(given: Mapping[str, Any], path: str | Path) -> None:
+    """Raises CheckpointError for a dtype in a config that torch does not know."""
+    for part, values in {"": given, **given}.items():
+        for key in ("dtype", "torch_dtype"):
+            name = values.get(key) if isinstance(values, Mapping) else None
+            if name in (None, "auto"):
+                continue
+            if not isinstance(getattr(torch, str(name).removeprefix("torch."), None), torch.dtype):
+                where = f"{part}.{key}" if part else key
+                raise CheckpointError(f"{path}: {where}: got {name!r}, wanted float32, bfloat16 or float16; correct it")
+
+
+def check_config(config: JanusConfig, tokenizer: PreTrainedTokenizerBase, path: str | Path) -> None:
+    """Raises CheckpointError where the sizes of the parts do not fit together, or something is not implemented."""
+    wrong = next(_disagreements(config, max(tokenizer.get_vocab().values())), None)
+    if wrong is not None:
+        what, got, wanted = wrong
+        raise CheckpointError(f"{path}: {what}: got {got}, wanted {wanted}; {AGAIN}")
+
+
+def _disagreements(config: JanusConfig, last_token: int) -> Iterator[tuple[str, Any, str]]:
+    """Entry, what was got, what was wanted."""
+    text, eye, codec = config.text_config, config.vision_config, config.vq_config
+    if text.model_type != "llama":
+        yield "text_config.model_type", text.model_type, "llama"
+    for part, sizes in (("text_config", text), ("vision_config", eye), ("vq_config", codec)):
+        for name in _POSITIVE[part]:
+            if not (isinstance(value := getattr(sizes, name, None), int) and value > 0):
+                yield f"{part}.{name}", value, "a number from 1 on"
+    if last_token >= text.vocab_size:
+        yield "text_config.vocab_size", text.vocab_size, f"at least {last_token + 1}, the tokens of tokenizer.json"
+    yield from _attention(config)
+    rope = text.rope_parameters or {}
+    if (kind := rope.get("rope_type", "default")) not in ROPE_TYPES:
+        yield "text_config.rope_parameters.rope_type", kind, f"one that is implemented: {', '.join(ROPE_TYPES)}"
+    if (share := rope.get("partial_rotary_factor")) not in (None, 1):
+        yield "text_config.rope_parameters.partial_rotary_factor", share, "1, as heads turn whole"
+    for part, sizes in (("vision_config", eye), ("vq_config", codec)):
+        if sizes.projection_dim != text.hidden_size:
+            yield f"{part}.projection_dim", sizes.projection_dim, f"{text.hidden_size}, text_config.hidden_size"
+    if codec.image_token_embed_dim != text.hidden_size:
+        entry = "vq_config.image_token_embed_dim"
+        yield entry, codec.image_token_embed_dim, f"{text.hidden_size}, text_config.hidden_size"
+    yield from _pictures(config)
+
+
+def _attention(config: JanusConfig) -> Iterator[tuple[str, Any, str]]:
+    text, eye = config.text_config, config.vision_config
+    if text.num_attention_heads % text.num_key_value_heads:
+        entry = "text_config.num_key_value_heads"
+        yield entry, text.num_key_value_heads, f"a divisor of {text.num_attention_heads}, num_attention_heads"
+    width = getattr(text, "head_dim", None)
+    if width is None and text.hidden_size % text.num_attention_heads:
+        entry = "text_config.num_attention_heads"
+        yield entry, text.num_attention_heads, f"a divisor of {text.hidden_size}, hidden_size"
+    if (width or text.hidden_size // text.num_attention_heads) % 2:
+        yield "text_config.head_dim", width, "an even number"
+    if eye.hidden_size % eye.num_attention_heads:
+        entry = "vision_config.num_attention_heads"
+        yield entry, eye.num_attention_heads, f"a divisor of {eye.hidden_size}, hidden_size"
+
+
+def _pictures(config: JanusConfig) -> Iterator[tuple[str, Any, str]]:
+    eye, codec = config.vision_config, config.vq_config
+    grid, halvings = eye.image_size // eye.patch_size, len(codec.channel_multiplier) - 1
+    if grid < 1 or grid * 2**halvings != eye.image_size:
+        got = f"{halvings} halvings, so {eye.image_size // 2 ** max(halvings, 0)} codes a side"
+        wanted = f"{grid} codes a side, as many as the eye's patches ({eye.image_size} pixels by {eye.patch_size})"
+        yield "vq_config.channel_multiplier", got, wanted
+    for multiplier in codec.channel_multiplier:
+        if not isinstance(multiplier, int) or codec.base_channels * multiplier % GROUPS or multiplier < 1:
+            entry = "vq_config.base_channels"
+            yield entry, f"{codec.base_channels} × {multiplier}", f"multiples of {GROUPS} channels"
+    for name in ("in_channels", "out_channels"):
+        if getattr(codec, name) != 3:
+            yield f"vq_config.{name}", getattr(codec, name), "3, as pictures are RGB"
+    if eye.num_channels != 3:
+        yield "vision_config.num_channels", eye.num_channels, "3, as pictures are RGB"
+    if codec.double_latent:
+        yield "vq_config.double_latent", True, "false: the quantizer takes latent_channels"
+
+
+_POSITIVE = {
+    "text_config": ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    + ("num_key_value_heads", "max_position_embeddings"),
+    "vision_config": ("hidden_size", "num_hidden_layers", "num_attention_heads", "image_size", "patch_size", "depth"),
+    "vq_config": ("embed_dim", "num_embeddings", "latent_channels", "base_channels", "num_res_blocks")
+    + ("num_hidden_layers",),
+}
+
+
+def check_tensors(blank: JanusForConditionalGeneration, found: Mapping[str, Placed], source: str | Path) -> None:
+    """Raises CheckpointError where `found`, by transformers' names, are not just the tensors of a network without
+    weights."""
+    wanted = {name: tuple(parameter.shape) for name, parameter in blank.named_parameters(remove_duplicate=False)}
+    tied = set(getattr(blank, "all_tied_weights_keys", None) or ())
+    for name, placed in found.items():
+        if name not in wanted:
+            what = "which this network has no place for by its config.json"
+            raise CheckpointError(f"{placed.file}: {name}: got a tensor of {_shape(placed.shape)}, {what}; {AGAIN}")
+        if placed.shape != wanted[name]:
+            got, fits = _shape(placed.shape), _shape(wanted[name])
+            raise CheckpointError(f"{placed.file}: {name}: got {got}, wanted {fits} by config.json; {AGAIN}")
+    if missing := [name for name in wanted if name not in found and name not in tied]:
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise CheckpointError(f"{source} lacks {len(missing)} tensors: {', '.join(missing[:8])}{more}; {AGAIN}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "a single number"
+
+
+def check_finite(network: JanusForConditionalGeneration, source: str | Path) -> None:
+    """Raises CheckpointError for a weight that is no number, or too large for the dtype."""
+    for name, parameter in network.named_parameters():
+        values = parameter.detach()
+        if values.device.type == "meta" or not values.is_floating_point():
+            continue
+        if not all(math.isfinite(end) for end in torch.stack(torch.aminmax(values)).tolist()):
+            kind = str(values.dtype).removeprefix("torch.")
+            advice = "choose float32 or bfloat16" if values.dtype is torch.float16 else AGAIN
+            file = next((file for file, tensor in non_finite(Path(source)) if tensor == name), source)
+            raise CheckpointError(f"{file}: {name}: got values that are infinite or not a number as {kind}; {advice}")
+
+
+def non_finite(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The tensors of a folder's safetensors files that hold NaN or infinity, by file."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in list(tensors.keys()):
+                if not torch.isfinite(tensors.get_tensor(name)).all():
+                    yield file, name

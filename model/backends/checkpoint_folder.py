@@ -1,0 +1,166 @@
+"""Atomic writing of checkpoint folders, their provenance, and the rule which folders may be replaced."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import JanusForConditionalGeneration, JanusProcessor
+
+from model.atomic_files import sync, sync_tree
+from model.backends.adapters import AdapterError, check_merged
+
+PROVENANCE = "provenance.json"
+OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's folder
+    r"provenance\.json|(config|generation_config|processor_config|preprocessor_config)\.json"
+    r"|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
+)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
+
+
+class CheckpointError(Exception):
+    """A folder or Hub id that is no Janus checkpoint this product can open, or one that cannot be written."""
+
+
+def save_checkpoint(
+    network: JanusForConditionalGeneration,
+    processor: JanusProcessor,
+    out: Path,
+    provenance: dict[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing.
+
+    The folder is made beside its place and moved there, so that a full disk or a kill leaves what was there intact.
+    Raises CheckpointError, also for weights that are not finite as `dtype`.
+    """
+    try:
+        check_merged(network)
+    except AdapterError as error:
+        raise CheckpointError(f"{out} was not written: {error}") from error
+    check_finite(network, out, dtype)
+    with replacing(out) as scratch:
+        state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in network.state_dict().items()}
+        network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB")
+        processor.save_pretrained(scratch)
+        write_provenance(scratch, provenance)
+
+
+def check_finite(network: torch.nn.Module, out: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Raises CheckpointError where a weight is NaN or infinite as `dtype`."""
+    bad = [name for name, tensor in network.state_dict().items() if not tensor.detach().to(dtype).isfinite().all()]
+    if bad:
+        raise CheckpointError(
+            f"{out} was not written: {len(bad)} tensors are not finite as {str(dtype).removeprefix('torch.')}, first "
+            f"{bad[0]}; what was there before is intact, go on from it with a lower learning rate"
+        )
+
+
+def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:
+    (folder / PROVENANCE).write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def check_replaceable(out: Path) -> None:
+    """Raises CheckpointError unless `out` is free, an empty folder, or a checkpoint of ours with nothing else in it."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise CheckpointError(f"{out} is a file, wanted a folder; choose another one")
+    inside = {path.name: path for path in out.iterdir()}
+    foreign = sorted(n for n, path in inside.items() if not OWN_FILES.fullmatch(n) or not path.is_file())
+    if foreign:
+        raise CheckpointError(f"{out} holds {foreign[0]}, which no training run has written; choose another folder")
+    if inside and not _is_ours(out / PROVENANCE):
+        raise CheckpointError(f"{out} is not empty and no checkpoint of ours; choose another folder")
+
+
+def _is_ours(provenance: Path) -> bool:
+    try:
+        return bool({"recipe", "parent"} & set(json.loads(provenance.read_text("utf-8"))))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `out` when all went well: in one step where the system can.
+
+    Raises CheckpointError for a full disk, and where `out` holds what is not ours.
+    """
+    out = out.resolve()
+    restore(out)
+    check_replaceable(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise not_saved(out, error) from error
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        sync_tree(scratch)
+        check_replaceable(out)
+        if not out.exists():
+            os.replace(scratch, out)
+        elif not exchange(scratch, out):
+            _replace_in_two_steps(scratch, out)
+        sync(out.parent)
+    except (OSError, SafetensorError) as error:
+        raise not_saved(out, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _replace_in_two_steps(scratch: Path, out: Path) -> None:
+    """A kill between the two leaves the earlier folder beside its place, from where `restore` brings it back."""
+    old = _aside(out)
+    os.replace(out, old)
+    os.replace(scratch, out)
+    shutil.rmtree(old)
+
+
+def _aside(out: Path) -> Path:
+    return out.parent / f".{out.name}-replaced"
+
+
+def restore(out: Path) -> None:
+    """Bring back a folder that a kill left beside its place, and remove one that has been replaced."""
+    out = out.absolute()
+    old = _aside(out)
+    if not _is_ours(old / PROVENANCE):
+        return
+    if out.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.replace(old, out)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Exchange two paths of one file system in a single step (Linux's renameat2); False where that cannot be done."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    if (code := ctypes.get_errno()) in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def not_saved(path: Path, error: Exception) -> CheckpointError:
+    """What to say when a save fails."""
+    reason = " ".join(str(error).split())
+    return CheckpointError(f"{path} could not be saved: {reason}; what was there before is intact, make room for more")

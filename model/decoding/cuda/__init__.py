@@ -1,0 +1,1 @@
+"""Operations of a decode step on a GPU: CUDA graphs and Triton kernels."""

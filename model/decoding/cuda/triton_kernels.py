@@ -1,0 +1,155 @@
+"""Triton kernels of single-token decode steps.
+
+torch's attention, given one query, reads what a mask hides, and its mask costs as many launches as all the rest of a
+layer. Here every row reads the positions of its own slot and no more, so that one recorded step serves streams of any
+length in any slots. And few rows times a matrix is nothing but reading the matrix: here with the norm before it and the
+sum after it, in one go.
+
+Shapes: R rows, H heads of keys, G queries that share one, C capacity, W width of a head, S slots, I and O what a matrix
+takes and gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import triton
+import triton.language as tl
+from transformers import LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+from model.decoding.kv_cache import Tables
+from model.decoding.llama import is_plain, width_of
+
+BYTES = 16_384  # of keys, and of values, read at once
+WARPS = 8  # that attend
+OUTPUTS = 8  # of a product, made at once …
+BLOCK = 256  # … of so many inputs at once
+
+
+def attend(
+    stored: torch.Tensor, rotary: Tables, slots: torch.Tensor, positions: torch.Tensor, projected: torch.Tensor
+) -> torch.Tensor:
+    """(R, 1, (G + 2)·H·W) queries, keys and values → what the queries find, (R, 1, G·H·W).
+
+    stored: a layer's cache, (S, H, 2, C + 1, W); rotary: cosines and signed sines, (R, 1, 1, W); slots and positions,
+    (R,) and (R, 1), say where keys and values go. Who writes to the bin, position C, finds nothing of use.
+    """
+    rows, heads, width = len(projected), stored.shape[1], stored.shape[-1]
+    queries = projected.shape[-1] // width - 2 * heads
+    found = projected.new_empty(rows, 1, queries * width)
+    tensors = (projected, *rotary, stored, slots, positions, found)
+    constants = (heads, queries // heads, width, BYTES // (width * stored.itemsize))
+    with torch.cuda.device_of(stored):
+        exact = tl.float64 if stored.dtype == torch.float64 else tl.float32
+        turn_keep_and_attend[rows, queries](*tensors, stored.shape[3] - 1, *constants, exact, num_warps=WARPS)
+    return found
+
+
+@triton.jit(do_not_specialize=["capacity"], do_not_specialize_on_alignment=["slots", "positions"])
+def turn_keep_and_attend(
+    projected, cosines, sines, stored, slots, positions, found, capacity,
+    H: tl.constexpr, G: tl.constexpr, W: tl.constexpr, BLOCK: tl.constexpr, EXACT: tl.constexpr,
+):  # fmt: skip
+    """One query head of one row. The softmax is computed while reading (Milakov and Gimelshein, arXiv 1805.02867): each
+    lane of a block keeps a maximum, a total and a sum of its own, which come together at the end."""
+    row, query = tl.program_id(0), tl.program_id(1)
+    head = query // G
+    at, slot = tl.load(positions + row).to(tl.int32), tl.load(slots + row)
+    across = tl.arange(0, W)
+    across_half = (across + W // 2) % W
+    cosine = tl.load(cosines + row * W + across).to(EXACT)
+    sine = tl.load(sines + row * W + across).to(EXACT)
+
+    asked = projected + (row * (G + 2) * H + query) * W
+    q = (tl.load(asked + across).to(EXACT) * cosine + tl.load(asked + across_half).to(EXACT) * sine) * W**-0.5
+    new = projected + (row * (G + 2) * H + G * H + head) * W
+    k = tl.load(new + across).to(EXACT) * cosine + tl.load(new + across_half).to(EXACT) * sine
+    v = tl.load(new + H * W + across)
+    keys = stored + (slot * H + head) * 2 * (capacity + 1) * W
+    values = keys + (capacity + 1) * W
+    k = k.to(stored.dtype.element_ty)
+    if query % G == 0:
+        tl.store(keys + at * W + across, k)
+        tl.store(values + at * W + across, v)
+
+    lane = tl.arange(0, BLOCK)
+    first = (lane == 0).to(EXACT)  # the new position is the first lane's
+    most = tl.sum(q * k.to(EXACT), 0) + tl.zeros([BLOCK], EXACT)
+    total, sums = first, first[:, None] * v.to(EXACT)[None, :]
+    for start in tl.range(0, tl.where(at == capacity, 0, at), BLOCK, num_stages=3):
+        before = start + lane
+        places = before[:, None] * W + across[None, :]
+        seen = before < at
+        scores = tl.sum(q[None, :] * tl.load(keys + places, seen[:, None], 0.0).to(EXACT), 1)
+        scores = tl.where(seen, scores, float("-inf"))
+        higher = tl.maximum(most, scores)
+        kept, shares = tl.exp(most - higher), tl.exp(scores - higher)
+        sums = sums * kept[:, None] + shares[:, None] * tl.load(values + places, seen[:, None], 0.0).to(EXACT)
+        total = total * kept + shares
+        most = higher
+    weights = tl.exp(most - tl.max(most, 0))
+    sums = tl.sum(sums * weights[:, None], 0) / tl.sum(total * weights, 0)
+    tl.store(found + (row * G * H + query) * W + across, sums)
+
+
+def multiplies(config: LlamaConfig, dtype: torch.dtype) -> bool:
+    """Whether `product` can be a network's: a plain one's, of matrices of whole blocks."""
+    sizes = (config.hidden_size, config.intermediate_size, config.num_attention_heads * width_of(config))
+    return is_plain(config) and all(size % BLOCK == 0 for size in sizes) and dtype != torch.float64
+
+
+def product(
+    inputs: torch.Tensor,
+    weight: torch.Tensor,
+    bias: None,
+    *,
+    norm: LlamaRMSNorm | None = None,
+    gate: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    onto: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """See `model.decoding.cuda.products.by_torch`; of 1, 2 or 4 rows, one position each. A gate is SiLU."""
+    rows, taken, given = len(inputs), weight.shape[1], len(weight) // (1 if gate is None else 2)
+    found = inputs.new_empty(rows, 1, given) if onto is None else onto
+    scale, epsilon = (None, 0.0) if norm is None else (norm.weight, norm.variance_epsilon)
+    ways = (norm is not None, gate is not None, onto is not None)
+    with torch.cuda.device_of(inputs):
+        few_times_matrix[(given // OUTPUTS,)](
+            inputs, scale, weight, found, epsilon, rows, taken, given, *ways, OUTPUTS, BLOCK
+        )
+    return found
+
+
+@triton.jit
+def few_times_matrix(
+    inputs, scale, weight, found, epsilon,
+    R: tl.constexpr, TAKEN: tl.constexpr, GIVEN: tl.constexpr,
+    NORMED: tl.constexpr, GATED: tl.constexpr, ONTO: tl.constexpr, OUTPUTS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Some outputs of all rows. What is normalised is divided by its length at the end, when the length is known."""
+    row, output = tl.arange(0, R), tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
+    along = tl.arange(0, BLOCK)
+    asked = inputs + row[:, None] * TAKEN + along
+    opening = weight + output.to(tl.int64)[:, None] * TAKEN + along
+    through = opening + GIVEN * TAKEN
+    sums = tl.zeros([R, OUTPUTS, BLOCK], tl.float32)
+    others, squares = sums, tl.zeros([R, BLOCK], tl.float32)
+    for start in tl.range(0, TAKEN, BLOCK, num_stages=6):
+        x = tl.load(asked + start).to(tl.float32)
+        if NORMED:
+            squares += x * x
+            x *= tl.load(scale + start + along).to(tl.float32)
+        sums += tl.load(opening + start).to(tl.float32)[None] * x[:, None]
+        if GATED:
+            others += tl.load(through + start).to(tl.float32)[None] * x[:, None]
+    result, other = tl.sum(sums, 2), tl.sum(others, 2)
+    if NORMED:
+        length = tl.rsqrt(tl.sum(squares, 1) / TAKEN + epsilon)
+        result, other = result * length[:, None], other * length[:, None]
+    if GATED:
+        result = result * tl.sigmoid(result) * other
+    places = found + row[:, None] * GIVEN + output
+    if ONTO:
+        result += tl.load(places).to(tl.float32)
+    tl.store(places, result)

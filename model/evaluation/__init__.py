@@ -1,0 +1,1 @@
+"""Measurements of checkpoints: figures, probes, settings sweeps, plots."""

@@ -1,0 +1,105 @@
+"""Proportions, means and bootstrap confidence intervals over prompts.
+
+Shapes: N prompts, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+class Figure(Protocol):
+    """A number that was counted over prompts, and can be counted again over others drawn from them."""
+
+    @property
+    def prompts(self) -> int: ...
+
+    @property
+    def value(self) -> float | None: ...
+
+    def resampled(self, picks: np.ndarray) -> np.ndarray:
+        """(R,) values for int (R, N) prompt indices; NaN where there is nothing to count."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proportion:
+    """How many of how many, per prompt: two arrays (N,)."""
+
+    counted: np.ndarray
+    of: np.ndarray
+
+    @staticmethod
+    def from_pairs(pairs: Sequence[tuple[float, float]]) -> Proportion:
+        counted, of = np.array(list(pairs), dtype=float).reshape(-1, 2).T
+        return Proportion(counted, of)
+
+    @property
+    def prompts(self) -> int:
+        return len(self.of)
+
+    @property
+    def value(self) -> float | None:
+        return float(self.counted.sum() / self.of.sum()) if self.of.sum() else None
+
+    def resampled(self, picks: np.ndarray) -> np.ndarray:
+        of = self.of[picks].sum(1)
+        return np.divide(self.counted[picks].sum(1), of, out=np.full(len(picks), np.nan), where=of > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """The mean of several figures over the same prompts, such as balanced accuracy."""
+
+    parts: tuple[Figure, ...]
+
+    @property
+    def prompts(self) -> int:
+        return self.parts[0].prompts
+
+    @property
+    def value(self) -> float | None:
+        values = [part.value for part in self.parts]
+        return None if None in values else sum(values) / len(values)
+
+    def resampled(self, picks: np.ndarray) -> np.ndarray:
+        return np.mean([part.resampled(picks) for part in self.parts], axis=0)
+
+
+def interval(figure: Figure, seed: int = 0) -> tuple[float, float] | None:
+    """The bootstrap interval of a figure; None where there is nothing to count."""
+    return None if figure.value is None else _middle(figure.resampled(_picks(figure.prompts, seed)))
+
+
+def difference(one: Figure, other: Figure, seed: int = 0) -> tuple[float, float, float] | None:
+    """one − other over the same prompts: its value and its paired bootstrap interval."""
+    if one.prompts != other.prompts:
+        raise ValueError(f"got figures over {one.prompts} and {other.prompts} prompts; a pair must share its prompts")
+    if one.value is None or other.value is None:
+        return None
+    picks = _picks(one.prompts, seed)
+    return (one.value - other.value, *_middle(one.resampled(picks) - other.resampled(picks)))
+
+
+def _picks(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
+    """The chance that a positive's score is above a negative's, ties half; None without both kinds."""
+    scores, positive = np.asarray(scores, dtype=float), np.asarray(positive, dtype=bool)
+    above, below = scores[positive], scores[~positive]
+    if not len(above) or not len(below):
+        return None
+    return float(((above[:, None] > below).mean() + (above[:, None] >= below).mean()) / 2)

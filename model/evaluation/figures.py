@@ -1,0 +1,248 @@
+"""Rollouts on test prompts and edits, scored by the world's verifier.
+
+The verifier reads finished pictures; the network never sees it. Knows no checkpoints and prints nothing but progress.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.backends.janus import Janus
+from model.decoding.request import Request, Task
+from model.decoding.rollout import rollout
+from model.evaluation.bootstrap import Figure, Mean, Proportion, auroc
+from model.events import Failed, Preview, TrajectoryFinished, advance
+from model.images import read_rgb
+from model.trajectory import Reflection, Sampling, Thought, Trajectory
+from model.world.edits import Edit, edited, sample_edit, touched, write_edit
+from model.world.language import Description, category_of, write
+from model.world.plan import read_plan
+from model.world.reasons import claim_holds, read_reason
+from model.world.sampling import sample_scene
+from model.world.scene import Scene, random_scene, render
+from model.world.splits import GENEVAL, sample_test
+from model.world.sprites import CELL
+from model.world.verifier import Reading, accepted, check, read
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One trajectory and what the verifier reads in each of its pictures."""
+
+    description: Description
+    trajectory: Trajectory
+    readings: tuple[Reading, ...]
+
+    @property
+    def right(self) -> list[bool]:
+        """Whether each image is what was asked for."""
+        return [accepted(check(self.description, reading)) for reading in self.readings]
+
+    @property
+    def first(self) -> bool:
+        return self.right[:1] == [True]
+
+    @property
+    def final(self) -> bool:
+        return self.right[-1:] == [True]
+
+    @property
+    def says(self) -> list[bool]:
+        """Whether each image was judged yes."""
+        return [reflection.answer == "yes" for reflection in self.trajectory.reflections]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """One edit: what was asked of which scene, and the picture that came."""
+
+    edit: Edit
+    before: Scene
+    picture: np.ndarray
+
+    @property
+    def right(self) -> bool:
+        return edited(self.edit, self.before, read(self.picture))
+
+    @property
+    def untouched_error(self) -> tuple[float, int]:
+        """Summed absolute difference, of 255, over the pixels that should have stayed, and how many those are."""
+        items = tuple(item for item in read(self.picture).items)
+        stay = np.ones(self.picture.shape[:2], dtype=bool)
+        for column, row in touched(self.edit, self.before, Scene(items)):
+            stay[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = False
+        off = np.abs(self.picture.astype(float) - render(self.before))[stay].mean(-1)
+        return float(off.sum()), int(stay.sum())
+
+
+def pictures_of(
+    janus: Janus, requests: Sequence[Request], batch: int, *, progress: bool = True
+) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
+    """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.
+
+    Raises RuntimeError for one that failed.
+    """
+    running: dict[str, Trajectory] = {}
+    shown: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
+    ended = 0
+    for event in rollout(janus, requests, at_once=batch):
+        known = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
+        match event:
+            case Preview(whole=True):
+                shown[known.id].append(np.asarray(read_rgb(event.png)))
+            case Failed():
+                raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
+            case TrajectoryFinished():
+                ended += 1
+                if progress:
+                    print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
+                yield known.id, running.pop(known.id), shown.pop(known.id)
+    if progress:
+        print(file=sys.stderr)
+
+
+def judge_all(
+    janus: Janus, wanted: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
+) -> list[Judged]:
+    """Roll out every description once; the i-th has seed `seed + i`."""
+    requests = [
+        Request(write(description), seed + i, rounds, sampling, preview_every=None, id=str(i))
+        for i, description in enumerate(wanted)
+    ]
+    found = {
+        int(name): Judged(wanted[int(name)], trajectory, tuple(map(read, pictures)))
+        for name, trajectory, pictures in pictures_of(janus, requests, batch)
+    }
+    return [found[i] for i in range(len(wanted))]
+
+
+def edit_all(
+    janus: Janus, wanted: Sequence[tuple[Scene, Edit]], sampling: Sampling, batch: int, seed: int
+) -> list[Edited]:
+    """Carry out every edit once, on the exact picture of its scene."""
+    requests = [
+        Request(write_edit(edit), seed + i, 1, sampling, None, task=Task.EDIT, source=render(scene), id=str(i))
+        for i, (scene, edit) in enumerate(wanted)
+    ]
+    found = {int(name): pictures[-1] for name, _, pictures in pictures_of(janus, requests, batch)}
+    return [Edited(edit, scene, found[i]) for i, (scene, edit) in enumerate(wanted)]
+
+
+def held_out_edits(count: int, seed: int = 0) -> list[tuple[Scene, Edit]]:
+    """The same edits of held-out scenes for every checkpoint."""
+    rng, found = random.Random(f"edits {seed}"), []
+    while len(found) < count:
+        scene = sample_scene(rng, sample_test(rng, rng.choice(GENEVAL[1:])))
+        try:
+            found.append((scene, sample_edit(rng, scene)))
+        except ValueError:  # a scene of twins allows none
+            continue
+    return found
+
+
+def figures(judged: Sequence[Judged]) -> dict[str, Figure]:
+    """All figures of drawing and judging, by the names under which they are printed."""
+
+    def share(pairs) -> Proportion:
+        return Proportion.from_pairs([pairs(one) for one in judged])
+
+    def verdicts(one: Judged, *, right: bool, says: bool) -> tuple[int, int]:
+        answers = [answer for true, answer in zip(one.right, one.says, strict=False) if true is right]
+        return answers.count(says), len(answers)
+
+    flagged = share(lambda one: verdicts(one, right=False, says=False))
+    passed = share(lambda one: verdicts(one, right=True, says=True))
+    found: dict[str, Figure] = {"first draft": share(lambda one: (one.first, 1))}
+    for category in dict.fromkeys(category_of(one.description) for one in judged):
+        own = [category_of(one.description) == category for one in judged]
+        pairs = [(one.first and mine, mine) for one, mine in zip(judged, own, strict=True)]
+        found[f"  {category}"] = Proportion.from_pairs(pairs)
+    return found | {
+        "final image": share(lambda one: (one.final, 1)),
+        "drawing follows thought": share(lambda one: _count(objects_kept(one))),
+        "verdict, balanced": Mean((flagged, passed)),
+        "  wrong images flagged": flagged,
+        "  right images passed": passed,
+        "reasons for no, true": share(lambda one: _count(reasons_true(one))),
+        "flagged wrong images, a real defect named": share(lambda one: _count(reasons_true(one, of_wrong=True))),
+        "flagged drafts mended": share(_mended),
+        "right drafts spoiled": share(lambda one: (one.first and not one.final, one.first)),
+        "images per prompt": share(lambda one: (len(one.readings), 1)),
+    }
+
+
+def edit_figures(edits: Sequence[Edited]) -> dict[str, Figure]:
+    """The figures of editing; the error is a mean absolute difference of 255."""
+    found: dict[str, Figure] = {"edits right": Proportion.from_pairs([(one.right, 1) for one in edits])}
+    for kind in sorted({one.edit.kind for one in edits}):
+        found[f"  {kind}"] = Proportion.from_pairs(
+            [(one.right and one.edit.kind == kind, one.edit.kind == kind) for one in edits]
+        )
+    return found | {"error where untouched": Proportion.from_pairs([one.untouched_error for one in edits])}
+
+
+def verdict_auroc(judged: Sequence[Judged]) -> float | None:
+    """How well p_yes tells right images from wrong ones, over all thresholds."""
+    pairs = [
+        (reflection.p_yes, right)
+        for one in judged
+        for right, reflection in zip(one.right, one.trajectory.reflections, strict=False)
+    ]
+    return auroc([p for p, _ in pairs], [right for _, right in pairs])
+
+
+def _count(values: Sequence[bool]) -> tuple[int, int]:
+    return sum(values), len(values)
+
+
+def _mended(one: Judged) -> tuple[int, int]:
+    """Of wrong first drafts that were judged no: whether the last image is right."""
+    flagged = not one.first and one.says[:1] == [False] and len(one.readings) > 1
+    return flagged and one.final, flagged
+
+
+def objects_kept(one: Judged) -> list[bool]:
+    """For every object of every thought: whether the drawing after it shows it where the thought says."""
+    kept: list[bool] = []
+    thoughts = [s for s in one.trajectory.segments if isinstance(s, Thought)]
+    for thought, reading in zip(thoughts, one.readings, strict=False):
+        try:
+            planned = read_plan(thought.text).items
+        except ValueError:
+            kept.append(False)
+            continue
+        kept += [item in reading.items for item in planned]
+    return kept
+
+
+def reasons_true(one: Judged, *, of_wrong: bool = False) -> list[bool]:
+    """For every reason for “no” (`of_wrong`: of a wrong image): whether the verifier finds the defect it names."""
+    seen = zip(one.readings, one.trajectory.reflections, one.right, strict=False)
+    return [
+        reason_is_true(one.description, reading, reflection)
+        for reading, reflection, right in seen
+        if reflection.answer == "no" and not (right and of_wrong)
+    ]
+
+
+def reason_is_true(description: Description, reading: Reading, reflection: Reflection) -> bool:
+    said = "".join(token.text for token in reflection.tokens[1:])
+    claim = read_reason(said)
+    return claim is not None and claim_holds(claim, description, reading)
+
+
+def read_back(janus: Janus, count: int, batch: int = 25) -> dict[str, float]:
+    """Of random scenes, after encode → decode: the share the verifier reads identically, PSNR in dB."""
+    rng, right, errors = random.Random("read back"), 0, []
+    for start in range(0, count, batch):
+        scenes = [random_scene(rng, rng.randint(1, 6)) for _ in range(min(batch, count - start))]
+        images = np.stack([render(scene) for scene in scenes])
+        drawn = janus.decode(janus.encode(images))
+        right += sum(read(image) == Reading(scene.items) for image, scene in zip(drawn, scenes, strict=True))
+        errors += ((drawn.astype(float) - images) ** 2).mean((1, 2, 3)).tolist()
+    return {"read_back": right / count, "psnr_db": float(10 * np.log10(255**2 / max(np.mean(errors), 1e-9)))}

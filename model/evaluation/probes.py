@@ -1,0 +1,259 @@
+"""Causal probes of thoughts, reasons and verdicts: `python -m model.evaluation.probes`
+
+Four interventions, each against its control, on held-out prompts:
+
+- *The redraw uses the reflection*: drafts rightly judged no are redrawn, drawn afresh, and redrawn after the reason
+  of another prompt.
+- *The drawing follows the thought*: an object of the model's own thought is moved, recoloured, removed or added by
+  hand, and the drawing after it read.
+- *The redraw follows a reason written by hand*: a right draft is rejected for a count, colour or relation that the
+  prompt does not ask for, and the revision read.
+- *The verdict looks at the picture*: an accepted drawing is changed by the renderer in one object, nothing else of the
+  context, and judged again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.janus import Janus
+from model.branches import with_reflection, written_thought
+from model.decoding.request import Request
+from model.evaluate import points
+from model.evaluation.bootstrap import Figure, Proportion, difference, interval
+from model.evaluation.figures import Judged, judge_all, pictures_of
+from model.images import encode_png
+from model.trajectory import Image, Origin, Reflection, Sampling, Segment
+from model.world.defects import otherwise, spoil_as
+from model.world.language import CATEGORIES, Description
+from model.world.plan import read_items, read_plan, write_items
+from model.world.reasons import main_defect, write_reason
+from model.world.scene import Item, Scene, free_places
+from model.world.splits import GENEVAL, HARD, held_out_prompts
+from model.world.sprites import COLOURS, NOUNS
+from model.world.verifier import Fact, Reading, accepted, check, read
+
+BATCH = 32
+
+CHANGES = {  # what is done to one object of a thought or of an accepted drawing: the kinds of `defects` that do it
+    "recoloured": ("wrong colour",),
+    "moved": ("one moved",),
+    "removed": ("missing object", "one fewer"),
+    "added": ("extra object", "one more"),
+}
+
+
+def drawn(janus: Janus, requests: Sequence[Request]) -> list[Reading]:
+    """What the last picture of every request shows."""
+    found = {name: read(pictures[-1]) for name, _, pictures in pictures_of(janus, requests, BATCH)}
+    return [found[request.id] for request in requests]
+
+
+def redraws(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of drafts rightly judged no: the share right after a redraw, afresh, and after another prompt's reason."""
+    wanted = held_out_prompts(count, (*GENEVAL[1:2], *GENEVAL[4:], *HARD), seed)
+    first = judge_all(janus, wanted, sampling, 1, BATCH, seed)
+    drafts = [one for one in first if not one.first and one.says == [False]]
+    if len(drafts) < 2:
+        return {}
+    others = drafts[1:] + drafts[:1]
+    ways = {
+        "after its reflection": [one.trajectory.segments for one in drafts],
+        "afresh, another seed": [() for _ in drafts],
+        "after another's reason": [
+            (*one.trajectory.segments[:-1], other.trajectory.segments[-1])
+            for one, other in zip(drafts, others, strict=True)
+        ],
+    }
+    return {
+        name: _right(drafts, drawn(janus, [_onward(one, given, sampling, seed) for one, given in pairs(drafts, begun)]))
+        for name, begun in ways.items()
+    }
+
+
+def pairs(ones: Sequence[Judged], begun: Sequence[tuple[Segment, ...]]):
+    return list(zip(ones, begun, strict=True))
+
+
+def _onward(one: Judged, given: tuple[Segment, ...], sampling: Sampling, seed: int) -> Request:
+    rounds = 2 if given else 1
+    number = 100_000 + seed + one.trajectory.seed
+    return Request(one.trajectory.prompt, number, rounds, sampling, None, given=given)
+
+
+def _right(ones: Sequence[Judged], readings: Sequence[Reading]) -> Proportion:
+    shown = zip(ones, readings, strict=True)
+    return Proportion.from_pairs([(accepted(check(one.description, reading)), 1) for one, reading in shown])
+
+
+def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of the model's own thoughts with one object changed by hand: the share that is drawn exactly so."""
+    rng = random.Random(f"thoughts {seed}")
+    wanted = held_out_prompts(2 * count, GENEVAL, seed)
+    requests, plans, kinds = [], [], []
+    for one in judge_all(janus, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
+        thought = one.trajectory.segments[0].text
+        try:
+            read_plan(thought)
+        except ValueError:
+            continue
+        kind = tuple(CHANGES)[len(plans) % len(CHANGES)]
+        changed = change_plan(rng, read_items(thought), kind)
+        if changed is not None and len(plans) < count:
+            given = (written_thought(janus, write_items(changed)),)
+            requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=given))
+            plans.append(Scene(tuple(changed)))
+            kinds.append(kind)
+    kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(janus, requests), strict=True)]
+    return by_kind(kept, kinds)
+
+
+def by_kind(right: Sequence[bool], kinds: Sequence[str]) -> dict[str, Figure]:
+    """The share that is right, of all and of every kind."""
+    found: dict[str, Figure] = {"all": Proportion.from_pairs([(one, 1) for one in right])}
+    for kind in sorted(set(kinds)):
+        own = [one == kind for one in kinds]
+        found[kind] = Proportion.from_pairs([(one and mine, mine) for one, mine in zip(right, own, strict=True)])
+    return found
+
+
+def edited_reasons(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of right drafts rejected by hand, since one fact should be another: the share whose revision shows that fact."""
+    rng = random.Random(f"reasons {seed}")
+    requests, facts = [], []
+    for one in judge_all(janus, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
+        if not one.first or not one.says or len(requests) == count:
+            continue
+        while accepted(found := check(other := otherwise(rng, one.description), one.readings[0])):
+            pass
+        last = len(one.trajectory.segments) - 1
+        branch = with_reflection(janus, one.trajectory, last, "no", write_reason(other, found, rng))
+        requests.append(_onward(one, branch.given, sampling, seed))
+        facts.append((other, main_defect(found)))
+    readings = zip(facts, drawn(janus, requests), strict=True)
+    follows = [mended(other, fact, reading) for (other, fact), reading in readings]
+    return by_kind(follows, [fact.kind for _, fact in facts])
+
+
+def mended(description: Description, fact: Fact, reading: Reading) -> bool:
+    """Whether a false fact is true of another picture."""
+    return replace(fact, holds=True, found=fact.found and fact.wanted) in check(description, reading)
+
+
+def change_plan(rng: random.Random, plan: Sequence[Item], kind: str) -> list[Item] | None:
+    """A plan with one object changed, the others in their order; None where that cannot be done."""
+    at = rng.randrange(len(plan))
+    item, rest = plan[at], [*plan[:at], *plan[at + 1 :]]
+    match kind:
+        case "recoloured":
+            colour = rng.choice([colour for colour in COLOURS if colour != item.colour])
+            return [*plan[:at], replace(item, colour=colour), *plan[at + 1 :]]
+        case "removed":
+            return rest or None
+        case "moved":
+            column, row = rng.choice([place for place in free_places(rest) if place != (item.column, item.row)])
+            return [*plan[:at], replace(item, column=column, row=row), *plan[at + 1 :]]
+    places = free_places(plan)
+    return [*plan, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))] if places else None
+
+
+def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+    """Of accepted drawings, changed in one object: the share flagged, by change; and of the unchanged, those passed."""
+    rng = random.Random(f"pictures {seed}")
+    right = [
+        one
+        for one in judge_all(janus, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
+        if one.first
+    ]
+    found: dict[str, Figure] = {}
+    for name, kinds in CHANGES.items():
+        cases = []
+        for one in right:
+            scene = Scene(one.readings[0].items)
+            image = spoil_as(rng, rng.choice(kinds), one.description, scene)
+            if image is not None and len(cases) < each:
+                cases.append((one, image))
+        found[name] = Proportion.from_pairs([(not yes, 1) for yes in verdicts(janus, cases, sampling)])
+    unchanged = [(one, None) for one in right[:each]]
+    return found | {
+        "unchanged, passed": Proportion.from_pairs([(yes, 1) for yes in verdicts(janus, unchanged, sampling)])
+    }
+
+
+def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling) -> list[bool]:
+    """Whether each picture (None: as it was drawn) is judged yes for its trajectory's prompt."""
+    requests = []
+    for number, (one, picture) in enumerate(cases):
+        image = next(s for s in one.trajectory.segments if isinstance(s, Image))
+        pngs = {}
+        if picture is not None:
+            png = encode_png(Picture.fromarray(picture))
+            codes = tuple(janus.encode([picture])[0].tolist())
+            image = Image(codes, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * len(codes))
+            pngs = {image.sha256: png}
+        given = replace(sampling, thinks=False)
+        requests.append(
+            Request(one.trajectory.prompt, number, 1, given, None, given=(image,), pictures=pngs, id=str(number))
+        )
+    ended = {name: trajectory for name, trajectory, _ in pictures_of(janus, requests, BATCH)}
+    reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]
+    return [isinstance(one, Reflection) and one.answer == "yes" for one in reflections]
+
+
+def shown(title: str, found: dict[str, Figure]) -> str:
+    lines = [title]
+    for name, figure in found.items():
+        if figure.value is None:
+            lines.append(f"  {name:28} –")
+        else:
+            low, high = interval(figure)
+            lines.append(f"  {name:28} {figure.value:6.1%}  {low:.1%} to {high:.1%}  of {figure.of.sum():.0f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.evaluation.probes", description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="of the shipped ones, a folder, or a Hub id")
+    parser.add_argument("--drafts", type=int, default=600, help="prompts drawn to find wrong drafts")
+    parser.add_argument("--thoughts", type=int, default=50, help="thoughts edited by hand")
+    parser.add_argument("--reasons", type=int, default=50, help="reasons written by hand")
+    parser.add_argument("--changes", type=int, default=100, help="pictures changed, of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        janus = open_checkpoint(arguments.checkpoint)
+    except CheckpointError as error:
+        sys.exit(f"probes: {error}")
+    if janus.small:
+        torch.set_num_threads(1)
+    for thinks in (False, True) if janus.sampling.thinks else (False,):
+        found = redraws(janus, arguments.drafts, replace(janus.sampling, thinks=thinks), arguments.seed)
+        print(
+            shown(
+                f"Drafts rightly judged no, {'with' if thinks else 'without'} thoughts, right when drawn again", found
+            )
+        )
+        for other in list(found)[1:]:
+            gain = difference(found["after its reflection"], found[other])
+            print(f"  after its reflection − {other}: {points(gain)}")
+    if janus.sampling.thinks:
+        found = edited_thoughts(janus, arguments.thoughts, janus.sampling, arguments.seed)
+        print(shown("Thoughts edited by hand, drawn exactly so", found))
+    found = edited_reasons(janus, arguments.reasons, janus.sampling, arguments.seed)
+    print(shown("Reasons written by hand, shown by the revision", found))
+    found = changed_pictures(janus, arguments.changes, janus.sampling, arguments.seed)
+    print(shown("Pictures changed in one object, flagged", found))
+
+
+if __name__ == "__main__":
+    main()

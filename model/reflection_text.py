@@ -1,0 +1,119 @@
+"""Text form of a reflection, written and parsed: “No, the car is red.”
+
+The sentence is the template's form: verdict, comma, reason, full stop. What a person wrote stands in it character by
+character, in any script; only an English function word that begins it is written small, as in the model's sentences.
+Whoever stores or exports a reason keeps the person's text beside the sentence.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from model.templates import NO, YES
+
+JOINING = "-‐‑'’_/&@\\"  # between two letters these make one word
+
+# A hyphen or a number that follows belongs to the reason: “no-one is there”, “No. 5 is missing”.
+VERDICT = re.compile(
+    r"\s*(yes|no)(?:\s*[,:;!–—，、：；！。،؛।]+\s*|\s*\.+(?:\s+(?!\d)|$)|\s+-+\s+|\s*$)", re.IGNORECASE
+)
+FUNCTION_WORDS = frozenset(
+    {
+        "a",
+        "an",
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "here",
+        "it",
+        "its",
+        "they",
+        "their",
+        "he",
+        "his",
+        "she",
+    }
+    | {"her", "we", "our", "you", "your", "my", "and", "but", "or", "if", "when", "where", "while", "because", "since"}
+    | {"although", "so", "only", "just", "also", "still", "even", "not", "no", "none", "neither", "nothing", "both"}
+    | {"each", "every", "all", "some", "any", "many", "most", "more", "few", "fewer", "less", "several", "another"}
+    | {
+        "other",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "is",
+        "are",
+        "was",
+        "were",
+    }
+    | {"has", "have", "in", "on", "at", "of", "to", "from", "with", "without", "for", "by", "instead", "what", "who"}
+)
+CLOSING = frozenset("\"'”’»›)]}）】」』〉》〕］｝")
+UNSTOPPED = ("THAI", "LAO")  # scripts whose sentences end in nothing
+STOPS = {  # the first word of a letter's Unicode name: how a sentence ends there, where it is not “.”
+    "CJK": "。", "HIRAGANA": "。", "KATAKANA": "。", "BOPOMOFO": "。",
+    "DEVANAGARI": "।", "BENGALI": "।", "GURMUKHI": "।", "ORIYA": "।",
+    "ARMENIAN": "։", "ETHIOPIC": "።", "MYANMAR": "။", "KHMER": "។", "TIBETAN": "།",
+}  # fmt: skip
+
+
+def split_verdict(text: str) -> tuple[str | None, str]:
+    """“No, the car is red.” → (“no”, “the car is red.”). A sentence such as “No car is red.” has no verdict
+    word.
+    """
+    found = VERDICT.match(text)
+    return (found[1].lower(), text[found.end() :].strip()) if found else (None, text.strip())
+
+
+def first_verdict(text: str) -> str | None:
+    """“Yes” or “No” where it is the first word of a text, as the network says it: “No, …”, “No. …”, “Yes”, “No，苹果…”.
+
+    None for “None of them”, “Yesterday”, “No-one”, “No.1”, “no”: what follows the word is its end, a blank, or
+    punctuation that does not join it to more.
+    """
+    verdict = next((word for word in (YES, NO) if text.startswith(word)), None)
+    if verdict is None or (rest := text[len(verdict) :]) == "":
+        return verdict
+    following, after = rest[0], rest[1:2]
+    if following.isspace():
+        return verdict
+    if unicodedata.category(following)[0] not in "PS" or (following in JOINING and after.isalnum()):
+        return None
+    return None if following == "." and after.isdigit() else verdict
+
+
+def sentence(answer: str, reason: str) -> str:
+    """Verdict and reason as the model words them: (“no”, “There are three apples”) → “No, there are three apples.”
+
+    A verdict word that the reason begins with is left out, and a full stop is added where no punctuation ends it.
+    """
+    verdict, words = YES if answer == "yes" else NO, split_verdict(reason)[1]
+    if not words:
+        return f"{verdict}."
+    first = re.match(r"[A-Z][a-z]*(?=\s)", words)
+    if first and first[0].lower() in FUNCTION_WORDS:
+        words = words[0].lower() + words[1:]
+    return f"{verdict}, {words}{_stop(words)}"
+
+
+def _stop(words: str) -> str:
+    """What ends a sentence that no punctuation ends: nothing where some does, in whatever script."""
+    end = words.rstrip("".join(CLOSING))[-1:] or words[-1]
+    if unicodedata.category(end) == "Po" and end not in "&@#%*/\\'\"":
+        return ""
+    if words[-1] in '”"…':
+        return ""
+    letters = (character for character in reversed(words) if unicodedata.category(character)[0] == "L")
+    script = unicodedata.name(next(letters, "a"), "").partition(" ")[0]
+    return "" if script in UNSTOPPED else STOPS.get(script, ".")

@@ -1,0 +1,1 @@
+"""Training of the embedded network from scratch: sizes, codec, pretraining, lessons of the world."""

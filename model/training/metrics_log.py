@@ -1,0 +1,79 @@
+"""Metrics of a run as JSON lines, some of them printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from model.atomic_files import write_whole
+from model.backends.checkpoint_folder import CheckpointError
+
+
+class Log:
+    """Metrics as JSON lines in a file; printed every `every` steps, and at the last. Only the first process writes.
+
+    `first` is the step a run goes on from: rows from there on are dropped, they are written again. A number that JSON
+    has no word for is written as null.
+    """
+
+    def __init__(self, path: Path, accelerator: Accelerator, *, steps: int, first: int, every: int = 10):
+        self.file = None
+        self.steps, self.every = steps, every
+        self.processes = accelerator.num_processes
+        if accelerator.is_main_process:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            keep_rows(path, first)
+            self.file = path.open("a", encoding="utf-8")
+
+    def write(self, row: dict) -> None:
+        if self.file is None:
+            return
+        row = {name: _finite(value) for name, value in row.items()} | {"processes": self.processes}
+        self.file.write(json.dumps(row, allow_nan=False) + "\n")
+        self.file.flush()
+        if row["step"] % self.every == 0 or row["step"] == self.steps - 1:
+            shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in row.items())
+            print(" ".join(shown), flush=True)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        if self.file is not None:
+            os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+
+def _finite(value: float) -> float | None:
+    value = float(value) if not isinstance(value, int) else value
+    return value if math.isfinite(value) else None
+
+
+def keep_rows(path: Path, first: int) -> None:
+    """Drop the rows of a log from step `first` on, and a last one that was cut. Raises CheckpointError where the file
+    is no log."""
+    kept = [row for row in read_rows(path) if row["step"] < first]
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in kept), mode=0o644)
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a log, none where there is no file. Raises CheckpointError for a file that is no log."""
+    rows = []
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            row["step"] + 0
+        except (ValueError, KeyError, TypeError) as error:
+            if rows and number == len(lines):  # a kill while it was written
+                break
+            raise CheckpointError(
+                f"{path} is there already and no log of a training run (line {number}); choose another --out"
+            ) from error
+        rows.append(row)
+    return rows

@@ -1,0 +1,55 @@
+"""Normalisation of prompts to the wording that was trained, and detection of unknown ones.
+
+A person writes “Two red apples” or “one cat”; lessons say “two red apples” and “a cat”.
+"""
+
+from model.world.edits import read_edit, write_edit
+from model.world.language import Description, Relation, parse, write
+from model.world.vocabulary import PromptError, opposite
+
+PAIRS = {(1, 0): (0, 1), (1, 2): (2, 1)}  # of groups, how a relation is turned: towards the second
+TAUGHT = (
+    "The embedded network has learnt prompts about one or two kinds of objects, or about three of which the first and "
+    "the last stand above, below, left of or right of the second, as in “two cats above a red car, a moon below it”"
+)
+
+
+def as_taught(prompt: str) -> str:
+    """A prompt in the taught wording; what the world cannot read in small letters and without line breaks."""
+    try:
+        return write(towards_the_second(parse(prompt)))
+    except PromptError:
+        return plain(prompt)
+
+
+def edit_as_taught(text: str) -> str:
+    """The same of an instruction to edit."""
+    try:
+        return write_edit(read_edit(text))
+    except PromptError:
+        return plain(text)
+
+
+def plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def towards_the_second(description: Description) -> Description:
+    """The same relations, told of the first and third group: “a cat above a dog above a fish” becomes “a cat above a
+    dog, a fish below it”."""
+
+    def turned(relation: Relation) -> Relation:
+        if (pair := PAIRS.get((relation.first, relation.second))) is None:
+            return relation
+        return Relation(pair[0], opposite(relation.word), pair[1])
+
+    return Description(description.groups, tuple(map(turned, description.relations)))
+
+
+def check_taught(prompt: str) -> None:
+    """Raises PromptError for a prompt outside the world, or of a kind that no lesson has."""
+    description = towards_the_second(parse(prompt))
+    related = {(relation.first, relation.second) for relation in description.relations}
+    kinds = len(description.groups)
+    if kinds > 2 and (kinds, related) != (3, {(0, 1), (2, 1)}):
+        raise PromptError(TAUGHT)

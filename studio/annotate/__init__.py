@@ -1,0 +1,1 @@
+"""Annotate: one item after another."""

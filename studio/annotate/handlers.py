@@ -1,0 +1,302 @@
+"""Handlers of the Annotate page: claim, keep unfinished answers, submit, skip, undo, release.
+
+Knows the queue and the store; how it looks is known to `view`, where it stands to `page`. Each
+handler looks up who is asking and whether the project is open to them. Refused answers come back as a line under the
+form.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
+from annotations.queue import assignment, submission
+from annotations.queue.submission import Receipt
+from annotations.schema.annotation import Annotation
+from annotations.schema.project import Role
+from annotations.schema.questions import NO
+from annotations.store.progress import extents
+from annotations.store.store import Store
+from studio.annotate import reflection_form, sheet
+from studio.annotate.held_items import HeldItems
+from studio.annotate.item_token import ItemToken, last_done
+from studio.annotate.item_view import ItemView
+from studio.annotate.page_session import PageSession, open_projects, sit
+from studio.annotate.reflection_form import Answer
+from studio.annotate.reflection_view import learnt
+from studio.annotate.view import View, correction, nothing, sentence, stay
+from studio.auth.identity import asking
+from studio.components.notices import practice_missing
+from studio.components.render import text
+from studio.projects.cached_counts import Counts, complete
+from studio.settings import Settings
+
+Given = Callable[[PageSession, ItemToken], list[Annotation]]  # a form that was sent, as annotations
+RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
+
+
+class Prefetched(NamedTuple):
+    """What follows, once the showing of this key is submitted."""
+
+    after: str
+    laid: ItemView
+
+
+@dataclass(frozen=True)
+class AnnotateHandlers:
+    """The handlers of the page. Each checks who is asking."""
+
+    store: Store
+    settings: Settings
+    open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
+    ahead: dict[str, Prefetched] = field(default_factory=dict)  # what follows on which page
+    counts: Counts = field(default_factory=dict)  # how far who is
+
+    @property
+    def holding(self) -> HeldItems:
+        return HeldItems(self.store, self.open)
+
+    def start(self, request: gr.Request) -> View:
+        """The first item: of the trajectory named in the address, or of the one that is next."""
+        if not asking(request, self.settings, self.store).may(Role.ANNOTATOR):
+            return stay("")
+        at = self._sit(request.query_params.get("project"), request, strict=False)
+        choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
+        menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)
+        wanted, turn = request.query_params.get("trajectory"), None
+        if wanted:
+            with suppress(AnnotationsError):
+                turn = assignment.take(self.store, at.project.id, wanted, at.name)
+        view = self._next(at, first=turn)
+        guidelines = gr.update(value=at.project.guidelines)
+        return view._replace(
+            place=at.project.id, project=menu, guidelines=guidelines, learnt=self._missing(at) + (view.learnt or "")
+        )
+
+    def _missing(self, at: PageSession) -> str:
+        """What those who can appoint items of practice are told where there are too few."""
+        if not at.project.practice or not at.who.may(Role.REVIEWER):
+            return ""
+        return practice_missing(at.project, extents(self.store)[at.project.id].practice)
+
+    def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
+        """Another project; the item on the table goes back."""
+        at = self._sit(project, request)
+        shown, ahead = ItemToken.read(token), self.ahead.pop(at.session, None)
+        for item in {one.item for one in (shown, ahead and ahead.laid.showing) if one is not None}:
+            assignment.leave(self.store, at.name, item)
+        return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
+
+    def submit(
+        self,
+        project: str | None,
+        token: str | None,
+        verdict: str | None,
+        rating: int | None,
+        reason: str | None,
+        plan_rating: int | None,
+        plan: str | None,
+        request: gr.Request,
+    ) -> View:
+        """The form of a reflection, handed in."""
+        answer = Answer(verdict, rating, reason, plan_rating, plan)
+        return self._submitted(self._sit(project, request), token, partial(self._reflection, answer))
+
+    def save(
+        self,
+        project: str | None,
+        token: str | None,
+        verdict: str | None,
+        rating: int | None,
+        reason: str | None,
+        plan_rating: int | None,
+        plan: str | None,
+        request: gr.Request,
+    ) -> str:
+        """Keep what is written so far of a reflection; what has to be said of that."""
+        answer = Answer(verdict, rating, reason, plan_rating, plan)
+        return self._kept(self._sit(project, request), token, partial(self._unfinished_reflection, answer))
+
+    def hand_in(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> View:
+        """A sheet, handed in."""
+        return self._submitted(self._sit(project, request), token, partial(self._filled, filled))
+
+    def keep(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
+        """Keep what is filled in so far of a sheet; what has to be said of that."""
+        return self._kept(self._sit(project, request), token, partial(self._unfinished_sheet, filled))
+
+    def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
+        """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
+        at = self._sit(project, request)
+        self.ahead.pop(at.session, None)
+        with suppress(AnnotationsError):
+            shown = ItemToken.read(token)
+            laid = shown and self._following(at, shown)
+            if laid is not None:
+                self.ahead[at.session] = Prefetched(shown.key, laid)
+
+    def alive(self, project: str | None, token: str | None, request: gr.Request) -> Any:
+        """A sign of life; a line where the item is no longer one's own."""
+        at = self._sit(project, request)
+        shown, ahead = ItemToken.read(token), self.ahead.get(at.session)
+        if ahead is not None:
+            with suppress(AnnotationsError):
+                assignment.heartbeat(self.store, ahead.laid.showing.item, at.name)
+        try:
+            if shown is not None:
+                assignment.given(self.store, shown.item, at.name, at.project.id)
+                assignment.heartbeat(self.store, shown.item, at.name)
+        except (LeaseError, ProjectError) as error:
+            return text(sentence(without_places(error)))
+        except NotFoundError:
+            return text("This drawing was deleted meanwhile; submit or skip leads to the next.")
+        return gr.skip()
+
+    def skip(self, project: str | None, token: str | None, why: str | None, request: gr.Request) -> View:
+        """Leave the rest of this item to others, or for later, as the project says."""
+        at = self._sit(project, request)
+        try:
+            if (shown := ItemToken.read(token)) is not None:
+                at.place.trajectory(shown.item)
+                submission.skip_item(self.store, shown.item, at.name, reason=why or "")
+                self._complete(at, shown.item)
+        except NotFoundError:  # deleted meanwhile: skipped for everybody
+            pass
+        except AnnotationsError as error:
+            return stay(without_places(error))
+        return self._next(at)
+
+    def undo(self, project: str | None, request: gr.Request) -> View:
+        """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
+        at = self._sit(project, request)
+        last = last_done(self.store.annotations(annotator=at.name, project=at.project.id, newest=RECENT))
+        self.counts.pop((at.name, at.project.id), None)
+        try:
+            for annotation in last:
+                place = {"project": at.project.id, "item": annotation.item}
+                self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
+            asked = next(iter(sorted(a.segment or 0 for a in last if not a.key.endswith("-t"))), None)
+            if asked is not None:
+                view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
+                return view._replace(note=text("Taken back; change it and submit it again."))
+        except NotFoundError:
+            pass
+        return stay("There is nothing to undo.")
+
+    def guide(self, project: str | None, token: str | None, verdict: str | None, request: gr.Request) -> dict[str, Any]:
+        """What the correction is asked for, once the verdict is called right or wrong."""
+        at = self._sit(project, request)
+        item, shown = None, ItemToken.read(token)
+        with suppress(AnnotationsError):
+            item = at.place.reflection(shown)[0] if shown is not None else None
+        return correction(item.opposite if item is not None and verdict == NO else None)
+
+    def leave(self, request: gr.Request) -> None:
+        """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
+        self.ahead.pop(request.session_hash or "", None)
+        self.holding.leave(request.session_hash or "")
+
+    # What was sent
+
+    def _submitted(self, at: PageSession, token: str | None, given: Given) -> View:
+        if (shown := ItemToken.read(token)) is None:
+            return self._next(at)
+        try:
+            receipt = submission.submit(self.store, shown.item, at.name, given(at, shown))
+        except ConflictError:
+            view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
+            return view._replace(note=text("Submitted before; this is what is stored."))
+        except NotFoundError:
+            return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
+        except AnnotationsError as error:
+            return stay(without_places(error))
+        if receipt.completed:
+            self._complete(at, shown.item)
+        return self._next(at, after=shown, note=receipt.message, receipt=receipt)
+
+    def _kept(self, at: PageSession, token: str | None, given: Given) -> str:
+        if (shown := ItemToken.read(token)) is None:
+            return ""
+        try:
+            return text(submission.save(self.store, shown.item, at.name, given(at, shown)).message)
+        except AnnotationsError as error:
+            return text(f"Not kept yet: {without_places(error)}")
+
+    def _reflection(self, answer: Answer, at: PageSession, shown: ItemToken) -> list[Annotation]:
+        return reflection_form.annotations_of(*at.place.reflection(shown), at.name, answer)
+
+    def _unfinished_reflection(self, answer: Answer, at: PageSession, shown: ItemToken) -> list[Annotation]:
+        return reflection_form.unfinished(*at.place.reflection(shown), at.name, answer, f"{uuid4().hex}-")
+
+    def _filled(self, filled: str | None, at: PageSession, shown: ItemToken) -> list[Annotation]:
+        return sheet.annotations_of(at.place.sheet(shown.item), shown, filled, at.name)
+
+    def _unfinished_sheet(self, filled: str | None, at: PageSession, shown: ItemToken) -> list[Annotation]:
+        """What of it is new, under keys of its own."""
+        table, again = at.place.sheet(shown.item), shown._replace(key=uuid4().hex)
+        kept = {annotation.segment: annotation.answers for annotation in at.place.said_of(shown)}
+        return sheet.unfinished(table, again, filled, at.name, kept)
+
+    # What comes next
+
+    def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> PageSession:
+        return sit(project, request, self.store, self.settings, self.counts, strict=strict)
+
+    def _next(
+        self,
+        at: PageSession,
+        *,
+        first: assignment.Assignment | None = None,
+        after: ItemToken | None = None,
+        note: str = "",
+        receipt: Receipt | None = None,
+    ) -> View:
+        """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
+        told = learnt(receipt.feedback) if receipt is not None else ""
+        turn = first
+        try:
+            view = self._fetched(at, after) if after is not None else None
+            if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
+                view = self._opened(at, at.place.lay_turn(turn)).view
+            if view is not None:
+                return view._replace(learnt=told + view.learnt, note=text(note))
+        except AnnotationsError as error:
+            note = without_places(error)
+        return nothing(note)._replace(progress=at.place.progress(), learnt=told)
+
+    def _following(self, at: PageSession, shown: ItemToken) -> ItemView | None:
+        """What comes after an item that is still on the table: the rest of the same drawing, or the next."""
+        at.place.trajectory(shown.item)  # or it is of another project
+        asked = at.place.still_asked(shown.item) if at.place.is_about_reflections else []
+        if left := [segment for segment in asked if segment != shown.segment]:
+            return at.place.lay(shown.item, left[0])
+        turn = assignment.claim(self.store, at.project.id, at.name, without=shown.item)
+        return turn and self._opened(at, at.place.lay_turn(turn, done=1))
+
+    def _fetched(self, at: PageSession, after: ItemToken) -> View | None:
+        """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
+        ahead = self.ahead.pop(at.session, None)
+        if ahead is None or ahead.after != after.key:
+            return None
+        laid = ahead.laid
+        if not assignment.holds(self.store, laid.showing.item, at.name) or at.place.said_of(laid.showing) != laid.said:
+            return None
+        return laid.view._replace(token=laid.showing._replace(shown_at=time.time()).token())
+
+    def _opened(self, at: PageSession, laid: ItemView) -> ItemView:
+        """Remember that this page has it, to give it back when the page is closed."""
+        self.holding.remember(at.session, at.name, laid.showing.item)
+        return laid
+
+    def _complete(self, at: PageSession, item: int) -> None:
+        """What is done is counted, and need not be given back when the page is closed."""
+        complete(self.counts, at.name, at.project.id)
+        self.holding.forget(at.session, item)

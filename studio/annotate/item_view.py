@@ -1,0 +1,145 @@
+"""An item prepared for one annotator: segment, earlier answers, progress.
+
+Knows the store, and the view that `view` makes of it all; no page and no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from annotations.errors import AnnotationsError, AnswerError
+from annotations.queue import assignment, gold_accuracy
+from annotations.queue.assignment import Assignment
+from annotations.schema.annotation import Annotation
+from annotations.schema.project import Project
+from annotations.schema.questions import QUESTIONS
+from annotations.store.items import subjects_of
+from annotations.store.store import Store
+from model.trajectory import Reflection, Trajectory
+from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
+from studio.annotate.reflection_form import Item, open_item, shown_again
+from studio.annotate.reflection_view import learnt, progress_line
+from studio.annotate.sheet import UNREADABLE, Kept, Sheet
+from studio.annotate.view import View, reflection_view, sheet_view
+from studio.projects.cached_counts import Counts, progress_of
+
+
+class ItemView(NamedTuple):
+    """An item, and what this person had said of it by then."""
+
+    showing: ItemToken
+    said: list[Annotation]
+    view: View
+
+
+@dataclass(frozen=True)
+class ProjectView:
+    """One person in one project."""
+
+    store: Store
+    counts: Counts
+    annotator: str
+    project: Project
+
+    @property
+    def is_about_reflections(self) -> bool:
+        """Whether it asks what the form for reflections asks, and nothing else; all others are asked on a sheet."""
+        known = {(question.name, question.segment, question.form) for question in QUESTIONS}
+        asked = {(question.name, question.segment, question.form) for question in self.project.questions}
+        return self.project.subject == Reflection.kind and asked <= known
+
+    def lay_turn(self, turn: Assignment, *, done: int = 0) -> ItemView:
+        """Where they go on in an item that they were given; `done` more will be completed when they see it."""
+        return self.lay(turn.item, self._first_asked(turn), practice=turn.practice, done=done)
+
+    def _first_asked(self, turn: Assignment) -> int:
+        if not self.is_about_reflections:
+            return WHOLE_ITEM
+        asked = self.still_asked(turn.item)
+        return (asked or subjects_of(self.project, self.trajectory(turn.item)))[0]
+
+    def lay(
+        self,
+        item_id: int,
+        segment: int,
+        *,
+        sent: Sequence[Annotation] = (),
+        practice: bool = False,
+        done: int = 0,
+    ) -> ItemView:
+        """One thing of an item, or all of it; `sent` is filled in instead of what is stored. Raises NotFoundError."""
+        trajectory = self.trajectory(item_id)
+        said = self._said(item_id, trajectory)
+        if self.is_about_reflections:
+            item = open_item(item_id, self.project.id, trajectory, segment)
+            showing, said = item.showing, _about(item, said)
+            view = reflection_view(self.project, trajectory, item, _kept(said, sent), self._picture)
+        else:
+            showing = ItemToken.begin(item_id, WHOLE_ITEM)
+            view = sheet_view(self.sheet(item_id), showing, _kept(said, sent), self._picture)
+        shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
+        return ItemView(showing, said, shown)
+
+    def trajectory(self, item_id: int) -> Trajectory:
+        """What an item shows, of a pair the first. Raises what `assignment.given` raises."""
+        return self.store.trajectory(assignment.given(self.store, item_id, self.annotator, self.project.id))
+
+    def reflection(self, showing: ItemToken) -> tuple[Item, Trajectory]:
+        """A reflection that a page shows. Raises NotFoundError, ProjectError and AnswerError."""
+        trajectory = self.trajectory(showing.item)
+        return shown_again(showing, self.project.id, trajectory), trajectory
+
+    def sheet(self, item_id: int) -> Sheet:
+        """Raises NotFoundError, ProjectError and AnswerError."""
+        trajectory = self.trajectory(item_id)
+        if self.is_about_reflections:
+            raise AnswerError(UNREADABLE)
+        if (sides := assignment.sides_of(self.store, item_id, self.annotator)) is None:
+            return Sheet(self.project, trajectory)
+        other, left = sides
+        return Sheet(self.project, trajectory, self.store.trajectory(other), left)
+
+    def still_asked(self, item_id: int) -> list[int]:
+        """The segments of an item that they have not answered."""
+        trajectory = self.trajectory(item_id)
+        done = {annotation.segment for annotation in self._said(item_id, trajectory) if annotation.status in DONE}
+        asked = subjects_of(self.project, trajectory)
+        return [segment for segment in asked if segment is not None and segment not in done]
+
+    def said_of(self, showing: ItemToken) -> list[Annotation]:
+        """What they have said of what is shown: of a reflection and its thought, or of all of an item."""
+        trajectory = self.trajectory(showing.item)
+        said = self._said(showing.item, trajectory)
+        if not self.is_about_reflections:
+            return said
+        return _about(open_item(showing.item, self.project.id, trajectory, showing.segment), said)
+
+    def _said(self, item_id: int, trajectory: Trajectory) -> list[Annotation]:
+        narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
+        return self.store.annotations(trajectory.id, **narrowed)
+
+    def progress(self, *, done: int = 0) -> str:
+        """How far they are, after so many more."""
+        known = None
+        if self.project.gold_share:
+            known = gold_accuracy.standing(self.store, self.annotator, self.project.id)
+        so_far = progress_of(self.counts, self.store, self.annotator, self.project.id)
+        return progress_line(so_far.further(done), known)
+
+    def _picture(self, sha256: str) -> bytes | None:
+        with suppress(AnnotationsError):
+            return self.store.picture(sha256)
+        return None
+
+
+def _about(item: Item, said: Sequence[Annotation]) -> list[Annotation]:
+    """What was said of what the form of a reflection shows."""
+    return [annotation for annotation in said if annotation.segment in (item.segment, item.thought)]
+
+
+def _kept(said: Sequence[Annotation], sent: Sequence[Annotation]) -> Kept:
+    """Of one thing said twice, the later."""
+    return {annotation.segment: annotation.answers for annotation in (*said, *sent)}

@@ -1,0 +1,1 @@
+"""Typed endpoints for programs, through gradio_client and MCP."""

@@ -1,0 +1,1 @@
+"""Arena: blind comparison of pairs."""

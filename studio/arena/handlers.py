@@ -1,0 +1,304 @@
+"""Handlers of the Arena: claim a pair, vote, skip, undo, release, standings.
+
+Knows the queue, which says who stands on which side, and the store; where it all stands is known to `page`.
+Nothing that is sent to the browser says who drew what, until it is counted. Every handler checks who is asking; an
+answer that is sent twice is stored once. A pair is held by signs of life, and goes to others when the page goes away.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
+from annotations.queue import assignment, submission
+from annotations.queue.assignment import Assignment
+from annotations.schema.annotation import Annotation, Status
+from annotations.schema.project import Project, Role
+from annotations.schema.questions import PAIR, Form, Question
+from annotations.store.progress import answered, extents
+from annotations.store.store import Store
+from annotations.store.trajectories import MOST
+from model.trajectory import Trajectory
+from studio.annotate.held_items import HeldItems
+from studio.annotate.reflection_view import progress_line
+from studio.arena.leaderboard import leaderboard
+from studio.auth.identity import Identity, require
+from studio.auth.project_rights import readable
+from studio.components.notices import done, practice_missing, said
+from studio.components.render import SMOOTH, data_url, own, text, width_of
+from studio.settings import Settings
+
+NONE = '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
+EMPTY = (
+    '<p class="none">There are no pairs in this project yet: put drawings in under <a href="projects">Projects</a>.</p>'
+)
+NOTHING = '<p class="none">Nothing waits for you: you have compared all pairs that still want an answer.</p>'
+
+
+@dataclass(frozen=True)
+class PairToken:
+    """A pair on the page, and the question that it is asked about."""
+
+    project: str
+    item: int
+    trajectory_id: str
+    left: str
+    right: str
+    question: str  # its name
+    key: str  # of this showing
+
+
+class ArenaSession(NamedTuple):
+    """Somebody at an open page."""
+
+    who: Identity
+    session: str
+
+    @property
+    def name(self) -> str:
+        return self.who.name
+
+
+class View(NamedTuple):
+    """What a handler gives back, in the order of `page`."""
+
+    showing: Any
+    chosen: Any  # the menu of projects
+    progress: Any
+    heading: Any
+    left: Any
+    right: Any
+    desk: Any  # pictures and buttons
+    none: Any  # the button that leaves a question open
+    note: Any
+
+
+def can_be_asked(project: Project) -> bool:
+    """Whether this page has a form for all that is required in a project."""
+    forms = {question.form for question in project.questions if question.required}
+    return project.subject == PAIR and project.closed_at is None and forms == {Form.PREFERENCE}
+
+
+def asked(project: Project) -> list[Question]:
+    return [question for question in project.questions if question.form is Form.PREFERENCE]
+
+
+# HTML
+
+
+def heading(prompt: str, question: Question, number: int, of: int, key: str = "") -> str:
+    """`key` tells the page's script one showing from the next."""
+    which = f"Question {number} of {of}. " if of > 1 else ""
+    return (
+        f'<p class="eyebrow">The prompt</p><h1 dir="auto" data-showing="{text(key)}">{text(prompt)}</h1>'
+        f'<p class="question"><b>{own(question.title)}</b> <span>{which}{own(question.help)}</span></p>'
+    )
+
+
+def picture(png: bytes | None, side: str) -> str:
+    """One drawing; its words tell nothing but where it stands."""
+    if png is None:
+        return '<div class="side"><span class="lost">picture lost</span></div>'
+    smooth = ' class="smooth"' if width_of(png) > SMOOTH else ""
+    shown = f'<img src="{data_url(png)}" alt="The {side} drawing"{smooth}>'
+    return f'<div class="side" data-press="arena-{side}">{shown}</div>'
+
+
+# Handlers
+
+
+@dataclass(frozen=True)
+class ArenaHandlers:
+    """The handlers of the page."""
+
+    store: Store
+    settings: Settings
+    holding: HeldItems
+
+    def start(self, request: gr.Request) -> View:
+        """The pair that this person was at, or the next; of the project in the address, or the oldest."""
+        at = self._sit(request)
+        view = self._next(at, dict(request.query_params).get("project"))
+        if not isinstance(view.showing, PairToken) or not at.who.may(Role.REVIEWER):
+            return view
+        project = self.store.project(view.showing.project)
+        there = extents(self.store)[project.id].practice if project.practice else 0
+        return view._replace(note=practice_missing(project, there))
+
+    def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
+        """Another project; the pair on the table goes back."""
+        at = self._sit(request)
+        if showing is not None:
+            assignment.leave(self.store, at.name, showing.item)
+        return self._next(at, project)
+
+    def answer(self, showing: PairToken | None, choice: str, request: gr.Request) -> View:
+        """One of PREFERENCES, or nothing for a question that need not be answered; after the last it is submitted."""
+        at = self._sit(request)
+        if showing is None:
+            return self._next(at, None)
+        try:
+            project = self._project(at, showing)
+            questions = asked(project)
+            number = next(i for i, question in enumerate(questions) if question.name == showing.question)
+            before = self._before(at, showing)
+            given = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
+            if choice:
+                given |= {showing.question: {"choice": choice, "left": showing.left, "right": showing.right}}
+            made = Annotation(showing.trajectory_id, None, at.name, given, item=showing.item, project=project.id)
+            if number + 1 < len(questions):
+                submission.save(self.store, showing.item, at.name, [made])
+                return self._next(at, project.id, question=questions[number + 1].name, item=showing.item)
+            signed = Annotation(**vars(made) | {"key": showing.key})
+            receipt = submission.submit(self.store, showing.item, at.name, [signed])
+            right = "".join(_feedback(one.right, one.because) for one in receipt.feedback)
+            note = (said(receipt.message) if receipt.message else "") + right
+            return self._next(at, project.id)._replace(note=note)
+        except (AnnotationsError, StopIteration) as error:
+            return self._next(at, showing.project)._replace(note=said(without_places(error)))
+
+    def skip(self, showing: PairToken | None, request: gr.Request) -> View:
+        at = self._sit(request)
+        if showing is None:
+            return self._next(at, None)
+        try:
+            self._project(at, showing)
+            submission.skip_item(self.store, showing.item, at.name)
+        except NotFoundError:  # deleted meanwhile: skipped for everybody
+            pass
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        return self._next(at, showing.project)
+
+    def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
+        """Back to the question before; from a pair's first, take back what this person compared or skipped last."""
+        at = self._sit(request)
+        if showing is not None and (before := self._asked_before(showing)) is not None:
+            view = self._next(at, showing.project, question=before, item=showing.item)
+            return view._replace(note=done("Back at the question before."))
+        mine = self.store.annotations(annotator=at.name, project=project or "")
+        last = next((a for a in reversed(mine) if a.status is not Status.UNFINISHED), None)
+        try:
+            if last is None:
+                return _stay("There is nothing to undo.")
+            self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        return self._next(at, project)._replace(note=done("Taken back; compare them again."))
+
+    def _asked_before(self, showing: PairToken) -> str | None:
+        """The question before the one on the page, of the same pair."""
+        with suppress(NotFoundError):
+            names = [question.name for question in asked(self.store.project(showing.project))]
+            number = names.index(showing.question)
+            return names[number - 1] if number else None
+        return None
+
+    def alive(self, showing: PairToken | None, request: gr.Request) -> Any:
+        """A sign of life; a line where the pair is no longer one's own."""
+        at = self._sit(request)
+        if showing is None:
+            return gr.skip()
+        try:
+            self._project(at, showing)
+            assignment.heartbeat(self.store, showing.item, at.name)
+        except LeaseError as error:
+            return said(without_places(error))
+        except NotFoundError:
+            return said("One of these drawings was deleted meanwhile; skip leads to the next pair.")
+        return gr.skip()
+
+    def leave(self, request: gr.Request) -> None:
+        """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
+        self.holding.leave(request.session_hash or "")
+
+    def leaders(self, project: str | None, request: gr.Request) -> str:
+        """Who draws better, for those who are not to be blind."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        try:
+            told = answered(self.store, readable(self.store, project or "", asking).id)
+        except NotFoundError:
+            return ""
+        ids = list(dict.fromkeys(id for a in told.given for id in (a.trajectory_id, told.others.get(a.item, ""))))
+        known: list[Trajectory] = []
+        for start in range(0, len(ids), MOST):
+            known += self.store.trajectories_by_id(ids[start : start + MOST]).values()
+        return leaderboard(told, known)
+
+    def _sit(self, request: gr.Request) -> ArenaSession:
+        """Raises gr.Error for visitors."""
+        return ArenaSession(require(Role.ANNOTATOR, request, self.settings, self.store), request.session_hash or "")
+
+    def _project(self, at: ArenaSession, showing: PairToken) -> Project:
+        """The project of what is shown, as long as it is open to this person. Raises NotFoundError."""
+        return readable(self.store, showing.project, at.who)
+
+    def _open(self, asking: Identity) -> list[Project]:
+        return [p for p in self.store.projects() if can_be_asked(p) and p.is_open_to(asking.name, asking.role)]
+
+    def _next(
+        self, at: ArenaSession, project_id: str | None, *, question: str | None = None, item: int | None = None
+    ) -> View:
+        """The pair that this person holds, at the first question without an answer, or at `question` of `item`."""
+        open_ = self._open(at.who)
+        project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
+        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
+        empty = View(None, menu, "", NONE, "", "", gr.update(visible=False), gr.skip(), "")
+        if project is None:
+            return empty
+        turn = assignment.claim(self.store, project.id, at.name)
+        progress = progress_line(assignment.progress(self.store, at.name, project.id))
+        if turn is None:
+            known = extents(self.store)[project.id].items
+            return empty._replace(progress=progress, heading=NOTHING if known else EMPTY)
+        self.holding.remember(at.session, at.name, turn.item)
+        return self._shown(at, project, turn, question if item == turn.item else None)._replace(
+            chosen=menu, progress=progress
+        )
+
+    def _shown(self, at: ArenaSession, project: Project, turn: Assignment, wanted: str | None) -> View:
+        right = turn.other_id if turn.left == turn.trajectory_id else turn.trajectory_id
+        questions = asked(project)
+        place = PairToken(project.id, turn.item, turn.trajectory_id, turn.left, right, "", uuid4().hex)
+        before = self._before(at, place)
+        number = next((i for i, q in enumerate(questions) if q.name == wanted), None)
+        if number is None:
+            number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
+        one, other = self.store.trajectory(turn.left), self.store.trajectory(right)
+        return View(
+            showing=PairToken(**vars(place) | {"question": questions[number].name}),
+            chosen=gr.skip(),
+            progress=gr.skip(),
+            heading=heading(one.prompt, questions[number], number + 1, len(questions), place.key),
+            left=picture(self._last(one), "left"),
+            right=picture(self._last(other), "right"),
+            desk=gr.update(visible=True),
+            none=gr.update(visible=not questions[number].required),
+            note="",
+        )
+
+    def _before(self, at: ArenaSession, showing: PairToken) -> dict[str, Any]:
+        """What this person answered of the pair before, and has not submitted."""
+        mine = self.store.annotations(annotator=at.name, item=showing.item)
+        return dict(mine[-1].answers) if mine and mine[-1].status is Status.UNFINISHED else {}
+
+    def _last(self, trajectory: Trajectory) -> bytes | None:
+        drawn = [image.sha256 for image in trajectory.images if image.sha256]
+        try:
+            return self.store.picture(drawn[-1]) if drawn else None
+        except AnnotationsError:
+            return None
+
+
+def _feedback(right: bool, because: str) -> str:
+    return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {own(because)}</p>'
+
+
+def _stay(words: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words))

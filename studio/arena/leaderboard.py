@@ -1,0 +1,65 @@
+"""Standings of a pair project as HTML: scores, intervals, votes.
+
+Pure functions from what was answered to HTML; the arithmetic is that of `annotations.metrics.bradley_terry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from annotations.metrics.bradley_terry import Ranking, Standing, Vote, points, rank
+from annotations.schema.questions import Form, Question
+from annotations.store.progress import Answered
+from model.trajectory import Trajectory
+from studio.components.plots import Estimate, intervals
+from studio.components.render import own
+from studio.projects.item_sources import WITHOUT_PLAN, way_of
+
+
+def contestants(known: Iterable[Trajectory]) -> dict[str, str]:
+    """Who drew each, by its id; “without a plan” is said only of those who also draw with one."""
+    ways = {trajectory.id: way_of(trajectory) for trajectory in known}
+    drawers = {id: way.removesuffix(WITHOUT_PLAN) for id, way in ways.items()}
+    return {id: way if drawers[id] in ways.values() else drawers[id] for id, way in ways.items()}
+
+
+def votes(told: Answered, question: Question, names: Mapping[str, str]) -> list[Vote]:
+    """What people said of every pair; pairs of which a drawing was deleted since count no more."""
+    given = [a.answers[question.name] for a in told.given if question.name in a.answers]
+    shown = [value for value in given if value["left"] in names and value["right"] in names]
+    return [Vote(names[value["left"]], names[value["right"]], value["choice"]) for value in shown]
+
+
+def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
+    """The ranking by every question that compares two."""
+    names = contestants(known)
+    boards = []
+    for question in told.project.questions:
+        if question.form is Form.PREFERENCE:
+            ranking = rank(votes(told, question, names))
+            if ranking.standings:
+                boards.append(f"<section><h3>{own(question.title)}</h3>{board(ranking)}</section>")
+    if not boards:
+        return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'
+    what = (
+        "Bradley–Terry points, with 95 % intervals: 1000 is the mean, 400 more are odds of ten to one. Equal and both "
+        "bad are half a win for each."
+    )
+    return f'<div class="dashboard"><p class="soft">{what}</p>{"".join(boards)}</div>'
+
+
+def board(ranking: Ranking) -> str:
+    """Group by group: scores compare within a group only."""
+    groups: dict[int, list[Standing]] = {}
+    for standing in ranking.standings:
+        groups.setdefault(standing.group, []).append(standing)
+    lows, highs = ([points(getattr(s, end)) for s in ranking.standings] for end in ("low", "high"))
+    ends = 100.0 * math.floor(min(lows) / 100), 100.0 * math.ceil(max(highs) / 100)
+    apart = '<p class="soft">Nobody has compared these with those above:</p>'
+    return apart.join(intervals([_estimate(one) for one in group], ends, digits=0) for group in groups.values())
+
+
+def _estimate(one: Standing) -> Estimate:
+    note = f"{one.wins:,} won, {one.losses:,} lost, {one.ties:,} equal, {one.both_bad:,} both bad"
+    return Estimate(one.name, points(one.score), points(one.low), points(one.high), note)

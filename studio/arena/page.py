@@ -1,0 +1,74 @@
+"""The Arena page: blind comparison of two drawings of one prompt.
+
+Knows where everything stands and which handler of `studio.arena.handlers` answers to what.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.context import Context
+
+from annotations.schema.project import Role
+from annotations.schema.questions import PREFERENCES
+from annotations.store.store import Store
+from studio.annotate.held_items import HeldItems, on_closing
+from studio.annotate.page import SETTLED
+from studio.arena.handlers import ArenaHandlers, View
+from studio.auth.role_section import gate, on_opening
+from studio.components.header import intro
+from studio.projects.page import PLAIN
+from studio.settings import Settings
+from studio.theme import script
+
+ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
+BUTTONS = dict(zip(PREFERENCES, ("Left", "Right", "Equal", "Both bad"), strict=True))
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with gate(Role.ANNOTATOR, "arena", store, settings):
+        _arena(store, settings)
+
+
+def _arena(store: Store, settings: Settings) -> None:
+    ring = ArenaHandlers(store, settings, HeldItems(store))
+    showing = gr.State(None)
+    with gr.Column(elem_id="arena"):
+        with gr.Row(elem_id="arena-top"):
+            head = gr.HTML(
+                elem_id="arena-prompt",
+                js_on_load=script("components/keys.js") + script("arena/arena.js"),
+                apply_default_css=False,
+            )
+            progress = gr.HTML(elem_id="arena-progress", **PLAIN)
+            chosen = gr.Dropdown([], label="Project", show_label=False, container=False, visible=False, scale=0)
+        with gr.Column(visible=False) as desk:
+            with gr.Row(elem_id="arena-sides"):
+                sides = [gr.HTML(elem_id=f"arena-picture-{side}", **PLAIN) for side in ("left", "right")]
+            with gr.Row(elem_id="arena-buttons"):
+                order = ("left", "tie", "both_bad", "right")
+                buttons = {c: gr.Button(BUTTONS[c], elem_id=f"arena-{c}", min_width=90) for c in order}
+        with gr.Row(elem_id="arena-more"):
+            none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
+            skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")
+            undo = gr.Button("Undo", size="sm", scale=0, min_width=90, elem_id="arena-undo")
+            note = gr.HTML(elem_id="arena-note", **PLAIN)
+    with gr.Column(elem_id="arena-board"):
+        intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
+        count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
+        leaders = gr.HTML(**PLAIN)
+    view = [*View(showing, chosen, progress, head, *sides, desk, none, note)]
+    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    on_opening(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
+    chosen.input(ring.choose, [chosen, showing], view, **quick)
+    acted = [
+        button.click(ring.answer, [showing, gr.State(choice)], view, **quick)
+        for choice, button in (*buttons.items(), ("", none))
+    ]
+    acted.append(skip.click(ring.skip, [showing], view, **quick))
+    acted.append(undo.click(ring.undo, [chosen, showing], view, **quick))
+    for one in acted:
+        one.then(**SETTLED)
+    count.click(ring.leaders, [chosen], [leaders], **quick)
+    gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
+    Context.root_block.unload(on_closing(ring.leave, ring.holding))

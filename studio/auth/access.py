@@ -1,0 +1,79 @@
+"""Access table: routes, pages and endpoints with the roles that may use them.
+
+Middleware answers no other route than these, and no handler of a page that is for a role is called for anybody else.
+Handlers ask `identity` themselves as well. A test walks all that is registered and fails where something is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from annotations.schema.project import Role
+
+API = "/gradio_api"
+
+PAGES = {  # by path: who may call what is on it. To open it anybody may: they read how to get in.
+    "": Role.VISITOR,
+    "image": Role.VISITOR,
+    "compare": Role.VISITOR,
+    "gallery": Role.VISITOR,
+    "sign-in": Role.VISITOR,
+    "annotate": Role.ANNOTATOR,
+    "arena": Role.ANNOTATOR,
+    "review": Role.REVIEWER,
+    "projects": Role.REVIEWER,
+    "project": Role.REVIEWER,
+    "datasets": Role.ADMIN,
+}
+ENDPOINTS = {  # for programs, by name
+    "draw": Role.VISITOR,
+    "judge": Role.VISITOR,
+    "edit": Role.VISITOR,
+    "trajectory": Role.VISITOR,
+    "picture": Role.VISITOR,
+    "import_records": Role.ADMIN,
+}
+FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody is shown, and give back what was open
+
+# GET (and HEAD): pages, what they are made of, and streams.
+PAGE = re.compile(f"/({'|'.join(page for page in PAGES if page)})?/?")
+STREAM = re.compile(rf"{API}/(queue/data|heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|upload_progress|mcp(/|/http/?|/sse)?)")
+READ = re.compile(
+    r"/(config/?|theme\.css|favicon\.ico|robots\.txt|(assets|static|svelte|fonts)/.+|login/(huggingface|callback))"
+    rf"|{API}/(info/?|openapi\.json|theme\.css|app_id/?|startup-events|queue/status|file=.+|mcp/schema)"
+)
+# POST: handlers of pages and endpoints, files, and the forms that sign in and out.
+CALL = re.compile(
+    rf"{API}/((run|api)/[^/]+/?|call(/v2)?/[^/]+/?|queue/join|cancel|reset/?|mcp(/|/http/?|/messages/?)?)"
+)
+UPLOAD = re.compile(rf"{API}/upload/?")
+FORM = re.compile(r"/(enter|leave)")
+DELETE = re.compile(rf"{API}/mcp(/|/http/?)?")  # ends a session of MCP
+
+
+def is_route(method: str, path: str) -> bool:
+    """Whether anything answers there."""
+    match method:
+        case "GET" | "HEAD":
+            return any(kind.fullmatch(path) for kind in (PAGE, STREAM, READ))
+        case "POST":
+            return any(kind.fullmatch(path) for kind in (CALL, UPLOAD, FORM))
+        case "DELETE":
+            return DELETE.fullmatch(path) is not None
+        case "OPTIONS":
+            return True  # asks what it may do, of anything; the answer allows other sites nothing
+    return False
+
+
+def role_for(fn: Any) -> Role:
+    """Who may call a handler (a gr.BlockFunction): everybody what happens when a page is opened or left.
+
+    Raises KeyError for what is in no table.
+    """
+    events = {event for _, event in fn.targets}
+    if events and events <= set(FOR_ALL):
+        return Role.VISITOR
+    if not fn.targets and fn.api_name in ENDPOINTS:
+        return ENDPOINTS[fn.api_name]
+    return PAGES[fn.page]

@@ -1,0 +1,61 @@
+"""The Sign in page.
+
+Knows the form and what went wrong by a word in the address; the form is sent to `sign_in_routes`, not to a handler,
+since only an answer to the browser itself can set a cookie that scripts cannot read.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from annotations.auth.accounts import LONGEST
+from annotations.auth.password_login import LONGEST_PAUSE
+from annotations.store.store import Store
+from studio.auth.identity import VISITOR, asking
+from studio.auth.sign_in_routes import INSIDE
+from studio.components.render import own
+from studio.settings import Settings
+
+SAID = {
+    "wrong": "This name and this password do not open an account. Look at both, then try again.",
+    "many": f"Too many tries with a wrong password. Wait {LONGEST_PAUSE.seconds} seconds, then try again.",
+    "hub": "Hugging Face did not say who you are. Try again, and agree there that this studio may see your name.",
+    "stranger": "Your Hugging Face account is not among those who may annotate here. Ask whoever runs this studio.",
+}
+# In a tab of its own: a Space is shown in a frame, in which browsers keep no cookies.
+HUB = """
+  <p><a class="button" href="login/huggingface?to={to}" target="_blank">Sign in with Hugging Face</a></p>"""
+FORM = """
+<form class="sign-in" method="post" action="enter">
+  <h1>Sign in</h1>
+  <p class="lead">To annotate, or to export what was annotated. To draw and to look, you need not.</p>
+  <p class="wrong" role="alert">{said}</p>{hub}
+  <label>Name<input name="name" autocomplete="username" autocapitalize="none" maxlength="64" required autofocus></label>
+  <label>Password<input name="password" type="password" autocomplete="current-password" maxlength="{longest}" required>
+  </label>
+  <input type="hidden" name="to" value="{to}">
+  <button>Sign in</button>
+  <p class="lead">No account? Whoever runs this studio can add one:
+  <code>python -m annotations.people add NAME</code></p>
+</form>
+"""
+
+
+def form(said: str, to: str, by_hub: bool) -> str:
+    """The form, with what went wrong the last time and where to go on; both are words that we know."""
+    to = to if to in INSIDE else ""
+    return FORM.format(said=SAID.get(said, ""), to=to, longest=LONGEST, hub=HUB.format(to=to) if by_hub else "")
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+
+    def start(request: gr.Request) -> str:
+        who = asking(request, settings, store)
+        if who.name != VISITOR:
+            return f'<div class="gate"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
+        asked = request.query_params
+        return form(asked.get("said") or "", asked.get("to") or "", settings.names_people_of_hub)
+
+    shown = gr.HTML(elem_id="sign-in", apply_default_css=False, js_on_load=None)
+    gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)

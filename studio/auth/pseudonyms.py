@@ -1,0 +1,18 @@
+"""Display names: real ones for admins, stable pseudonyms for others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from annotations.store.store import Store
+from studio.auth.identity import Identity
+
+Names = Callable[[str], str]
+
+
+def names_for(store: Store, asking: Identity, annotators: Iterable[str]) -> Names:
+    """Whoever asks and does not see names is “you”."""
+    if asking.sees_names:
+        return lambda name: name
+    known = store.pseudonyms(annotators)
+    return lambda name: "you" if name == asking.name else f"person {known.get(name, '')[:6]}"

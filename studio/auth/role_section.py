@@ -1,0 +1,56 @@
+"""A section of a page that is shown to a role only.
+
+It decides what is seen and protects nothing: each handler inside asks `identity` for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from annotations.schema.project import Role
+from annotations.store.store import Store
+from studio.auth.identity import asking, is_local, refusal
+from studio.components.render import text
+from studio.settings import Settings
+
+
+@contextmanager
+def gate(role: Role, path: str, store: Store, settings: Settings) -> Iterator[None]:
+    """What is built within is behind it; `path` is the page's address, to come back to."""
+    if is_local(settings):
+        yield
+        return
+
+    def let_in(request: gr.Request) -> tuple[Any, Any]:
+        who = asking(request, settings, store)
+        if who.may(role):
+            return "", gr.update(visible=True)
+        way = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
+        return f'<div class="gate"><p>{text(refusal(who, role))}</p>{way}</div>', gr.update(visible=False)
+
+    said = gr.HTML(elem_id="gate", apply_default_css=False, js_on_load=None)
+    with gr.Column(visible=False) as behind:
+        yield
+    gr.on(fn=let_in, outputs=[said, behind], show_progress="hidden", api_visibility="private", queue=False)
+
+
+def on_opening(
+    role: Role,
+    start: Callable[[gr.Request], Any],
+    outputs: Sequence[Any],
+    store: Store,
+    settings: Settings,
+    **options: Any,
+) -> None:
+    """What happens when somebody in the role opens the page; nothing when others do."""
+
+    def opened(request: gr.Request) -> Any:
+        if asking(request, settings, store).may(role):
+            return start(request)
+        return tuple(gr.skip() for _ in outputs) if len(outputs) > 1 else gr.skip()
+
+    gr.on(fn=opened, outputs=list(outputs), **options)

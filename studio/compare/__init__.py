@@ -1,0 +1,1 @@
+"""Side by side: two drawings of one prompt."""

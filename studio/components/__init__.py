@@ -1,0 +1,1 @@
+"""Parts that several pages show: the timeline, plots, buttons of words."""

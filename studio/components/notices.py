@@ -1,0 +1,28 @@
+"""Notices below buttons, HTML escaped."""
+
+from __future__ import annotations
+
+from annotations.schema.project import Project
+from studio.components.render import text
+
+
+def said(words: str) -> str:
+    """What went wrong, a line for each line."""
+    lines = "<br>".join(text(line) for line in (words[:1].upper() + words[1:]).splitlines())
+    return f'<p class="wrong" role="alert">{lines}</p>'
+
+
+def done(words: object) -> str:
+    return f'<p class="done">{text(str(words))}</p>'
+
+
+def practice_missing(project: Project, there: int) -> str:
+    """Where a project begins with more items of practice than the `there` it has: so, and where they are appointed."""
+    if there >= project.practice:
+        return ""
+    has = "none is" if there == 0 else f"only {there:,} {'is' if there == 1 else 'are'}"
+    review = f'<a href="review?project={text(project.id)}">Review</a>'
+    return (
+        f'<p class="practice">Who is new here should begin with {project.practice:,} practice items, but {has} '
+        f"appointed. An admin appoints them on {review}: decide an item, then “Use for practice”.</p>"
+    )

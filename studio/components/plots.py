@@ -1,0 +1,111 @@
+"""Small plots as SVG and HTML: bars, intervals, curves, columns.
+
+Pure functions; positions are percentages, so that a plot is as wide as its place, and colours are those of the page's
+styles. Every number stands beside its mark in words, so that no one needs to see the plot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import NamedTuple
+
+TINTS = 6  # different fills of stacked columns, in plots.css
+
+
+class Estimate(NamedTuple):
+    """A number with its interval, None where it has none."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    note: str = ""
+
+
+def bars(counts: Mapping[str, int]) -> str:
+    """How often each was counted, as bars of shares of all."""
+    of = max(1, sum(counts.values()))
+    rows = "".join(
+        f'<tr><th>{escape(name)}</th><td class="track"><i style="width:{100 * count / of:.1f}%"></i></td>'
+        f'<td class="number">{count:,}</td><td class="number soft">{100 * count / of:.0f} %</td></tr>'
+        for name, count in counts.items()
+    )
+    return f'<table class="plot bars">{rows}</table>'
+
+
+def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: int = 2) -> str:
+    """Every number as a dot on one scale, its interval as a line; the ends of the scale below."""
+
+    def at(value: float) -> float:
+        return 100 * (min(max(value, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
+
+    made = []
+    for row in rows:
+        whisker, said = "", f"{row.value:.{digits}f}"
+        if row.low is not None and row.high is not None:
+            whisker = f'<line x1="{at(row.low):.2f}%" x2="{at(row.high):.2f}%" y1="50%" y2="50%"/>'
+            said += f' <span class="soft">{row.low:.{digits}f} to {row.high:.{digits}f}</span>'
+        zero = f'<line class="zero" x1="{at(0):.2f}%" x2="{at(0):.2f}%" y1="0" y2="100%"/>' if ends[0] < 0 else ""
+        dot = f'<circle cx="{at(row.value):.2f}%" cy="50%" r="4.5"/>'
+        note = f'<span class="soft">{escape(row.note)}</span>' if row.note else ""
+        made.append(
+            f"<tr><th>{escape(row.name)}{note}</th>"
+            f'<td class="track"><svg aria-hidden="true">{zero}{whisker}{dot}</svg></td>'
+            f'<td class="number">{said}</td></tr>'
+        )
+    scale = f"<span>{ends[0]:g}</span><span>{ends[1]:g}</span>"
+    axis = f'<tr class="axis"><th></th><td class="track"><div>{scale}</div></td><td></td></tr>'
+    return f'<table class="plot intervals">{"".join(made)}{axis}</table>'
+
+
+def curve(points: Sequence[Estimate], ends: tuple[float, float]) -> str:
+    """A number over time, left to right, its interval as a band; the names are those of the moments."""
+    if len(points) < 2:
+        return ""
+
+    def x(index: int) -> float:
+        return 100 * index / (len(points) - 1)
+
+    def y(value: float) -> float:
+        return 100 - 100 * (min(max(value, ends[0]), ends[1]) - ends[0]) / (ends[1] - ends[0])
+
+    line = " ".join(f"{x(i):.2f},{y(point.value):.2f}" for i, point in enumerate(points))
+    upper = [f"{x(i):.2f},{y(p.value if p.high is None else p.high):.2f}" for i, p in enumerate(points)]
+    lower = [f"{x(i):.2f},{y(p.value if p.low is None else p.low):.2f}" for i, p in enumerate(points)]
+    band = " ".join([*upper, *reversed(lower)])
+    said = "; ".join(f"{point.name}: {point.value:.2f}" for point in points)
+    zero = f'<line x1="0" x2="100" y1="{y(0):.2f}" y2="{y(0):.2f}"/>' if ends[0] < 0 else ""
+    return (
+        f'<figure class="plot curve"><span class="end">{ends[1]:g}</span><span class="end">{ends[0]:g}</span>'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(said)}">{zero}'
+        f'<polygon points="{band}"/><polyline points="{line}"/></svg>'
+        f"<figcaption><span>{escape(points[0].name)}</span><span>{escape(points[-1].name)}</span></figcaption></figure>"
+    )
+
+
+def columns(days: Mapping[str, Mapping[str, int]]) -> str:
+    """What was counted day by day, in the order given; the people of a day stand on each other, and below who they
+    are.
+    """
+    people = list(dict.fromkeys(name for counts in days.values() for name in counts))
+    tint = {name: index % TINTS for index, name in enumerate(people)}
+    most = max((sum(counts.values()) for counts in days.values()), default=0) or 1
+    stacks = "".join(
+        f'<li title="{escape(day)}: {sum(counts.values()):,}">'
+        + "".join(
+            f'<i class="tint{tint[name]}" style="height:{100 * counts[name] / most:.2f}%"></i>'
+            for name in people
+            if counts.get(name)
+        )
+        + "</li>"
+        for day, counts in days.items()
+    )
+    keys = "".join(f'<li><i class="tint{tint[name]}"></i>{escape(name)}</li>' for name in people)
+    first, last = next(iter(days), ""), next(reversed(days), "") if len(days) > 1 else ""
+    return (
+        f'<figure class="plot columns" style="max-width:{64 * max(4, len(days))}px">'
+        f'<span class="end">{most:,}</span><ol>{stacks}</ol>'
+        f"<figcaption><span>{escape(first)}</span><span>{escape(last)}</span></figcaption>"
+        f'<ul class="keys">{keys}</ul></figure>'
+    )

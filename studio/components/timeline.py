@@ -1,0 +1,79 @@
+"""The timeline component: a trajectory live or replayed, one gr.HTML with its script.
+
+Its value is made by `render`; its event `anyway` says that a person wants a doubtful prompt drawn all the same,
+`forget` that what was drawn shall be deleted, `change_mind` that somebody changed a thought, a verdict or a patch and
+wants to go on from there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from studio.theme import script
+
+# No template ever shows the value: the script puts it in place, as text.
+TEMPLATE = """
+<section class="timeline"{playable} aria-label="The drawing as it happens">
+  <p class="notice" role="alert" hidden>
+    <span dir="auto"></span><button type="button" class="anyway" hidden></button>
+  </p>
+  <div class="asked" hidden>
+    <p class="label" hidden></p>
+    <p class="prompt" dir="auto"></p>
+    <p class="meta"></p>
+    <button type="button" class="skip" hidden>Skip to the end</button>
+    <label class="pace">Pace
+      <select class="least"><option value="0">as it comes</option><option value="1.5" selected>1.5 s a picture</option>
+      <option value="4">4 s a picture</option></select>
+    </label>
+    <button type="button" class="close" hidden>Close</button>
+  </div>
+  <ol class="rounds"></ol>
+  <p class="ending"></p>
+  <div class="player" hidden>
+    <button type="button" class="toggle">Pause</button>
+    <input type="range" class="scrub" min="0" value="0" aria-label="How far the replay has come">
+    <label>Speed
+      <select class="speed"><option value="0.5">½×</option><option value="1" selected>1×</option>
+      <option value="2">2×</option><option value="4">4×</option></select>
+    </label>
+  </div>
+  <div class="after" hidden>
+    <figure class="compare" hidden>
+      <div class="picture"></div>
+      <input type="range" class="wipe" min="0" max="100" value="50" aria-label="From the first drawing to the last">
+      <figcaption>
+        <span>Left of the line the last drawing, right of it the first</span>
+        <label><input type="checkbox" class="mark-changes"> <span class="changes"></span></label>
+      </figcaption>
+    </figure>
+    <figure class="odds" hidden>
+      <svg viewBox="0 0 240 132" role="img"></svg>
+      <figcaption>How likely a yes was, drawing by drawing</figcaption>
+    </figure>
+    <p class="keep">Keep <a class="png" download>the last picture (PNG)</a> <a class="json" download>everything
+      (JSON)</a></p>
+  </div>
+  <p class="spoken sr-only" aria-live="polite"></p>
+</section>
+"""
+
+# In this order: the first has the state that the others read.
+SCRIPTS = [
+    "components/timeline.js",
+    "components/player.js",
+    "components/forced_codes.js",
+    "components/finished.js",
+    "components/recording.js",
+]
+
+
+def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:
+    """An empty timeline, or one that begins with `value`; a playable one lets a visitor change the model's mind."""
+    template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
+    scripts = [*SCRIPTS, "components/thought_editor.js"] if playable else SCRIPTS
+    return gr.HTML(
+        value, html_template=template, js_on_load="".join(map(script, scripts)), apply_default_css=False, **options
+    )

@@ -1,0 +1,1 @@
+"""Datasets: what there is to export, and exports."""

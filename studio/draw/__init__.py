@@ -1,0 +1,1 @@
+"""Draw: a prompt, and its trajectory as it happens."""

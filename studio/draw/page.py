@@ -1,0 +1,232 @@
+"""The Draw page. Handlers first, layout below."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.store.store import Store
+from model.backends.checkpoint import SHIPPED, CheckpointError
+from model.branches import BranchError
+from model.decoding.request import PromptError
+from model.world.language import category_of, parse
+from studio.components import render
+from studio.components.header import intro, what_is_kept
+from studio.components.timeline import timeline
+from studio.components.word_chips import words
+from studio.inference.branch_request import CHANGE, continued
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
+from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
+from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
+from studio.inference.zerogpu import LOAN, LentEngine
+from studio.settings import Settings
+
+WHAT_HAPPENS = (
+    "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
+    "and when the answer is no, it tries once more."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt with the settings that it was tried with."""
+
+    prompt: str
+    seed: int
+    thinks: bool = True
+
+
+EXAMPLES = (  # the first two are aha moments
+    Example("two mushrooms below a yellow flower, two fish right of it", 496),
+    Example("a yellow car and a flower", 678, thinks=False),
+    Example("a yellow star left of a house", 12),
+    Example("a purple cat and an orange key", 1),
+    Example("a green tree left of a house, a yellow star above it", 4),
+)
+
+HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
+
+
+def ask(
+    wish: DrawForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+) -> Iterator[tuple]:
+    """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends.
+
+    Unless there is nothing to draw, or, where nobody insists, reason to doubt that the checkpoint knows it.
+    """
+    try:
+        generator = checkpoints.named(wish.checkpoint)
+        generator.check(wish.prompt)
+        how = wish.chosen_seed(), wish.most_rounds(), wish.sampling(generator.sampling)
+    except (CheckpointError, PromptError) as error:
+        yield *notice(without_places(error)), gr.skip()
+        return
+    if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
+        yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
+        return
+    stop = sessions.begin(visit.session)
+    events = generator.stream(wish.prompt, *how, owner=visit.owner, stop=stop.is_set)
+    yield from with_seed(live(events, visit, sessions, generator.store), how[0])
+
+
+def go_on(change: Mapping[str, Any], visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
+    """As `ask`, from a change that the visitor made in an earlier trajectory."""
+    try:
+        generator, wanted = continued(checkpoints, change)
+    except (AnnotationsError, BranchError, CheckpointError) as error:
+        yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
+        return
+    events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
+    yield from with_seed(live(events, visit, sessions, generator.store), wanted["seed"])
+
+
+def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
+    """The seed that is used, shown once: it can be changed for the next drawing meanwhile."""
+    yield *next(values), seed
+    for value in values:
+        yield *value, gr.skip()
+
+
+def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tuple:
+    """(timeline value, the wish's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
+    recorded aha moment, and the widgets as they are.
+    """
+    store = checkpoints.first.store
+    if not run:
+        return recorded_aha(store, settings), *[gr.skip()] * WIDGETS
+    try:
+        trajectory = store.trajectory(run)
+    except AnnotationsError as error:
+        return no_replay(error), *[gr.skip()] * WIDGETS
+    wish = DrawForm.of(trajectory)
+    here = wish.checkpoint if wish.checkpoint in checkpoints.names else checkpoints.names[0]
+    return playing(store, trajectory, settings), *astuple(replace(wish, checkpoint=here))
+
+
+def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
+    prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
+    chips, aha = _example_row()
+    with gr.Row(elem_classes="more"):
+        if checkpoints.first.embedded_world:
+            words()
+        controls = _settings_row(checkpoints, settings)
+    view = timeline(elem_id="timeline", playable=True)
+    sessions = Sessions()
+
+    def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
+        wish = DrawForm(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
+        yield from ask(wish, PageVisit.of(request, settings), checkpoints, sessions)
+
+    def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
+        wish = DrawForm(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
+        yield from ask(wish, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
+
+    def changed(event: gr.EventData, request: gr.Request):
+        change = {name: getattr(event, name, None) for name in CHANGE}
+        yield from go_on(change, PageVisit.of(request, settings), checkpoints, sessions)
+
+    def linked(request: gr.Request) -> tuple:
+        return opened(checkpoints, settings, dict(request.query_params).get("run"))
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(event, PageVisit.of(request, settings), store, settings)
+
+    def chosen(checkpoint: str) -> tuple:
+        try:
+            own = checkpoints.named(checkpoint).sampling
+        except CheckpointError as error:
+            raise gr.Error(without_places(error), print_exception=False) from error
+        return own.guidance, own.temperature, own.thinks
+
+    def stopped(request: gr.Request) -> None:
+        sessions.ask(request.session_hash or "")
+
+    wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
+    shown = [view, draw_button, stop_button, controls[3]]
+    drawing = {"inputs": wish, "outputs": shown, "show_progress": "hidden"} | HIDDEN
+    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE)
+    view.forget(forgotten, None, view, **quick)
+    view.anyway(insisted, **drawing, **LINE)
+    view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
+    stop_button.click(stopped, **quick)
+    prompt.input(None, None, controls[4], js="() => true", **quick)  # another prompt: an example's seed is done with
+    controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **quick)
+    gr.on(None, linked, [], [view, *wish], **quick)
+    aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
+    for chip, example in zip(chips, EXAMPLES, strict=True):
+        filled = json.dumps(_example(example, checkpoints, settings))
+        chip.click(None, None, wish, js=f"() => {filled}", **quick)  # at once: *Draw* may be pressed the next moment
+
+
+def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
+    own = checkpoints.first.sampling
+    how = (settings.rounds, own.guidance, own.temperature)
+    return astuple(
+        DrawForm(example.prompt, *how, example.seed, False, example.thinks and own.thinks, checkpoints.names[0])
+    )
+
+
+def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    """What to draw, the button that begins, and the one that stops."""
+    with gr.Row(elem_classes="ask", equal_height=True):
+        prompt = gr.Textbox(
+            show_label=False,
+            label="What to draw",
+            placeholder=f"For example: {EXAMPLES[0].prompt}",
+            lines=1,
+            max_lines=4,
+            container=False,
+            scale=1,
+            elem_id="prompt",
+            **options,
+        )
+        draw_button = gr.Button(action, variant="primary", scale=0, min_width=128, elem_id="draw")
+        stop_button = gr.Button("Stop", variant="stop", scale=0, min_width=128, visible=False, elem_id="stop")
+    return prompt, draw_button, stop_button
+
+
+def _example_row() -> tuple[list[gr.Button], gr.Button]:
+    with gr.Row(elem_classes="chips"):
+        chips = to_try({example.prompt: _mark(example.prompt) for example in EXAMPLES})
+        return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+
+
+def to_try(labels: Mapping[str, list[str]]) -> list[gr.Button]:
+    """“Try”, and a button for each, with these classes."""
+    gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
+    return [gr.Button(label, elem_classes=["chip", *classes], size="sm") for label, classes in labels.items()]
+
+
+def _mark(prompt: str) -> list[str]:
+    """The class of a prompt that is harder than the others; the styles put the word beside it."""
+    return ["harder"] if category_of(parse(prompt)) == "hard" else []
+
+
+def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
+    """Rounds, guidance, temperature, seed, new seed, thinks, checkpoint."""
+    names, sampling = checkpoints.names, checkpoints.first.sampling
+    with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
+        at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentEngine) else "")
+        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most)
+        guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
+        temperature = gr.Slider(
+            *TEMPERATURE, sampling.temperature, step=0.05, label="Temperature", info="0 repeats itself"
+        )
+        with gr.Column(min_width=160):
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
+            new_seed = gr.Checkbox(True, label="New seed each time", container=False)
+            thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False)
+        known = "; ".join(f"{name}: {SHIPPED[name]}" for name in names if name in SHIPPED)
+        drawn_by = gr.Dropdown(
+            names, value=names[0], label="Drawn by", info=known, visible=len(names) > 1, elem_id="checkpoint"
+        )
+    return [rounds, guidance, temperature, seed, new_seed, thinks, drawn_by]

@@ -1,0 +1,156 @@
+"""The Gallery page: stored trajectories, newest first, with replay.
+
+Knows the store and the timeline component; needs no checkpoint. Handlers first, layout below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+
+from annotations.backup import last
+from annotations.errors import AnnotationsError, without_places
+from annotations.store.store import Store
+from annotations.store.trajectories import Cursor
+from studio.auth.identity import is_local
+from studio.components import render
+from studio.components.header import intro
+from studio.components.timeline import timeline
+from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, GalleryFilter
+from studio.inference.live_events import PageVisit, forget
+from studio.inference.replays import replay
+from studio.settings import Settings
+from studio.theme import script
+
+PAGE = 24  # cards that are shown at a time
+EMPTY = '<p class="none">Nothing here yet. <a href="./">Draw something</a>.</p>'
+NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all drawings.</p>'
+
+
+def listing(store: Store, choice: GalleryFilter, cursor: str = "") -> tuple[str, str, dict, dict]:
+    """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
+    try:
+        before = Cursor.parse(cursor) if cursor else None
+        listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
+    except AnnotationsError as error:
+        return (
+            f'<p class="none">{render.text(without_places(error))}</p>',
+            "",
+            gr.update(visible=True),
+            gr.update(visible=False),
+        )
+    page, more = listed[:PAGE], len(listed) > PAGE
+    none = "" if page else EMPTY if choice == WHOLE else NO_MATCH
+    html = render.cards(page, lambda sha256: _picture(store, sha256), choice.address(cursor), none)
+    after = str(page[-1].cursor) if more else ""
+    return html, after, gr.update(visible=before is not None), gr.update(visible=more)
+
+
+def narrow(store: Store, seen: str, choice: GalleryFilter) -> tuple:
+    """(what is seen now, its listing); nothing new where the choice is `seen` already, as after the page filled in
+    its widgets.
+    """
+    if choice.address() == seen:
+        return (gr.skip(),) * 5
+    return choice.address(), *listing(store, choice)
+
+
+def begin(store: Store, settings: Settings, address: Mapping[str, str]) -> tuple:
+    """(what is seen, its listing, the widgets of a Choice, how old the backup is) as the page's address wants them."""
+    names = store.checkpoints()
+    choice = GalleryFilter.of(address)
+    if choice.checkpoint not in names:
+        choice = replace(choice, checkpoint=ANY_CHECKPOINT)
+    *others, _ = astuple(choice)
+    drawn_by = gr.update(choices=[ANY_CHECKPOINT, *names], value=choice.checkpoint, visible=len(names) > 1)
+    listed = listing(store, choice, address.get("before", ""))
+    return choice.address(), *listed, *others, drawn_by, backed_up(store, settings, datetime.now(UTC))
+
+
+def shown(store: Store, run: str, settings: Settings) -> render.Row:
+    """One of them, to be watched again, and deleted by the person at the machine."""
+    return replay(store, run, settings) | {"deletable": is_local(settings)}
+
+
+def backed_up(store: Store, settings: Settings, now: datetime) -> str:
+    """How old the last backup is, where backups are made."""
+    if not settings.backup:
+        return ""
+    done = last(store.database.directory)
+    if done is None:
+        return "<p>No backup has been made yet.</p>"
+    minutes = round((now - done).total_seconds() / 60)
+    age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    return f"<p>The last backup was made {age} ago.</p>"
+
+
+def _picture(store: Store, sha256: str) -> bytes | None:
+    try:
+        return store.picture(sha256)
+    except AnnotationsError:
+        return None
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
+    viewer = timeline(elem_id="viewer")
+    widgets = _filters()
+    cards = gr.HTML(elem_id="cards", js_on_load=script("gallery/gallery.js"), apply_default_css=False)
+    cursor, seen = gr.State(""), gr.State("")
+    with gr.Row(elem_classes="paging"):
+        newest = gr.Button("Newest", size="sm", visible=False, scale=0)
+        older = gr.Button("Older", size="sm", visible=False, scale=0)
+
+    backups = gr.HTML(elem_classes="backups", js_on_load=None, apply_default_css=False)
+
+    def begun(request: gr.Request) -> Any:
+        return begin(store, settings, dict(request.query_params))
+
+    def narrowed(seen: str, *chosen: str) -> Any:
+        return narrow(store, seen, GalleryFilter(*chosen))
+
+    def newest_first(*chosen: str) -> Any:
+        return listing(store, GalleryFilter(*chosen))
+
+    def turned(cursor: str, *chosen: str) -> Any:
+        return listing(store, GalleryFilter(*chosen), cursor)
+
+    def opened(event: gr.EventData) -> render.Row:
+        return shown(store, str(event.run), settings)
+
+    def linked(request: gr.Request) -> render.Row:
+        run = dict(request.query_params).get("run")
+        return shown(store, run, settings) if run else {}
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
+        said, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
+        return said, *listing(store, GalleryFilter.of(address), address.get("before", ""))
+
+    options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
+    gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **options)
+    newest.click(newest_first, widgets, outputs, **options)
+    older.click(turned, [cursor, *widgets], outputs, **options)
+    cards.open(opened, None, viewer, **options)
+    viewer.forget(forgotten, None, [viewer, *outputs], **options)
+    gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **options)
+    gr.on(None, linked, [], viewer, **options)
+
+
+def _filters() -> list[gr.Textbox | gr.Dropdown]:
+    """The widgets of a Choice, in its order."""
+    plain = {"show_label": False, "container": False}
+    menu = plain | {"scale": 0, "min_width": 190}
+    with gr.Row(elem_classes="filters"):
+        hint = "Search prompts"
+        return [
+            gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, max_length=LONGEST_SEARCH, **plain),
+            gr.Dropdown(list(KINDS), value=ALL, label="Show", elem_id="kind", **menu),
+            gr.Dropdown(list(PROMPTS), value=ANY_PROMPT, label="Asked for", elem_id="category", **menu),
+            gr.Dropdown([ANY_CHECKPOINT], value=ANY_CHECKPOINT, label="Drawn by", visible=False, **menu),
+        ]

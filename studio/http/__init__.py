@@ -1,0 +1,1 @@
+"""ASGI middleware: hosts, origins, limits, headers, caching."""

@@ -1,0 +1,351 @@
+"""ASGI middleware before Gradio: hosts, origins, routes, sizes, limits, security headers.
+
+Knows HTTP, settings and limits; no page. Each class is an ASGI application around another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.auth.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
+from studio.http.addresses import HOST, is_allowed, limited_as
+from studio.http.bodies import BodyLimit, TooLargeError, counted, is_longer, paced, refused, replayed
+from studio.http.limits import A_FILE, MB, Caller, LimitError, Limits
+from studio.http.priority import CALLS, DRAWINGS, Pace, Turns, members
+from studio.settings import Settings
+
+log = logging.getLogger(__name__)
+
+LARGEST = {"call": 24 * MB, "visitor": 64 * MB}  # bytes of what a handler is given, and of what a visitor uploads
+SMALL = MB  # bytes of a call; of larger ones few are held at a time
+LARGE_AT_ONCE = 2
+PATIENCE = 20.0  # seconds that a large one waits for its turn
+SLOWED = 0.5  # seconds after which whoever asks too much is told so, at most
+MOST_SLOWED = 64  # at a time; others are told at once
+FILE_NAME = b"filename="  # in the head of each uploaded file
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class RequestGuard:
+    """Host, route and origin of each request. A browser names its origin; programs name none and are let through."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            answer = self._problem(scope) or self._app
+            await answer(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Response | None:
+        headers, method = Headers(scope=scope), scope["method"]
+        host = headers.get("host", "")
+        if HOST.fullmatch(host) is None or len(headers.getlist("host")) > 1:
+            return refused(400, "The request names no host. Send a Host header, as HTTP/1.1 wants it.")
+        if not is_allowed(host, self._settings):
+            return refused(
+                421, "This studio does not answer to that name; whoever runs it can add it to the setting “hosts”."
+            )
+        path = path_below_root(scope, self._settings)
+        if (there := self._moved(scope, path)) and method in ("GET", "HEAD"):
+            return RedirectResponse(there, 308)
+        if not is_route(method, path):
+            return refused(404, "There is nothing at this address.")
+        changes = method not in ("GET", "HEAD", "OPTIONS")
+        if (changes or STREAM.fullmatch(path)) and not is_own(headers, scope["scheme"]):
+            return refused(403, "This comes from a page of another site. Use the studio's own pages, or a program.")
+        if method == "OPTIONS":
+            return PlainTextResponse("", 204, headers={"Allow": "GET, HEAD, POST"})
+        return None
+
+    def _moved(self, scope: Scope, path: str) -> str:
+        """Where a page is whose relative links would lead elsewhere: the first at the root and a slash, others without
+        one; empty for what is where it should be.
+        """
+        root, query = self._settings.root_path or "", scope["query_string"].decode("latin-1")
+        if root and scope["path"] == root:
+            place = f"{root}/"
+        elif PAGE.fullmatch(path) and path != "/" and path.endswith("/"):
+            place = root + path.rstrip("/")
+        else:
+            return ""
+        return f"{place}?{query}" if query else place
+
+
+def is_own(headers: Headers, scheme: str) -> bool:
+    """Whether no page of another origin asks: by Sec-Fetch-Site, and by Origin, where a browser has sent them."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
+    if (origin := headers.get("origin")) is None:
+        return True
+    its, _, where = origin.partition("://")
+    return (
+        its in DEFAULT_PORTS
+        and (scheme == "http" or its == "https")
+        and _site(where, its) == _site(headers["host"], its)
+    )
+
+
+def _site(host: str, scheme: str) -> tuple[str, str] | None:
+    found = HOST.fullmatch(host)
+    if found is None:
+        return None
+    return found["name"].lower(), found["port"] or DEFAULT_PORTS[scheme]
+
+
+def path_below_root(scope: Scope, settings: Settings) -> str:
+    path = scope["path"].removeprefix(settings.root_path or "")
+    return path or "/"
+
+
+class RateLimiter:
+    """Finds who is calling, and counts what visitors call for. `is_member` says whether a request's cookie opens an
+    account; `is_known_page` whether a session's hash has been seen."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        limits: Limits | None,
+        is_member: Callable[[str, Limits, str], Awaitable[bool]],
+        sessions: Any,
+    ) -> None:
+        """`limits`: None where nobody has any. `sessions`: what is known of open pages."""
+        self._app, self._settings, self._limits = app, settings, limits
+        self._is_member, self._sessions = is_member, sessions
+        self._slowed = 0
+        self._large = {member: asyncio.Semaphore(LARGE_AT_ONCE) for member in (True, False)}
+        self._calls, self._drawings, self._pace = Turns(CALLS), Turns(DRAWINGS), Pace()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        caller = await self._caller(scope)
+        scope.setdefault("state", {})["caller"] = caller
+        path, method = path_below_root(scope, self._settings), scope["method"]
+        try:
+            if method == "POST" and caller.limits is not None:
+                receive = paced(receive)
+            if method == "POST" and UPLOAD.fullmatch(path):
+                await self._upload(caller, scope, receive, send)
+            elif method == "POST" and CALL.fullmatch(path):
+                await self._call(caller, scope, receive, send)
+            elif STREAM.fullmatch(path):
+                await self._stream(caller, scope, receive, send)
+            else:
+                if PAGE.fullmatch(path):
+                    caller.take("requests")
+                await self._app(scope, receive, send)
+        except LimitError as error:
+            await self._slow_down()
+            answer = refused(429, str(error), **{"Retry-After": f"{error.seconds:.0f}"})
+            await answer(scope, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        address = limited_as((scope.get("client") or ("", 0))[0])
+        if self._limits is None:
+            return Caller(address)
+        cookies = Headers(scope=scope).get("cookie", "")
+        if cookies and await self._is_member(cookies, self._limits, address):
+            return Caller(address)
+        return Caller(address, self._limits)
+
+    async def _slow_down(self) -> None:
+        """Whoever asks too much hears of it a little later, so that asking again at once is no faster."""
+        if self._slowed < MOST_SLOWED:
+            self._slowed += 1
+            try:
+                await asyncio.sleep(SLOWED)
+            finally:
+                self._slowed -= 1
+
+    async def _stream(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if caller.limits is None:
+            await self._app(scope, receive, send)
+            return
+        with caller.limits.during("streams", caller.address):
+            await self._app(scope, receive, send)
+
+    async def _upload(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if caller.limits is None:
+            most = self._settings.max_upload * MB + SMALL
+            await BodyLimit(self._app, most, f"wanted at most {self._settings.max_upload} MB")(scope, receive, send)
+            return
+        if not self._sessions.any_of(caller.address):
+            answer = refused(403, "Files come from an open page of the studio. Open one first, or sign in.")
+            await answer(scope, receive, send)
+            return
+        caller.take("requests")
+        wanted = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
+
+        async def count(part: bytes) -> None:
+            caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME))
+            await self._pace.take(len(part))
+
+        files_too = counted(receive, count)
+        with caller.limits.during("uploads", caller.address):
+            await BodyLimit(self._app, LARGEST["visitor"], wanted)(scope, files_too, send)
+
+    async def _call(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        caller.take("requests")
+        async with AsyncExitStack() as held:
+            try:
+                body = await self._body(caller, scope, receive, held)
+            except TooLargeError as error:
+                await error.answer(scope, receive, send)
+                return
+            if body is None:
+                return
+            if caller.limits is not None:
+                held.enter_context(caller.limits.during("answers", caller.address))
+                await self._calls.begin()
+            elif self._limits is not None:
+                held.enter_context(members.asking())
+            problem = await self._opened(caller, scope, body)
+            if problem is not None:
+                await problem(scope, receive, send)
+                return
+            await self._app(scope, replayed(body, receive), send)
+
+    async def _body(self, caller: Caller, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes | None:
+        """What was sent; None where whoever sent it has gone. Raises TooLargeError, and LimitError."""
+        if is_longer(scope, LARGEST["call"]):
+            raise TooLargeError(LARGEST["call"])
+        parts: list[bytes] = []
+        size, more, large = 0, True, False
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > LARGEST["call"]:
+                raise TooLargeError(LARGEST["call"])
+            if size > SMALL and not large:
+                large = True
+                await self._wait_for(places := self._large[caller.limits is None])
+                held.callback(places.release)
+            if large and caller.limits is not None:
+                caller.take("large requests", len(parts[-1]))
+                await self._pace.take(len(parts[-1]))
+        return b"".join(parts)
+
+    async def _wait_for(self, places: asyncio.Semaphore) -> None:
+        """To hold a large body. Raises LimitError where others take long."""
+        try:
+            await asyncio.wait_for(places.acquire(), PATIENCE)
+        except TimeoutError as error:
+            raise LimitError("Many large requests are under way. Try again in a moment.") from error
+
+    async def _opened(self, caller: Caller, scope: Scope, body: bytes) -> Response | None:
+        """Let a page's session be known. Raises LimitError where an address opens too many."""
+        if "/mcp" in scope["path"]:
+            return None
+        try:
+            said = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            return refused(400, "The request's body is no JSON.")
+        if not isinstance(said, dict):
+            return refused(
+                400, f'The request\'s body is {type(said).__name__}; wanted an object, such as {{"data": []}}.'
+            )
+        session = said.get("session_hash")
+        if session is not None and not (isinstance(session, str) and 0 < len(session) <= 64):
+            return refused(400, "session_hash is no text of 1 to 64 characters.")
+        if caller.limits is not None and self._sessions.is_drawing(scope["path"], said):
+            caller.take("drawings")
+            await self._drawings.begin()
+        if session is not None and not self._sessions.has(session):
+            caller.take("pages")
+        if session is not None:
+            self._sessions.opened(session, caller.address, keep=caller.limits is None)
+        return None
+
+
+class Logged:
+    """What breaks while a request is answered is one line in the log; the answer has been given by then."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except LimitError:
+            raise
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            said = " ".join(str(error).split())[:300]
+            log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, said)
+
+
+class SecurityHeaders:
+    """The headers of every answer."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._always = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"strict-origin-when-cross-origin"),
+        ]
+        self._ancestors = frame_ancestors(settings)
+        if self._ancestors in ("'none'", "'self'"):
+            framed = b"DENY" if self._ancestors == "'none'" else b"SAMEORIGIN"
+            self._always.append((b"x-frame-options", framed))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                known = {name.lower() for name, _ in message.get("headers", [])}
+                more = [*self._always]
+                if scope["scheme"] == "https":
+                    more.append((b"strict-transport-security", b"max-age=31536000"))
+                if API in scope["path"]:  # files and answers, which may be deleted or somebody's own
+                    more.append((b"cache-control", b"no-store"))
+                if b"content-security-policy" not in known:
+                    more.append((b"content-security-policy", self.policy().encode()))
+                kept = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]
+                message["headers"] = kept + [pair for pair in more if pair[0] not in known]
+            await send(message)
+
+        scope.setdefault("state", {})["policy"] = self.policy
+        await self._app(scope, receive, with_headers)
+
+    def policy(self, scripts: str = "") -> str:
+        """The Content-Security-Policy of a page with these inline scripts, as hashes."""
+        return f"{POLICY.format(scripts=scripts)}; frame-ancestors {self._ancestors}"
+
+
+CORS = b"access-control-allow-"  # Gradio allows other origins what its rules do not mean for a name that is public
+# Gradio makes functions of the texts in `js` and `js_on_load`, which is `unsafe-eval`, and styles of its own; inline
+# scripts and handlers in markup, as an injected word would bring them, do not run.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'{scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+
+
+def frame_ancestors(settings: Settings) -> str:
+    """Whose pages may show the studio in a frame."""
+    listed = settings.listed("frame_ancestors")
+    return "'none'" if listed == ["none"] else " ".join(["'self'", *(one for one in listed if one != "none")])

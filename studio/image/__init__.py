@@ -1,0 +1,1 @@
+"""Your image: judged, edited, many at once."""

@@ -1,0 +1,260 @@
+"""The Image page: judge or edit an uploaded image; judge many.
+
+Handlers first, layout below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+from gradio.data_classes import ImageData
+
+from annotations.errors import AnnotationsError, NotFoundError, without_places
+from annotations.importing import csv_files
+from annotations.ops import example_trajectories
+from annotations.store.store import Store
+from model.backends.checkpoint import CheckpointError
+from model.decoding.request import PromptError, Task
+from model.decoding.source import read_source
+from studio.components import render
+from studio.components.header import intro, what_is_kept
+from studio.components.timeline import timeline
+from studio.draw.page import to_try
+from studio.http.limits import LimitError
+from studio.image.batch import BatchError, Judgement, batch, judge_all
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.draw_request import new_seed
+from studio.inference.generator import Generator
+from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
+from studio.inference.served_copies import note_stored, noting, served_file, served_path
+from studio.settings import Settings
+
+WHAT_HAPPENS = (
+    "Give an image, or take one from the gallery. The model sees all of it and says whether it shows what you "
+    "describe, and why; or it changes its middle square as you tell it."
+)
+TASKS = {"Judge it": Task.JUDGE, "Edit it": Task.EDIT}
+HINTS = {"Judge it": "What should it show? For example: two red apples", "Edit it": "For example: make the cat blue"}
+NO_IMAGE = "There is no image yet: give one, or choose “Use this image” below a drawing in the gallery."
+PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
+COLUMNS = list(Judgement.__dataclass_fields__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A drawing among the recorded ones, and what to ask of it."""
+
+    prompt: str
+    seed: int
+    drawing: int  # counted from 0
+    words: str
+    choice: str  # of TASKS
+
+    @property
+    def label(self) -> str:
+        return f"{self.words}?" if TASKS[self.choice] is Task.JUDGE else self.words
+
+
+EXAMPLES = (
+    Example("four houses", 632, 0, "four houses", "Judge it"),
+    Example("a yellow car and a flower", 678, 1, "a red car and a flower", "Judge it"),
+    Example("a yellow umbrella", 325, 0, "make the umbrella blue", "Edit it"),
+    Example("a yellow car and a flower", 678, 1, "remove the flower", "Edit it"),
+)
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """What a visitor gives, as the widgets say it, in their order."""
+
+    path: str | None
+    words: str
+    choice: str  # of TASKS
+    checkpoint: str | None = None  # None: the first that draws here
+
+
+def ask(
+    given: ImageForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+) -> Iterator[tuple]:
+    """Yields (timeline value, start button, stop button) until the image is judged or edited."""
+    task = TASKS.get(given.choice, Task.JUDGE)
+    try:
+        generator = checkpoints.named(given.checkpoint)
+        if not given.path:
+            raise PromptError(NO_IMAGE)
+        generator.check(given.words)
+        source = read_source(generator.janus, Path(given.path), task)
+    except (CheckpointError, PromptError, OSError) as error:
+        yield notice(without_places(error))
+        return
+    if not insist and (doubt := generator.doubt(given.words, task)) is not None:
+        yield notice(doubt, anyway=f"{given.choice} anyway")
+        return
+    stop = sessions.begin(visit.session).is_set
+    events = generator.stream(given.words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
+    events = noting(events, generator.store, Path(given.path))
+    yield from live(events, visit, sessions, generator.store)
+
+
+def ask_for_many(
+    files: Sequence[str] | None, visit: PageVisit, generator: Generator, progress: gr.Progress
+) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """(the table, its rows with a verdict for the plot, the table as a CSV file). Raises gr.Error."""
+    judged: dict[int, Judgement] = {}
+    try:
+        with batch([Path(file) for file in files or ()]) as pairs:
+            for row, judgement in visit.caller.drawing(judge_all(generator, pairs, owner=visit.owner), visit.session):
+                judged[row] = judgement
+                progress((len(judged), len(pairs)), desc="Judging", unit="images")
+        table = pd.DataFrame([asdict(judged[row]) for row in sorted(judged)], columns=COLUMNS)
+        file = served_path("judgements.csv")
+        csv_files.write(file, COLUMNS, table.itertuples(index=False))
+        note_stored(generator.store, list(table.run[table.run != ""]), file)
+    except (AnnotationsError, BatchError, LimitError) as error:
+        raise gr.Error(without_places(error), print_exception=False) from error
+    return table, table[table.verdict != ""], str(file)
+
+
+def last_image(store: Store, run: str) -> tuple[str, str]:
+    """(a file, the prompt) of a trajectory's last picture. Raises NotFoundError."""
+    trajectory = store.trajectory(run)
+    drawn = [image.sha256 for image in trajectory.images if image.sha256]
+    if not drawn:
+        raise NotFoundError(f"the drawing “{trajectory.prompt[:80]}” was stopped before it had a picture")
+    file = served_file(store.picture(drawn[-1]), "image.png")
+    note_stored(store, [run], file)
+    return str(file), trajectory.prompt
+
+
+def picture_of(example: Example) -> str:
+    """A file of the drawing."""
+    for trajectory, pictures in example_trajectories.read():
+        if (trajectory.prompt, trajectory.seed) == (example.prompt, example.seed):
+            return str(served_file(pictures[trajectory.images[example.drawing].sha256], "image.png"))
+    raise LookupError(f"“{example.prompt}”, seed {example.seed}, is not among the recorded examples")
+
+
+def upload(**options: Any) -> gr.Image:
+    """An image as the file that was uploaded: Gradio itself would decode it whole, and keep another copy of it.
+
+    Whether it is a picture is found out by who reads it. No subclass, for which Gradio would write a file beside this.
+    """
+    made = gr.Image(**options)
+    made.preprocess = path_of
+    return made
+
+
+def path_of(payload: ImageData | None) -> str | None:
+    return payload.path if payload is not None else None
+
+
+def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    names = checkpoints.names
+    intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
+    sessions = Sessions()
+    with gr.Row(elem_classes="your-image"):
+        image = upload(
+            type="filepath",
+            label="The image",
+            show_label=False,
+            placeholder="Drop an image here,\nor click to choose one",
+            sources=["upload", "clipboard"],
+            elem_classes="image",
+            height=280,
+            scale=0,
+            min_width=280,
+        )
+        with gr.Column(scale=1, min_width=280):
+            task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
+            words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
+            checkpoint = gr.Dropdown(names, value=names[0], label="Checkpoint", visible=len(names) > 1)
+            with gr.Row():
+                start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
+                stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
+    with gr.Row(elem_classes="chips", visible=checkpoints.first.embedded_world):
+        chips = to_try({example.label: [] for example in EXAMPLES})
+    view = timeline(elem_id="timeline")
+    many(checkpoint, checkpoints, settings)
+
+    def asked(path, words, choice, checkpoint, request: gr.Request):
+        given = ImageForm(path, words, choice, checkpoint)
+        yield from ask(given, PageVisit.of(request, settings), checkpoints, sessions)
+
+    def insisted(path, words, choice, checkpoint, request: gr.Request):
+        given = ImageForm(path, words, choice, checkpoint)
+        yield from ask(given, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
+
+    def linked(request: gr.Request) -> tuple:
+        run = dict(request.query_params).get("from")
+        try:
+            return (*(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip())
+        except AnnotationsError as error:
+            return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {without_places(error)}.")
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(event, PageVisit.of(request, settings), store, settings)
+
+    def stopped(request: gr.Request) -> None:
+        sessions.ask(request.session_hash or "")
+
+    def tried(example: Example) -> tuple:
+        return picture_of(example), example.words, example.choice
+
+    def chosen(choice: str) -> tuple:
+        return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    quick = {"queue": False, **quiet}
+    given = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop], **quiet}
+    gr.on([start.click, words.submit], asked, **given, **LINE)
+    view.forget(forgotten, None, view, **quick)
+    view.anyway(insisted, **given, **LINE)
+    stop.click(stopped, **quick)
+    task.change(chosen, task, [words, start], **quick)
+    gr.on(None, linked, [], [image, words, view], **quick)
+    for chip, example in zip(chips, EXAMPLES, strict=True):
+        chip.click(partial(tried, example), None, [image, words, task], **quick)
+
+
+def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) -> None:
+    """Below it: many images judged at once, by the checkpoint that is chosen above."""
+    with gr.Accordion("Judge many", open=False, elem_id="many"):
+        gr.Markdown(
+            "Images and a CSV with the columns `image` and `prompt`; or images alone, named after what they "
+            "should show: `two_red_apples.png`."
+        )
+        files = gr.File(
+            file_count="multiple", file_types=["image", ".csv", ".tsv", ".zip"], label="Images and CSV, or a zip"
+        )
+        with gr.Row():
+            judge_many = gr.Button("Judge them", scale=0, min_width=140)
+        table = gr.Dataframe(headers=COLUMNS, label="Judgements", interactive=False, wrap=True, visible=False)
+        plot = gr.BarPlot(
+            x="p_yes",
+            y="images",
+            x_bin=0.1,
+            x_lim=[0, 1],
+            y_aggregate="sum",
+            color="verdict",
+            color_map={"yes": "#1f6f43", "no": "#a93722"},
+            title="How many, at which p(yes)",
+            visible=False,
+        )
+        kept = gr.File(label="The table as CSV", interactive=False, visible=False)
+
+    def asked(files, checkpoint, request: gr.Request, progress=PROGRESS):
+        try:
+            generator = checkpoints.named(checkpoint)
+        except CheckpointError as error:
+            raise gr.Error(without_places(error), print_exception=False) from error
+        table, judged, file = ask_for_many(files, PageVisit.of(request, settings), generator, progress)
+        return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
+
+    judge_many.click(asked, [files, checkpoint], [table, plot, kept], api_visibility="private", concurrency_limit=1)

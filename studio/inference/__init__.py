@@ -1,0 +1,1 @@
+"""Loaded checkpoints and the engine that draws for all visitors."""

@@ -1,0 +1,71 @@
+"""A visitor's draw request, from widget values, within bounds."""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import dataclass, fields, replace
+
+from model.decoding.request import NumberBounds, check_number
+from model.trajectory import Sampling, Trajectory
+from studio.inference.generator import MOST_ROUNDS
+
+ROUNDS, GUIDANCE, TEMPERATURE = (1, MOST_ROUNDS), (1, 10), (0, 2)  # least and most
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class DrawForm:
+    """One field for every widget, in the page's order."""
+
+    prompt: str
+    rounds: float
+    guidance: float
+    temperature: float
+    seed: float | None
+    new_seed: bool
+    thinks: bool
+    checkpoint: str | None = None  # None: the first that draws here
+
+    @staticmethod
+    def of(trajectory: Trajectory) -> DrawForm:
+        """To draw it once more."""
+        how = trajectory.sampling
+        prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed
+        drawn_by = trajectory.checkpoint
+        return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
+
+    def sampling(self, default: Sampling) -> Sampling:
+        """The checkpoint's own settings but for these. Raises PromptError."""
+        guidance = _within(GUIDANCE, self.guidance, "guidance")
+        temperature = _within(TEMPERATURE, self.temperature, "temperature")
+        return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
+
+    def most_rounds(self) -> int:
+        """Raises PromptError."""
+        return int(_within(ROUNDS, self.rounds, "number of rounds"))
+
+    def chosen_seed(self) -> int:
+        """Raises PromptError."""
+        return chosen_seed(self.seed, self.new_seed)
+
+
+WIDGETS = len(fields(DrawForm))
+
+
+def chosen_seed(seed: float | None, another: bool) -> int:
+    """The seed that was given, or another. Raises PromptError."""
+    if another or seed is None:
+        return new_seed()
+    return int(_within((0, LARGEST_SEED), seed, "seed"))
+
+
+def new_seed() -> int:
+    return random.randrange(LARGEST_SEED)
+
+
+def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
+    """The value, or the bound it passes: a handler can be called past the sliders. Raises PromptError for no number."""
+    if not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
+        check_number(name, value, NumberBounds(*bounds))
+    return min(max(value, bounds[0]), bounds[1])

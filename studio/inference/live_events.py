@@ -1,0 +1,155 @@
+"""Events of a running trajectory as timeline updates.
+
+Knows the generator's events, the timeline's values and the buttons beside it; not what was asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.store.store import Store
+from model.decoding.request import PromptError
+from model.events import Event, TrajectoryStarted
+from studio.auth.identity import is_local, owner_name
+from studio.components import render
+from studio.http.limits import Caller, LimitError
+from studio.http.priority import members
+from studio.inference import served_copies
+from studio.inference.engine_thread import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
+from studio.inference.generator import PartialTrajectory
+from studio.settings import Settings
+
+LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
+BATCH_SECONDS = 0.045  # at least so long between two values sent to a browser
+VALUES = 100.0  # a second, to all browsers together
+VALUES_MEANWHILE = 20.0  # … while people who have signed in are at work
+RUNNING = (gr.update(visible=False), gr.update(visible=True))  # the buttons that start and stop
+IDLE = (gr.update(visible=True), gr.update(visible=False))
+SAME = (gr.skip(), gr.skip())
+
+
+class Sessions:
+    """What the open pages are doing, by session: who draws, and who has asked its drawing to stop."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, threading.Event] = {}
+
+    def begin(self, session: str) -> threading.Event:
+        self._asked[session] = threading.Event()
+        return self._asked[session]
+
+    def ask(self, session: str) -> None:
+        if session in self._asked:
+            self._asked[session].set()
+
+    @property
+    def count(self) -> int:
+        return len(self._asked)
+
+    def under_way(self, session: str) -> bool:
+        return session in self._asked
+
+    def end(self, session: str) -> None:
+        self._asked.pop(session, None)
+
+
+@dataclass
+class Sending:
+    """Events on their way to the page: collected for a moment, then sent as one value."""
+
+    store: Store
+    rows: list[render.Row] = field(default_factory=list)
+    fresh: int = 0
+    sent_at: float = 0.0
+    run: str = ""
+    receipt: str = ""
+    told: PartialTrajectory = PartialTrajectory()
+
+    def add(self, event: Event) -> None:
+        if isinstance(event, TrajectoryStarted):
+            self.run = event.trajectory_id
+            self.receipt = self.store.receipt(self.run)
+        self.told = self.told.after(event)
+        made = render.row(event)
+        if made is not None:
+            self.rows.append(made)
+
+    def due(self, others: int = 0) -> bool:
+        """Whether to send what is new, where so many are sent to."""
+        after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if members.are_at_work else VALUES))
+        return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= after
+
+    def value(self) -> render.Row:
+        """What is new since the last value; with the whole story once the trajectory has ended."""
+        told = self.told.trajectory
+        ended = told if told.stop_reason is not None else None
+        whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
+        value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
+        self.fresh, self.sent_at = len(self.rows), time.monotonic()
+        return value | {"receipt": self.receipt}
+
+
+@dataclass(frozen=True)
+class PageVisit:
+    """Who asks, from which open page."""
+
+    owner: str
+    session: str
+    caller: Caller = field(default=Caller(), compare=False)
+
+    @staticmethod
+    def of(request: gr.Request, settings: Settings) -> PageVisit:
+        return PageVisit(owner_name(request, settings), request.session_hash or "", Caller.of(request))
+
+
+def live(
+    events: Iterator[Event | QueuePosition], visit: PageVisit, sessions: Sessions, store: Store
+) -> Iterator[tuple]:
+    """Yields (timeline value, start button, stop button) until the trajectory ends."""
+    sending = Sending(store)
+    try:
+        for event in visit.caller.drawing(events, visit.session.partition(" ")[0]):
+            if isinstance(event, QueuePosition):
+                yield render.notice_value(event.text), *RUNNING
+                continue
+            sending.add(event)
+            if isinstance(event, TrajectoryStarted):
+                yield sending.value(), *RUNNING
+            elif sending.due(sessions.count):
+                yield sending.value(), *SAME
+                sending.sent_at = time.monotonic()  # where sending takes long, what came meanwhile goes together
+        begun = sending.told.trajectory is not None
+        yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
+    except (PromptError, QueueFull, LimitError, AnnotationsError) as error:
+        if sending.fresh < len(sending.rows):
+            yield sending.value(), *SAME
+        yield notice(without_places(error))
+    finally:
+        events.close()
+        sessions.end(visit.session)
+
+
+def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settings) -> render.Row:
+    """Delete a drawing at the wish of whoever has its receipt, or of the person at the machine; what the page shows
+    then. `asked` has `run` and `receipt`.
+    """
+    run, receipt = (str(getattr(asked, name, None) or "") for name in ("run", "receipt"))
+    try:
+        if not is_local(settings) and not store.is_receipt(receipt, run):
+            return render.notice_value("Only the browser that asked for a drawing can delete it.")
+        store.hide(run, by=visit.owner)
+        served_copies.remove(store, run)
+    except AnnotationsError as error:
+        return render.notice_value(f"That cannot be deleted: {without_places(error)}.")
+    return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
+
+
+def notice(text: str, *, anyway: str = "") -> tuple:
+    """Words instead of a drawing."""
+    return render.notice_value(text, anyway=anyway), *IDLE

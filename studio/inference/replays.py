@@ -1,0 +1,93 @@
+"""Stored trajectories as timeline updates.
+
+Knows the store and the timeline's values; needs no checkpoint.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from typing import NamedTuple
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.store.store import Store
+from annotations.store.trajectories import Filter
+from model.images import PictureFileError
+from model.trajectory import Trajectory
+from studio.components import render
+from studio.settings import Settings
+
+UNSHOWABLE = (AnnotationsError, PictureFileError)
+RECENT = 48  # of so many aha moments, recorded ones first, one is shown
+MOST_KEPT = 16  # values of the timeline, each some 100 kB
+FRONT_LASTS = 2.0
+NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
+
+_kept: WeakKeyDictionary[Store, OrderedDict[tuple, render.Row]] = WeakKeyDictionary()
+_front: WeakKeyDictionary[Store, FrontPageReplays] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def replay(store: Store, run: str, settings: Settings) -> render.Row:
+    """The timeline's value for one trajectory, or why it cannot be shown."""
+    try:
+        return playing(store, store.trajectory(run), settings)
+    except UNSHOWABLE as error:
+        return no_replay(error)
+
+
+def no_replay(error: Exception) -> render.Row:
+    return render.notice_value(f"This drawing cannot be shown: {without_places(error)}.")
+
+
+def playing(store: Store, trajectory: Trajectory, settings: Settings, label: str = "") -> render.Row:
+    """The timeline's value for a trajectory that the store has just given; those that are played often are kept."""
+    kept = _kept.setdefault(store, OrderedDict())
+    key = (trajectory.id, settings.pace, label)
+    if (value := kept.get(key)) is None:
+        value = render.replay_value(trajectory, store.picture, run="", pace=settings.pace, label=label)
+        with _lock:
+            kept[key] = value
+            while len(kept) > MOST_KEPT:
+                kept.popitem(last=False)
+    return value | {"run": uuid4().hex}
+
+
+def some_aha(store: Store, settings: Settings, rng: random.Random) -> render.Row:
+    """One of the newest aha moments, or that there is none."""
+    try:
+        recorded = store.trajectories(limit=RECENT, keep=Filter(aha=True, recorded=True))  # these are real ones
+        listed = recorded or store.trajectories(limit=RECENT, keep=Filter(aha=True))
+        if not listed:
+            return render.notice_value(NO_AHA)
+        return playing(store, store.trajectory(rng.choice(listed).id), settings, "An aha moment") | {"follow": True}
+    except UNSHOWABLE as error:
+        return render.notice_value(f"No aha moment can be shown: {without_places(error)}.")
+
+
+def recorded_aha(store: Store, settings: Settings) -> render.Row:
+    """What the front page plays before anybody has drawn: the newest recorded aha moment, if there is one; looked for
+    anew after `FRONT_LASTS` seconds, and after every deletion."""
+    kept = _front.get(store)
+    if kept is not None and kept.hidden == store.hidden and time.monotonic() < kept.until:
+        return kept.value | {"run": uuid4().hex}
+    hidden, value = store.hidden, {}
+    with suppress(*UNSHOWABLE):
+        if listed := store.trajectories(limit=1, keep=Filter(recorded=True, aha=True)):
+            value = playing(store, store.trajectory(listed[0].id), settings, "Recorded example")
+    if value:
+        _front[store] = FrontPageReplays(value, hidden, time.monotonic() + FRONT_LASTS)
+    return value
+
+
+class FrontPageReplays(NamedTuple):
+    """What the front page plays."""
+
+    value: render.Row
+    hidden: int  # deletions when it was looked for
+    until: float  # seconds of the monotonic clock

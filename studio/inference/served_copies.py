@@ -1,0 +1,103 @@
+"""Files outside the store that show a trajectory, and their removal.
+
+Gradio keeps uploads, and what a page shows from a file, in a folder that it serves. Which of those files show a
+trajectory is noted in the data folder (`copies/ID`, one path a line), so that a deletion finds them after a restart,
+too. Exports that wait there to be downloaded go with any deletion; they are packed again when somebody asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TypeVar
+
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from annotations.errors import NotFoundError
+from annotations.store.store import Store
+from model.events import TrajectoryStarted
+
+log = logging.getLogger(__name__)
+
+NOTES = "copies"  # in the data folder
+EXPORTS = "exports"  # in the folder that is served
+Item = TypeVar("Item")
+
+
+def served_folder() -> Path:
+    return Path(get_upload_folder()).resolve()
+
+
+def served_file(content: bytes, name: str) -> Path:
+    """Write a file where Gradio serves it, without the second copy that it would make of any other."""
+    return Path(save_bytes_to_cache(content, name, str(served_folder())))
+
+
+def served_path(name: str) -> Path:
+    """A place for a file in a new folder below it, which is removed with what is old there."""
+    served_folder().mkdir(parents=True, exist_ok=True)
+    return Path(mkdtemp(dir=served_folder())) / name
+
+
+def noting(events: Iterator[Item], store: Store, file: Path) -> Iterator[Item]:
+    """The events of a trajectory that is made of the picture in `file`, which is noted when it begins."""
+    try:
+        for event in events:
+            if isinstance(event, TrajectoryStarted):
+                note(store, event.trajectory_id, file)
+            yield event
+    finally:
+        events.close()
+
+
+def note(store: Store, run: str, file: Path) -> None:
+    """From now on `file` goes when the trajectory `run` is deleted, if it is one that is served."""
+    if (path := file.resolve()).is_relative_to(served_folder()):
+        notes = _notes(store, run)
+        notes.parent.mkdir(exist_ok=True)
+        with notes.open("a", encoding="utf-8") as opened:
+            opened.write(f"{path}\n")
+
+
+def note_stored(store: Store, runs: Sequence[str], file: Path) -> None:
+    """As `note`, of trajectories that the store has. Raises NotFoundError where one was deleted while the file was
+    made, which is removed then.
+    """
+    for run in runs:
+        note(store, run, file)
+    if gone := set(runs) - store.visible(runs):
+        discard([file])
+        many = "a drawing was" if len(gone) == 1 else f"{len(gone)} drawings were"
+        raise NotFoundError(f"{many} deleted at this moment; ask again for what is left")
+
+
+def remove(store: Store, run: str) -> None:
+    """Remove every file that is served and shows the trajectory, and exports that might."""
+    notes = _notes(store, run)
+    discard(map(Path, notes.read_text("utf-8").splitlines() if notes.is_file() else ()))
+    notes.unlink(missing_ok=True)
+    shutil.rmtree(served_folder() / EXPORTS, ignore_errors=True)
+
+
+def discard(files: Iterable[Path]) -> None:
+    """Remove files that are served, and their folders where nothing else is in them; others stay where they are."""
+    folder = served_folder()
+    for path in files:
+        if not path.resolve().is_relative_to(folder):
+            log.info("%s is in no folder that is served, and stays", path.name)
+            continue
+        path.unlink(missing_ok=True)
+        if path.parent != folder and path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+
+
+def _notes(store: Store, run: str) -> Path:
+    """Raises ValueError for what is no id, so that a name from outside never becomes another path."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", run):
+        raise ValueError(f"{run[:80]!r} is no id of a trajectory")
+    return store.database.directory / NOTES / run

@@ -1,0 +1,1 @@
+"""Projects: list, one project, what comes into it."""

@@ -1,0 +1,230 @@
+"""Sources of a project's items: gallery, import, prompts to draw.
+
+Knows the store, the importer and the generators; no page. In a project of pairs, every two drawings of one prompt that
+were made in different ways become a pair, unless they are the same picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.schema.project import Project
+from annotations.schema.questions import PAIR
+from annotations.store.items import NewItem, parts_of
+from annotations.store.progress import extents
+from annotations.store.store import Store
+from annotations.store.trajectories import MOST, Filter
+from model.backends.checkpoint import CheckpointError
+from model.decoding.request import PromptError
+from model.events import Failed, TrajectoryFinished, TrajectoryStarted
+from model.trajectory import Thought, Trajectory
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.draw_request import new_seed
+from studio.inference.engine_thread import QueueFull
+
+AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
+MOST_PROMPTS = 2000
+PATIENCE = 1.0  # seconds until a drawing that found the line full tries again
+WITHOUT_PLAN = ", without a plan"
+
+
+class FillingError(ValueError):
+    """What cannot be put into a project; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class AddedItems:
+    """What came of it."""
+
+    new: int  # items
+    already: int  # things that were in it before
+    unfit: int  # trajectories without what the project asks about, or without another to be compared with
+    alike: int = 0  # pairs of one and the same picture, which are left out
+
+    def __str__(self) -> str:
+        parts = [f"{self.new:,} {'item' if self.new == 1 else 'items'} added"]
+        parts += [f"{self.already:,} were there already"] if self.already else []
+        parts += [f"{self.unfit:,} have nothing that is asked about here"] if self.unfit else []
+        pairs = f"{self.alike:,} {'pair shows' if self.alike == 1 else 'pairs show'}"
+        parts += [f"{pairs} the same picture twice and cannot be compared"] if self.alike else []
+        return "; ".join(parts) + "."
+
+
+def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
+    """Put trajectories into a project, all that fit or none. Raises AnnotationsError."""
+    known, alike = _read(store, ids), 0
+    if project.subject == PAIR:
+        pairs = pairs_of(known)
+        new = [NewItem(one.id, other.id) for one, other in pairs if _last_picture(one) != _last_picture(other)]
+        alike = len(pairs) - len(new)
+        unfit = len(known) - len({trajectory.id for pair in pairs for trajectory in pair})
+    else:
+        fit = [trajectory for trajectory in known if parts_of(project, trajectory)]
+        new, unfit = [NewItem(trajectory.id) for trajectory in fit], len(known) - len(fit)
+    before = extents(store)[project.id].items
+    store.add_items(project.id, new)
+    made = extents(store)[project.id].items - before
+    return AddedItems(made, len(new) - made, unfit, alike)
+
+
+def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
+    found: list[Trajectory] = []
+    for start in range(0, len(ids), MOST):
+        some = store.trajectories_by_id(ids[start : start + MOST])
+        found += [some[id] for id in ids[start : start + MOST] if id in some]
+    return found
+
+
+def pairs_of(known: Iterable[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
+    """Every two that show one prompt and were made in different ways; of each way the first one given."""
+    by_prompt: dict[str, dict[str, Trajectory]] = defaultdict(dict)
+    for trajectory in known:
+        if any(image.sha256 for image in trajectory.images):
+            by_prompt[trajectory.prompt].setdefault(way_of(trajectory), trajectory)
+    return [pair for ways in by_prompt.values() for pair in combinations(ways.values(), 2)]
+
+
+def _last_picture(trajectory: Trajectory) -> str:
+    return next(image.sha256 for image in reversed(trajectory.images) if image.sha256)
+
+
+def way_of(trajectory: Trajectory) -> str:
+    """Who drew it and how: what is compared in pairs."""
+    planned = any(isinstance(segment, Thought) for segment in trajectory.segments)
+    return trajectory.checkpoint + ("" if planned else WITHOUT_PLAN)
+
+
+# From the gallery
+
+
+def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
+    """The ids of the newest that the gallery would list, at most so many."""
+    found: list[str] = []
+    before = None
+    while len(found) < most:
+        page = store.trajectories(limit=min(MOST, most - len(found)), before=before, keep=keep)
+        if not page:
+            break
+        found += [one.id for one in page]
+        before = page[-1].cursor
+    return found
+
+
+# From prompts
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What became of one prompt."""
+
+    prompt: str
+    ids: tuple[str, ...] = ()
+    error: str = ""
+
+
+def ways(checkpoints: Checkpoints) -> list[str]:
+    """How drawings can be made here: by each checkpoint, and by the first without its plan, where it makes one."""
+    first = checkpoints.first
+    return [*checkpoints.names, *([first.janus.name + WITHOUT_PLAN] if first.sampling.thinks else [])]
+
+
+def prompts_of(text: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> list[str]:
+    """One prompt a line, each once. Raises FillingError, with every line that cannot be drawn."""
+    lines = list(dict.fromkeys(line for raw in text.splitlines() if (line := raw.strip())))
+    if not lines:
+        raise FillingError("there is no prompt; write one a line")
+    if len(lines) > MOST_PROMPTS:
+        raise FillingError(f"got {len(lines):,} prompts; at most {MOST_PROMPTS:,} are drawn at a time")
+    wrong = [f"“{line[:80]}”: {why}" for line in lines if (why := _doubt(line, checkpoints, chosen))]
+    if wrong:
+        more = f"\n… and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise FillingError("nothing is drawn, because of these prompts:\n" + "\n".join(wrong[:10]) + more)
+    return lines
+
+
+def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str | None:
+    try:
+        for way in chosen:
+            generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
+            generator.check(prompt)
+            if (doubt := generator.doubt(prompt)) is not None:
+                return doubt
+    except (PromptError, CheckpointError) as error:
+        return without_places(error)
+    return None
+
+
+def draw_all(
+    checkpoints: Checkpoints,
+    prompts: Sequence[str],
+    chosen: Sequence[str],
+    rounds: int,
+    *,
+    owner: str,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Drawing]:
+    """Every prompt in every way, with one seed for all ways of a prompt; as they come. All are stored."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        made = [pool.submit(_draw, checkpoints, prompt, chosen, rounds, owner, stop) for prompt in prompts]
+        try:
+            for future in as_completed(made):
+                yield future.result()
+        finally:
+            for future in made:
+                future.cancel()
+
+
+def _draw(
+    checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str, stop: Callable[[], bool]
+) -> Drawing:
+    seed, ids = new_seed(), []
+    try:
+        for way in chosen:
+            if stop():
+                return Drawing(prompt, tuple(ids), "stopped")
+            ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner, stop))
+    except (PromptError, CheckpointError, AnnotationsError, FillingError) as error:
+        return Drawing(prompt, tuple(ids), without_places(error))
+    return Drawing(prompt, tuple(ids))
+
+
+def _drawn(
+    checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: int, owner: str, stop: Callable[[], bool]
+) -> str:
+    """The id of one drawing, once it is finished."""
+    generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
+    sampling = replace(generator.sampling, thinks=generator.sampling.thinks and not way.endswith(WITHOUT_PLAN))
+    run, ended = "", False
+    while not ended:
+        try:
+            for event in generator.stream(prompt, seed, rounds, sampling, owner=owner, stop=stop):
+                match event:
+                    case TrajectoryStarted():
+                        run = event.trajectory_id
+                    case TrajectoryFinished():
+                        ended = True
+                    case Failed():
+                        raise FillingError(event.error)
+            if not ended:
+                raise FillingError("stopped before it began")
+        except QueueFull:
+            time.sleep(PATIENCE)
+    return run
+
+
+def fewest_ways(project: Project) -> int:
+    """To draw one prompt: two where they are compared."""
+    return 2 if project.subject == PAIR else 1
+
+
+def check_ways(project: Project, chosen: Sequence[str]) -> None:
+    """Raises FillingError for too few ways to draw."""
+    least = fewest_ways(project)
+    if len(chosen) < least:
+        raise FillingError(f"choose {'two ways to draw, which are compared' if least == 2 else 'who draws'}")

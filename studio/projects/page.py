@@ -1,0 +1,217 @@
+"""The Projects page: progress of each, and a new one from a default.
+
+Knows the store and the ready-made projects; what one project is about, and what is in it, has a page of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.schema.default_projects import READY_MADE
+from annotations.schema.names import clean_name, name_key
+from annotations.schema.project import MOST_OVERLAP, Order, Project, Role
+from annotations.store.progress import Extent, extents
+from annotations.store.store import Store
+from studio.auth.identity import require
+from studio.auth.role_section import gate, on_opening
+from studio.components.header import intro
+from studio.components.notices import said
+from studio.components.render import own, text
+from studio.settings import Settings
+
+PLAIN = {"apply_default_css": False, "js_on_load": None}
+KINDS = {project.name: project for project in READY_MADE}
+ORDERS = {
+    "The oldest drawings first": Order.OLDEST,
+    "The newest drawings first": Order.NEWEST,
+    "Where the model was least sure": Order.MARGIN,
+    "Where the answers differ most": Order.DISAGREEMENT,
+}
+PRACTICE = 5  # items that who is new to a project does first, as far as there are any
+SEEN_BY = {
+    "Every annotator": Role.ANNOTATOR,
+    "Reviewers and admins": Role.REVIEWER,
+    "Admins only": Role.ADMIN,
+}
+
+
+class ProjectForm(NamedTuple):
+    """What the form says of a project, in the order of its widgets."""
+
+    name: str
+    guidelines: str
+    overlap: float | None  # 0 or nothing: as many as come
+    gold: float  # percent
+    practice: float | None
+    order: str  # of ORDERS
+    seen_by: str  # of SEEN_BY
+    people: str  # names with commas between; empty is everybody in the role
+
+    @staticmethod
+    def of(project: Project) -> ProjectForm:
+        return ProjectForm(
+            project.name,
+            project.guidelines,
+            project.overlap or 0,
+            round(100 * project.gold_share),
+            project.practice,
+            next(words for words, order in ORDERS.items() if order is project.order),
+            next((words for words, role in SEEN_BY.items() if role is project.role), next(iter(SEEN_BY))),
+            ", ".join(project.people),
+        )
+
+    def project(self, base: Project) -> Project:
+        """What `base` becomes by it."""
+        return replace(
+            base,
+            name=clean_name(self.name or ""),
+            guidelines=self.guidelines or "",
+            overlap=int(self.overlap or 0) or None,
+            gold_share=(self.gold or 0) / 100,
+            practice=int(self.practice or 0),
+            order=ORDERS.get(self.order, base.order),
+            role=SEEN_BY.get(self.seen_by, base.role),
+            people=tuple(name for raw in re.split("[,،，、]", self.people or "") if (name := clean_name(raw))),
+        )
+
+
+# HTML
+
+
+def listing(projects: list[Project], found: dict[str, Extent]) -> str:
+    """Every project as a link, with how far it is."""
+    return f'<ul class="projects">{"".join(_row(one, found.get(one.id, Extent())) for one in projects)}</ul>'
+
+
+def _row(project: Project, extent: Extent) -> str:
+    closed = '<span class="tag">closed</span>' if project.closed_at else ""
+    return (
+        f'<li><a href="project?id={text(project.id)}"><b dir="auto">{text(project.name)}</b>{closed}'
+        f"<span>{facts(project)}</span></a>{bar(extent)}</li>"
+    )
+
+
+def facts(project: Project) -> str:
+    """“3 answers each · about a pair · least sure first”."""
+    each = "as many answers as come" if project.overlap is None else f"{project.overlap} answers each"
+    seen = f"seen by {len(project.people)} people" if project.people else ""
+    kind = "pairs" if project.subject == "pair" else f"about every {text(project.subject)}"
+    return " · ".join(filter(None, (kind, each.replace("1 answers", "1 answer"), seen)))
+
+
+def bar(extent: Extent) -> str:
+    share = 100 * extent.done / max(1, extent.items)
+    people = "1 person" if extent.people == 1 else f"{extent.people:,} people"
+    special = f"<span>{extent.gold:,} gold, {extent.practice:,} for practice</span>"
+    return (
+        f'<div class="counted"><span>{extent.done:,} of {extent.items:,} done</span>'
+        f"<span>{extent.answers:,} answers, {people}</span>{special if extent.gold or extent.practice else ''}"
+        f'<div class="bar"><i style="width:{share:.1f}%"></i></div></div>'
+    )
+
+
+# Handlers
+
+
+@dataclass(frozen=True)
+class ProjectsHandlers:
+    """The handlers of the page. Each checks who is asking."""
+
+    store: Store
+    settings: Settings
+
+    def start(self, request: gr.Request) -> str:
+        """The list. People see what is open to them."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        known = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
+        return listing(known, extents(self.store))
+
+    def kind(self, name: str, request: gr.Request) -> ProjectForm:
+        """What the form begins with."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        base = KINDS.get(name, READY_MADE[0])
+        return ProjectForm.of(replace(base, name="", overlap=base.overlap or 2, practice=PRACTICE))
+
+    def make(self, request: gr.Request, kind: str, *fields: Any) -> tuple[Any, str]:
+        """(the list, a line that says what came of it)."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        base = KINDS.get(kind, READY_MADE[0])
+        try:
+            wanted = ProjectForm(*fields).project(replace(base, collects=False))
+            made = self.store.create_project(
+                replace(wanted, id=identity(wanted.name, {one.id for one in self.store.projects()}))
+            )
+        except AnnotationsError as error:
+            return gr.skip(), said(without_places(error))
+        link = f'<a href="project?id={text(made.id)}">{own(made.name)}</a>'
+        line = f'<p class="done">{link} is made; now put items in.</p>'
+        return self.start(request), line
+
+
+def identity(name: str, taken: Collection[str] = ()) -> str:
+    """How a project stands in addresses: “Rich feedback, May” is rich-feedback-may; where that leaves letters out or is
+    `taken`, a hash of the name follows, so that names in any script have ids of their own.
+    """
+    key = name_key(name)
+    words = re.sub(r"[^a-z0-9]+", "-", key).strip("-")[:50].strip("-")
+    if words and words not in taken and all(c.isascii() or not c.isalnum() for c in key):
+        return words
+    return f"{words or 'project'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+
+
+# Layout
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with gate(Role.REVIEWER, "projects", store, settings):
+        _projects(store, settings)
+
+
+def _projects(store: Store, settings: Settings) -> None:
+    shelf = ProjectsHandlers(store, settings)
+    intro("Projects", "What people are asked about which drawings, and how far they are with it.")
+    listed = gr.HTML(elem_id="projects-list", **PLAIN)
+    with gr.Accordion("New project", open=False, elem_id="projects-new"):
+        kind = gr.Radio(list(KINDS), value=READY_MADE[0].name, label="Kind", elem_id="projects-kind")
+        fields = form(ProjectForm.of(replace(READY_MADE[0], name="", overlap=2, practice=PRACTICE)))
+        make = gr.Button("Make it", variant="primary", scale=0, min_width=160, elem_id="projects-make")
+    note = gr.HTML(elem_id="projects-note", **PLAIN)
+
+    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    on_opening(Role.REVIEWER, shelf.start, [listed], store, settings, **quick)
+    kind.input(shelf.kind, [kind], fields, **quick)
+    make.click(shelf.make, [kind, *fields], [listed, note], **quick)
+
+
+def form(wanted: ProjectForm) -> list[gr.components.Component]:
+    """The widgets of a project, in the order of `Wanted`."""
+    with gr.Row():
+        name = gr.Textbox(
+            wanted.name, label="Name", info="as everybody sees it", max_length=120, max_lines=1, scale=2,
+            elem_id="project-name",
+        )  # fmt: skip
+        overlap = gr.Number(
+            wanted.overlap, label="Answers per item", info="0: as many as come", precision=0, minimum=0,
+            maximum=MOST_OVERLAP, elem_id="project-overlap", min_width=150,
+        )  # fmt: skip
+        practice = gr.Number(
+            wanted.practice, label="Practice items", info="for who is new", precision=0, minimum=0, maximum=100,
+            min_width=150,
+        )  # fmt: skip
+        gold = gr.Slider(0, 50, wanted.gold, step=1, label="Gold items, %", info="with known answers", min_width=150)
+    guidelines = gr.Textbox(wanted.guidelines, label="Guidelines (Markdown)", lines=3, elem_id="project-guidelines")
+    with gr.Row():
+        order = gr.Dropdown(list(ORDERS), value=wanted.order, label="Order", min_width=200)
+        seen_by = gr.Dropdown(list(SEEN_BY), value=wanted.seen_by, label="Seen by", min_width=200)
+        people = gr.Textbox(
+            wanted.people, label="Only these people", placeholder="everybody of that role", min_width=200, max_lines=1
+        )
+    return [name, guidelines, overlap, gold, practice, order, seen_by, people]

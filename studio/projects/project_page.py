@@ -1,0 +1,325 @@
+"""The page of one project: dashboard, items, questions.
+
+Knows the store, how things come into a project, and how the dashboard is laid out. Long work shows a bar; an import is
+whole or nothing, and every row that is bad is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.importing import staging
+from annotations.schema.project import Project, Role
+from annotations.store.progress import answered, extents, shares
+from annotations.store.store import Store
+from studio.auth.identity import Identity, require
+from studio.auth.pseudonyms import names_for
+from studio.auth.role_section import gate, on_opening
+from studio.components.notices import done, practice_missing, said
+from studio.components.render import text
+from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import MOST_ROUNDS
+from studio.projects import item_sources
+from studio.projects.dashboard import dashboard
+from studio.projects.import_report import report, table_of
+from studio.projects.import_uploads import import_uploads
+from studio.projects.item_sources import FillingError
+from studio.projects.page import PLAIN, ProjectForm, bar, facts, form
+from studio.settings import Settings
+
+PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
+MOST_ADDED = 10_000
+FORMAT_NAMES = {
+    "The studio’s own JSON": "ours",
+    "A folder of images with a CSV": "folder",
+    "Labels of Janus-Pro-R1": "janus_sft",
+    "Pick-a-Pic": "pickapic",
+    "RichHF-18K": "richhf",
+}
+GALLERY, FILE, PROMPTS_ = "From the gallery", "From a file", "From prompts"
+MISSING = '<div class="intro"><h1>No such project</h1><p><a href="projects">All projects</a></p></div>'
+
+
+class View(NamedTuple):
+    """What a handler gives back, in the order of `page`."""
+
+    project: Any  # its id
+    heading: Any
+    block: Any  # all but the heading
+    progress: Any
+    board: Any
+    note: Any
+
+
+# HTML
+
+
+def heading(project: Project) -> str:
+    closed = "It is closed: nobody is asked. " if project.closed_at else ""
+    pages = f'<a href="review?project={text(project.id)}">Review disagreements</a>'
+    if project.subject == "pair":
+        pages += f' · <a href="arena?project={text(project.id)}">Compare pairs</a>'
+    return (
+        f'<div class="intro"><h1 dir="auto">{text(project.name)}</h1>'
+        f'<p>{closed}{facts(project)}.<br><a href="projects">All projects</a> · {pages}</p></div>'
+    )
+
+
+# Handlers
+
+
+@dataclass(frozen=True)
+class ProjectHandlers:
+    """The handlers of the page. Each checks who is asking."""
+
+    store: Store
+    checkpoints: Checkpoints
+    settings: Settings
+
+    def start(self, request: gr.Request) -> tuple:
+        """The view of the project that the address names, then the widgets of its forms."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        project = self._known(asking, dict(request.query_params).get("id", ""))
+        if project is None:
+            nothing = View("", MISSING, gr.update(visible=False), "", "", "")
+            return (*nothing, *[gr.skip()] * len(ProjectForm._fields), gr.skip(), gr.skip(), gr.skip())
+        drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
+        running = staging.under_way(self.store)
+        before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
+        ways = item_sources.ways(self.checkpoints)[: item_sources.fewest_ways(project)]
+        note = said(f"An import is under way: {running}.") if running else ""
+        return (*self._view(asking, project, note), *ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
+
+    def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
+        """Store what the form says."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        return self._view(asking, project, done("Stored. Whoever answers from now on sees it."))
+
+    def close(self, project_id: str, request: gr.Request) -> View:
+        """Nobody is asked any more; or again, where it was closed."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            project = self.store.project(project_id)
+            moment = None if project.closed_at else datetime.now(UTC)
+            project = self.store.change_project(replace(project, closed_at=moment))
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        return self._view(asking, project, done("It is open again." if moment is None else "It is closed now."))
+
+    def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
+        """Put in what the gallery lists by this choice, the newest first."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            if not 1 <= (most or 0) <= MOST_ADDED:
+                raise FillingError(f"choose how many: 1 to {MOST_ADDED:,}")
+            ids = item_sources.of_gallery(self.store, GalleryFilter(*choice).filter(), int(most))
+            if not ids:
+                raise FillingError("no drawing is like that; choose others")
+            return self._added(asking, project_id, ids)
+        except (AnnotationsError, FillingError) as error:
+            return _stay(without_places(error))
+
+    def add_file(
+        self,
+        request: gr.Request,
+        project_id: str,
+        files: Sequence[str] | None,
+        format: str,
+        leave_out_bad: bool,
+        progress: gr.Progress = PROGRESS,
+    ) -> tuple:
+        """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        empty, given = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
+        try:
+            self.store.project(project_id)
+            told = import_uploads(
+                self.store, given, FORMAT_NAMES[format], owner=asking.name, leave_out_bad=bool(leave_out_bad),
+                on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
+            )  # fmt: skip
+            table = table_of(told)
+            shown = report(told), gr.update(value=table, visible=table is not None)
+            ids = self.store.imported(told.batch) if told.records else []
+            view = self._added(asking, project_id, ids) if ids else _stay("")
+            return (*view, *shown, _still(given))
+        except (AnnotationsError, FillingError, KeyError) as error:
+            return (*_stay(without_places(error)), *empty, _still(given))
+
+    def stop_import(self, request: gr.Request) -> str:
+        """Stop the import that is under way, whoever has started it; a line that says what came of it."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        stopped = staging.cancel(self.store)
+        return done("It stops; nothing of it is kept.") if stopped else said("No import is under way.")
+
+    def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> View:
+        """Put in what was imported before."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            if not (ids := self.store.imported(batch or "")):
+                raise FillingError("choose an import; what there was of it may have been deleted")
+            return self._added(asking, project_id, ids)
+        except (AnnotationsError, FillingError) as error:
+            return _stay(without_places(error))
+
+    def add_prompts(
+        self,
+        request: gr.Request,
+        project_id: str,
+        written: str,
+        ways: list[str],
+        rounds: float,
+        progress: gr.Progress = PROGRESS,
+    ) -> Iterator[View]:
+        """Draw every prompt and put it in as soon as it is drawn; what is drawn already stays if it is stopped."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        added, wrong = 0, []
+        try:
+            project = self.store.project(project_id)
+            item_sources.check_ways(project, ways)
+            prompts = item_sources.prompts_of(written or "", self.checkpoints, ways)
+            progress((0, len(prompts)), desc="Drawing", unit="prompts")
+            limit = min(MOST_ROUNDS, max(1, int(rounds or 1)))
+            drawings = item_sources.draw_all(self.checkpoints, prompts, ways, limit, owner=asking.name)
+            for number, drawing in enumerate(drawings, start=1):
+                progress((number, len(prompts)), desc="Drawing", unit="prompts")
+                if drawing.error:
+                    wrong.append(f"“{drawing.prompt}”: {drawing.error}")
+                added += item_sources.add(self.store, project, drawing.ids).new if drawing.ids else 0
+                yield _stay("")._replace(progress=self._progress(project), note=done(f"{added:,} items so far."))
+        except (AnnotationsError, FillingError) as error:
+            yield _stay(without_places(error))
+            return
+        note = said("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
+        yield self._view(asking, project, done(f"{added:,} items added.") + note)
+
+    def _added(self, asking: Identity, project_id: str, ids: Sequence[str]) -> View:
+        project = self.store.project(project_id)
+        return self._view(asking, project, done(item_sources.add(self.store, project, ids)))
+
+    def _known(self, asking: Identity, project_id: str) -> Project | None:
+        try:
+            project = self.store.project(project_id)
+        except AnnotationsError:
+            return None
+        return project if project.is_open_to(asking.name, asking.role) else None
+
+    def _progress(self, project: Project) -> str:
+        extent = extents(self.store)[project.id]
+        return bar(extent) + practice_missing(project, extent.practice)
+
+    def _view(self, asking: Identity, project: Project, note: str = "") -> View:
+        told, by = answered(self.store, project.id), shares(self.store, project.id)
+        names = names_for(self.store, asking, [*{a.annotator for a in told.given}, *(share.annotator for share in by)])
+        board = dashboard(told, by, names)
+        return View(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
+
+
+def _batch(batch: Any) -> str:
+    return f"{batch.source}, {batch.trajectories:,} drawings, {batch.created_at.day} {batch.created_at:%b %Y %H:%M} UTC"
+
+
+def _stay(words: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
+
+
+def _still(given: Sequence[Path]) -> Any:
+    """An update of the widget with the files: none, where they have been removed."""
+    return gr.skip() if all(file.is_file() for file in given) else gr.update(value=None)
+
+
+# Layout
+
+
+def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with gate(Role.REVIEWER, "project", store, settings):
+        _project(store, checkpoints, settings)
+
+
+def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
+    board = ProjectHandlers(store, checkpoints, settings)
+    project = gr.State("")
+    head = gr.HTML(elem_id="project-head", **PLAIN)
+    with gr.Column(visible=False, elem_id="project-block") as block:
+        progress = gr.HTML(elem_id="project-progress", **PLAIN)
+        note = gr.HTML(elem_id="project-note", **PLAIN)
+        with gr.Accordion("Add items", open=False, elem_id="project-add"):
+            source = gr.Radio([GALLERY, FILE, PROMPTS_], value=GALLERY, label="From where", show_label=False)
+            with gr.Row(elem_classes="adding") as gallery:
+                choice = _choice()
+                most = gr.Number(100, label="At most", precision=0, minimum=1, maximum=MOST_ADDED, min_width=110)
+                add = gr.Button("Add them", variant="primary", min_width=140, elem_id="project-add-gallery")
+            with gr.Column(visible=False) as file:
+                with gr.Row(elem_classes="adding"):
+                    files = gr.File(file_count="multiple", label="Records and pictures, or a zip", scale=2)
+                    with gr.Column(min_width=240):
+                        names = list(FORMAT_NAMES)
+                        format = gr.Dropdown(names, value=names[0], label="Format")
+                        leave_out = gr.Checkbox(False, label="Leave bad rows out", container=False)
+                        with gr.Row():
+                            bring = gr.Button(
+                                "Import and add", variant="primary", min_width=140, elem_id="project-import"
+                            )
+                            halt = gr.Button("Stop", variant="stop", min_width=80, elem_id="project-import-stop")
+                    with gr.Column(min_width=240):
+                        before = gr.Dropdown([], label="Imported before", value=None)
+                        again = gr.Button("Add it")
+                told = gr.HTML(elem_id="project-report", **PLAIN)
+                table = gr.File(label="All bad rows as CSV", visible=False, interactive=False)
+            with gr.Row(visible=False, elem_classes="adding") as drawing:
+                hint = "two red apples\na cat below a tree"
+                written = gr.Textbox(label="Prompts, one a line", lines=4, placeholder=hint, scale=2, min_width=280)
+                with gr.Column(min_width=240):
+                    known = item_sources.ways(checkpoints)
+                    ways = gr.CheckboxGroup(known, value=known[:1], label="Drawn by")
+                    rounds = gr.Slider(1, MOST_ROUNDS, settings.rounds, step=1, label="Images at most")
+                with gr.Column(min_width=140):
+                    draw = gr.Button("Draw and add", variant="primary", elem_id="project-draw")
+                    stop = gr.Button("Stop", variant="stop")
+        with gr.Accordion("Guidelines, overlap, who sees it", open=False, elem_id="project-form"):
+            fields = form(ProjectForm("", "", 1, 0, 0, None, None, ""))
+            with gr.Row():
+                store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
+                close = gr.Button("Close or open it", scale=0, min_width=160)
+        plots = gr.HTML(elem_id="project-board", **PLAIN)
+    view = [*View(project, head, block, progress, plots, note)]
+    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    long = {"show_progress_on": [note], "api_visibility": "private"}
+    on_opening(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
+    source.change(_shown, [source], [gallery, file, drawing], **quick)
+    add.click(board.add_gallery, [project, most, *choice], view, **long)
+    asked, shown = [project, files, format, leave_out], [*view, told, table, files]
+    bring.click(board.add_file, asked, shown, concurrency_limit=1, **long)
+    halt.click(board.stop_import, None, [note], **quick)
+    again.click(board.add_import, [project, before], view, **long)
+    drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)
+    stop.click(None, cancels=[drawn])
+    store_.click(board.change, [project, *fields], view, **long)
+    close.click(board.close, [project], view, **quick)
+
+
+def _shown(source: str) -> tuple:
+    return tuple(gr.update(visible=source == one) for one in (GALLERY, FILE, PROMPTS_))
+
+
+def _choice() -> list[gr.Textbox | gr.Dropdown]:
+    """The widgets of a Choice, in its order."""
+    return [
+        gr.Textbox(label="Prompt has", placeholder="any words", max_lines=1, max_length=LONGEST_SEARCH, min_width=180),
+        gr.Dropdown(list(KINDS), value=ALL, label="Which", min_width=150),
+        gr.Dropdown(list(PROMPTS), value=ANY_PROMPT, label="Asked for", min_width=150),
+        gr.Dropdown([ANY_CHECKPOINT], value=ANY_CHECKPOINT, label="Drawn by", min_width=150),
+    ]

@@ -1,0 +1,1 @@
+"""Review: disagreements and decisions."""

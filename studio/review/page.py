@@ -1,0 +1,352 @@
+"""The Review page: disagreements, answers side by side, decision, audit trail.
+
+Knows the store and how answers are compared; people are pseudonymous unless whoever looks is an admin. Every handler
+checks who is asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, NotFoundError, without_places
+from annotations.metrics.quality import Disagreement, cases
+from annotations.queue import gold_items, review
+from annotations.schema.annotation import REFLECTIONS, Annotation
+from annotations.schema.project import Project, Role, Use
+from annotations.schema.questions import Form
+from annotations.store import audit
+from annotations.store.progress import Answered, answered
+from annotations.store.store import Store
+from annotations.store.trajectories import MOST
+from model.trajectory import Trajectory
+from studio.auth.identity import Identity, require
+from studio.auth.project_rights import all_readable, readable
+from studio.auth.pseudonyms import names_for
+from studio.auth.role_section import gate, on_opening
+from studio.components.header import intro
+from studio.components.notices import done, said
+from studio.components.render import still, text
+from studio.http.whole_numbers import whole_number
+from studio.projects.page import PLAIN
+from studio.review import tables as review_table
+from studio.review.decision_form import Field, decisions, fields_of
+from studio.settings import Settings
+from studio.theme import script
+
+USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
+APPOINTED = {
+    Use.GOLD: "It is gold now: whoever is given it is checked by it, without a word",
+    Use.PRACTICE: "It is for practice now: who is new is given it, and told what was right",
+    Use.WORK: "It is an item like any other again",
+}
+AGREED = '<p class="none">There is nothing to decide here. Choose another project, or come back later.</p>'
+
+
+@dataclass(frozen=True)
+class ReviewCase:
+    """What is on the table, by its names; the fields of its form are those of the project and the drawing."""
+
+    project: str
+    item: int
+    key: str  # of this showing, so that a decision sent twice is one
+
+
+class View(NamedTuple):
+    """What a handler gives back, in the order of `page`."""
+
+    case: Any
+    token: Any  # the key of its showing, in the page itself: a change of the case alone tells a browser nothing
+    chosen: Any  # the menu of projects
+    queue: Any
+    stage: Any
+    answers: Any
+    desk: Any  # the column of all that is about one item
+    appointing: Any  # what only admins do with it
+    trail_of: Any  # the id of the drawing whose trail is shown
+    trail: Any
+    revision: Any  # the menu of revisions
+    note: Any
+
+
+@dataclass(frozen=True)
+class ReviewHandlers:
+    """The handlers of the page."""
+
+    store: Store
+    settings: Settings
+
+    def start(self, request: gr.Request) -> View:
+        """The project and the item of the address; else the worst disagreement of the first project that has one."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        address = dict(request.query_params)
+        item = address.get("item")
+        view = self._show(asking, address.get("project"), whole_number(item))
+        if address.get("trajectory"):
+            view = view._replace(**self._trail(asking, address["trajectory"]))
+        return view
+
+    def choose(self, project: str | None, request: gr.Request) -> View:
+        """Another project."""
+        return self._show(require(Role.REVIEWER, request, self.settings, self.store), project, None)
+
+    def following(self, case: ReviewCase | None, request: gr.Request) -> View:
+        """The next disagreement after this one; the first again after the last."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        if case.project not in all_readable(self.store, asking):
+            return self._show(asking, None, None)
+        found = cases(answered(self.store, case.project))
+        at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
+        return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
+
+    def fields(self, case: ReviewCase | None, request: gr.Request) -> list[Field]:
+        """What is asked about the item on the table."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return []
+        with suppress(AnnotationsError):
+            told = answered(self.store, readable(self.store, case.project, asking).id)
+            given = [a for a in told.given if a.item == case.item]
+            if given:
+                return fields_of(told.project, self.store.trajectory(given[0].trajectory_id), given)
+        return []
+
+    def decide(self, request: gr.Request, case: ReviewCase | None, *values: Any) -> View:
+        """Store the reviewer's own answer; the item stays on the table."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        fields = self.fields(case, request)
+        if len(fields) != len(values):
+            return _stay("Somebody has answered meanwhile; look at it again, then decide.")
+        try:
+            told = answered(self.store, readable(self.store, case.project, asking).id)
+            first = next(a.trajectory_id for a in told.given if a.item == case.item)
+            other = told.others.get(case.item)
+            made = decisions(fields, values, self.store.trajectory(first), other, asking.name, case.key)
+            review.decide(self.store, case.item, asking.name, made)
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        return self._show(asking, case.project, case.item)._replace(
+            note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
+        )
+
+    def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
+        """Check people by this item, or teach them; what is right is what was decided, or what all say."""
+        asking = require(Role.ADMIN, request, self.settings, self.store)
+        if case is None:
+            return self._show(asking, None, None)
+        try:
+            known = gold_items.appoint(self.store, case.item, Use(use), because=because or "")
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
+        return _stay("")._replace(note=done(APPOINTED[Use(use)] + answers))
+
+    def look(self, trajectory: str, request: gr.Request) -> View:
+        """The trail of any drawing, by its id or by a link to it."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        identity = (trajectory or "").strip().rpartition("run=")[2]
+        return _stay("")._replace(**self._trail(asking, identity))
+
+    def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> View:
+        """Write what a revision said once more, as its writer's newest."""
+        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        identity = (trajectory or "").strip().rpartition("run=")[2]
+        try:
+            if revision is None:
+                return _stay("Choose the revision that is to count again.")
+            known = {a.id: a for a in (change.after for change in self._changes(asking, identity)) if a is not None}
+            if (number := whole_number(revision)) not in known:
+                raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
+            again = review.bring_back(self.store, number, key=uuid4().hex, by=asking.name)
+        except AnnotationsError as error:
+            return _stay(without_places(error))
+        note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
+        return _stay("")._replace(**self._trail(asking, identity) | {"note": note})
+
+    def _show(self, asking: Identity, project_id: str | None, item: int | None) -> View:
+        open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
+        known = {project.id: answered(self.store, project.id) for project in open_ if project_id in (None, project.id)}
+        found = {id: cases(told) for id, told in known.items()}
+        disputed = (id for id, some in found.items() if any(one.score > 0 and not one.decided for one in some))
+        worst = next(disputed, REFLECTIONS)
+        project_id = project_id if project_id in known else worst
+        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in known else None)
+        some = found.get(project_id, [])
+        case = next((one for one in some if one.item == item), None) if item is not None else None
+        case = case or next(iter(some), None)
+        listed = self._queue(some, project_id, case.item if case else item)
+        if case is None:
+            gone, empty = gr.update(visible=False), gr.update(choices=[])
+            return View(None, "", menu, listed, AGREED, "", gone, gone, "", "", empty, "")
+        return self._case(asking, known[project_id], case)._replace(chosen=menu, queue=listed)
+
+    def _case(self, asking: Identity, told: Answered, dispute: Disagreement) -> View:
+        given = [a for a in told.given if a.item == dispute.item]
+        decided = [a for a in told.decided if a.item == dispute.item]
+        trajectory = self.store.trajectory(dispute.trajectory_id)
+        names = names_for(self.store, asking, [a.annotator for a in (*given, *decided)])
+        stage = self._stage(told.project, trajectory, told.others.get(dispute.item))
+        table = review_table.answers(told.project, trajectory, given, decided, names)
+        case = ReviewCase(told.project.id, dispute.item, uuid4().hex)
+        return View(
+            case=case,
+            token=case.key,
+            chosen=gr.skip(),
+            queue=gr.skip(),
+            stage=stage,
+            answers=table,
+            desk=gr.update(visible=True),
+            appointing=gr.update(visible=asking.may(Role.ADMIN)),
+            note="",
+            **self._trail(asking, trajectory.id),
+        )
+
+    def _stage(self, project: Project, trajectory: Trajectory, other: str | None) -> str:
+        shown = [trajectory, self.store.trajectory(other)] if other else [trajectory]
+        heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
+        sides = "".join(
+            f"<div>{head}{still(one, self.store.picture, headed=not other)}</div>"
+            for head, one in zip(heads, shown, strict=True)
+        )
+        guide = f'<details><summary>Guidelines</summary><p dir="auto">{text(project.guidelines)}</p></details>'
+        kind = "shown pair" if other else "shown"
+        prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
+        return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
+
+    def _queue(self, found: Sequence[Disagreement], project: str, current: int | None) -> str:
+        shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MOST, review_table.SHOWN)]])
+        prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
+        return review_table.queue(found, prompts, project, current)
+
+    def _changes(self, asking: Identity, trajectory_id: str) -> list[audit.Change]:
+        """The trail of a drawing, without the answers in projects that are closed to who asks. Raises NotFoundError."""
+        mine = all_readable(self.store, asking)
+        return [c for c in audit.trail(self.store, trajectory_id) if c.after is None or c.after.project in mine]
+
+    def _trail(self, asking: Identity, trajectory_id: str) -> dict[str, Any]:
+        try:
+            changes = self._changes(asking, trajectory_id)
+        except AnnotationsError as error:
+            return {
+                "trail_of": trajectory_id,
+                "trail": said(without_places(error)),
+                "revision": gr.update(choices=[], value=None),
+            }
+        names = names_for(
+            self.store, asking, list({who for change in changes for who in (change.who, change.by) if who})
+        )
+        revisions = [
+            (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
+        ]
+        menu = gr.update(choices=revisions[::-1], value=None)
+        return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names), "revision": menu}
+
+
+def _revision(annotation: Annotation, who: str) -> str:
+    where = "" if annotation.segment is None else f", segment {annotation.segment + 1}"
+    return f"revision {annotation.id} by {who}{where}, {annotation.status}"
+
+
+def _stay(words: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
+
+
+# Layout
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with gate(Role.REVIEWER, "review", store, settings):
+        _review(store, settings)
+
+
+def _review(store: Store, settings: Settings) -> None:
+    desk = ReviewHandlers(store, settings)
+    intro(
+        "Review",
+        "What people disagree on, the worst first; decide it, and look up who said what and when. "
+        "Keys: N leads to the next, Ctrl+Enter decides.",
+    )
+    case = gr.State(None)
+    token = gr.Textbox(visible="hidden", elem_id="review-token", label="Item")
+    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+    with gr.Row(elem_id="review"):
+        with gr.Column(scale=1, min_width=240):
+            chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")
+            queue = gr.HTML(elem_id="review-queue", **PLAIN)
+        with gr.Column(scale=2, min_width=300):
+            stage = gr.HTML(
+                elem_id="review-stage",
+                apply_default_css=False,
+                js_on_load=script("components/keys.js") + script("review/review.js"),
+            )
+        with gr.Column(scale=3, min_width=320):
+            note = gr.HTML(elem_id="review-note", **PLAIN)
+            with gr.Column(visible=False) as block:
+                table = gr.HTML(elem_id="review-answers", **PLAIN)
+                form = gr.Column(elem_id="review-form")
+                with gr.Column(visible=False, elem_id="review-appoint") as appointed:
+                    because = gr.Textbox(
+                        label="Teach and check people with it",
+                        info="why it is so, as who practises is told",
+                        max_lines=2,
+                        max_length=gold_items.LONGEST_WHY,
+                        elem_id="review-because",
+                    )
+                    with gr.Row():
+                        uses = {
+                            use: gr.Button(words, size="sm", scale=0, min_width=130, elem_id=f"review-{use}")
+                            for use, words in USES.items()
+                        }
+                following = gr.Button("Next", size="sm", scale=0, min_width=90, elem_id="review-next")
+    with gr.Accordion("Trail: who did what, and back to any revision", open=False, elem_id="review-trail"):
+        with gr.Row(elem_classes="adding"):
+            trail_of = gr.Textbox(label="Drawing", info="its id, or a link to it", max_lines=1, scale=2)
+            look = gr.Button("Look up", min_width=100)
+            revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
+            restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
+        trail = gr.HTML(**PLAIN)
+    view = [*View(case, token, chosen, queue, stage, table, block, appointed, trail_of, trail, revision, note)]
+
+    with form:
+
+        @gr.render(inputs=[case], triggers=[token.change], concurrency_limit=None, show_progress="hidden")
+        def asked(at: ReviewCase | None, request: gr.Request) -> None:
+            fields = desk.fields(at, request)
+            widgets = [_widget(field, f"{at.key}-{place}") for place, field in enumerate(fields)]
+            if widgets:
+                decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
+                decide.click(desk.decide, [case, *widgets], view, **quick)
+
+    on_opening(Role.REVIEWER, desk.start, view, store, settings, **quick)
+    chosen.input(desk.choose, [chosen], view, **quick)
+    following.click(desk.following, [case], view, **quick)
+    for use, button in uses.items():
+        button.click(desk.appoint, [case, because, gr.State(use.value)], view, **quick)
+    look.click(desk.look, [trail_of], view, **quick)
+    restore.click(desk.restore, [trail_of, revision], view, **quick)
+
+
+def _widget(field: Field, key: str) -> gr.components.Component:
+    """The widget that answers a field; another key makes it anew, without what was chosen in the one before."""
+    shown, asked = {"label": field.label, "info": field.question.help or None, "key": key}, field.question
+    match asked.form:
+        case Form.TEXT:
+            return gr.Textbox(field.value, lines=2, **shown)
+        case Form.WORDS:
+            return gr.CheckboxGroup(list(field.choices), value=field.value or [], **shown)
+        case Form.TAGS:
+            several = {"multiselect": True, "allow_custom_value": not asked.choices}
+            return gr.Dropdown(list(field.choices), value=field.value or [], **several, **shown)
+        case _:
+            return gr.Radio(list(field.choices), value=field.value, elem_classes="choice", **shown)

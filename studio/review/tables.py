@@ -1,0 +1,122 @@
+"""Tables of the Review page as HTML.
+
+Pure functions from values to HTML; people are called what `Names` calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from annotations.metrics.quality import Disagreement, stance
+from annotations.schema.annotation import Annotation
+from annotations.schema.project import Project
+from annotations.schema.questions import Form, Question
+from annotations.store.audit import Change
+from model.trajectory import Trajectory
+from studio.auth.pseudonyms import Names
+from studio.components.render import own, text
+from studio.review.decision_form import told
+
+SHOWN = 60  # disagreements in the list
+ACTS = {
+    "saved": "drew it",
+    "imported": "imported it",
+    "began": "began to answer",
+    "submitted": "submitted",
+    "discarded": "skipped",
+    "undid": "took back",
+    "deleted": "deleted the drawing",
+}
+
+
+def queue(found: Sequence[Disagreement], prompts: Mapping[str, str], project: str, current: int | None) -> str:
+    """What was answered as links: disagreements first, of those the ones that nobody has decided."""
+    if not found:
+        return '<p class="none">Nobody has answered here. What people disagree on will be listed, the worst first.</p>'
+    differ = [dispute.decided for dispute in found if dispute.score > 0]
+    rows = "".join(_dispute(one, prompts.get(one.trajectory_id, ""), project, current) for one in found[:SHOWN])
+    more = f'<p class="soft">… and {len(found) - SHOWN:,} more.</p>' if len(found) > SHOWN else ""
+    told = f"{differ.count(False):,} of {len(differ):,} to decide" if differ else "No two people differ here."
+    return f'<p class="soft">{told}</p><ol class="disputes">{rows}</ol>{more}'
+
+
+def _dispute(one: Disagreement, prompt: str, project: str, current: int | None) -> str:
+    address = urlencode({"project": project, "item": one.item})
+    here = ' aria-current="true"' if one.item == current else ""
+    people = "1 person" if one.people == 1 else f"{one.people} people"
+    far = f"{100 * one.score:.0f} % differ" if one.score else "all alike" if one.people > 1 else "answered"
+    state = "decided" if one.decided else f"{far}, {people}"
+    return f'<li{here}><a href="review?{text(address)}"><bdi>{text(prompt)}</bdi><span>{state}</span></a></li>'
+
+
+def answers(
+    project: Project, trajectory: Trajectory, given: Sequence[Annotation], decided: Sequence[Annotation], names: Names
+) -> str:
+    """A row for every question that was answered, a column for every person; what differs is marked."""
+    people = list(dict.fromkeys(annotation.annotator for annotation in given))
+    reviewers = list(dict.fromkeys(annotation.annotator for annotation in decided))
+    head = "".join(f"<th>{text(names(name))}</th>" for name in people)
+    head += "".join(f'<th class="decided">decided by {text(names(name))}</th>' for name in reviewers)
+    said = {(a.segment, a.annotator): a for a in (*given, *decided)}
+    rows = []
+    for segment in sorted({a.segment for a in said.values()}, key=lambda s: -1 if s is None else s):
+        for question in project.questions:
+            row = [_said(said, segment, name, question) for name in (*people, *reviewers)]
+            if any(row):
+                rows.append(_row(question, segment, row, len(people), trajectory))
+    return f'<table class="answers"><thead><tr><th></th>{head}</tr></thead>{"".join(rows)}</table>'
+
+
+def _said(
+    said: Mapping[tuple[int | None, str], Annotation], segment: int | None, name: str, question: Question
+) -> Annotation | None:
+    annotation = said.get((segment, name))
+    return annotation if annotation is not None and question.name in annotation.answers else None
+
+
+def _row(
+    question: Question, segment: int | None, row: Sequence[Annotation | None], people: int, trajectory: Trajectory
+) -> str:
+    stances = {stance(question, a) for a in row[:people] if a is not None} if question.form is not Form.TEXT else set()
+    differs = ' class="differs"' if len(stances) > 1 else ""
+    where = "" if segment is None else f'<span class="soft">{trajectory.segments[segment].kind} {segment + 1}</span>'
+    cells = "".join(
+        "<td>–</td>"
+        if a is None
+        else f'<td dir="auto">{text(told(question, a.answers[question.name], trajectory.id, trajectory.prompt))}</td>'
+        for a in row
+    )
+    return f"<tr{differs}><th>{own(question.title)}{where}</th>{cells}</tr>"
+
+
+def trail(changes: Sequence[Change], names: Names) -> str:
+    """Everything that was done to a drawing, the newest first."""
+    rows = "".join(_change(change, names) for change in reversed(changes))
+    head = "<tr><th>When (UTC)</th><th>Who</th><th>What</th><th>Before → after</th></tr>"
+    return f'<table class="answers trail"><thead>{head}</thead>{rows}</table>'
+
+
+def _change(change: Change, names: Names) -> str:
+    where = "" if change.segment is None else f" segment {change.segment + 1}"
+    number = f' <span class="soft">revision {change.after.id}</span>' if change.after else ""
+    changed = "<br>".join(
+        f"<b>{text(name)}</b> <bdi>{text(_short(before))}</bdi> → <bdi>{text(_short(after))}</bdi>"
+        for name, (before, after) in change.answers.items()
+    )
+    by = f' <span class="soft">restored by {text(names(change.by))}</span>' if change.by else ""
+    return (
+        f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{text(names(change.who))}</td>"
+        f"<td>{ACTS[change.act]}{where}{number}{by}</td><td>{changed}</td></tr>"
+    )
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):  # of a pair
+        side = value["choice"]
+        words = f"{side} ({value[side][:8]})" if side in value else side.replace("_", " ")
+    else:
+        words = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return words if len(words) <= 120 else f"{words[:120]}…"
