@@ -1,6 +1,6 @@
 """Columns and types of training rows: the contract between export and training.
 
-`annotations.export.exporter` writes them, `model.training` reads them; anyone's Parquet file with these columns trains.
+`annotations.export` writes them, `model.training` reads them; anyone's Parquet file with these columns trains.
 The columns are TRL's (`prompt`, `completion`, `images`, in conversational form, images in the prompt only), so the
 same file loads in TRL untouched; what else is known of a row stands in columns of its own. No torch.
 """

@@ -84,7 +84,7 @@ def data_files(folder: Path) -> list[Path]:
         found = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
         files = [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
     if not files:
-        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export.exporter wrote")
+        raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
     for place in dict.fromkeys(file.parent for file in files):
         _check_manifest(place, [file for file in files if file.parent == place])
     return files
