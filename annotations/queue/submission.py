@@ -45,7 +45,7 @@ class SubmitResult(StrEnum):
 SAYS = {
     SubmitResult.COUNTED: "",
     SubmitResult.CHANGED: "You had submitted this before, perhaps in another tab; what you sent now counts.",
-    SubmitResult.EXTRA: "Your time on this ran out, and others completed it. Your answers are kept but not counted.",
+    SubmitResult.EXTRA: "Your time on this ran out; others completed it. Your answers are kept, but do not count.",
     SubmitResult.KEPT: "",
     SubmitResult.BEHIND: "You have submitted this in another tab, which counts; what you wrote here is in the history.",
 }
