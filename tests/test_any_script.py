@@ -31,7 +31,8 @@ from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
 from studio.projects.page import identity
 
-AFTER = Path(__file__).parent.parent / "studio" / "components" / "finished.js"
+STUDIO = Path(__file__).parent.parent / "studio"
+AFTER = STUDIO / "components" / "finished.js"
 SCRIPTS = {
     "Chinese": ("图像模型", "图像评审", "李明", "两个红苹果", "苹果太多了。"),
     "Arabic": ("نموذج", "تقييم الصور", "محمد", "تفاحتان حمراوان", "هل هناك تفاحة؟"),
@@ -171,7 +172,7 @@ def test_the_day_of_a_card_says_its_time_zone_and_what_the_zone_of_the_browser_m
     store.save(trajectory, pictures, owner="visitor")
     cards = render.cards(store.trajectories(), store.picture)
     assert '<time datetime="2025-12-31T22:00:00Z">31 Dec 2025 (UTC)</time>' in cards
-    script = (AFTER.parent / "gallery/gallery.js").read_text(encoding="utf-8")
+    script = (STUDIO / "gallery" / "gallery.js").read_text(encoding="utf-8")
     for zone, day in (("Asia/Tokyo", "1 Jan 2026"), ("America/New_York", "31 Dec 2025")):
         page = browser.new_context(timezone_id=zone).new_page()
         page.set_content(cards)
