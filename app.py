@@ -23,6 +23,7 @@ def main() -> None:
     try:
         settings = of_space(read_settings(CONFIG, from_environment(os.environ)), os.environ)
         settings.check()
+        print(f"Aha Studio is starting: libraries, then {', '.join(map(str, settings.checkpoints))} …", flush=True)
         pkgutil.resolve_name(STUDIO)(settings)
     except (SettingsError, DatabaseError, BackupError) as error:
         sys.exit(f"Aha Studio cannot start: {error}")

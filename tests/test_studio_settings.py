@@ -152,6 +152,14 @@ def test_a_wrong_setting_is_told_before_anything_heavy_is_imported(name: str):
     assert ended.stdout.strip() == "imported:"
 
 
+def test_what_is_being_started_is_said_before_anything_heavy_is_imported():
+    told = WATCHED.replace(
+        'runpy.run_path("app.py", run_name="__main__")', 'import app; app.STUDIO = "sys:exit"; app.main()'
+    )
+    ended = subprocess.run([sys.executable, "-c", told], cwd=CONFIG.parent, capture_output=True, text=True)
+    assert ended.stdout.splitlines() == ["Aha Studio is starting: libraries, then embedded, sft …", "imported:"]
+
+
 def test_a_port_that_is_taken_is_told_before_anything_heavy_is_imported():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
