@@ -1,4 +1,4 @@
-"""Latency of lists and of the queue at scale: `python -m annotations.benchmark --trajectories 100000`
+"""Benchmarks of the gallery's list, of the queue and of imports at scale.
 
 Fills a folder (or a PostgreSQL database, with --url) with made-up trajectories of four segments and times what the
 gallery asks for, beside the same with a thousand, a fixed piece of Python and a write that reaches the disk, by which

@@ -1,25 +1,24 @@
-"""Everything that can go wrong in `annotations`, as one small tree; the messages say what was got, what was
-wanted and what to do. Raised by the modules of this package, shown by whoever called them. Knows no module.
+"""Exceptions of `annotations` as one tree; messages say what was got, what was wanted and what to do.
 
-    AnnotationsError
-    ├── NotFoundError           no such trajectory, picture or annotation, or it is hidden
-    ├── TrajectoryError         a trajectory that cannot be stored
-    ├── PictureError            not a PNG, or not the one its name promises
-    ├── AnswerError             an answer that does not fit its question
-    ├── ConflictError           an id or a key that already stands for something else
-    ├── ProjectError            a project, or an item of one, that cannot be as it is wanted
-    ├── LeaseError              an item that somebody no longer holds, and that others have completed
-    ├── PersonError             an account that cannot be made or changed as it is wanted
-    │   └── SignInError         … or entered
-    ├── DatabaseError           the database cannot be opened, read or written
-    │   ├── DirectoryError      … because of its folder
-    │   ├── BusyError           … because another process holds it
-    │   ├── AwayError           … because its server is away; what was asked may be asked again
-    │   └── MigrationError      … because its tables are not the ones wanted
-    ├── ImportingError          a file that cannot be imported, or rows of it
-    ├── BackupError             a backup that could not be made or restored
-    └── ExportError
-        └── NothingToExportError
+AnnotationsError
+├── NotFoundError           no such trajectory, picture or annotation, or it is hidden
+├── TrajectoryError         a trajectory that cannot be stored
+├── PictureError            not a PNG, or not the one its name promises
+├── AnswerError             an answer that does not fit its question
+├── ConflictError           an id or a key that already stands for something else
+├── ProjectError            a project, or an item of one, that cannot be as it is wanted
+├── LeaseError              an item that somebody no longer holds, and that others have completed
+├── PersonError             an account that cannot be made or changed as it is wanted
+│   └── SignInError         … or entered
+├── DatabaseError           the database cannot be opened, read or written
+│   ├── DirectoryError      … because of its folder
+│   ├── BusyError           … because another process holds it
+│   ├── AwayError           … because its server is away; what was asked may be asked again
+│   └── MigrationError      … because its tables are not the ones wanted
+├── ImportingError          a file that cannot be imported, or rows of it
+├── BackupError             a backup that could not be made or restored
+└── ExportError
+    └── NothingToExportError
 """
 
 import re

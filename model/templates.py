@@ -1,4 +1,4 @@
-"""Prompt templates of Janus and Janus-Pro-R1, exact strings (sources: their inference code).
+"""Exact prompt strings of Janus and Janus-Pro-R1, and a Jinja chat template that renders training rows.
 
 Two streams share the strings. The *drawing* stream sees earlier images as their codes (generation embeddings) and
 holds the thoughts. The *judging* stream sees them as pixels (understanding embeddings) and leaves the thoughts out:

@@ -1,4 +1,4 @@
-"""The list of pages: address, title, role.
+"""Builds the site: every page on its route, with title and header; roles are in `auth.access`.
 
 Knows the pages by name and nothing of what they do. A page is built inside its route; no component crosses from one
 to another.

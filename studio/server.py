@@ -1,4 +1,4 @@
-"""The site on a port: launch options, closed routes."""
+"""Launches the site on a port: Gradio's launch options, and the order of the middleware."""
 
 from __future__ import annotations
 

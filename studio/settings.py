@@ -141,12 +141,14 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str | None]:
 
 def of_space(settings: Settings, environment: Mapping[str, str]) -> Settings:
     """On a Hugging Face Space, what is not set follows from how Spaces are reached: by the names in SPACE_HOST, through
-    proxies in private networks, in a frame on the Hub's page.
+    proxies in private networks, in a frame on the Hub's page. The mode is public unless the environment names one: a
+    studio that listens on loopback only is not reached there.
     """
     if not (names := environment.get("SPACE_HOST", "").strip()):
         return settings
     known = {"hosts": names, "proxies": PRIVATE, "frame_ancestors": "https://huggingface.co, https://*.hf.space"}
-    return replace(settings, **{name: value for name, value in known.items() if getattr(settings, name) is None})
+    unset = {name: value for name, value in known.items() if getattr(settings, name) is None}
+    return replace(settings, mode=settings.mode if environment.get("AHA_STUDIO_MODE") else Mode.PUBLIC, **unset)
 
 
 def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None) -> Settings:

@@ -1,4 +1,4 @@
-"""Gradio Blocks with bounded sessions, cheap page loads and handlers checked by role.
+"""Gradio subclasses: role checks before handlers, bounded sessions, cheap page loads, middleware around it.
 
 Knows Gradio 6 from within: what a session holds (`gradio.state_holder`), how a handler is called
 (`Blocks.process_api`), and the application it serves (`gradio.routes.App`). No page.

@@ -122,6 +122,8 @@ def test_on_a_space_what_is_not_set_follows_from_how_spaces_are_reached():
     assert there.listed("hosts") == ["other.example"] and there.proxies == "private"
     assert of_space(Settings(), environment).listed("hosts") == ["ada-studio.hf.space", "studio.example.org"]
     assert "https://huggingface.co" in there.listed("frame_ancestors")
+    assert there.mode is Mode.PUBLIC
+    assert of_space(Settings(), environment | {"AHA_STUDIO_MODE": "local"}).mode is Mode.LOCAL
     assert of_space(Settings(), {}) == Settings()
 
 

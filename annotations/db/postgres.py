@@ -1,4 +1,4 @@
-"""PostgreSQL by its URL: `postgresql+psycopg://user@host/name`.
+"""PostgreSQL engines by URL; an advisory lock lets one transaction write at a time.
 
 Knows engines and locks; nothing of what the tables mean. It keeps the two promises that `engine` makes of SQLite:
 reading transactions see one moment and cannot write, and a writing one is alone, in all processes on all machines. The

@@ -1,4 +1,4 @@
-"""The manifest of an export: counts, sources, file hash.
+"""The manifest of an export as a value: counts, sources, file hash; written by `exporter`, read by trainers.
 
 Read back by whoever trains on the folder, without a database. Knows no store and no rows.
 """

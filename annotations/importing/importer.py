@@ -2,7 +2,7 @@
 
     python -m annotations.importing SRC --format FORMAT [--dry-run]
 
-Formats are ours, janus_sft, folder, pickapic and richhf; the modules of `annotations.formats` say what each looks like.
+Formats are ours, janus_sft, folder, pickapic and richhf; the modules of `formats` say what each looks like.
 Every row is read and checked before the first is stored; each that cannot be is reported, with what was found in it and
 what was wanted. Records that were imported before are left out. What a trajectory has no place for is kept beside it.
 Knows the store; SQLite older than 3.51.3 lets only one process write, so stop the studio there, or import in its page.

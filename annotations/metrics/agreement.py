@@ -1,4 +1,4 @@
-"""Chance-corrected agreement between annotators (Krippendorff's alpha), per question.
+"""Agreement statistics: Krippendorff's alpha, Fleiss' and Cohen's kappa, percent agreement, accuracy on gold.
 
 Pure functions over answers given as (item, annotator, answer); None is a missing answer. They know arithmetic only: no
 store, no questions. Only items with two answers or more count. A coefficient is None where it is not defined: nobody

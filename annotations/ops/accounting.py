@@ -1,4 +1,4 @@
-"""Invariants between what was assigned and what was submitted, checked in the database.
+"""Invariants of leases and submits, checked in the database by load tests: overlap, lost answers, stuck leases.
 
 Knows the rows of items, leases and annotations; reads only. For load tests, which know from outside what was confirmed.
 """

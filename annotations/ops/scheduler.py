@@ -1,4 +1,4 @@
-"""Periodic background work of the studio: purge, backup, checks."""
+"""Work repeated in a background thread, and the lock by which backups and purges take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks of submits and decisions: signed POSTs, retried until accepted.
+"""Webhooks of submits, decisions and undos: signed POSTs, retried until taken or refused for good.
 
 Nothing waits for it: it reads the revisions that were added since the last one it delivered, and remembers that one in
 the data folder. So a submit is never held up, and what was submitted while the other side, or the studio, was down is

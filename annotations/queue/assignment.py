@@ -1,5 +1,4 @@
-"""Assignment of items to annotators: claim, prefetch, release. Each call is a transaction of its own; answers go
-through `submission`.
+"""Assignment of items: claims the next by leases, practice, gold, order; prefetch, sign of life, release.
 
 First comes what this person holds or left; then practice, for who is new; then, now and then and without a word, an
 item whose right answers are known; then the next of the line that has room beside the answers and the leases of

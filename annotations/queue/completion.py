@@ -1,4 +1,4 @@
-"""State of an item after an annotation: completed, reopened, statistics.
+"""What a stored answer makes of its item: full, reopened, and its rank by disagreement.
 
 Knows revisions, items and leases; opens no transaction. Whoever appends a revision does it here, so that the queue
 never disagrees with what is stored.

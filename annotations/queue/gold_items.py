@@ -1,4 +1,4 @@
-"""Gold and practice items made from reviewed ones.
+"""Makes an item gold, practice or work; right answers are a reviewer's decision, else unanimous answers.
 
 Knows the store and the queue's rows; each call is one transaction. What is right is what a reviewer has decided, else
 what everybody said alike. Who answered the item as work keeps that answer, whatever becomes of the item.

@@ -1,4 +1,4 @@
-"""The next item for an annotator: project order, priority, overlap, gold share.
+"""Queries behind the next item: held and left ones, the first of the line with room, postponed ones.
 
 Knows the rows of items, leases and places; opens no transaction. A place says how far down the line there is nothing
 left for somebody, so that the thousandth item is found as quickly as the first; `items` moves it up where one comes

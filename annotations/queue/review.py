@@ -1,4 +1,4 @@
-"""Reviewers' decisions where annotators disagree.
+"""Reviewers' decisions on items, and restoring of any revision, decision or not.
 
 Knows the store and the queue's rows; each call is one transaction. A decision is a submitted annotation whose writer
 holds the item as an extra one: it takes nobody's place, agreement is measured without it, and it has its revisions and

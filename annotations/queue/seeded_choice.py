@@ -1,4 +1,4 @@
-"""Deterministic pseudo-random choices from the database's salt: which item is gold, which image is on the left.
+"""Seeded pseudo-random choices from the database's salt: is a gold item due, which image stands left.
 
 Drawn from names and the database's salt, so that nobody outside can foretell it; opens no transaction.
 """

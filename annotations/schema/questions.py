@@ -1,4 +1,4 @@
-"""Questions of a project, one per form; pages build their forms from them.
+"""Questions of a project: the forms of answers (choice, rating, text, regions …), and the default questions.
 
 Knows the forms of answers and the kinds of things people can be asked about; nothing of storage or of pages.
 """

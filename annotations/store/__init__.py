@@ -1,1 +1,1 @@
-"""Values in, values out: one public method, one transaction."""
+"""Tables as values: trajectories, items, annotations, imports, pictures; `store.Store` is the entry."""

@@ -1,4 +1,4 @@
-"""Repair of denormalised list columns and facets.
+"""Repair of the trait bitmaps by which lists are filtered, from the rows of trajectories.
 
 Knows the rows of trajectories and of their traits, which are copies; opens no transaction. Used by the doctor.
 """

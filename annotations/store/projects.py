@@ -1,6 +1,4 @@
-"""Projects in a transaction: stored, changed, closed. Knows the rows of projects and turns them into values and back;
-opens no transaction. What is asked in a project may be added to, but no question that has answers changes its meaning.
-"""
+"""Project rows to and from values: created, changed, listed; answered questions keep their meaning."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Purge of deleted trajectories that nobody else's work refers to.
+"""Rows of deleted trajectories that nothing refers to: found and removed; `Store.erase` unlinks their pictures.
 
 Knows the rows; opens no transaction and touches no file. A drawing that somebody has annotated, or that a visible one
 goes on from, stays hidden and is kept; so does a recorded example, which would come back at the next start.

@@ -1,6 +1,4 @@
-"""How much there is: the numbers a home page and a data-set page show. Of what is visible only; opens no
-transaction, knows no values but its own.
-"""
+"""Counts of visible trajectories, images, annotations and people, for the Datasets page."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The store: values in, values out, one transaction per public method.
+"""The store: values in, values out; its methods open the transactions, most of them one each.
 
 Knows how a transaction and the picture files go together; no row and no session leaves it. Every public
 method is one transaction. Safe to share between threads. Raises the errors of `annotations.errors`.

@@ -1,7 +1,7 @@
 """Rows of trajectories: written once, read, listed newest first, hidden.
 
 Knows the rows of trajectories and their images and turns them into values and back; sees no file and opens no
-transaction. Used by the store; pages see its values `Listed` and `Cursor`.
+transaction. Used by the store; pages see its values `TrajectorySummary` and `Cursor`.
 """
 
 import json

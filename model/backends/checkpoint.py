@@ -1,4 +1,4 @@
-"""Open and save checkpoint folders in transformers' format: weights, config, processor, generation config, provenance.
+"""Opens a checkpoint (folder, Hub id or shipped name; transformers' or DeepSeek's layout) as a `Janus`.
 
 What this file knows: where the pieces lie and what to say when they do not. `thinks` in config.json says whether the
 network writes a thought before it draws; guidance, temperature and top-k stand in generation_config.json.

@@ -1,4 +1,4 @@
-"""Validation of a checkpoint's files before loading: config, tensor names and shapes, tokenizer, finite weights.
+"""Checks of a checkpoint: config, tensor names and shapes, tokenizer before loading, finite weights after.
 
 Every error is one line: which file, which entry or tensor, what was found, what was wanted, what to do.
 """

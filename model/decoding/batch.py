@@ -1,4 +1,4 @@
-"""Batched decode steps: one forward pass for all single-token feeds, one for the longer ones, then sampling.
+"""Batched decode steps: one pass for single-token feeds, one for longer ones, then heads, guidance, sampling.
 
 Knows pieces, slots and the network; nothing of drawing and judging, which is the grammar's.
 """

@@ -1,4 +1,4 @@
-"""Weights as the decoder uses them: packed layers, the image head, embeddings of all image codes."""
+"""Weights in the decoder's form: packed layers, image head and code embeddings of a small network on a CPU."""
 
 from __future__ import annotations
 

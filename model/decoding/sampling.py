@@ -1,4 +1,4 @@
-"""Sampling of tokens from logits: guidance, top-k, restriction, temperature; and the log-probabilities of the same.
+"""Sampling functions on logits: guidance formula, top-k, allowed tokens, temperature; and log-probabilities.
 
 Shapes: V vocabulary (text tokens or image codes).
 """

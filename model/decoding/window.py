@@ -1,4 +1,4 @@
-"""The cache positions that one forward call writes and attends to.
+"""A forward call's view of the KV cache: positions written, rotary embedding, mask, attention over the slots.
 
 Shapes: R rows of the call, Q new positions, K positions seen, S slots, H heads of keys, G queries that share one, W
 width of a head.

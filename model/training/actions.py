@@ -1,4 +1,4 @@
-"""Actions of a finished trajectory: each sampled token with its sequence, position and sampling rule.
+"""Sampled tokens of a finished trajectory as actions, and their log-probabilities in one teacher-forced pass.
 
 Training computes log-probabilities here from the same distributions that the rollout drew from (guidance,
 temperature, top-k, the Yes/No restriction), in one pass without a cache. Knows no rewards.

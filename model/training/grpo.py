@@ -1,5 +1,4 @@
-"""GRPO over trajectories: grouped rollouts, rewards for images and verdicts, clipped policy gradient (arXiv
-2506.01480).
+"""GRPO over trajectories: grouped rollouts, image and verdict rewards, KL, clipped policy gradient.
 
     python -m model.training.grpo --checkpoint SFT --steps 300 --out DIR
 

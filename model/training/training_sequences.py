@@ -1,4 +1,4 @@
-"""One training sequence of each SFT task (draw, judge, redraw, edit): pieces and targets.
+"""Training sequences of the SFT tasks (draw, judge, redraw, edit): pieces with targets; condition dropout.
 
 A lesson is a list of pieces in which some are targets. Knows the templates through `sequences`; not where the
 pictures come from (`world_sequences`, or an annotator's export) and no torch.

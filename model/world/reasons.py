@@ -1,4 +1,4 @@
-"""English reasons of a verdict: which fact fails, or that all hold.
+"""English reasons of a verdict, written and parsed: which fact fails, or that all hold; whether one is true.
 
 Knows several wordings for every kind of fact and reads each of them back. Knows no pictures, only the
 verifier's facts and readings. `claim_holds` decides whether a reason is true, whoever gave it.

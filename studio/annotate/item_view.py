@@ -1,4 +1,4 @@
-"""An item prepared for one annotator: segment, earlier answers, progress.
+"""One person's item ready to show: its reflection or sheet, earlier answers, progress; ownership is checked.
 
 Knows the store, and the view that `view` makes of it all; no page and no request.
 """

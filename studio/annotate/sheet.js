@@ -1,4 +1,4 @@
-// A sheet: what a project asks about one item, laid out from what Python sends (studio/sheet.py says what that is) and
+// A sheet: what a project asks about one item, laid out from what Python sends (studio/annotate/sheet.py says what that is) and
 // filled in by mouse or keyboard. What is filled in so far is `root.filled`, as JSON, for whoever sends it.
 // Whatever a person or a model wrote is put in place with textContent only.
 

@@ -43,8 +43,8 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     ) -> Iterator[dict]:
         """Draw a prompt: plan it, draw it, judge the drawing, and draw again after a no.
 
-        Yields the events of the trajectory as they happen (JSON; images as base64 PNG in the events of type Preview).
-        The last is TrajectoryFinished or Failed, also where nothing can be drawn;
+        Yields the events of the trajectory as they happen (JSON; images as base64 PNG in the events "preview").
+        The last is "trajectory finished" or "failed", also where nothing can be drawn;
         `trajectory` gives the whole under the events' `trajectory_id`.
 
         Args:

@@ -1,4 +1,4 @@
-"""The session cookie.
+"""The cookie of a login session: name, lifetimes, and the account that it opens.
 
 Knows cookies; which word opens what is known to `annotations.auth.sessions`. The cookie is of no use to scripts and
 is not sent along from other sites.

@@ -1,4 +1,4 @@
-// The timeline of one trajectory: draws the rows that Python yields (studio/render.py says what a row is).
+// The timeline of one trajectory: draws the rows that Python yields (studio/components/render.py says what a row is).
 // It keeps what it has seen, eases text and patches onto the screen, and asks nothing of the server.
 // Whatever a person or a model wrote is put in place with textContent only.
 

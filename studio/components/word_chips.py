@@ -1,6 +1,6 @@
 """Buttons with the embedded world's words that compose a prompt.
 
-The grammar (articles, plurals, “and”) is in words.js; this file only lays the words out.
+The grammar (articles, plurals, “and”) is in word_chips.js; this file only lays the words out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Responses sent before a request's body has been read.
+"""Reads the rest of a request's body after an early response (such as 413), so that the client gets it.
 
 Knows ASGI. A server that closes a connection on which something is left to read resets it, and what it sent is lost:
 a browser shows a lost connection, and a reverse proxy answers 502, where there was a 413 with its reason.

@@ -1,4 +1,4 @@
-"""Rate and concurrency limits per address and for all visitors together.
+"""Rate and concurrency limits, per address and for all; `middleware.RateLimiter` and `Caller` apply them.
 
 Knows neither HTTP nor pages. People who have signed in, and the person at the machine, have no limits here.
 """

@@ -1,4 +1,4 @@
-"""ASGI middleware before Gradio: hosts, origins, routes, sizes, limits, security headers.
+"""ASGI middleware: hosts, origins, routes, body sizes, rate limits (429), logging, security headers.
 
 Knows HTTP, settings and limits; no page. Each class is an ASGI application around another.
 """
@@ -112,7 +112,7 @@ def path_below_root(scope: Scope, settings: Settings) -> str:
 
 class RateLimiter:
     """Finds who is calling, and counts what visitors call for. `is_member` says whether a request's cookie opens an
-    account; `is_known_page` whether a session's hash has been seen."""
+    account; `sessions` knows the pages that were opened."""
 
     def __init__(
         self,

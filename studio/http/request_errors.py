@@ -1,4 +1,4 @@
-"""Error responses of requests that cannot be processed, one log line each.
+"""Checked input: Gradio's values by type, and 4xx instead of 500 for what cannot be read, one log line each.
 
 Gradio answers 500 to whatever a component or a route of its own cannot read; here that is the client's error.
 Knows nothing of what the pages mean.

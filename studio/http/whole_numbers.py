@@ -1,4 +1,4 @@
-"""Integers as clients send them."""
+"""Parses whole numbers from clients: digits or numbers of at most 18 digits, else None."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of this studio, loaded when first chosen."""
+"""Engines by checkpoint name: the first is given, others are loaded when first chosen."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Serving(Protocol):
     """What makes the events of a request, for many at the same time."""
 
     def events(self, request: Request) -> Iterator[Event | QueuePosition]:
-        """A request's events until it ends, or none where it stops before it begins. Raises PromptError and TooMany."""
+        """A request's events until it ends, or none where it stops before it begins. Raises PromptError, QueueFull."""
 
 
 class SharedEngine:

@@ -102,7 +102,7 @@ class Generator:
         the length of the line.
 
         A `branch` begins with what it is given; `source` (H, W, 3) is the image to edit or to judge. Closing the
-        iterator early stores what was drawn as cancelled. Raises PromptError and TooMany before the first event,
+        iterator early stores what was drawn as cancelled. Raises PromptError and QueueFull before the first event,
         AnnotationsError where the trajectory cannot be stored, and StoredLater after the last event where the database
         is away and the trajectory is kept until it is back.
         """

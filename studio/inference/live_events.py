@@ -1,4 +1,4 @@
-"""Events of a running trajectory as timeline updates.
+"""A running trajectory's events as timeline updates; stopping, and deletion by receipt.
 
 Knows the generator's events, the timeline's values and the buttons beside it; not what was asked for.
 """

@@ -50,8 +50,8 @@ class LentEngine:
         self._making = making
 
     def events(self, request: Request) -> Iterator[Event]:
-        """A request's events until it ends; what breaks in the fork ends it as failed. Raises PromptError, and TooMany
-        where no GPU is lent."""
+        """A request's events until it ends; what breaks in the fork ends it as failed. Raises PromptError, and
+        QueueFull where no GPU is lent."""
         check_request(self._janus, request)
         latest, made = None, self._making(self._janus.name, replace(request, stop=never))
         try:

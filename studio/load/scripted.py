@@ -1,4 +1,4 @@
-"""A studio with a scripted model, so that the web server and the store are measured."""
+"""A scripted engine in place of the network, so that load tests measure web server and store."""
 
 from __future__ import annotations
 

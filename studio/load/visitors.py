@@ -1,4 +1,4 @@
-"""Load test: many visitors who draw at once."""
+"""Load test: many visitors drawing at once; order and completeness of what they see, delay against one alone."""
 
 from __future__ import annotations
 

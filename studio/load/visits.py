@@ -1,4 +1,4 @@
-"""Load test: many page visits and drawings; CPU and memory per visit."""
+"""Load test: visits of the front page and drawings; the server's CPU and memory for each."""
 
 from __future__ import annotations
 

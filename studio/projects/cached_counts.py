@@ -1,4 +1,4 @@
-"""Project counts cached for a minute; one's own actions count at once."""
+"""An annotator's progress in a project; large counts are cached for a minute, own submits count at once."""
 
 from __future__ import annotations
 

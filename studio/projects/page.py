@@ -192,7 +192,7 @@ def _projects(store: Store, settings: Settings) -> None:
 
 
 def form(wanted: ProjectForm) -> list[gr.components.Component]:
-    """The widgets of a project, in the order of `Wanted`."""
+    """The widgets of a project, in the order of `ProjectForm`."""
     with gr.Row():
         name = gr.Textbox(
             wanted.name, label="Name", info="as everybody sees it", max_length=120, max_lines=1, scale=2,

@@ -1,6 +1,4 @@
-"""Alembic's way into the database. It knows the connection that `annotations.db.upgrade` hands over, nothing of
-files, locks or backups. Tables are altered in batches, because SQLite alters little in place.
-"""
+"""Alembic's environment: runs the migrations on the connection that `annotations.db.upgrade` hands over."""
 
 from alembic import context
 

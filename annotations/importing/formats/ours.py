@@ -1,4 +1,4 @@
-"""Format `ours`: the studio's trajectory JSON, as saved by *Draw* and `python -m model.generate`.
+"""Format `ours`: the studio's trajectory JSON, as *Draw* and `model.generate` save it.
 
 A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
 read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they

@@ -1,4 +1,4 @@
-"""Streaming rows of Parquet (a file or a folder of shards), CSV and JSON Lines files."""
+"""Rows of Parquet (a file or shards), CSV and JSON Lines, streamed, and of JSON files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Auxiliary per-position targets of the embedded network: what each image position shows.
+"""Auxiliary per-position targets of the embedded network: on prompt, images, self-check and thought.
 
 Without them a judge of pictures that differ in more than their number of objects stayed at chance: its facts have to be
 found side by side, and nothing said so (LOG.md). Each lies at a depth of its own, so that what follows from one has

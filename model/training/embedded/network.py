@@ -1,4 +1,4 @@
-"""Sizes, tokenizer and processor of the embedded network, in transformers' classes.
+"""Sizes, initial weights, tokenizer and processor of the embedded network, in transformers' classes.
 
 It knows the wording of the world (the tokenizer is trained on it), not the data engine and not the training loop.
 """
