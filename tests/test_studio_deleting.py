@@ -117,12 +117,12 @@ def test_a_deletion_reaches_every_copy_and_a_purge_leaves_none_on_the_disk(studi
 
 def _said(studio: Studio, path: str) -> str:
     given = image.ImageForm(path, "a red cat", "Judge it")
-    [(value, *_)] = image.ask(given, VISIT, Checkpoints(studio.inference.generator), Sessions())
+    [(value, *_)] = image.ask(given, VISIT, Checkpoints(studio.generator), Sessions())
     return value["notice"]
 
 
 def test_what_was_taken_over_from_the_gallery_goes_too(studio: Studio):
-    list(studio.inference.generator.stream("two cats", 1, 1, owner="ada"))
+    list(studio.generator.stream("two cats", 1, 1, owner="ada"))
     drawn = studio.store.trajectories()[0]
     path, _ = image.last_image(studio.store, drawn.id)
     shown = image.upload(type="filepath", render=False).postprocess(path)
@@ -133,7 +133,7 @@ def test_what_was_taken_over_from_the_gallery_goes_too(studio: Studio):
 
 
 def test_what_is_deleted_while_a_copy_of_it_is_made_leaves_no_copy(studio: Studio, monkeypatch: pytest.MonkeyPatch):
-    list(studio.inference.generator.stream("three cats", 2, 1, owner="ada"))
+    list(studio.generator.stream("three cats", 2, 1, owner="ada"))
     drawn = studio.store.trajectories()[0]
     made = []
 

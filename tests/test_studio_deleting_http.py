@@ -157,7 +157,7 @@ def test_what_was_seen_of_a_drawing_by_any_address_is_gone_by_all_of_them(studio
     assert studio.store.purge(timedelta(seconds=-1)) == (2 if way != "annotated" else 1)
     if way != "annotated":  # what others have worked on is kept, and shown to nobody
         kept = [base64.b64decode(one) for one in pictures]
-        assert studio.annotate.held_items([np.asarray(read_rgb(one)) for one in kept], [*kept, words.encode()]) == []
+        assert studio.holding([np.asarray(read_rgb(one)) for one in kept], [*kept, words.encode()]) == []
 
 
 def pair(store: Store, run: str, words: str) -> str:
@@ -196,7 +196,7 @@ def test_of_many_that_were_judged_one_deleted_takes_its_upload_its_zip_and_the_t
     assert studio.store.purge(timedelta(seconds=-1)) == 2
     gone = [png(2), packed]
     assert (
-        studio.annotate.held_items(
+        studio.holding(
             [np.asarray(read_rgb(one)) for one in gone], [*gone, b"a blue dog below a key", b"a red tree left of a dog"]
         )
         == []
