@@ -6,9 +6,6 @@ from model.backends.janus import Janus
 from model.branches import BranchError, afresh, with_codes, with_reflection, with_thought, written_thought
 from model.templates import BEGIN_IMAGE, EOS
 from model.trajectory import Origin, Parent, Trajectory
-from studio.draw.page import Visit
-
-VISIT = Visit("ada", "tab")
 
 
 def origins(segment) -> set[Origin]:
