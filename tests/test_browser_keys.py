@@ -277,10 +277,13 @@ def test_a_person_who_disagrees_begins_at_the_other_verdict(page, server):
         listed = store.trajectories()[0]
     page.goto(f"{server.url}/?run={listed.id}")
     for number, answer in ((0, "yes"), (1, "no")):  # the model said no, then yes
-        page.locator("#timeline .scrub").evaluate(
-            "bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }"
-        )
-        page.locator("#timeline .mind button", has_text="Disagree").nth(number).click()
+        disagree = page.locator("#timeline .mind button", has_text="Disagree")
+        while disagree.count() <= number:  # the bar may be there before what it leads through
+            page.locator("#timeline .scrub").evaluate(
+                "bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }"
+            )
+            page.wait_for_timeout(200)
+        disagree.nth(number).click()
         expect(page.locator("#timeline .changing input:checked")).to_have_value(answer)
         expect(page.locator("#timeline .changing textarea")).to_have_value("")
         page.locator("#timeline .changing label", has_text="No" if answer == "yes" else "Yes").click()
