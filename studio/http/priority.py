@@ -53,6 +53,10 @@ class Members:
             self._asking -= 1
             self._asked = self._clock()
 
+    def now(self, each: Seconds) -> float:
+        """How long something is to take now."""
+        return each.meanwhile if self.are_at_work else each.otherwise
+
 
 members = Members()  # of this process
 
@@ -83,7 +87,7 @@ class Turns:
 
     @property
     def _seconds(self) -> float:
-        return self._between.meanwhile if self._members.are_at_work else self._between.otherwise
+        return self._members.now(self._between)
 
 
 class Pace:
@@ -97,6 +101,5 @@ class Pace:
 
     async def take(self, size: int) -> None:
         now = self._clock()
-        each = self._each.meanwhile if self._members.are_at_work else self._each.otherwise
-        self._free = max(now, self._free) + size * each
+        self._free = max(now, self._free) + size * self._members.now(self._each)
         await asyncio.sleep(self._free - now)
