@@ -7,12 +7,19 @@ import pytest
 from test_annotations_samples import aha
 
 from annotations.errors import AnswerError, ConflictError, ProjectError
-from annotations.queue.gold_answers import compare, is_right
+from annotations.queue.gold_answers import compare
 from annotations.schema.annotation import Annotation, Answers
-from annotations.schema.answer_validation import check_answer, chosen
 from annotations.schema.default_projects import READY_MADE, REFLECTIONS_PROJECT, RICH
+from annotations.schema.forms.best import Best
+from annotations.schema.forms.choice import Choice
+from annotations.schema.forms.preference import Preference, chosen
+from annotations.schema.forms.question_form import QuestionForm
+from annotations.schema.forms.rating import Rating
+from annotations.schema.forms.regions import Regions
+from annotations.schema.forms.tags import Tags
+from annotations.schema.forms.words import Words
 from annotations.schema.project import Project, Role, check_project
-from annotations.schema.questions import QUESTIONS, Form, Question, check_questions
+from annotations.schema.questions import QUESTIONS, Question, check_questions
 from annotations.store.store import open_store
 
 ONE = dataclasses.replace(aha()[0], id="one")
@@ -20,13 +27,14 @@ OTHER = dataclasses.replace(ONE, id="other")
 LABELS = ("artifact", "misalignment")
 
 
-def asked(form: Form, segment: str = "image", choices: tuple[str, ...] = ()) -> Question:
-    return Question("name", segment, form, "Title?", choices=choices)
+def asked(form: QuestionForm, segment: str = "image") -> Question:
+    return Question("name", segment, form, "Title?")
 
 
-TAGS, FREE_TAGS = asked(Form.TAGS, choices=("a", "b")), asked(Form.TAGS)
-REGIONS, PLAIN_REGIONS = asked(Form.REGIONS, choices=LABELS), asked(Form.REGIONS)
-WORDS, BEST, PREFERENCE = asked(Form.WORDS), asked(Form.BEST, "trajectory"), asked(Form.PREFERENCE, "pair")
+TAGS, FREE_TAGS = asked(Tags(("a", "b"))), asked(Tags())
+REGIONS, PLAIN_REGIONS = asked(Regions(LABELS)), asked(Regions())
+WORDS, BEST, PREFERENCE = asked(Words()), asked(Best(), "trajectory"), asked(Preference(), "pair")
+SEVEN = asked(Rating((1, 7)))
 
 
 @pytest.mark.parametrize(
@@ -38,12 +46,14 @@ WORDS, BEST, PREFERENCE = asked(Form.WORDS), asked(Form.BEST, "trajectory"), ask
         (PLAIN_REGIONS, ({"x": 0.1, "y": 0.2},)),
         (WORDS, (0, 1)),
         (BEST, 3),
+        (asked(Rating()), 5),
+        (SEVEN, 7),
         (PREFERENCE, {"choice": "both_bad", "left": "other", "right": "one"}),
     ],
 )
 def test_answers_of_every_form_are_accepted_and_come_back_from_json_as_they_were(question, value):
     answers = Answers({"name": value})
-    check_answer(question, answers["name"], ONE, OTHER)
+    question.check(answers["name"], ONE, OTHER)
     again = Answers(json.loads(json.dumps(answers.to_dict())))
     assert again == answers
     assert hash(again) == hash(answers)
@@ -67,6 +77,8 @@ def test_answers_of_every_form_are_accepted_and_come_back_from_json_as_they_were
         (WORDS, (2,), "0 to 1"),
         (WORDS, (True,), "indices"),
         (WORDS, ([0],), "indices"),
+        (asked(Rating()), 7, "a whole number from 1 to 5"),
+        (SEVEN, 8, "a whole number from 1 to 7"),
         (BEST, 2, "the segment of an image: 1, 3"),
         (PREFERENCE, {"choice": "mine", "left": "one", "right": "other"}, "left, right, tie, both_bad"),
         (PREFERENCE, {"choice": "left", "left": "one", "right": "one"}, "the two of the pair: one and other"),
@@ -75,7 +87,7 @@ def test_answers_of_every_form_are_accepted_and_come_back_from_json_as_they_were
 )
 def test_answers_of_no_form_are_refused_with_what_was_wanted(question, value, message):
     with pytest.raises(AnswerError, match=message):
-        check_answer(question, value, ONE, OTHER)
+        question.check(value, ONE, OTHER)
 
 
 @pytest.mark.parametrize("project", READY_MADE, ids=lambda project: project.id)
@@ -111,11 +123,14 @@ def test_projects_that_cannot_be_are_refused(changes, message):
         ({"name": "skip_reason"}, "another name"),
         ({"segment": "picture"}, "is about a “picture”"),
         ({"title": ""}, "no title"),
-        ({"choices": ("a",)}, "1 choices"),
-        ({"choices": ("a", "a")}, "there twice"),
-        ({"form": Form.BEST}, "best of several"),
-        ({"form": Form.PREFERENCE}, "compares two"),
-        ({"form": Form.REGIONS}, "places in an image"),
+        ({"form": Choice(("a",))}, "1 choices"),
+        ({"form": Choice(("a", "a"))}, "there twice"),
+        ({"form": Best()}, "best of several"),
+        ({"form": Preference()}, "compares two"),
+        ({"form": Rating((5, 1))}, "lowest end first"),
+        ({"form": Rating((1, 100))}, "1 to 10 steps"),
+        ({"form": Rating(7)}, "two whole numbers"),
+        ({"form": Regions()}, "places in an image"),
     ],
 )
 def test_questions_that_nobody_could_answer_are_refused(changes, message):
@@ -142,7 +157,7 @@ def test_a_project_is_stored_changed_and_listed_and_what_was_answered_stays_aske
         assert store.project("rich-feedback").guidelines == "Look twice."
         store.annotate(Annotation(store.save(trajectory, pictures, owner="v"), 2, "ann", {"verdict_right": "yes"}))
         with pytest.raises(ProjectError, match="have answered “Is the verdict right"):
-            changed = dataclasses.replace(QUESTIONS[0], choices=("true", "false"))
+            changed = dataclasses.replace(QUESTIONS[0], form=Choice(("true", "false")))
             store.change_project(dataclasses.replace(REFLECTIONS_PROJECT, questions=(changed,)))
         fewer = tuple(q for q in QUESTIONS if q.name != "reason_rating")
         assert store.change_project(dataclasses.replace(REFLECTIONS_PROJECT, questions=fewer)).questions == fewer
@@ -154,8 +169,8 @@ BOX = ({"label": "artifact", "x": 0.15, "y": 0.1, "w": 0.4, "h": 0.4},)
 @pytest.mark.parametrize(
     ("question", "given", "wanted", "right"),
     [
-        (asked(Form.RATING), 3, 4, True),
-        (asked(Form.RATING), 2, 4, False),
+        (asked(Rating()), 3, 4, True),
+        (asked(Rating()), 2, 4, False),
         (TAGS, ("b", "a"), ("a", "b"), True),
         (REGIONS, ({"label": "artifact", "x": 0.1, "y": 0.1, "w": 0.4, "h": 0.4},), BOX, True),
         (REGIONS, ({"label": "misalignment", "x": 0.1, "y": 0.1, "w": 0.4, "h": 0.4},), BOX, False),
@@ -170,7 +185,7 @@ BOX = ({"label": "artifact", "x": 0.15, "y": 0.1, "w": 0.4, "h": 0.4},)
     ],
 )
 def test_an_answer_is_held_against_the_right_one_in_the_manner_of_its_form(question, given, wanted, right):
-    assert is_right(question, given, wanted) is right
+    assert question.form.is_right(given, wanted) is right
 
 
 def test_feedback_says_what_was_given_what_was_right_and_why():

@@ -22,7 +22,8 @@ from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgr
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
 from annotations.queue.assignment import Progress, next_trajectory, progress
 from annotations.schema.annotation import Annotation
-from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
+from annotations.store.progress import answered
 from annotations.store.store import Store, open_store
 from annotations.store.trajectories import Filter
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
@@ -207,6 +208,65 @@ def test_the_migration_gives_the_traits_that_the_store_gives(tmp_path):
             new.annotate(Annotation(id, segment, annotator, {"verdict_right": "yes"}))
         new.hide("gone", by="ann")
         assert traits(old) == traits(new) != []
+
+
+def decided_before(directory: Path) -> None:
+    """What code before revision 0010 stored of an item that two people and a reviewer have answered."""
+    trajectory = Trajectory("a cat", 7, 3, Sampling(), "tiny", id="t", stop_reason=StopReason.ROUNDS)
+    questions = [question.to_dict() for question in RICH.questions]
+    with sqlite3.connect(directory / FILE) as connection:
+        connection.execute(
+            "INSERT INTO trajectories (id, prompt, seed, checkpoint, owner, recorded, aha, answers, num_reflections,"
+            " created_at, body, number) VALUES ('t', 'a cat', '7', 'tiny', 'v', 0, 0, '', 0, '2026-01-01', ?, 1)",
+            (json.dumps(trajectory.to_dict()),),
+        )
+        connection.execute(
+            "INSERT INTO projects (id, name, questions, subject, guidelines, gold_share, practice, role, people,"
+            " skipping, \"order\", collects, created_at) VALUES ('p', 'P', ?, 'image', '', 0, 0, 'annotator', '[]',"
+            " 'others', 'oldest', 0, '2026-01-01')",
+            (json.dumps(questions),),
+        )
+        connection.execute(
+            "INSERT INTO project_items (id, project_id, trajectory_id, use, state, priority, rank, parts, answers)"
+            " VALUES (1, 'p', 't', 'work', 'full', 0, 0, 4, 2)"
+        )
+        for who, outcome in (("ann", "submitted"), ("bob", "submitted"), ("rev", "extra")):
+            connection.execute(
+                "INSERT INTO leases (item_id, annotator, project_id, taken_at, renewed_at, expires_at, outcome)"
+                " VALUES (1, ?, 'p', '2026', '2026', '2026', ?)",
+                (who, outcome),
+            )
+        for number, (who, segment, status, answers) in enumerate(REVIEWED):
+            connection.execute(
+                "INSERT INTO annotations (trajectory_id, segment, kind, annotator, status, answers, seconds,"
+                " idempotency_key, created_at, project_id, item_id) VALUES ('t', ?, 'image', ?, ?, ?, 1, ?,"
+                " '2026-01-02 00:00:00', 'p', 1)",
+                (segment, who, status, json.dumps(answers), str(number)),
+            )
+
+
+REVIEWED = [
+    ("ann", 0, "submitted", {"alignment": 4, "comment": "Fine."}),
+    ("bob", 0, "submitted", {"alignment": 2}),
+    ("ann", 1, "submitted", {"tags": ["a", "b"]}),
+    ("ann", 2, "submitted", {"alignment": 3}),
+    ("rev", 0, "unfinished", {"alignment": 4}),
+    ("rev", 0, "submitted", {"alignment": 5}),
+    ("rev", 0, "submitted", {"alignment": 4}),
+    ("rev", 1, "submitted", {"tags": ["b", "a"]}),
+    ("rev", 2, "submitted", {"alignment": 3, "comment": "Rather dark."}),
+]
+DECISIONS = [None] * 5 + ["rejected", "accepted", "accepted", "rewritten"]
+
+
+def test_a_decision_of_an_older_database_says_what_it_is_as_it_was_inferred(tmp_path):
+    upgrade(tmp_path / FILE, old(tmp_path, "0009"))
+    decided_before(tmp_path)
+    with open_store(tmp_path) as store:
+        assert [a.decision for a in store.history("t")] == DECISIONS
+        told = answered(store, "p")
+    assert {a.annotator for a in told.given} == {"ann", "bob"}
+    assert [(a.segment, a.decision) for a in told.decided] == [(0, "accepted"), (1, "accepted"), (2, "rewritten")]
 
 
 def traits(store: Store) -> list[tuple]:

@@ -14,9 +14,9 @@ from annotations.export.judge_sft import LeftOut, judge_target
 from annotations.importing.record_json import pack, unpack
 from annotations.metrics.agreement import krippendorff_alpha
 from annotations.schema.annotation import validate
-from annotations.schema.answer_validation import check_answer
 from annotations.schema.field_types import misfit
-from annotations.schema.questions import Form, Question
+from annotations.schema.forms.regions import Regions
+from annotations.schema.questions import Question
 from model.backends.preprocessing import Preprocessing
 from model.examples import JudgeExample
 from model.messages import RowError
@@ -25,7 +25,7 @@ from model.trajectory import Origin, Reflection, Token, Trajectory
 
 HUGE = 10**400  # JSON and Python have it, a float has not
 NO_NUMBERS = {"huge": HUGE, "-huge": -HUGE, "inf": math.inf, "nan": math.nan, "true": True, "text": "0.5", "none": None}
-REGIONS = Question("spots", "Where?", Form.REGIONS, "image")
+REGIONS = Question("spots", "image", Regions(), "Where?")
 
 TRAJECTORY = aha(id="t")[0]
 
@@ -35,7 +35,7 @@ def _weight(value: Any) -> None:
 
 
 def _region(value: Any) -> None:
-    check_answer(REGIONS, [{"x": value, "y": 0.5}], TRAJECTORY)
+    REGIONS.check([{"x": value, "y": 0.5}], TRAJECTORY)
 
 
 def _seconds(value: Any) -> None:

@@ -17,8 +17,9 @@ from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_answers import Feedback
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.default_projects import READY_MADE
+from annotations.schema.forms.tags import Tags
 from annotations.schema.project import Project, Role, Skipping, Use
-from annotations.schema.questions import QUESTIONS, SKIP_REASON, Form, Question
+from annotations.schema.questions import QUESTIONS, SKIP_REASON, Question
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
@@ -249,7 +250,7 @@ def test_feedback_is_words_whatever_was_answered():
 
 
 def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, desk):
-    tags = Question("tags", "reflection", Form.TAGS, "Tags")
+    tags = Question("tags", "reflection", Tags(), "Tags")
     fill(store, replace(ONE_EACH, questions=(*QUESTIONS, tags)))
     request = by(store, "ada", project="one-each")
     view = desk.start(request)

@@ -6,15 +6,17 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from sqlalchemy import update
 from studio_samples import HOSTILE, aha
 
 from annotations.auth import accounts
+from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
 from annotations.metrics.quality import accuracy, agreements, disputes, labels, throughput
 from annotations.queue.assignment import claim
 from annotations.queue.review import bring_back, decide
 from annotations.queue.submission import submit
-from annotations.schema.annotation import Annotation, Status
+from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
 from annotations.schema.project import Role, Use
 from annotations.store.audit import trail
@@ -178,6 +180,39 @@ def test_a_decision_that_comes_back_is_still_one(store, desk):
     again = bring_back(store, old.id)
     assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
     assert extents(store)["team"].answers == 9 and len(answered(store, "team").decided) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind"),
+    [
+        ({"verdict_right": "no", "reason_rating": 4}, Decision.ACCEPTED),  # as eve
+        ({"verdict_right": "yes"}, Decision.ACCEPTED),  # as ann, who rated the reason as well
+        ({"verdict_right": "yes", "reason_rating": 2}, Decision.REJECTED),
+        ({"verdict_right": "yes", "reason_correction": "It is a dog."}, Decision.REWRITTEN),
+    ],
+)
+def test_a_decision_says_in_its_row_of_what_kind_it_is_and_keeps_it_when_the_lease_changes(store, answers, kind):
+    item = filled(store)[1]
+    [made] = decide(store, item, "rev", [Annotation("t1", 2, "rev", answers, key="d")])
+    assert made.decision is kind and store.history("t1", annotator="rev") == [made]
+    assert decide(store, item, "rev", [Annotation("t1", 2, "rev", answers, key="d")])[0].decision is kind
+    with store.database.writing() as session:
+        session.execute(update(LeaseRow).where(LeaseRow.annotator == "rev").values(outcome="left"))
+    assert [a.decision for a in answered(store, "team").decided] == [kind]
+
+
+def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, desk):
+    filled(store)
+    case = desk.start(visit(project="team")).case
+    decided(desk, case, "yes")
+    decided(desk, replace(case, key="again"), "no")
+    for segment in (2, 5):
+        store.undo("t1", segment, "me", project="team")
+    told = answered(store, "team")
+    assert [a.answers["verdict_right"] for a in told.decided] == ["yes", "yes"]
+    assert extents(store)["team"].answers == 9
+    store.undo("t1", 2, "me", project="team")
+    assert [a.segment for a in answered(store, "team").decided] == [5]
 
 
 def test_hostile_words_stay_text(store, desk):

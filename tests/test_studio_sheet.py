@@ -12,7 +12,7 @@ from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, RICH
 from annotations.store.items import NewItem
 from studio.annotate.item_token import ItemToken
-from studio.annotate.sheet import Sheet, annotations_of, choices, panes_of, things_of, value_of
+from studio.annotate.sheet import Sheet, annotations_of, panes_of, things_of, value_of
 
 BOX = {"x": 0.25, "y": 0.5, "w": 0.125, "h": 0.25, "label": "artifact"}
 FILLED = {
@@ -56,9 +56,9 @@ def test_a_sheet_asks_about_every_picture_and_about_all_of_it():
         ("all", None, False, 3),
     ]
     by_name = {question.name: question for question in RICH.questions}
-    assert choices(by_name["best"], sheet.trajectory) == [("image 1", 1), ("image 2", 3)]
-    assert choices(by_name["words_not_drawn"], sheet.trajectory) == [("two", 0), ("apples", 1)]
-    assert [value for _, value in choices(by_name["regions"], sheet.trajectory)] == ["artifact", "misalignment"]
+    assert by_name["best"].form.choices_for(sheet.trajectory) == [("image 1", 1), ("image 2", 3)]
+    assert by_name["words_not_drawn"].form.choices_for(sheet.trajectory) == [("two", 0), ("apples", 1)]
+    assert [value for _, value in by_name["regions"].form.choices_for(sheet.trajectory)] == ["artifact", "misalignment"]
 
 
 def test_what_the_page_is_sent_is_json_and_of_a_pair_says_nothing_of_who_drew_it():
@@ -67,7 +67,7 @@ def test_what_the_page_is_sent_is_json_and_of_a_pair_says_nothing_of_who_drew_it
     value = json.dumps(value_of(sheet, SHOWING, {}, lambda sha256: None))
     assert "id-" not in value and "net-" not in value
     assert [pane.sha256 for pane in panes_of(sheet)] == [other.images[-1].sha256, one.images[-1].sha256]
-    order = [value for _, value in choices(ARENA.questions[0], one)]
+    order = [value for _, value in ARENA.questions[0].form.choices_for(one)]
     assert order == ["left", "tie", "both_bad", "right"]
 
 

@@ -122,6 +122,7 @@ class AnnotationRow(Base):
     seconds: Mapped[float] = mapped_column(Float)  # spent on it
     idempotency_key: Mapped[str] = mapped_column(String(64))
     undoes: Mapped[int | None] = mapped_column(ForeignKey("annotations.id"))
+    decision: Mapped[str | None] = mapped_column(String(16))  # a reviewer's: its kind; None for everybody else's
     created_at: Mapped[datetime]
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), server_default="reflections")
     item_id: Mapped[int | None] = mapped_column(ForeignKey("project_items.id"))

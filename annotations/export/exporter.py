@@ -30,10 +30,18 @@ from datasets import Features, Image, List, Value
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
 from annotations.export.dataset_card import dataset_card
-from annotations.export.judge_sft import LeftOut, Target, judge_example, preferred_target
+from annotations.export.judge_sft import (
+    DEFAULT_RATING,
+    LeftOut,
+    Target,
+    judge_example,
+    preferred_target,
+    reason_ratings,
+)
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
-from annotations.queue.review import decided
+from annotations.queue.review import last_decisions
 from annotations.schema.annotation import Annotation
+from annotations.schema.forms.rating import GOOD
 from annotations.store.store import Store, open_store_for_reading
 from model.atomic_files import sync, sync_tree
 from model.examples import JudgeExample
@@ -165,7 +173,7 @@ def targets(store: Store, submitted: list[Annotation] | None = None) -> Iterator
     """Every current, submitted annotation of what is visible, and what it makes; a few trajectories at a time."""
     if submitted is None:
         submitted = store.counted()
-    decisions = decided(store, submitted)
+    decisions, ratings = last_decisions(submitted), reason_ratings(store.projects())
     for start in range(0, len(submitted), AT_ONCE):
         some = submitted[start : start + AT_ONCE]
         found = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))
@@ -173,7 +181,8 @@ def targets(store: Store, submitted: list[Annotation] | None = None) -> Iterator
             trajectory = found.get(annotation.trajectory_id)
             if trajectory is not None:
                 decision = decisions.get((annotation.item, annotation.segment))
-                target = preferred_target(trajectory, annotation, decision)
+                rating = ratings.get(annotation.project, DEFAULT_RATING)
+                target = preferred_target(trajectory, annotation, decision, rating)
                 yield ExampleSource(
                     annotation, trajectory, target, decision is not None and decision.id == annotation.id
                 )
@@ -203,7 +212,7 @@ def _nothing(kind: str, left_out: Counter[str]) -> str:
     why = "; ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
     return (
         f"nothing to export: no submitted annotation makes a {kind} example ({why or 'none is submitted'}); "
-        "submit annotations that correct a reflection, or call it right and rate its reason 4 or more"
+        f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
     )
 
 

@@ -1,24 +1,25 @@
 """The rule by which annotations become `judge_sft` rows, and the reasons why some do not.
 
-A reflection judged right is kept in the model's own words when its reason is rated 4 or more, and in the
+A reflection judged right is kept in the model's own words when its reason is rated good, and in the
 person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the
 person's reason, and nothing without it. The images and reflections before it are its context. What a reviewer has
 decided of a reflection stands in place of what others said of it; where that makes no example, those who said the same
 still do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from annotations.schema.annotation import Annotation, right_answer
+from annotations.schema.forms.rating import GOOD, Rating
+from annotations.schema.project import Project
 from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
-from model.numbers import is_number
 from model.reflection_text import sentence, split_verdict
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
 
-GOOD_RATING = 4
+DEFAULT_RATING = Rating()
 
 
 class LeftOut(StrEnum):
@@ -27,7 +28,7 @@ class LeftOut(StrEnum):
     NO_REFLECTION = "about something else than a reflection"
     NO_VERDICT = "without an answer to whether the verdict is right"
     NO_CORRECTION = "verdict wrong, but no corrected reason"
-    LOW_RATING = "verdict right, but the reason neither rated 4 or more nor corrected"
+    LOW_RATING = f"verdict right, but the reason neither rated {GOOD} nor corrected"
     OVERRULED = "a reviewer has decided instead"
     CONTEXT = "images and reflections before it do not alternate"
 
@@ -43,8 +44,10 @@ class Target:
     correction: str | None = None  # the reason as a person wrote it, of which the completion is the sentence
 
 
-def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | LeftOut:
-    """The example that a submitted annotation makes, its pictures still by name, or why it makes none."""
+def judge_target(trajectory: Trajectory, annotation: Annotation, rating: Rating = DEFAULT_RATING) -> Target | LeftOut:
+    """The example that a submitted annotation makes, its pictures still by name, or why it makes none. `rating`: the
+    form in which its project asks for REASON_RATING.
+    """
     reflection = None if annotation.segment is None else trajectory.segments[annotation.segment]
     if not isinstance(reflection, Reflection):
         return LeftOut.NO_REFLECTION
@@ -59,23 +62,30 @@ def judge_target(trajectory: Trajectory, annotation: Annotation) -> Target | Lef
         return Target(completion, Origin.PERSON, *context, correction=str(correction))
     if annotation.answers[VERDICT_RIGHT] != YES:
         return LeftOut.NO_CORRECTION
-    rating = annotation.answers.get(REASON_RATING)
-    if not is_number(rating) or rating < GOOD_RATING:
+    if not rating.is_good(annotation.answers.get(REASON_RATING)):
         return LeftOut.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
     return Target(_own_words(reflection), origin, *context)
 
 
-def preferred_target(trajectory: Trajectory, annotation: Annotation, decision: Annotation | None) -> Target | LeftOut:
+def preferred_target(
+    trajectory: Trajectory, annotation: Annotation, decision: Annotation | None, rating: Rating = DEFAULT_RATING
+) -> Target | LeftOut:
     """The same, where a reviewer may have decided about the same reflection."""
     if decision is None or decision.id == annotation.id:
-        return judge_target(trajectory, annotation)
+        return judge_target(trajectory, annotation, rating)
     said, decided = annotation.answers, decision.answers
     differs = any(said.get(name) != decided[name] for name in (VERDICT_RIGHT, REASON_RATING) if name in decided)
-    if differs or isinstance(judge_target(trajectory, decision), Target):
+    if differs or isinstance(judge_target(trajectory, decision, rating), Target):
         return LeftOut.OVERRULED
-    return judge_target(trajectory, annotation)
+    return judge_target(trajectory, annotation, rating)
+
+
+def reason_ratings(projects: Iterable[Project]) -> dict[str, Rating]:
+    """In which form each project asks how good a reason is, by the project's id; none for those that do not ask."""
+    asked = ((project.id, q.form) for project in projects for q in project.questions if q.name == REASON_RATING)
+    return {id: form for id, form in asked if isinstance(form, Rating)}
 
 
 def judge_example(

@@ -14,12 +14,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
 
 from annotations.errors import AnswerError
+from annotations.schema.forms.question_form import Level
 from model.numbers import is_number
 
 Given = Iterable[tuple[Hashable, Hashable, str | float | None]]  # item, annotator, answer
@@ -28,14 +28,6 @@ Value = str | float
 RESAMPLES = 1000
 QUANTILES = (0.025, 0.975)
 AT_ONCE = 4_000_000  # numbers of one bootstrap step in memory
-
-
-class Level(StrEnum):
-    """What the distance between two answers means."""
-
-    NOMINAL = "nominal"  # the same or not
-    ORDINAL = "ordinal"  # how many answers lie between
-    INTERVAL = "interval"  # their difference
 
 
 @dataclass(frozen=True)

@@ -15,27 +15,20 @@ from itertools import groupby
 from annotations.metrics.agreement import (
     Accuracy,
     Agreement,
-    Level,
     gold_accuracy,
     krippendorff_alpha,
     percent_agreement,
 )
 from annotations.queue.gold_answers import compare
 from annotations.schema.annotation import Annotation
-from annotations.schema.answer_validation import chosen
-from annotations.schema.questions import PREFERENCES, RATINGS, Form, Question
+from annotations.schema.forms.question_form import Level
+from annotations.schema.questions import Question
 from annotations.store.progress import Answered
 
-LEVELS = {
-    Form.CHOICE: Level.NOMINAL,
-    Form.RATING: Level.ORDINAL,
-    Form.BEST: Level.NOMINAL,
-    Form.PREFERENCE: Level.NOMINAL,
-}
 MOMENTS = 12  # points of a curve over time
 RESAMPLES_OVER_TIME = 200
 
-Given = list[tuple[Hashable, str, str | float]]
+Given = list[tuple[Hashable, str, Hashable]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ def agreements(answered: Answered) -> list[QuestionAgreement]:
     """One for every question whose answers can be compared, in their order."""
     found = []
     for question in answered.project.questions:
-        if (level := LEVELS.get(question.form)) is not None:
+        if (level := question.form.level) is not None:
             said = sorted((a for a in answered.given if question.name in a.answers), key=moment)
             given = stances(question, said)
             alpha, percent = krippendorff_alpha(given, level), percent_agreement(given)
@@ -77,9 +70,9 @@ def stances(question: Question, said: Sequence[Annotation]) -> Given:
     return [((a.item, a.trajectory_id, a.segment), a.annotator, stance(question, a)) for a in said]
 
 
-def stance(question: Question, annotation: Annotation) -> str | float:
-    value = annotation.answers[question.name]
-    return chosen(value) if question.form is Form.PREFERENCE else value
+def stance(question: Question, annotation: Annotation) -> Hashable:
+    """The answer to a question, as something that is equal where two say the same."""
+    return question.form.comparable(annotation.answers[question.name])
 
 
 def moment(annotation: Annotation) -> datetime:
@@ -105,39 +98,11 @@ def labels(answered: Answered) -> dict[Question, Counter[str]]:
     found = {}
     for question in answered.project.questions:
         values = [a.answers[question.name] for a in answered.given if question.name in a.answers]
-        counted: Counter[str] = Counter(dict.fromkeys(_possible(question), 0))
+        counted: Counter[str] = Counter(dict.fromkeys(question.form.labels(), 0))
         for value in values:
-            counted.update(_names(question, value))
+            counted.update(question.form.labels_of(value))
         found[question] = counted
     return found
-
-
-def _possible(question: Question) -> Sequence[str]:
-    match question.form:
-        case Form.RATING:
-            return [str(rating) for rating in RATINGS]
-        case Form.PREFERENCE:
-            return PREFERENCES
-        case _:
-            return question.choices
-
-
-def _names(question: Question, value: object) -> list[str]:
-    match question.form:
-        case Form.PREFERENCE:
-            return [value["choice"]]
-        case Form.TAGS:
-            return list(dict.fromkeys(value))
-        case Form.REGIONS:
-            return list(dict.fromkeys(region.get("label", "marked") for region in value))
-        case Form.TEXT:
-            return ["written"]
-        case Form.WORDS:
-            return ["marked"]
-        case Form.BEST:
-            return [f"segment {value}"]
-        case _:
-            return [str(value)]
 
 
 def accuracy(answered: Answered) -> dict[str, Accuracy]:
@@ -170,7 +135,7 @@ def disputes(answered: Answered) -> list[Disagreement]:
 
 def cases(answered: Answered) -> list[Disagreement]:
     """All items that were answered: those on which people differ, as above, then those on which they do not."""
-    asked = {question.name: question for question in answered.project.questions if question.form in LEVELS}
+    asked = {question.name: question for question in answered.project.questions if question.form.level is not None}
     decided = {annotation.item for annotation in answered.decided}
     by_item: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in answered.given:
@@ -184,7 +149,7 @@ def cases(answered: Answered) -> list[Disagreement]:
 
 
 def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> float:
-    given: dict[tuple[int | None, str], list[str | float]] = defaultdict(list)
+    given: dict[tuple[int | None, str], list[Hashable]] = defaultdict(list)
     for annotation in said:
         for name in asked.keys() & set(annotation.answers):
             given[annotation.segment, name].append(stance(asked[name], annotation))

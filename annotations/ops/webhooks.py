@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.client import HTTPException
@@ -27,7 +27,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from annotations.errors import AnnotationsError
-from annotations.queue.review import decisions_among
 from annotations.schema.annotation import Annotation, Status
 from annotations.store.revisions import after, newest
 from annotations.store.store import Store
@@ -140,12 +139,11 @@ def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, f
     while True:
         with store.database.reading() as session:
             revisions = after(session, told.revision or 0, AT_ONCE)
-            decided = decisions_among(session, revisions)
         if not revisions:
             return
         names = store.pseudonyms({revision.annotator for revision in revisions})
         for revision in revisions:
-            kind = _type(revision, decided)
+            kind = _type(revision)
             if kind is not None:
                 body = _body(revision, kind, names[revision.annotator])
                 if not _tell(hook, f"revision-{revision.id}", body, stop, first_wait):
@@ -153,10 +151,10 @@ def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, f
             told.remember(revision.id)
 
 
-def _type(revision: Annotation, decided: Set[int]) -> Type | None:
+def _type(revision: Annotation) -> Type | None:
     if revision.undoes is not None:
         return Type.UNDONE
-    if revision.id in decided:
+    if revision.decision is not None:
         return Type.DECIDED
     return Type.SUBMITTED if revision.status is Status.SUBMITTED else None
 

@@ -4,7 +4,7 @@ Knows revisions, items and leases; opens no transaction. Whoever appends a revis
 never disagrees with what is stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import exists, func, select
@@ -15,13 +15,9 @@ from annotations.errors import LeaseError
 from annotations.queue import leases
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.answer_validation import chosen
 from annotations.schema.project import Order, Project, Skipping, Use
-from annotations.schema.questions import Form
 from annotations.store import items, projects, revisions
 from annotations.store.items import State
-
-COMPARED = (Form.CHOICE, Form.RATING, Form.BEST, Form.PREFERENCE)
 
 
 def record(session: Session, given: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
@@ -92,7 +88,7 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
     """Completed, or left out on purpose, or neither."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(row.item_id == item.id, row.annotator == annotator).group_by(row.segment)
-    said = select(row.status).where(row.id.in_(last), row.kind == project.subject)
+    said = select(row.status).where(row.id.in_(last), row.kind == project.subject, row.decision.is_(None))
     done = list(session.scalars(said.where(row.status != Status.UNFINISHED.value)))
     if len(done) < item.parts:
         return None
@@ -118,12 +114,12 @@ def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dic
 
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
     """From 0 (all answers alike, or only one) to almost 1, the mean over everything that was asked of the item."""
-    asked = {question.name for question in project.questions if question.form in COMPARED}
+    asked = {question.name: question.form for question in project.questions if question.form.level is not None}
     given: dict[tuple[int | None, str], list[object]] = {}
-    for annotation in revisions.current(session, item=item.id, status=Status.SUBMITTED):
-        for name in asked & set(annotation.answers):
-            value = annotation.answers[name]
-            stance = chosen(value) if isinstance(value, Mapping) else value
+    said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+    for annotation in (a for a in said if a.decision is None):
+        for name in asked.keys() & set(annotation.answers):
+            stance = asked[name].comparable(annotation.answers[name])
             given.setdefault((annotation.segment, name), []).append(stance)
     several = [values for values in given.values() if len(values) > 1]
     shares = [1 - max(values.count(value) for value in values) / len(values) for values in several]

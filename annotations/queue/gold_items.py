@@ -10,17 +10,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from annotations.db.tables import ItemRow, LeaseRow
+from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
 from annotations.queue import completion
-from annotations.queue.leases import Outcome
 from annotations.schema.annotation import Annotation, Answers, Status
-from annotations.schema.answer_validation import chosen
 from annotations.schema.project import Use
-from annotations.schema.questions import Form, Question
+from annotations.schema.questions import Question
 from annotations.store import items, projects, revisions
 from annotations.store.items import State
 from annotations.store.store import Store
@@ -58,10 +55,8 @@ def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
 def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> list[dict[str, Any]]:
     """What is right: what was decided, or else what all say."""
     said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    extra = select(LeaseRow.annotator).where(LeaseRow.item_id == item.id, LeaseRow.outcome == Outcome.EXTRA.value)
-    reviewers = set(session.scalars(extra))
     worked = [a for a in said if item.use != Use.PRACTICE or a.id <= revisions.given_as_work(item)]
-    return right_answers(questions, [a for a in said if a.annotator in reviewers] or worked)
+    return right_answers(questions, [a for a in said if a.decision is not None] or worked)
 
 
 def right_answers(questions: Sequence[Question], said: Sequence[Annotation]) -> list[dict[str, Any]]:
@@ -70,13 +65,9 @@ def right_answers(questions: Sequence[Question], said: Sequence[Annotation]) -> 
     for annotation in said:
         for name, value in annotation.answers.items():
             given[annotation.segment, name].append(value)
-    compared = {question.name: question for question in questions if question.form is not Form.TEXT}
+    compared = {question.name: question for question in questions if question.form.has_gold}
     found: dict[int | None, dict[str, Any]] = defaultdict(dict)
     for (segment, name), values in given.items():
-        if name in compared and len({_stance(compared[name], value) for value in values}) == 1:
+        if name in compared and len(set(map(compared[name].form.comparable, values))) == 1:
             found[segment][name] = values[0]
     return [{"segment": segment, "answers": Answers(answers).to_dict()} for segment, answers in found.items()]
-
-
-def _stance(question: Question, value: Any) -> Any:
-    return chosen(value) if question.form is Form.PREFERENCE else value

@@ -1,24 +1,22 @@
 """Reviewers' decisions on items, and restoring of any revision, decision or not.
 
-Knows the store and the queue's rows; each call is one transaction. A decision is a submitted annotation whose writer
-holds the item as an extra one: it takes nobody's place, agreement is measured without it, and it has its revisions and
-its trail like every other answer.
+Knows the store and the queue's rows; each call is one transaction. A decision is a submitted annotation that says of
+what kind it is. Its writer holds the item as an extra one: it takes nobody's place, agreement is measured without it,
+and it has its revisions and its trail like every other answer.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
-
-from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
 from annotations.queue import leases
 from annotations.queue.leases import COMPLETED, Outcome
-from annotations.schema.annotation import Annotation, Status
-from annotations.store import items, revisions
+from annotations.schema.annotation import Annotation, Decision, Status, validate
+from annotations.schema.questions import Question
+from annotations.store import items, projects, revisions
 from annotations.store.audit import restore, sign
 from annotations.store.store import Store
+from annotations.store.trajectories import get
 
 
 def decide(
@@ -36,16 +34,39 @@ def decide(
             raise ProjectError("you are one of those who answered this; let another reviewer decide")
         if not given:
             raise AnswerError("got no answers; answer what is to be decided")
+        project, said = projects.get(session, item.project_id), revisions.current(session, item=item.id)
+        pair = get(session, item.trajectory_id), get(session, item.other_id) if item.other_id else None
         made = []
         for annotation in given:
             if (annotation.trajectory_id, annotation.annotator) != (item.trajectory_id, reviewer):
                 raise AnswerError(f"got answers about {annotation.trajectory_id}, not about this item; open it again")
             ours = replace(annotation, project=item.project_id, item=item.id, status=Status.SUBMITTED, undoes=None)
+            validate(ours, pair[0], project.questions, pair[1])
+            ours = replace(ours, decision=kind_of_decision(project.questions, ours, said))
             made.append(revisions.append(session, ours, now=now))
         leases.end(session, lease or leases.hold(session, item, reviewer, now), Outcome.EXTRA)
         if restored is not None:
             sign(session, made[0], *restored)
         return tuple(made)
+
+
+def kind_of_decision(questions: Sequence[Question], decided: Annotation, said: Sequence[Annotation]) -> Decision:
+    """By what people have submitted (among `said`) of the thing that is decided."""
+    forms = {question.name: question.form for question in questions}
+    people = [a for a in said if a.segment == decided.segment and a.status is Status.SUBMITTED and a.decision is None]
+
+    def same(name: str, other: Annotation) -> bool:
+        pair = decided.answers[name], other.answers.get(name)
+        return None not in pair and (name not in forms or len(set(map(forms[name].comparable, pair))) == 1)
+
+    if any(all(same(name, person) for name in decided.answers) for person in people):
+        return Decision.ACCEPTED
+    for name in decided.answers:
+        given = [person for person in people if name in person.answers]
+        compared = name in forms and forms[name].level is not None
+        if compared and given and not any(same(name, person) for person in given):
+            return Decision.REJECTED
+    return Decision.REWRITTEN
 
 
 def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
@@ -54,27 +75,14 @@ def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> A
     """
     with store.database.reading() as session:
         old = revisions.find(session, revision)
-        row = items.get(session, old.item) if old.item is not None else None
-        lease = leases.get(session, row, old.annotator) if row is not None else None
-        decided = lease is not None and lease.outcome == Outcome.EXTRA and old.status is Status.SUBMITTED
-    if decided:
-        given = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
-        [again] = decide(store, old.item, old.annotator, given, restored=(revision, by))
-        return again
-    return restore(store, revision, key=key, by=by)
+    if old.decision is None:
+        return restore(store, revision, key=key, by=by)
+    given = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
+    [again] = decide(store, old.item, old.annotator, given, restored=(revision, by))
+    return again
 
 
-def decisions_among(session: Session, given: Sequence[Annotation]) -> set[int]:
-    """The ids of those revisions that are decisions."""
-    extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.outcome == Outcome.EXTRA.value)
-    held = {(item, who) for item, who in session.execute(extra)}
-    submitted = (a for a in given if a.status is Status.SUBMITTED)
-    return {a.id for a in submitted if a.id is not None and (a.item, a.annotator) in held}
-
-
-def decided(store: Store, given: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
+def last_decisions(given: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
     """What was decided last about each item and segment, among these annotations."""
-    with store.database.reading() as session:
-        ids = decisions_among(session, given)
-    ordered = sorted((a for a in given if a.id in ids), key=lambda a: a.id)
+    ordered = sorted((a for a in given if a.decision is not None), key=lambda a: a.id)
     return {(a.item, a.segment): a for a in ordered}

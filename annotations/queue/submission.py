@@ -20,8 +20,9 @@ from annotations.queue.gold_answers import Feedback
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.queue.seeded_choice import left_of
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
+from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Skipping, Use
-from annotations.schema.questions import SKIP_REASON, Form
+from annotations.schema.questions import SKIP_REASON
 from annotations.store import items, projects, revisions
 from annotations.store.items import subjects_of
 from annotations.store.store import Store
@@ -196,6 +197,7 @@ def _checked(
     left = left_of(session, item, annotator)
     for question in project.questions:
         value = given.answers.get(question.name)
-        if question.form is Form.PREFERENCE and value is not None and value.get("left") != left:
+        if isinstance(question.form, Preference) and value is not None and value.get("left") != left:
             raise AnswerError(f"{question.title} What was said to stand on the left did not; open the pair again")
-    return replace(given, project=project.id, item=item.id, status=status, undoes=None, key=given.key or uuid4().hex)
+    ours = {"project": project.id, "item": item.id, "status": status, "undoes": None, "decision": None}
+    return replace(given, **ours, key=given.key or uuid4().hex)

@@ -10,19 +10,17 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.errors import AnswerError
-from annotations.schema.answer_validation import check_answer
 from annotations.schema.questions import (
     NO,
-    PAIR,
     QUESTIONS,
     REASON_CORRECTION,
     SKIP_REASON,
     VERDICT_RIGHT,
-    WHOLE,
     YES,
     Question,
     questions_about,
 )
+from annotations.schema.subjects import PAIR, WHOLE
 from model.numbers import is_number
 from model.reflection_text import split_verdict
 from model.trajectory import Reflection, Trajectory
@@ -37,6 +35,14 @@ class Status(StrEnum):
     UNFINISHED = "unfinished"  # begun, kept, counts for nothing
     SUBMITTED = "submitted"
     DISCARDED = "discarded"  # this person will not answer
+
+
+class Decision(StrEnum):
+    """What a reviewer's decision makes of what people answered about the same thing."""
+
+    ACCEPTED = "accepted"  # it repeats somebody's answers
+    REJECTED = "rejected"  # it answers a question by which people are compared as nobody did
+    REWRITTEN = "rewritten"  # it is made of several people's answers, or of words of its own
 
 
 class Answers(Mapping[str, Value]):
@@ -110,11 +116,13 @@ class Annotation:
     id: int | None = field(default=None, compare=False)  # of the revision; later ones are higher
     undoes: int | None = field(default=None, compare=False)  # the revision that this one takes back
     created_at: datetime | None = field(default=None, compare=False)  # UTC
+    decision: Decision | None = field(default=None, compare=False)  # by a reviewer; None for everybody else
 
     def __post_init__(self) -> None:
         if not isinstance(self.answers, Answers):
             object.__setattr__(self, "answers", Answers(self.answers))
         object.__setattr__(self, "status", Status(self.status))
+        object.__setattr__(self, "decision", self.decision and Decision(self.decision))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -148,7 +156,7 @@ def validate(
         question = (asked | optional).get(name)
         if question is None:
             raise AnswerError(f"“{name}” is not asked about a {kind}; the questions are {', '.join(asked)}")
-        check_answer(question, value, trajectory, other)
+        question.check(value, trajectory, other)
     if annotation.status is Status.SUBMITTED:
         missing = [q.title for q in asked.values() if q.required and q.name not in annotation.answers]
         if missing:

@@ -4,8 +4,16 @@ Values only. Reflections is in every database from the start; the others are wha
 """
 
 from annotations.schema.annotation import REFLECTIONS
+from annotations.schema.forms.best import Best
+from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.rating import Rating
+from annotations.schema.forms.regions import Regions
+from annotations.schema.forms.tags import Tags
+from annotations.schema.forms.text import Text
+from annotations.schema.forms.words import Words
 from annotations.schema.project import Order, Project
-from annotations.schema.questions import PAIR, QUESTIONS, WHOLE, Form, Question
+from annotations.schema.questions import QUESTIONS, Question
+from annotations.schema.subjects import PAIR, WHOLE
 from model.trajectory import Image, Reflection
 
 REFLECTIONS_PROJECT = Project(
@@ -29,13 +37,13 @@ ARENA = Project(
         Question(
             "alignment",
             PAIR,
-            Form.PREFERENCE,
+            Preference(),
             "Which one shows what was asked for?",
             "Count, colours and places only; however it looks.",
             required=True,
         ),
-        Question("appearance", PAIR, Form.PREFERENCE, "Which one looks better?", "As if there were no prompt."),
-        Question("comment", PAIR, Form.TEXT, "Anything to add?"),
+        Question("appearance", PAIR, Preference(), "Which one looks better?", "As if there were no prompt."),
+        Question("comment", PAIR, Text(), "Anything to add?"),
     ),
     subject=PAIR,
     guidelines="Two drawings of one prompt. You are not told who drew them.",
@@ -46,20 +54,19 @@ RICH = Project(
     id="rich-feedback",
     name="Rich feedback",
     questions=(
-        Question("alignment", Image.kind, Form.RATING, "Does it show what was asked for?", required=True),
-        Question("appearance", Image.kind, Form.RATING, "How does it look?", "However well it fits.", required=True),
+        Question("alignment", Image.kind, Rating(), "Does it show what was asked for?", required=True),
+        Question("appearance", Image.kind, Rating(), "How does it look?", "However well it fits.", required=True),
         Question(
             "regions",
             Image.kind,
-            Form.REGIONS,
+            Regions(("artifact", "misalignment")),
             "Where is something wrong?",
             "A box or a point: an artifact, or something that is not what the prompt says.",
-            choices=("artifact", "misalignment"),
         ),
-        Question("words_not_drawn", Image.kind, Form.WORDS, "Which words were not drawn?", "Click them in the prompt."),
-        Question("best", WHOLE, Form.BEST, "Which of its images is the best?"),
-        Question("tags", WHOLE, Form.TAGS, "Tags"),
-        Question("comment", WHOLE, Form.TEXT, "Anything to add?"),
+        Question("words_not_drawn", Image.kind, Words(), "Which words were not drawn?", "Click them in the prompt."),
+        Question("best", WHOLE, Best(), "Which of its images is the best?"),
+        Question("tags", WHOLE, Tags(), "Tags"),
+        Question("comment", WHOLE, Text(), "Anything to add?"),
     ),
     subject=Image.kind,
     guidelines=(

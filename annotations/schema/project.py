@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.errors import ProjectError
-from annotations.schema.answer_validation import is_storable
-from annotations.schema.questions import PAIR, Question, check_questions
+from annotations.schema.forms.text import is_storable
+from annotations.schema.questions import Question, check_questions
+from annotations.schema.subjects import PAIR
 
 LONGEST_GUIDELINES = 50_000  # characters
 MOST_OVERLAP = 100

@@ -25,7 +25,7 @@ from annotations.db.tables import (
 from annotations.errors import NotFoundError, ProjectError
 from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.project import Order, Project, Use
-from annotations.schema.questions import PAIR, WHOLE
+from annotations.schema.subjects import PAIR, WHOLE
 from annotations.store import projects
 from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory

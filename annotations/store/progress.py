@@ -101,9 +101,6 @@ def answered(store: Store, project_id: str) -> Answered:
         said = revisions.current(session, project=project_id, status=Status.SUBMITTED)
         special = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
         rows = session.scalars(special).all()
-        extra = select(LeaseRow.item_id, LeaseRow.annotator).where(LeaseRow.project_id == project_id)
-        extra = extra.where(LeaseRow.outcome == Outcome.EXTRA.value)
-        late = {(item, annotator) for item, annotator in session.execute(extra)}
         pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
         others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
         practice = {row.id: revisions.given_as_work(row) for row in rows if row.use == Use.PRACTICE}
@@ -111,8 +108,8 @@ def answered(store: Store, project_id: str) -> Answered:
     worked = [a for a in said if a.item not in practice or a.id <= practice[a.item]]
     return Answered(
         project,
-        given=tuple(a for a in worked if (a.item, a.annotator) not in late),
-        decided=tuple(a for a in worked if (a.item, a.annotator) in late),
+        given=tuple(a for a in worked if a.decision is None),
+        decided=tuple(a for a in worked if a.decision is not None),
         gold=gold,
         others=others,
     )

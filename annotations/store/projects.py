@@ -50,11 +50,10 @@ def change(session: Session, project: Project) -> Project:
 
 def _answered_but_changed(session: Session, before: Project, after: Project) -> Question | None:
     """A question that has answers and would be another one, or none."""
-    kept = {(q.name, q.segment, q.form) for q in after.questions}
-    choices = {q.name: set(q.choices) for q in after.questions}
+    asked = {question.name: question for question in after.questions}
     for question in before.questions:
-        same = (question.name, question.segment, question.form) in kept
-        if same and set(question.choices) <= choices[question.name]:
+        now = asked.get(question.name)
+        if now is not None and now.segment == question.segment and now.form.keeps(question.form):
             continue
         given = AnnotationRow.answers[question.name].as_string().is_not(None)
         if session.scalar(select(exists().where(AnnotationRow.project_id == before.id, given))):

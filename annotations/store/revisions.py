@@ -52,6 +52,7 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
         "seconds": annotation.seconds,
         "idempotency_key": annotation.key or uuid4().hex,
         "undoes": annotation.undoes,
+        "decision": annotation.decision and annotation.decision.value,
         "created_at": now,
     }
     row = session.scalars(insert(AnnotationRow).values(**values).returning(AnnotationRow)).one()
@@ -118,7 +119,7 @@ def take_back(
     if not standing:
         raise NotFoundError("there is nothing to undo here")
     undone = standing.pop()
-    again = standing[-1] if standing else replace(undone, status=Status.UNFINISHED)
+    again = standing[-1] if standing else replace(undone, status=Status.UNFINISHED, decision=None)
     return append(session, replace(again, key=key, undoes=undone.id, seconds=0.0), now=now)
 
 
@@ -242,4 +243,5 @@ def _value(row: AnnotationRow) -> Annotation:
         project=row.project_id,
         item=row.item_id,
         created_at=row.created_at,
+        decision=row.decision,
     )

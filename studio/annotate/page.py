@@ -9,8 +9,9 @@ import gradio as gr
 from gradio.context import Context
 
 from annotations.schema.annotation import REFLECTIONS
+from annotations.schema.forms.rating import Rating
 from annotations.schema.project import Role
-from annotations.schema.questions import NO, RATINGS, REASON_RATING, THOUGHT_RATING, VERDICT_RIGHT, YES
+from annotations.schema.questions import NO, REASON_RATING, THOUGHT_RATING, VERDICT_RIGHT, YES
 from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
@@ -68,14 +69,14 @@ def _table(desk: AnnotateHandlers) -> None:
             sheet = _sheet()
             claim = gr.HTML(elem_id="annotate-claim", **PLAIN)
             right = choice(VERDICT_RIGHT, [("Yes", YES), ("No", NO)], "annotate-right")
-            rating = choice(REASON_RATING, list(RATINGS), "annotate-rating")
+            rating = choice(REASON_RATING, list(Rating().values), "annotate-rating")
             reason = gr.Textbox(lines=2, max_lines=6, elem_id="annotate-reason", label="", info=" ")
             with gr.Row(elem_id="annotate-plan-block") as plan_block:
                 plan = gr.Textbox(
                     lines=1, max_lines=4, elem_id="annotate-plan", label="The plan it drew from", scale=5, min_width=280
                 )
                 plan_rating = gr.Radio(
-                    list(RATINGS),
+                    list(Rating().values),
                     label=ASKED[THOUGHT_RATING].title,
                     elem_id="annotate-plan-rating",
                     elem_classes="choice",

@@ -14,19 +14,18 @@ from typing import Any
 from annotations.errors import AnswerError
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.project import Project
-from annotations.schema.questions import PAIR, PREFERENCES, WHOLE, Form, Question, questions_about
+from annotations.schema.questions import Question, questions_about
+from annotations.schema.subjects import PAIR, WHOLE
 from annotations.store.items import subjects_of
 from model.trajectory import Image, Reflection, Source, Thought, Trajectory
 from studio.annotate.item_token import ItemToken
 from studio.components.render import SMOOTH, data_url, rounds_of, width_of
-from studio.review.decision_form import choices_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 Kept = Mapping[int | None, Answers]  # what somebody has said so far, by segment
 
 LONGEST = 200_000  # characters of a filled-in sheet
 ALL = "all"  # instead of a segment: the whole of it
-SIDE_BY_SIDE = ("left", "tie", "both_bad", "right")  # PREFERENCES as they lie on the page
 UNREADABLE = "what this page sent does not fit what is asked; load it again"
 
 
@@ -112,7 +111,7 @@ def value_of(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -
         "pair": sheet.other is not None,
         "panes": [_pane(pane, picture) for pane in panes_of(sheet)],
         "things": [_thing(thing, sheet.trajectory) for thing in things],
-        "answers": {thing.key: _told(kept.get(thing.segment, Answers())) for thing in things},
+        "answers": {thing.key: _told(sheet, kept.get(thing.segment, Answers())) for thing in things},
     }
 
 
@@ -134,23 +133,18 @@ def _thing(thing: SheetSubject, trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _question(question: Question, trajectory: Trajectory) -> dict[str, Any]:
-    asked = {name: getattr(question, name) for name in ("name", "form", "title", "help", "required")}
-    return asked | {"choices": [list(choice) for choice in choices(question, trajectory)]}
+    asked = {name: getattr(question, name) for name in ("name", "title", "help", "required")}
+    choices = [list(choice) for choice in question.form.choices_for(trajectory)]
+    return asked | {"form": question.form.name, "choices": choices}
 
 
-def choices(question: Question, trajectory: Trajectory) -> list[tuple[str, Any]]:
-    """(what is shown, the value), in the order in which they lie on the page."""
-    if question.form is Form.REGIONS:
-        return [(choice, choice) for choice in question.choices]
-    offered = list(choices_of(question, trajectory))
-    if question.form is Form.PREFERENCE:
-        offered.sort(key=lambda choice: SIDE_BY_SIDE.index(choice[1]))
-    return offered
-
-
-def _told(answers: Answers) -> dict[str, Any]:
-    """As the page keeps them: of a preference, the side."""
-    return {name: v["choice"] if isinstance(v, dict) else v for name, v in answers.to_dict().items()}
+def _told(sheet: Sheet, answers: Answers) -> dict[str, Any]:
+    """As the page keeps them."""
+    forms = {question.name: question.form for question in sheet.project.questions}
+    return {
+        name: forms[name].to_page(value, sheet.left) if name in forms else value
+        for name, value in answers.to_dict().items()
+    }
 
 
 # The way back
@@ -197,8 +191,6 @@ def _read(filled: str | None) -> dict[str, dict[str, Any]]:
 
 
 def _whole(sheet: Sheet, thing: SheetSubject, name: str, value: Any) -> Any:
-    """A preference with the ids of what stood there; anything else as it is."""
+    """The answer that a value of the page stands for."""
     form = next((question.form for question in thing.questions if question.name == name), None)
-    if form is Form.PREFERENCE and value in PREFERENCES:
-        return {"choice": value, "left": sheet.left, "right": sheet.right}
-    return value
+    return value if form is None else form.from_page(value, sheet.left, sheet.right)

@@ -18,8 +18,10 @@ from annotations.errors import AnnotationsError, LeaseError, NotFoundError, with
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
 from annotations.schema.annotation import Annotation, Status
+from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Role
-from annotations.schema.questions import PAIR, Form, Question
+from annotations.schema.questions import Question
+from annotations.schema.subjects import PAIR
 from annotations.store.progress import answered, extents
 from annotations.store.store import Store
 from annotations.store.trajectories import MOST
@@ -80,12 +82,12 @@ class View(NamedTuple):
 
 def can_be_asked(project: Project) -> bool:
     """Whether this page has a form for all that is required in a project."""
-    forms = {question.form for question in project.questions if question.required}
-    return project.subject == PAIR and project.closed_at is None and forms == {Form.PREFERENCE}
+    forms = {type(question.form) for question in project.questions if question.required}
+    return project.subject == PAIR and project.closed_at is None and forms == {Preference}
 
 
 def asked(project: Project) -> list[Question]:
-    return [question for question in project.questions if question.form is Form.PREFERENCE]
+    return [question for question in project.questions if isinstance(question.form, Preference)]
 
 
 # HTML

@@ -9,7 +9,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from annotations.metrics.bradley_terry import Ranking, Standing, Vote, points, rank
-from annotations.schema.questions import Form, Question
+from annotations.schema.forms.preference import Preference
+from annotations.schema.questions import Question
 from annotations.store.progress import Answered
 from model.trajectory import Trajectory
 from studio.components.plots import Estimate, intervals
@@ -36,7 +37,7 @@ def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
     names = contestants(known)
     boards = []
     for question in told.project.questions:
-        if question.form is Form.PREFERENCE:
+        if isinstance(question.form, Preference):
             ranking = rank(votes(told, question, names))
             if ranking.standings:
                 boards.append(f"<section><h3>{own(question.title)}</h3>{board(ranking)}</section>")

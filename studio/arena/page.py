@@ -8,8 +8,8 @@ from __future__ import annotations
 import gradio as gr
 from gradio.context import Context
 
+from annotations.schema.forms.preference import LABELS
 from annotations.schema.project import Role
-from annotations.schema.questions import PREFERENCES
 from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
@@ -21,7 +21,6 @@ from studio.settings import Settings
 from studio.theme import script
 
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
-BUTTONS = dict(zip(PREFERENCES, ("Left", "Right", "Equal", "Both bad"), strict=True))
 
 
 def page(store: Store, settings: Settings) -> None:
@@ -46,8 +45,10 @@ def _arena(store: Store, settings: Settings) -> None:
             with gr.Row(elem_id="arena-sides"):
                 sides = [gr.HTML(elem_id=f"arena-picture-{side}", **PLAIN) for side in ("left", "right")]
             with gr.Row(elem_id="arena-buttons"):
-                order = ("left", "tie", "both_bad", "right")
-                buttons = {c: gr.Button(BUTTONS[c], elem_id=f"arena-{c}", min_width=90) for c in order}
+                buttons = {
+                    choice: gr.Button(label, elem_id=f"arena-{choice}", min_width=90)
+                    for choice, label in LABELS.items()
+                }
         with gr.Row(elem_id="arena-more"):
             none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
             skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")

@@ -23,6 +23,7 @@ from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.export.exporter import export, targets
 from annotations.export.judge_sft import LeftOut
 from annotations.export.manifest import Manifest, read_manifest
+from annotations.schema.forms.rating import GOOD
 from annotations.schema.project import Role
 from annotations.store.statistics import Counts
 from annotations.store.store import Store
@@ -128,7 +129,7 @@ def readiness(found: Counter[str]) -> str:
         return (
             '<p class="lead">Nothing to export yet.</p>'
             '<p><a href="annotate">Annotate a reflection</a>: correct it, or call it right and rate its reason '
-            "4 or more.</p>"
+            f"{GOOD}.</p>"
         )
     made, left = found["examples"], [(why, n) for why, n in found.most_common() if why != "examples"]
     reasons = "".join(f"<tr><td>{n:,}</td><td>{text(why)}</td></tr>" for why, n in left)

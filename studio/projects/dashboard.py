@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from annotations.metrics.agreement import Accuracy, Agreement
 from annotations.metrics.quality import QuestionAgreement, accuracy, agreements, labels, throughput
-from annotations.schema.questions import Form
+from annotations.schema.forms.text import Text
 from annotations.store.progress import AnnotatorProgress, Answered
 from studio.auth.pseudonyms import Names
 from studio.components.plots import Estimate, bars, columns, curve, intervals
@@ -120,6 +120,6 @@ def distributions(answered: Answered) -> str:
     for question, counts in labels(answered).items():
         if counts.total():
             named = {LABELS.get(label, label): number for label, number in counts.items()}
-            form = "free text" if question.form is Form.TEXT else ""
+            form = "free text" if isinstance(question.form, Text) else ""
             made.append(f'<div><h3>{own(question.title)} <span class="soft">{form}</span></h3>{bars(named)}</div>')
     return f'<div class="distributions">{"".join(made)}</div>'

@@ -15,7 +15,7 @@ from itertools import combinations
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.schema.project import Project
-from annotations.schema.questions import PAIR
+from annotations.schema.subjects import PAIR
 from annotations.store.items import NewItem, parts_of
 from annotations.store.progress import extents
 from annotations.store.store import Store

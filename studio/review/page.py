@@ -18,8 +18,10 @@ from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.metrics.quality import Disagreement, cases
 from annotations.queue import gold_items, review
 from annotations.schema.annotation import REFLECTIONS, Annotation
+from annotations.schema.forms.tags import Tags
+from annotations.schema.forms.text import Text
+from annotations.schema.forms.words import Words
 from annotations.schema.project import Project, Role, Use
-from annotations.schema.questions import Form
 from annotations.store import audit
 from annotations.store.progress import Answered, answered
 from annotations.store.store import Store
@@ -341,12 +343,12 @@ def _widget(field: Field, key: str) -> gr.components.Component:
     """The widget that answers a field; another key makes it anew, without what was chosen in the one before."""
     shown, asked = {"label": field.label, "info": field.question.help or None, "key": key}, field.question
     match asked.form:
-        case Form.TEXT:
+        case Text():
             return gr.Textbox(field.value, lines=2, **shown)
-        case Form.WORDS:
+        case Words():
             return gr.CheckboxGroup(list(field.choices), value=field.value or [], **shown)
-        case Form.TAGS:
-            several = {"multiselect": True, "allow_custom_value": not asked.choices}
+        case Tags(choices=choices):
+            several = {"multiselect": True, "allow_custom_value": not choices}
             return gr.Dropdown(list(field.choices), value=field.value or [], **several, **shown)
         case _:
             return gr.Radio(list(field.choices), value=field.value, elem_classes="choice", **shown)

@@ -11,12 +11,11 @@ from urllib.parse import urlencode
 from annotations.metrics.quality import Disagreement, stance
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
-from annotations.schema.questions import Form, Question
+from annotations.schema.questions import Question
 from annotations.store.audit import Change
 from model.trajectory import Trajectory
 from studio.auth.pseudonyms import Names
 from studio.components.render import own, text
-from studio.review.decision_form import told
 
 SHOWN = 60  # disagreements in the list
 ACTS = {
@@ -78,13 +77,13 @@ def _said(
 def _row(
     question: Question, segment: int | None, row: Sequence[Annotation | None], people: int, trajectory: Trajectory
 ) -> str:
-    stances = {stance(question, a) for a in row[:people] if a is not None} if question.form is not Form.TEXT else set()
+    stances = {stance(question, a) for a in row[:people] if a is not None} if question.form.has_gold else set()
     differs = ' class="differs"' if len(stances) > 1 else ""
     where = "" if segment is None else f'<span class="soft">{trajectory.segments[segment].kind} {segment + 1}</span>'
     cells = "".join(
         "<td>–</td>"
         if a is None
-        else f'<td dir="auto">{text(told(question, a.answers[question.name], trajectory.id, trajectory.prompt))}</td>'
+        else f'<td dir="auto">{text(question.form.in_words(a.answers[question.name], trajectory))}</td>'
         for a in row
     )
     return f"<tr{differs}><th>{own(question.title)}{where}</th>{cells}</tr>"

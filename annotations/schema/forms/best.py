@@ -1,0 +1,37 @@
+"""Best: which of a trajectory's images is the best."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from annotations.schema.forms.question_form import Feature, QuestionForm, is_whole
+from annotations.schema.subjects import WHOLE
+from model.trajectory import Image, Trajectory
+
+
+@dataclass(frozen=True)
+class Best(QuestionForm):
+    """The segment of one of the finished images."""
+
+    name: ClassVar[str] = "best"
+    feature: ClassVar[Feature] = "int64"
+
+    def problem(self, subject: str) -> str | None:
+        return None if subject == WHOLE else f"asks for the best of several images; ask it about the whole {WHOLE}"
+
+    def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
+        images = _images(trajectory)
+        fits = is_whole(value) and value in images
+        return None if fits else f"the segment of an image: {', '.join(map(str, images))}"
+
+    def labels_of(self, value: Any) -> list[str]:
+        return [f"segment {value}"]
+
+    def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
+        return [(f"image {number}", index) for number, index in enumerate(_images(trajectory), start=1)]
+
+    def in_words(self, value: Any, trajectory: Trajectory) -> str:
+        return f"segment {value + 1}"
+
+
+def _images(trajectory: Trajectory) -> list[int]:
+    return [index for index, s in enumerate(trajectory.segments) if isinstance(s, Image) and s.finished]

@@ -1,0 +1,23 @@
+"""Choice: one of some."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from annotations.schema.forms.question_form import Feature, FormOfChoices
+from model.trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Choice(FormOfChoices):
+    """One of `choices`."""
+
+    name: ClassVar[str] = "choice"
+    feature: ClassVar[Feature] = "string"
+
+    def problem(self, subject: str) -> str | None:
+        if len(self.choices) < 2:
+            return f"has {len(self.choices)} choices; wanted at least two"
+        return super().problem(subject)
+
+    def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
+        return None if value in self.choices else f"one of: {', '.join(self.choices)}"

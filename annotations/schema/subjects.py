@@ -1,0 +1,6 @@
+"""What a question can be about: a kind of segment, a whole trajectory, a pair of trajectories."""
+
+from model.trajectory import SEGMENTS
+
+WHOLE, PAIR = "trajectory", "pair"
+SUBJECTS = (*SEGMENTS, WHOLE, PAIR)
