@@ -1,11 +1,12 @@
-"""Builds the site: every page on its route, with title and header; roles are in `auth.access`.
+"""Builds the site: every page of `page_list` on its route, with title and header.
 
-Knows the pages by name and nothing of what they do. A page is built inside its route; no component crosses from one
-to another.
+Knows the function that builds each page and nothing of what pages do. A page is built inside its route; no component
+crosses from one to another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import gradio as gr
@@ -25,54 +26,44 @@ from studio.gallery import page as gallery
 from studio.image import page as image
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.engine_thread import AT_ONCE
+from studio.page_list import PAGES
 from studio.projects import page as projects
 from studio.projects import project_page as project
 from studio.review import page as review
 from studio.settings import Settings
 from studio.site import Site
 
-TITLE = "Aha Studio"
+SIGN_IN = "sign-in"
 FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stored for pages, and how old they are then
 
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
-    """All pages. To those that are not for visitors only people in the role are let in, and linked."""
+    """All pages; the menu links only those that whoever asks may use."""
     may = None if is_local(settings) else partial(told_outside, settings, store)
-    with Site(may, title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=FILES) as demo:
-        masthead("Draw", settings, store)
-        draw.page(checkpoints, store, settings)
+    builders: dict[str, Callable[[], None]] = {
+        "": partial(draw.page, checkpoints, store, settings),
+        "image": partial(image.page, checkpoints, store, settings),
+        "compare": partial(compare.page, checkpoints, store, settings),
+        "gallery": partial(gallery.page, store, settings),
+        "annotate": partial(annotate.page, store, settings),
+        "arena": partial(arena.page, store, settings),
+        "review": partial(review.page, store, settings),
+        "projects": partial(projects.page, store, settings),
+        "project": partial(project.page, store, checkpoints, settings),
+        "datasets": partial(datasets.page, store, settings),
+        "sign-in": partial(sign_in.page, store, settings),
+    }
+    first, *others = PAGES
+    with Site(may, title=first.title, analytics_enabled=False, fill_width=True, delete_cache=FILES) as demo:
+        masthead(first, settings, store)
+        builders[first.path]()
         endpoints.build(checkpoints, store, settings)
-    with demo.route("Your image", "/image"):
-        masthead("Image", settings, store)
-        image.page(checkpoints, store, settings)
-    with demo.route("Side by side", "/compare"):
-        masthead("Compare", settings, store)
-        compare.page(checkpoints, store, settings)
-    with demo.route("Gallery", "/gallery"):
-        masthead("Gallery", settings, store)
-        gallery.page(store, settings)
-    with demo.route("Annotate", "/annotate"):
-        masthead("Annotate", settings, store)
-        annotate.page(store, settings)
-    with demo.route("Arena", "/arena"):
-        masthead("Arena", settings, store)
-        arena.page(store, settings)
-    with demo.route("Review", "/review"):
-        masthead("Review", settings, store)
-        review.page(store, settings)
-    with demo.route("Projects", "/projects"):
-        masthead("Projects", settings, store)
-        projects.page(store, settings)
-    with demo.route("Project", "/project"):
-        masthead("Projects", settings, store)
-        project.page(store, checkpoints, settings)
-    with demo.route("Datasets", "/datasets"):
-        masthead("Datasets", settings, store)
-        datasets.page(store, settings)
-    if not is_local(settings):
-        with demo.route("Sign in", "/sign-in"):
-            masthead("Sign in", settings, store)
-            sign_in.page(store, settings)
+    for entry in others:
+        if entry.path == SIGN_IN and is_local(settings):
+            continue  # nobody signs in on their own machine
+        with demo.route(entry.title, f"/{entry.path}"):
+            masthead(entry, settings, store)
+            builders[entry.path]()
     return demo.queue(default_concurrency_limit=AT_ONCE, api_open=False)  # nobody passes by the queue
 
 

@@ -228,7 +228,7 @@ def test_one_that_may_still_live_elsewhere_is_left_alone_until_it_was_silent_for
 
     begin(store, table(tmp_path / "in", 10), later)
     assert checked[0].source == "in"
-    run = staging.Run(store, staging.BatchName("b", "dead.csv", "folder"), owner="ada")
+    run = staging.Run(store, staging.BatchName("b", "dead.csv", "folder"), owner="ada", now=store.clock())
     run.__enter__()
     now = store.clock()
     store.clock = lambda: now + 2 * staging.SILENT
@@ -272,7 +272,7 @@ def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: 
 
 def test_a_transaction_of_an_import_that_took_too_long_is_followed_by_smaller_ones(store: Store, monkeypatch):
     monkeypatch.undo()
-    run = staging.Run(store, staging.BatchName("b", "x.csv", "folder"), owner="ada")
+    run = staging.Run(store, staging.BatchName("b", "x.csv", "folder"), owner="ada", now=store.clock())
     sizes = []
     for took in (0.01, 0.01, 0.1, 0.2, 0.2, *[9.0] * 9, *[0.01] * 9):
         run._adapt(took)

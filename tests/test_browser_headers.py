@@ -11,7 +11,7 @@ from running_app import Server
 from annotations.auth.accounts import add
 from annotations.schema.project import Role
 from annotations.store.store import open_store
-from studio.auth.access import PAGES
+from studio.auth.access import ROLES
 from studio.auth.session_cookie import COOKIE, new_session
 
 
@@ -32,7 +32,7 @@ def is_ended(asked: Request) -> bool:
     return asked.failure == "net::ERR_ABORTED" and "/queue/data" in asked.url
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", ROLES)
 def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(browser: Browser, server, path: str):
     studio, cookie = server
     context = browser.new_context()

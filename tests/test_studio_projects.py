@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
-from annotations.importing.importer import FORMATS
+from annotations.importing.formats import FORMATS
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Role

@@ -243,7 +243,7 @@ def test_drawings_of_one_page_and_of_one_address_are_limited_and_end():
 
 def test_every_handler_is_in_the_table_and_a_visitor_is_refused_what_is_not_for_visitors(client, studio, monkeypatch):
     monkeypatch.setattr(studio, "api_open", True)  # else handlers of the queue are not found before anybody is asked
-    assert {page for page, *_ in studio.pages} == set(access.PAGES)
+    assert {page for page, *_ in studio.pages} == set(access.ROLES)
     assert {fn.api_name for fn in studio.fns.values() if not fn.targets and fn.fn} == set(access.ENDPOINTS)
     for index, fn in studio.fns.items():
         if fn.fn is None or access.role_for(fn) is Role.VISITOR:

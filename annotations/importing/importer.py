@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,33 +21,31 @@ from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from types import ModuleType
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError, ImportingError
-from annotations.importing.formats import folder, janus_sft, ours, pickapic, richhf
-from annotations.importing.records import Read, Record, RowError
+from annotations.importing.checking import (
+    AT_ONCE_BYTES,
+    Job,
+    Prepared,
+    check,
+    prepared_records,
+    reader_of,
+)
+from annotations.importing.checking_process import check_in_process
+from annotations.importing.formats import FORMATS
+from annotations.importing.records import RowError
 from annotations.importing.sources import FOLDER, Source, laid_out, tables_in
 from annotations.importing.staging import Run
-from annotations.store.imported_records import BatchName, PreparedRecord
-from annotations.store.store import Checked, Store, open_store
+from annotations.store.imported_records import BatchName
+from annotations.store.store import Store, open_store
 
-FORMATS: dict[str, ModuleType] = {
-    "ours": ours,
-    "janus_sft": janus_sft,
-    "folder": folder,
-    "pickapic": pickapic,
-    "richhf": richhf,
-}
-SPOOL = 64 * 2**20  # bytes of checked records kept in memory; more go to a temporary file
-AT_ONCE = 100  # records checked in one go
-AT_ONCE_BYTES = 32 * 2**20  # … or so many of pictures
+BYTES_IN_PROCESS = 2 * 2**20  # of files; from so many on they are checked in a process of their own
 SHOWN = 20  # errors that the command prints
 
-Progress = Callable[[str, int, int], None]  # what is being done, how far, of how many
-Keep = Callable[[Sequence[tuple[Record, Checked]]], None]  # what becomes of records that are new and good
+OnProgress = Callable[[str, int, int], None]  # what is being done, how far, of how many
 
 
 @dataclass(frozen=True)
@@ -76,44 +72,45 @@ def bring_in(
     images: Path | None = None,
     drawn_by: str | None = None,
     leave_out_bad: bool = False,
-    on_progress: Progress = lambda stage, done, total: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+    bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
     """Import a file, folder or zip, or what files that came together hold (`sources`), while others work.
 
-    `images` is where records' pictures lie, `drawn_by` the model that drew them. Raises ImportingError for an unknown
-    format, for a file that cannot be read at all, while another import is under way, and where somebody stops it.
+    `images` is where records' pictures lie, `drawn_by` the model that drew them; from `bytes_in_process` on files are
+    checked in a process of their own, which takes a second to start. Raises ImportingError for an unknown format, for a
+    file that cannot be read at all, while another import is under way, and where somebody stops it.
     """
-    with _sources(source, format, images) as sources, _spool() as spool:
-        batch = BatchName(uuid4().hex, _called(source, sources), format)
-        with Run(store, batch, owner=owner) as run:
-            told = [run.tell, partial(on_progress, "checking")]
-            checked = _read_through(store, sources, format, drawn_by, partial(_write, spool, run), told)
-            report = Report(batch.id, 0, 0, checked.already, checked.errors, checked.new)
-            if not checked.new or (checked.errors and not leave_out_bad):
+    with _sources(source, format, images) as sources, tempfile.TemporaryDirectory() as folder:
+        batch = BatchName(uuid4().hex, _name(source, sources), format)
+        job = Job(tuple(sources), format, drawn_by, owner, store.clock(), Path(folder, "checked"))
+        with Run(store, batch, owner=owner, now=job.now) as run:
+
+            def checking(done: int, total: int) -> None:
+                run.tell(done, total)
+                on_progress("checking", done, total)
+
+            outcome = (check_in_process if job.bytes >= bytes_in_process else check)(store, job, checking)
+            report = Report(batch.id, 0, 0, outcome.already, outcome.errors, outcome.new)
+            if not outcome.new or (outcome.errors and not leave_out_bad):
                 return report
-            _stage(run, spool, checked.new, on_progress)
+            _stage(run, prepared_records(job.file), outcome.new, on_progress)
             run.publish()
-    return replace(report, records=checked.new, trajectories=len(store.imported(batch.id)))
+    return replace(report, records=outcome.new, trajectories=len(store.imported(batch.id)))
 
 
-def _stage(run: Run, spool: IO[bytes], total: int, on_progress: Progress) -> None:
-    """Store what was spooled, as many records at a time as others can wait for."""
-    waiting, files, records, size = [], {}, 0, 0
-    for done, (parts, described) in enumerate(_unspool(spool), start=1):
-        waiting += parts
+def _stage(run: Run, prepared: Iterable[Prepared], total: int, on_progress: OnProgress) -> None:
+    """Store what was checked, as many records at a time as others can wait for."""
+    pending, files, records, size = [], {}, 0, 0
+    for done, (parts, described) in enumerate(prepared, start=1):
+        pending += parts
         records += 1
         files |= described
         size += sum(len(png) for part in parts for png in part.pictures.values())
         if records >= run.size or size > AT_ONCE_BYTES or done == total:
-            run.stage(waiting, files, done, total)
+            run.stage(pending, files, done, total)
             on_progress("storing", done, total)
-            waiting, files, records, size = [], {}, 0, 0
-
-
-def _write(spool: IO[bytes], run: Run, good: Sequence[tuple[Record, Checked]]) -> None:
-    """Together, so that what they share is written once."""
-    made = [(run.prepared(record), described) for record, described in good]
-    pickle.dump(made, spool, protocol=pickle.HIGHEST_PROTOCOL)
+            pending, files, records, size = [], {}, 0, 0
 
 
 def rehearse(
@@ -123,13 +120,15 @@ def rehearse(
     *,
     images: Path | None = None,
     drawn_by: str | None = None,
-    on_progress: Progress = lambda stage, done, total: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+    bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
     with _sources(source, format, images) as sources:
-        told = [partial(on_progress, "checking")]
-        checked = _read_through(store, sources, format, drawn_by, lambda good: None, told)
-    return Report("", 0, 0, checked.already, checked.errors, checked.new)
+        job = Job(tuple(sources), format, drawn_by, "", store.clock(), None)
+        checked_by = check_in_process if job.bytes >= bytes_in_process else check
+        outcome = checked_by(store, job, partial(on_progress, "checking"))
+    return Report("", 0, 0, outcome.already, outcome.errors, outcome.new)
 
 
 @contextmanager
@@ -140,8 +139,8 @@ def _sources(source: Path | Sequence[Source], format: str, images: Path | None) 
     elif not source.exists():
         raise ImportingError(f"there is no {source}; name a file or folder")
     elif source.suffix.lower() == ".zip" and source.is_file():
-        with laid_out([source], format) as found:
-            yield [replace(one, images=images) for one in found] if images else found
+        with laid_out([source], format) as unpacked:
+            yield [replace(table, images=images) for table in unpacked] if images else unpacked
     elif format == FOLDER and source.is_dir():
         tables = tables_in(source)
         yield [Source(table, images or (source if len(tables) == 1 else table.parent), table.name) for table in tables]
@@ -149,46 +148,8 @@ def _sources(source: Path | Sequence[Source], format: str, images: Path | None) 
         yield [Source(source, images, source.name)]
 
 
-def _called(source: Path | Sequence[Source], sources: Sequence[Source]) -> str:
-    return source.name if isinstance(source, Path) else ", ".join(one.name for one in sources)[:200]
-
-
-def _read_through(
-    store: Store,
-    sources: Sequence[Source],
-    format: str,
-    drawn_by: str | None,
-    keep: Keep,
-    told: Sequence[Callable[[int, int], None]],
-) -> _Checked:
-    """What was found in all of them; `keep` is given the good new records."""
-    reader = reader_of(format)
-    total = sum(reader.size(one.path) for one in sources)
-
-    def on_progress(done: int) -> None:
-        for tell in told:
-            tell(done, total)
-
-    return _check(store, _read(reader, sources, drawn_by), format, keep, on_progress)
-
-
-def _read(reader: ModuleType, sources: Sequence[Source], drawn_by: str | None) -> Read:
-    for one in sources:
-        for record in reader.read(one.path, images=one.images, drawn_by=drawn_by, flattened=one.flattened):
-            if isinstance(record, RowError) and len(sources) > 1:
-                record = replace(record, place=f"{one.name}{record.place and f', {record.place}'}")
-            yield record
-
-
-def _spool() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(max_size=SPOOL)
-
-
-def reader_of(format: str) -> ModuleType:
-    """The module that reads a format. Raises ImportingError."""
-    if format not in FORMATS:
-        raise ImportingError(f"“{format}” is no format; the formats are: {', '.join(FORMATS)}")
-    return FORMATS[format]
+def _name(source: Path | Sequence[Source], sources: Sequence[Source]) -> str:
+    return source.name if isinstance(source, Path) else ", ".join(each.name for each in sources)[:200]
 
 
 def records(store: Store, batch: str) -> Iterator[dict[str, Any]]:
@@ -199,85 +160,6 @@ def records(store: Store, batch: str) -> Iterator[dict[str, Any]]:
         if origins[0].format == "ours":
             merged = store.trajectory(origins[0].trajectory_id).to_dict() | merged
         yield merged
-
-
-@dataclass
-class _Checked:
-    new: int
-    already: int
-    errors: tuple[RowError, ...]
-
-
-def _check(store: Store, read: Read, format: str, keep: Keep, on_progress: Callable[[int], None]) -> _Checked:
-    """Read everything, keep what is new and can be stored, and collect why the rest cannot."""
-    checking = _Checking(store, format, keep)
-    for done, record in enumerate(read, start=1):
-        checking.take(record)
-        on_progress(done)
-    checking.flush()
-    checking.errors.sort(key=lambda error: error.row)
-    return _Checked(checking.new, checking.already, tuple(checking.errors))
-
-
-class _Checking:
-    """Records, checked against the store a few at a time."""
-
-    def __init__(self, store: Store, format: str, keep: Keep) -> None:
-        self._store, self._format, self._keep = store, format, keep
-        self._seen = Counter[str]()  # records by their digest
-        self._ids: dict[str, int] = {}  # hash of each trajectory of the file by its id
-        self._waiting: list[Record] = []
-        self._bytes = 0
-        self.errors: list[RowError] = []
-        self.new = self.already = 0
-
-    def take(self, record: Record | RowError) -> None:
-        if isinstance(record, RowError):
-            self.errors.append(record)
-            return
-        digest = record.digest(self._format)
-        self._seen[digest] += 1
-        # the same record twice in a file is two records
-        self._waiting.append(replace(record, key=f"{digest[:56]}{self._seen[digest]:08x}"))
-        self._bytes += sum(len(png) for part in record.parts for png in part.pictures.values())
-        if len(self._waiting) >= AT_ONCE or self._bytes > AT_ONCE_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Check what waits."""
-        known = self._store.known_records([record.key for record in self._waiting])
-        fresh = [record for record in self._waiting if record.key not in known]
-        self.already += len(self._waiting) - len(fresh)
-        results = iter(self._store.check([(p.trajectory, p.pictures) for record in fresh for p in record.parts]))
-        given = [(record, [next(results) for _ in record.parts]) for record in fresh]
-        self._keep([(record, described) for record, of in given if (described := self._sorted(record, of)) is not None])
-        self._waiting, self._bytes = [], 0
-
-    def _sorted(self, record: Record, results: list[Checked | AnnotationsError]) -> Checked | None:
-        """What is known of a good record's pictures; None for another, of which it is told why."""
-        wrong = next((str(result) for result in results if isinstance(result, AnnotationsError)), None)
-        wrong = wrong or self._doubled(record)
-        if wrong is not None:
-            self.errors.append(RowError(record.row, "", wrong, "a trajectory that can be stored"))
-            return None
-        self.new += 1
-        return {sha256: file for result in results for sha256, file in result.items()}
-
-    def _doubled(self, record: Record) -> str | None:
-        for part in record.parts:
-            content = hash(part.trajectory)
-            if self._ids.setdefault(part.trajectory.id, content) != content:
-                return f"the id {part.trajectory.id}, which a row before has with other content"
-        return None
-
-
-def _unspool(spool: IO[bytes]) -> Iterator[tuple[list[PreparedRecord], Checked]]:
-    spool.seek(0)
-    while True:
-        try:
-            yield from pickle.load(spool)  # what this process has written itself
-        except EOFError:
-            return
 
 
 def main(argv: list[str] | None = None) -> int:

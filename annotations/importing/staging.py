@@ -21,7 +21,6 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
-from annotations.importing.records import Record
 from annotations.store import imported_records, items, trajectories
 from annotations.store.images import PngFile
 from annotations.store.imported_records import BatchName, PreparedRecord
@@ -134,11 +133,11 @@ class Run:
     Raises ImportingError where another one is under way, and Cancelled from whichever step somebody stops it at.
     """
 
-    def __init__(self, store: Store, name: BatchName, *, owner: str) -> None:
+    def __init__(self, store: Store, name: BatchName, *, owner: str, now: datetime) -> None:
         self.store, self.name, self.owner = store, name, owner
         self._told = 0.0
         self._size = 50
-        self._now = store.clock()
+        self._now = now
         self._lock = _lock_of(store)
 
     def __enter__(self) -> Run:
@@ -176,10 +175,6 @@ class Run:
         if time.monotonic() - self._told >= TELLING:
             with self.store.database.writing() as session:
                 self._renew(session, RunState.CHECKING, done, total)
-
-    def prepared(self, record: Record) -> list[PreparedRecord]:
-        """What `stage` is to be given of a record. Raises TrajectoryError."""
-        return imported_records.prepared(record, owner=self.owner, now=self._now)
 
     def stage(self, given: Sequence[PreparedRecord], files: dict[str, PngFile], done: int, total: int) -> None:
         """Store a few records that nobody sees; `files` describes their pictures by hash. Raises AnnotationsError."""

@@ -1,4 +1,4 @@
-"""Access table: routes, pages and endpoints with the roles that may use them.
+"""Access table: routes, handlers and endpoints with the roles that may use them; those of pages are in `page_list`.
 
 Middleware answers no other route than these, and no handler of a page that is for a role is called for anybody else.
 Handlers ask `identity` themselves as well. A test walks all that is registered and fails where something is missing.
@@ -10,22 +10,11 @@ import re
 from typing import Any
 
 from annotations.schema.project import Role
+from studio.page_list import PAGES
 
 API = "/gradio_api"
 
-PAGES = {  # by path: who may call what is on it. To open it anybody may: they read how to get in.
-    "": Role.VISITOR,
-    "image": Role.VISITOR,
-    "compare": Role.VISITOR,
-    "gallery": Role.VISITOR,
-    "sign-in": Role.VISITOR,
-    "annotate": Role.ANNOTATOR,
-    "arena": Role.ANNOTATOR,
-    "review": Role.REVIEWER,
-    "projects": Role.REVIEWER,
-    "project": Role.REVIEWER,
-    "datasets": Role.ADMIN,
-}
+ROLES = {page.path: page.role for page in PAGES}  # of who may call the handlers of a page
 ENDPOINTS = {  # for programs, by name
     "draw": Role.VISITOR,
     "judge": Role.VISITOR,
@@ -37,7 +26,7 @@ ENDPOINTS = {  # for programs, by name
 FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody is shown, and give back what was open
 
 # GET (and HEAD): pages, what they are made of, and streams.
-PAGE = re.compile(f"/({'|'.join(page for page in PAGES if page)})?/?")
+PAGE = re.compile(f"/({'|'.join(page.path for page in PAGES if page.path)})?/?")
 STREAM = re.compile(rf"{API}/(queue/data|heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|upload_progress|mcp(/|/http/?|/sse)?)")
 READ = re.compile(
     r"/(config/?|theme\.css|favicon\.ico|robots\.txt|(assets|static|svelte|fonts)/.+|login/(huggingface|callback))"
@@ -76,4 +65,4 @@ def role_for(fn: Any) -> Role:
         return Role.VISITOR
     if not fn.targets and fn.api_name in ENDPOINTS:
         return ENDPOINTS[fn.api_name]
-    return PAGES[fn.page]
+    return ROLES[fn.page]

@@ -1,6 +1,6 @@
 """The header of every page: title, navigation, introduction.
 
-Knows the names and addresses of the pages and who may see them; nothing of what they do.
+Links the pages of `page_list` that whoever asks may use; knows nothing of what they do.
 """
 
 from __future__ import annotations
@@ -10,19 +10,10 @@ from html import escape
 import gradio as gr
 
 from annotations.auth.accounts import has_people
-from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import NOBODY, Identity, asking, is_local
+from studio.page_list import PAGES, PageEntry
 from studio.settings import Settings
-
-FOR_VISITORS = (("Draw", "./"), ("Image", "image"), ("Compare", "compare"), ("Gallery", "gallery"))
-FOR = (
-    (Role.ANNOTATOR, "Annotate", "annotate"),
-    (Role.ANNOTATOR, "Arena", "arena"),
-    (Role.REVIEWER, "Review", "review"),
-    (Role.REVIEWER, "Projects", "projects"),
-    (Role.ADMIN, "Datasets", "datasets"),
-)
 
 # Links are relative, so that the studio also works below a path of another server.
 MASTHEAD = """
@@ -39,7 +30,7 @@ SIGN_OUT = """
 KEPT = " What you give and what comes of it is kept, and shown to everybody in the gallery; this browser can delete it."
 
 
-def masthead(current: str, settings: Settings, store: Store) -> None:
+def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
     """Our own menu in place of Gradio's. Off this machine it is filled in for whoever has signed in."""
     gr.Navbar(visible=False)
     local = is_local(settings)
@@ -58,16 +49,15 @@ def masthead(current: str, settings: Settings, store: Store) -> None:
     gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)
 
 
-def menu(current: str, who: Identity, account: str) -> str:
+def menu(current: PageEntry, who: Identity, account: str) -> str:
     """The pages that somebody may see."""
-    pages = FOR_VISITORS + tuple((name, path) for role, name, path in FOR if who.may(role))
-    links = "".join(_link(name, path, current) for name, path in pages)
+    links = "".join(_link(page, current) for page in PAGES if page.menu is not None and who.may(page.role))
     return MASTHEAD.format(mark=MARK, links=links, account=account)
 
 
-def _link(name: str, path: str, current: str) -> str:
-    here = ' aria-current="page"' if name == current else ""
-    return f'<a href="{escape(path)}"{here}>{escape(name)}</a>'
+def _link(page: PageEntry, current: PageEntry) -> str:
+    here = ' aria-current="page"' if page.path == (current.shown_as or current.path) else ""
+    return f'<a href="{escape(page.path or "./")}"{here}>{escape(page.menu or "")}</a>'
 
 
 def intro(title: str, text: str) -> None:

@@ -1,0 +1,170 @@
+"""Checks the records of an import against a store, and writes the new and valid ones to a file, ready to be staged.
+
+Reads the store and never writes to it; knows nothing of runs and transactions.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+from annotations.errors import AnnotationsError, ImportingError
+from annotations.importing.formats import FORMATS
+from annotations.importing.records import Read, Record, RowError
+from annotations.importing.sources import Source
+from annotations.store import imported_records
+from annotations.store.imported_records import PreparedRecord
+from annotations.store.store import Checked, Store
+
+AT_ONCE = 100  # records checked in one go
+AT_ONCE_BYTES = 32 * 2**20  # … or so many of pictures
+
+OnProgress = Callable[[int, int], None]  # rows done, of how many
+Prepared = tuple[list[PreparedRecord], Checked]  # the parts of a record, and what is known of their pictures
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be checked, and what is written of it."""
+
+    sources: tuple[Source, ...]
+    format: str
+    drawn_by: str | None  # name of the model that drew, where the records do not say
+    owner: str
+    now: datetime
+    file: Path | None  # that the valid records are written to; None: nowhere
+
+    @property
+    def reader(self) -> ModuleType:
+        """The module that reads the format. Raises ImportingError for an unknown one."""
+        return reader_of(self.format)
+
+    @property
+    def rows(self) -> int:
+        """How many there are. Raises ImportingError for a file that cannot be read."""
+        return sum(self.reader.size(source.path) for source in self.sources)
+
+    @property
+    def bytes(self) -> int:
+        """Of all files that may be read."""
+        return sum(map(_bytes_of, {place for s in self.sources for place in (s.path, s.images) if place is not None}))
+
+
+def _bytes_of(place: Path) -> int:
+    files = place.rglob("*") if place.is_dir() else [place]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of the check."""
+
+    new: int  # records that can be stored
+    already: int  # records that were imported before
+    errors: tuple[RowError, ...]
+
+
+def reader_of(format: str) -> ModuleType:
+    """The module that reads a format. Raises ImportingError."""
+    if format not in FORMATS:
+        raise ImportingError(f"“{format}” is no format; the formats are: {', '.join(FORMATS)}")
+    return FORMATS[format]
+
+
+def check(store: Store, job: Job, on_progress: OnProgress) -> Outcome:
+    """Read and check every row of the job. Raises ImportingError for a file that cannot be read at all."""
+    total = job.rows
+    if job.file is None:
+        return _check(store, job, None, total, on_progress)
+    with job.file.open("wb") as file:
+        return _check(store, job, file, total, on_progress)
+
+
+def prepared_records(file: Path) -> Iterator[Prepared]:
+    """What `check` has written."""
+    with file.open("rb") as opened, suppress(EOFError):
+        while True:
+            yield from pickle.load(opened)  # what this program has written itself
+
+
+def _check(store: Store, job: Job, file: IO[bytes] | None, total: int, on_progress: OnProgress) -> Outcome:
+    checker = _Checker(store, job, file)
+    for done, record in enumerate(_records(job), start=1):
+        checker.add(record)
+        on_progress(done, total)
+    checker.flush()
+    return Outcome(checker.new, checker.already, tuple(sorted(checker.errors, key=lambda error: error.row)))
+
+
+def _records(job: Job) -> Read:
+    """All rows; errors name their file where there are several."""
+    for source in job.sources:
+        rows = job.reader.read(source.path, images=source.images, drawn_by=job.drawn_by, flattened=source.flattened)
+        for record in rows:
+            if isinstance(record, RowError) and len(job.sources) > 1:
+                record = replace(record, place=f"{source.name}{record.place and f', {record.place}'}")
+            yield record
+
+
+class _Checker:
+    """Checks records against the store a few at a time."""
+
+    def __init__(self, store: Store, job: Job, file: IO[bytes] | None) -> None:
+        self._store, self._job, self._file = store, job, file
+        self._seen = Counter[str]()  # records by their digest
+        self._contents: dict[str, int] = {}  # hash of each trajectory of the file by its id
+        self._pending: list[Record] = []
+        self._bytes = 0
+        self.errors: list[RowError] = []
+        self.new = self.already = 0
+
+    def add(self, record: Record | RowError) -> None:
+        if isinstance(record, RowError):
+            self.errors.append(record)
+            return
+        digest = record.digest(self._job.format)
+        self._seen[digest] += 1
+        # the same record twice in a file is two records
+        self._pending.append(replace(record, key=f"{digest[:56]}{self._seen[digest]:08x}"))
+        self._bytes += sum(len(png) for part in record.parts for png in part.pictures.values())
+        if len(self._pending) >= AT_ONCE or self._bytes > AT_ONCE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Check the pending records, and write the valid ones together, so that what they share is written once."""
+        known = self._store.known_records([record.key for record in self._pending])
+        fresh = [record for record in self._pending if record.key not in known]
+        self.already += len(self._pending) - len(fresh)
+        results = iter(self._store.check([(p.trajectory, p.pictures) for record in fresh for p in record.parts]))
+        checked = [(record, self._pictures(record, [next(results) for _ in record.parts])) for record in fresh]
+        valid = [(self._prepared(record), pictures) for record, pictures in checked if pictures is not None]
+        self.new += len(valid)
+        if self._file is not None:
+            pickle.dump(valid, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._pending, self._bytes = [], 0
+
+    def _prepared(self, record: Record) -> list[PreparedRecord]:
+        return imported_records.prepared(record, owner=self._job.owner, now=self._job.now)
+
+    def _pictures(self, record: Record, results: list[Checked | AnnotationsError]) -> Checked | None:
+        """What is known of a valid record's pictures, by hash; None for another, whose error is collected."""
+        problem = next((str(result) for result in results if isinstance(result, AnnotationsError)), None)
+        problem = problem or self._conflict(record)
+        if problem is not None:
+            self.errors.append(RowError(record.row, "", problem, "a trajectory that can be stored"))
+            return None
+        return {sha256: png for result in results for sha256, png in result.items()}
+
+    def _conflict(self, record: Record) -> str | None:
+        for part in record.parts:
+            content = hash(part.trajectory)
+            if self._contents.setdefault(part.trajectory.id, content) != content:
+                return f"the id {part.trajectory.id}, which a row before has with other content"
+        return None
