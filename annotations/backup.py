@@ -30,7 +30,7 @@ from annotations.db.engine import FILE, default_directory, default_url, make_pri
 from annotations.errors import BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
-from annotations.ops.scheduler import keep_doing, working_alone
+from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.store import images
 from model.atomic_files import move_whole, sync_tree, write_whole
 
@@ -45,7 +45,7 @@ def make(directory: Path, target: str, url: str | None = None) -> Manifest:
     with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as scratch:
         if not (url or (directory / FILE).is_file()):
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
-        with working_alone(directory):
+        with maintenance_lock(directory):
             before = written(directory, url)
             made = _make(directory, Target(target), Path(scratch), url)
             write_whole(
@@ -213,7 +213,7 @@ def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | N
         if (known.get("written"), known.get("target")) != (written(directory, url), target):
             make(directory, target, url)
 
-    return keep_doing(back_up, every, "backup")
+    return run_periodically(back_up, every, "backup")
 
 
 def written(directory: Path, url: str | None = None) -> list[int]:

@@ -22,7 +22,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
-import httpx
+import httpx2
 
 from annotations.errors import AnnotationsError
 from studio.load import attack, imports, kills, team, visitors, visits
@@ -133,7 +133,7 @@ def main() -> None:
         parser.error(problem)
     try:
         wrong = _chosen(given)(given)
-    except (AnnotationsError, HandlerError, RuntimeError, httpx.HTTPError) as error:
+    except (AnnotationsError, HandlerError, RuntimeError, httpx2.HTTPError) as error:
         wrong = str(error)
     if wrong:
         sys.exit(f"loadtest: {wrong}")

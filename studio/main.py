@@ -15,8 +15,8 @@ from annotations.db.engine import default_directory
 from annotations.doctor import check_disk
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.ops.scheduler import keep_doing
-from annotations.ops.webhooks import keep_telling
+from annotations.ops.scheduler import run_periodically
+from annotations.ops.webhooks import start_deliveries
 from annotations.queue.assignment import recover
 from annotations.store import reordering
 from annotations.store.store import Store, open_store
@@ -52,11 +52,11 @@ def _serve(settings: Settings) -> None:
         reordering.recover(store.database)
         if settings.examples:
             fill_if_empty(store)
-        keep_doing(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups
-        keep_doing(lambda: check_disk(data), PURGES, "disk")
-        keep_doing(partial(staging.recover, store), staging.SILENT, "imports", first=staging.SILENT)
+        run_periodically(store.purge, PURGES, "purge", first=PURGES / 2)  # between two backups
+        run_periodically(lambda: check_disk(data), PURGES, "disk")
+        run_periodically(partial(staging.recover, store), staging.SILENT, "imports", first=staging.SILENT)
         if hook:
-            keep_telling(store, hook)
+            start_deliveries(store, hook)
         checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")
         demo = start(settings, store, checkpoints, hub_of(os.environ))
         freeze_memory()

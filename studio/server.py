@@ -15,7 +15,7 @@ from anyio import to_thread
 from starlette.types import ASGIApp
 
 from annotations.auth.accounts import sign_out_from_hub
-from annotations.ops.scheduler import keep_doing
+from annotations.ops.scheduler import run_periodically
 from annotations.store.store import Store
 from model.images import give_back
 from studio.auth.hub_login import Hub
@@ -82,8 +82,8 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
         )
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
-    keep_doing(partial(remove_old, folder), SWEEPS, "sweep")
-    keep_doing(give_back, GIVES_BACK, "memory")
+    run_periodically(partial(remove_old, folder), SWEEPS, "sweep")
+    run_periodically(give_back, GIVES_BACK, "memory")
     return demo
 
 

@@ -1,7 +1,7 @@
 """A provider of OpenID Connect on this machine, for tests: it speaks the Hub's protocol and is as strict as it says.
 
 Registered is one client; whoever comes is signed in as `user` at once, or declines. A code is good once, for the same
-client, address and verifier; a token for one question.
+client, address and verifier; a token for one question. ID tokens are signed by a key that it publishes.
 """
 
 import base64
@@ -9,12 +9,16 @@ import hashlib
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+from joserfc import jwt
+from joserfc.jwk import RSAKey
 
 CLIENT, SECRET = "the-space", "the-space's-secret"
 
@@ -29,6 +33,9 @@ class Provider:
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: bool = False
+    published: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048, {"kid": "1"}))
+    signing: RSAKey | None = None  # another key than the published one
+    claims: dict[str, Any] = field(default_factory=dict)  # of ID tokens, in place of the right ones
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,11 +72,19 @@ class Provider:
             raise ValueError("another address")
         token = secrets.token_urlsafe(12)
         self.tokens[token] = dict(self.user or {})
-        return {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+        answer = {"access_token": token, "token_type": "bearer", "expires_in": 3600}
+        return answer | {"id_token": self.id_token(asked["nonce"])}
+
+    def id_token(self, nonce: str) -> str:
+        now = int(time.time())
+        claims = {"iss": self.url, "aud": CLIENT, "nonce": nonce, "iat": now, "exp": now + 600}
+        claims |= {"sub": (self.user or {}).get("sub")} | self.claims
+        return jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.signing or self.published)
 
     def metadata(self) -> dict[str, Any]:
-        ways = {"authorization": "authorize", "token": "token", "userinfo": "userinfo"}
-        return {"issuer": self.url} | {f"{name}_endpoint": f"{self.url}/oauth/{way}" for name, way in ways.items()}
+        endpoints = {f"{name}_endpoint": f"{self.url}/oauth/{name}" for name in ("token", "userinfo")}
+        endpoints["authorization_endpoint"] = f"{self.url}/oauth/authorize"
+        return {"issuer": self.url, "jwks_uri": f"{self.url}/oauth/jwks"} | endpoints
 
 
 @contextmanager
@@ -83,6 +98,8 @@ def providing(provider: Provider) -> Iterator[Provider]:
             match address.path:
                 case "/.well-known/openid-configuration":
                     return self._answer(200, provider.metadata())
+                case "/oauth/jwks":
+                    return self._answer(200, {"keys": [provider.published.as_dict(private=False)]})
                 case "/oauth/authorize":
                     try:
                         there = provider.authorize(asked)

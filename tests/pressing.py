@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 
 @dataclass
 class Page:
     """One open page of a running studio; `path` is its address without the slash."""
 
-    client: httpx.Client
+    client: httpx2.Client
     path: str
     session: str = field(default_factory=lambda: uuid4().hex)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import uvicorn
 from running_app import free_port
 from starlette.applications import Starlette
@@ -145,7 +145,7 @@ def nginx(block: Block, upstream: int, identity: Certificate, folder: Path) -> I
 @contextmanager
 def forwarding(block: Block, upstream: int, identity: Certificate) -> Iterator[int]:
     """A proxy in this process that does what a block says; the port it listens on."""
-    port, client = free_port(), httpx.AsyncClient(base_url=f"http://127.0.0.1:{upstream}", timeout=60, trust_env=False)
+    port, client = free_port(), httpx2.AsyncClient(base_url=f"http://127.0.0.1:{upstream}", timeout=60, trust_env=False)
 
     async def forward(request: Request) -> Response:
         if not request.url.path.startswith(block.prefix):
@@ -155,7 +155,7 @@ def forwarding(block: Block, upstream: int, identity: Certificate) -> Iterator[i
         target = request.scope["raw_path"] + (b"?" + request.scope["query_string"]).rstrip(b"?")
         asked = client.build_request(
             request.method,
-            httpx.URL(scheme="http", host="127.0.0.1", port=upstream, raw_path=target),
+            httpx2.URL(scheme="http", host="127.0.0.1", port=upstream, raw_path=target),
             headers=_headers(block, request),
             content=request.stream() if request.method == "POST" else None,
         )
@@ -182,7 +182,7 @@ def forwarding(block: Block, upstream: int, identity: Certificate) -> Iterator[i
     thread.join(20)
 
 
-async def _parts(answer: httpx.Response) -> AsyncIterator[bytes]:
+async def _parts(answer: httpx2.Response) -> AsyncIterator[bytes]:
     async for part in answer.aiter_raw():
         yield part
 
@@ -204,8 +204,8 @@ def _wait_for(port: int) -> None:
     until = time.monotonic() + 20
     while True:
         try:
-            httpx.get(f"https://127.0.0.1:{port}/", verify=False, timeout=5, trust_env=False)
+            httpx2.get(f"https://127.0.0.1:{port}/", verify=False, timeout=5, trust_env=False)
             return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             assert time.monotonic() < until, "the proxy did not start"
             time.sleep(0.1)

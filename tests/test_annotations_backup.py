@@ -19,7 +19,7 @@ from annotations import backup
 from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, written
 from annotations.db.engine import FILE
 from annotations.errors import AnnotationsError, BackupError
-from annotations.ops.scheduler import keep_doing, working_alone
+from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.store.store import Store, open_store
 
 ROOT = Path(__file__).parent.parent
@@ -186,7 +186,7 @@ def test_what_is_done_now_and_then_goes_on_after_a_failure():
         done.set()
         threading.Event().wait()
 
-    keep_doing(act, timedelta(seconds=0.01), "test")
+    run_periodically(act, timedelta(seconds=0.01), "test")
     assert done.wait(30)
 
 
@@ -338,7 +338,7 @@ def test_a_picture_that_a_purge_removes_meanwhile_stops_no_backup(
 def test_backups_and_purges_of_a_folder_take_turns(store: Store, tmp_path: Path):
     saved(store, 1)
     done: list[str] = []
-    with working_alone(store.database.directory):
+    with maintenance_lock(store.database.directory):
         acts = {"backup": lambda: make(store.database.directory, str(tmp_path / "target")), "purge": store.purge}
         threads = [
             threading.Thread(target=lambda name=name, act=act: (act(), done.append(name))) for name, act in acts.items()

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from pressing import Page
 from running_app import Server
 from test_annotations_samples import aha, judged
 
-from annotations.ops.webhooks import FILE, Webhook, keep_telling, signature
+from annotations.ops.webhooks import FILE, Webhook, signature, start_deliveries
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -84,7 +84,7 @@ def store(tmp_path: Path):
 
 @contextmanager
 def telling(store: Store, url: str, secret: str = SECRET) -> Iterator[None]:
-    end = keep_telling(store, Webhook(url, secret), every=0.05, first_wait=0.05)
+    end = start_deliveries(store, Webhook(url, secret), every=0.05, first_wait=0.05)
     try:
         yield
     finally:
@@ -237,7 +237,7 @@ def test_a_running_studio_tells_of_a_vote_also_when_the_receiver_was_down(tiny_c
         server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "log", more=hook)
         try:
             server.start()
-            with httpx.Client(base_url=server.url, timeout=60) as client:
+            with httpx2.Client(base_url=server.url, timeout=60) as client:
                 page = Page(client, "arena")
                 page.open()
                 assert "run" not in str(page.shown.values())  # it is blind

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
-import httpx
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -489,7 +489,7 @@ def test_nothing_is_asked_of_another_host(page, server):
 def test_no_file_of_the_server_is_handed_out(server, file):
     path = file.format(data=server.data, root=ROOT)
     for address in ("gradio_api/file=", "file=", "fonts/../../../", "static/"):
-        answer = httpx.get(f"{server.url}/{address}{path}")
+        answer = httpx2.get(f"{server.url}/{address}{path}")
         assert answer.status_code in (403, 404, 405), (address, answer.status_code)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client
 from hypothesis import HealthCheck, Phase, given, settings
@@ -74,14 +74,14 @@ class Studio:
     """A running studio, its handlers, and somebody who draws in it."""
 
     server: Server
-    client: httpx.Client
+    client: httpx2.Client
     handlers: list[dict[str, Any]]
     defaults: dict[int, Any]  # of each component, by its id
 
     def inputs(self, handler: dict[str, Any]) -> list[Any]:
         return [self.defaults.get(component) for component in handler["inputs"]]
 
-    def posted(self, path: str, body: Any) -> httpx.Response:
+    def posted(self, path: str, body: Any) -> httpx2.Response:
         """The answer to a body, which may be JSON or bytes; any answer but a server's error will do."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         answer = self.client.post(path, content=content, headers={"content-type": "application/json"})
@@ -126,7 +126,7 @@ def studio(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     )
     server.start()
     try:
-        with httpx.Client(base_url=server.url, timeout=PATIENCE, headers={"origin": server.url}) as client:
+        with httpx2.Client(base_url=server.url, timeout=PATIENCE, headers={"origin": server.url}) as client:
             config = client.get("/config").json()
             handlers = [each for each in config["dependencies"] if each["backend_fn"]]
             defaults = {each["id"]: each["props"].get("value") for each in config["components"]}
@@ -271,7 +271,7 @@ def test_whatever_address_is_fetched_it_is_answered_without_a_servers_error(stud
     @given(st.sampled_from(starts), st.lists(parts, max_size=3))
     def whatever(start: str, more: list[str]) -> None:
         path = (start + "".join(more)).replace("#", "")
-        with studio.client.stream("GET", httpx.URL(studio.server.url + path)) as answer:
+        with studio.client.stream("GET", httpx2.URL(studio.server.url + path)) as answer:
             assert answer.status_code < 500, f"{path} {answer.status_code}"
 
     whatever()

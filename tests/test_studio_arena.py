@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 from pressing import Page
 from running_app import free_port
@@ -254,7 +254,7 @@ def test_a_running_studio_gives_the_pair_to_others_when_the_browser_lets_go(tiny
         pages = {}
         for name in ("ada", "bob"):
             add(store, name, Role.ANNOTATOR, "a long enough one")
-            client = httpx.Client(base_url=f"http://127.0.0.1:{settings.port}", timeout=120)
+            client = httpx2.Client(base_url=f"http://127.0.0.1:{settings.port}", timeout=120)
             client.post("/enter", data={"name": name, "password": "a long enough one"})
             pages[name] = Page(client, "arena")
         with pages["ada"].client.stream("GET", f"/gradio_api/heartbeat/{pages['ada'].session}") as alive:

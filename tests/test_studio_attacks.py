@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gradio.processing_utils
-import httpx
+import httpx2
 import pytest
 from running_app import free_port
 from test_annotations_samples import png
@@ -42,9 +42,9 @@ def visitor(url: str) -> Visitor:
 def test_a_file_that_is_named_by_an_address_is_not_fetched(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, given):
     fetched = []
 
-    async def fetch(address: str) -> httpx.Response:
+    async def fetch(address: str) -> httpx2.Response:
         fetched.append(address)
-        return httpx.Response(200, content=png())
+        return httpx2.Response(200, content=png())
 
     monkeypatch.setattr(gradio.processing_utils, "async_ssrf_protected_get", fetch)
     file = {"path": "https://studio.example.org/a_cat.png", "meta": {"_type": "gradio.FileData"}}
@@ -55,7 +55,7 @@ def test_a_file_that_is_named_by_an_address_is_not_fetched(visitor: Visitor, mon
 
 def test_a_page_is_made_for_a_few_hosts_only_and_stays_there_for_its_own(url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(limits.RATES, "pages", Rate(5, 0.001))
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         assert client.get("/config").status_code == 200
         answers = [client.get("/config", headers={"host": f"{os.urandom(4).hex()}.example"}) for _ in range(8)]
         assert answers[-1].status_code == 429 and "Wait" in answers[-1].json()["error"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
-import httpx
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -41,10 +41,10 @@ class Studio:
 
     def upload(self, content: bytes, name: str) -> str:
         """The path of the file, as the browser is told it."""
-        return httpx.post(f"{self.url}gradio_api/upload", files={"files": (name, content)}).json()[0]
+        return httpx2.post(f"{self.url}gradio_api/upload", files={"files": (name, content)}).json()[0]
 
     def status(self, path: str) -> int:
-        return httpx.get(f"{self.url}gradio_api/file={path}").status_code
+        return httpx2.get(f"{self.url}gradio_api/file={path}").status_code
 
     def judge(self, path: str) -> str:
         given = image.ImageForm(

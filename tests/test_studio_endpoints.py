@@ -6,7 +6,7 @@ import io
 import random
 from dataclasses import replace
 
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -135,7 +135,7 @@ def test_a_refused_drawing_is_an_event_to_who_iterates_and_an_exception_to_who_a
 def test_a_drawing_asked_for_past_the_queue_is_refused_and_nothing_is_drawn(client: Client, store):
     before = len(store.trajectories())
     for path in ("run/draw", "api/draw", "run/judge"):
-        answer = httpx.post(f"{client.src}gradio_api/{path}", json={"data": ["two cats", 0, 1, None, None, None, ""]})
+        answer = httpx2.post(f"{client.src}gradio_api/{path}", json={"data": ["two cats", 0, 1, None, None, None, ""]})
         assert answer.status_code == 404 and "queue" in answer.json()["detail"]
     client.predict("a cat", 0, 1, api_name="/draw")  # what ran beside it would have been stored
     assert len(store.trajectories()) == before + 1

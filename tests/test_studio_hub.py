@@ -6,9 +6,10 @@ from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 from hub_provider import Provider, providing
+from joserfc.jwk import RSAKey
 from pressing import Page
 from running_app import free_port
 from test_annotations_samples import aha
@@ -18,7 +19,7 @@ from annotations.errors import PersonError
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
-from studio.auth.hub_login import Hub, hub_of
+from studio.auth.hub_login import LOGIN_COOKIE, Hub, hub_of
 from studio.auth.page import form
 from studio.auth.session_cookie import COOKIE, person_of
 from studio.inference.checkpoints import Checkpoints
@@ -57,12 +58,12 @@ def studio(tiny: Janus, store: Store, provider: Provider) -> Iterator[gr.Blocks]
 
 
 @pytest.fixture
-def client(studio: gr.Blocks) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60) as client:
+def client(studio: gr.Blocks) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60) as client:
         yield client
 
 
-def sign_in(client: httpx.Client, provider: Provider, user: dict | None, to: str = "annotate") -> str:
+def sign_in(client: httpx2.Client, provider: Provider, user: dict | None, to: str = "annotate") -> str:
     """Go to the Hub and come back; the address where that ends, without the studio's own pages being loaded."""
     provider.user = user
     answer = client.get("/login/huggingface", params={"to": to})
@@ -115,23 +116,58 @@ def test_who_declines_and_a_hub_that_is_down_lead_back_to_the_form(client, provi
 def test_an_answer_is_good_only_in_the_browser_that_asked_and_only_once(client, studio, provider):
     provider.user = ADA
     away = client.get("/login/huggingface", params={"to": "annotate"}).headers["location"]
-    back = httpx.get(away).headers["location"]
-    with httpx.Client(base_url=client.base_url, timeout=60) as other:
+    back = httpx2.get(away).headers["location"]
+    with httpx2.Client(base_url=client.base_url, timeout=60) as other:
         assert "said=hub" in other.get(back).headers["location"]  # it has asked for nothing
         other.get("/login/huggingface")
         assert "said=hub" in other.get(back).headers["location"]  # it has asked for something else
         assert COOKIE not in other.cookies
     kept = dict(client.cookies)
     assert client.get(back).headers["location"] == "../annotate"
-    with httpx.Client(base_url=client.base_url, timeout=60, cookies=kept) as again:
+    with httpx2.Client(base_url=client.base_url, timeout=60, cookies=kept) as again:
         assert "said=hub" in again.get(back).headers["location"]  # the code is used up
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"claims": {"nonce": "another login's"}},
+        {"claims": {"aud": "another client"}},
+        {"claims": {"iss": "https://elsewhere.example"}},
+        {"claims": {"sub": "2"}},
+        {"claims": {"exp": 1}},
+        {"signing": RSAKey.generate_key(2048)},
+    ],
+    ids=lambda wrong: str([*wrong.get("claims", wrong)][0]),
+)
+def test_an_id_token_that_is_not_the_hubs_for_this_login_signs_nobody_in(client, studio, provider, wrong):
+    for name, value in wrong.items():
+        setattr(provider, name, value)
+    try:
+        assert "said=hub" in sign_in(client, provider, ADA)
+    finally:
+        provider.claims, provider.signing = {}, None
+    assert COOKIE not in client.cookies
+
+
+def test_behind_https_the_cookies_of_a_login_are_sent_over_nothing_else(client, studio, provider):
+    provider.user = ADA
+    https = {"X-Forwarded-Proto": "https"}
+    away = client.get("/login/huggingface", headers=https)
+    assert "secure" in away.headers["set-cookie"].lower()
+    state = {LOGIN_COOKIE: away.headers["set-cookie"].partition(";")[0].partition("=")[2]}
+    back = httpx2.get(away.headers["location"]).headers["location"]
+    with httpx2.Client(timeout=60, cookies=state) as browser:
+        cookies = browser.get(back, headers=https).headers.get_list("set-cookie")
+    assert len(cookies) == 2 and all("; secure" in cookie.lower() for cookie in cookies)
 
 
 def test_the_way_to_the_hub_hides_the_secret_and_leads_to_no_page_of_somebody_elses_choice(client, provider):
     answer = client.get("/login/huggingface", params={"to": "//elsewhere.example"})
     asked = parse_qs(urlsplit(answer.headers["location"]).query)
     assert set(asked) == {
-        *("response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method")
+        *("response_type", "client_id", "redirect_uri", "scope", "state", "nonce"),
+        *("code_challenge", "code_challenge_method"),
     }
     assert "elsewhere" not in answer.headers["location"] + answer.headers["set-cookie"]
     assert "httponly" in answer.headers["set-cookie"].lower()
@@ -164,7 +200,7 @@ def test_on_a_space_people_come_back_to_its_own_address_over_https():
         "OAUTH_CLIENT_SECRET": "topsecret",
     }
     hub = hub_of(spaces | {"SPACE_HOST": "me-studio.hf.space,studio.example.org"})
-    assert hub.way_back("http://10.0.0.1/") == "https://me-studio.hf.space/login/callback"
+    assert hub.callback_url("http://10.0.0.1/") == "https://me-studio.hf.space/login/callback"
     assert "topsecret" not in repr(hub)
     assert hub_of({}) is None and hub_of({"SPACE_HOST": "x"}) is None
 
@@ -189,7 +225,7 @@ def test_the_way_in_is_shown_before_anybody_has_an_account(client, studio, provi
 
 def test_without_lists_the_page_says_nothing_of_the_hub():
     assert "Hugging Face" not in form("", "", by_hub=False)
-    assert Hub("https://huggingface.co", "c", "s").way_back("http://x/") == "http://x/login/callback"
+    assert Hub("https://huggingface.co", "c", "s").callback_url("http://x/") == "http://x/login/callback"
 
 
 def test_the_name_that_an_organisation_is_shown_as_opens_nothing(client, store, provider):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -50,7 +50,7 @@ def client_of(studio: gr.Blocks, name: str | None) -> Client:
     """A program that has signed in."""
     url, headers = f"http://127.0.0.1:{studio.server_port}", {}
     if name:
-        answer = httpx.post(f"{url}/enter", data={"name": name, "password": PASSWORD}, timeout=60)
+        answer = httpx2.post(f"{url}/enter", data={"name": name, "password": PASSWORD}, timeout=60)
         headers = {"Cookie": f"{COOKIE}={answer.cookies[COOKIE]}"}
     return Client(url, headers=headers, verbose=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 import reverse_proxy
 from running_app import free_port
@@ -60,15 +60,15 @@ def port(request: pytest.FixtureRequest, studio: gr.Blocks, tmp_path_factory: py
 
 
 @pytest.fixture
-def client(port: int) -> Iterator[httpx.Client]:
+def client(port: int) -> Iterator[httpx2.Client]:
     """As a browser that shows the studio's page."""
     headers = {"Host": BLOCKS["nginx"].name, "Origin": f"https://{BLOCKS['nginx'].name}"}
     address = f"https://127.0.0.1:{port}{BLOCKS['nginx'].prefix}"
-    with httpx.Client(base_url=address, headers=headers, verify=False, timeout=60, trust_env=False) as client:
+    with httpx2.Client(base_url=address, headers=headers, verify=False, timeout=60, trust_env=False) as client:
         yield client
 
 
-def sign_in(client: httpx.Client) -> httpx.Response:
+def sign_in(client: httpx2.Client) -> httpx2.Response:
     return client.post("enter", data={"name": "ada", "password": PASSWORD, "to": "annotate"})
 
 
@@ -87,7 +87,7 @@ def test_the_readme_names_the_settings_of_the_web_and_no_others(thorough: bool):
     assert reverse_proxy.NGINX or not thorough, "nginx is not installed: apt-get install nginx-light"
 
 
-def test_a_page_with_its_files_is_there_below_the_path_and_nothing_beside_it(client: httpx.Client):
+def test_a_page_with_its_files_is_there_below_the_path_and_nothing_beside_it(client: httpx2.Client):
     name = BLOCKS["nginx"].name
     page = client.get("gallery")
     assert page.status_code == 200 and f'"root":"https://{name}/aha"' in page.text
@@ -101,7 +101,7 @@ def test_a_page_with_its_files_is_there_below_the_path_and_nothing_beside_it(cli
     assert outside.status_code == 404
 
 
-def test_a_page_with_a_slash_too_many_is_found_below_the_path(client: httpx.Client):
+def test_a_page_with_a_slash_too_many_is_found_below_the_path(client: httpx2.Client):
     answer = client.get("gallery/?run=1")
     assert answer.status_code == 308 and answer.headers["location"] == "/aha/gallery?run=1"
     assert client.get("gallery//").status_code == 404
@@ -109,22 +109,22 @@ def test_a_page_with_a_slash_too_many_is_found_below_the_path(client: httpx.Clie
 
 def test_the_path_without_its_slash_leads_to_the_first_page(studio: gr.Blocks):
     address = f"http://127.0.0.1:{studio.server_port}/aha?run=1"
-    assert httpx.get(address).headers["location"] == "/aha/?run=1"
+    assert httpx2.get(address).headers["location"] == "/aha/?run=1"
 
 
-def test_what_a_client_says_of_itself_in_the_proxys_place_is_not_believed(client: httpx.Client):
+def test_what_a_client_says_of_itself_in_the_proxys_place_is_not_believed(client: httpx2.Client):
     forged = {"X-Forwarded-Host": "elsewhere.example", "X-Forwarded-Proto": "http"}
     assert client.get("config", headers=forged).json()["root"] == f"https://{BLOCKS['nginx'].name}/aha"
     assert client.get("config", headers={"Host": "elsewhere.example"}).status_code == 421
     assert client.post("gradio_api/cancel", headers={"Origin": "https://elsewhere.example"}, json={}).status_code == 403
 
 
-def test_a_stream_comes_as_it_is_written(client: httpx.Client):
+def test_a_stream_comes_as_it_is_written(client: httpx2.Client):
     with client.stream("GET", f"gradio_api/heartbeat/{uuid4().hex}", timeout=20) as alive:
         assert next(alive.iter_lines()) == "data: ALIVE"  # and the stream goes on
 
 
-def test_a_drawing_goes_through_the_queue_and_its_events_through_the_stream(client: httpx.Client):
+def test_a_drawing_goes_through_the_queue_and_its_events_through_the_stream(client: httpx2.Client):
     handlers = client.get("config").json()["dependencies"]
     draw = next(each for each in handlers if each["api_name"] == "draw")
     given = ["two cars", 1, 1, None, None, None, ""]
@@ -141,7 +141,7 @@ def test_a_drawing_goes_through_the_queue_and_its_events_through_the_stream(clie
     assert next(one for one in said if one["msg"] == "process_completed")["success"]
 
 
-def test_somebody_signs_in_by_a_cookie_that_https_alone_carries(client: httpx.Client):
+def test_somebody_signs_in_by_a_cookie_that_https_alone_carries(client: httpx2.Client):
     entered = sign_in(client)
     assert entered.status_code == 303 and not entered.headers["location"].startswith("http")
     assert str(entered.next_request.url.path) == "/aha/annotate"
@@ -151,7 +151,7 @@ def test_somebody_signs_in_by_a_cookie_that_https_alone_carries(client: httpx.Cl
     assert client.post("leave").status_code == 303
 
 
-def test_a_file_within_the_limit_arrives_and_a_larger_one_is_refused_in_words(client: httpx.Client):
+def test_a_file_within_the_limit_arrives_and_a_larger_one_is_refused_in_words(client: httpx2.Client):
     sign_in(client)
     (path,) = client.post("gradio_api/upload", files={"files": ("a.png", b"x" * 2 * MB)}).json()
     assert Path(path).stat().st_size == 2 * MB

@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 from running_app import free_port
 from sqlalchemy import func, select
@@ -51,12 +51,12 @@ def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
 
 
 @pytest.fixture
-def client(studio: gr.Blocks) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60) as client:
+def client(studio: gr.Blocks) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60) as client:
         yield client
 
 
-def sign_in(client: httpx.Client, name: str, password: str = PASSWORD, to: str = "annotate", **headers: str):
+def sign_in(client: httpx2.Client, name: str, password: str = PASSWORD, to: str = "annotate", **headers: str):
     return client.post("/enter", data={"name": name, "password": password, "to": to}, headers=headers)
 
 
@@ -71,7 +71,7 @@ def handlers(studio: gr.Blocks, page: str) -> dict[str, int]:
     }
 
 
-def through_the_queue(client: httpx.Client, studio: gr.Blocks, fn_index: int, data: list) -> dict:
+def through_the_queue(client: httpx2.Client, studio: gr.Blocks, fn_index: int, data: list) -> dict:
     """Call a handler as a page does; its last message."""
     session = uuid4().hex
     asked = {"data": data, "fn_index": fn_index, "session_hash": session, "trigger_id": None}
@@ -88,7 +88,7 @@ def values(studio: gr.Blocks, fn_index: int) -> list:
     return [None for _ in studio.fns[fn_index].inputs]
 
 
-def test_a_name_and_a_password_open_annotate_and_the_cookie_is_out_of_reach_of_scripts(client: httpx.Client):
+def test_a_name_and_a_password_open_annotate_and_the_cookie_is_out_of_reach_of_scripts(client: httpx2.Client):
     answer = sign_in(client, "ada")
     assert (answer.status_code, answer.headers["location"]) == (303, "annotate")
     cookie = answer.headers["set-cookie"].lower()
@@ -97,7 +97,7 @@ def test_a_name_and_a_password_open_annotate_and_the_cookie_is_out_of_reach_of_s
     assert PASSWORD not in cookie
 
 
-def test_behind_https_the_cookie_is_sent_over_nothing_else(client: httpx.Client):
+def test_behind_https_the_cookie_is_sent_over_nothing_else(client: httpx2.Client):
     assert "secure" in sign_in(client, "ada", **{"X-Forwarded-Proto": "https"}).headers["set-cookie"].lower()
 
 
@@ -110,29 +110,29 @@ def test_a_wrong_password_and_a_name_that_nobody_has_are_answered_alike(client, 
     assert "set-cookie" not in answer.headers
 
 
-def test_people_who_sign_in_at_the_same_moment_are_not_in_each_others_way(client: httpx.Client):
+def test_people_who_sign_in_at_the_same_moment_are_not_in_each_others_way(client: httpx2.Client):
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: sign_in(client, "ada"), range(12)))
     assert {answer.headers["location"] for answer in answers} == {"annotate"}
 
 
-def test_too_many_tries_are_said_to_be_too_many(client: httpx.Client):
+def test_too_many_tries_are_said_to_be_too_many(client: httpx2.Client):
     said = [sign_in(client, "eve", "not this one").headers["location"] for _ in range(6)]
     assert "said=wrong" in said[0] and "said=many" in said[-1]
 
 
-def test_a_form_of_another_site_or_one_that_is_too_long_is_refused(client: httpx.Client):
+def test_a_form_of_another_site_or_one_that_is_too_long_is_refused(client: httpx2.Client):
     assert sign_in(client, "ada", **{"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert sign_in(client, "ada", Origin="http://elsewhere.example").status_code == 403
     assert client.post("/enter", content=b"name=" + b"a" * 100_000).status_code == 403
     assert client.post("/leave", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
-def test_it_leads_to_no_address_of_somebody_elses_choice(client: httpx.Client):
+def test_it_leads_to_no_address_of_somebody_elses_choice(client: httpx2.Client):
     assert sign_in(client, "ada", to="http://elsewhere.example").headers["location"] == "./"
 
 
-def test_signing_out_takes_the_cookie_away(client: httpx.Client):
+def test_signing_out_takes_the_cookie_away(client: httpx2.Client):
     sign_in(client, "ada")
     assert COOKIE in client.cookies
     assert client.post("/leave").headers["location"] == "./"
@@ -144,7 +144,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_signing_out_and_other_brows
     undo = handlers(studio, "annotate")["undo"]
 
     def let_in(cookie: str) -> bool:
-        with httpx.Client(base_url=client.base_url, timeout=60, cookies={COOKIE: cookie}) as other:
+        with httpx2.Client(base_url=client.base_url, timeout=60, cookies={COOKIE: cookie}) as other:
             return through_the_queue(other, studio, undo, [None])["success"]
 
     sign_in(client, "fay")
@@ -200,7 +200,7 @@ def test_a_visitor_is_refused_by_every_handler_over_http(client, studio, store, 
     assert assignment.progress(store, "visitor").done == 0
 
 
-def test_an_annotator_may_annotate_and_not_export(client: httpx.Client, studio: gr.Blocks):
+def test_an_annotator_may_annotate_and_not_export(client: httpx2.Client, studio: gr.Blocks):
     sign_in(client, "ada")
     started = through_the_queue(client, studio, handlers(studio, "annotate")["start"], [])
     assert started["success"] and "two apples" in json.dumps(started["output"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import gradio as gr
-import httpx
+import httpx2
 import pytest
 from running_app import free_port
 
@@ -49,10 +49,10 @@ def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
 
 
 @pytest.fixture
-def client(studio: gr.Blocks) -> Iterator[httpx.Client]:
+def client(studio: gr.Blocks) -> Iterator[httpx2.Client]:
     """From an address of its own, so that no test has the limits of another."""
     headers = {"X-Forwarded-For": f"203.0.113.{next(ADDRESSES)}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60, headers=headers) as client:
+    with httpx2.Client(base_url=f"http://127.0.0.1:{studio.server_port}", timeout=60, headers=headers) as client:
         yield client
 
 
@@ -63,7 +63,7 @@ def index_of(studio: gr.Blocks, page: str, event: str) -> int:
     return next(id for id, fn in studio.fns.items() if fn.page == page and any(e == event for _, e in fn.targets))
 
 
-def opened(client: httpx.Client, studio: gr.Blocks, session: str = "", **headers: str) -> httpx.Response:
+def opened(client: httpx2.Client, studio: gr.Blocks, session: str = "", **headers: str) -> httpx2.Response:
     """What a page asks when it is opened."""
     asked = {"data": [], "fn_index": index_of(studio, "", "load"), "session_hash": session or uuid4().hex}
     return client.post("/gradio_api/run/predict", json=asked, headers=headers)
@@ -82,7 +82,7 @@ def test_a_request_without_a_host_is_a_bad_one(studio: gr.Blocks):
 
 
 @pytest.mark.parametrize("path", ["/", "/gallery", "/config", "/gradio_api/mcp", "/gradio_api/info"])
-def test_a_name_that_is_not_the_studios_is_refused_everywhere(client: httpx.Client, path: str):
+def test_a_name_that_is_not_the_studios_is_refused_everywhere(client: httpx2.Client, path: str):
     assert client.get(path, headers={"Host": "rebound.example"}).status_code == 421
     assert client.post("/gradio_api/mcp", headers={"Host": "rebound.example"}, json={}).status_code == 421
     assert client.get("/config", headers={"Host": "a.example.org:8443"}).status_code == 200
@@ -109,7 +109,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("headers", ELSEWHERE)
-def test_no_page_of_another_origin_changes_or_follows_anything(client: httpx.Client, studio: gr.Blocks, headers: dict):
+def test_no_page_of_another_origin_changes_or_follows_anything(client: httpx2.Client, studio: gr.Blocks, headers: dict):
     for path in ("run/predict", "queue/join", "call/trajectory", "upload", "cancel", "reset", "mcp"):
         assert client.post(f"/gradio_api/{path}", json={}, headers=headers).status_code == 403, path
     for path in ("/enter", "/leave"):
@@ -138,12 +138,12 @@ def test_the_own_origin_and_programs_are_let_through_and_others_are_allowed_noth
         *("/monitoring/summary", "/login", "/logout", "/gradio_api/token", "/docs", "/nothing", "/gradio_api/runs"),
     ],
 )
-def test_what_nobody_needs_is_not_there(client: httpx.Client, path: str):
+def test_what_nobody_needs_is_not_there(client: httpx2.Client, path: str):
     assert client.get(path).status_code == 404
     assert client.post(path).status_code == 404
 
 
-def test_every_answer_has_the_headers_that_protect(client: httpx.Client):
+def test_every_answer_has_the_headers_that_protect(client: httpx2.Client):
     for path in ("/", "/config", "/nothing", "/theme.css"):
         headers = client.get(path, headers={"X-Forwarded-Proto": "https", "Host": "studio.example"}).headers
         assert headers["x-content-type-options"] == "nosniff" and "referrer-policy" in headers
@@ -153,7 +153,7 @@ def test_every_answer_has_the_headers_that_protect(client: httpx.Client):
     assert "strict-transport-security" not in client.get("/").headers
 
 
-def test_everything_works_below_a_path_whether_the_proxy_cuts_it_off_or_not(client: httpx.Client):
+def test_everything_works_below_a_path_whether_the_proxy_cuts_it_off_or_not(client: httpx2.Client):
     for before in ("", "/aha"):
         page = client.get(f"{before}/gallery", headers={"X-Forwarded-Host": "studio.example"})
         assert page.status_code == 200 and '"root":"http://studio.example/aha"' in page.text, page.text[
@@ -165,7 +165,7 @@ def test_everything_works_below_a_path_whether_the_proxy_cuts_it_off_or_not(clie
     assert "manifest.json" not in page.text
 
 
-def test_a_body_that_is_too_large_is_refused_however_it_is_sent(client: httpx.Client, studio: gr.Blocks):
+def test_a_body_that_is_too_large_is_refused_however_it_is_sent(client: httpx2.Client, studio: gr.Blocks):
     opened(client, studio)
     large, parts = b"x" * (25 * MB), (b"x" * MB for _ in range(25))
     for sent in (large, parts):
@@ -333,7 +333,7 @@ def test_it_starts_where_the_environment_names_a_proxy(monkeypatch, tiny: Janus,
         monkeypatch.setenv(name, "")
     with open_store(tmp_path) as store:
         demo = start(Settings(port=free_port()), store, Checkpoints(Generator(tiny, store)))
-        assert httpx.get(f"http://127.0.0.1:{demo.server_port}/config", trust_env=False).status_code == 200
+        assert httpx2.get(f"http://127.0.0.1:{demo.server_port}/config", trust_env=False).status_code == 200
         demo.close()
     reach_itself()
     assert os.environ["no_proxy"] == "localhost,127.0.0.1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from studio.components.render import data_url
 
@@ -37,7 +37,7 @@ class Visitor:
     """Somebody at a running studio, who calls its handlers as its pages do."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx.Client(base_url=url, timeout=60, headers={"origin": url})
+        self.client = httpx2.Client(base_url=url, timeout=60, headers={"origin": url})
         self.asked: list[Callable[[], Answer]] = []  # all that it asked for, to ask for it again
         config = self.client.get("/config").json()
         self._pages = {name: set(page["dependencies"]) for name, page in config["page"].items()}

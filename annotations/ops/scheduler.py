@@ -1,10 +1,9 @@
-"""Work repeated in a background thread, and the lock by which backups and purges take turns."""
+"""Periodic work in background threads, and the lock by which backups and purges take turns."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,22 +15,31 @@ from annotations.errors import AnnotationsError, BusyError
 
 log = logging.getLogger(__name__)
 
-TURN = timedelta(minutes=10)
+LOCK_TIMEOUT = timedelta(minutes=10)
 
 
-def keep_doing(
-    act: Callable[[], object], every: timedelta, name: str, *, first: timedelta = timedelta()
+def run_periodically(
+    task: Callable[[], object],
+    interval: timedelta,
+    name: str,
+    *,
+    first: timedelta = timedelta(),
+    stop: threading.Event | None = None,
 ) -> threading.Thread:
-    """After `first`, and again after each pause, until the process ends; what cannot be done is logged."""
+    """Run `task` in a daemon thread after `first`, then after each `interval`, until `stop` is set or the process ends.
+
+    AnnotationsError and OSError are logged, and the task runs again.
+    """
+    stop = stop or threading.Event()
 
     def work() -> None:
-        time.sleep(first.total_seconds())
-        while True:
+        pause = first
+        while not stop.wait(pause.total_seconds()):
+            pause = interval
             try:
-                act()
+                task()
             except (AnnotationsError, OSError) as error:
                 log.error("%s: %s", name, error)
-            time.sleep(every.total_seconds())
 
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
@@ -39,11 +47,12 @@ def keep_doing(
 
 
 @contextmanager
-def working_alone(directory: Path) -> Iterator[None]:
-    """Backups and purges of a data folder take turns, in all processes. Raises BusyError after ten minutes."""
+def maintenance_lock(directory: Path) -> Iterator[None]:
+    """Held by one backup or purge of a data folder at a time, in all processes. Raises BusyError after ten minutes."""
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(directory / "maintenance.lock", timeout=TURN.total_seconds(), mode=0o600):
+        with FileLock(directory / "maintenance.lock", timeout=LOCK_TIMEOUT.total_seconds(), mode=0o600):
             yield
     except Timeout as error:
-        raise BusyError(f"another backup or purge of {directory} has been going on for {TURN}; wait for it") from error
+        message = f"another backup or purge of {directory} has been going on for {LOCK_TIMEOUT}; wait for it"
+        raise BusyError(message) from error

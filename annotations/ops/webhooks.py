@@ -1,9 +1,9 @@
-"""Webhooks of submits, decisions and undos: signed POSTs, retried until taken or refused for good.
+"""Webhooks of submits, decisions and undos: signed POSTs, retried until accepted or refused for good.
 
-Nothing waits for it: it reads the revisions that were added since the last one it delivered, and remembers that one in
-the data folder. So a submit is never held up, and what was submitted while the other side, or the studio, was down is
-told later, in order; at least once, and twice after a kill, under one id. Signed as https://www.standardwebhooks.com
-says, so receivers can check it with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
+A submit does not wait for them: a background thread reads the revisions that follow the last delivered one, whose id is
+stored in the data folder. Revisions made while the receiver or the studio was down are delivered later, in order; at
+least once, and a second time after a kill, with the same `webhook-id`. Signed by https://www.standardwebhooks.com, so
+receivers can verify with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import json
 import logging
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
 
-from annotations.errors import AnnotationsError
+import httpx2
+
+from annotations.ops.scheduler import run_periodically
 from annotations.schema.annotation import Annotation, Status
 from annotations.store.revisions import after, newest
 from annotations.store.store import Store
@@ -34,34 +33,43 @@ from model.atomic_files import write_whole
 
 log = logging.getLogger(__name__)
 
-FILE = "webhooks.json"  # the last revision that each address was told of
-TIMEOUT = 10.0  # seconds that an answer may take
-LONGEST_WAIT = 300.0  # seconds between two tries
-AT_ONCE = 100  # revisions read in one go
-TRY_AGAIN = (408, 425, 429)  # refusals that pass; other answers of 400 to 499 are final
+FILE = "webhooks.json"  # the id of the last delivered revision, by address
+TIMEOUT = 10.0  # seconds to connect, to send, and to wait for a response
+MAX_WAIT = 300.0  # seconds between two attempts
+PAGE_SIZE = 100  # revisions read at once
+RETRIED = (408, 425, 429)  # client errors that pass; all others of 400 to 499 are final
 
 
 class Type(StrEnum):
-    """What a receiver is told."""
+    """Event types."""
 
     SUBMITTED = "annotation.submitted"
-    DECIDED = "annotation.decided"  # by a reviewer, where others disagree; stands beside their answers
-    UNDONE = "annotation.undone"  # the data are what counts now
+    DECIDED = "annotation.decided"  # by a reviewer, where others disagree; beside their answers
+    UNDONE = "annotation.undone"  # the data are the revision that counts now
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Whom to tell. The secret is text, or base64 behind `whsec_`. Raises ValueError for what is no address."""
+    """A receiver. The secret is text, or base64 after `whsec_`. Raises ValueError for an invalid address or secret."""
 
     url: str
     secret: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
+        if not self.host:
             raise ValueError(f"got the webhook {self.url!r}, wanted an address that begins with https:// or http://")
         if not self.secret:
             raise ValueError(f"the webhook {self.url} has no secret to sign with; give it one")
         _key(self.secret)
+
+    @property
+    def host(self) -> str:
+        """The host of a http or https address, else empty."""
+        try:
+            url = httpx2.URL(self.url)
+        except httpx2.InvalidURL:
+            return ""
+        return url.host if url.scheme in ("http", "https") else ""
 
 
 def signature(secret: str, identity: str, timestamp: int, body: bytes) -> str:
@@ -79,28 +87,17 @@ def _key(secret: str) -> bytes:
         raise ValueError("the secret of a webhook begins with whsec_, but is no base64 after it") from error
 
 
-def keep_telling(store: Store, hook: Webhook, *, every: float = 2.0, first_wait: float = 1.0) -> Callable[[], None]:
-    """Tell of what is submitted from now on, and of what an earlier run did not get to; returns what ends it.
+def start_deliveries(
+    store: Store, webhook: Webhook, *, every: float = 2.0, first_wait: float = 1.0
+) -> Callable[[], None]:
+    """Deliver new revisions, and those that an earlier run left undelivered, in a thread; returns what ends it.
 
-    It looks every so many seconds. After a failure it waits `first_wait` seconds, then twice as long, and so on.
+    New revisions are looked for `every` seconds. A failed delivery is retried after `first_wait` seconds, and after
+    twice the last wait from then on, up to `MAX_WAIT`.
     """
     stop = threading.Event()
-    told = _Told(store.database.directory / FILE, hook)
-    with store.database.reading() as session:
-        last = newest(session)
-    if told.revision is None or told.revision > last:  # never told, or an older backup was restored
-        told.remember(last)
-
-    def work() -> None:
-        while not stop.is_set():
-            try:
-                _tell_new(store, hook, told, stop, first_wait)
-            except (AnnotationsError, OSError) as error:
-                log.error("webhook %s: %s", hook.url, error)
-            stop.wait(every)
-
-    thread = threading.Thread(target=work, name="webhook", daemon=True)
-    thread.start()
+    delivery = _Delivery(store, webhook, stop, first_wait)
+    thread = run_periodically(delivery.deliver_new, timedelta(seconds=every), f"webhook {webhook.host}", stop=stop)
 
     def end() -> None:
         stop.set()
@@ -109,46 +106,94 @@ def keep_telling(store: Store, hook: Webhook, *, every: float = 2.0, first_wait:
     return end
 
 
-class _Told:
-    """The last revision that one address was told of, on the disk."""
+class _Position:
+    """The last revision delivered to one address, stored on disk."""
 
-    def __init__(self, file: Path, hook: Webhook) -> None:
+    def __init__(self, file: Path, webhook: Webhook) -> None:
         self._file = file
-        self._name = hashlib.sha256(hook.url.encode()).hexdigest()[:16]  # an address may hold a secret
-        self.revision: int | None = self._all().get(self._name)
+        self._name = hashlib.sha256(webhook.url.encode()).hexdigest()[:16]  # an address may contain a secret
+        self.revision: int | None = self._stored().get(self._name)
 
-    def _all(self) -> dict[str, int]:
-        """The revisions by address. Where the file cannot be read, all is told once more rather than anything never."""
+    def _stored(self) -> dict[str, int]:
+        """Revisions by address. Where the file is unreadable, 0: all is delivered again rather than anything never."""
         try:
-            found = json.loads(self._file.read_text("utf-8"))
-            if all(type(revision) is int for revision in found.values()):
-                return found
+            revisions = json.loads(self._file.read_text("utf-8"))
+            if all(type(revision) is int for revision in revisions.values()):
+                return revisions
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError):
             pass
-        log.error("webhook: %s cannot be read; everything is told once more, under the ids of before", self._file)
+        log.error("webhook: %s is unreadable; every revision is delivered again, with the same ids", self._file)
         return {self._name: 0}
 
-    def remember(self, revision: int) -> None:
-        self.revision = revision  # first: on a full disk nothing is told over and over
-        write_whole(self._file, json.dumps(self._all() | {self._name: revision}))
+    def advance(self, revision: int) -> None:
+        self.revision = revision  # first: on a full disk no revision is delivered over and over
+        write_whole(self._file, json.dumps(self._stored() | {self._name: revision}))
 
 
-def _tell_new(store: Store, hook: Webhook, told: _Told, stop: threading.Event, first_wait: float) -> None:
-    while True:
+class _Delivery:
+    """Deliveries to one receiver, in the order of the revisions."""
+
+    def __init__(self, store: Store, webhook: Webhook, stop: threading.Event, first_wait: float) -> None:
+        self._store, self._webhook, self._stop, self._first_wait = store, webhook, stop, first_wait
+        self._position = _Position(store.database.directory / FILE, webhook)
         with store.database.reading() as session:
-            revisions = after(session, told.revision or 0, AT_ONCE)
-        if not revisions:
-            return
-        names = store.pseudonyms({revision.annotator for revision in revisions})
-        for revision in revisions:
-            kind = _type(revision)
-            if kind is not None:
-                body = _body(revision, kind, names[revision.annotator])
-                if not _tell(hook, f"revision-{revision.id}", body, stop, first_wait):
-                    return
-            told.remember(revision.id)
+            last = newest(session)
+        if self._position.revision is None or self._position.revision > last:  # a new receiver, or a restored backup
+            self._position.advance(last)
+
+    def deliver_new(self) -> None:
+        """Everything after the last delivered revision. Raises OSError and AnnotationsError."""
+        while True:
+            with self._store.database.reading() as session:
+                revisions = after(session, self._position.revision or 0, PAGE_SIZE)
+            if not revisions:
+                return
+            names = self._store.pseudonyms({revision.annotator for revision in revisions})
+            for revision in revisions:
+                event = _type(revision)
+                if event is not None:
+                    body = _body(revision, event, names[revision.annotator])
+                    if not self._deliver(f"revision-{revision.id}", body):
+                        return
+                self._position.advance(revision.id)
+
+    def _deliver(self, identity: str, body: bytes) -> bool:
+        """Attempts until one is accepted or refused for good; False when stopped before."""
+        wait = self._first_wait
+        while not self._stop.is_set():
+            problem, final = self._post(identity, body)
+            if problem is None:
+                return True
+            log.warning("webhook %s, %s: %s", self._webhook.host, identity, problem)
+            if final:
+                return True
+            self._stop.wait(wait)
+            wait = min(2 * wait, MAX_WAIT)
+        return False
+
+    def _post(self, identity: str, body: bytes) -> tuple[str | None, bool]:
+        """One attempt: (problem, whether further attempts are pointless).
+
+        A redirect is a problem: what is signed for one address is not sent to another. The response's body is not read.
+        """
+        now = int(time.time())
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "aha-studio",
+            "webhook-id": identity,
+            "webhook-timestamp": str(now),
+            "webhook-signature": signature(self._webhook.secret, identity, now, body),
+        }
+        try:
+            with httpx2.stream("POST", self._webhook.url, content=body, headers=headers, timeout=TIMEOUT) as response:
+                status = response.status_code
+        except (httpx2.HTTPError, OSError, ValueError) as error:  # ValueError: of a proxy that the environment names
+            return f"cannot be reached ({error})", False
+        if status < 300:
+            return None, True
+        return f"answered {status}", 400 <= status < 500 and status not in RETRIED
 
 
 def _type(revision: Annotation) -> Type | None:
@@ -159,53 +204,8 @@ def _type(revision: Annotation) -> Type | None:
     return Type.SUBMITTED if revision.status is Status.SUBMITTED else None
 
 
-def _body(revision: Annotation, kind: Type, annotator: str) -> bytes:
+def _body(revision: Annotation, event: Type, annotator: str) -> bytes:
     data = revision.to_dict() | {"annotator": annotator}
     del data["key"]
-    told: dict[str, Any] = {"type": kind, "timestamp": data["created_at"], "data": data}
-    return json.dumps(told, ensure_ascii=False).encode()
-
-
-def _tell(hook: Webhook, identity: str, body: bytes, stop: threading.Event, wait: float) -> bool:
-    """Until it is taken, or refused for good; False when it was ended before."""
-    while not stop.is_set():
-        problem, final = _post(hook, identity, body)
-        if problem is None:
-            return True
-        log.warning("webhook %s, %s: %s", urlsplit(hook.url).hostname, identity, problem)
-        if final:
-            return True
-        stop.wait(wait)
-        wait = min(2 * wait, LONGEST_WAIT)
-    return False
-
-
-def _post(hook: Webhook, identity: str, body: bytes) -> tuple[str | None, bool]:
-    """(what went wrong, whether trying again is pointless)."""
-    now = int(time.time())
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "aha-studio",
-        "webhook-id": identity,
-        "webhook-timestamp": str(now),
-        "webhook-signature": signature(hook.secret, identity, now, body),
-    }
-    request = urllib.request.Request(hook.url, body, headers, method="POST")
-    try:
-        with _OPENER.open(request, timeout=TIMEOUT):
-            return None, True
-    except HTTPError as error:
-        error.close()
-        return f"answered {error.code}", 400 <= error.code < 500 and error.code not in TRY_AGAIN
-    except (OSError, HTTPException) as error:
-        return f"cannot be reached ({error})", False
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What is signed for one address is not handed to another."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects)
+    payload: dict[str, Any] = {"type": event, "timestamp": data["created_at"], "data": data}
+    return json.dumps(payload, ensure_ascii=False).encode()

@@ -26,7 +26,7 @@ from annotations.db.engine import (
 from annotations.db.tables import PropertyRow
 from annotations.errors import AnnotationsError, AwayError, NotFoundError, PictureError, TrajectoryError
 from annotations.importing.records import Described
-from annotations.ops.scheduler import working_alone
+from annotations.ops.scheduler import maintenance_lock
 from annotations.queue import completion
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.project import Project
@@ -196,7 +196,7 @@ class Store:
         nothing shows any more. Returns how many those were.
         """
         erased = 0
-        with working_alone(self.database.directory):
+        with maintenance_lock(self.database.directory):
             while True:
                 with self.database.writing() as session:  # files as well, so that whoever saves one is alone with it
                     if not (ids := choose(session)):

@@ -1,27 +1,35 @@
-"""Login by the Hugging Face Hub: OpenID Connect authorization code flow with state and PKCE.
+"""Login by the Hugging Face Hub: OpenID Connect by Authlib's client, with state, nonce and PKCE.
 
-Knows HTTP and what the Hub says of a person; no account, no page. Spaces put the client and its secret into the
-environment where the card says `hf_oauth: true`. What the Hub says is read at its own address, with the token that it
-has just given, so no token is kept and none has to be checked by its signature. The tests speak to a provider of their
-own; how the Hub itself answers, and whether it names all organisations, was read in its documentation, not tried.
+Knows HTTP and the Hub; no account, no page. Spaces put the client and its secret into the environment where the card
+says `hf_oauth: true`. The ID token is verified against the Hub's keys; name and organisations are read from its
+userinfo endpoint with the access token, which is not stored. The tests use a provider of their own; how the Hub itself
+answers, and whether it names all organisations, was read in its documentation, not tried.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
 
-import httpx
+import httpx2
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
+from joserfc.errors import JoseError
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studio.auth.session_cookie import is_secure
 
 METADATA = "/.well-known/openid-configuration"
-ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
-TIMEOUT = 20.0  # seconds that an answer may take
+TIMEOUT = 20.0  # seconds for a response of the Hub
+LOGIN_COOKIE = "aha-login"  # Authlib's state of a login in progress, signed
+LOGIN_LASTS = 600  # seconds
+# Authlib raises these for responses that are errors, malformed, or not those of an OpenID provider.
+PROTOCOL_ERRORS = (AuthlibBaseError, JoseError, httpx2.HTTPError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class HubError(Exception):
@@ -30,35 +38,23 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Hub:
-    """The provider, and who we are there."""
+    """The OpenID provider, and the client registered there."""
 
     url: str
-    client: str
-    secret: str = field(repr=False)
-    host: str | None = None  # where the Space is reached, which need not be what a request says
+    client_id: str
+    client_secret: str = field(repr=False)
+    host: str | None = None  # of the Space, which need not be what a request says
 
-    def way_back(self, base: str) -> str:
-        """Where the Hub sends people back to; `base` is the address that a request came to."""
+    def callback_url(self, base: str) -> str:
+        """Where the Hub redirects to after consent; `base` is the base URL of a request."""
         return f"{f'https://{self.host}/' if self.host else base}login/callback"
 
 
 @dataclass(frozen=True)
-class LoginState:
-    """What a browser keeps while its person is at the Hub."""
-
-    state: str
-    verifier: str
-
-    @staticmethod
-    def new() -> LoginState:
-        return LoginState(secrets.token_urlsafe(24), secrets.token_urlsafe(48))
-
-
-@dataclass(frozen=True)
 class Profile:
-    """Who somebody is on the Hub, where names of people and of organisations are of one kind."""
+    """A person on the Hub, where names of people and of organisations share one namespace."""
 
-    identity: str  # what stays when the name changes
+    subject: str  # stays the same when the name changes
     name: str
     organisations: frozenset[str]
 
@@ -68,72 +64,70 @@ class Profile:
 
 
 def hub_of(environment: Mapping[str, str]) -> Hub | None:
-    """What Spaces say of the provider; None anywhere else."""
-    found = [environment.get(name) for name in ("OPENID_PROVIDER_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET")]
-    if not all(found):
+    """The provider and client that a Space's environment names; None anywhere else."""
+    values = [environment.get(name) for name in ("OPENID_PROVIDER_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET")]
+    if not all(values):
         return None
     host = environment.get("SPACE_HOST", "").split(",")[0].strip()  # with a domain of one's own there are two
-    return Hub(found[0].rstrip("/"), *found[1:], host=host or None)
+    return Hub(values[0].rstrip("/"), *values[1:], host=host or None)
 
 
-async def way_there(hub: Hub, errand: LoginState, back: str) -> str:
-    """The address at the Hub where somebody agrees. Raises HubError."""
-    async with httpx.AsyncClient(timeout=TIMEOUT) as client:
-        known = await _metadata(client, hub)
-    challenge = base64.urlsafe_b64encode(hashlib.sha256(errand.verifier.encode()).digest()).rstrip(b"=").decode()
-    asked = {
-        "response_type": "code",
-        "client_id": hub.client,
-        "redirect_uri": back,
-        "scope": "openid profile",
-        "state": errand.state,
-        "code_challenge": challenge,
-        "code_challenge_method": "S256",
-    }
-    return f"{known['authorization_endpoint']}?{urlencode(asked)}"
+class LoginSession:
+    """Middleware: `request.session` of a login in progress, in a signed cookie; `Secure` where HTTPS is used."""
+
+    def __init__(self, app: ASGIApp, hub: Hub) -> None:
+        key = hashlib.sha256(f"{LOGIN_COOKIE} {hub.client_secret}".encode()).hexdigest()
+        self._on_https = hub.host is not None
+        self._by_security = {
+            secure: SessionMiddleware(app, key, LOGIN_COOKIE, max_age=LOGIN_LASTS, https_only=secure)
+            for secure in (False, True)
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        secure = self._on_https or is_secure(HTTPConnection(scope))
+        await self._by_security[secure](scope, receive, send)
 
 
-async def profile(hub: Hub, errand: LoginState, back: str, answer: Mapping[str, str]) -> Profile:
-    """Who has come back with this answer. Raises HubError for a wrong one, and for what the Hub refuses."""
-    if not hmac.compare_digest(answer.get("state", "").encode(), errand.state.encode()):
-        raise HubError("an answer of the Hub came back to another browser than the one that asked")
-    if "code" not in answer:
-        raise HubError(f"the Hub said: {answer.get('error', 'nothing')[:80]}")
-    given = {
-        "grant_type": "authorization_code",
-        "code": answer["code"],
-        "redirect_uri": back,
-        "client_id": hub.client,
-        "code_verifier": errand.verifier,
-    }
-    async with httpx.AsyncClient(timeout=TIMEOUT) as client:
-        known = await _metadata(client, hub)
-        token = await _json(client.post(known["token_endpoint"], data=given, auth=(hub.client, hub.secret)))
-        headers = {"Authorization": f"Bearer {token.get('access_token', '')}"}
-        told = await _json(client.get(known["userinfo_endpoint"], headers=headers))
-    identity, name = told.get("sub"), told.get("preferred_username")
-    if not (isinstance(identity, str) and identity and isinstance(name, str) and name):
-        raise HubError("the Hub did not say who that is")
-    listed = told.get("orgs") or []
-    # An organisation's `name` is what it is shown as: anybody may choose that of another.
-    organisations = (one.get("preferred_username") for one in listed if isinstance(one, dict))
-    known = frozenset(one.lower() for one in organisations if isinstance(one, str) and one)
-    return Profile(identity[:64], name.lower(), known)
-
-
-async def _metadata(client: httpx.AsyncClient, hub: Hub) -> dict[str, Any]:
-    known = await _json(client.get(hub.url + METADATA))
-    missing = [name for name in ENDPOINTS if not isinstance(known.get(name), str)]
-    if missing:
-        raise HubError(f"{hub.url} names no {missing[0]}")
-    return known
-
-
-async def _json(asked: Any) -> dict[str, Any]:
+async def redirect_to_hub(hub: Hub, request: Request) -> Response:
+    """Redirects to the Hub's consent page; state, nonce and verifier go into `request.session`. Raises HubError."""
     try:
-        answer = (await asked).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+        return await _client(hub).authorize_redirect(request, hub.callback_url(str(request.base_url)))
+    except PROTOCOL_ERRORS as error:
         raise HubError(f"the Hub cannot be asked: {error}") from error
-    if not isinstance(answer, dict):
-        raise HubError("the Hub answered with something that is no object")
-    return answer
+
+
+async def fetch_profile(hub: Hub, request: Request) -> Profile:
+    """The profile of the person whom the Hub has redirected back with this request.
+
+    Raises HubError where the state is not that of `request.session`, and for what the Hub refuses or answers wrongly.
+    """
+    client = _client(hub)
+    try:
+        token = await client.authorize_access_token(request)
+        claims = await client.userinfo(token=token)
+        if token["userinfo"]["sub"] != claims["sub"]:  # OpenID Connect Core 1.0, section 5.3.2
+            raise HubError("the Hub's ID token and its userinfo are about different people")
+    except PROTOCOL_ERRORS as error:
+        raise HubError(f"the Hub did not say who that is: {error!r}"[:200]) from error
+    return _profile(claims)
+
+
+def _client(hub: Hub) -> StarletteOAuth2App:
+    """A new client for each request, since one that is kept does not notice when the Hub's metadata or keys change."""
+    return OAuth().register(
+        "hub",
+        client_id=hub.client_id,
+        client_secret=hub.client_secret,
+        server_metadata_url=hub.url + METADATA,
+        client_kwargs={"scope": "openid profile", "code_challenge_method": "S256", "timeout": TIMEOUT},
+    )
+
+
+def _profile(claims: Mapping[str, Any]) -> Profile:
+    subject, name = claims["sub"], claims.get("preferred_username")
+    if not (isinstance(subject, str) and subject and isinstance(name, str) and name):
+        raise HubError("the Hub names no subject or no user name")
+    # An organisation's `name` is what it is shown as: anybody may choose that of another.
+    listed = [entry.get("preferred_username") for entry in claims.get("orgs") or [] if isinstance(entry, dict)]
+    organisations = frozenset(entry.lower() for entry in listed if isinstance(entry, str) and entry)
+    return Profile(subject[:64], name.lower(), organisations)

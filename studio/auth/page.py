@@ -12,7 +12,7 @@ from annotations.auth.accounts import LONGEST
 from annotations.auth.password_login import LONGEST_PAUSE
 from annotations.store.store import Store
 from studio.auth.identity import VISITOR, asking
-from studio.auth.sign_in_routes import INSIDE
+from studio.auth.sign_in_routes import PAGES_AFTER_LOGIN
 from studio.components.render import own
 from studio.settings import Settings
 
@@ -43,7 +43,7 @@ FORM = """
 
 def form(said: str, to: str, by_hub: bool) -> str:
     """The form, with what went wrong the last time and where to go on; both are words that we know."""
-    to = to if to in INSIDE else ""
+    to = to if to in PAGES_AFTER_LOGIN else ""
     return FORM.format(said=SAID.get(said, ""), to=to, longest=LONGEST, hub=HUB.format(to=to) if by_hub else "")
 
 

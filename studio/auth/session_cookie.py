@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from starlette.requests import cookie_parser
+from starlette.requests import HTTPConnection, cookie_parser
 
 from annotations.auth import accounts, sessions
 from annotations.auth.accounts import Person
@@ -32,6 +32,11 @@ def person_of(store: Store, session: str) -> Person | None:
         return None
     person = accounts.person(store, name)
     return person if person.active else None
+
+
+def is_secure(connection: HTTPConnection) -> bool:
+    """Whether cookies of the response are `Secure`: with HTTPS, and where a proxy says so, trusted or not."""
+    return getattr(connection.state, "said_https", False) or connection.url.scheme == "https"
 
 
 def cookie_of(request: Any) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from studio.annotate.item_token import ItemToken
@@ -71,8 +71,8 @@ class Annotator:
         Raises HandlerError where they are not let in, or everything goes wrong.
         """
         chance = random.Random(self.name)
-        limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
+        limits = httpx2.Limits(max_connections=None)
+        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
             await self._arrive(server, client)
             tab = PageClient(client, f"?project={self.project}")
             async with tab.open():
@@ -83,7 +83,7 @@ class Annotator:
                     await self._answer(server, tab, desk, chance)
                     done += 1
 
-    async def _arrive(self, server: Server, client: httpx.AsyncClient) -> None:
+    async def _arrive(self, server: Server, client: httpx2.AsyncClient) -> None:
         """Sign in and load the page. Raises HandlerError where the door stays closed."""
         form = {"name": self.name, "password": self.password, "to": "annotate"}
         while True:
@@ -93,7 +93,7 @@ class Annotator:
                     raise HandlerError(f"{self.name} was not let in but sent to {answer.headers.get('location')}")
                 (await client.get("/annotate")).raise_for_status()
                 return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 await asyncio.sleep(0.05)
                 await server.up.wait()
 
@@ -144,9 +144,9 @@ class Annotator:
         """Whether the server answered. What it refuses is an error; that it is not there is none."""
         try:
             await tab.ask(handler)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             await asyncio.sleep(0.05)
             return False
-        except (HandlerError, httpx.HTTPStatusError) as error:
+        except (HandlerError, httpx2.HTTPStatusError) as error:
             self.errors.append(f"{type(error).__name__}: {error}")
         return True

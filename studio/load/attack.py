@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from annotations.ops.machine_speed import spread
 from annotations.store.store import open_store
@@ -70,7 +70,7 @@ async def measure(
         server = Server(folder, Mode.PUBLIC, database)
         await server.start()
         try:
-            async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
+            async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
                 desk = PageActions.of((await client.get("/config")).raise_for_status().json())
             await _work(team, server, desk, 2, pause)  # to warm up
             calm = await _work(team, server, desk, each // 2, pause)

@@ -16,7 +16,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 from PIL import Image
 
 from studio.load.tab import API, Handler, PageClient
@@ -38,11 +38,11 @@ def address(number: int) -> str | None:
     return f"127.1.{number // 250 % 250}.{number % 250 + 1}" if sys.platform == "linux" else None
 
 
-def client_at(url: str, number: int, **options: Any) -> httpx.AsyncClient:
+def client_at(url: str, number: int, **options: Any) -> httpx2.AsyncClient:
     """A client that has an address of its own."""
-    limits = httpx.Limits(max_connections=None)
-    transport = httpx.AsyncHTTPTransport(local_address=address(number), limits=limits, verify=False)
-    return httpx.AsyncClient(base_url=url, transport=transport, **{"timeout": PATIENCE} | options)
+    limits = httpx2.Limits(max_connections=None)
+    transport = httpx2.AsyncHTTPTransport(local_address=address(number), limits=limits, verify=False)
+    return httpx2.AsyncClient(base_url=url, transport=transport, **{"timeout": PATIENCE} | options)
 
 
 def large_picture() -> bytes:
@@ -88,7 +88,7 @@ class Sent:
 class Flooder:
     """One client; each kind of request is sent in a loop of its own."""
 
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     start: Handler  # what fills the page when it is opened
     draw: Handler  # its button
     sent: Sent
@@ -112,7 +112,7 @@ class Flooder:
             soonest = time.monotonic() + 1 / a_second
             try:
                 status = await ask(number)
-            except httpx.HTTPError:
+            except httpx2.HTTPError:
                 status = FAILED
             self.answers[kind, status] += 1
             await asyncio.sleep(soonest - time.monotonic())
@@ -154,7 +154,7 @@ def flood(url: str, clients: int, stop: Any, told: Any) -> None:
 
 
 async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter[tuple[str, int]]:
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE) as client:
         config = (await client.get("/config")).raise_for_status().json()
     start = Handler.on(config, "", "timeline", "load")
     button, sent = Handler.on(config, "", "draw", "click"), Sent.made()

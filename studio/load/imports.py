@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 from gradio_client import Client, handle_file
 
 from annotations.auth import accounts
@@ -100,7 +100,7 @@ async def _at_work(
     server: Server, annotators: Sequence[Annotator], file: Path, password: str
 ) -> tuple[dict[str, Any], float, list[VisitResult]]:
     """(the report, its seconds, the drawings): the import begins once everybody has begun."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
         desk = PageActions.of((await client.get("/config")).raise_for_status().json())
     await annotators[0].work(server, desk, most=1)  # to warm up
     annotators[0].times.clear()
@@ -130,7 +130,7 @@ async def _draw(url: str, over: Callable[[], bool]) -> list[VisitResult]:
 def _send(url: str, file: Path, password: str) -> dict[str, Any]:
     """Sign in and import a file, as a program does; what the studio says of it."""
     form = {"name": ADMIN, "password": password, "to": ""}
-    cookies = httpx.post(f"{url}/enter", data=form, timeout=None).cookies
+    cookies = httpx2.post(f"{url}/enter", data=form, timeout=None).cookies
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
     studio = Client(url, headers=headers, verbose=False, httpx_kwargs={"timeout": None})
     return studio.predict([handle_file(file)], "ours", api_name="/import_records")

@@ -18,7 +18,7 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from studio.settings import Mode
@@ -68,13 +68,13 @@ class Server:
         given = (self._log, self.port, self.folder, self.mode, self.database)
         self._process = FORKS.Process(target=_serve, args=given, daemon=True)
         self._process.start()
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx2.AsyncClient(base_url=self.url) as client:
             while time.monotonic() - began < STARTING and self._process.is_alive():
                 try:
                     if (await client.get("/", timeout=STARTING)).status_code == 200:
                         self.up.set()
                         return time.monotonic() - began
-                except httpx.TransportError:
+                except httpx2.TransportError:
                     await asyncio.sleep(0.05)
         self.end()
         raise RuntimeError(f"the studio did not start:\n{self._log.read_text(errors='replace')[-2000:]}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 API = "/gradio_api"
 
@@ -71,7 +71,7 @@ class Handler:
 class PageClient:
     """One open page. `fields` has what its named fields hold."""
 
-    def __init__(self, client: httpx.AsyncClient, query: str = "") -> None:
+    def __init__(self, client: httpx2.AsyncClient, query: str = "") -> None:
         self.session = uuid4().hex
         self.fields: dict[str, Any] = {}
         self._client = client
@@ -97,7 +97,7 @@ class PageClient:
                     return
 
     async def ask(self, handler: Handler) -> None:
-        """Let a handler work on the fields, as they are. Raises HandlerError, and httpx.HTTPError."""
+        """Let a handler work on the fields, as they are. Raises HandlerError, and httpx2.HTTPError."""
         data = [self.fields.get(name) for name in handler.inputs]
         given = await (self._through_queue(handler, data) if handler.queued else self._at_once(handler, data))
         for name, value in zip(handler.outputs, given["data"], strict=True):
@@ -134,7 +134,7 @@ class PageClient:
 
     async def _beat(self) -> None:
         while True:
-            with suppress(httpx.HTTPError):
+            with suppress(httpx2.HTTPError):
                 async with self._client.stream("GET", f"{API}/heartbeat/{self.session}") as stream:
                     async for _ in stream.aiter_bytes():
                         pass

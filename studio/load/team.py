@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from annotations.auth import accounts
 from annotations.errors import DatabaseError
@@ -83,7 +83,7 @@ async def measure(load: Load, database: str | None = None, trouble: Trouble | No
         server = Server(folder, Mode.PUBLIC, database)
         await server.start()
         try:
-            async with httpx.AsyncClient(base_url=server.url, timeout=None) as client:
+            async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
                 desk = PageActions.of((await client.get("/config")).raise_for_status().json())
             await team[0].work(server, desk, most=1)  # to warm up
             team[0].times.clear()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from gradio_client.utils import apply_diff
 
 from studio.load.server import Server
@@ -53,7 +53,7 @@ class VisitResult:
         return self.ended and self.gaps == 0 and 0 < begun == finished
 
 
-async def visit(client: httpx.AsyncClient, button: Handler) -> VisitResult:
+async def visit(client: httpx2.AsyncClient, button: Handler) -> VisitResult:
     """Press the button and read until the drawing has ended."""
     seen, began = VisitResult(), time.monotonic()
     shown: list[Any] = []
@@ -67,7 +67,7 @@ async def visit(client: httpx.AsyncClient, button: Handler) -> VisitResult:
 
 
 async def visits(url: str, count: int) -> list[VisitResult]:
-    async with httpx.AsyncClient(base_url=url, timeout=None, limits=httpx.Limits(max_connections=None)) as client:
+    async with httpx2.AsyncClient(base_url=url, timeout=None, limits=httpx2.Limits(max_connections=None)) as client:
         config = (await client.get("/config")).raise_for_status().json()
         button = Handler.on(config, "", "draw", "click")
         return await asyncio.gather(*(visit(client, button) for _ in range(count)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from studio.load.flood import address, client_at
 from studio.load.server import Server
@@ -52,7 +52,7 @@ class Account:
 
 
 async def measure(visits: int = 2000, drawings: int = 1000) -> Account:
-    """Visits of the front page first, then drawings, at a studio of their own. Raises httpx.HTTPError."""
+    """Visits of the front page first, then drawings, at a studio of their own. Raises httpx2.HTTPError."""
     mode = Mode.LOCAL if address(0) is None else Mode.PUBLIC  # from one address there would be too many
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), mode)
@@ -65,19 +65,19 @@ async def measure(visits: int = 2000, drawings: int = 1000) -> Account:
             server.end()
 
 
-def _client(url: str, number: int) -> httpx.AsyncClient:
+def _client(url: str, number: int) -> httpx2.AsyncClient:
     return client_at(url, number, timeout=None)
 
 
-async def _measured(server: Server, people: Iterator[httpx.AsyncClient], visits: int, drawings: int) -> Account:
+async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits: int, drawings: int) -> Account:
     config = (await next(people).get("/config")).raise_for_status().json()
     loads, button = Handler.filling(config, ""), Handler.on(config, "", "draw", "click")
     whole: list[bool] = []
 
-    async def open_page(client: httpx.AsyncClient) -> None:
+    async def open_page(client: httpx2.AsyncClient) -> None:
         await open_front_page(client, loads)
 
-    async def draw(client: httpx.AsyncClient) -> None:
+    async def draw(client: httpx2.AsyncClient) -> None:
         whole.append((await visit(client, button)).complete)
 
     await _many(open_page, people, FIRST[0], READING)
@@ -99,7 +99,7 @@ async def _measured(server: Server, people: Iterator[httpx.AsyncClient], visits:
     )
 
 
-async def open_front_page(client: httpx.AsyncClient, loads: list[Handler]) -> None:
+async def open_front_page(client: httpx2.AsyncClient, loads: list[Handler]) -> None:
     """What a browser that was here before asks for: the page, what fills it, and the stream that says it is open."""
     tab = PageClient(client)
     (await client.get("/")).raise_for_status()
@@ -109,7 +109,10 @@ async def open_front_page(client: httpx.AsyncClient, loads: list[Handler]) -> No
 
 
 async def _many(
-    what: Callable[[httpx.AsyncClient], Awaitable[None]], people: Iterator[httpx.AsyncClient], count: int, at_once: int
+    what: Callable[[httpx2.AsyncClient], Awaitable[None]],
+    people: Iterator[httpx2.AsyncClient],
+    count: int,
+    at_once: int,
 ) -> None:
     """So often in all, so often at once."""
     left = iter(range(count))
