@@ -7,6 +7,7 @@ from test_annotations_samples import aha, judged
 
 from annotations.errors import NotFoundError, ProjectError
 from annotations.queue import assignment, review
+from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_items import LONGEST_WHY, appoint, right_answers
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation
@@ -64,6 +65,19 @@ def test_what_a_reviewer_has_decided_is_right_whatever_others_say(store):
     review.decide(store, item, "rev", [decided])
     assert appoint(store, item, Use.GOLD) == 1
     assert answered(store, "team").gold[item][0]["answers"] == {"verdict_right": "no"}
+
+
+def test_what_a_reviewer_has_decided_is_no_answer_of_theirs_to_gold(store):
+    store.create_project(TEAM)
+    for number in range(10):
+        trajectory, pictures = aha(number)
+        id = store.save(trajectory, pictures, owner="visitor")
+        [item] = store.add_items("team", [NewItem(id)])
+        answer(store, id, item, "ann", "yes", key=f"{number}-")
+        review.decide(store, item, "rev", [Annotation(id, 2, "rev", {"verdict_right": "no"}, key=f"d{number}")])
+        appoint(store, item, Use.GOLD)
+    assert standing(store, "rev", "team") is None
+    assert standing(store, "ann", "team") == GoldRecord(0, 10)
 
 
 def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store):

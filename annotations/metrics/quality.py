@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
+from math import fsum
 
 from annotations.metrics.agreement import (
     Accuracy,
@@ -155,4 +156,4 @@ def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> fl
             given[annotation.segment, name].append(stance(asked[name], annotation))
     several = [values for values in given.values() if len(values) > 1]
     shares = [1 - max(Counter(values).values()) / len(values) for values in several]
-    return sum(shares) / len(shares) if shares else 0.0
+    return fsum(shares) / len(shares) if shares else 0.0  # the same in any order, so that ties stay ties

@@ -162,12 +162,14 @@ def after(session: Session, revision: int, limit: int) -> list[Annotation]:
 
 
 def on_gold(session: Session, annotator: str, project: str) -> list[Annotation]:
-    """Everything that somebody has submitted of a project's items of gold, oldest first, whatever became of it."""
+    """Everything that somebody has submitted of a project's gold items, oldest first, whatever became of it; without
+    what they decided as a reviewer.
+    """
     row = AnnotationRow
     wanted = select(row).join(ItemRow, ItemRow.id == row.item_id).where(row.annotator == annotator)
     wanted = wanted.where(ItemRow.project_id == project, ItemRow.use == Use.GOLD.value, row.undoes.is_(None))
-    wanted = wanted.where(row.status == Status.SUBMITTED.value, is_visible(row.trajectory_id)).order_by(row.id)
-    return [_value(one) for one in session.scalars(wanted)]
+    wanted = wanted.where(row.status == Status.SUBMITTED.value, row.decision.is_(None), is_visible(row.trajectory_id))
+    return [_value(one) for one in session.scalars(wanted.order_by(row.id))]
 
 
 def newest(session: Session) -> int:
