@@ -97,21 +97,21 @@ def requests(janus: Janus, prompts: Sequence[str], temperature: float) -> list[R
     return [Request(prompt, seed, 1, sampling, None, id=str(seed)) for seed, prompt in enumerate(prompts)]
 
 
-def roomy(janus: Janus, wanted: Sequence[Request]) -> Engine:
+def roomy(janus: Janus, requested: Sequence[Request]) -> Engine:
     """An engine with just the room for these, still idle."""
-    engine = Engine.for_requests(janus, wanted, len(wanted))
+    engine = Engine.for_requests(janus, requested, len(requested))
     engine.clear()
     return engine
 
 
-def ours(engine: Engine, wanted: Sequence[Request]) -> tuple[list[tuple[int, ...]], float]:
+def ours(engine: Engine, requested: Sequence[Request]) -> tuple[list[tuple[int, ...]], float]:
     """The codes of every first drawing, decoded; and seconds to the first code."""
     began = time.perf_counter()
-    for request in wanted:
+    for request in requested:
         engine.add(request)
-    codes: dict[str, tuple[int, ...]] = {request.id: () for request in wanted}
+    codes: dict[str, tuple[int, ...]] = {request.id: () for request in requested}
     first, shown = 0.0, 0
-    while shown < len(wanted):
+    while shown < len(requested):
         for event in engine.step():
             if isinstance(event, Failed):
                 raise RuntimeError(event.error)
@@ -194,22 +194,22 @@ class Peak:
 
 def run(janus: Janus, counts: Sequence[int], repeats: int) -> list[Case]:
     """Every case, with a line on stderr as it is done."""
-    found = []
+    rows = []
     alone, *_ = measured(lambda: theirs(janus, PROMPTS[:1], 1.0), janus.device, repeats)
     for name, prompts in [*((f"{n} at once", _prompts(n)) for n in counts), ("a group of 8", PROMPTS[:1] * 8)]:
-        wanted = requests(janus, prompts, 1.0)
-        engine = roomy(janus, wanted)
+        requested = requests(janus, prompts, 1.0)
+        engine = roomy(janus, requested)
         seconds, memory, results = measured(
-            lambda wanted=wanted, engine=engine: ours(engine, wanted), janus.device, repeats
+            lambda requested=requested, engine=engine: ours(engine, requested), janus.device, repeats
         )
         engine.close()  # its room is the next one's
         first = statistics.median(first for _, first in results)
         padded = None
         if len(prompts) > 1:
             padded, *_ = measured(lambda prompts=prompts: theirs(janus, prompts, 1.0), janus.device, repeats)
-        found.append(Case(name, len(prompts), seconds, first, memory, len(prompts) * alone, padded))
-        print(found[-1].line(janus.image_codes), file=sys.stderr, flush=True)
-    return found
+        rows.append(Case(name, len(prompts), seconds, first, memory, len(prompts) * alone, padded))
+        print(rows[-1].line(janus.image_codes), file=sys.stderr, flush=True)
+    return rows
 
 
 def _prompts(count: int) -> tuple[str, ...]:
@@ -218,12 +218,12 @@ def _prompts(count: int) -> tuple[str, ...]:
 
 def differing(janus: Janus, prompts: Sequence[str]) -> int:
     """How many of the greedy codes differ between the two."""
-    wanted = requests(janus, prompts, 0.0)
-    engine = roomy(janus, wanted)
-    mine, _ = ours(engine, wanted)
+    requested = requests(janus, prompts, 0.0)
+    engine = roomy(janus, requested)
+    mine, _ = ours(engine, requested)
     engine.close()
     pairs = zip(mine, theirs(janus, prompts, 0.0), strict=True)
-    return sum(a != b for one, other in pairs for a, b in zip(one, other, strict=True))
+    return sum(a != b for first, other in pairs for a, b in zip(first, other, strict=True))
 
 
 def bandwidth(device: torch.device) -> float:

@@ -96,19 +96,19 @@ def main() -> None:
         if arguments.command == "convert":
             convert(arguments.source, arguments.out)
             return
-        found = inspect(arguments.source)
+        inspection = inspect(arguments.source)
     except CheckpointError as error:
         sys.exit(f"checkpoint: {error}")
-    print(json.dumps(found, ensure_ascii=False, indent=2) if arguments.json else told(found))
+    print(json.dumps(inspection, ensure_ascii=False, indent=2) if arguments.json else told(inspection))
 
 
-def told(found: dict[str, Any]) -> str:
+def told(inspection: dict[str, Any]) -> str:
     """An inspection as lines of text."""
-    lines = [f"{found['checkpoint']}: {found['parameters']:,} parameters, in {found['layout']} layout"]
-    lines += [f"  {part:<40}{count:>16,}" for part, count in found["parts"].items()]
-    lines += [f"  {name}: {found[name]}" for name in ("language model", "images")]
-    lines += [f"  {'thinks before it draws' if found['thinks'] else 'draws without a thought'}"]
-    return "\n".join([*lines, *(f"  {what:<40}{count / 1e9:>13.3f} GB" for what, count in found["bytes"].items())])
+    lines = [f"{inspection['checkpoint']}: {inspection['parameters']:,} parameters, in {inspection['layout']} layout"]
+    lines += [f"  {part:<40}{count:>16,}" for part, count in inspection["parts"].items()]
+    lines += [f"  {name}: {inspection[name]}" for name in ("language model", "images")]
+    lines += [f"  {'thinks before it draws' if inspection['thinks'] else 'draws without a thought'}"]
+    return "\n".join([*lines, *(f"  {what:<40}{count / 1e9:>13.3f} GB" for what, count in inspection["bytes"].items())])
 
 
 if __name__ == "__main__":

@@ -39,23 +39,23 @@ Results = dict[str, dict[str, Figure]]  # setting → name → figure
 
 def evaluate(janus: Janus, arguments: argparse.Namespace) -> Results:
     """Everything about one checkpoint, by split and with or without the thought."""
-    found: Results = {}
+    results: Results = {}
     sampling = chosen(janus, arguments)
     ways = (True, False) if janus.sampling.thinks else (False,)
     for split, categories in SPLITS.items():
         count = arguments.prompts if split == "GenEval-like" else arguments.hard
-        wanted = held_out_prompts(count, categories, arguments.seed) if count else []
-        for thinks in ways if wanted else ():
+        prompts = held_out_prompts(count, categories, arguments.seed) if count else []
+        for thinks in ways if prompts else ():
             judged = judge_all(
-                janus, wanted, replace(sampling, thinks=thinks), arguments.rounds, arguments.batch, arguments.seed
+                janus, prompts, replace(sampling, thinks=thinks), arguments.rounds, arguments.batch, arguments.seed
             )
             area = verdict_auroc(judged)
-            found[setting(split, thinks)] = figures(judged) | {"verdict, AUROC": Constant(area, len(judged))}
+            results[setting(split, thinks)] = figures(judged) | {"verdict, AUROC": Constant(area, len(judged))}
     edits = held_out_edits(arguments.edits, arguments.seed)
     for thinks in ways if edits else ():
         done = edit_all(janus, edits, replace(sampling, thinks=thinks), arguments.batch, arguments.seed)
-        found[setting("edits", thinks)] = edit_figures(done)
-    return found
+        results[setting("edits", thinks)] = edit_figures(done)
+    return results
 
 
 class Constant:
@@ -66,8 +66,8 @@ class Constant:
 
 
 def chosen(janus: Janus, arguments: argparse.Namespace) -> Sampling:
-    given = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature")}
-    return replace(janus.sampling, **{name: value for name, value in given.items() if value is not None})
+    options = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature")}
+    return replace(janus.sampling, **{name: value for name, value in options.items() if value is not None})
 
 
 def setting(split: str, thinks: bool) -> str:
@@ -91,14 +91,14 @@ def record(results: dict[str, Results]) -> str:
     """The two tables that sum it up: what training brought, and what the thought and the reflection bring."""
     first, last = setting("GenEval-like", thinks=True), setting("GenEval-like", thinks=False)
     lines = ["| | " + " | ".join(HEADLINES) + " |", "|---" * (len(HEADLINES) + 1) + "|"]
-    for checkpoint, found in results.items():
-        known = found.get(first) or found.get(last, {})
+    for checkpoint, rows in results.items():
+        known = rows.get(first) or rows.get(last, {})
         lines.append(f"| {checkpoint} | " + " | ".join(percent(known.get(row)) for row in HEADLINES) + " |")
-    *_, (checkpoint, found) = results.items()
+    *_, (checkpoint, rows) = results.items()
     lines += ["", f"| {checkpoint} | first draft | after reflection |", "|---|---|---|"]
     for name in (last, first):
-        if name in found:
-            shares = (percent(found[name][row]) for row in ("first draft", "final image"))
+        if name in rows:
+            shares = (percent(rows[name][row]) for row in ("first draft", "final image"))
             lines.append(f"| {name.partition(', ')[2]} | " + " | ".join(shares) + " |")
     return "\n".join(lines)
 
@@ -125,9 +125,9 @@ def comparisons(results: dict[str, Results]) -> str:
     """What the redraws gain within a checkpoint, and each checkpoint over the one before it."""
     lines = []
     for checkpoint, result in results.items():
-        for name, found in result.items():
-            if "final image" in found:
-                gain = difference(found["final image"], found["first draft"])
+        for name, rows in result.items():
+            if "final image" in rows:
+                gain = difference(rows["final image"], rows["first draft"])
                 lines.append(f"{checkpoint}, {name}: final − first {points(gain)}")
     names = list(results)
     for before, after in zip(names, names[1:], strict=False):
@@ -139,8 +139,10 @@ def comparisons(results: dict[str, Results]) -> str:
     return "\n".join(lines)
 
 
-def points(found: tuple[float, float, float] | None) -> str:
-    return "–" if found is None else "{:+.1f} points ({:+.1f} to {:+.1f})".format(*(100 * value for value in found))
+def points(interval: tuple[float, float, float] | None) -> str:
+    return (
+        "–" if interval is None else "{:+.1f} points ({:+.1f} to {:+.1f})".format(*(100 * value for value in interval))
+    )
 
 
 def to_json(results: dict[str, Results]) -> dict:
@@ -151,18 +153,18 @@ def to_json(results: dict[str, Results]) -> dict:
         return {"value": figure.value, "interval": between, "prompts": figure.prompts}
 
     return {
-        checkpoint: {name: {row: plain(figure) for row, figure in found.items()} for name, found in result.items()}
+        checkpoint: {name: {row: plain(figure) for row, figure in rows.items()} for name, rows in result.items()}
         for checkpoint, result in results.items()
     }
 
 
 def opened(names: Sequence[str]) -> dict[str, Janus]:
     """Checkpoints (of the shipped ones, folders, or Hub ids) by what to call them. Raises CheckpointError."""
-    found: dict[str, Janus] = {}
+    networks: dict[str, Janus] = {}
     for name in names:
         short = Path(name).name
-        found[short if short not in found else f"{name} ({len(found) + 1})"] = open_checkpoint(name)
-    return found
+        networks[short if short not in networks else f"{name} ({len(networks) + 1})"] = open_checkpoint(name)
+    return networks
 
 
 def parser() -> argparse.ArgumentParser:

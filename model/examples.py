@@ -119,7 +119,7 @@ def _conversation(parts: list[Part]) -> tuple[str, tuple[str, ...]]:
 
 def _reflections(parts: list[Part]) -> list[str]:
     """What the assistant said of every image but the last. Raises RowError for any other order of things."""
-    said: list[str] = []
+    texts: list[str] = []
     state = "begun"  # then: image, checked, reflected, invited
     expected = {
         "begun": "an image",
@@ -141,10 +141,10 @@ def _reflections(parts: list[Part]) -> list[str]:
             state = "invited"
         elif got == "assistant" and state in ("image", "checked"):
             _check_verdict(f"message {part.message}", part.text)
-            said.append(part.text)
+            texts.append(part.text)
             state = "reflected"
         elif got == "assistant" and state == "reflected" and last is not None and last.message == part.message:
-            said[-1] += part.text
+            texts[-1] += part.text
         else:
             is_ = f"an image of the {part.role}'s" if got == "image" else f"the {part.role}'s {shown(part.text)}"
             raise RowError(
@@ -154,7 +154,7 @@ def _reflections(parts: list[Part]) -> list[str]:
         last = part
     if state not in ("image", "checked"):
         raise RowError(f"the prompt ends without {expected[state]}; the completion judges its last image")
-    return said
+    return texts
 
 
 def _completion(value: Any) -> str:

@@ -104,8 +104,8 @@ def read_prompts(arguments: argparse.Namespace) -> list[str]:
 
 
 def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request:
-    given = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature", "official")}
-    sampling = replace(janus.sampling, **{key: value for key, value in given.items() if value is not None})
+    options = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature", "official")}
+    sampling = replace(janus.sampling, **{key: value for key, value in options.items() if value is not None})
     sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None

@@ -245,8 +245,8 @@ def _check_size(picture: Picture.Image, name: str) -> None:
         picture.draft(None, (math.ceil(picture.width * scale), math.ceil(picture.height * scale)))
     if (memory := _memory(picture) + _coefficients(picture, pixels)) > MOST_MEMORY:
         most = pixels * MOST_MEMORY // memory
-        wanted = f"at most {most / 1e6:.1f} million pixels of this kind"
-        raise PictureFileError(name, got, wanted, "make it smaller, or save it as a JPEG")
+        expected = f"at most {most / 1e6:.1f} million pixels of this kind"
+        raise PictureFileError(name, got, expected, "make it smaller, or save it as a JPEG")
 
 
 def _memory(picture: Picture.Image) -> int:
@@ -300,7 +300,7 @@ def _fit_transparency(picture: Picture.Image, content: bytes) -> None:
         return
     depth = png.bit_depth(content)
     if depth == 16:
-        picture.info["transparency"] = tuple(one >> 8 for one in key) if isinstance(key, tuple) else key >> 8
+        picture.info["transparency"] = tuple(level >> 8 for level in key) if isinstance(key, tuple) else key >> 8
     elif depth < 8 and isinstance(key, int) and picture.mode in ("1", "L"):
         picture.info["transparency"] = key * 255 // (2**depth - 1)
 

@@ -50,7 +50,7 @@ def _texts(name: str, content: Any) -> list[str | None]:
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list) or not content:
         raise RowError(f"{name} has the content {shown(content)}, wanted text, or a list of texts and images")
-    found: list[str | None] = []
+    texts: list[str | None] = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "image"):
@@ -61,8 +61,8 @@ def _texts(name: str, content: Any) -> list[str | None]:
         if kind == "image" and text:
             raise RowError(f"{name} has an image with the text {shown(text)}; make the text a part of its own")
         _check_read(name, part, ("type", "text"))
-        found.append(text if kind == "text" else None)
-    return found
+        texts.append(text if kind == "text" else None)
+    return texts
 
 
 def _check_read(name: str, thing: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -72,8 +72,8 @@ def split_verdict(text: str) -> tuple[str | None, str]:
     """“No, the car is red.” → (“no”, “the car is red.”). A sentence such as “No car is red.” has no verdict
     word.
     """
-    found = VERDICT.match(text)
-    return (found[1].lower(), text[found.end() :].strip()) if found else (None, text.strip())
+    match = VERDICT.match(text)
+    return (match[1].lower(), text[match.end() :].strip()) if match else (None, text.strip())
 
 
 def first_verdict(text: str) -> str | None:

@@ -73,12 +73,12 @@ def unpack(file: Path, folder: Path, room: int = MOST_BYTES) -> int:
     folder.mkdir(parents=True)
     try:
         with zipfile.ZipFile(file) as archive:
-            wanted = _entries(file, archive)
+            entries = _entries(file, archive)
             limit = min(room, max(FREE_BYTES, MOST_RATIO * file.stat().st_size), shutil.disk_usage(folder).free // 2)
-            if (size := sum(entry.file_size for _, entry in wanted)) > limit:
+            if (size := sum(entry.file_size for _, entry in entries)) > limit:
                 raise _too_large(file, size, limit)
             done = 0
-            for path, entry in wanted:
+            for path, entry in entries:
                 done += _write(archive, entry, folder / path, file, limit - done)
             return done
     except NotImplementedError as error:
@@ -91,7 +91,7 @@ def unpack(file: Path, folder: Path, room: int = MOST_BYTES) -> int:
 
 def _entries(file: Path, archive: zipfile.ZipFile) -> list[tuple[PurePosixPath, zipfile.ZipInfo]]:
     """What is to be unpacked, and where."""
-    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    entries: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         path = PurePosixPath(_name(entry).replace("\\", "/"))
         if entry.is_dir() or path.name == "" or any(_is_left_out(part) for part in path.parts):
@@ -102,14 +102,16 @@ def _entries(file: Path, archive: zipfile.ZipFile) -> list[tuple[PurePosixPath, 
             raise ImportingError(f"{file.name} is locked with a password; make it anew without one")
         if path.suffix.lower() == ".zip":
             raise ImportingError(f"{file.name} holds another zip, {path.name}; unpack it, and give that one by itself")
-        if path in found:
+        if path in entries:
             raise ImportingError(f"{file.name} holds {str(path)!r} twice; make the zip again")
-        found[path] = entry
-    if not found:
+        entries[path] = entry
+    if not entries:
         raise ImportingError(f"{file.name} holds no file")
-    if len(found) > MOST_FILES:
-        raise ImportingError(f"{file.name} holds {len(found):,} files, wanted at most {MOST_FILES:,}; give it in parts")
-    return [*found.items()]
+    if len(entries) > MOST_FILES:
+        raise ImportingError(
+            f"{file.name} holds {len(entries):,} files, wanted at most {MOST_FILES:,}; give it in parts"
+        )
+    return [*entries.items()]
 
 
 def _name(entry: zipfile.ZipInfo) -> str:

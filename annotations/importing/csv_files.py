@@ -91,9 +91,15 @@ def _dialect(head: Sequence[str], known: Collection[str]) -> tuple[str, bool]:
             return []
 
     plain = {_plain(name) for name in known}
-    found = {delimiter: split(delimiter) for delimiter in DELIMITERS}
-    best = max(DELIMITERS, key=lambda one: (sum(_plain(c) in plain for c in found[one]), len(found[one])))
-    following = found[best][1:]
+    rows_by_delimiter = {delimiter: split(delimiter) for delimiter in DELIMITERS}
+    best = max(
+        DELIMITERS,
+        key=lambda candidate: (
+            sum(_plain(c) in plain for c in rows_by_delimiter[candidate]),
+            len(rows_by_delimiter[candidate]),
+        ),
+    )
+    following = rows_by_delimiter[best][1:]
     return best, bool(following) and all(cell.startswith(" ") for cell in following)
 
 

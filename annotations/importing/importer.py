@@ -166,9 +166,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         with open_store(arguments.data or default_directory(), default_url()) as store:
-            given = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
+            options = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
             if arguments.dry_run:
-                report = rehearse(store, arguments.source, arguments.format, **given)
+                report = rehearse(store, arguments.source, arguments.format, **options)
             else:
                 report = bring_in(
                     store,
@@ -176,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
                     arguments.format,
                     owner=arguments.owner,
                     leave_out_bad=arguments.leave_out_bad,
-                    **given,
+                    **options,
                 )
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)

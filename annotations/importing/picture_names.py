@@ -43,20 +43,20 @@ class Names:
         """None where no file is meant. Raises RowProblem where it could be several, or another name's."""
         parts, absolute = split(name)
         whole = "/".join(parts)
-        found = self._exact.get(whole) or self._folded.get(whole.casefold()) or self._ending(whole)
-        if not found and (absolute or self._flattened):
-            found = self._last(parts)
-            if found and self._is_shared(found[0]):
+        matches = self._exact.get(whole) or self._folded.get(whole.casefold()) or self._ending(whole)
+        if not matches and (absolute or self._flattened):
+            matches = self._last(parts)
+            if matches and self._is_shared(matches[0]):
                 raise RowProblem(
-                    f"{name!r}, which may be {found[0].name!r}, as may another row's",
+                    f"{name!r}, which may be {matches[0].name!r}, as may another row's",
                     "paths of files that are there",
                     place,
                 )
-        if len(found) > 1:
+        if len(matches) > 1:
             raise RowProblem(
-                f"{name!r}, which may be any of {len(found)} files", "the whole path of one of them", place
+                f"{name!r}, which may be any of {len(matches)} files", "the whole path of one of them", place
             )
-        return found[0] if found else None
+        return matches[0] if matches else None
 
     def _ending(self, whole: str) -> list[Path]:
         """Files that lie deeper than the name says."""
@@ -68,8 +68,8 @@ class Names:
         """Files that the name ends in: of the ends the longest there is."""
         for start in range(1, len(parts)):
             end = "/".join(parts[start:])
-            if found := self._exact.get(end) or self._folded.get(end.casefold()) or self._ending(end):
-                return found
+            if matches := self._exact.get(end) or self._folded.get(end.casefold()) or self._ending(end):
+                return matches
         return []
 
     def _is_shared(self, path: Path) -> bool:
@@ -79,10 +79,10 @@ class Names:
             for name in self._asked():
                 parts, absolute = split(name)
                 whole = "/".join(parts)
-                if found := self._exact.get(whole) or self._folded.get(whole.casefold()):
-                    meant.update(found)
-                elif len(found := self._last(parts)) == 1:
-                    guessed[found[0]][whole.casefold()] = absolute
+                if matches := self._exact.get(whole) or self._folded.get(whole.casefold()):
+                    meant.update(matches)
+                elif len(matches := self._last(parts)) == 1:
+                    guessed[matches[0]][whole.casefold()] = absolute
             self._shared = {
                 file for file, names in guessed.items() if len(names) > 1 or (file in meant and not all(names.values()))
             }
@@ -130,12 +130,12 @@ class Folder:
             if path.is_relative_to(self._inside) and path.is_file():
                 return path
         parts, absolute = split(name)
-        found = None if ".." in parts else self._all().find(name, place)
-        if found is not None and found.resolve().is_relative_to(self._inside):
-            return found
+        match = None if ".." in parts else self._all().find(name, place)
+        if match is not None and match.resolve().is_relative_to(self._inside):
+            return match
         if ".." in parts or absolute:
-            wanted = "one inside it (--images names it)"
-            raise RowProblem(f"the path {name!r}, which leads out of {self._inside}", wanted, place)
+            expected = "one inside it (--images names it)"
+            raise RowProblem(f"the path {name!r}, which leads out of {self._inside}", expected, place)
         raise FileNotFoundError(2, "No such file or directory")
 
     def _all(self) -> Names:

@@ -49,9 +49,9 @@ def _pack(value: Any, name: str, files: Files) -> Any:
         case datetime() | date():
             return {"$time": value.isoformat()}
         case Mapping():
-            return _object({_text(key): _pack(one, f"{name}.{key}", files) for key, one in value.items()}, value)
+            return _object({_text(key): _pack(item, f"{name}.{key}", files) for key, item in value.items()}, value)
         case list() | tuple():
-            return _list([_pack(one, f"{name}.{index}", files) for index, one in enumerate(value)], name, files)
+            return _list([_pack(item, f"{name}.{index}", files) for index, item in enumerate(value)], name, files)
     raise ValueError(f"“{name}” holds a {type(value).__name__}, which cannot be kept")
 
 
@@ -90,7 +90,7 @@ def _text(value: str) -> str:
 
 def _unpack(value: Any, files: Mapping[str, bytes]) -> Any:
     if isinstance(value, list):
-        return [_unpack(one, files) for one in value]
+        return [_unpack(item, files) for item in value]
     if not isinstance(value, dict):
         return value
     match value:
@@ -103,5 +103,5 @@ def _unpack(value: Any, files: Mapping[str, bytes]) -> Any:
         case {"$float": text, **rest} if not rest:
             return float(text)
         case {"$object": pairs, **rest} if not rest:
-            return {key: _unpack(one, files) for key, one in pairs}
-    return {key: _unpack(one, files) for key, one in value.items()}
+            return {key: _unpack(item, files) for key, item in pairs}
+    return {key: _unpack(item, files) for key, item in value.items()}

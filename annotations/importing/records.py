@@ -94,8 +94,8 @@ def _together(problems: Sequence[RowProblem]) -> RowProblem:
         return problems[0]
     told = [f"{problem.place} {problem.got}".strip() for problem in problems[:MOST_TOLD]]
     more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
-    wanted = dict.fromkeys(problem.wanted for problem in problems)
-    return RowProblem(", ".join([*told, *more]), ", ".join(wanted))
+    expected = dict.fromkeys(problem.wanted for problem in problems)
+    return RowProblem(", ".join([*told, *more]), ", ".join(expected))
 
 
 def digest(values: Any) -> str:
@@ -134,11 +134,11 @@ def said(text: str, p_yes: float) -> Reflection:
     """“No, the car is red.” as a reflection. Its words are no tokens of a vocabulary here: their ids are -1. Raises
     RowProblem for a text without a verdict.
     """
-    found = re.match(r"\s*(yes|no)\b", text, re.IGNORECASE) if isinstance(text, str) else None
-    if found is None:
+    verdict = re.match(r"\s*(yes|no)\b", text, re.IGNORECASE) if isinstance(text, str) else None
+    if verdict is None:
         raise RowProblem(f"the reason {text!r:.60}", "a text that begins with “Yes” or “No”")
-    tokens = (Token(-1, text[: found.end()]), Token(-1, text[found.end() :]))
-    return Reflection(found[1].lower(), p_yes, tuple(token for token in tokens if token.text))
+    tokens = (Token(-1, text[: verdict.end()]), Token(-1, text[verdict.end() :]))
+    return Reflection(verdict[1].lower(), p_yes, tuple(token for token in tokens if token.text))
 
 
 def probability(value: Any, place: str) -> float:

@@ -33,9 +33,9 @@ def laid_out(files: Sequence[Path], format: str) -> Iterator[list[Source]]:
     if not files:
         raise ImportingError("got no file; choose the file with the records, and their pictures with it")
     with unpacked(files) as places:
-        found = [(place, _in_place(place, format)) for place in places]
-        loose = [source for place, sources in found for source in sources if place.flattened]
-        packed = [source for place, sources in found for source in sources if not place.flattened]
+        sources_of = [(place, _in_place(place, format)) for place in places]
+        loose = [source for place, sources in sources_of for source in sources if place.flattened]
+        packed = [source for place, sources in sources_of for source in sources if not place.flattened]
         if loose and not packed and len(places) > 1:  # the zips hold the pictures of the table
             root = places[0].folder.parent
             yield [Source(source.path, root, source.name, flattened=True) for source in loose]
@@ -68,14 +68,14 @@ def _descended(folder: Path) -> Path:
 
 
 def _only_table(folder: Path) -> list[Path]:
-    found = [file for file in folder.iterdir() if file.suffix.lower() in TABLES]
-    return found if len(found) == 1 else [folder]
+    tables = [file for file in folder.iterdir() if file.suffix.lower() in TABLES]
+    return tables if len(tables) == 1 else [folder]
 
 
 def tables_in(folder: Path) -> list[Path]:
     """The table of a folder of pictures, or that of each folder in it. Raises ImportingError where that is in doubt."""
-    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in TABLES and file.is_file())
-    beside = [file for file in found if file.parent == folder] or found
+    tables = sorted(file for file in folder.rglob("*") if file.suffix.lower() in TABLES and file.is_file())
+    beside = [file for file in tables if file.parent == folder] or tables
     chosen = []
     for parent in sorted({file.parent for file in beside}):
         here = [file for file in beside if file.parent == parent]

@@ -176,13 +176,13 @@ class Run:
             with self.store.database.writing() as session:
                 self._renew(session, RunState.CHECKING, done, total)
 
-    def stage(self, given: Sequence[PreparedRecord], files: dict[str, PngFile], done: int, total: int) -> None:
+    def stage(self, prepared: Sequence[PreparedRecord], files: dict[str, PngFile], done: int, total: int) -> None:
         """Store a few records that nobody sees; `files` describes their pictures by hash. Raises AnnotationsError."""
-        pictures = {sha256: png for one in given for sha256, png in one.pictures.items()}
+        pictures = {sha256: png for record in prepared for sha256, png in record.pictures.items()}
         with self.store.database.writing() as session:
             began = time.monotonic()  # the turn has come: what this one waited for is not held against it
             self._renew(session, RunState.STORING, done, total)
-            imported_records.stage(session, given, files, self.name, owner=self.owner, now=self._now)
+            imported_records.stage(session, prepared, files, self.name, owner=self.owner, now=self._now)
             took = time.monotonic() - began
         self.store.put_pictures(files, pictures)  # after their rows, so that no picture is left that no row names
         self._adapt(took)

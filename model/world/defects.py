@@ -90,8 +90,8 @@ def _swapped_colours(task: _Task) -> Scene | None:
     coloured = [group for group in task.description.groups if group.colour]
     if len(coloured) < 2:
         return None
-    one, other = task.rng.sample(coloured, 2)
-    swap = {one.noun: other.colour, other.noun: one.colour}
+    first, other = task.rng.sample(coloured, 2)
+    swap = {first.noun: other.colour, other.noun: first.colour}
     return Scene(tuple(replace(item, colour=swap.get(item.noun, item.colour)) for item in task.scene.items))
 
 
@@ -100,7 +100,7 @@ def _wrong_relation(task: _Task) -> Scene | None:
         return None
     relation = task.rng.choice(task.description.relations)
     word = task.rng.choice([word for word in RELATIONS if word != relation.word])
-    others = tuple(one for one in task.description.relations if one != relation)
+    others = tuple(candidate for candidate in task.description.relations if candidate != relation)
     other = replace(task.description, relations=(*others, Relation(relation.first, word, relation.second)))
     items: list[Item] = []
     for group, places in zip(other.groups, sample_places(task.rng, other), strict=True):
@@ -266,7 +266,9 @@ def otherwise(rng: random.Random, description: Description) -> Description:
         case "relations":
             turned = rng.choice(relations)
             word = rng.choice([word for word in RELATIONS if word != turned.word])
-            relations = tuple(replace(one, word=word) if one == turned else one for one in relations)
+            relations = tuple(
+                replace(relation, word=word) if relation == turned else relation for relation in relations
+            )
     return Description((*description.groups[:at], group, *description.groups[at + 1 :]), relations)
 
 

@@ -256,7 +256,9 @@ def touched(edit: Edit, before: Scene, after: Scene) -> set[tuple[int, int]]:
     ought to be as it was. ValueError if the edit is none for `before`.
     """
     subject, results = _subject(edit, before), _results(edit, before)
-    new = [item for item in after.items if item not in before.items and item.noun in {one.noun for one in results}]
+    new = [
+        item for item in after.items if item not in before.items and item.noun in {result.noun for result in results}
+    ]
     its = [subject] if subject else []
     its += sorted(new, key=lambda item: item not in results)[:1]
     return {(item.column + right, item.row + down) for item in its for right in (0, 1) for down in (0, 1)}

@@ -204,5 +204,5 @@ def claim_holds(claim: Claim, description: Description, reading: Reading) -> boo
 
 
 def _colour_holds(claim: Claim, group: Group | None, colours: list[str]) -> bool:
-    wanted = group is not None and group.colour == claim.wanted
-    return wanted and claim.found != claim.wanted and claim.found in colours
+    holds = group is not None and group.colour == claim.wanted
+    return holds and claim.found != claim.wanted and claim.found in colours

@@ -16,21 +16,21 @@ from model.world.vocabulary import MOST_OBJECTS, RELATIONS
 
 def sample_description(rng: random.Random, category: str) -> Description:
     """A random description of one category."""
-    one, other = rng.sample(NOUNS, 2)
+    first, other = rng.sample(NOUNS, 2)
     red, blue = rng.sample(tuple(COLOURS), 2)
     match category:
         case "single object":
-            return Description((Group(1, one),))
+            return Description((Group(1, first),))
         case "two objects":
-            return Description((Group(1, one), Group(1, other)))
+            return Description((Group(1, first), Group(1, other)))
         case "counting":
-            return Description((Group(rng.randint(2, 4), one),))
+            return Description((Group(rng.randint(2, 4), first),))
         case "colours":
-            return Description((Group(1, one, red),))
+            return Description((Group(1, first, red),))
         case "position":
-            return Description((Group(1, one), Group(1, other)), (Relation(0, rng.choice(RELATIONS), 1),))
+            return Description((Group(1, first), Group(1, other)), (Relation(0, rng.choice(RELATIONS), 1),))
         case "colour attribution":
-            return Description((Group(1, one, red), Group(1, other, blue)))
+            return Description((Group(1, first, red), Group(1, other, blue)))
         case "mixed":
             return _sample_mixed(rng)
         case "hard":
@@ -62,7 +62,7 @@ def _sample_hard(rng: random.Random) -> Description:
             for noun, colour in zip(rng.sample(NOUNS, kinds), rng.sample(tuple(COLOURS), kinds), strict=True)
         )
         pairs = ((0, 1), (2, 1))[: kinds - 1]
-        description = Description(groups, tuple(Relation(one, rng.choice(RELATIONS), two) for one, two in pairs))
+        description = Description(groups, tuple(Relation(first, rng.choice(RELATIONS), two) for first, two in pairs))
         if category_of(description) == "hard" and sum(group.count for group in groups) <= MOST_OBJECTS:
             return description
 
@@ -100,10 +100,10 @@ def sample_places(rng: random.Random, description: Description) -> list[list[Pla
 def _valid(tries: np.ndarray, owners: list[int], relations: tuple[Relation, ...]) -> np.ndarray:
     """Which arrangements of int (tries, objects, 2) have no overlap and every relation: bool (tries,)."""
     valid = np.ones(len(tries), dtype=bool)
-    for one, other in itertools.combinations(range(len(owners)), 2):
-        valid &= (np.abs(tries[:, one] - tries[:, other]) >= 2).any(-1)
+    for first, other in itertools.combinations(range(len(owners)), 2):
+        valid &= (np.abs(tries[:, first] - tries[:, other]) >= 2).any(-1)
     for relation in relations:
-        for one, other in itertools.product(range(len(owners)), repeat=2):
-            if (owners[one], owners[other]) == (relation.first, relation.second):
-                valid &= related(tries[:, one].T, relation.word, tries[:, other].T)
+        for first, other in itertools.product(range(len(owners)), repeat=2):
+            if (owners[first], owners[other]) == (relation.first, relation.second):
+                valid &= related(tries[:, first].T, relation.word, tries[:, other].T)
     return valid

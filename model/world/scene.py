@@ -53,9 +53,9 @@ def _check(item: Item) -> None:
         raise ValueError(f"{_name(item)} is outside the picture; column and row go from 0 to {LAST}")
 
 
-def overlaps(one: Item, other: Item) -> bool:
+def overlaps(item: Item, other: Item) -> bool:
     """Whether two sprites share a cell."""
-    return abs(one.column - other.column) < 2 and abs(one.row - other.row) < 2
+    return abs(item.column - other.column) < 2 and abs(item.row - other.row) < 2
 
 
 def free_places(items: Iterable[Item]) -> list[tuple[int, int]]:

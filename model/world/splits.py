@@ -54,7 +54,7 @@ def sample_test(rng: random.Random, category: str) -> Description:
 
 def held_out_prompts(count: int, categories: tuple[str, ...], seed: int = 0) -> list[Description]:
     """The same test prompts for every checkpoint: categories in turn, no prompt twice while there are others."""
-    rng, found = random.Random(f"test {seed}"), []
+    rng, prompts = random.Random(f"test {seed}"), []
     known: set[Description] = set()
     for index in range(count):
         category = categories[index % len(categories)]
@@ -63,5 +63,5 @@ def held_out_prompts(count: int, categories: tuple[str, ...], seed: int = 0) -> 
             if description not in known:
                 break
         known.add(description)
-        found.append(description)
-    return found
+        prompts.append(description)
+    return prompts

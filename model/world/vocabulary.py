@@ -56,11 +56,13 @@ class UnknownWordError(PromptError):
 
     def __str__(self) -> str:
         words = [f"“{word}”" for word in self.nearest]
-        said = " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) + (" is" if len(words) == 1 else " are")
+        subject = " and ".join(filter(None, (", ".join(words[:-1]), words[-1]))) + (
+            " is" if len(words) == 1 else " are"
+        )
         close = {word: known for word, known in self.nearest.items() if known}
         each = [known if len(words) == 1 else f"{known} for “{word}”" for word, known in close.items()]
         hint = f"; nearest word{'s' * (len(each) > 1)}: {', '.join(each)}" if each else ""
-        return f"{said} not in the embedded world{hint}; it can draw {what_it_draws()}"
+        return f"{subject} not in the embedded world{hint}; it can draw {what_it_draws()}"
 
 
 def what_it_draws() -> str:

@@ -65,8 +65,8 @@ def survey(store: Store) -> Counter[str]:
 
 def exports_of(store: Store) -> dict[str, Manifest]:
     """The exports made so far, newest first, by the name of their folder."""
-    found = {folder.name: read_manifest(folder) for folder in folder_of(store).glob(f"{KIND}-*")}
-    return {name: manifest for name, manifest in sorted(found.items(), reverse=True) if manifest is not None}
+    manifests = {folder.name: read_manifest(folder) for folder in folder_of(store).glob(f"{KIND}-*")}
+    return {name: manifest for name, manifest in sorted(manifests.items(), reverse=True) if manifest is not None}
 
 
 def folder_of(store: Store) -> Path:
@@ -123,18 +123,18 @@ def people(count: int) -> str:
     return "1 person" if count == 1 else f"{count:,} people"
 
 
-def readiness(found: Counter[str]) -> str:
+def readiness(tally: Counter[str]) -> str:
     """How many examples an export would hold, and what is left out and why."""
-    if not found:
+    if not tally:
         return (
             '<p class="lead">Nothing to export yet.</p>'
             '<p><a href="annotate">Annotate a reflection</a>: correct it, or call it right and rate its reason '
             f"{GOOD}.</p>"
         )
-    made, left = found["examples"], [(why, n) for why, n in found.most_common() if why != "examples"]
+    made, left = tally["examples"], [(why, n) for why, n in tally.most_common() if why != "examples"]
     reasons = "".join(f"<tr><td>{n:,}</td><td>{text(why)}</td></tr>" for why, n in left)
     table = f'<table class="left-out"><caption>Left out</caption>{reasons}</table>' if left else ""
-    return f'<p class="lead"><b>{made:,}</b> of {found.total():,} annotations make a training example.</p>{table}'
+    return f'<p class="lead"><b>{made:,}</b> of {tally.total():,} annotations make a training example.</p>{table}'
 
 
 def summary(manifest: Manifest) -> str:
@@ -165,14 +165,18 @@ def preview(folder: Path, manifest: Manifest, store: Store) -> str:
 
 def _row(example: JudgeExample, store: Store) -> str:
     try:
-        said = store.trajectory(example.trajectory_id).segments[example.segment].text.strip()
+        reflection_text = store.trajectory(example.trajectory_id).segments[example.segment].text.strip()
     except (NotFoundError, IndexError, AttributeError):
-        said = "deleted"
-    own = '<span class="own">the same: rated good</span>' if said == example.completion else text(example.completion)
+        reflection_text = "deleted"
+    own = (
+        '<span class="own">the same: rated good</span>'
+        if reflection_text == example.completion
+        else text(example.completion)
+    )
     if example.correction is not None and example.correction.strip() not in example.completion:
         own += f'<span class="written" dir="auto">as written: {text(example.correction)}</span>'
     picture = image(example.images[-1], "") or "unreadable picture"
-    cells = "".join(f'<td dir="auto">{cell}</td>' for cell in (text(example.prompt), text(said), own))
+    cells = "".join(f'<td dir="auto">{cell}</td>' for cell in (text(example.prompt), text(reflection_text), own))
     return f"<tr><td>{picture}</td>{cells}</tr>"
 
 

@@ -128,8 +128,8 @@ def page(store: Store, settings: Settings) -> None:
         return shown(store, run, settings) if run else {}
 
     def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
-        said, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
-        return said, *listing(store, GalleryFilter.of(address), address.get("before", ""))
+        message, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
+        return message, *listing(store, GalleryFilter.of(address), address.get("before", ""))
 
     options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]

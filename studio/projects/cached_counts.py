@@ -27,9 +27,9 @@ def progress_of(counts: Counts, store: Store, annotator: str, project: str) -> P
     known = counts.get((annotator, project))
     if known is not None and known.progress.items > FEW and time.monotonic() - known.moment < LASTS:
         return known.progress
-    found = progress(store, annotator, project)
-    counts[annotator, project] = Count(found, time.monotonic())
-    return found
+    fresh = progress(store, annotator, project)
+    counts[annotator, project] = Count(fresh, time.monotonic())
+    return fresh
 
 
 def complete(counts: Counts, annotator: str, project: str) -> None:

@@ -63,11 +63,11 @@ def _person(share: AnnotatorProgress, right: Accuracy | None, most: int, names: 
 
 def per_day(answered: Answered, names: Names) -> str:
     """The last days up to the last answer, also those on which nobody worked."""
-    found = throughput(answered)
-    last = max(found)
-    first = max(min(found), last - timedelta(days=DAYS - 1))
+    counts_by_day = throughput(answered)
+    last = max(counts_by_day)
+    first = max(min(counts_by_day), last - timedelta(days=DAYS - 1))
     days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    counted = {_day(day): {names(who): n for who, n in found.get(day, {}).items()} for day in days}
+    counted = {_day(day): {names(who): n for who, n in counts_by_day.get(day, {}).items()} for day in days}
     return columns(counted)
 
 
@@ -75,19 +75,21 @@ def _day(day: datetime) -> str:
     return f"{day.day} {day:%b %Y}"
 
 
-def agreement(found: Sequence[QuestionAgreement]) -> str:
+def agreement(measures: Sequence[QuestionAgreement]) -> str:
     """Krippendorff's alpha of every question, with its interval; below, how it came to that."""
-    known = [one for one in found if one.alpha is not None]
+    known = [measure for measure in measures if measure.alpha is not None]
     alone = "".join(
-        f'<p class="soft">{own(one.question.title)} {_why_not(one)}</p>' for one in found if one.alpha is None
+        f'<p class="soft">{own(measure.question.title)} {_why_not(measure)}</p>'
+        for measure in measures
+        if measure.alpha is None
     )
     if not known:
         return alone
-    rows = [_estimate(one.question.title, one.alpha, _told(one)) for one in known]
+    rows = [_estimate(measure.question.title, measure.alpha, _told(measure)) for measure in known]
     curves = "".join(
-        f"<div><h3>{own(one.question.title)}</h3>{drawn}</div>"
-        for one in known
-        if (drawn := curve([_estimate(_day(at), alpha) for at, alpha in one.over_time], ALL))
+        f"<div><h3>{own(measure.question.title)}</h3>{drawn}</div>"
+        for measure in known
+        if (drawn := curve([_estimate(_day(at), alpha) for at, alpha in measure.over_time], ALL))
     )
     title = '<h3 class="lead">Over time, of everything until then</h3>'
     over_time = f'{title}<div class="curves">{curves}</div>' if curves else ""
@@ -102,16 +104,17 @@ def _estimate(name: str, alpha: Agreement, note: str = "") -> Estimate:
     return Estimate(name, alpha.value, alpha.low, alpha.high, note)
 
 
-def _told(one: QuestionAgreement) -> str:
+def _told(measure: QuestionAgreement) -> str:
     """“ordinal, by ranks; 31 items with 93 answers; 84 % alike”."""
-    same = f"; {100 * one.percent.value:.0f} % of pairs alike" if one.percent else ""
-    return f"{one.level}, {LEVELS[one.level]}; {one.alpha.items:,} items, {one.alpha.answers:,} answers{same}"
+    same = f"; {100 * measure.percent.value:.0f} % of pairs alike" if measure.percent else ""
+    alpha = measure.alpha
+    return f"{measure.level}, {LEVELS[measure.level]}; {alpha.items:,} items, {alpha.answers:,} answers{same}"
 
 
-def _why_not(one: QuestionAgreement) -> str:
-    if one.percent is None:
+def _why_not(measure: QuestionAgreement) -> str:
+    if measure.percent is None:
         return "No two people have answered this about one thing."
-    return f"All {one.percent.answers:,} answers are the same, so that chance alone would make them agree."
+    return f"All {measure.percent.answers:,} answers are the same, so that chance alone would make them agree."
 
 
 def distributions(answered: Answered) -> str:

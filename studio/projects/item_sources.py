@@ -61,7 +61,7 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
     known, alike = _read(store, ids), 0
     if project.subject == PAIR:
         pairs = pairs_of(known)
-        new = [NewItem(one.id, other.id) for one, other in pairs if _last_picture(one) != _last_picture(other)]
+        new = [NewItem(first.id, other.id) for first, other in pairs if _last_picture(first) != _last_picture(other)]
         alike = len(pairs) - len(new)
         unfit = len(known) - len({trajectory.id for pair in pairs for trajectory in pair})
     else:
@@ -74,11 +74,11 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
-    found: list[Trajectory] = []
+    trajectories: list[Trajectory] = []
     for start in range(0, len(ids), MOST):
         some = store.trajectories_by_id(ids[start : start + MOST])
-        found += [some[id] for id in ids[start : start + MOST] if id in some]
-    return found
+        trajectories += [some[id] for id in ids[start : start + MOST] if id in some]
+    return trajectories
 
 
 def pairs_of(known: Iterable[Trajectory]) -> list[tuple[Trajectory, Trajectory]]:
@@ -105,15 +105,15 @@ def way_of(trajectory: Trajectory) -> str:
 
 def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
     """The ids of the newest that the gallery would list, at most so many."""
-    found: list[str] = []
+    ids: list[str] = []
     before = None
-    while len(found) < most:
-        page = store.trajectories(limit=min(MOST, most - len(found)), before=before, keep=keep)
+    while len(ids) < most:
+        page = store.trajectories(limit=min(MOST, most - len(ids)), before=before, keep=keep)
         if not page:
             break
-        found += [one.id for one in page]
+        ids += [summary.id for summary in page]
         before = page[-1].cursor
-    return found
+    return ids
 
 
 # From prompts

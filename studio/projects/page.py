@@ -85,9 +85,10 @@ class ProjectForm(NamedTuple):
 # HTML
 
 
-def listing(projects: list[Project], found: dict[str, Extent]) -> str:
+def listing(projects: list[Project], extents_by_id: dict[str, Extent]) -> str:
     """Every project as a link, with how far it is."""
-    return f'<ul class="projects">{"".join(_row(one, found.get(one.id, Extent())) for one in projects)}</ul>'
+    rows = "".join(_row(project, extents_by_id.get(project.id, Extent())) for project in projects)
+    return f'<ul class="projects">{rows}</ul>'
 
 
 def _row(project: Project, extent: Extent) -> str:
@@ -144,9 +145,9 @@ class ProjectsHandlers:
         require(Role.ADMIN, request, self.settings, self.store)
         base = KINDS.get(kind, READY_MADE[0])
         try:
-            wanted = ProjectForm(*fields).project(replace(base, collects=False))
+            project = ProjectForm(*fields).project(replace(base, collects=False))
             made = self.store.create_project(
-                replace(wanted, id=identity(wanted.name, {one.id for one in self.store.projects()}))
+                replace(project, id=identity(project.name, {existing.id for existing in self.store.projects()}))
             )
         except AnnotationsError as error:
             return gr.skip(), said(without_places(error))
@@ -191,27 +192,27 @@ def _projects(store: Store, settings: Settings) -> None:
     make.click(shelf.make, [kind, *fields], [listed, note], **quick)
 
 
-def form(wanted: ProjectForm) -> list[gr.components.Component]:
+def form(values: ProjectForm) -> list[gr.components.Component]:
     """The widgets of a project, in the order of `ProjectForm`."""
     with gr.Row():
         name = gr.Textbox(
-            wanted.name, label="Name", info="as everybody sees it", max_length=120, max_lines=1, scale=2,
+            values.name, label="Name", info="as everybody sees it", max_length=120, max_lines=1, scale=2,
             elem_id="project-name",
         )  # fmt: skip
         overlap = gr.Number(
-            wanted.overlap, label="Answers per item", info="0: as many as come", precision=0, minimum=0,
+            values.overlap, label="Answers per item", info="0: as many as come", precision=0, minimum=0,
             maximum=MOST_OVERLAP, elem_id="project-overlap", min_width=150,
         )  # fmt: skip
         practice = gr.Number(
-            wanted.practice, label="Practice items", info="for who is new", precision=0, minimum=0, maximum=100,
+            values.practice, label="Practice items", info="for who is new", precision=0, minimum=0, maximum=100,
             min_width=150,
         )  # fmt: skip
-        gold = gr.Slider(0, 50, wanted.gold, step=1, label="Gold items, %", info="with known answers", min_width=150)
-    guidelines = gr.Textbox(wanted.guidelines, label="Guidelines (Markdown)", lines=3, elem_id="project-guidelines")
+        gold = gr.Slider(0, 50, values.gold, step=1, label="Gold items, %", info="with known answers", min_width=150)
+    guidelines = gr.Textbox(values.guidelines, label="Guidelines (Markdown)", lines=3, elem_id="project-guidelines")
     with gr.Row():
-        order = gr.Dropdown(list(ORDERS), value=wanted.order, label="Order", min_width=200)
-        seen_by = gr.Dropdown(list(SEEN_BY), value=wanted.seen_by, label="Seen by", min_width=200)
+        order = gr.Dropdown(list(ORDERS), value=values.order, label="Order", min_width=200)
+        seen_by = gr.Dropdown(list(SEEN_BY), value=values.seen_by, label="Seen by", min_width=200)
         people = gr.Textbox(
-            wanted.people, label="Only these people", placeholder="everybody of that role", min_width=200, max_lines=1
+            values.people, label="Only these people", placeholder="everybody of that role", min_width=200, max_lines=1
         )
     return [name, guidelines, overlap, gold, practice, order, seen_by, people]

@@ -142,20 +142,20 @@ class ProjectHandlers:
     ) -> tuple:
         """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
         asking = require(Role.ADMIN, request, self.settings, self.store)
-        empty, given = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
+        empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
             self.store.project(project_id)
             told = import_uploads(
-                self.store, given, FORMAT_NAMES[format], owner=asking.name, leave_out_bad=bool(leave_out_bad),
+                self.store, paths, FORMAT_NAMES[format], owner=asking.name, leave_out_bad=bool(leave_out_bad),
                 on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
             )  # fmt: skip
             table = table_of(told)
             shown = report(told), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(told.batch) if told.records else []
             view = self._added(asking, project_id, ids) if ids else _stay("")
-            return (*view, *shown, _still(given))
+            return (*view, *shown, _still(paths))
         except (AnnotationsError, FillingError, KeyError) as error:
-            return (*_stay(without_places(error)), *empty, _still(given))
+            return (*_stay(without_places(error)), *empty, _still(paths))
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -235,9 +235,9 @@ def _stay(words: str) -> View:
     return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
 
 
-def _still(given: Sequence[Path]) -> Any:
+def _still(paths: Sequence[Path]) -> Any:
     """An update of the widget with the files: none, where they have been removed."""
-    return gr.skip() if all(file.is_file() for file in given) else gr.update(value=None)
+    return gr.skip() if all(file.is_file() for file in paths) else gr.update(value=None)
 
 
 # Layout
@@ -312,7 +312,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
 
 
 def _shown(source: str) -> tuple:
-    return tuple(gr.update(visible=source == one) for one in (GALLERY, FILE, PROMPTS_))
+    return tuple(gr.update(visible=source == kind) for kind in (GALLERY, FILE, PROMPTS_))
 
 
 def _choice() -> list[gr.Textbox | gr.Dropdown]:

@@ -82,11 +82,11 @@ def _reflection(row: rows.Row) -> Reflection | None:
     verdict = _verdict(row.get("verdict"))
     if verdict is None:
         return None
-    reason, given = row.get("reason"), row.get("p_yes")
+    reason, probability_text = row.get("reason"), row.get("p_yes")
     if not isinstance(reason, str | None):
         raise RowProblem(f"{reason!r:.60}", "words", "reason")
-    blank = given is None or (isinstance(given, str) and not given.strip())
-    p_yes = float(verdict == "yes") if blank else probability(given, "p_yes")
+    blank = probability_text is None or (isinstance(probability_text, str) and not probability_text.strip())
+    p_yes = float(verdict == "yes") if blank else probability(probability_text, "p_yes")
     return said(sentence(verdict, reason or ""), p_yes)
 
 

@@ -57,14 +57,14 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _files(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
-    found = sorted(source.rglob(FILE)) or sorted(source.glob("*.json"))
-    if not found:
+    files = sorted(source.rglob(FILE)) or sorted(source.glob("*.json"))
+    if not files:
         raise ImportingError(f"{source} holds no {FILE} and no other JSON file; name a folder of trajectories")
-    return found
+    return files
 
 
 def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Record:
-    given, body = row.get("pictures"), row.get("trajectory")
+    pictures_field, body = row.get("pictures"), row.get("trajectory")
     body = row if body is None else body
     try:
         trajectory = Trajectory.from_dict({name: value for name, value in body.items() if name in KNOWN})
@@ -83,7 +83,7 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     if not named:
         unnamed = {name: value for name, value in again.items() if name not in ("id", "created_at")}
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
-    known = dict(beside) | (_decoded(given) if given else {})
+    known = dict(beside) | (_decoded(pictures_field) if pictures_field else {})
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
     part = Part(trajectory, pictures, *_beyond(body), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
@@ -97,21 +97,21 @@ def _beyond(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise RowProblem(str(error), "text that can be stored") from error
 
 
-def _decoded(given: Any) -> dict[str, bytes]:
+def _decoded(pictures: Any) -> dict[str, bytes]:
     try:
-        return {sha256: base64.b64decode(png, validate=True) for sha256, png in given.items()}
+        return {sha256: base64.b64decode(png, validate=True) for sha256, png in pictures.items()}
     except (AttributeError, TypeError, ValueError, binascii.Error) as error:
         raise RowProblem(f"{error}", "PNG files in base64, by their hash", "pictures") from error
 
 
 def _pictures(folder: Path) -> dict[str, bytes]:
     """The PNG files of a folder by hash, also by the hash they would have if the studio had written their pixels."""
-    found: dict[str, bytes] = {}
+    by_hash: dict[str, bytes] = {}
     for file in sorted(folder.glob("*.png")):
         content = file.read_bytes()
         for png in (content, *_as_written_here(content)):
-            found.setdefault(hashlib.sha256(png).hexdigest(), png)
-    return found
+            by_hash.setdefault(hashlib.sha256(png).hexdigest(), png)
+    return by_hash
 
 
 def _as_written_here(content: bytes) -> Iterator[bytes]:

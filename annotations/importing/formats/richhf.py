@@ -66,14 +66,14 @@ def _picture(row: rows.Row, look: Look) -> bytes:
 
 
 def _prompt(row: rows.Row, look: Look) -> str:
-    given = next((row[name] for name in PROMPTS if row.get(name)), None)
-    if given is not None:
-        return given
+    prompt = next((row[name] for name in PROMPTS if row.get(name)), None)
+    if prompt is not None:
+        return prompt
     try:
         return _beside(row, look, (".txt",)).decode("utf-8").strip()
     except (RowProblem, UnicodeDecodeError) as error:
-        wanted = "a prompt in a column “prompt” or “caption”, or in a text file beside the picture"
-        raise RowProblem("no prompt", wanted, "filename") from error
+        expected = "a prompt in a column “prompt” or “caption”, or in a text file beside the picture"
+        raise RowProblem("no prompt", expected, "filename") from error
 
 
 def _candidates(name: str, endings: Sequence[str]) -> Iterator[str]:
