@@ -142,7 +142,7 @@ def _read(source: Path | bytes | io.BytesIO) -> np.ndarray | None:
 
 
 def test_a_picture_file_becomes_rgb_or_is_refused_in_words(tmp_path: Path, thorough: bool) -> None:
-    @settings(FAST, max_examples=8000 if thorough else 400)
+    @settings(FAST, max_examples=8000 if thorough else 300)
     @given(files())
     def holds(file: File) -> None:
         was_read = check(file, tmp_path / f"picture{file.suffix}")

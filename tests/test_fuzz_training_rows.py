@@ -49,7 +49,7 @@ def texts(message: dict[str, Any]) -> str:
     return content if isinstance(content, str) else "".join(part["text"] or "" for part in content)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=CHANGES)
 def test_a_random_row_is_learnt_as_it_stands_or_refused(tiny: Janus, changes: dict[str, Any]):
     given_row = row(**changes)
