@@ -105,11 +105,11 @@ def _pictures(copy: Path) -> set[str]:
         return {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
 
 
-def _pack(folder: Path, tar: Path, wanted: set[str]) -> set[str]:
+def _pack(folder: Path, tar: Path, names: set[str]) -> set[str]:
     """The pictures that were packed: all that are wanted, but for those that a purge has removed meanwhile."""
     packed = set()
     with tarfile.open(tar, "w") as open_tar:
-        for sha256 in sorted(wanted):
+        for sha256 in sorted(names):
             path = images.path_of(folder, sha256)
             try:
                 open_tar.add(path, path.relative_to(folder))
@@ -199,10 +199,10 @@ def last(directory: Path) -> datetime | None:
 def _state(directory: Path) -> dict[str, Any]:
     """What the last backup left in a data folder; nothing where that cannot be read."""
     try:
-        found = json.loads((directory / MANIFEST).read_text("utf-8"))
+        manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | None = None) -> threading.Thread:
@@ -223,8 +223,8 @@ def written(directory: Path, url: str | None = None) -> list[int]:
     if url:
         return [postgres_dump.written(url)]
     files = (directory / FILE, directory / f"{FILE}-wal")
-    found = [file.stat() for file in files if file == files[0] or file.exists()]
-    return [max(one.st_mtime_ns for one in found), *(one.st_size for one in found)]
+    stats = [file.stat() for file in files if file == files[0] or file.exists()]
+    return [max(stat.st_mtime_ns for stat in stats), *(stat.st_size for stat in stats)]
 
 
 def main() -> None:
@@ -233,15 +233,15 @@ def main() -> None:
     parser.add_argument("target", help="a folder, hf://datasets/NAME/REPOSITORY or hf://buckets/NAME/BUCKET")
     parser.add_argument("--data", type=Path, default=default_directory(), help="the studio's data folder")
     parser.add_argument("--database", default=default_url(), help="address of its PostgreSQL database, if it has one")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        if given.do == "make":
-            found = make(given.data, given.target, given.database)
+        if arguments.do == "make":
+            made = make(arguments.data, arguments.target, arguments.database)
         else:
-            found = restore(given.target, given.data, given.database)
+            made = restore(arguments.target, arguments.data, arguments.database)
     except (BackupError, DatabaseError) as error:
         sys.exit(f"backup: {error}")
-    print(f"backup of {found.made_at}" if found else f"there is no backup in {given.target}")
+    print(f"backup of {made.made_at}" if made else f"there is no backup in {arguments.target}")
 
 
 if __name__ == "__main__":

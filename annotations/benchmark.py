@@ -84,10 +84,10 @@ def work(store: Store, turns: int) -> dict[str, list[float]]:
         began = time.perf_counter()
         turn = claim(store, REFLECTIONS, VETERAN)
         claimed = time.perf_counter()
-        said = {VERDICT_RIGHT: YES, REASON_RATING: 1 + number % 5}
-        given = [Annotation(turn.trajectory_id, at, VETERAN, said) for at in (1, 3)]
+        answers = {VERDICT_RIGHT: YES, REASON_RATING: 1 + number % 5}
+        annotations = [Annotation(turn.trajectory_id, at, VETERAN, answers) for at in (1, 3)]
         ready = time.perf_counter()
-        submit(store, turn.item, VETERAN, given)
+        submit(store, turn.item, VETERAN, annotations)
         times["submit"].append(1000 * (time.perf_counter() - ready))
         times["next item"].append(1000 * (claimed - began))
     return times
@@ -188,10 +188,10 @@ def compare(store: Store, part: Part, count: int, times: int) -> str | None:
         print(f"{name:<40}{half_of_few:8.1f}{most_of_few:8.1f}{half:8.1f}{most:8.1f}   {half / half_of_few:.2f} ×")
         good = half <= min(part.half_ms, SLOWER * half_of_few) and most <= part.most_ms
         slow += [] if good or (part.wanted and name not in part.wanted) else [name]
-    wanted = (
+    limits = (
         f"a median of {part.half_ms} ms, at most {SLOWER} × that with {part.few:,}, and 95 % within {part.most_ms} ms"
     )
-    return f"wanted {wanted}; it was not so of: {', '.join(slow)}" if slow else None
+    return f"wanted {limits}; it was not so of: {', '.join(slow)}" if slow else None
 
 
 def main() -> None:
@@ -202,19 +202,28 @@ def main() -> None:
     parser.add_argument("--queue", action="store_true", help="next item and submit, instead of the gallery")
     parser.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="an import, instead of the gallery")
     parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
-    given = parser.parse_args()
-    if given.rows is None and given.pictures or given.rows is not None and not 0 <= given.pictures <= given.rows > 0:
-        parser.error(f"got {given.pictures} pictures in an import of {given.rows} rows; give more rows by --import")
-    part = QUEUE if given.queue else GALLERY
-    if given.rows is None and given.trajectories <= part.few:
-        parser.error(f"got {given.trajectories} trajectories, wanted more than the {part.few} they are compared with")
+    arguments = parser.parse_args()
+    if (
+        arguments.rows is None
+        and arguments.pictures
+        or arguments.rows is not None
+        and not 0 <= arguments.pictures <= arguments.rows > 0
+    ):
+        parser.error(
+            f"got {arguments.pictures} pictures in an import of {arguments.rows} rows; give more rows by --import"
+        )
+    part = QUEUE if arguments.queue else GALLERY
+    if arguments.rows is None and arguments.trajectories <= part.few:
+        parser.error(
+            f"got {arguments.trajectories} trajectories, wanted more than the {part.few} they are compared with"
+        )
     with tempfile.TemporaryDirectory() as folder:
         for name, figure in calibration(Path(folder)).items():
             print(f"{name:<40}{figure:8.1f}")
-        with open_store(Path(folder), given.url) as store:
-            if given.rows is not None:
-                sys.exit(import_benchmark.measure(store, Path(folder), given.rows, given.pictures))
-            sys.exit(compare(store, part, given.trajectories, given.times))
+        with open_store(Path(folder), arguments.url) as store:
+            if arguments.rows is not None:
+                sys.exit(import_benchmark.measure(store, Path(folder), arguments.rows, arguments.pictures))
+            sys.exit(compare(store, part, arguments.trajectories, arguments.times))
 
 
 if __name__ == "__main__":

@@ -80,27 +80,27 @@ def _sqlite(version: Version) -> Finding:
 
 
 def _disk(directory: Path, size: int, least_free: int) -> Finding:
-    free, wanted = shutil.disk_usage(directory).free, max(least_free, 2 * size)
-    if free >= wanted:
+    free, needed = shutil.disk_usage(directory).free, max(least_free, 2 * size)
+    if free >= needed:
         return Finding("disk", Level.FINE, f"{_bytes(free)} free")
-    said = f"{_bytes(free)} free, wanted are {_bytes(wanted)}: room for a copy of the database, and to go on"
-    return Finding("disk", Level.WRONG, said, "make room, or move the data folder (AHA_STUDIO_DATA)")
+    message = f"{_bytes(free)} free, wanted are {_bytes(needed)}: room for a copy of the database, and to go on"
+    return Finding("disk", Level.WRONG, message, "make room, or move the data folder (AHA_STUDIO_DATA)")
 
 
 def check_disk(directory: Path, least_free: int = LEAST_FREE) -> None:
     """Raises DirectoryError where the disk of a data folder is nearly full."""
     file = directory / FILE
-    found = _disk(directory, file.stat().st_size if file.is_file() else 0, least_free)
-    if found.level is Level.WRONG:
-        raise DirectoryError(f"the disk of {directory} is nearly full: {found.said}; {found.do}")
+    finding = _disk(directory, file.stat().st_size if file.is_file() else 0, least_free)
+    if finding.level is Level.WRONG:
+        raise DirectoryError(f"the disk of {directory} is nearly full: {finding.said}; {finding.do}")
 
 
 def _private(directory: Path) -> Finding:
     open_ = [path.name for path in (directory, directory / FILE) if path.exists() and path.stat().st_mode & 0o077]
     if os.name == "nt" or not open_:
         return Finding("rights", Level.FINE, "only its owner can open the data folder")
-    said = f"other users of this machine can open {' and '.join(open_)}"
-    return Finding("rights", Level.NOTE, said, f"chmod 700 {directory}, unless they are meant to")
+    message = f"other users of this machine can open {' and '.join(open_)}"
+    return Finding("rights", Level.NOTE, message, f"chmod 700 {directory}, unless they are meant to")
 
 
 def _backup(directory: Path) -> Finding:
@@ -111,12 +111,14 @@ def _backup(directory: Path) -> Finding:
 
 
 def _journal(database: sqlite3.Connection, version: Version) -> Finding:
-    found = database.execute("PRAGMA journal_mode").fetchone()[0]
-    wanted = "delete" if has_wal_bug(version) else "wal"
-    if found == wanted:
-        return Finding("journal", Level.FINE, f"journal mode {found}")
-    level = Level.WRONG if found == "wal" else Level.NOTE
-    return Finding("journal", level, f"journal mode {found}, wanted is {wanted}", "start the studio once", fixable=True)
+    mode = database.execute("PRAGMA journal_mode").fetchone()[0]
+    expected = "delete" if has_wal_bug(version) else "wal"
+    if mode == expected:
+        return Finding("journal", Level.FINE, f"journal mode {mode}")
+    level = Level.WRONG if mode == "wal" else Level.NOTE
+    return Finding(
+        "journal", level, f"journal mode {mode}, wanted is {expected}", "start the studio once", fixable=True
+    )
 
 
 def _integrity(database: sqlite3.Connection) -> Finding:
@@ -126,8 +128,8 @@ def _integrity(database: sqlite3.Connection) -> Finding:
         told = [str(error)]
     if told == ["ok"]:
         return Finding("integrity", Level.FINE, "the database is whole")
-    said = f"the database is damaged: {'; '.join(line.replace(chr(10), ' ') for line in told)}"
-    return Finding("integrity", Level.WRONG, said, "restore it from a backup", count=len(told))
+    message = f"the database is damaged: {'; '.join(line.replace(chr(10), ' ') for line in told)}"
+    return Finding("integrity", Level.WRONG, message, "restore it from a backup", count=len(told))
 
 
 def _foreign_keys(database: sqlite3.Connection) -> Finding:
@@ -136,16 +138,16 @@ def _foreign_keys(database: sqlite3.Connection) -> Finding:
         return Finding("references", Level.FINE, "every row has the rows it refers to")
     pairs = sorted({(table, parent) for table, _, parent, _ in orphans})
     told = ", ".join(f"{table} to {parent}" for table, parent in pairs)
-    said = f"{len(orphans)} rows refer to rows that are gone: {told}"
-    return Finding("references", Level.WRONG, said, "restore from a backup", count=len(orphans))
+    message = f"{len(orphans)} rows refer to rows that are gone: {told}"
+    return Finding("references", Level.WRONG, message, "restore from a backup", count=len(orphans))
 
 
 def _tables(file: Path) -> Finding:
-    found, wanted = revisions(file)
-    if found == wanted:
-        return Finding("tables", Level.FINE, f"tables of revision {found}")
-    said = f"tables of revision {found}, the newest are {wanted}; what they hold is not looked at"
-    return Finding("tables", Level.WRONG, said, "start the studio once, which migrates them", fixable=True)
+    revision, newest = revisions(file)
+    if revision == newest:
+        return Finding("tables", Level.FINE, f"tables of revision {revision}")
+    message = f"tables of revision {revision}, the newest are {newest}; what they hold is not looked at"
+    return Finding("tables", Level.WRONG, message, "start the studio once, which migrates them", fixable=True)
 
 
 def _bytes(number: float) -> str:

@@ -111,6 +111,6 @@ PLACES = re.compile(
 )
 
 
-def without_places(said: object) -> str:
+def without_places(message: object) -> str:
     """A message as anybody may read it: without URLs of databases, sockets, and absolute paths, each given as “…”."""
-    return PLACES.sub("…", str(said))
+    return PLACES.sub("…", str(message))

@@ -40,21 +40,21 @@ def _ask() -> str:
     return password
 
 
-def _run(store: Store, given: argparse.Namespace) -> list[Person]:
-    match given.do:
+def _run(store: Store, arguments: argparse.Namespace) -> list[Person]:
+    match arguments.do:
         case "add":
-            return [add(store, given.name, Role(given.role), _ask())]
+            return [add(store, arguments.name, Role(arguments.role), _ask())]
         case "role":
-            return [set_role(store, given.name, Role(given.role))]
+            return [set_role(store, arguments.name, Role(arguments.role))]
         case "password":
-            person(store, given.name)
-            return [set_password(store, given.name, _ask())]
+            person(store, arguments.name)
+            return [set_password(store, arguments.name, _ask())]
         case "deactivate":
-            return [deactivate(store, given.name)]
+            return [deactivate(store, arguments.name)]
         case "activate":
-            return [activate(store, given.name)]
+            return [activate(store, arguments.name)]
         case "sign-out":
-            return [sign_out(store, given.name)]
+            return [sign_out(store, arguments.name)]
         case _:
             return people(store)
 
@@ -85,19 +85,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    given = _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv)
     try:
-        with open_store(given.data or default_directory(), default_url()) as store:
-            found = _run(store, given)
+        with open_store(arguments.data or default_directory(), default_url()) as store:
+            people = _run(store, arguments)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if given.json:
-        print(json.dumps([one.to_dict() for one in found], ensure_ascii=False))
+    if arguments.json:
+        print(json.dumps([person.to_dict() for person in people], ensure_ascii=False))
         return 0
-    for one in found:
-        state = "" if one.active else f"  deactivated {one.deactivated_at:%Y-%m-%d}"
-        print(f"{one.name:<24} {one.role.value:<10} since {one.created_at:%Y-%m-%d}{state}")
+    for person in people:
+        state = "" if person.active else f"  deactivated {person.deactivated_at:%Y-%m-%d}"
+        print(f"{person.name:<24} {person.role.value:<10} since {person.created_at:%Y-%m-%d}{state}")
     return 0
 
 

@@ -32,39 +32,39 @@ FEWEST = 16  # answers, below which there are no times to speak of
 SHOWN = 10  # bad rows
 
 
-def with_visitors(given: argparse.Namespace) -> str | None:
+def with_visitors(arguments: argparse.Namespace) -> str | None:
     """What was wanted, where it is not so."""
-    alone, many = asyncio.run(visitors.measure(given.visitors or 32))
+    alone, many = asyncio.run(visitors.measure(arguments.visitors or 32))
     print(visitors.table(alone, many))
     if not visitors.is_fine(alone, many):
         return f"wanted every visitor to see all, at most {visitors.SLOWER} × as slow as one alone"
     return None
 
 
-def with_annotators(given: argparse.Namespace) -> str | None:
-    load = team.Load(given.annotators, given.items, given.overlap)
-    trouble = kills.Kills(given.kill, load) if given.kill else None
-    account = asyncio.run(team.measure(load, given.database, trouble))
+def with_annotators(arguments: argparse.Namespace) -> str | None:
+    load = team.Load(arguments.annotators, arguments.items, arguments.overlap)
+    trouble = kills.Kills(arguments.kill, load) if arguments.kill else None
+    account = asyncio.run(team.measure(load, arguments.database, trouble))
     if trouble is not None:
         print(kills.table(trouble.restarts), end="\n\n")
     print(team.table(account))
     for error in dict.fromkeys(account.errors):
         print(f"  {account.errors.count(error)} × {error}")
-    if not account.is_fine or not all(one.is_fine for one in (trouble.restarts if trouble else ())):
+    if not account.is_fine or not all(restart.is_fine for restart in (trouble.restarts if trouble else ())):
         return "wanted nothing given twice, lost, refused or left"
     return None
 
 
-def with_import(given: argparse.Namespace) -> str | None:
-    account = asyncio.run(imports.measure(given.rows, given.pictures, given.database))
+def with_import(arguments: argparse.Namespace) -> str | None:
+    account = asyncio.run(imports.measure(arguments.rows, arguments.pictures, arguments.database))
     print(imports.table(account))
     for error in dict.fromkeys([*account.errors, *(str(error) for error in account.report["errors"][:SHOWN])]):
         print(f"  {error}")
     return f"wanted {'; '.join(account.problems)}" if account.problems else None
 
 
-def under_attack(given: argparse.Namespace) -> str | None:
-    account = asyncio.run(attack.measure(database=given.database))
+def under_attack(arguments: argparse.Namespace) -> str | None:
+    account = asyncio.run(attack.measure(database=arguments.database))
     print(attack.table(account))
     for error in dict.fromkeys(account.refused):
         print(f"  {account.refused.count(error)} × {error}")
@@ -74,44 +74,44 @@ def under_attack(given: argparse.Namespace) -> str | None:
     return None
 
 
-def with_visits(given: argparse.Namespace) -> str | None:
-    account = asyncio.run(visits.measure(given.visits, given.drawings))
+def with_visits(arguments: argparse.Namespace) -> str | None:
+    account = asyncio.run(visits.measure(arguments.visits, arguments.drawings))
     print(visits.table(account))
     if not account.is_fine:
         return f"wanted every drawing seen whole, and at most {visits.MORE:.0f} MB more"
     return None
 
 
-def _problem(given: argparse.Namespace) -> str | None:
+def _problem(arguments: argparse.Namespace) -> str | None:
     """What cannot be, of what was asked for."""
-    if given.rows is not None or given.pictures:
-        if given.kill or not 0 <= given.pictures <= (given.rows or 0) or not given.rows:
-            got = f"{given.pictures} pictures and {given.kill} kills with an import of {given.rows} rows"
+    if arguments.rows is not None or arguments.pictures:
+        if arguments.kill or not 0 <= arguments.pictures <= (arguments.rows or 0) or not arguments.rows:
+            got = f"{arguments.pictures} pictures and {arguments.kill} kills with an import of {arguments.rows} rows"
             return f"got {got}; wanted as many rows, and no kill"
         return None
-    if given.visits is not None and (given.visits < 1 or given.drawings < 0):
-        return f"got {given.visits} visits and {given.drawings} drawings; wanted at least one visit"
-    if given.annotators is None:
-        wrong = given.kill or given.database and not given.attack
+    if arguments.visits is not None and (arguments.visits < 1 or arguments.drawings < 0):
+        return f"got {arguments.visits} visits and {arguments.drawings} drawings; wanted at least one visit"
+    if arguments.annotators is None:
+        wrong = arguments.kill or arguments.database and not arguments.attack
         return "--kill and --database are for --annotators; give so many" if wrong else None
-    answers = given.items * given.overlap
-    if min(given.annotators, given.items, given.overlap) < 1 or answers < FEWEST:
-        return f"got {answers} answers of {given.annotators} annotators; wanted at least {FEWEST} of one"
-    if given.overlap > given.annotators:
-        return f"--overlap {given.overlap} takes as many annotators; there are {given.annotators}"
-    if not 0 <= given.kill <= answers // 2:
-        return f"got {given.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
+    answers = arguments.items * arguments.overlap
+    if min(arguments.annotators, arguments.items, arguments.overlap) < 1 or answers < FEWEST:
+        return f"got {answers} answers of {arguments.annotators} annotators; wanted at least {FEWEST} of one"
+    if arguments.overlap > arguments.annotators:
+        return f"--overlap {arguments.overlap} takes as many annotators; there are {arguments.annotators}"
+    if not 0 <= arguments.kill <= answers // 2:
+        return f"got {arguments.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
     return None
 
 
-def _chosen(given: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
-    if given.attack:
+def _chosen(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
+    if arguments.attack:
         return under_attack
-    if given.visits:
+    if arguments.visits:
         return with_visits
-    if given.rows:
+    if arguments.rows:
         return with_import
-    return with_annotators if given.annotators else with_visitors
+    return with_annotators if arguments.annotators else with_visitors
 
 
 def main() -> None:
@@ -128,11 +128,11 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
     parser.add_argument("--kill", type=int, default=0, metavar="TIMES", help="the server, at random moments")
-    given = parser.parse_args()
-    if problem := _problem(given):
+    arguments = parser.parse_args()
+    if problem := _problem(arguments):
         parser.error(problem)
     try:
-        wrong = _chosen(given)(given)
+        wrong = _chosen(arguments)(arguments)
     except (AnnotationsError, HandlerError, RuntimeError, httpx2.HTTPError) as error:
         wrong = str(error)
     if wrong:

@@ -107,7 +107,7 @@ def reach_itself() -> None:
     program on this machine says of addresses, leaves that to `Forwarded`."""
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     for name in ("no_proxy", "NO_PROXY"):
-        known = [one for one in os.environ.get(name, "").split(",") if one.strip()]
+        known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
         os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1"]))
 
 

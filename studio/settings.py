@@ -111,12 +111,12 @@ class Settings:
 
     def role_on_hub(self, names: Set[str]) -> Role | None:
         """The highest role of somebody who has one of these names on the Hub: their own and their organisations'."""
-        found = [role for name, role in OF_HUB.items() if self._listed(name) & {name.lower() for name in names}]
-        return found[-1] if found else None
+        roles = [role for name, role in OF_HUB.items() if self._listed(name) & {name.lower() for name in names}]
+        return roles[-1] if roles else None
 
     def listed(self, name: str) -> list[str]:
         """The parts of a setting that is a text with commas between, in lower case."""
-        return [one.strip().lower() for one in (getattr(self, name) or "").split(",") if one.strip()]
+        return [entry.strip().lower() for entry in (getattr(self, name) or "").split(",") if entry.strip()]
 
     def _listed(self, name: str) -> set[str]:
         return set(self.listed(name))
@@ -169,8 +169,8 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
         )
     settings = settings_from(section)
     read = ("port", "examples", "max_upload", "limits", "published_contexts")  # which are no texts
-    given = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
-    return settings_from(given, settings)
+    values = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
+    return settings_from(values, settings)
 
 
 def settings_from(values: Any, base: Settings | None = None) -> Settings:
@@ -209,7 +209,7 @@ def _checked(name: str, value: Any) -> Any:
         case "max_upload":
             return _number(name, value, int, 1, 100_000)
         case name if name in LISTS and isinstance(value, list):
-            value = ", ".join(str(one) for one in value)
+            value = ", ".join(str(entry) for entry in value)
         case name if value is None and name in OPTIONAL:
             return None
     if not isinstance(value, str) or not value.strip(" ,"):

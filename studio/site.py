@@ -48,15 +48,15 @@ class Site(CheckedBlocks):
         super().__init__(**options)
         self._may = may
 
-    async def process_api(self, block_fn: Any, inputs: Any, *args: Any, **given: Any) -> dict[str, Any]:
+    async def process_api(self, block_fn: Any, inputs: Any, *args: Any, **options: Any) -> dict[str, Any]:
         """As gr.Blocks, but that what happens when a page is closed gives nothing back. Raises gr.Error only."""
         if {event for _, event in getattr(block_fn, "targets", ())} == {"unload"}:
-            await block_fn.fn(given["request"])
+            await block_fn.fn(options["request"])
             return {"data": []}
-        await self._check(block_fn, given)
+        await self._check(block_fn, options)
         if not any(_has_files(block) for block in getattr(block_fn, "outputs", UNKNOWN)):
-            given["root_path"] = None  # with one Gradio looks through all values for addresses of files
-        return await super().process_api(block_fn, inputs, *args, **given)
+            options["root_path"] = None  # with one Gradio looks through all values for addresses of files
+        return await super().process_api(block_fn, inputs, *args, **options)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: SessionState | None) -> list[Any]:
         """As gr.Blocks, for less: it makes a component anew for each value that changes nothing, and looks three times
@@ -70,17 +70,17 @@ class Site(CheckedBlocks):
         if rest := [at for at in range(len(outputs)) if at not in made]:
             others = copy.copy(block_fn)
             others.outputs = [outputs[at] for at in rest]
-            given = values[rest[0]] if len(rest) == 1 else [values[at] for at in rest]
-            made |= zip(rest, await super().postprocess_data(others, given, state), strict=True)
+            rest_values = values[rest[0]] if len(rest) == 1 else [values[at] for at in rest]
+            made |= zip(rest, await super().postprocess_data(others, rest_values, state), strict=True)
         return [made[at] for at in range(len(outputs))]
 
-    async def _check(self, block_fn: Any, given: dict[str, Any]) -> None:
+    async def _check(self, block_fn: Any, options: dict[str, Any]) -> None:
         """Raises gr.Error where whoever asks is not in the role that the table wants."""
-        if self._may is None or given.get("iterator") is not None or not hasattr(block_fn, "targets"):
+        if self._may is None or options.get("iterator") is not None or not hasattr(block_fn, "targets"):
             return
         if (role := role_for(block_fn)) is Role.VISITOR:
             return
-        if (told := await to_thread.run_sync(self._may, given.get("request"), role)) is not None:
+        if (told := await to_thread.run_sync(self._may, options.get("request"), role)) is not None:
             raise gr.Error(told, print_exception=False)
 
 
@@ -137,10 +137,12 @@ class SessionStates(StateHolder):
             self._pages[session] = Page(address, keep)
             self._addresses[address] += 1
             most = CAPACITY_KEPT if keep else CAPACITY
-            alike = [one for one, page in self._pages.items() if page.keep is keep] if len(self._pages) > most else []
+            alike = (
+                [other for other, page in self._pages.items() if page.keep is keep] if len(self._pages) > most else []
+            )
             over = alike[: max(0, len(alike) - most)]
-        for one in over:
-            self.forget(one)
+        for other in over:
+            self.forget(other)
 
     def __getitem__(self, session_id: str) -> SessionState:
         if session_id not in self.session_data:
@@ -243,7 +245,11 @@ class StudioApp(App):
         routes.sort(key=lambda route: getattr(route, "path", "") not in USUAL)
         for route in routes if self.auth is None and self.auth_dependency is None else ():
             if hasattr(route, "dependencies"):
-                asked = [one for one in route.dependencies if getattr(one.dependency, "__name__", "") != SIGNED_IN]
+                asked = [
+                    dependency
+                    for dependency in route.dependencies
+                    if getattr(dependency.dependency, "__name__", "") != SIGNED_IN
+                ]
                 route.dependencies = asked
 
 
