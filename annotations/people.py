@@ -93,11 +93,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps([person.to_dict() for person in people], ensure_ascii=False))
+        print(json.dumps([account.to_dict() for account in people], ensure_ascii=False))
         return 0
-    for person in people:
-        state = "" if person.active else f"  deactivated {person.deactivated_at:%Y-%m-%d}"
-        print(f"{person.name:<24} {person.role.value:<10} since {person.created_at:%Y-%m-%d}{state}")
+    for account in people:
+        state = "" if account.active else f"  deactivated {account.deactivated_at:%Y-%m-%d}"
+        print(f"{account.name:<24} {account.role.value:<10} since {account.created_at:%Y-%m-%d}{state}")
     return 0
 
 
