@@ -25,24 +25,11 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Note:
-    """In training: a token that the network is to have in mind at a position after a share of its layers."""
-
-    id: int
-    depth: float  # 0…1
-
-
-NotesAt = tuple[tuple[Note, ...], ...]  # for every position of a piece
-
-
-@dataclass(frozen=True)
 class Text:
     """Text tokens. `hideable` ones (the user's words, thoughts) are pads to the unconditional branch."""
 
     ids: tuple[int, ...]
     hideable: bool = False
-    target: bool = False  # in training: to be predicted
-    notes: NotesAt = ()  # in training: what the network is to know at these very positions
 
 
 @dataclass(frozen=True)
@@ -50,8 +37,6 @@ class Codes:
     """Image codes, seen through the generation embeddings."""
 
     codes: tuple[int, ...]
-    target: bool = False
-    notes: NotesAt = ()  # as in Text, for every code
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +44,6 @@ class Pixels:
     """An image (H, W, 3) uint8, seen through the understanding embeddings."""
 
     image: np.ndarray
-    notes: NotesAt = ()  # as in Text, for every patch
 
 
 @dataclass(frozen=True)

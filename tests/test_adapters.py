@@ -9,7 +9,7 @@ from model.backends.adapters import AdapterError, check_merged
 from model.backends.checkpoint import open_checkpoint
 from model.backends.checkpoint_folder import CheckpointError
 from model.decoding.packed_weights import prepared
-from model.training.sft import write_checkpoint
+from model.training.policy import write_checkpoint
 
 
 class LowRank(torch.nn.Module):

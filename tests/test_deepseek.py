@@ -20,7 +20,7 @@ from model.checkpoint import convert
 from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
-from model.training.sft import write_checkpoint
+from model.training.policy import write_checkpoint
 
 HERE = Path(__file__).parent
 

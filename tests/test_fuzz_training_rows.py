@@ -9,9 +9,10 @@ from training_rows import PNG, row
 from model.backends.janus import Janus
 from model.examples import JudgeExample
 from model.messages import RowError
-from model.sequences import Text, harmless
+from model.sequences import harmless
 from model.templates import CHECK_TEXT, CONNECT_TEXT
-from model.training.dataset import lesson_of
+from model.training.batch import collate
+from model.training.dataset import sequence_of
 
 WORDS = st.sampled_from(
     ["two red apples", "No, x.", "Yes", "None of", "", " ", "苹果。", "No，苹", CHECK_TEXT, CONNECT_TEXT]
@@ -55,7 +56,7 @@ def test_a_random_row_is_learnt_as_it_stands_or_refused(tiny: Janus, changes: di
     given_row = row(**changes)
     try:
         example = JudgeExample.from_row(given_row)
-        lesson = lesson_of(tiny, example)
+        sequence = sequence_of(tiny, example)
     except RowError as refused:
         assert str(refused) and "\n" not in str(refused)
         return
@@ -66,6 +67,7 @@ def test_a_random_row_is_learnt_as_it_stands_or_refused(tiny: Janus, changes: di
     assert [texts(m).strip() in fixed for m in later if m["role"] == "user"].count(False) == 0
     assert "".join(said) == "".join(example.reflections)
     assert example.completion == texts(given_row["completion"][0]) and example.completion.startswith(("Yes", "No"))
-    target = [tiny.tokenizer.decode(p.ids[:-1]) for p in lesson.pieces if isinstance(p, Text) and p.target]
-    assert target == [harmless(example.completion)]
-    assert 0 <= lesson.weight <= 100
+    batch = collate(tiny, [sequence])
+    target = batch.tokens[batch.positions.argsort()].tolist()
+    assert tiny.tokenizer.decode(target[:-1]) == harmless(example.completion)
+    assert 0 <= sequence.weight <= 100

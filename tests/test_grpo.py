@@ -1,5 +1,6 @@
 """Reinforcement learning: rewards and losses as worked out on paper, runs that resume exactly, clear errors."""
 
+import importlib
 import json
 import math
 import random
@@ -16,13 +17,21 @@ from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
 from model.decoding.batch import Decoder
 from model.sequences import opening
-from model.training import grpo, rollouts
-from model.training.grpo import Settings, advantages_of, policy_loss, train
-from model.training.prompts import PromptFileError, read_prompts
-from model.training.rewards import RewardError, advantages, comprehension_reward, fit, generation_reward
-from model.training.rollouts import Rollout, roll_out, starts_of, statistics, wrong_drafts
+from model.training import grpo
+from model.training.batch import collate
+from model.training.embedded.world_prompts import PromptFileError, read_prompts, world_prompts
+from model.training.grpo import Settings, advantages_of, graded_sequences, policy_loss, train
+from model.training.policy import Policy
+from model.training.rewards import verifier
+from model.training.rewards.janus_pro_r1 import RewardError, advantages, comprehension_reward, generation_reward
+from model.training.rewards.registry import DEFAULT, Assessment, read_choice, reward_names, weighted_reward
+from model.training.rewards.verifier import fit
+from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics, wrong_drafts
+from model.training.runs.folder import RunStart
+from model.training.sources import open_rehearsal
+from model.trajectory import Trajectory
 from model.world.defects import DEFECTS, spoil
-from model.world.language import CATEGORIES, parse
+from model.world.language import CATEGORIES
 from model.world.sampling import sample_description, sample_scene
 from model.world.scene import render
 from model.world.sprites import COLOURS, NOUNS
@@ -89,9 +98,8 @@ def test_every_word_can_earn_the_whole_reward_and_loses_some_when_broken():
 
 def groups_of(janus: Janus, prompts: list[str], settings: Settings, seed: int = 0) -> list[list[Rollout]]:
     rng = random.Random(seed)
-    wanted = [parse(prompt) for prompt in prompts]
-    starts = starts_of(janus, wanted, settings.thinking, settings.thinking_hard, rng)
-    return roll_out(janus, starts, settings.group, settings.rounds, rng)
+    starts = starts_of(janus, [*map(Prompt, prompts)], settings.thinking, settings.thinking_hard, rng)
+    return roll_out(janus, verifier.assess, starts, settings.group, settings.rounds, rng)
 
 
 @pytest.fixture
@@ -134,12 +142,12 @@ def test_a_group_that_begins_at_a_wrong_drawing_learns_from_what_came_after_it_a
     groups = groups_of(janus, ["a cat", "two dogs"], replace(SMALL, thinking=1.0))
     rng = random.Random(1)
     starts = wrong_drafts(groups, 1, rng)
-    [group] = roll_out(janus, starts, 3, 2, rng)
+    [group] = roll_out(janus, verifier.assess, starts, 3, 2, rng)
     assert [segment.kind for segment in starts[0].given] == ["thought", "image"]
     for one in group:
         assert one.trajectory.segments[1].codes == starts[0].given[1].codes
         assert one.fits[0] == group[0].fits[0] < 1
-        chosen = [action.segment for stream in one.streams for action in stream.text + stream.codes]
+        chosen = [targets.segment for sequence in one.sequences for targets in sequence.targets]
         assert min(chosen) == 2
     assert statistics(groups + [group], 2)["begun"] == 3
 
@@ -159,17 +167,16 @@ def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_chec
     settings = replace(SMALL, steps=7, mending=1, truth=0.1, rehearsal=4)
 
     def run(out: Path, until: int, *, resume: bool) -> None:
-        janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
-        real = grpo.prompts_at
+        janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+        rehearsal, _ = open_rehearsal(janus, settings.seed, settings.rehearsal, [])
 
-        def prompts_at(step, *rest):
+        def prompts(step: int) -> list[Prompt]:
             if step == until:
                 raise KeyboardInterrupt
-            return real(step, *rest)
+            return world_prompts(settings.seed, settings.prompts)(step)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(grpo, "prompts_at", prompts_at)
-            train(janus, reference, settings, out, {"parent": str(tiny_checkpoint)}, resume=resume)
+        provenance = {"parent": str(tiny_checkpoint)}
+        train(janus, settings, out, provenance, prompts, rehearsal, start=RunStart(resume=resume))
 
     run(tmp_path / "whole", 99, resume=False)
     with pytest.raises(KeyboardInterrupt):
@@ -185,42 +192,68 @@ def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_chec
 def test_a_reward_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    calls, real = [], rollouts.fit
+    calls, real = [], verifier.fit
 
     def breaks(description, reading):
         calls.append(1)
         return math.nan if len(calls) > 12 else real(description, reading)
 
-    monkeypatch.setattr(rollouts, "fit", breaks)
-    janus, reference = (open_checkpoint(tiny_checkpoint, dtype=torch.float32) for _ in range(2))
+    monkeypatch.setattr(verifier, "fit", breaks)
+    janus, prompts = open_checkpoint(tiny_checkpoint, dtype=torch.float32), world_prompts(0, SMALL.prompts)
     with pytest.raises(RewardError, match="nan, not a number"):
-        train(
-            janus, reference, replace(SMALL, steps=9), tmp_path / "out", {"parent": str(tiny_checkpoint)}, resume=False
-        )
+        train(janus, replace(SMALL, steps=9), tmp_path / "out", {"parent": str(tiny_checkpoint)}, prompts)
     assert open_checkpoint(tmp_path / "out").name == "out"
 
 
-def test_learning_makes_what_was_rewarded_more_likely(janus: Janus, tiny_checkpoint: Path):
+def test_learning_makes_what_was_rewarded_more_likely(tiny_checkpoint: Path, tmp_path: Path, janus: Janus):
     """One prompt, one update: the mean log-probability of better rollouts grows against that of worse ones."""
-    settings = replace(SMALL, group=6, beta=0.0)
-    groups = groups_of(janus, ["a cat"], settings)
-    for one, fits in zip(groups[0], np.linspace(0, 1, 6), strict=True):
-        one.fits = [float(fits)] * len(one.fits)
-    lessons, skipped = grpo.graded_of(groups, replace(settings, reward="drawing"))
+    settings = replace(SMALL, steps=1, prompts=1, group=6, beta=0.0, reward="drawing,verifier:2")
+    start = {"parent": str(tiny_checkpoint)}
+    learner = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    prompts = world_prompts(0, 1, [Prompt("a cat")])
+    shown: list[list[list[Rollout]]] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def graded(groups: list[list[Rollout]], chosen: Settings):
+            for rollout, fit in zip(groups[0], np.linspace(0, 1, 6), strict=True):
+                rollout.fits = [float(fit)] * len(rollout.fits)
+            shown.append(groups)
+            return graded_sequences(groups, chosen)
+
+        patch.setattr(grpo, "graded_sequences", graded)
+        train(learner, settings, tmp_path / "out", start, prompts)
+    sequences, skipped = graded_sequences(shown[0], settings)
     assert skipped == 0
 
-    def gap() -> float:
+    def gap(network: Janus) -> float:
+        batch = collate(network, sequences)
         with torch.no_grad():
-            found = grpo.score(janus, [lesson.stream for lesson in lessons])
-        advantage, weight = grpo._per_action(lessons, found)
-        return float((found.log_probs * advantage * weight).sum())
+            return float((Policy(network)(batch).log_probs * batch.advantages * batch.weights).sum())
 
-    before = gap()
-    parameters = grpo.trainable(janus)
-    optimizers = grpo.new_optimizers(janus, parameters, 1e-3, 0.0)
-    reference = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
-    grpo.learn(janus, reference, lessons, settings, grpo.Accelerator(), optimizers, parameters)
-    assert gap() > before + 0.01
+    assert gap(learner) > gap(janus) + 0.01
+
+
+def test_a_reward_is_chosen_by_its_name_and_several_are_weighed(monkeypatch: pytest.MonkeyPatch, janus: Janus):
+    assert reward_names() == ["verifier"]
+    both, drawing = read_choice("both"), read_choice("drawing,verifier:0.5")
+    assert (both.drawing, both.judging, both.weights) == (True, True, DEFAULT)
+    assert (drawing.drawing, drawing.judging, drawing.weights) == (True, False, {"verifier": 0.5})
+    for wrong, reason in (("beauty:1", "there is no reward beauty"), ("verifier:none", "a weight above 0")):
+        with pytest.raises(RewardError, match=reason):
+            read_choice(wrong)
+
+    class Half:
+        @staticmethod
+        def assess(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
+            return Assessment((0.5,) * len(pictures))
+
+    real = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", lambda name: Half if name.endswith(".half") else real(name))
+    [[rollout, *_]] = groups_of(janus, ["a cat"], SMALL)
+    pictures = [rollout.pictures[image.sha256] for image in rollout.trajectory.images]
+    assessment = weighted_reward({"verifier": 1.0, "half": 3.0})(rollout.trajectory, pictures)
+    assert assessment.fits == pytest.approx([(fit + 3 * 0.5) / 4 for fit in rollout.fits])
+    assert list(assessment.untrue) == rollout.untrue
 
 
 def test_published_contexts_are_refused_before_anything_runs(

@@ -14,9 +14,9 @@ from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
 from model.sequences import Codes, Text
 from model.training.dataset import DataError
-from model.training.embedded.mixtures import Mix
+from model.training.embedded.curriculum import TaskMixture
 from model.training.embedded.own_drafts import OwnDraft, make_drafts, read_drafts, write_drafts
-from model.training.embedded.world_sequences import world_lessons
+from model.training.embedded.world_sequences import world_sequences
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.sampling import sample_scene
@@ -58,7 +58,7 @@ def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, tw
     def text(lesson) -> str:
         return tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
 
-    stream = world_lessons(tiny, random.Random(0), Mix(judge=0.5, redraw=0.5, own=1.0, dropout=0.0), two)
+    stream = world_sequences(tiny, random.Random(0), TaskMixture(judge=0.5, redraw=0.5, own=1.0, dropout=0.0), two)
     for task, lesson in (next(stream) for _ in range(40)):
         assert "a red cat" in text(lesson)
         if task == "redraw":
@@ -73,7 +73,9 @@ def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, tw
 def test_a_draft_is_mended_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[OwnDraft]):
     thought = " blue cat at 0 0; blue cat at 0 0"  # the second of which nobody can see
     planned = [two[0], replace(two[1], thought=thought)]
-    stream = world_lessons(tiny, random.Random(0), Mix(redraw=1.0, own=1.0, thinking=1.0, dropout=0.0), planned)
+    stream = world_sequences(
+        tiny, random.Random(0), TaskMixture(redraw=1.0, own=1.0, thinking=1.0, dropout=0.0), planned
+    )
     _, lesson = next(stream)
     said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
     assert thought in said

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from PIL import Image as Picture
 
 from model.backends.checkpoint import open_checkpoint
@@ -22,33 +21,46 @@ from model.examples import JudgeExample
 from model.images import encode_png
 from model.sequences import Codes, Text
 from model.templates import CHECK, EOS
-from model.training.batch import IGNORE, collate, losses
-from model.training.dataset import DataError, lesson_of, read_lessons
-from model.training.embedded.mixtures import MIXES
-from model.training.embedded.world_sequences import world_lessons
-from model.training.optimization import new_optimizers, trainable
-from model.training.schedule import learning_rate_factor
-from model.training.sft import Settings, train, train_step
-from model.training.training_sequences import Draft, TrainingSequence, draw, drop_condition, judge
+from model.training.batch import Batch, collate, micro_batches
+from model.training.dataset import JUDGE_ROWS, DataError, read_rows, sequence_of
+from model.training.embedded.curriculum import MIXTURES
+from model.training.embedded.world_sequences import world_sequences
+from model.training.optimization import learning_rate_factor, new_optimizers
+from model.training.policy import Policy, layer_matrices
+from model.training.runs.folder import RunStart
+from model.training.sft import CrossEntropy, Settings, train
+from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, judge
 from model.world.scene import random_scene, render
 
 ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
 
 
-def targets(janus: Janus, lesson: TrainingSequence) -> tuple[str, list[int]]:
-    """What a lesson asks for: its text and its image codes."""
-    batch = collate([lesson], janus.image_codes)
-    text = batch.text_labels[batch.text_labels != IGNORE].tolist()
-    return janus.tokenizer.decode(text), batch.code_labels[batch.code_labels != IGNORE].tolist()
+@pytest.fixture
+def own(tiny_checkpoint: Path) -> Janus:
+    """The tiny checkpoint in float64, for one test alone."""
+    return open_checkpoint(tiny_checkpoint, dtype=torch.float64)
 
 
-def test_a_judge_lesson_asks_for_verdict_reason_and_end_of_turn_only(tiny: Janus):
-    lesson = judge(tiny, "a cat", [Draft("No, there is no cat.", image=PICTURE)], PICTURE, "Yes, I see a cat.")
-    assert targets(tiny, lesson) == (f"Yes, I see a cat.{EOS}", [])
+def targets(janus: Janus, sequence: TrainingSequence) -> tuple[str, list[int]]:
+    """What a sequence asks for: its text and its image codes."""
+    batch = collate(janus, [sequence])
+    code = batch.of_kind(Kind.CODE)
+    text = ~code & ~batch.of_kind(Kind.JUDGING_AUXILIARY) & ~batch.of_kind(Kind.DRAWING_AUXILIARY)
+    return janus.tokenizer.decode(in_order(batch, text)), in_order(batch, code)
 
 
-def test_a_drawing_lesson_asks_for_the_thought_and_the_image_but_not_for_earlier_ones(tiny: Janus):
+def in_order(batch: Batch, chosen: torch.Tensor) -> list[int]:
+    """The chosen tokens, by their positions."""
+    return batch.tokens[chosen][batch.positions[chosen].argsort()].tolist()
+
+
+def test_a_judge_sequence_asks_for_verdict_reason_and_end_of_turn_only(tiny: Janus):
+    sequence = judge(tiny, "a cat", [Draft("No, there is no cat.", image=PICTURE)], PICTURE, "Yes, I see a cat.")
+    assert targets(tiny, sequence) == (f"Yes, I see a cat.{EOS}", [])
+
+
+def test_a_drawing_sequence_asks_for_the_thought_and_the_image_but_not_for_earlier_ones(tiny: Janus):
     draft = Draft("No, there is no cat.", codes=(9,) * 64)
     text, codes = targets(tiny, draw(tiny, "a cat", [draft], " red cat at 1 1", range(64)))
     assert text == " red cat at 1 1<begin_of_image>"
@@ -61,57 +73,66 @@ def test_a_drawing_lesson_asks_for_the_thought_and_the_image_but_not_for_earlier
 
 def test_what_was_said_of_earlier_images_is_asked_for_where_it_is_true(tiny: Janus):
     drafts = [Draft("No, there is no cat.", image=PICTURE, target=True)]
-    lesson = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.")
-    assert targets(tiny, lesson) == (f"No, there is no cat.Yes, I see a cat.{EOS}", [])
+    sequence = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.")
+    assert targets(tiny, sequence) == (f"No, there is no cat.Yes, I see a cat.{EOS}", [])
 
 
 def test_labels_stand_one_position_before_what_they_name(tiny: Janus):
-    batch = collate([draw(tiny, "a cat", [], None, range(64))], tiny.image_codes)
-    at = (batch.code_labels[0] != IGNORE).nonzero().flatten()
-    assert torch.equal(batch.ids[0, at + 1], batch.code_labels[0, at])
+    batch = collate(tiny, [draw(tiny, "a cat", [], None, range(64))])
+    assert torch.equal(batch.ids[0, batch.positions + 1], batch.tokens)
 
 
-def test_the_loss_of_a_lesson_does_not_depend_on_its_neighbours(tiny: Janus):
-    stream = world_lessons(tiny, random.Random(1), MIXES["all"])
-    lessons = [lesson for _, lesson in (next(stream) for _ in range(6))]
+def test_the_loss_of_a_sequence_does_not_depend_on_its_neighbours(own: Janus):
+    stream = world_sequences(own, random.Random(1), MIXTURES["all"])
+    sequences = [sequence for _, sequence in (next(stream) for _ in range(6))]
 
     def total(chosen: list[TrainingSequence]) -> float:
-        batch = collate(chosen, tiny.image_codes)
         with torch.inference_mode():
-            found = losses(tiny, batch)
-        return (found.codes + found.text + found.verdict + found.notes + found.hand_notes).item()
+            return Policy(own)(collate(own, chosen)).log_probs.sum().item()
 
-    assert total(lessons) == pytest.approx(sum(total([lesson]) for lesson in lessons), rel=1e-5)
+    assert total(sequences) == pytest.approx(sum(total([sequence]) for sequence in sequences), rel=1e-5)
 
 
 def test_dropping_the_condition_hides_the_user_s_words_and_the_thought_and_keeps_lengths(tiny: Janus):
-    lesson = draw(tiny, "a cat", [], " red cat at 1 1", range(64))
-    dropped = drop_condition(lesson, tiny.ids.pad, random.Random(0), 1.0)
+    sequence = draw(tiny, "a cat", [], " red cat at 1 1", range(64))
+    dropped = drop_condition(sequence, tiny, random.Random(0), 1.0)
     hidden = [p for p in dropped.pieces if isinstance(p, Text) and p.hideable]
-    assert all(set(p.ids) == {tiny.ids.pad} and not p.target for p in hidden)
-    assert [len(getattr(p, "ids", ())) for p in dropped.pieces] == [len(getattr(p, "ids", ())) for p in lesson.pieces]
-    assert dropped.pieces[-1] == Codes(tuple(range(64)), target=True)
+    assert all(set(p.ids) == {tiny.ids.pad} for p in hidden)
+    assert [len(getattr(p, "ids", ())) for p in dropped.pieces] == [len(getattr(p, "ids", ())) for p in sequence.pieces]
+    assert dropped.pieces[-1] == Codes(tuple(range(64)))
+    assert targets(tiny, dropped) == ("<begin_of_image>", list(range(64)))
 
 
 def world_batch(janus: Janus, count: int) -> list[TrainingSequence]:
-    stream = world_lessons(janus, random.Random(0), MIXES["all"])
-    return [lesson for _, lesson in (next(stream) for _ in range(count))]
+    stream = world_sequences(janus, random.Random(0), MIXTURES["all"])
+    return [sequence for _, sequence in (next(stream) for _ in range(count))]
 
 
-def test_micro_batches_add_up_to_the_gradient_of_the_whole(tiny_checkpoint: Path):
-    def steps(parts: int) -> list[torch.Tensor]:
-        """How every parameter moves in one plain step of length 1."""
-        janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
-        parameters = trainable(janus)
-        before = [p.detach().clone() for p in parameters]
-        settings, optimizer = Settings(micro_batches=parts, clip=1e9), torch.optim.SGD(parameters, lr=1.0)
-        train_step(janus, world_batch(janus, 9), settings, Accelerator(), [optimizer], parameters)
-        return [p.detach() - old for p, old in zip(parameters, before, strict=True)]
+def test_micro_batches_add_up_to_the_step_of_the_whole(tiny_checkpoint: Path, tmp_path: Path):
+    def metrics(parts: int) -> dict[str, float]:
+        janus, out = open_checkpoint(tiny_checkpoint, dtype=torch.float32), tmp_path / f"{parts}"
+        sequences = world_batch(janus, 9)
+        settings = Settings(steps=1, batch=9, micro_batches=parts)
+        train(janus, lambda step, which: sequences, settings, out, {"parent": str(tiny_checkpoint)})
+        return json.loads(Path(f"{out}.jsonl").read_text()) | {"seconds": 0}
 
-    whole, parts = steps(1), steps(3)
-    assert sum(step.abs().sum() for step in whole) > 0
+    assert metrics(3) == pytest.approx(metrics(1), rel=1e-4)
+
+
+def test_losses_of_micro_batches_divided_by_their_totals_have_the_gradient_of_the_whole(own: Janus):
+    policy, sequences, objective = Policy(own), world_batch(own, 9), CrossEntropy()
+    totals = objective.totals(collate(own, sequences))
+
+    def gradients(batches: list[Batch]) -> list[torch.Tensor]:
+        policy.zero_grad()
+        for batch in batches:
+            objective(policy, batch, totals)[0].backward()
+        return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+
+    whole, parts = (gradients(micro_batches(own, sequences, most)) for most in (9, 3))
+    assert sum(gradient.abs().sum() for gradient in whole) > 0
     for one, other in zip(whole, parts, strict=True):
-        assert torch.allclose(one, other, atol=2e-5)
+        torch.testing.assert_close(one, other)
 
 
 def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Path):
@@ -119,15 +140,15 @@ def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Pat
     frozen = ("model.vqmodel.", "model.vision_model.", "model.aligner.")
     before = {n: p.clone() for n, p in fresh.network.state_dict().items()}
     settings, provenance = Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1), {"parent": str(tiny_checkpoint)}
-    train(fresh, lambda step, which: world_batch(fresh, 4), settings, tmp_path / "out", provenance, resume=False)
+    train(fresh, lambda step, which: world_batch(fresh, 4), settings, tmp_path / "out", provenance)
     for name, value in fresh.network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith(frozen), name
 
 
 def test_muon_takes_the_matrices_within_the_layers_and_adamw_everything_else(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
-    everything = trainable(janus)
-    muon, adamw = new_optimizers(janus, everything, 1e-3, 0.0, muon=0.02)
+    everything = [p for p in Policy(janus).parameters() if p.requires_grad]
+    muon, adamw = new_optimizers(everything, 1e-3, 0.0, 0.02, layer_matrices(janus))
     matrices, others = muon.param_groups[0]["params"], adamw.param_groups[0]["params"]
     assert all(p.ndim == 2 for p in matrices)
     assert janus.network.lm_head.weight in set(others)
@@ -143,15 +164,15 @@ def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     def run(steps: int, out: Path, *, resume: bool) -> Janus:
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
-        def lessons(step: int, which: slice) -> list[TrainingSequence]:
+        def sequences(step: int, which: slice) -> list[TrainingSequence]:
             if step == steps:
                 raise KeyboardInterrupt
-            stream = world_lessons(janus, random.Random(step), MIXES["all"])
-            return [lesson for _, lesson in (next(stream) for _ in range(4))]
+            stream = world_sequences(janus, random.Random(step), MIXTURES["all"])
+            return [sequence for _, sequence in (next(stream) for _ in range(4))]
 
         provenance = {"parent": str(tiny_checkpoint)}
         with contextlib.suppress(KeyboardInterrupt):
-            train(janus, lessons, settings, out, provenance, resume=resume)
+            train(janus, sequences, settings, out, provenance, RunStart(resume=resume))
         return janus
 
     whole = run(4, tmp_path / "whole", resume=False)
@@ -172,11 +193,11 @@ def example(completion: str = "No, there is no dog.", **changes: object) -> Judg
     return replace(JudgeExample("a dog", (png_of(PICTURE),), (), completion), **changes)
 
 
-def test_an_example_becomes_the_lesson_of_its_words_and_weight(tiny: Janus):
-    lesson = lesson_of(tiny, example(weight=0.5))
-    assert targets(tiny, lesson) == (f"No, there is no dog.{EOS}", [])
-    assert lesson.weight == 0.5
-    batch = collate([lesson], tiny.image_codes)
+def test_an_example_becomes_the_sequence_of_its_words_and_weight(tiny: Janus):
+    sequence = sequence_of(tiny, example(weight=0.5))
+    assert targets(tiny, sequence) == (f"No, there is no dog.{EOS}", [])
+    assert sequence.weight == 0.5
+    batch = collate(tiny, [sequence])
     assert (batch.images[0] == PICTURE).all()
     assert int((batch.kinds == PIXEL).sum()) == 64
     assert CHECK in tiny.tokenizer.decode(batch.ids[0].tolist())
@@ -188,7 +209,7 @@ def png_of(picture: np.ndarray) -> bytes:
 
 def test_a_folder_without_examples_is_said_so(tiny: Janus, tmp_path: Path):
     with pytest.raises(DataError, match="holds no .parquet file"):
-        read_lessons(tiny, tmp_path)
+        read_rows(tiny, tmp_path, JUDGE_ROWS)
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path):

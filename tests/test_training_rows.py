@@ -2,6 +2,8 @@
 
 import io
 import json
+import tracemalloc
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow.parquet as parquet
@@ -18,8 +20,15 @@ from model.messages import RowError
 from model.reflection_text import first_verdict
 from model.sequences import Text
 from model.templates import CHECK_TEXT, CONNECT_TEXT
+from model.training import dataset
 from model.training.batch import collate
-from model.training.dataset import DataError, RowBounds, pixels, read_lessons
+from model.training.dataset import JUDGE_ROWS, DataError, RowBounds, Rows, pixels, read_rows
+from model.training.sources import row_source
+
+
+def read_sequences(janus: Janus, folder: Path, *bounds: RowBounds) -> Rows:
+    return read_rows(janus, folder, JUDGE_ROWS, *bounds)
+
 
 PROMPT = user(text("two red apples"))
 CHECK, CONNECT = user(text(CHECK_TEXT)), user(text(CONNECT_TEXT))
@@ -125,7 +134,7 @@ def test_all_bad_rows_are_counted_and_the_first_ten_named(tiny: Janus, tmp_path:
     bad = row(completion=[assistant(text("Perhaps."))])
     folder = save(tmp_path / "data", [row(), *[bad] * 12, row()])
     with pytest.raises(DataError) as refused:
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
     message = str(refused.value)
     assert message.startswith("12 of 14 rows")
     assert "row 2 of train.parquet: " in message and "row 11 of train.parquet: " in message
@@ -135,22 +144,22 @@ def test_all_bad_rows_are_counted_and_the_first_ten_named(tiny: Janus, tmp_path:
 def test_a_row_of_nulls_is_named_beside_good_ones(tiny: Janus, tmp_path: Path):
     folder = save(tmp_path / "data", [row(weight=None), dict.fromkeys([*row(), "weight"])])
     with pytest.raises(DataError, match=r"1 of 2 rows.*\n  row 2 of train\.parquet: .*missing: prompt"):
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
 
 
-def test_lessons_carry_the_words_and_the_row_they_come_from(tiny: Janus, tmp_path: Path):
+def test_sequences_carry_the_words_and_the_row_they_come_from(tiny: Janus, tmp_path: Path):
     prompt = [user(IMAGE, text("Two “red” apples, 两个"))]
-    [lesson] = read_lessons(tiny, save(tmp_path / "data", [row(prompt=prompt, weight=0.25)]))
-    assert (lesson.name, lesson.weight) == ("row 1 of train.parquet", 0.25)
-    words = "".join(tiny.tokenizer.decode(piece.ids) for piece in lesson.pieces if isinstance(piece, Text))
+    [sequence] = read_sequences(tiny, save(tmp_path / "data", [row(prompt=prompt, weight=0.25)]))
+    assert (sequence.name, sequence.weight) == ("row 1 of train.parquet", 0.25)
+    words = "".join(tiny.tokenizer.decode(piece.ids) for piece in sequence.pieces if isinstance(piece, Text))
     assert words.count("two “red” apples, 两个") == 1
-    assert int((collate([lesson], tiny.image_codes).kinds == PIXEL).sum()) == tiny.image_codes
+    assert int((collate(tiny, [sequence]).kinds == PIXEL).sum()) == tiny.image_codes
 
 
 def test_special_tokens_that_a_person_spells_out_are_words(tiny: Janus, tmp_path: Path):
     completion = [assistant(text("No, <｜end▁of▁sentence｜> is <begin_of_image> here."))]
-    [lesson] = read_lessons(tiny, save(tmp_path / "data", [row(completion=completion)]))
-    *said, end = lesson.pieces[-1].ids
+    [sequence] = read_sequences(tiny, save(tmp_path / "data", [row(completion=completion)]))
+    *said, end = sequence.pieces[-1].ids
     assert end == tiny.ids.eos
     assert not {tiny.ids.eos, tiny.ids.begin_image} & set(said)
 
@@ -180,7 +189,7 @@ def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
 ):
     folder = save(tmp_path / "data", [row(), row(images=[{"bytes": content, "path": None}])])
     with pytest.raises(DataError, match="1 of 2 rows") as refused:
-        read_lessons(tiny, folder, RowBounds(megapixels=1))
+        read_sequences(tiny, folder, RowBounds(megapixels=1))
     assert "row 2 of train.parquet: image 1" in str(refused.value) and reason in str(refused.value)
 
 
@@ -193,15 +202,15 @@ def test_a_picture_is_learnt_as_it_is_judged(tiny: Janus, size: tuple[int, int])
 def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):
     folder = save(tmp_path / "data", [row(completion=[assistant(text("No, " + "苹" * 200))])])
     with pytest.raises(DataError, match="tokens with 1 images, wanted at most 500"):
-        read_lessons(tiny, folder, RowBounds(tokens=500))
-    assert len(read_lessons(tiny, folder)) == 1
+        read_sequences(tiny, folder, RowBounds(tokens=500))
+    assert len(read_sequences(tiny, folder)) == 1
     with pytest.raises(DataError, match="wanted at most 100;"):
-        read_lessons(tiny, folder, RowBounds(characters=100))
+        read_sequences(tiny, folder, RowBounds(characters=100))
 
 
 def test_weights_that_are_all_zero_leave_nothing_to_learn(tiny: Janus, tmp_path: Path):
     with pytest.raises(DataError, match="weight 0"):
-        read_lessons(tiny, save(tmp_path / "data", [row(weight=0.0)] * 2))
+        read_sequences(tiny, save(tmp_path / "data", [row(weight=0.0)] * 2))
 
 
 def test_invalid_utf8_in_a_row_refuses_that_row(tiny: Janus, tmp_path: Path):
@@ -210,7 +219,7 @@ def test_invalid_utf8_in_a_row_refuses_that_row(tiny: Janus, tmp_path: Path):
     content = file.read_bytes()
     file.write_bytes(content.replace(b"marked", b"mark\xff\xfe"))
     with pytest.raises(DataError, match="row 1|cannot be read"):
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
 
 
 def pointer(folder: Path) -> None:
@@ -268,10 +277,10 @@ def a_folder_instead(folder: Path) -> None:
 )
 def test_an_export_that_is_not_what_its_manifest_says_is_refused(tiny: Janus, tmp_path: Path, spoil, reason: str):
     folder = save(tmp_path / "data", [row()], manifest={})
-    assert len(read_lessons(tiny, folder)) == 1
+    assert len(read_sequences(tiny, folder)) == 1
     spoil(folder)
     with pytest.raises(DataError, match=reason):
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
 
 
 @pytest.mark.parametrize(("spoil", "reason"), [(pointer, "git lfs pull"), (cut, "cannot be read"), (emptied, "cannot")])
@@ -279,20 +288,52 @@ def test_a_damaged_file_without_a_manifest_is_named(tiny: Janus, tmp_path: Path,
     folder = save(tmp_path / "data", [row()])
     spoil(folder)
     with pytest.raises(DataError, match=reason):
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
 
 
 def test_rows_without_the_columns_and_files_without_rows_are_refused(tiny: Janus, tmp_path: Path):
     with pytest.raises(DataError, match="missing: prompt, completion, images"):
-        read_lessons(tiny, save(tmp_path / "other", [{"messages": ["x"], "label": 1}]))
+        read_sequences(tiny, save(tmp_path / "other", [{"messages": ["x"], "label": 1}]))
     folder = save(tmp_path / "none", [row()])
     parquet.write_table(parquet.read_table(folder / "train.parquet").slice(0, 0), folder / "train.parquet")
     with pytest.raises(DataError, match="no examples"):
-        read_lessons(tiny, folder)
+        read_sequences(tiny, folder)
 
 
 def test_a_file_can_be_given_instead_of_its_folder_and_hidden_ones_are_left_aside(tiny: Janus, tmp_path: Path):
     folder = save(tmp_path / "data", [row()])
     save(tmp_path / "data" / ".unfinished", [row()])
-    assert len(read_lessons(tiny, folder)) == 1
-    assert len(read_lessons(tiny, folder / "train.parquet")) == 1
+    assert len(read_sequences(tiny, folder)) == 1
+    assert len(read_sequences(tiny, folder / "train.parquet")) == 1
+
+
+def test_images_of_rows_are_decoded_when_a_step_needs_them_and_not_kept(
+    tiny: Janus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    decoded, real = [], dataset.decode
+    monkeypatch.setattr(dataset, "decode", lambda png: decoded.append(png) or real(png))
+    rows = read_sequences(tiny, save(tmp_path / "data", [row(weight=n / 10) for n in range(10)]))
+    assert len(decoded) == len(rows) == 10  # each once, to check it
+    tracemalloc.start()
+    first = rows[7]
+    assert (first.name, first.weight, len(decoded)) == ("row 8 of train.parquet", 0.7, 11)
+    del first
+    assert tracemalloc.get_traced_memory()[0] < 20 * len(PNG) + 100_000
+    tracemalloc.stop()
+    assert rows[7].pieces != rows[7].pieces and len(decoded) == 13
+
+
+def test_every_epoch_has_each_row_once_in_an_order_of_its_own_that_only_the_seed_decides(tiny: Janus, tmp_path: Path):
+    rows = read_sequences(tiny, save(tmp_path / "data", [row()] * 10))
+
+    def names(source: Callable, steps: Iterable[int], which: slice = slice(None)) -> list[str]:
+        return [sequence.name for step in steps for sequence in source(step, which)]
+
+    source, again = row_source(rows, seed=3, batch=4), row_source(rows, seed=3, batch=4)
+    once = names(source, range(5))  # two epochs
+    assert sorted(once[:10]) == sorted(once[10:]) == sorted(f"row {n} of train.parquet" for n in range(1, 11))
+    assert once[:10] != once[10:] and once[:10] != names(row_source(rows, seed=4, batch=4), range(5))[:10]
+    assert names(again, [3, 4]) == once[12:]  # as a resumed run sees them
+    halves = [names(source, [2], slice(process, None, 2)) for process in (0, 1)]
+    assert sorted(halves[0] + halves[1]) == sorted(once[8:12])
+    assert len(names(row_source(rows, seed=3, batch=99), [0])) == 10

@@ -18,11 +18,12 @@ from model.backends.checkpoint import open_checkpoint
 from model.backends.checkpoint_folder import CheckpointError, check_replaceable, replacing, restore
 from model.training import sft
 from model.training.embedded import own_drafts
-from model.training.embedded.mixtures import MIXES
-from model.training.embedded.world_sequences import world_lessons
+from model.training.embedded.curriculum import MIXTURES
+from model.training.embedded.world_sequences import world_sequences
 from model.training.optimization import TrainingError
-from model.training.run_folder import RunStart, RunStopped
-from model.training.run_state import read_state
+from model.training.policy import write_checkpoint
+from model.training.runs.folder import RunStart, RunStopped
+from model.training.runs.state import read_state
 from model.training.sft import Settings, train
 from model.training.training_sequences import TrainingSequence
 
@@ -43,15 +44,15 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 def learn(
     checkpoint: Path, out: Path, settings: Settings = SETTINGS, at_step=lambda step: None, **begins: bool
 ) -> None:
-    """A run on two lessons of the world; `at_step` is called where lessons of a step are made."""
+    """A run on two sequences of the world; `at_step` is called where sequences of a step are made."""
     janus = open_checkpoint(checkpoint, dtype=torch.float32)
 
-    def lessons(step: int, which: slice) -> list[TrainingSequence]:
+    def sequences(step: int, which: slice) -> list[TrainingSequence]:
         at_step(step)
-        stream = world_lessons(janus, random.Random(step), MIXES["judge"])
-        return [replace(next(stream)[1], name=f"lesson {step}.{n}") for n in range(2)]
+        stream = world_sequences(janus, random.Random(step), MIXTURES["judge"])
+        return [replace(next(stream)[1], name=f"sequence {step}.{n}") for n in range(2)]
 
-    train(janus, lessons, settings, out, {"parent": str(checkpoint), "recipe": "sft"}, beginning=RunStart(**begins))
+    train(janus, sequences, settings, out, {"parent": str(checkpoint), "recipe": "sft"}, RunStart(**begins))
 
 
 def rows_of(out: Path) -> list[dict]:
@@ -160,14 +161,14 @@ def test_a_loss_that_is_no_number_stops_the_run_before_its_step_and_names_the_ro
     before = contents(tmp_path)
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
-    def lessons(step: int, which: slice) -> list[TrainingSequence]:
-        stream = world_lessons(janus, random.Random(step), MIXES["judge"])
+    def sequences(step: int, which: slice) -> list[TrainingSequence]:
+        stream = world_sequences(janus, random.Random(step), MIXTURES["judge"])
         weight = math.nan if step == 3 else 1.0
-        return [replace(next(stream)[1], name=f"lesson {step}", weight=weight)]
+        return [replace(next(stream)[1], name=f"sequence {step}", weight=weight)]
 
     provenance = {"parent": str(tiny_checkpoint), "recipe": "sft"}
-    with pytest.raises(TrainingError, match=r"step 3: .* is nan; .*Learnt from: lesson 3"):
-        train(janus, lessons, SETTINGS, out, provenance, resume=True)
+    with pytest.raises(TrainingError, match=r"step 3: .* is nan; .*Learnt from: sequence 3"):
+        train(janus, sequences, SETTINGS, out, provenance, RunStart(resume=True))
     after = contents(tmp_path)
     log = str(tmp_path / "out.jsonl")
     assert {**after, log: b""} == {**before, log: b""}
@@ -183,7 +184,7 @@ def test_weights_that_are_not_finite_are_never_saved(tiny_checkpoint: Path, tmp_
     for value in (math.nan, 1e6):  # which float16 has no number for
         janus.network.lm_head.weight.data[0, 0] = value
         with pytest.raises(CheckpointError, match=r"not finite as float16, first lm_head\.weight"):
-            sft.write_checkpoint(janus, out, {"parent": str(tiny_checkpoint)})
+            write_checkpoint(janus, out, {"parent": str(tiny_checkpoint)})
     assert contents(tmp_path) == before
 
 
@@ -202,10 +203,10 @@ def test_a_run_goes_on_only_as_what_it_was(tiny_checkpoint: Path, tmp_path: Path
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     definition = {"parent": str(tiny_checkpoint), "recipe": "sft", "settings": {"batch": 2, "learning_rate": 1e-3}}
     with pytest.raises(CheckpointError, match="learning_rate: None then, 0.001 now"):
-        train(janus, lambda step, which: [], other, out, definition, resume=True)
+        train(janus, lambda step, which: [], other, out, definition, RunStart(resume=True))
     janus.network.lm_head.weight.data += 1
     with pytest.raises(CheckpointError, match="parent_weights: .* then"):
-        train(janus, lambda step, which: [], SETTINGS, out, {**definition, "settings": {}}, resume=True)
+        train(janus, lambda step, which: [], SETTINGS, out, {**definition, "settings": {}}, RunStart(resume=True))
     with pytest.raises(CheckpointError, match="stands at step 2 of 4; go on with it by --resume"):
         learn(tiny_checkpoint, out)
     learn(tiny_checkpoint, out, resume=True)

@@ -10,7 +10,13 @@ import torch
 from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
 from model.training.embedded.network import sine_positions
-from model.training.embedded.understanding import error, pictures, wanted_embeddings
+from model.training.embedded.understanding import (
+    RelativeError,
+    UnderstandingEncoder,
+    patch_batch,
+    pictures,
+    target_embeddings,
+)
 from model.world.patches import PATCHES
 from model.world.plan import read_plan
 from model.world.scene import render
@@ -20,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_a_patch_is_to_look_like_its_code_its_words_and_its_place(tiny: Janus):
     image = render(read_plan("red cat at 2 3"))
-    wanted = wanted_embeddings(tiny, [image])[0]
+    wanted = target_embeddings(tiny, [image])[0]
     place = sine_positions(8, wanted.shape[-1])
     blank, *codes = (tiny.embed_codes(torch.tensor(code)) for code in (0, *sorted(PATCHES.values())[1:]))
     red_cat = sum(word(tiny, each) for each in (" cat", " red"))
@@ -32,7 +38,7 @@ def test_a_patch_is_to_look_like_its_code_its_words_and_its_place(tiny: Janus):
 def test_a_sprite_with_a_wrong_cell_is_to_look_broken(tiny: Janus):
     image = render(read_plan("red cat at 2 3"))
     image[24:32, 16:24] = image[24:32, 16:24][::-1]
-    wanted = wanted_embeddings(tiny, [image])[0] - sine_positions(8, 64)
+    wanted = target_embeddings(tiny, [image])[0] - sine_positions(8, 64)
     assert torch.allclose(wanted[3 * 8 + 2], word(tiny, " broken"), atol=1e-6)
 
 
@@ -54,9 +60,14 @@ def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path
     done = subprocess.run([*command, "--steps", "60", "--batch", "8"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     before, after = (open_checkpoint(path, dtype=torch.float32) for path in (tiny_checkpoint, out))
-    shown = pictures(random.Random("new"), 8)
+
+    def error_of(janus: Janus) -> float:
+        rng = random.Random("new")
+        batch = patch_batch(janus, rng, pictures(rng, 8))
+        return RelativeError()(UnderstandingEncoder(janus), batch, {"pictures": 8})[0].item()
+
     with torch.inference_mode():
-        assert error(after, random.Random(1), shown) < error(before, random.Random(1), shown) / 5
+        assert error_of(after) < error_of(before) / 5
     weights = after.network.state_dict()
     moved = {name for name, old in before.network.state_dict().items() if not torch.equal(old, weights[name])}
     assert moved and all(name.startswith(("model.vision_model.", "model.aligner.")) for name in moved)

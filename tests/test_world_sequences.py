@@ -1,4 +1,4 @@
-"""Lessons of the embedded world: from a seed, in the shares of a mix, along the curriculum."""
+"""Sequences of the embedded world: from a seed, in the shares of a mix, along the curriculum."""
 
 import itertools
 import random
@@ -12,31 +12,31 @@ import pytest
 from model.backends.janus import Janus
 from model.sequences import Codes, Piece, Pixels, Text
 from model.templates import CHECK
-from model.training.actions import choices
-from model.training.embedded.mixtures import MIXES, Focus, Mix, at_step
-from model.training.embedded.world_sequences import world_lessons
+from model.training.embedded.curriculum import MIXTURES, Focus, TaskMixture, at_step
+from model.training.embedded.world_sequences import world_sequences
 from model.training.training_sequences import TrainingSequence
+from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
 from model.world.verifier import check, read
 
 
-def test_lessons_of_the_world_depend_on_the_seed_alone(tiny: Janus):
+def test_sequences_of_the_world_depend_on_the_seed_alone(tiny: Janus):
     def some(seed: int) -> list[tuple]:
-        stream = world_lessons(tiny, random.Random(seed), MIXES["all"])
+        stream = world_sequences(tiny, random.Random(seed), MIXTURES["all"])
         return [
-            (task, [getattr(p, "ids", None) for p in lesson.pieces])
-            for task, lesson in (next(stream) for _ in range(30))
+            (task, [getattr(p, "ids", None) for p in sequence.pieces])
+            for task, sequence in (next(stream) for _ in range(30))
         ]
 
     assert some(3) == some(3)
     assert some(3) != some(4)
 
 
-@pytest.mark.parametrize("name", MIXES)
-def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str):
-    mix = MIXES[name]
-    stream = world_lessons(tiny, random.Random(0), mix)
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str):
+    mix = MIXTURES[name]
+    stream = world_sequences(tiny, random.Random(0), mix)
     tasks = [task for task, _ in (next(stream) for _ in range(300))]
     for task in ("draw", "follow", "judge", "redraw", "edit"):
         assert tasks.count(task) / 300 == pytest.approx(getattr(mix, task), abs=0.1)
@@ -44,13 +44,13 @@ def test_a_mix_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name: str
 
 
 @pytest.mark.parametrize("thinking", [0.0, 1.0])
-def test_a_redraw_lesson_reads_token_by_token_as_a_drawing_does(tiny: Janus, thinking: float):
+def test_a_redraw_sequence_reads_token_by_token_as_a_drawing_does(tiny: Janus, thinking: float):
     """What comes before the revision: the earlier thought too, where there is one."""
-    stream = world_lessons(tiny, random.Random(5), Mix(redraw=1, thinking=thinking, dropout=0, drafts=0.5))
-    for _, lesson in (next(stream) for _ in range(20)):
-        trajectory, pictures = as_drawn(tiny, lesson)
-        drawn, _ = choices(tiny, trajectory, pictures)
-        assert tokens_of(lesson.pieces) == tokens_of(drawn.pieces)
+    stream = world_sequences(tiny, random.Random(5), TaskMixture(redraw=1, thinking=thinking, dropout=0, drafts=0.5))
+    for _, sequence in (next(stream) for _ in range(20)):
+        trajectory, pictures = as_drawn(tiny, sequence)
+        drawn, _ = trajectory_sequences(tiny, trajectory, pictures)
+        assert tokens_of(sequence.pieces) == tokens_of(drawn.pieces)
 
 
 def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:
@@ -62,11 +62,11 @@ def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:
     ]
 
 
-def as_drawn(tiny: Janus, lesson: TrainingSequence) -> tuple[Trajectory, dict[str, np.ndarray]]:
-    """The trajectory whose drawing stream a redraw lesson is."""
-    prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(lesson.pieces[1].ids)).group(1)
+def as_drawn(tiny: Janus, sequence: TrainingSequence) -> tuple[Trajectory, dict[str, np.ndarray]]:
+    """The trajectory whose drawing stream a redraw sequence is."""
+    prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(sequence.pieces[1].ids)).group(1)
     segments: list[Segment] = []
-    for before, piece in itertools.pairwise(lesson.pieces[1:]):
+    for before, piece in itertools.pairwise(sequence.pieces[1:]):
         if isinstance(piece, Codes):
             segments.append(Image(piece.codes, f"{len(segments)}", (Origin.SAMPLED,) * len(piece.codes)))
         elif piece.hideable:
@@ -79,19 +79,19 @@ def as_drawn(tiny: Janus, lesson: TrainingSequence) -> tuple[Trajectory, dict[st
 
 def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
     """Half and half."""
-    mix = replace(MIXES["judge"], draw=0, focus=(Focus("colours", "colours", 10),), noise=0)
-    stream, verdicts = world_lessons(tiny, random.Random(0), mix), []
-    for _, lesson in (next(stream) for _ in range(100)):
-        _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in lesson.pieces if isinstance(p, Text))
-        [image] = (p.image for p in lesson.pieces if isinstance(p, Pixels))
+    mix = replace(MIXTURES["judge"], draw=0, focus=(Focus("colours", "colours", 10),), noise=0)
+    stream, verdicts = world_sequences(tiny, random.Random(0), mix), []
+    for _, sequence in (next(stream) for _ in range(100)):
+        _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text))
+        [image] = (p.image for p in sequence.pieces if isinstance(p, Pixels))
         prompt = asked.split(":")[1].split("\n")[0]
         wrong = [fact.kind for fact in check(parse(prompt), read(image)) if not fact.holds]
-        verdicts.append(said == "Yes")  # and no end after it: other lessons have a reason there
+        verdicts.append(said == "Yes")  # and no end after it: other sequences have a reason there
         assert wrong == ([] if verdicts[-1] else ["colour"])
     assert 35 <= sum(verdicts) <= 65
 
 
 def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
-    mix = Mix(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
+    mix = TaskMixture(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
     assert [len(at_step(mix, step).focus) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
-    assert at_step(MIXES["all"], 3) == MIXES["all"]
+    assert at_step(MIXTURES["all"], 3) == MIXTURES["all"]

@@ -1,23 +1,20 @@
 """Rollouts on test prompts and edits, scored by the world's verifier.
 
-The verifier reads finished pictures; the network never sees it. Knows no checkpoints and prints nothing but progress.
+The verifier reads finished pictures; the network never sees it. Knows no checkpoints and prints nothing.
 """
 
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from model.backends.janus import Janus
 from model.decoding.request import Request, Task
-from model.decoding.rollout import rollout
 from model.evaluation.bootstrap import Figure, Mean, Proportion, auroc
-from model.events import Failed, Preview, TrajectoryFinished, advance
-from model.images import read_rgb
+from model.evaluation.finished_rollouts import pictures_of
 from model.trajectory import Reflection, Sampling, Thought, Trajectory
 from model.world.edits import Edit, edited, sample_edit, touched, write_edit
 from model.world.language import Description, category_of, write
@@ -78,32 +75,6 @@ class Edited:
             stay[row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL] = False
         off = np.abs(self.picture.astype(float) - render(self.before))[stay].mean(-1)
         return float(off.sum()), int(stay.sum())
-
-
-def pictures_of(
-    janus: Janus, requests: Sequence[Request], batch: int, *, progress: bool = True
-) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
-    """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.
-
-    Raises RuntimeError for one that failed.
-    """
-    running: dict[str, Trajectory] = {}
-    shown: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
-    ended = 0
-    for event in rollout(janus, requests, at_once=batch):
-        known = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
-        match event:
-            case Preview(whole=True):
-                shown[known.id].append(np.asarray(read_rgb(event.png)))
-            case Failed():
-                raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
-            case TrajectoryFinished():
-                ended += 1
-                if progress:
-                    print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
-                yield known.id, running.pop(known.id), shown.pop(known.id)
-    if progress:
-        print(file=sys.stderr)
 
 
 def judge_all(

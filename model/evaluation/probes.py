@@ -31,7 +31,8 @@ from model.branches import with_reflection, written_thought
 from model.decoding.request import Request
 from model.evaluate import points
 from model.evaluation.bootstrap import Figure, Proportion, difference, interval
-from model.evaluation.figures import Judged, judge_all, pictures_of
+from model.evaluation.figures import Judged, judge_all
+from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
 from model.trajectory import Image, Origin, Reflection, Sampling, Segment
 from model.world.defects import otherwise, spoil_as

@@ -1,1 +1,1 @@
-"""Supervised fine-tuning and GRPO."""
+"""One training loop, and the methods on it: supervised fine-tuning, GRPO."""

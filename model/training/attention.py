@@ -26,13 +26,13 @@ def attend_in_blocks(janus: Janus) -> None:
 
 def attention(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
     """(B, H, T, W) each → (B, H, T, W): position t sees positions 0 … t."""
-    found, last = [], queries.shape[2]
+    parts, last = [], queries.shape[2]
     for start in range(0, last, BLOCK):
         stop = min(start + BLOCK, last)
         scores = (queries[:, :, start:stop] * scale) @ keys[:, :, :stop].transpose(2, 3)
         later = torch.full((stop - start, stop), -torch.inf, dtype=scores.dtype, device=scores.device).triu(start + 1)
-        found.append((scores + later).softmax(-1).to(values.dtype) @ values[:, :, :stop])
-    return torch.cat(found, 2)
+        parts.append((scores + later).softmax(-1).to(values.dtype) @ values[:, :, :stop])
+    return torch.cat(parts, 2)
 
 
 def _attend(module, query, key, value, attention_mask, scaling, **_) -> tuple[torch.Tensor, None]:

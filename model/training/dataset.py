@@ -1,16 +1,21 @@
 """Parquet rows of an export to training sequences.
 
 Every row is checked before anything is learnt: one that could not be learnt as it stands is refused with its number.
+Checked rows lie on disk, not in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import os
+import pickle
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as arrow
@@ -26,10 +31,9 @@ from model.training.batch import length
 from model.training.training_sequences import Draft, TrainingSequence, judge
 
 MANIFEST = "manifest.json"
-KIND = "judge_sft"
-AT_ONCE = 64  # rows in memory beside the lessons
+AT_ONCE = 64  # rows in memory while a file is read
+BUFFER = 2**20  # bytes in memory of every column
 NAMED = 10  # bad rows that an error tells of
-Value = TypeVar("Value")
 
 
 class DataError(Exception):
@@ -45,48 +49,95 @@ class RowBounds:
     megapixels: float = 50.0  # of one picture
 
 
-def read_lessons(janus: Janus, folder: Path, bounds: RowBounds = RowBounds()) -> list[TrainingSequence]:
-    """All judge_sft rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad
-    rows and counts the others."""
-    lessons, bad, count = [], [], 0
-    for file in data_files(folder):
+class Row(Protocol):
+    """What a method learns from one row: a `TrainingSequence`, or a dataclass of several."""
+
+    weight: float
+    name: str
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """A kind of rows: its name in an export's manifest, from a row to an example, and from that to what is learnt."""
+
+    kind: str
+    parse: Callable[[Mapping[str, Any], int], Any]  # row, most characters → example; raises RowError
+    build: Callable[[Janus, Any, RowBounds], Row]  # raises RowError
+
+
+class Rows:
+    """Checked rows in a temporary file without a name; each is read, and its images decoded, when it is asked for.
+
+    In memory are 8 bytes per row.
+    """
+
+    def __init__(self, build: Callable[[Any], Row]):
+        self.build = build
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        self._ends = array("Q", [0])
+
+    def append(self, example: Any, name: str) -> None:
+        """Raises OSError where there is no room for temporary files."""
+        self._file.seek(0, os.SEEK_END)
+        pickle.dump((example, name), self._file, pickle.HIGHEST_PROTOCOL)
+        self._ends.append(self._file.tell())
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> Row:
+        start, end = self._ends[index], self._ends[index + 1]
+        self._file.seek(start)
+        example, name = pickle.loads(self._file.read(end - start))
+        return replace(self.build(example), name=name)
+
+
+def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
+    """All rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad rows and
+    counts the others."""
+    rows = Rows(lambda example: row_format.build(janus, example, bounds))
+    bad, count, learnt = [], 0, False
+    for file in data_files(folder, row_format.kind):
         for number, row in rows_of(file):
             count += 1
             try:
-                lesson = lesson_of(janus, JudgeExample.from_row(row(), bounds.characters), bounds)
-                lessons.append(replace(lesson, name=f"row {number} of {file.name}"))
+                example = row_format.parse(row(), bounds.characters)
+                built = rows.build(example)
             except (ValueError, KeyError, TypeError) as error:
-                bad.append(f"row {number} of {file.name}: {one_line(error)}")
+                bad.append(f"row {number} of {file.name}: {one_line(error)}" if len(bad) < NAMED else "")
+                continue
+            rows.append(example, f"row {number} of {file.name}")
+            learnt |= built.weight > 0
     if bad:
         named = "\n  ".join([*bad[:NAMED], *([f"and {len(bad) - NAMED} more"] if len(bad) > NAMED else [])])
         raise DataError(
             f"{len(bad)} of {count} rows under {folder} cannot be learnt; mend them or leave them out:\n  {named}"
         )
-    if not lessons:
+    if not rows:
         raise DataError(f"{folder} holds no examples; the Parquet files in it have no rows")
-    if not any(lesson.weight for lesson in lessons):
+    if not learnt:
         raise DataError(f"all {count} rows under {folder} have the weight 0, so there is nothing to learn")
-    return lessons
+    return rows
 
 
 def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 
-def data_files(folder: Path) -> list[Path]:
+def data_files(folder: Path, kind: str) -> list[Path]:
     """The Parquet files that are read of `folder`, or the file it is; hidden ones are left aside.
 
-    Raises DataError where there are none, and where a manifest beside one says something else.
+    Raises DataError where there are none, and where a manifest beside one says something else, or has another `kind`.
     """
     if folder.is_file():
         files = [folder]
     else:
-        found = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
-        files = [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+        paths = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
+        files = [path for path in paths if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
     if not files:
         raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
     for place in dict.fromkeys(file.parent for file in files):
-        _check_manifest(place, [file for file in files if file.parent == place])
+        _check_manifest(place, [file for file in files if file.parent == place], kind)
     return files
 
 
@@ -97,7 +148,7 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
     """
     number = 0
     try:
-        with parquet.ParquetFile(file) as opened:
+        with parquet.ParquetFile(file, buffer_size=BUFFER) as opened:
             for batch in opened.iter_batches(AT_ONCE):
                 for at in range(len(batch)):
                     number += 1
@@ -110,24 +161,27 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
         raise DataError(f"{file} cannot be read as Parquet{after}: {advice}") from error
 
 
-def lesson_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
-    """The lesson of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
+def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
+    """The sequence of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
     pictures = [pixels(png, janus, bounds, number) for number, png in enumerate(example.images, start=1)]
     drafts = [
-        Draft(harmless(said), image=image) for said, image in zip(example.reflections, pictures[:-1], strict=True)
+        Draft(harmless(text), image=image) for text, image in zip(example.reflections, pictures[:-1], strict=True)
     ]
     completion = harmless(example.completion)
-    lesson = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], completion)
+    sequence = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], completion)
     verdict = janus.ids.yes if completion.startswith("Yes") else janus.ids.no
-    if lesson.pieces[-1].ids[0] != verdict:
+    if sequence.pieces[-1].ids[0] != verdict:
         begun = completion[:20]
         raise RowError(f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”")
-    if (tokens := length(lesson, janus.image_codes)) > bounds.tokens:
+    if (tokens := length(sequence, janus.image_codes)) > bounds.tokens:
         raise RowError(
             f"got {tokens:,} tokens with {len(pictures)} images, wanted at most {bounds.tokens:,}; shorten it, or "
             "allow more by --most-tokens"
         )
-    return replace(lesson, weight=example.weight)
+    return replace(sequence, weight=example.weight)
+
+
+JUDGE_ROWS = RowFormat("judge_sft", JudgeExample.from_row, sequence_of)
 
 
 def pixels(png: bytes, janus: Janus, bounds: RowBounds = RowBounds(), number: int = 1) -> np.ndarray:
@@ -157,13 +211,13 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _check_manifest(folder: Path, files: list[Path]) -> None:
+def _check_manifest(folder: Path, files: list[Path], expected: str) -> None:
     """Raises DataError unless the files are those the manifest beside them, if there is one, was written with."""
     manifest = manifest_of(folder)
     if manifest is None or not {"file", "sha256"} & manifest.keys():  # none of ours
         return
-    if (kind := manifest.get("kind")) != KIND:
-        raise DataError(f"{folder} holds rows of the kind {kind}, wanted {KIND}; export that kind")
+    if (kind := manifest.get("kind")) != expected:
+        raise DataError(f"{folder} holds rows of the kind {kind}, wanted {expected}; export that kind")
     for file in files:
         if file.name != manifest.get("file"):
             raise DataError(f"{file} is not in the manifest beside it; move it away, or remove {MANIFEST}")

@@ -1,7 +1,7 @@
-"""Rollout groups: trajectories from one prompt or draft, their scores and action sequences.
+"""Rollout groups: trajectories from one prompt or draft, their assessment and their training sequences.
 
-A group begins at a prompt, or at a wrong drawing of it: where first drawings have become good, nearly nothing else is
-left to learn mending from. Seeds follow from the run's seed and the step alone.
+A group begins at a prompt, or at a wrong first image of it: where first images have become good, there is otherwise
+nearly nothing left to learn repair from. Seeds follow from the run's seed and the step alone.
 """
 
 from __future__ import annotations
@@ -15,34 +15,41 @@ from PIL import Image as Picture
 
 from model.backends.janus import Janus
 from model.decoding.request import Request
-from model.evaluation.figures import pictures_of, reason_is_true
-from model.training.actions import Choices, choices
-from model.training.rewards import comprehension_reward, fit, generation_reward
+from model.evaluation.finished_rollouts import pictures_of
+from model.training.rewards.janus_pro_r1 import comprehension_reward, generation_reward
+from model.training.rewards.registry import Reward
+from model.training.training_sequences import TrainingSequence
+from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Sampling, Segment, Trajectory
-from model.world.language import Description, category_of, write
-from model.world.splits import HARD
-from model.world.verifier import read
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is to be drawn. `hard` prompts have their own share of thoughts."""
+
+    text: str
+    hard: bool = False
 
 
 @dataclass(frozen=True)
 class GroupStart:
     """What the trajectories of a group have in common."""
 
-    description: Description
+    prompt: Prompt
     sampling: Sampling
-    given: tuple[Segment, ...] = ()  # a drawing and, where there is one, the thought before it
+    given: tuple[Segment, ...] = ()  # an image and, where there is one, the thought before it
 
 
 @dataclass
 class Rollout:
-    """One trajectory, what the referee makes of it, and its streams."""
+    """One trajectory, its assessment by the reward, and its training sequences."""
 
     start: GroupStart
     trajectory: Trajectory
     fits: list[float]  # R_QA of every image
-    untrue: list[bool]  # whether an image was rejected for a reason that is not so
+    untrue: list[bool]  # whether an image was rejected for a reason that is not true
     pictures: dict[str, np.ndarray]  # by hash
-    streams: tuple[Choices, Choices]
+    sequences: list[TrainingSequence]
 
     @property
     def verdicts(self) -> list[bool]:
@@ -52,80 +59,77 @@ class Rollout:
         return generation_reward(self.fits, rounds)
 
     def comprehension(self, rounds: int, truth: float = 0.0) -> float:
-        return comprehension_reward(self.fits, self.verdicts, rounds, [truth * each for each in self.untrue])
+        return comprehension_reward(self.fits, self.verdicts, rounds, [truth * untrue for untrue in self.untrue])
 
 
 def starts_of(
-    janus: Janus, descriptions: Sequence[Description], thinking: float, thinking_hard: float, rng: random.Random
+    janus: Janus, prompts: Sequence[Prompt], thinking: float, thinking_hard: float, rng: random.Random
 ) -> list[GroupStart]:
     """One per prompt, with a thought in a share `thinking` of cases, of hard ones `thinking_hard`."""
-
-    def thinks(description: Description) -> bool:
-        return rng.random() < (thinking_hard if category_of(description) in HARD else thinking)
-
-    return [GroupStart(each, replace(janus.sampling, thinks=thinks(each))) for each in descriptions]
+    return [
+        GroupStart(p, replace(janus.sampling, thinks=rng.random() < (thinking_hard if p.hard else thinking)))
+        for p in prompts
+    ]
 
 
 def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Random) -> list[GroupStart]:
-    """At most `count` wrong first drawings, of as many prompts as there are, to begin again from."""
-    wrong = [[one for one in group if one.fits[0] < 1] for group in groups]
-    chosen = [rng.choice(each) for each in rng.sample(wrong, len(wrong)) if each]
-    return [replace(one.start, given=_first_drawing(one.trajectory)) for one in chosen[:count]]
+    """At most `count` wrong first images, of as many prompts as there are, to begin again from."""
+    wrong = [[rollout for rollout in group if rollout.fits[0] < 1] for group in groups]
+    chosen = [rng.choice(rollouts) for rollouts in rng.sample(wrong, len(wrong)) if rollouts]
+    return [replace(rollout.start, given=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
 
 
-def _first_drawing(trajectory: Trajectory) -> tuple[Segment, ...]:
+def _first_image(trajectory: Trajectory) -> tuple[Segment, ...]:
     end = next(i for i, segment in enumerate(trajectory.segments, 1) if isinstance(segment, Image))
     return trajectory.segments[:end]
 
 
 def roll_out(
-    janus: Janus, starts: Sequence[GroupStart], size: int, rounds: int, rng: random.Random
+    janus: Janus, reward: Reward, starts: Sequence[GroupStart], size: int, rounds: int, rng: random.Random
 ) -> list[list[Rollout]]:
     """`size` trajectories of every start, all together."""
-    requests, begun = [], {}
+    requests, start_of = [], {}
     for number, start in enumerate(starts):
         for member in range(size):
             name = f"{number} {member}"
-            begun[name] = start
-            prompt, seed = write(start.description), rng.getrandbits(31)
-            requests.append(Request(prompt, seed, rounds, start.sampling, None, given=start.given, id=name))
-    made = pictures_of(janus, requests, len(requests), progress=False) if requests else ()
-    ended = {name: _judged(janus, begun[name], *rest) for name, *rest in made}
-    return [[ended[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
+            start_of[name] = start
+            text, seed = start.prompt.text, rng.getrandbits(31)
+            requests.append(Request(text, seed, rounds, start.sampling, None, given=start.given, id=name))
+    finished = pictures_of(janus, requests, len(requests), progress=False) if requests else ()
+    rollouts = {name: _assessed(janus, reward, start_of[name], *rest) for name, *rest in finished}
+    return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 
 
-def _judged(janus: Janus, start: GroupStart, trajectory: Trajectory, drawn: Sequence[np.ndarray]) -> Rollout:
+def _assessed(
+    janus: Janus, reward: Reward, start: GroupStart, trajectory: Trajectory, drawn: Sequence[np.ndarray]
+) -> Rollout:
     pictures = {image.sha256: picture for image, picture in zip(trajectory.images, drawn, strict=True)}
-    readings = [read(picture) for picture in drawn]
-    fits = [fit(start.description, reading) for reading in readings]
-    untrue = [
-        reflection.answer == "no" and not reason_is_true(start.description, reading, reflection)
-        for reading, reflection in zip(readings, trajectory.reflections, strict=True)
-    ]
-    streams = choices(janus, trajectory, pictures, given=len(start.given))
-    return Rollout(start, trajectory, fits, untrue, pictures, streams)
+    assessment = reward(trajectory, drawn)
+    sequences = list(trajectory_sequences(janus, trajectory, pictures, given=len(start.given)))
+    return Rollout(start, trajectory, list(assessment.fits), list(assessment.untrue), pictures, sequences)
 
 
 def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, float]:
-    """What the rollouts were worth, before learning from them; how many began at a wrong drawing, and mended it."""
-    fresh = [one for group in groups for one in group if not one.start.given]
-    begun = [one for group in groups for one in group if one.start.given]
-    judged = [(fit == 1, says) for one in fresh + begun for fit, says in zip(one.fits, one.verdicts, strict=True)]
+    """Rewards and shares right of the rollouts; `begun`: how many began at a wrong image, `mended`: how many of these
+    ended at a right one."""
+    fresh = [rollout for group in groups for rollout in group if not rollout.start.given]
+    begun = [rollout for group in groups for rollout in group if rollout.start.given]
+    judged = [(fit == 1, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
     return {
-        "r_gen": np.mean([one.generation(rounds) for one in fresh]),
-        "r_comp": np.mean([one.comprehension(rounds) for one in fresh]),
-        "first_right": np.mean([one.fits[0] == 1 for one in fresh]),
-        "final_right": np.mean([one.fits[-1] == 1 for one in fresh]),
-        "verdict_right": np.mean([right == says for right, says in judged]),
-        "images": np.mean([len(one.fits) for one in fresh]),
+        "r_gen": np.mean([rollout.generation(rounds) for rollout in fresh]),
+        "r_comp": np.mean([rollout.comprehension(rounds) for rollout in fresh]),
+        "first_right": np.mean([rollout.fits[0] == 1 for rollout in fresh]),
+        "final_right": np.mean([rollout.fits[-1] == 1 for rollout in fresh]),
+        "verdict_right": np.mean([right == yes for right, yes in judged]),
+        "images": np.mean([len(rollout.fits) for rollout in fresh]),
         "begun": len(begun),
-        "mended": sum(one.fits[-1] == 1 for one in begun),
+        "mended": sum(rollout.fits[-1] == 1 for rollout in begun),
     }
 
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
     """The images of every group's first rollout, one row each."""
-    rows = [[one.pictures[image.sha256] for image in one.trajectory.images] for one, *_ in groups]
+    rows = [[first.pictures[image.sha256] for image in first.trajectory.images] for first, *_ in groups]
     side, most = rows[0][0].shape[0], max(map(len, rows))
     sheet = np.full((side * len(rows), side * most, 3), 255, np.uint8)
     for y, row in enumerate(rows):

@@ -1,87 +1,178 @@
-"""Training sequences of the SFT tasks (draw, judge, redraw, edit): pieces with targets; condition dropout.
+"""Training sequences: pieces of text, image codes and pixels, and the tokens among them that are scored.
 
-A lesson is a list of pieces in which some are targets. Knows the templates through `sequences`; not where the
-pictures come from (`world_sequences`, or an annotator's export) and no torch.
+Rows of a dataset, sequences of the embedded world and trajectories of a rollout all become a `TrainingSequence`. Which
+tokens are scored, and how, stands in its `Targets`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
-from model.sequences import (
-    Codes,
-    NotesAt,
-    Piece,
-    Pixels,
-    Text,
-    Tokenizer,
-    editing,
-    ids,
-    invitation,
-    opening,
-    unconditional,
-)
+from model.backends.janus import Janus
+from model.decoding.sampling import Rule
+from model.sequences import Codes, Piece, Pixels, Text, editing, ids, invitation, opening, size, unconditional
 from model.templates import BEGIN_IMAGE, CHECK, EOS
+
+MODEL_DISTRIBUTION = Rule()  # temperature 1, no guidance, nothing excluded
+
+
+class Kind(StrEnum):
+    """What a scored token is. The values are the names of the losses in a run's log."""
+
+    CODE = "codes"
+    TEXT = "text"  # all text but the verdict
+    VERDICT = "verdict"  # Yes or No
+    JUDGING_AUXILIARY = "notes"  # auxiliary target in a sequence with pixels
+    DRAWING_AUXILIARY = "hand_notes"  # auxiliary target in any other sequence
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Tokens of one sequence that are scored alike.
+
+    `positions[i]` is the position whose hidden state predicts `tokens[i]`: the one before it, or for an auxiliary
+    target any position, after a share `depth` of the layers.
+    """
+
+    kind: Kind
+    positions: tuple[int, ...]
+    tokens: tuple[int, ...]
+    rule: Rule = MODEL_DISTRIBUTION  # distribution of which the log-probability is computed
+    depth: float = 1.0  # 0…1
+    segment: int = 0  # of the trajectory
+    advantage: float = 0.0
+
+    @property
+    def auxiliary(self) -> bool:
+        return self.kind in (Kind.JUDGING_AUXILIARY, Kind.DRAWING_AUXILIARY)
+
+    def only(self, keep: Sequence[bool]) -> Targets:
+        """The targets for which `keep` is true."""
+        kept = [pair for pair, kept in zip(zip(self.positions, self.tokens, strict=True), keep, strict=True) if kept]
+        positions, tokens = zip(*kept, strict=True) if kept else ((), ())
+        return replace(self, positions=positions, tokens=tokens)
 
 
 @dataclass(frozen=True)
 class TrainingSequence:
-    """One training sequence; `weight` scales its loss, `name` says where it comes from."""
+    """One sequence; `weight` scales its loss, `name` says where it comes from."""
 
     pieces: tuple[Piece, ...]
+    targets: tuple[Targets, ...] = ()
     weight: float = 1.0
     name: str = ""
+
+    @property
+    def target_count(self) -> int:
+        return sum(len(targets.tokens) for targets in self.targets)
+
+
+@dataclass(frozen=True)
+class AuxiliaryTarget:
+    """A token that the text head is to read off a position's hidden state after a share `depth` of the layers."""
+
+    id: int
+    depth: float  # 0…1
+
+
+AuxiliaryTargets = tuple[tuple[AuxiliaryTarget, ...], ...]  # for every position of a piece
+
+
+@dataclass
+class SequenceBuilder:
+    """Builds a sequence piece by piece."""
+
+    janus: Janus
+    pieces: list[Piece] = field(default_factory=list)
+    targets: list[Targets] = field(default_factory=list)
+    auxiliary: dict[float, list[tuple[int, int]]] = field(default_factory=dict)  # depth → (position, token)
+    length: int = 0
+
+    def context(self, *pieces: Piece, auxiliary: AuxiliaryTargets = ()) -> None:
+        """Pieces that are read but not scored; `auxiliary` targets lie on the first one's positions."""
+        for position, there in enumerate(auxiliary, self.length):
+            for target in there:
+                self.auxiliary.setdefault(target.depth, []).append((position, target.id))
+        self.pieces += pieces
+        self.length += sum(size(piece, self.janus.image_codes) for piece in pieces)
+
+    def scored(
+        self,
+        piece: Text | Codes,
+        rules: Sequence[Rule | None] | None = None,
+        segment: int = 0,
+        auxiliary: AuxiliaryTargets = (),
+    ) -> None:
+        """A piece whose tokens are scored: by the model's distribution, or each by its rule (None: not at all)."""
+        code = isinstance(piece, Codes)
+        tokens = piece.codes if code else piece.ids
+        verdicts = (self.janus.ids.yes, self.janus.ids.no)
+        groups: dict[tuple[Kind, Rule], list[tuple[int, int]]] = {}
+        for offset, token in enumerate(tokens):
+            rule = MODEL_DISTRIBUTION if rules is None else rules[offset]
+            if rule is not None:
+                kind = Kind.CODE if code else Kind.VERDICT if token in verdicts else Kind.TEXT
+                groups.setdefault((kind, rule), []).append((self.length + offset - 1, token))
+        for (kind, rule), pairs in groups.items():
+            positions, tokens = zip(*pairs, strict=True)
+            self.targets.append(Targets(kind, positions, tokens, rule, segment=segment))
+        self.context(piece, auxiliary=auxiliary)
+
+    def build(self) -> TrainingSequence:
+        judges = any(isinstance(piece, Pixels) for piece in self.pieces)
+        kind = Kind.JUDGING_AUXILIARY if judges else Kind.DRAWING_AUXILIARY
+        auxiliary = [
+            Targets(kind, *zip(*pairs, strict=True), depth=depth) for depth, pairs in sorted(self.auxiliary.items())
+        ]
+        return TrainingSequence(tuple(self.pieces), (*self.targets, *auxiliary))
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """An earlier image of the context and what was said of it. Codes for drawing, pixels for judging.
+    """An earlier image of the context and its reflection. Codes for drawing, pixels for judging.
 
-    `target`: what was said is true, and to be learnt as well; `notes` on the image (both in `judge`). `thought` before
-    it, if any, and `drawn`: notes on its codes (both in `draw`: who judges sees no thoughts).
+    `target`: the reflection is true, and scored as well; `auxiliary` targets on the image (both in `judge`). `thought`
+    before it, if any, and `code_auxiliary`: on its codes (both in `draw`: the judging stream leaves thoughts out).
     """
 
     reflection: str
     codes: tuple[int, ...] = ()
     image: np.ndarray | None = None
     target: bool = False
-    notes: JudgeTargets | None = None
+    auxiliary: JudgeAuxiliary | None = None
     thought: str | None = None
-    drawn: NotesAt = ()
+    code_auxiliary: AuxiliaryTargets = ()
 
 
 @dataclass(frozen=True)
-class JudgeTargets:
-    """What the network is to know at each position while it looks.
+class JudgeAuxiliary:
+    """Auxiliary targets while an image is judged: deep supervision (Lee et al., 2015). Never read in a rollout."""
 
-    Nobody reads them when it draws: they teach it to find out, before the verdict, what the verdict is made of. Each at
-    a depth of its own, so that what follows from one has layers left to follow in (Lee et al., 2015: deep supervision).
-    """
-
-    prompt: NotesAt  # of the user's turn
-    patches: NotesAt  # of the image
-    check: NotesAt  # of the words of the self-check, but the last, which says the verdict
+    prompt: AuxiliaryTargets  # of the user's turn
+    patches: AuxiliaryTargets  # of the image
+    check: AuxiliaryTargets  # of the words of the self-check, but the last, which predicts the verdict
 
 
 @dataclass(frozen=True)
-class DrawTargets:
-    """And while it draws: of the words of the thought, and of every image code, at the position before it."""
+class DrawAuxiliary:
+    """Auxiliary targets of the words of a thought, and of every image code, at the position before it."""
 
-    thought: NotesAt = ()
-    codes: NotesAt = ()
+    thought: AuxiliaryTargets = ()
+    codes: AuxiliaryTargets = ()
 
 
 def draw(
-    tokenizer: Tokenizer,
+    janus: Janus,
     prompt: str,
     drafts: Sequence[Draft],
     thought: str | None,
     codes: Sequence[int],
-    notes: DrawTargets = DrawTargets(),
+    auxiliary: DrawAuxiliary = DrawAuxiliary(),
     *,
     given: bool = False,
 ) -> TrainingSequence:
@@ -89,91 +180,115 @@ def draw(
 
     A `given` thought is a person's: only the image is a target.
     """
-    pieces = opening(tokenizer, prompt)
-    begin = ids(tokenizer, BEGIN_IMAGE)
+    builder = SequenceBuilder(janus)
+    builder.context(*opening(janus, prompt))
     for draft in drafts:
         if draft.thought is not None:
-            pieces.append(Text(ids(tokenizer, draft.thought), hideable=True))
-        pieces += [Text(begin), Codes(draft.codes, notes=draft.drawn), Text(ids(tokenizer, CHECK))]
-        pieces += [Text(ids(tokenizer, draft.reflection)), *invitation(tokenizer)]
-    return _drawn(tokenizer, pieces, thought, codes, notes, given=given)
+            builder.context(Text(ids(janus, draft.thought), hideable=True))
+        builder.context(Text(ids(janus, BEGIN_IMAGE)))
+        builder.context(Codes(draft.codes), auxiliary=draft.code_auxiliary)
+        builder.context(Text(ids(janus, CHECK)), Text(ids(janus, draft.reflection)), *invitation(janus))
+    return _drawn(builder, thought, codes, auxiliary, given=given)
 
 
 def edit(
-    tokenizer: Tokenizer,
+    janus: Janus,
     instruction: str,
     source: Sequence[int],
     thought: str | None,
     codes: Sequence[int],
-    notes: DrawTargets = DrawTargets(),
-    drawn: NotesAt = (),
+    auxiliary: DrawAuxiliary = DrawAuxiliary(),
+    source_auxiliary: AuxiliaryTargets = (),
 ) -> TrainingSequence:
-    """Editing: from the codes of an image (`drawn`: notes on them) and an instruction to the thought (if any) and the
-    edited image."""
-    pieces = editing(tokenizer, instruction, source)
-    seen = (replace(piece, notes=drawn) if isinstance(piece, Codes) else piece for piece in pieces)
-    return _drawn(tokenizer, list(seen), thought, codes, notes)
+    """Editing: from the codes of an image and an instruction to the thought (if any) and the edited image."""
+    builder = SequenceBuilder(janus)
+    for piece in editing(janus, instruction, source):
+        builder.context(piece, auxiliary=source_auxiliary if isinstance(piece, Codes) else ())
+    return _drawn(builder, thought, codes, auxiliary)
 
 
 def _drawn(
-    tokenizer: Tokenizer,
-    pieces: list[Piece],
+    builder: SequenceBuilder,
     thought: str | None,
     codes: Sequence[int],
-    notes: DrawTargets,
+    auxiliary: DrawAuxiliary,
     *,
     given: bool = False,
 ) -> TrainingSequence:
-    own = thought is not None and not given
+    own = builder.scored if thought is not None and not given else builder.context
     if thought is not None:
-        pieces = [*pieces, Text(ids(tokenizer, thought), hideable=True, target=own, notes=notes.thought)]
-    begin = Text(ids(tokenizer, BEGIN_IMAGE), target=own, notes=notes.codes[:1])
-    return TrainingSequence((*pieces, begin, Codes(tuple(codes), target=True, notes=notes.codes[1:])))
+        own(Text(ids(builder.janus, thought), hideable=True), auxiliary=auxiliary.thought)
+    own(Text(ids(builder.janus, BEGIN_IMAGE)), auxiliary=auxiliary.codes[:1])
+    builder.scored(Codes(tuple(codes)), auxiliary=auxiliary.codes[1:])
+    return builder.build()
 
 
 def judge(
-    tokenizer: Tokenizer,
+    janus: Janus,
     prompt: str,
     drafts: Sequence[Draft],
     image: np.ndarray,
     reflection: str,
-    notes: JudgeTargets | None = None,
+    auxiliary: JudgeAuxiliary | None = None,
     *,
     ends: bool = True,
 ) -> TrainingSequence:
-    """Task II: verdict and reason on the last image are the target; notes are taken before. One that does not end is
-    only begun: what follows is not taught here.
+    """Task II: verdict and reason on the last image are the targets. Without `ends` the reflection is only begun: no
+    end of turn is scored.
     """
-    *before, turn = opening(tokenizer, prompt)
-    pieces = [*before, replace(turn, notes=notes.prompt) if notes else turn]
+    builder = SequenceBuilder(janus)
+    *before, turn = opening(janus, prompt)
+    builder.context(*before)
+    builder.context(turn, auxiliary=auxiliary.prompt if auxiliary else ())
     for draft in drafts:
-        pieces += _looked(tokenizer, draft.image, draft.notes)
-        pieces += [Text(ids(tokenizer, draft.reflection), target=draft.target), *invitation(tokenizer)]
-    pieces += _looked(tokenizer, image, notes)
-    pieces += [Text(ids(tokenizer, reflection + (EOS if ends else "")), target=True)]
-    return TrainingSequence(tuple(pieces))
+        _judged_image(builder, draft.image, draft.auxiliary)
+        feed = builder.scored if draft.target else builder.context
+        feed(Text(ids(janus, draft.reflection)))
+        builder.context(*invitation(janus))
+    _judged_image(builder, image, auxiliary)
+    builder.scored(Text(ids(janus, reflection + (EOS if ends else ""))))
+    return builder.build()
 
 
-def _looked(tokenizer: Tokenizer, image: np.ndarray, notes: JudgeTargets | None) -> list[Piece]:
-    patches, check = (notes.patches, notes.check) if notes else ((), ())
-    return [
-        Text(ids(tokenizer, BEGIN_IMAGE)),
-        Pixels(image, patches),
-        Text(ids(tokenizer, CHECK), notes=check),
-    ]
+def _judged_image(builder: SequenceBuilder, image: np.ndarray, auxiliary: JudgeAuxiliary | None) -> None:
+    patches, check = (auxiliary.patches, auxiliary.check) if auxiliary else ((), ())
+    builder.context(Text(ids(builder.janus, BEGIN_IMAGE)))
+    builder.context(Pixels(image), auxiliary=patches)
+    builder.context(Text(ids(builder.janus, CHECK)), auxiliary=check)
 
 
-def planned(lesson: TrainingSequence) -> TrainingSequence:
-    """Without the image after a thought that is to be learnt: what is drawn after a thought is known soon."""
-    *before, image = lesson.pieces
-    thinks = isinstance(image, Codes) and image.target and before[-1].target
-    return replace(lesson, pieces=tuple(before)) if thinks else lesson
+def without_image(sequence: TrainingSequence) -> TrainingSequence:
+    """Without the last image where it follows a scored thought: a shorter sequence that trains the thought alone."""
+    *before, image = sequence.pieces
+    if not isinstance(image, Codes):
+        return sequence
+    begin = min((p for t in sequence.targets if t.kind is Kind.CODE for p in t.positions), default=0)
+    if not any(begin - 1 in t.positions for t in sequence.targets if not t.auxiliary):
+        return sequence
+    kept = (t.only([p <= begin for p in t.positions]) for t in sequence.targets if t.kind is not Kind.CODE)
+    return replace(sequence, pieces=tuple(before), targets=tuple(t for t in kept if t.tokens))
 
 
-def drop_condition(lesson: TrainingSequence, pad: int, rng: random.Random, share: float) -> TrainingSequence:
-    """Condition dropout for classifier-free guidance: in `share` of cases prompt and thoughts become pads."""
+def drop_condition(sequence: TrainingSequence, janus: Janus, rng: random.Random, share: float) -> TrainingSequence:
+    """Condition dropout for classifier-free guidance: in `share` of cases prompt and thoughts become pads, which are
+    not scored; nor are auxiliary targets."""
     if rng.random() >= share:
-        return lesson
-    hidden = unconditional(lesson.pieces, pad)
-    shown = (replace(p, target=False) if isinstance(p, Text) and p.hideable else p for p in hidden)
-    return replace(lesson, pieces=tuple(replace(p, notes=()) for p in shown))
+        return sequence
+    hidden = {position - 1 for position in _hideable_positions(sequence, janus.image_codes)}
+    kept = (t.only([p not in hidden for p in t.positions]) for t in sequence.targets if not t.auxiliary)
+    pieces = tuple(unconditional(sequence.pieces, janus.ids.pad))
+    return replace(sequence, pieces=pieces, targets=tuple(t for t in kept if t.tokens))
+
+
+def _hideable_positions(sequence: TrainingSequence, image_codes: int) -> Iterator[int]:
+    start = 0
+    for piece in sequence.pieces:
+        end = start + size(piece, image_codes)
+        if isinstance(piece, Text) and piece.hideable:
+            yield from range(start, end)
+        start = end
+
+
+def with_advantages(sequence: TrainingSequence, advantages: Mapping[int, float] | Sequence[float]) -> TrainingSequence:
+    """Every target with the advantage of its segment."""
+    return replace(sequence, targets=tuple(replace(t, advantage=advantages[t.segment]) for t in sequence.targets))

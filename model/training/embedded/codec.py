@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,17 +26,16 @@ from model.backends.checkpoint_folder import save_checkpoint
 from model.backends.janus import Janus
 from model.evaluation.figures import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
-from model.training.optimization import check_finite
-from model.training.run_folder import RunPaths, RunStart, add_beginning, beginning_of, reporting
-from model.training.run_state import RunState, defining
-from model.training.schedule import learning_rate_factor
-from model.training.settings import add_settings, settings_of
+from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
+from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.trajectory import Sampling
 from model.world.patches import PATCHES, patch_codes
 from model.world.scene import random_scene, render
 
 SHARPNESS = 30.0  # factor on cosines before the softmax
 NAMING = 0.1  # weight of the encoder's cross-entropy beside the decoder's error
+SAVE_EVERY = 250  # steps
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Settings:
     steps: int = 4000
     naming_steps: int = 1000  # the encoder is done before the decoder
     batch: int = 8  # images per step
-    learning_rate: float = 5e-4  # peak; see `schedule`
+    learning_rate: float = 5e-4  # peak
     warmup: int = 60  # steps
     seed: int = 0
     threads: int = 2
@@ -61,12 +61,27 @@ def to_pixels(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+class CodecBatch(NamedTuple):
+    """Images and their codes; `naming`: whether the encoder learns, too."""
+
+    pixels: torch.Tensor  # (B, 3, H, W) in [-1, 1]
+    codes: torch.Tensor  # (B, N)
+    naming: bool
+
+
 class CodecParts(torch.nn.Module):
     """The codec's two halves, which meet only in the rows of the codebook."""
 
     def __init__(self, codec: JanusVQVAE):
         super().__init__()
         self.codec = codec
+        self.compiled_name, self.compiled_paint = torch.compile(self.name), torch.compile(self.paint)
+
+    def forward(self, batch: CodecBatch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The decoder's error (B, 3, H, W), and the encoder's cosines (B, N, K) where it learns."""
+        with torch.autocast(batch.pixels.device.type, torch.bfloat16):
+            error = self.compiled_paint(batch.codes).float() - batch.pixels
+            return error, self.compiled_name(batch.pixels).float() if batch.naming else None
 
     def name(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) → (B, N, K): cosines of every patch's latent to all rows."""
@@ -80,6 +95,23 @@ class CodecParts(torch.nn.Module):
         return self.codec.decoder(self.codec.post_quant_conv(quantised))
 
 
+class ReconstructionLoss:
+    """L1 plus L2 of the decoder, and the encoder's cross-entropy."""
+
+    def totals(self, batch: CodecBatch) -> dict[str, int]:
+        return {"images": len(batch.pixels)}
+
+    def __call__(
+        self, halves: torch.nn.Module, batch: CodecBatch, totals: Mapping[str, float]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        error, cosines = halves(batch)
+        loss = (error.abs() + error.square()).mean()
+        if cosines is not None:
+            loss = loss + NAMING * F.cross_entropy(SHARPNESS * cosines.flatten(0, 1), batch.codes.flatten())
+        share = len(batch.pixels) / totals["images"]
+        return share * loss, {"loss": share * loss, "error": share * error.abs().mean()}
+
+
 def principal_rows(count: int, width: int) -> torch.Tensor:
     """(count, width) unit-norm codebook rows: principal components of every distinct patch, the spare ones random.
 
@@ -88,81 +120,60 @@ def principal_rows(count: int, width: int) -> torch.Tensor:
     """
     pixels = np.stack([np.frombuffer(patch, np.uint8) for patch in PATCHES]).astype(np.float64)
     scores, sizes, _ = np.linalg.svd(pixels - pixels.mean(0), full_matrices=False)
-    known = torch.tensor(scores[:, :width] * sizes[:width] ** 0.5, dtype=torch.float32)
-    spare = torch.randn(count - len(known), width, generator=torch.Generator().manual_seed(0))
-    return F.normalize(torch.cat([known, spare]), dim=-1)
+    used = torch.tensor(scores[:, :width] * sizes[:width] ** 0.5, dtype=torch.float32)
+    spare = torch.randn(count - len(used), width, generator=torch.Generator().manual_seed(0))
+    return F.normalize(torch.cat([used, spare]), dim=-1)
 
 
-def train(out: Path, settings: Settings, *, resume: bool = False, beginning: RunStart | None = None) -> None:
-    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
-    place, beginning = RunPaths(out), beginning or RunStart(resume=resume)
-    place.check()
-    torch.manual_seed(settings.seed)
-    torch.set_num_threads(settings.threads)
-    network = new_network(new_config(), settings.seed)
-    janus = Janus(network, new_tokenizer(), out.name, Sampling())
-    codec = network.model.vqmodel.train().to(memory_format=torch.channels_last)
+def new_codec(settings: Settings, name: str) -> Janus:
+    """A new network with the codebook of the world's patches; only the codec's halves can be trained."""
+    network = new_network(new_config(), settings.seed).requires_grad_(requires_grad=False)
+    codec = network.model.vqmodel.train().to(memory_format=torch.channels_last).requires_grad_()
     rows = codec.quantize.embedding.weight.requires_grad_(requires_grad=False)
     rows.copy_(principal_rows(*rows.shape))
     network.model.generation_embeddings.weight.data.copy_(rows)
-    optimizer = torch.optim.AdamW(
-        [p for p in codec.parameters() if p.requires_grad], settings.learning_rate, betas=(0.9, 0.95), weight_decay=1e-4
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: learning_rate_factor(step, settings.steps, settings.warmup)
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    definition = defining({"recipe": "codec", "settings": asdict(settings)})
-    state = RunState(place.state, network, [optimizer], [schedule], definition, settings.steps)
-    if beginning.resume:
-        first = state.load(accept_changes=beginning.accept_changes)
-    else:
-        first = 0
-        state.check_new(restart=beginning.restart)
-    halves, began = CodecParts(codec), time.monotonic()
-    name, paint = torch.compile(halves.name), torch.compile(halves.paint)
-    for step in range(first, settings.steps):
-        naming = step < settings.naming_steps
-        images = scenes_to_learn(random.Random(f"{settings.seed} {step}"), settings.batch)
-        pixels = to_pixels(images).contiguous(memory_format=torch.channels_last)
-        codes = torch.tensor([patch_codes(image) for image in images])
-        with torch.autocast("cpu", torch.bfloat16):
-            error = paint(codes).float() - pixels
-            cosines = name(pixels).float() if naming else None
-        loss = (error.abs() + error.square()).mean()
-        if cosines is not None:
-            loss = loss + NAMING * F.cross_entropy(SHARPNESS * cosines.flatten(0, 1), codes.flatten())
-        check_finite({"loss": loss.item()})
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 25 == 0:
-            print(f"step {step:5d} error {error.abs().mean().item():.4f} {time.monotonic() - began:6.0f} s", flush=True)
-        if step % 250 == 249:
-            state.save(step + 1)
-            save(janus, out, settings, read_back(janus, 100), state.resumed)
-    state.save(settings.steps)
-    save(janus, out, settings, read_back(janus, 1000), state.resumed)
+    return Janus(network, new_tokenizer(), name, Sampling())
 
 
-def save(janus: Janus, out: Path, settings: Settings, quality: dict[str, float], resumed: list[dict]) -> None:
-    """Write the checkpoint folder with what it has reached."""
-    print(" ".join(f"{name} {value:.4g}" for name, value in quality.items()), flush=True)
-    provenance = {"recipe": "codec", "settings": asdict(settings), "quality": quality}
-    provenance |= {"resumed": resumed} if resumed else {}
-    save_checkpoint(janus.network, new_processor(janus.tokenizer), out, provenance)
+def train(out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> None:
+    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    RunPaths(out).check()
+    torch.set_num_threads(settings.threads)
+    loop = Loop(replace(LoopSettings.of(settings), weight_decay=1e-4, save_every=SAVE_EVERY))
+    janus = new_codec(settings, out.name)
+    halves = CodecParts(janus.network.model.vqmodel)
+
+    def data(step: int) -> StepData:
+        images = scenes_to_learn(random.Random(f"{settings.seed} {step}"), settings.batch)[loop.own]
+        pixels = to_pixels(images).contiguous(memory_format=torch.channels_last).to(loop.accelerator.device)
+        codes = torch.tensor([patch_codes(image) for image in images], device=pixels.device)
+        batch = CodecBatch(pixels, codes, naming=step < settings.naming_steps)
+        return StepData([Share(ReconstructionLoss(), [batch])])
+
+    def save(about: dict) -> None:
+        save_checkpoint(janus.network, new_processor(janus.tokenizer), out, about)
+
+    run = Run(
+        halves,
+        janus.network,
+        out,
+        {"recipe": "codec", "settings": asdict(settings)},
+        save,
+        start=start,
+        evaluation=Evaluation(SAVE_EVERY, lambda step: read_back(janus, 1000 if step == settings.steps else 100)),
+        printed_every=25,
+    )
+    loop.train(run, data)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.training.embedded.codec", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
     add_settings(parser, Settings())
-    add_beginning(parser)
+    add_start(parser)
     arguments = parser.parse_args()
     settings = settings_of(arguments, Settings())
-    reporting("codec", lambda: train(arguments.out, settings, beginning=beginning_of(arguments)))
+    run_command("codec", lambda: train(arguments.out, settings, start_of(arguments)))
 
 
 if __name__ == "__main__":

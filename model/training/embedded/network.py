@@ -212,7 +212,7 @@ def corpus(seed: int, count: int) -> Iterator[str]:
         _, wrong = spoil(rng, description, scene)
         facts = check(description, read(wrong))
         yield "No" + write_reason(description, facts, rng)
-        yield " yes no extra broken"  # which only notes say
+        yield " yes no extra broken"  # words of auxiliary targets only
         yield write_edit(sample_edit(rng, random_scene(rng, 3)))
 
 

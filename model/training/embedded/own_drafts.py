@@ -25,10 +25,10 @@ from model.atomic_files import move_whole
 from model.backends.checkpoint import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
 from model.decoding.request import Request
-from model.evaluation.figures import pictures_of
+from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png, read_rgb
 from model.training.dataset import DataError, one_line, rows_of
-from model.training.run_folder import reporting
+from model.training.runs.command import run_command
 from model.trajectory import Thought
 from model.world.language import CATEGORIES, Description, parse, write
 from model.world.splits import sample_training
@@ -65,10 +65,10 @@ def make_drafts(
 ) -> Iterator[OwnDraft]:
     """First drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought."""
     rng = random.Random(f"drafts {seed}")
-    wanted = [sample_training(rng, category) for _ in range(count)]
+    prompts = [sample_training(rng, category) for _ in range(count)]
     with_thought = round(count * thinking) if janus.sampling.thinks else 0
-    rng.shuffle(wanted)
-    for thinks, part in ((True, wanted[:with_thought]), (False, wanted[with_thought:])):
+    rng.shuffle(prompts)
+    for thinks, part in ((True, prompts[:with_thought]), (False, prompts[with_thought:])):
         sampling = replace(janus.sampling, thinks=thinks)
         requests = [
             Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="a .parquet file")
     arguments = parser.parse_args()
-    reporting("drafts", lambda: run(arguments), DataError)
+    run_command("drafts", lambda: run(arguments), DataError)
 
 
 def run(arguments: argparse.Namespace) -> None:

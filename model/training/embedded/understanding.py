@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 
 from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
 from model.training.embedded.network import sine_positions
 from model.training.embedded.world_sequences import noisy
-from model.training.metrics_log import Log
-from model.training.optimization import check_finite, descend, new_optimizers, new_schedules
-from model.training.run_folder import RunPaths, reporting
-from model.training.settings import BOUNDS, bounded
-from model.training.sft import write_checkpoint
+from model.training.loop import Loop, LoopSettings, Run, Share, StepData
+from model.training.policy import layer_matrices, write_checkpoint
+from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.state import fingerprint
 from model.world.defects import smeared
 from model.world.patches import PATCHES, cells
 from model.world.scene import random_scene, render
@@ -37,6 +38,54 @@ from model.world.verifier import read
 NOISE = 6.0  # most standard deviation of pixel noise, of 255
 
 
+@dataclass(frozen=True)
+class Settings:
+    """One run's choices; written into the checkpoint's provenance."""
+
+    steps: int = 900
+    batch: int = 24  # pictures per step
+    learning_rate: float = 1e-3  # AdamW's peak
+    muon: float = 0.01  # Muon's peak, for the matrices within the layers
+    save_every: int = 300  # steps; 0 only at the end
+    seed: int = 0
+
+
+class PatchBatch(NamedTuple):
+    """Noisy pictures, and the embeddings (B, N, D) they are to have."""
+
+    images: list[np.ndarray]
+    targets: torch.Tensor
+
+
+class UnderstandingEncoder(torch.nn.Module):
+    """Vision tower and aligner."""
+
+    def __init__(self, janus: Janus):
+        super().__init__()
+        self.janus, model = janus, janus.network.requires_grad_(requires_grad=False).model
+        self.vision_model = model.vision_model.requires_grad_()
+        self.aligner = model.aligner.requires_grad_()
+
+    def forward(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """B uint8 (H, W, 3) → (B, N, D)."""
+        return self.janus.embed_pixels(images)
+
+
+class RelativeError:
+    """Squared distance of understanding embeddings to their targets, divided by the variance of these."""
+
+    def totals(self, batch: PatchBatch) -> dict[str, int]:
+        return {"pictures": len(batch.images)}
+
+    def __call__(
+        self, encoder: torch.nn.Module, batch: PatchBatch, totals: Mapping[str, float]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        variance = (batch.targets - batch.targets.mean((0, 1))).square().mean()
+        error = (encoder(batch.images) - batch.targets).square().mean() / variance
+        share = len(batch.images) / totals["pictures"] * error
+        return share, {"error": share}
+
+
 def pictures(rng: random.Random, count: int) -> list[np.ndarray]:
     """Exact pictures, uint8 (64, 64, 3); every other one has smeared sprites."""
     scenes = [random_scene(rng, rng.randint(3, 9)) for _ in range(count)]
@@ -44,77 +93,70 @@ def pictures(rng: random.Random, count: int) -> list[np.ndarray]:
 
 
 @torch.no_grad()
-def wanted_embeddings(janus: Janus, shown: Sequence[np.ndarray]) -> torch.Tensor:
-    """(B, N, D): for every patch of exact pictures its generation embedding, if it is one's, its words, its place."""
-    codes = torch.tensor([[PATCHES.get(cell, -1) for cell in cells(image)] for image in shown], device=janus.device)
-    wanted = janus.embed_codes(codes.clamp(min=0)) * (codes >= 0)[..., None]
+def target_embeddings(janus: Janus, images: Sequence[np.ndarray]) -> torch.Tensor:
+    """(B, N, D): of every patch the sum of those of its code (if it has one), its words and its place."""
+    codes = torch.tensor([[PATCHES.get(cell, -1) for cell in cells(image)] for image in images], device=janus.device)
+    targets = janus.embed_codes(codes.clamp(min=0)) * (codes >= 0)[..., None]
 
-    def words(*said: str) -> torch.Tensor:
-        ids = torch.tensor([janus.tokenize(f" {word}")[0] for word in said], device=janus.device)
+    def words(*names: str) -> torch.Tensor:
+        ids = torch.tensor([janus.tokenize(f" {name}")[0] for name in names], device=janus.device)
         return janus.embed_text(ids).sum(0)
 
-    for row, image in enumerate(shown):
+    for row, image in enumerate(images):
         reading = read(image)
         for item in reading.items:
             quarters = [(item.row + y) * CELLS + item.column + x for y in (0, 1) for x in (0, 1)]
-            wanted[row, quarters] += words(item.noun, item.colour)
+            targets[row, quarters] += words(item.noun, item.colour)
         for column, line in reading.broken:
-            wanted[row, line * CELLS + column] += words("broken")
-    return wanted + sine_positions(CELLS, wanted.shape[-1]).to(wanted)
+            targets[row, line * CELLS + column] += words("broken")
+    return targets + sine_positions(CELLS, targets.shape[-1]).to(targets)
 
 
-def error(janus: Janus, rng: random.Random, shown: Sequence[np.ndarray]) -> torch.Tensor:
-    """Squared distance of what is seen of noisy pictures from what is wanted, relative to how far that lies apart."""
-    wanted = wanted_embeddings(janus, shown)
-    images = [noisy(rng, image, NOISE) for image in shown]
-    apart = (wanted - wanted.mean((0, 1))).square().mean()
-    return (janus.embed_pixels(images) - wanted).square().mean() / apart
+def patch_batch(janus: Janus, rng: random.Random, images: Sequence[np.ndarray]) -> PatchBatch:
+    """Exact pictures with noise, and their targets."""
+    return PatchBatch([noisy(rng, image, NOISE) for image in images], target_embeddings(janus, images))
 
 
-def train(janus: Janus, steps: int, batch: int, rates: tuple[float, float], seed: int, out: Path, provenance: dict):
-    """`rates`: AdamW's and Muon's."""
-    accelerator, model = Accelerator(), janus.network.model
-    parameters = [*model.vision_model.parameters(), *model.aligner.parameters()]
-    optimizers = new_optimizers(janus, parameters, rates[0], 0.0, rates[1])
-    schedules = new_schedules(optimizers, steps, warmup=20)
-    place = RunPaths(out)
-    place.check(provenance["parent"])
-    log = Log(place.log, accelerator, steps=steps, first=0, every=50)
-    for step in range(steps):
-        rng = random.Random(f"{seed} {step}")
-        loss = error(janus, rng, pictures(rng, batch))
-        check_finite({"error": loss.item()})
-        loss.backward()
-        descend(accelerator, parameters, optimizers, clip=1.0)
-        for schedule in schedules:
-            schedule.step()
-        log.write({"step": step, "error": loss.item()})
-    write_checkpoint(janus, out, provenance | {"step": steps})
+def train(janus: Janus, settings: Settings, out: Path, provenance: dict, start: RunStart = FROM_THE_START) -> None:
+    """Run, or go on with a run. Raises CheckpointError and TrainingError."""
+    loop = Loop(LoopSettings.of(settings))
+
+    def data(step: int) -> StepData:
+        rng = random.Random(f"{settings.seed} {step}")
+        batch = patch_batch(janus, rng, pictures(rng, settings.batch)[loop.own])
+        return StepData([Share(RelativeError(), [batch])])
+
+    run = Run(
+        UnderstandingEncoder(janus),
+        janus.network,
+        out,
+        provenance | {"parent_weights": fingerprint(janus.network)},
+        lambda about: write_checkpoint(janus, out, about),
+        layer_matrices(janus),
+        start,
+        printed_every=50,
+    )
+    loop.train(run, data)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Settings) -> None:
+    start = start_of(arguments)
     RunPaths(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
-    chosen = {name: value for name, value in vars(arguments).items() if name not in ("checkpoint", "out")}
-    settings = {"parent": arguments.checkpoint, "recipe": "eye", "settings": chosen}
-    rates = (arguments.learning_rate, arguments.muon)
-    train(janus, arguments.steps, arguments.batch, rates, arguments.seed, arguments.out, settings)
+    provenance = {"parent": arguments.checkpoint, "recipe": "eye", "settings": asdict(settings)}
+    train(janus, settings, arguments.out, provenance, start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m model.training.embedded.understanding", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--checkpoint", required=True, help="whose eye it is")
-    count, rate = bounded(int, *BOUNDS["steps"]), bounded(float, *BOUNDS["learning_rate"])
-    parser.add_argument("--steps", type=count, default=900)
-    parser.add_argument("--batch", type=count, default=24, help="pictures per step")
-    parser.add_argument("--learning-rate", type=rate, default=1e-3, help="AdamW's")
-    parser.add_argument("--muon", type=rate, default=0.01, help="Muon's, for the matrices within the layers")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", required=True, help="whose understanding encoder learns")
     parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
+    add_start(parser)
+    add_settings(parser, Settings())
     arguments = parser.parse_args()
-    reporting("eye", lambda: run(arguments))
+    run_command("understanding", lambda: run(arguments, settings_of(arguments, Settings())))
 
 
 if __name__ == "__main__":

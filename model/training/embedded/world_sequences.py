@@ -7,24 +7,25 @@ Draw, follow a changed plan, judge, redraw and edit, endlessly and from a seed. 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from model.backends.janus import Janus
 from model.templates import NO, YES
-from model.training.embedded.auxiliary_targets import drawn_notes, hand_notes, take_notes
-from model.training.embedded.mixtures import Mix
+from model.training.embedded.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
+from model.training.embedded.curriculum import MIXTURES, TaskMixture, at_step
 from model.training.embedded.own_drafts import OwnDraft
 from model.training.training_sequences import (
     Draft,
-    DrawTargets,
+    DrawAuxiliary,
     TrainingSequence,
     draw,
     drop_condition,
     edit,
     judge,
-    planned,
+    without_image,
 )
 from model.world.defects import DEFECTS, RELATION_DEFECTS, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
@@ -39,26 +40,43 @@ from model.world.splits import sample_training
 from model.world.verifier import Reading, accepted, check, read
 
 
-def world_lessons(
-    janus: Janus, rng: random.Random, mix: Mix, own: Sequence[OwnDraft] = ()
+def world_sequences(
+    janus: Janus, rng: random.Random, mix: TaskMixture, own: Sequence[OwnDraft] = ()
 ) -> Iterator[tuple[str, TrainingSequence]]:
-    """(task, lesson) without end; `own` are a model's own drafts."""
+    """(task, sequence) without end; `own` are a model's own drafts."""
     shares = [getattr(mix, task) for task in _MAKERS]
     right, wrong = ([draft for draft in own if draft.right is kind] for kind in (True, False))
     while True:
         [task] = rng.choices(list(_MAKERS), shares)
         if task in _OWN_MAKERS and right and wrong and rng.random() < mix.own:
-            lesson = _OWN_MAKERS[task](janus, rng, mix, right, wrong)
+            sequence = _OWN_MAKERS[task](janus, rng, mix, right, wrong)
         else:
             description = sample_training(rng)
-            lesson = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
-        known = planned(lesson) if rng.random() < mix.planning else lesson
-        if known is lesson and task != "judge":
-            known = drop_condition(lesson, janus.ids.pad, rng, mix.dropout)
-        yield task, known
+            sequence = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
+        shorter = without_image(sequence) if rng.random() < mix.planning else sequence
+        if shorter is sequence and task != "judge":
+            shorter = drop_condition(sequence, janus, rng, mix.dropout)
+        yield task, shorter
 
 
-def _prompt(rng: random.Random, mix: Mix, description: Description) -> str:
+def world_source(
+    janus: Janus, mixture: str, seed: int, batch: int, own: Sequence[OwnDraft] = ()
+) -> Callable[[int, slice], list[TrainingSequence]]:
+    """A data source: `batch` sequences per step in the shares of a mixture, each from the seed, step and its number."""
+
+    def sequences(step: int, which: slice) -> list[TrainingSequence]:
+        mix = at_step(MIXTURES[mixture], step)
+        rng, made = random.Random(), []
+        stream = world_sequences(janus, rng, mix, own)
+        for number in range(batch)[which]:
+            rng.seed(f"{seed} {step} {number}")
+            made.append(replace(next(stream)[1], name=f"sequence {number} of the world at step {step}"))
+        return made
+
+    return sequences
+
+
+def _prompt(rng: random.Random, mix: TaskMixture, description: Description) -> str:
     prompt = write(description)
     return reword(rng, prompt) if rng.random() < mix.reworded else prompt
 
@@ -79,9 +97,9 @@ def _draw(janus, rng, mix, description: Description, scene: Scene) -> TrainingSe
     return draw(janus, _prompt(rng, mix, description), [], thought, *_shown(janus, scene, thought))
 
 
-def _shown(janus: Janus, scene: Scene, thought: str | None) -> tuple[list[int], DrawTargets]:
-    """The image codes of a scene, and the notes on them."""
-    return patch_codes(render(scene)), hand_notes(janus, thought, scene)
+def _shown(janus: Janus, scene: Scene, thought: str | None) -> tuple[list[int], DrawAuxiliary]:
+    """The image codes of a scene, and their auxiliary targets."""
+    return patch_codes(render(scene)), draw_auxiliary(janus, thought, scene)
 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
@@ -104,18 +122,18 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
 
 def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> Draft:
     """An earlier drawing, as a revision finds it in its context."""
-    return Draft(reflection, codes=tuple(codes), thought=thought, drawn=drawn_notes(janus, seen.shapes()))
+    return Draft(reflection, codes=tuple(codes), thought=thought, code_auxiliary=object_auxiliary(janus, seen.shapes()))
 
 
 def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
     """A right drawing is rejected for what the prompt does not say: the revision does as the reason says. So a reason
     is read, and not only the prompt once more."""
     image = render(scene)
-    while accepted(check(wanted := otherwise(rng, description), read(image))):
+    while accepted(check(other := otherwise(rng, description), read(image))):
         pass
-    after, thinks = mend(rng, wanted, read(image)), rng.random() < mix.thinking
-    before, thought = ((_plan(description, one.items) if thinks else None) for one in (scene, after))
-    seen = _draft(janus, reflect(rng, wanted, image), patch_codes(image), read(image), before)
+    after, thinks = mend(rng, other, read(image)), rng.random() < mix.thinking
+    before, thought = ((_plan(description, each.items) if thinks else None) for each in (scene, after))
+    seen = _draft(janus, reflect(rng, other, image), patch_codes(image), read(image), before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, after, thought))
 
 
@@ -139,7 +157,7 @@ def _follow(janus, rng, mix, description: Description, scene: Scene) -> Training
 def _edit(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
     scene, change, after = _changed(rng, scene)
     source, thought = patch_codes(render(scene)), _thought(after.items) if rng.random() < mix.thinking else None
-    shown, drawn = _shown(janus, after, thought), drawn_notes(janus, scene.items)
+    shown, drawn = _shown(janus, after, thought), object_auxiliary(janus, scene.items)
     return edit(janus, write_edit(change), source, thought, *shown, drawn)
 
 
@@ -159,17 +177,17 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> TrainingS
     drafts = []
     if rng.random() < mix.drafts:
         wrong = _wrong(rng, mix, description, scene)
-        notes = take_notes(janus, description, wrong)
+        auxiliary = judge_auxiliary(janus, description, wrong)
         image = noisy(rng, wrong, mix.noise)
-        drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, notes=notes)]
+        drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, auxiliary=auxiliary)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
     return _judged(janus, rng, mix, description, drafts, _attempt(rng, mix, description, scene))
 
 
 def _judged(janus, rng, mix, description: Description, drafts: Sequence[Draft], image: np.ndarray) -> TrainingSequence:
     prompt, reflection = _prompt(rng, mix, description), reflect(rng, description, image)
-    notes = take_notes(janus, description, image, prompt)
-    return judge(janus, prompt, drafts, noisy(rng, image, mix.noise), reflection, notes)
+    auxiliary = judge_auxiliary(janus, description, image, prompt)
+    return judge(janus, prompt, drafts, noisy(rng, image, mix.noise), reflection, auxiliary)
 
 
 def _judge_in_focus(janus, rng, mix) -> TrainingSequence:
@@ -178,8 +196,8 @@ def _judge_in_focus(janus, rng, mix) -> TrainingSequence:
         pass
     right = rng.random() < 0.5
     image = render(sample_scene(rng, description)) if right else mistake(rng, description, focus.respect)
-    notes, seen = take_notes(janus, description, image), noisy(rng, image, mix.noise)
-    return judge(janus, write(description), [], seen, YES if right else NO, notes, ends=False)
+    auxiliary, seen = judge_auxiliary(janus, description, image), noisy(rng, image, mix.noise)
+    return judge(janus, write(description), [], seen, YES if right else NO, auxiliary, ends=False)
 
 
 def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> TrainingSequence:
@@ -187,17 +205,17 @@ def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDr
     return _judged(janus, rng, mix, draft.description, [], draft.image)
 
 
-def _attempt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
+def _attempt(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
     """A drawing that is right or wrong, as a coin falls."""
     return render(scene) if rng.random() < 0.5 else _wrong(rng, mix, description, scene)
 
 
-def _wrong(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
+def _wrong(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
     """A drawing with one defect, or wrong throughout, which is learnt first."""
     return mistake(rng, description) if rng.random() < mix.obvious else _spoilt(rng, mix, description, scene)
 
 
-def _spoilt(rng: random.Random, mix: Mix, description: Description, scene: Scene) -> np.ndarray:
+def _spoilt(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
     kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.misplaced else tuple(DEFECTS)
     return spoil(rng, description, scene, kinds)[1]
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from types import TracebackType
 
 from accelerate import Accelerator
 
@@ -44,7 +45,12 @@ class Log:
         if self.file is not None:
             os.fsync(self.file.fileno())
 
-    def close(self) -> None:
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.file is not None:
             self.file.close()
 

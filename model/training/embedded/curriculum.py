@@ -28,7 +28,7 @@ class Focus:
 
 
 @dataclass(frozen=True)
-class Mix:
+class TaskMixture:
     """Shares of the tasks; the paper's are draw 0.2, judge 0.3, redraw 0.5 of a pretrained model."""
 
     draw: float = 0.0
@@ -36,18 +36,18 @@ class Mix:
     redraw: float = 0.0
     edit: float = 0.0  # an image and an instruction → the edited image
     reworded: float = 0.0  # share of prompts in a person's words
-    thinking: float = 0.7  # share of draw, redraw and edit lessons with a thought
-    planning: float = 0.0  # share of lessons with a thought that end where the image would begin, a third as long
+    thinking: float = 0.7  # share of draw, redraw and edit sequences with a thought
+    planning: float = 0.0  # share of sequences with a thought that end where the image would begin, a third as long
     follow: float = 0.0  # a thought that a person changed → the image that shows it, whatever the prompt says
-    dropout: float = 0.05  # share of draw and redraw lessons without condition
+    dropout: float = 0.05  # share of draw and redraw sequences without condition
     obvious: float = 1 / 3  # share of wrong images that are wrong throughout, the others have one defect
     misplaced: float = 0.0  # share of those with one defect that have it in a relation, where any is asked for
-    drafts: float = 0.25  # share of judge lessons with an earlier image in their context, of redraw lessons with two
-    slips: float = 0.15  # share of drafts in redraw lessons that are not as they were planned
-    steered: float = 0.2  # share of redraw lessons whose reason is a person's, who wants something else
-    own: float = 0.5  # share of judge and redraw lessons on a model's own drafts, where there are any
-    focus: tuple[Focus, ...] = ()  # of judge lessons
-    focused: float = 1.0  # share of judge lessons that are in focus, where there is one
+    drafts: float = 0.25  # share of judge sequences with an earlier image in context, of redraw sequences with two
+    slips: float = 0.15  # share of drafts in redraw sequences that are not as they were planned
+    steered: float = 0.2  # share of redraw sequences whose reason is a person's, who wants something else
+    own: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
+    focus: tuple[Focus, ...] = ()  # of judge sequences
+    focused: float = 1.0  # share of judge sequences that are in focus, where there is one
     reviewed: float = 0.25  # share of those on any of `focus`, the others are on the last
     noise: float = 6.0  # most standard deviation of pixel noise, of 255, of images that are looked at
 
@@ -70,12 +70,12 @@ CURRICULUM = (
     Focus("counts", "counting", 320),
 )
 
-# What a run teaches.
-MIXES = {
-    "draw": Mix(draw=1.0, thinking=0.8),  # first of all
-    "base": Mix(draw=1.0, thinking=0.6, planning=0.7, reworded=0.15),  # what draws only: neither judges nor redraws
-    "judge": Mix(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # what is not drawn is forgotten
-    "all": Mix(
+# Shares of the tasks by the name that `--lessons` gives them.
+MIXTURES = {
+    "draw": TaskMixture(draw=1.0, thinking=0.8),  # first of all
+    "base": TaskMixture(draw=1.0, thinking=0.6, planning=0.7, reworded=0.15),  # draws only
+    "judge": TaskMixture(draw=0.4, judge=0.6, thinking=0.95, drafts=0.0, focus=CURRICULUM),  # drawing is kept
+    "all": TaskMixture(
         draw=0.12,
         follow=0.02,
         judge=0.32,
@@ -92,7 +92,7 @@ MIXES = {
         reviewed=1.0,
     ),
     # Beside reinforcement learning: what it meets too rarely to keep.
-    "rehearsal": Mix(
+    "rehearsal": TaskMixture(
         judge=0.5,
         redraw=0.3,
         edit=0.2,
@@ -106,7 +106,7 @@ MIXES = {
 }
 
 
-def at_step(mix: Mix, step: int) -> Mix:
+def at_step(mix: TaskMixture, step: int) -> TaskMixture:
     """A mix that follows the curriculum, at a step; after its end all of it is reviewed."""
     if not mix.focus:
         return mix

@@ -16,7 +16,10 @@ from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
 from model.events import Preview, fold
-from model.training.actions import choices, score
+from model.training.batch import collate, length
+from model.training.policy import Policy
+from model.training.training_sequences import Kind, TrainingSequence
+from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Origin
 from model.world.plan import read_plan
 from model.world.scene import render
@@ -60,20 +63,31 @@ def test_teacher_forced_log_probabilities_are_those_of_the_rollout(single: Janus
     sampling = replace(single.sampling, **changes)
     request = Request("two red apples above a car", 3, 2, sampling, task=task, source=image)
     trajectory, pictures, drawn = rolled_out(single, request, monkeypatch)
-    streams = [stream for stream in choices(single, trajectory, pictures) if stream.text or stream.codes]
-    found = score(single, streams).log_probs
+    streams = [stream for stream in trajectory_sequences(single, trajectory, pictures) if stream.target_count]
+    found = Policy(single)(collate(single, streams)).log_probs
     assert len(found) == len(drawn)
     assert torch.allclose(found.sort().values, torch.tensor(drawn).sort().values, atol=1e-4)
     assert found.sum().item() == pytest.approx(sum(drawn), abs=1e-2)
 
 
+def scored(sequence: TrainingSequence, segment: int, *, code: bool) -> list[int]:
+    """The scored codes, or the scored text, of a segment, in order."""
+    pairs = [
+        pair
+        for targets in sequence.targets
+        if targets.segment == segment and (targets.kind is Kind.CODE) is code
+        for pair in zip(targets.positions, targets.tokens, strict=True)
+    ]
+    return [token for _, token in sorted(pairs)]
+
+
 def test_every_token_is_scored_in_its_own_segment(single: Janus, monkeypatch):
     request = Request("a cat", seed=1, rounds=2, sampling=replace(single.sampling, thinks=True))
     trajectory, pictures, _ = rolled_out(single, request, monkeypatch)
-    to_draw, to_judge = choices(single, trajectory, pictures)
+    to_draw, to_judge = trajectory_sequences(single, trajectory, pictures)
     for index, segment in enumerate(trajectory.segments):
-        codes = [action.token for action in to_draw.codes if action.segment == index]
-        said = [action.token for action in (*to_draw.text, *to_judge.text) if action.segment == index]
+        codes = scored(to_draw, index, code=True)
+        said = scored(to_draw, index, code=False) + scored(to_judge, index, code=False)
         if segment.kind == "image":
             assert tuple(codes) == segment.codes
         else:
@@ -88,14 +102,15 @@ def test_what_a_person_wrote_is_context_and_no_action(single: Janus, monkeypatch
     thought = trajectory.segments[0]
     written = replace(thought, tokens=tuple(token._replace(origin=Origin.PERSON) for token in thought.tokens))
     edited = replace(trajectory, segments=(written, *trajectory.segments[1:]))
-    to_draw, _ = choices(single, edited, pictures)
-    assert to_draw.text == []
-    assert to_draw.length == choices(single, trajectory, pictures)[0].length
-    assert len(to_draw.codes) == single.image_codes
+    to_draw, _ = trajectory_sequences(single, edited, pictures)
+    assert not any(scored(to_draw, index, code=False) for index in range(len(edited.segments)))
+    whole, _ = trajectory_sequences(single, trajectory, pictures)
+    assert length(to_draw, single.image_codes) == length(whole, single.image_codes)
+    assert len(scored(to_draw, 1, code=True)) == single.image_codes
 
 
 def test_what_was_drawn_with_the_published_codes_contexts_is_not_scored(tiny: Janus):
     sampling = replace(tiny.sampling, official=True)
     trajectory = fold(rollout(tiny, [Request("two cars", 1, 1, sampling)]))
     with pytest.raises(ValueError, match="published code's contexts cannot be scored"):
-        choices(tiny, trajectory, {})
+        trajectory_sequences(tiny, trajectory, {})

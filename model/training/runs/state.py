@@ -28,7 +28,7 @@ SAMPLE = 4096  # weights of every tensor that a fingerprint is made of
 
 
 def fingerprint(network: torch.nn.Module) -> str:
-    """SHA-256 of names, shapes and evenly spaced weights of a network: by what it is told from another."""
+    """SHA-256 of names, shapes and evenly spaced weights of a network: identifies it."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         flat = tensor.detach().flatten()
@@ -70,6 +70,11 @@ class RunState:
             scratch.unlink(missing_ok=True)
             raise not_saved(self.path, error) from error
 
+    @property
+    def about_resumes(self) -> dict[str, Any]:
+        """For provenance: when the run was resumed, if it was, and what was changed then."""
+        return {"resumed": self.resumed} if self.resumed else {}
+
     def check_new(self, *, restart: bool = False) -> None:
         """Raises CheckpointError where a new run would replace a file that is no state, or (but for `restart`) an
         unfinished run."""
@@ -107,7 +112,7 @@ class RunState:
     def _changed(self, saved: Mapping[str, Any]) -> dict[str, list[Any]]:
         was, now = saved.get("definition"), self.definition
         if not isinstance(was, dict):
-            return {"definition": ["saved by a version that kept none", "known"]}
+            return {"definition": ["saved by a version that kept none", "kept"]}
         return {
             name: [was.get(name), now.get(name)] for name in was.keys() | now.keys() if was.get(name) != now.get(name)
         }

@@ -1,7 +1,7 @@
 """Rewards of trajectories and group-relative advantages (Janus-Pro-R1, §3.2).
 
 T rounds were allowed, K images were drawn (the last one judged yes, or K = T). R_QA(I) in 0…1 says how well an image
-fits its prompt; the world's referee stands where the paper has InternVL. Pure arithmetic: no torch, no network.
+fits its prompt; a reward of the registry stands where the paper has InternVL. Pure arithmetic: no torch, no network.
 """
 
 from __future__ import annotations
@@ -9,22 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from model.world.language import Description
-from model.world.verifier import Reading, accepted, check
-from model.world.verifier import score as share_that_holds
-
 
 class RewardError(ValueError):
     """A reward that is no number, and whose it is."""
-
-
-def fit(description: Description, reading: Reading) -> float:
-    """R_QA: 1 for a right drawing, below ½ for a wrong one, more for one with fewer faults.
-
-    Below ½, so that it never pays to call a wrong drawing right.
-    """
-    facts = check(description, reading)
-    return 1.0 if accepted(facts) else share_that_holds(facts) / 2
 
 
 def generation_reward(fits: Sequence[float], rounds: int) -> float:

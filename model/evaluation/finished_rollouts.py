@@ -1,0 +1,41 @@
+"""Trajectories of a list of requests, with their pictures, as they finish."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from model.backends.janus import Janus
+from model.decoding.request import Request
+from model.decoding.rollout import rollout
+from model.events import Failed, Preview, TrajectoryFinished, advance
+from model.images import read_rgb
+from model.trajectory import Trajectory
+
+
+def pictures_of(
+    janus: Janus, requests: Sequence[Request], batch: int, *, progress: bool = True
+) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
+    """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.
+
+    Raises RuntimeError for one that failed.
+    """
+    running: dict[str, Trajectory] = {}
+    shown: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
+    ended = 0
+    for event in rollout(janus, requests, at_once=batch):
+        known = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
+        match event:
+            case Preview(whole=True):
+                shown[known.id].append(np.asarray(read_rgb(event.png)))
+            case Failed():
+                raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
+            case TrajectoryFinished():
+                ended += 1
+                if progress:
+                    print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
+                yield known.id, running.pop(known.id), shown.pop(known.id)
+    if progress:
+        print(file=sys.stderr)

@@ -1,0 +1,285 @@
+"""The training loop of every method: gradient steps, schedule, clipping, log, save, exact resume, evaluation, signals.
+
+It runs on accelerate: one process here, several by `torchrun`. The batch of a step belongs to all processes together;
+each takes its share, and losses are divided by totals over all, so that the number of processes does not change what is
+learnt. A run saves every `save_every` steps, at its end, and when SIGTERM or SIGINT stops it; it resumes with the same
+weights and metrics as without the interruption.
+
+The loop knows no method and no network. A method is an `Objective`; a source makes a step's batches for it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+
+from model.backends.checkpoint_folder import check_finite as check_weights
+from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
+from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal
+from model.training.runs.metrics_log import Log
+from model.training.runs.state import RunState, defining
+
+Item = TypeVar("Item")
+
+
+class Objective(Protocol):
+    """What a method minimises. Losses and metrics add up over micro-batches and processes."""
+
+    def totals(self, batch: Any) -> Mapping[str, float]:
+        """What a batch has to count; summed over a step, these are the denominators of its means."""
+
+    def __call__(
+        self, module: torch.nn.Module, batch: Any, totals: Mapping[str, float]
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """A batch's part of the step's loss, and of its metrics."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """An objective and this process's micro-batches of it. `padding`: a batch that contributes nothing, for a process
+    that has fewer batches than another; needed where numbers may differ."""
+
+    objective: Objective
+    batches: Sequence[Any]
+    padding: Any = None
+
+
+@dataclass(frozen=True)
+class StepData:
+    """What one step learns from. `names` of rows appear in errors; `metrics` are averaged over processes."""
+
+    shares: Sequence[Share]
+    names: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+Source = Callable[[int], StepData]  # step → its data, in this process
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the loop, the same for every method."""
+
+    steps: int
+    learning_rate: float  # AdamW's peak
+    warmup: int = 20  # steps
+    falling: float = 0.25  # share of the steps over which the learning rates decay, the last ones
+    muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
+    weight_decay: float = 0.0
+    clip: float = 1.0  # gradient norm
+    precision: str = "no"  # or bf16
+    save_every: int = 50  # steps; 0 only at the end
+    seed: int = 0
+    updates: int = 1  # optimizer steps on the data of one step
+
+    @staticmethod
+    def of(settings: Any) -> LoopSettings:
+        """From a method's settings, by the names of their fields."""
+        return LoopSettings(
+            **{f.name: getattr(settings, f.name) for f in fields(LoopSettings) if hasattr(settings, f.name)}
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A hook: metrics computed after every `every`-th step and the last, logged with it and kept in provenance."""
+
+    every: int
+    run: Callable[[int], Mapping[str, float]]  # finished steps → metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained, where it goes, and what it is called. `save` writes a checkpoint, given its provenance."""
+
+    module: torch.nn.Module  # its parameters that require gradients are trained
+    network: torch.nn.Module  # what the run's state holds; a part of `module`, or all of it
+    out: Path
+    provenance: Mapping[str, Any]
+    save: Callable[[dict[str, Any]], None]
+    matrices: Sequence[torch.nn.Parameter] = ()  # that Muon takes
+    start: RunStart = FROM_THE_START
+    evaluation: Evaluation | None = None
+    saved: Callable[[int], None] = lambda step: None  # called in the first process after a save
+    printed_every: int = 10  # steps
+
+
+class Loop:
+    """Settings and processes of one run."""
+
+    def __init__(self, settings: LoopSettings):
+        distributed = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+        self.settings = settings
+        self.accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[distributed])
+        self.processes = self.accelerator.num_processes
+        self.own = slice(self.accelerator.process_index, None, self.processes)  # this process's part of a step's items
+        torch.manual_seed(settings.seed)
+
+    def train(self, run: Run, source: Source) -> None:
+        """Begin a run or go on with it.
+
+        Raises TrainingError for a loss or gradient that is not finite, before the step is taken; CheckpointError for
+        what cannot be resumed or written; RunStopped after a signal.
+        """
+        self._prepare(run)
+        first, log = self._begin(run)
+        began = time.monotonic()
+        with StopSignal() as stop, log:
+            for step in range(first, self.settings.steps):
+                metrics = self._step(step, source(step)) | self._evaluated(step + 1)
+                log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
+                stopped = summed(self.accelerator, [stop.number > 0]) != [0]  # processes hear of it at different steps
+                if stopped or (self.settings.save_every and (step + 1) % self.settings.save_every == 0):
+                    self._save(step + 1, log)
+                if stopped and step + 1 < self.settings.steps:
+                    raise self._stopped(step + 1, stop)
+            if first >= self.settings.steps:
+                self._evaluated(first)
+            self._save(self.settings.steps, log)
+        self.accelerator.wait_for_everyone()  # no process leaves the others while they save
+        self.accelerator.end_training()
+        self._say(f"saved {run.out}")
+
+    def _prepare(self, run: Run) -> None:
+        settings, self.run = self.settings, run
+        run.module.to(self.accelerator.device)
+        trained = [p for p in run.module.parameters() if p.requires_grad]
+        self.optimizers = new_optimizers(
+            trained, settings.learning_rate, settings.weight_decay, settings.muon, run.matrices
+        )
+        self.schedules = new_schedules(self.optimizers, settings.steps, settings.warmup, settings.falling)
+        paths = RunPaths(run.out)
+        paths.check(run.provenance.get("parent"))
+        definition = defining(run.provenance)
+        self.state = RunState(paths.state, run.network, self.optimizers, self.schedules, definition, settings.steps)
+        self.module, *self.prepared = self.accelerator.prepare(run.module, *self.optimizers)
+        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
+        self.evaluated: dict[str, float] = {}
+        self.saved_at = -1
+
+    def _begin(self, run: Run) -> tuple[int, Log]:
+        """The first step, and the log from there on."""
+        if run.start.resume:
+            first = self.state.load(accept_changes=run.start.accept_changes)
+        else:
+            first = 0
+            self.state.check_new(restart=run.start.restart)
+        self.accelerator.wait_for_everyone()  # all have looked before one writes
+        if run.start.restart and self.accelerator.is_main_process:
+            self.state.path.unlink(missing_ok=True)
+        count, steps = self.processes, self.settings.steps
+        self._say(f"{count} process{'es' if count > 1 else ''} on {self.accelerator.device}, steps {first} to {steps}")
+        path = RunPaths(run.out).log
+        return first, Log(path, self.accelerator, steps=steps, first=first, every=run.printed_every)
+
+    def _step(self, step: int, data: StepData) -> dict[str, float]:
+        """The optimizer steps on one step's data; their metrics."""
+        try:
+            for _ in range(self.settings.updates):
+                metrics = self._backward(data.shares)
+                check_finite(metrics)
+                metrics["gradient_norm"] = self._descend()
+        except TrainingError as error:
+            names = ", ".join(dict.fromkeys(name or "a row without a name" for name in data.names))
+            raise TrainingError(
+                f"step {step}: {error}; this step was not taken, and what was saved before stands. Learnt from: "
+                f"{names}. Look at these, or lower the learning rate"
+            ) from error
+        metrics["learning_rate"] = self.optimizers[-1].param_groups[0]["lr"]
+        for schedule in self.schedules:
+            schedule.step()
+        means = (value / self.processes for value in summed(self.accelerator, data.metrics.values()))
+        return dict(zip(data.metrics, means, strict=True)) | metrics
+
+    def _backward(self, shares: Sequence[Share]) -> dict[str, float]:
+        """Gradients of all shares; their metrics, over all processes. Gradients are exchanged with the last batch."""
+        counts = self._most([len(share.batches) for share in shares])
+        work = []
+        for share, count in zip(shares, counts, strict=True):
+            batches = [*share.batches, *[share.padding] * (max(count, 1) - len(share.batches))]
+            totals: Counter[str] = Counter()
+            for batch in batches:
+                totals.update(share.objective.totals(batch))
+            totals = dict(zip(totals, summed(self.accelerator, totals.values()), strict=True))
+            work += [(share.objective, batch, totals) for batch in batches]
+        sums: dict[str, torch.Tensor] = {}
+        for number, (objective, batch, totals) in enumerate(work, 1):
+            exchanged = nullcontext() if number == len(work) else self.accelerator.no_sync(self.module)
+            with exchanged:
+                with self.accelerator.autocast(), torch.set_grad_enabled(any(counts)):
+                    loss, metrics = objective(self.module, batch, totals)
+                if any(counts):
+                    self.accelerator.backward(loss * self.processes)  # gradients are averaged over processes
+            for name, value in metrics.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        values = torch.stack([value.float().cpu() for value in sums.values()]).tolist()
+        return dict(zip(sums, summed(self.accelerator, values), strict=True))
+
+    def _most(self, counts: Sequence[int]) -> list[int]:
+        """The largest of each count over all processes."""
+        every = self.accelerator.gather(torch.tensor([counts], device=self.accelerator.device))
+        return every.view(-1, len(counts)).amax(0).tolist()
+
+    def _descend(self) -> float:
+        """One clipped step; the gradient's norm before. Raises TrainingError before it where that is not finite."""
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))
+        check_finite({"gradient_norm": norm})
+        for optimizer in self.prepared:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _evaluated(self, step: int) -> dict[str, float]:
+        """What the evaluation hook finds where it is due after `step` finished steps."""
+        evaluation = self.run.evaluation
+        if evaluation is None or (step % evaluation.every and step != self.settings.steps):
+            return {}
+        self.evaluated = dict(evaluation.run(step))
+        return self.evaluated
+
+    def _save(self, step: int, log: Log) -> None:
+        """State and checkpoint as of `step` finished steps. Raises CheckpointError before either is touched where a
+        weight is not finite."""
+        if self.accelerator.is_main_process and step != self.saved_at:
+            check_weights(self.run.network, self.run.out)
+            log.sync()
+            self.state.save(step)
+            about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})
+            self.run.save({**self.run.provenance, **about, **self.state.about_resumes})
+            self.run.saved(step)
+        self.saved_at = step
+
+    def _stopped(self, step: int, stop: StopSignal) -> RunStopped:
+        message = f"stopped by {stop.name} after {step} of {self.settings.steps} steps, saved {self.run.out}"
+        return RunStopped(f"{message}; go on by --resume", 128 + (stop.number or signal.SIGTERM))
+
+    def _say(self, message: str) -> None:
+        if self.accelerator.is_main_process:
+            print(message, file=sys.stderr)
+
+
+@contextmanager
+def prefetched(make: Callable[[int], Item], steps: int) -> Iterator[Callable[[int], Item]]:
+    """`make` for ascending steps, where each next one is made in a thread while the one before is learnt."""
+    waiting: dict[int, Future[Item]] = {}
+    with ThreadPoolExecutor(1) as maker:
+
+        def next_one(step: int) -> Item:
+            made = (waiting.pop(step, None) or maker.submit(make, step)).result()
+            if step + 1 < steps:
+                waiting[step + 1] = maker.submit(make, step + 1)
+            return made
+
+        yield next_one

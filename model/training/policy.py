@@ -1,0 +1,131 @@
+"""A Janus network as a policy: one forward pass from a batch to the log-probability of every scored token.
+
+Shapes: B sequences, T positions, D hidden size, A scored tokens, V vocabulary (text tokens or image codes).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from model.backends.checkpoint import open_processor
+from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.janus import Janus
+from model.decoding.sampling import guided, log_probabilities
+from model.training.attention import attend_in_blocks
+from model.training.batch import Batch, TargetGroup
+from model.training.loop import Run
+from model.training.runs.folder import RunStart
+from model.training.runs.state import fingerprint
+from model.training.training_sequences import Kind
+
+
+class Scores(NamedTuple):
+    """Of every scored token, in the order of the batch."""
+
+    log_probs: torch.Tensor  # (A,) under the token's rule
+    untruncated: torch.Tensor  # (A,) without top-k: finite in another network, too
+    entropies: torch.Tensor  # (A,) of the distributions; zeros unless the policy computes them
+    verdicts_right: torch.Tensor  # () verdicts that are likelier than their opposite
+
+
+class Policy(torch.nn.Module):
+    """Text and codes alike. What trains is the language model, its embeddings and heads; codec and vision tower are
+    frozen (Janus-Pro-R1 freezes them, too; training/LOG.md)."""
+
+    def __init__(self, janus: Janus, *, entropies: bool = False):
+        super().__init__()
+        self.janus, self.network, self.entropies = janus, janus.network, entropies
+        for part in frozen_parts(janus):
+            part.requires_grad_(requires_grad=False)
+        self.network.eval()  # no layer of Janus behaves otherwise in training
+        attend_in_blocks(janus)
+
+    def forward(self, batch: Batch) -> Scores:
+        """Teacher-force the sequences and read the scored tokens off the hidden states. NaN or infinite logits are
+        passed on."""
+        deep = any(group.depth < 1 for group in batch.groups)
+        states = self._states(batch, batch.ids, every_layer=deep)
+        twins = None if batch.unconditional_ids is None else self._states(batch, batch.unconditional_ids)[-1]
+        parts = [self._scored(batch, group, states, twins) for group in batch.groups]
+        columns = [torch.cat(column) for column in list(zip(*parts, strict=True))[:3]]
+        return Scores(*columns, sum(part.verdicts_right for part in parts))
+
+    def _states(self, batch: Batch, ids: torch.Tensor, *, every_layer: bool = False) -> tuple[torch.Tensor, ...]:
+        """(B, T, D) of the last layer, normalised; with `every_layer` also before the first and after each."""
+        embedded = self.janus.embed(ids, batch.kinds, batch.images)
+        output = self.network.model.language_model(
+            inputs_embeds=embedded, use_cache=False, output_hidden_states=every_layer
+        )
+        return output.hidden_states if every_layer else (output.last_hidden_state,)
+
+    def _scored(
+        self, batch: Batch, group: TargetGroup, states: tuple[torch.Tensor, ...], twins: torch.Tensor | None
+    ) -> Scores:
+        """Scores of one group of tokens; `twins`: (B, T, D) of the unconditional branch."""
+        device, chosen = states[-1].device, slice(group.start, group.stop)
+        tokens = batch.tokens[chosen].to(device)
+        flat = (batch.rows[chosen] * batch.ids.shape[1] + batch.positions[chosen]).to(device)
+        layer = round(group.depth * (len(states) - 1)) if group.depth < 1 else len(states) - 1
+        hidden = states[layer].flatten(0, 1).index_select(0, flat)
+        if layer < len(states) - 1:  # the last is normalised already
+            hidden = self.network.model.language_model.norm(hidden)
+        head = self.janus.image_logits if group.code else self.janus.text_logits
+        logits = head(hidden).float()
+        if group.code and group.rule.guidance != 1:
+            unconditional = head(twins.flatten(0, 1).index_select(0, flat)).float()
+            logits = guided(logits, unconditional, group.rule.guidance)
+        every = log_probabilities(logits, group.rule)
+        log_probs = untruncated = every.gather(-1, tokens[:, None])[:, 0]
+        free = replace(group.rule, top_k=None, temperature=group.rule.temperature or 1.0)
+        if free != group.rule:
+            untruncated = log_probabilities(logits, free).gather(-1, tokens[:, None])[:, 0]
+        entropies = _entropies(every.detach()) if self.entropies else torch.zeros_like(log_probs)
+        verdict, ids = batch.of_kind(Kind.VERDICT)[chosen].to(device), self.janus.ids
+        says_yes = logits[verdict, ids.yes] > logits[verdict, ids.no] if not group.code else verdict[:0]
+        right = (says_yes == (tokens[verdict] == ids.yes)).sum()
+        return Scores(log_probs, untruncated, entropies, right)
+
+    def reference(self) -> Policy:
+        """A frozen copy of the policy as it is now; it shares codec and vision tower with it."""
+        network = copy.deepcopy(self.network, {id(part): part for part in frozen_parts(self.janus)})
+        return Policy(replace(self.janus, network=network.requires_grad_(requires_grad=False)))
+
+
+def _entropies(log_probs: torch.Tensor) -> torch.Tensor:
+    """(…, V) → (…)."""
+    return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(-1)
+
+
+def frozen_parts(janus: Janus) -> tuple[torch.nn.Module, ...]:
+    """What no policy trains: the codec, whose codes are targets, and the vision tower with its aligner."""
+    model = janus.network.model
+    return model.vqmodel, model.vision_model, model.aligner
+
+
+def layer_matrices(janus: Janus) -> list[torch.nn.Parameter]:
+    """The matrices within the layers of both transformers: those that Muon trains."""
+    model = janus.network.model
+    layers = [*model.language_model.layers, *model.vision_model.encoder.layers]
+    return [parameter for layer in layers for parameter in layer.parameters() if parameter.ndim == 2]
+
+
+def policy_run(policy: Policy, out: Path, provenance: Mapping[str, Any], start: RunStart, **options: Any) -> Run:
+    """A run that trains a policy and saves its network; `options` are further fields of `Run`."""
+    janus = policy.janus
+    provenance = {**provenance, "parent_weights": fingerprint(janus.network)}
+
+    def save(about: dict[str, Any]) -> None:
+        write_checkpoint(janus, out, about)
+
+    return Run(policy, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
+
+
+def write_checkpoint(janus: Janus, out: Path, provenance: dict[str, Any]) -> None:
+    """Save the network with the processor of its parent."""
+    save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance)

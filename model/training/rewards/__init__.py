@@ -1,0 +1,1 @@
+"""Rewards by name, and the formulae of Janus-Pro-R1."""

@@ -1,0 +1,1 @@
+"""Command line, paths, state and log of a training run."""

@@ -1,0 +1,94 @@
+"""The command line of a training run: options from a settings dataclass, how a run begins, errors as one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TypeVar
+
+from model.backends.checkpoint_folder import CheckpointError
+from model.training.optimization import TrainingError
+from model.training.runs.folder import RunStart, RunStopped
+
+Settings = TypeVar("Settings")
+BOUNDS = {  # least and most of a setting, wherever there is one of this name
+    **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
+    **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal"), (0, 10**7)),
+    **dict.fromkeys(("falling", "thinking", "thinking_hard", "learning_rate", "muon"), (0, 1)),
+    **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio"), (0, 100)),
+    **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
+    "rounds": (1, 16),
+    "clip": (1e-9, 1e9),
+    "most_megapixels": (1e-6, 1e4),
+    "threads": (1, 1024),
+    "seed": (-(2**62), 2**62),
+}
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, defaults: Settings, choices: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """An option for every field, with its default; a flag for one that is False."""
+    for name, default in asdict(defaults).items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            parser.add_argument(option, action="store_true")
+        else:
+            kind = bounded(type(default), *BOUNDS[name]) if name in BOUNDS else type(default)
+            parser.add_argument(option, type=kind, default=default, choices=(choices or {}).get(name))
+
+
+def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:
+    """A reader of numbers from `least` to `most`, for argparse."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            expected = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"got {text}, wanted {expected} from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+def settings_of(arguments: argparse.Namespace, defaults: Settings) -> Settings:
+    """The settings as chosen on the command line."""
+    return type(defaults)(**{name: getattr(arguments, name) for name in asdict(defaults)})
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """The options of how a run begins."""
+    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    accept = "with --resume: go on although settings, data or checkpoint differ, and write that into provenance"
+    parser.add_argument("--accept-changes", action="store_true", help=accept)
+    parser.add_argument("--restart", action="store_true", help="begin anew in place of an unfinished run of --out")
+
+
+def start_of(arguments: argparse.Namespace) -> RunStart:
+    """Raises CheckpointError for options that contradict each other."""
+    if arguments.resume and arguments.restart:
+        raise CheckpointError("--resume goes on with a run, --restart begins it anew; give one of them")
+    if arguments.accept_changes and not arguments.resume:
+        raise CheckpointError("--accept-changes belongs to --resume")
+    return RunStart(arguments.resume, arguments.accept_changes, arguments.restart)
+
+
+def run_command(name: str, work: Callable[[], None], *errors: type[Exception]) -> None:
+    """Do a command's work. Expected errors end the process with one line and a status that is not 0."""
+    try:
+        work()
+    except RunStopped as stopped:
+        print(f"{name}: {stopped}", file=sys.stderr)
+        sys.exit(stopped.code)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except (CheckpointError, TrainingError, OSError, *errors) as error:
+        sys.exit(f"{name}: {error}")
