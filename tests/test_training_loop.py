@@ -41,7 +41,7 @@ def train(out: Path, source=rows_at, settings: LoopSettings = SETTINGS, saved: l
     """A run of a linear layer; returns it. What would be saved is appended to `saved`."""
     torch.manual_seed(0)
     layer, written = torch.nn.Linear(3, 1), [] if saved is None else saved
-    evaluation = Evaluation(4, lambda step: {"norm": float(layer.weight.norm())})
+    evaluation = Evaluation(4, lambda step: {"norm": float(layer.weight.detach().norm())})
     run = Run(layer, layer, out, {"recipe": "line"}, written.append, [layer.weight], RunStart(**begins), evaluation)
     Loop(settings).train(run, source)
     return layer
@@ -81,7 +81,7 @@ def test_the_evaluation_hook_runs_in_its_interval_and_at_the_end_and_is_kept_in_
     layer = train(tmp_path / "run", saved=saved)
     assert [row["step"] for row in log_of(tmp_path / "run") if "norm" in row] == [3, 5]
     assert [(about["step"], "quality" in about) for about in saved] == [(2, False), (4, True), (6, True)]
-    assert saved[-1]["quality"] == {"norm": float(layer.weight.norm())}
+    assert saved[-1]["quality"] == {"norm": float(layer.weight.detach().norm())}
     train(tmp_path / "run", saved=saved, resume=True)
     assert saved[-1]["quality"] == saved[-2]["quality"] and saved[-1]["resumed"]
 
