@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from commands import run
 from test_annotations_samples import aha, judged
 
 from annotations import backup
@@ -21,8 +21,6 @@ from annotations.db.engine import FILE
 from annotations.errors import AnnotationsError, BackupError
 from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.store.store import Store, open_store
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -193,8 +191,7 @@ def test_what_is_done_now_and_then_goes_on_after_a_failure():
 def test_the_command_makes_and_restores(store: Store, tmp_path: Path):
     saved(store, 1)
     for do, data in (("make", store.database.directory), ("restore", tmp_path / "again")):
-        command = [sys.executable, "-m", "annotations.backup", do, str(tmp_path / "target"), "--data", str(data)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = run("annotations.backup", do, tmp_path / "target", "--data", data)
         assert done.stdout.startswith("backup of 20"), done.stderr
     with closing(sqlite3.connect(tmp_path / "again" / FILE)) as database:
         assert database.execute("SELECT count(*) FROM trajectories").fetchone() == (1,)

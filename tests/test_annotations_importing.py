@@ -7,8 +7,6 @@ import io
 import json
 import shutil
 import sqlite3
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import run
 from PIL import Image as Picture
 from sqlalchemy import select
 from test_annotations_samples import aha, judged, png
@@ -30,7 +29,6 @@ from annotations.store import images
 from annotations.store.store import Store, open_store
 from model.trajectory import StopReason
 
-ROOT = Path(__file__).parent.parent
 LABELS = Path(__file__).parent / "janus_pro_r1_labels.jsonl"
 
 
@@ -527,9 +525,7 @@ def test_progress_counts_to_the_end(store: Store, tmp_path: Path):
 def test_the_command_imports_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture):
     file = janus(tmp_path)
     command = [str(file), "--format", "janus_sft", "--data", str(tmp_path / "data")]
-    done = subprocess.run(
-        [sys.executable, "-m", "annotations.importing", *command], cwd=ROOT, capture_output=True, text=True
-    )
+    done = run("annotations.importing", *command)
     assert (done.returncode, done.stdout) == (0, "3 records imported as 7 trajectories\n"), done.stderr
     assert "3 of 3" in done.stderr
     with file.open("a") as more:

@@ -2,13 +2,12 @@
 
 import io
 import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from commands import run
 from sqlalchemy import func, select, text
 
 from annotations.auth import accounts, sessions
@@ -19,7 +18,6 @@ from annotations.people import main
 from annotations.schema.project import Role
 from annotations.store.store import open_store
 
-ROOT = Path(__file__).parent.parent
 SECRET = "correct horse battery"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -189,8 +187,7 @@ def test_a_role_may_do_what_the_lesser_ones_may():
 
 
 def test_the_command_reads_passwords_from_standard_input_and_never_shows_them(tmp_path):
-    command = [sys.executable, "-m", "annotations.people", "add", "ann", "--role", "admin", "--data", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, input=f"{SECRET}\n", capture_output=True, text=True)
+    done = run("annotations.people", "add", "ann", "--role", "admin", "--data", tmp_path, given=f"{SECRET}\n")
     assert (done.returncode, SECRET in done.stdout + done.stderr) == (0, False)
     with open_store(tmp_path) as store:
         assert SignIn(store)("ann", SECRET).role is Role.ADMIN

@@ -1,17 +1,13 @@
 """The benchmark runs both engines, and says where they disagree."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from commands import run
 
 
 def test_both_engines_pick_the_same_codes_and_every_case_is_measured():
-    command = ["-m", "model.benchmark", "--counts", "1", "3", "--repeats", "1"]
-    done = subprocess.run([sys.executable, *command, "--device", "cpu", "--json"], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+    done = run("model.benchmark", "--counts", "1", "3", "--repeats", "1", "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["greedy_codes_that_differ"] == 0
     alone, three, group = told["cases"]

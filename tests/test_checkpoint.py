@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import run
 from transformers import JanusProcessor
 
 from model.backends.checkpoint import CheckpointError, open_checkpoint
@@ -18,8 +17,6 @@ from model.decoding.engine import Engine
 from model.decoding.request import Request, longest
 from model.decoding.rollout import rollout
 from model.events import fold
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_a_folder_opens_with_its_own_settings(tiny_checkpoint: Path, tmp_path: Path):
@@ -101,14 +98,13 @@ def test_weights_that_do_not_fit_are_refused_with_the_numbers(tiny_checkpoint: P
 
 
 def test_an_inspection_counts_what_the_loaded_network_has(tiny_checkpoint: Path):
-    command = [sys.executable, "-m", "model.checkpoint", "inspect", str(tiny_checkpoint)]
-    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True)
-    found, network = json.loads(done.stdout), open_checkpoint(tiny_checkpoint, dtype=torch.float32).network
+    command = ("model.checkpoint", "inspect", tiny_checkpoint)
+    found = json.loads(run(*command, "--json").stdout)
+    network = open_checkpoint(tiny_checkpoint, dtype=torch.float32).network
     assert found["parameters"] == sum(parameter.numel() for parameter in network.parameters())
     assert found["parts"]["codec"] == sum(parameter.numel() for parameter in network.model.vqmodel.parameters())
     assert found["bytes"]["weights as float32"] == sum(parameter.nbytes for parameter in network.parameters())
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
-    assert f"{found['parameters']:,} parameters" in told
+    assert f"{found['parameters']:,} parameters" in run(*command).stdout
 
 
 def test_the_cache_that_an_inspection_counts_is_the_one_that_is_made(tiny: Janus):
@@ -127,8 +123,7 @@ def test_only_as_many_draw_at_once_as_there_is_memory_for(tiny: Janus, monkeypat
 
 @pytest.mark.parametrize("arguments", [["inspect", "nowhere"], ["convert", "nowhere", "out"]])
 def test_a_folder_that_is_not_there_is_one_line(arguments: list[str], tmp_path: Path):
-    command = [sys.executable, "-m", "model.checkpoint", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = run("model.checkpoint", *arguments)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "there is no checkpoint at nowhere" in done.stderr

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import run
 
 from model.evaluate import cell, comparisons, record, table, to_json
 from model.evaluation.figures import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
@@ -21,8 +20,6 @@ from model.world.sampling import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL
 from model.world.verifier import Reading, read
-
-ROOT = Path(__file__).parent.parent
 
 
 def judged(prompt: str, *rounds: tuple[Reading, str, str], thought: str = "") -> Judged:
@@ -152,8 +149,8 @@ def test_the_record_sums_up_training_and_the_two_by_two_of_thought_and_reflectio
 
 
 def test_the_command_prints_both_ways_of_drawing(tiny_checkpoint: Path):
-    command = [sys.executable, "-m", "model.evaluate", "--compare", str(tiny_checkpoint), "--prompts", "6", "--json"]
-    done = subprocess.run([*command, "--rounds", "1", "--edits", "2"], cwd=ROOT, capture_output=True, text=True)
+    few = ("--prompts", "6", "--rounds", "1", "--edits", "2")
+    done = run("model.evaluate", "--compare", tiny_checkpoint, *few, "--json")
     assert done.returncode == 0, done.stderr
     [found] = json.loads(done.stdout).values()
     ways = ("thinking first", "without the thought")

@@ -38,11 +38,11 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             network, new_processor(new_tokenizer()), place / "ours", {"recipe": "random weights"}, torch.float32
         )
         janus = open_checkpoint(place / "ours", dtype=torch.float32)
-        found = {official: [drawn(janus, prompt, official) for prompt in PROMPTS] for official in LAYOUTS}
-        if all(any(map(redrawn, found[official])) for official in LAYOUTS):
+        if all(any(redrawn(drawn(janus, prompt, official)) for prompt in PROMPTS) for official in LAYOUTS):
             original = write_original(janus, place / "ours", place / f"original {seed}", "bin")
             reference = Reference(original, torch.float32)
-            if all(has_plain_codes(janus, reference, each.images[0].codes) for each in found[True]):
+            images = (drawn(janus, prompt, True).images[0] for prompt in PROMPTS)
+            if all(has_plain_codes(janus, reference, image.codes) for image in images):
                 return original
     raise AssertionError("none of fifty networks redraws after a reflection that ended: the test would show too little")
 

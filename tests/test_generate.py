@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import run
 
 from model.backends.janus import Janus
 from model.events import fold, from_dict
@@ -17,8 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def generate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "model.generate", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return run("model.generate", *arguments)
 
 
 @pytest.fixture(scope="module")

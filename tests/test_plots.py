@@ -2,16 +2,14 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image as Picture
 
 from model.evaluation.plots import LogError, bars, curves, read_log, read_results
-
-ROOT = Path(__file__).parent.parent
 
 
 def written_log(path: Path) -> Path:
@@ -51,12 +49,7 @@ def test_bars_stand_as_high_as_the_figures_and_carry_their_intervals():
 
 def test_the_command_writes_a_picture_and_names_a_file_it_cannot_read(tmp_path: Path):
     def plots(*arguments: Path | str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", "model.evaluation.plots", *map(str, arguments)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        return run("model.evaluation.plots", *arguments)
 
     out = tmp_path / "curves.png"
     assert plots(written_log(tmp_path / "run.jsonl"), "--out", out).returncode == 0

@@ -1,16 +1,14 @@
 """The sweep tries what it is told to, on prompts outside the test, and makes the best setting the checkpoint's own."""
 
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+
+from commands import run
 
 from model.backends.checkpoint import open_checkpoint
 from model.evaluation.sweep import development_prompts, write_settings
 from model.world.splits import GENEVAL, HARD, held_out, held_out_prompts
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_nothing_is_chosen_on_test_prompts():
@@ -36,19 +34,9 @@ def test_settings_written_into_a_checkpoint_are_what_it_draws_with(tiny_checkpoi
 def test_the_command_tries_every_setting_and_writes_the_best(tiny_checkpoint: Path, tmp_path: Path):
     folder = tmp_path / "copy"
     shutil.copytree(tiny_checkpoint, folder)
-    command = [
-        sys.executable,
-        "-m",
-        "model.evaluation.sweep",
-        "--checkpoint",
-        str(folder),
-        "--prompts",
-        "2",
-        "--rounds",
-        "1",
-    ]
-    command += ["--guidance", "1", "2", "--temperature", "0.5", "--text-temperature", "0.5", "--write"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    tried = ("--guidance", "1", "2", "--temperature", "0.5", "--text-temperature", "0.5")
+    few = ("--prompts", "2", "--rounds", "1")
+    done = run("model.evaluation.sweep", "--checkpoint", folder, *few, *tried, "--write")
     assert done.returncode == 0, done.stderr
     header, *tried, best = done.stdout.splitlines()
     assert [line.split()[:3] for line in tried] == [["1.00", "0.50", "0.50"], ["2.00", "0.50", "0.50"]]
