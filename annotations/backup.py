@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from annotations.db.engine import FILE, default_directory, default_url, make_private
+from annotations.db.engine import FILE, default_directory, default_url, make_private_directory
 from annotations.errors import BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
@@ -144,7 +144,7 @@ def restore(target: str, directory: Path, url: str | None = None) -> Manifest | 
         if newest.endswith(DUMP) != bool(url):
             kinds = ("PostgreSQL", "name one with --database") if url is None else ("SQLite", "leave --database out")
             raise BackupError(f"{target} holds a backup of {kinds[0]}; {kinds[1]}")
-        make_private(directory)
+        make_private_directory(directory)
         copy = Path(folder) / newest if url else directory / f"{FILE}.partial"
         place.get(newest, copy)
         if not url:

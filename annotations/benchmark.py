@@ -12,7 +12,10 @@ quick an import is, and how long it makes others wait, is timed with as many row
 
     python -m annotations.benchmark --import 5000 [--pictures 500]
 
-What is too slow is said at the end, and the command fails.
+What is too slow is said at the end, and the command fails. The index behind the list is compared with SQLite FTS5, or
+PostgreSQL GIN with --url, by
+
+    python -m annotations.benchmark --index
 """
 
 from __future__ import annotations
@@ -29,20 +32,20 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from annotations.db.tables import ItemRow, LeaseRow, TrajectoryRow
-from annotations.ops import import_benchmark
+from annotations.ops import import_benchmark, index_benchmark
 from annotations.ops.machine_speed import calibration, milliseconds, spread
-from annotations.ops.synthetic import BEGIN, SEGMENTS, made_up
+from annotations.ops.synthetic import BEGIN, FILTERS, SEGMENTS, made_up
 from annotations.queue.assignment import claim, progress
 from annotations.queue.leases import Outcome
 from annotations.queue.submission import submit
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.project import Use
 from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT, YES
-from annotations.store import facets, items, projects, trajectories
-from annotations.store.facets import traits_of
+from annotations.store import items, projects, search_index, trajectories, trajectory_columns
 from annotations.store.items import State
+from annotations.store.listing import Cursor
+from annotations.store.search_index import terms_of
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Cursor, Filter
 
 VETERAN = "veteran"
 AT_ONCE = 2500  # rows
@@ -56,7 +59,7 @@ def fill(store: Store, count: int, first: int = 0) -> None:
     for start in range(first, count, AT_ONCE):
         made = [made_up(number) for number in range(start, min(start + AT_ONCE, count))]
         known = {"owner": "visitor", "recorded": False}
-        rows = [trajectories.copied(t) | known | {"id": t.id, "body": t.to_dict()} for t in made]
+        rows = [trajectory_columns.columns_of(t) | known | {"id": t.id, "body": t.to_dict()} for t in made]
         asked = {
             "project_id": REFLECTIONS,
             "use": Use.WORK.value,
@@ -66,11 +69,11 @@ def fill(store: Store, count: int, first: int = 0) -> None:
         }
         with store.database.writing() as session:
             project = projects.get(session, REFLECTIONS)
-            ranks = [items.rank_of(project, t, trajectories.moment_of(t).timestamp()) for t in made]
+            ranks = [items.rank_of(project, t, trajectory_columns.creation_time(t).timestamp()) for t in made]
             parts = [items.parts_of(project, t) for t in made]
             rows = [row | {"number": at} for at, row in enumerate(rows, trajectories.next_number(session))]
             session.execute(insert(TrajectoryRow), rows)
-            facets.add(session, {row["number"]: traits_of(row) | {facets.VISIBLE} for row in rows})
+            search_index.add(session, {row["number"]: terms_of(row) | {search_index.VISIBLE} for row in rows})
             lined = zip(made, ranks, parts, strict=True)
             session.execute(
                 insert(ItemRow), [asked | {"trajectory_id": t.id, "rank": r, "parts": n} for t, r, n in lined]
@@ -96,7 +99,7 @@ def work(store: Store, turns: int) -> dict[str, list[float]]:
 def answer_a_fifth(store: Store) -> None:
     """What one annotator has completed so far, as rows: submitting it all would take hours."""
     with store.database.writing() as session:
-        count = facets.count(session, facets.VISIBLE)
+        count = search_index.count(session, search_index.VISIBLE)
         oldest = select(ItemRow.id).where(ItemRow.project_id == REFLECTIONS)
         had = select(LeaseRow.item_id).where(LeaseRow.annotator == VETERAN)
         fifth = set(session.scalars(oldest.order_by(ItemRow.rank, ItemRow.id).limit(count // 5)))
@@ -111,30 +114,12 @@ def answer_a_fifth(store: Store) -> None:
 def asked(store: Store, times: int) -> dict[str, list[float]]:
     """The milliseconds of so many answers of each kind that the gallery waits for."""
     middle = Cursor(store.trajectories(limit=1)[0].number // 2)
-    kept = {
-        "aha moments": Filter(aha=True),
-        "last verdict yes": Filter(verdict="yes"),
-        "last verdict no": Filter(verdict="no"),
-        "annotated (none is)": Filter(annotated=True),
-        "not annotated (all are not)": Filter(annotated=False),
-        "a category": Filter(category="mixed"),
-        "a category that nothing is in": Filter(category="hard"),
-        "a checkpoint": Filter(checkpoint="embedded"),
-        "a checkpoint that drew nothing lately": Filter(checkpoint="base"),
-        "two frequent words": Filter(search="red cat"),
-        "how a frequent word begins": Filter(search="ca"),
-        "how very many words begin": Filter(search="k"),
-        "a rare word, all old": Filter(search="fish"),
-        "a word that is nowhere": Filter(search="zebra"),
-        "two frequent words, never together": Filter(search="cat dog"),
-        "a word and filters, never together": Filter(search="cat", aha=True, checkpoint="base", category="hard"),
-    }
     questions: dict[str, Callable[[], object]] = {
         "the newest": lambda: store.trajectories(limit=PAGE),
         "a page from the middle": lambda: store.trajectories(limit=PAGE, before=middle),
         "the checkpoints": store.checkpoints,
     }
-    for name, keep in kept.items():
+    for name, keep in FILTERS.items():
         questions[name] = partial(store.trajectories, limit=PAGE, keep=keep)
     return {name: milliseconds(ask, times) for name, ask in questions.items()} | saved(store, times)
 
@@ -202,6 +187,7 @@ def main() -> None:
     parser.add_argument("--queue", action="store_true", help="next item and submit, instead of the gallery")
     parser.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="an import, instead of the gallery")
     parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
+    parser.add_argument("--index", action="store_true", help="the search index beside the database's full-text index")
     arguments = parser.parse_args()
     if (
         arguments.rows is None
@@ -221,6 +207,8 @@ def main() -> None:
         for name, figure in calibration(Path(folder)).items():
             print(f"{name:<40}{figure:8.1f}")
         with open_store(Path(folder), arguments.url) as store:
+            if arguments.index:
+                sys.exit(index_benchmark.measure(store, arguments.trajectories, arguments.times))
             if arguments.rows is not None:
                 sys.exit(import_benchmark.measure(store, Path(folder), arguments.rows, arguments.pictures))
             sys.exit(compare(store, part, arguments.trajectories, arguments.times))

@@ -17,8 +17,8 @@ from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
 from annotations.ops.scheduler import run_periodically
 from annotations.ops.webhooks import start_deliveries
+from annotations.queue import reordering
 from annotations.queue.assignment import recover
-from annotations.store import reordering
 from annotations.store.store import Store, open_store
 from model.backends.checkpoint import CheckpointError, open_checkpoint
 from studio.auth.hub_login import hub_of

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from annotations import benchmark
-from annotations.db.tables import ItemRow, TraitRow, TrajectoryRow
+from annotations.db.tables import ItemRow, PostingRow, TrajectoryRow
 from annotations.ops import import_benchmark, synthetic
+from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Filter
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(tmp_path) -> Iterator[Store]:
 def rows(store: Store) -> list[list[tuple]]:
     with store.database.reading() as session:
         found = [session.execute(select(*table.__table__.columns)).all() for table in (TrajectoryRow, ItemRow)]
-        return [*found, sorted(session.execute(select(*TraitRow.__table__.columns)).all())]
+        return [*found, sorted(session.execute(select(*PostingRow.__table__.columns)).all())]
 
 
 def test_rows_that_are_written_many_at_once_are_those_that_the_store_writes(store, tmp_path):

@@ -21,8 +21,8 @@ from annotations.doctor import check_disk, examine, main
 from annotations.errors import DirectoryError
 from annotations.ops.data_repair import Finding, Level, mend
 from annotations.store.images import path_of
+from annotations.store.listing import Filter
 from annotations.store.store import open_store
-from annotations.store.trajectories import Filter
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,12 +9,12 @@ from annotations.errors import NotFoundError, ProjectError
 from annotations.queue import assignment, review
 from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_items import LONGEST_WHY, appoint, right_answers
+from annotations.queue.progress import answered, extents
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
 from annotations.schema.project import Use
 from annotations.store.items import NewItem
-from annotations.store.progress import answered, extents
 from annotations.store.store import open_store
 
 TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=2, collects=False, practice=1)

@@ -13,12 +13,13 @@ from test_annotations_claims import TEAM, answer, make, save_one
 from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
 from annotations.ops.import_benchmark import TimedLock
+from annotations.queue import reordering
 from annotations.queue.assignment import claim, leave
+from annotations.queue.progress import extents
 from annotations.queue.submission import submit
 from annotations.schema.project import Order
-from annotations.store import items, reordering
+from annotations.store import items
 from annotations.store.items import NewItem
-from annotations.store.progress import extents
 from annotations.store.store import Store, open_store
 
 COUNT = 9
@@ -45,15 +46,15 @@ def line(store: Store) -> list[str]:
 
 def between(store: Store, monkeypatch: pytest.MonkeyPatch, look: Callable[[], None]) -> None:
     """Look after every transaction that moves some items, or opens and closes some."""
-    for name in ("move", "refill"):
+    for name in ("move_to_generation", "update_states"):
         wrapped = getattr(items, name)
 
         def then(session: object, *given: object, wrapped: Callable = wrapped) -> None:
             wrapped(session, *given)
             session.commit()
-            store.database.turns.give_back()
+            store.database.write_lock.release()
             look()
-            assert store.database.turns.take(1)
+            assert store.database.write_lock.acquire(1)
             session.connection()
 
         monkeypatch.setattr(items, name, then)
@@ -65,7 +66,7 @@ def test_the_old_order_holds_until_the_last_step_and_then_the_new_one(store: Sto
 
     def look() -> None:
         with store.database.reading() as session:
-            moved = not items.behind(session, "team", items.line_of(session, "team"))
+            moved = not items.of_older_generations(session, "team", items.generation_of(session, "team"))
         who = f"annotator {len(given)}"
         turn = claim(store, "team", who)
         given.append((moved, turn.trajectory_id))

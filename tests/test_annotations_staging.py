@@ -18,7 +18,7 @@ from test_annotations_importing import files_of
 from test_annotations_samples import aha, judged, png
 from test_annotations_upgrade import old
 
-from annotations.db.engine import BUSY, FILE, TURN_SECONDS
+from annotations.db.engine import BUSY, FILE, WRITE_LOCK_SECONDS
 from annotations.db.fair_lock import FairLock
 from annotations.db.tables import Base
 from annotations.db.upgrade import upgrade
@@ -29,16 +29,17 @@ from annotations.importing.importer import Report, bring_in
 from annotations.ops.import_benchmark import TimedLock
 from annotations.ops.synthetic import made_up, write_rows
 from annotations.queue.assignment import claim, progress
+from annotations.queue.progress import extents
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT
 from annotations.store import items
 from annotations.store.audit import trail
-from annotations.store.list_repair import differing
-from annotations.store.progress import extents
+from annotations.store.listing import Filter
+from annotations.store.search_index import inconsistent_terms
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Filter, copied
+from annotations.store.trajectory_columns import columns_of
 from model.trajectory import Trajectory
 
 ROWS = 60
@@ -113,7 +114,7 @@ def test_nobody_sees_anything_before_all_of_it_is_there(store: Store, tmp_path: 
     def look(done: int) -> None:
         assert seen(store) == before
         with store.database.reading() as session:
-            assert differing(session) == []
+            assert inconsistent_terms(session) == []
         assert rows_of(store)["staged_trajectories"] == done
         half.append(done)
 
@@ -126,7 +127,7 @@ def test_nobody_sees_anything_before_all_of_it_is_there(store: Store, tmp_path: 
     assert {drawn, *store.imported(report.batch)} == listed
     assert rows_of(store)["staged_trajectories"] == rows_of(store)["import_runs"] == 0
     with store.database.reading() as session:
-        assert differing(session) == []
+        assert inconsistent_terms(session) == []
 
 
 def test_what_is_staged_can_be_neither_opened_nor_deleted_nor_put_into_a_project(store: Store, tmp_path: Path):
@@ -240,7 +241,7 @@ def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: 
         trajectory, pictures = aha(number, segments=aha(number)[0].segments[:3])
         store.save(trajectory, pictures, owner="visitor")
     turns, over, done = TimedLock(), threading.Event(), []
-    store.database = replace(store.database, turns=turns)
+    store.database = replace(store.database, write_lock=turns)
 
     def work(number: int) -> None:
         while not over.is_set():
@@ -283,27 +284,27 @@ def test_a_transaction_of_an_import_that_took_too_long_is_followed_by_smaller_on
 
 def test_writers_take_turns_in_the_order_in_which_they_came():
     turns, order = FairLock(), []
-    assert turns.take(0)
+    assert turns.acquire(0)
 
     def wait(number: int) -> None:
-        assert turns.take(10)
+        assert turns.acquire(10)
         order.append(number)
-        turns.give_back()
+        turns.release()
 
     waiting = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
     for one in waiting:
         one.start()
         time.sleep(0.02)
-    assert not turns.take(0.01)  # gives up, and is not waited for
-    turns.give_back()
+    assert not turns.acquire(0.01)  # gives up, and is not waited for
+    turns.release()
     for one in waiting:
         one.join()
-    assert order == [0, 1, 2, 3, 4] and turns.take(0)
+    assert order == [0, 1, 2, 3, 4] and turns.acquire(0)
 
 
 def test_a_database_that_is_busy_for_too_long_says_so_and_names_no_pool(store: Store, monkeypatch: pytest.MonkeyPatch):
-    assert TURN_SECONDS >= 10
-    monkeypatch.setattr("annotations.db.engine.TURN_SECONDS", 0.05)
+    assert WRITE_LOCK_SECONDS >= 10
+    monkeypatch.setattr("annotations.db.engine.WRITE_LOCK_SECONDS", 0.05)
     trajectory, pictures = aha(1)
     with store.database.writing():
         told = []
@@ -324,7 +325,7 @@ def test_an_older_database_keeps_what_was_imported(tmp_path: Path):
     file = tmp_path / FILE
     upgrade(file, old(tmp_path, "0007"))
     trajectory = replace(aha(1)[0], id="before", segments=())
-    columns = copied(trajectory) | {"id": "before", "owner": "ada", "recorded": False, "number": 1}
+    columns = columns_of(trajectory) | {"id": "before", "owner": "ada", "recorded": False, "number": 1}
     brought = {"id": 1, "trajectory_id": "before", "batch": "b", "source": "x.csv", "format": "folder", "key": "k"}
     brought |= {"part": 0, "row": 1, "record": '{"x": "1"}', "imported_by": "ada", "created_at": "2026-01-01"}
     with sqlite3.connect(file) as connection:

@@ -19,8 +19,8 @@ from annotations.errors import (
     TrajectoryError,
 )
 from annotations.schema.annotation import Annotation, Status
+from annotations.store.listing import Cursor, Filter
 from annotations.store.store import open_store, open_store_for_reading
-from annotations.store.trajectories import Cursor, Filter
 from model.events import fold, replay
 from model.trajectory import Parent, Sampling, StopReason, Trajectory
 

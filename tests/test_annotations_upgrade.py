@@ -17,15 +17,15 @@ from sqlalchemy import create_engine, select
 
 from annotations.db.engine import FILE, open_database, open_database_for_reading
 from annotations.db.postgres import parse
-from annotations.db.tables import Base, TraitRow
+from annotations.db.tables import Base, PostingRow
 from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
 from annotations.queue.assignment import Progress, next_trajectory, progress
+from annotations.queue.progress import answered
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
-from annotations.store.progress import answered
+from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Filter
 from model.trajectory import Reflection, Sampling, StopReason, Token, Trajectory
 
 NEXT = """
@@ -271,7 +271,7 @@ def test_a_decision_of_an_older_database_says_what_it_is_as_it_was_inferred(tmp_
 
 def traits(store: Store) -> list[tuple]:
     with store.database.reading() as session:
-        return sorted(map(tuple, session.execute(select(TraitRow.trait, TraitRow.block, TraitRow.bits))))
+        return sorted(map(tuple, session.execute(select(PostingRow.trait, PostingRow.block, PostingRow.bits))))
 
 
 def test_after_the_migration_ids_go_on_and_people_find_what_they_left(tmp_path):

@@ -21,8 +21,8 @@ from annotations.queue.review import decide
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Role
 from annotations.store.items import NewItem
+from annotations.store.listing import Filter
 from annotations.store.store import open_store
-from annotations.store.trajectories import Filter
 from model.backends.checkpoint import name_of, open_checkpoint
 from studio.annotate import reflection_view
 from studio.components import render

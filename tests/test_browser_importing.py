@@ -10,7 +10,7 @@ from running_app import Server
 
 from annotations.importing.staging import under_way
 from annotations.ops.synthetic import made_up, write_rows
-from annotations.store.progress import extents
+from annotations.queue.progress import extents
 from annotations.store.store import open_store_for_reading
 
 ROWS = 2500

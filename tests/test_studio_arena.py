@@ -14,11 +14,11 @@ from running_app import free_port
 from studio_samples import HOSTILE, aha
 
 from annotations.auth.accounts import add
+from annotations.queue.progress import answered, extents
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role
 from annotations.store.items import NewItem
-from annotations.store.progress import answered, extents
 from annotations.store.store import open_store
 from model.trajectory import Thought
 from studio.annotate.held_items import HeldItems

@@ -14,11 +14,11 @@ from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
 from annotations.importing.formats import FORMATS
+from annotations.queue.progress import answered, extents
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Role
 from annotations.store.items import NewItem
-from annotations.store.progress import answered, extents
 from annotations.store.store import open_store
 from studio.gallery.filters import WHOLE
 from studio.inference.checkpoints import Checkpoints

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from studio_samples import HOSTILE, aha, png, stopped
 
-from annotations.store.trajectories import TrajectorySummary
+from annotations.store.listing import TrajectorySummary
 from model.events import replay
 from model.trajectory import Origin, StopReason
 from studio.components import render

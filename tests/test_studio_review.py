@@ -14,6 +14,7 @@ from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
 from annotations.metrics.quality import accuracy, agreements, disputes, labels, throughput
 from annotations.queue.assignment import claim
+from annotations.queue.progress import answered, extents
 from annotations.queue.review import bring_back, decide
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
@@ -21,7 +22,6 @@ from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
 from annotations.schema.project import Role, Use
 from annotations.store.audit import trail
 from annotations.store.items import NewItem
-from annotations.store.progress import answered, extents
 from annotations.store.store import open_store
 from studio.auth.identity import Identity
 from studio.auth.pseudonyms import names_for

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from annotations.store import trajectories
+from annotations.store import trajectory_columns
 from model.world.language import (
     CATEGORIES,
     Description,
@@ -173,7 +173,7 @@ def test_whether_a_prompt_is_of_the_world_is_found_without_looking_for_the_neare
         raise AssertionError("the nearest words were looked for")
 
     monkeypatch.setattr("model.world.vocabulary.difflib.get_close_matches", look)
-    assert trajectories.category("a red cat above a qwzrt") is None
+    assert trajectory_columns.category("a red cat above a qwzrt") is None
     with pytest.raises(UnknownWordError) as caught:
         parse("a red cat above a qwzrt")
     assert caught.value.words == ("qwzrt",)

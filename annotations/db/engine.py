@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 FILE = "studio.db"
 BUSY_MS = 15_000  # how long a connection waits for a lock of another process
-TURN_SECONDS = 60.0  # how long a thread waits for those of this process that write before it
-LOG_SECONDS = 1.0  # how long the write-ahead log is waited for, to be emptied
-AWAY_SECONDS, AGAIN_SECONDS = 20.0, 0.25  # how long a server that is away is waited for, and between two tries
+WRITE_LOCK_SECONDS = 60.0  # how long a thread waits for other writing threads of this process
+WAL_SECONDS = 1.0  # how long truncating the write-ahead log waits for readers
+AWAY_SECONDS, RETRY_SECONDS = 20.0, 0.25  # how long an unreachable server is retried, and how often
 AWAY = "the database cannot be reached at the moment; try again in a minute, nothing is stored twice"
 BUSY = "the database has had no time for this for a minute; nothing was changed, try again in a moment"
 
@@ -52,7 +52,7 @@ def default_url() -> str | None:
 
 
 def has_wal_bug(version: tuple[int, ...]) -> bool:
-    """Whether this SQLite can corrupt a write-ahead log when it starts the log anew (mended in 3.51.3)."""
+    """Whether this SQLite can corrupt a write-ahead log when it restarts the log (fixed in 3.51.3)."""
     return (3, 7, 0) <= version < (3, 51, 3)
 
 
@@ -65,46 +65,46 @@ class Database:
     write: Engine | None
     lock: FileLock | None = field(default=None, compare=False)
     server: str | None = None  # address of a PostgreSQL database, without its password
-    turns: FairLock = field(default_factory=FairLock, compare=False)  # of the threads that write
+    write_lock: FairLock = field(default_factory=FairLock, compare=False)  # of the threads of this process
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that sees one moment and cannot write. Raises DatabaseError."""
-        with _told(), _transaction(self.read) as session:
+        """A read-only transaction on one snapshot. Raises DatabaseError."""
+        with _translated_errors(), _transaction(self.read) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is alone in writing, and on the disk once the block is left; threads that wait for it
-        get it in the order in which they came. Raises DatabaseError, BusyError where others take too long.
+        """The only writing transaction at that time, on the disk once the block is left; waiting threads get theirs in
+        the order in which they asked. Raises DatabaseError, BusyError where others take too long.
         """
         if self.write is None:
             raise DatabaseError(f"{self.place} was opened for reading only; use open_database to write")
-        if not self.turns.take(TURN_SECONDS):
+        if not self.write_lock.acquire(WRITE_LOCK_SECONDS):
             raise BusyError(BUSY)
         try:
-            with _told(), _transaction(self.write, expire_on_commit=False) as session:
+            with _translated_errors(), _transaction(self.write, expire_on_commit=False) as session:
                 yield session
         finally:
-            self.turns.give_back()
+            self.write_lock.release()
 
-    def empty_log(self) -> None:
-        """Write what SQLite's write-ahead log holds into the file, and leave nothing of it in the log; what was deleted
-        is overwritten in the file only. Where others are reading it stays until the next time.
+    def truncate_wal(self) -> None:
+        """Checkpoint SQLite's write-ahead log into the file and truncate it: deleted content is overwritten in the
+        file, but would stay in the log. While others are reading, the log stays as it is.
         """
         if self.server is not None or self.write is None:
             return
-        connection = sqlite3.connect(self.directory / FILE, timeout=LOG_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(self.directory / FILE, timeout=WAL_SECONDS, isolation_level=None)
         try:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError as error:
-            log.info("the write-ahead log could not be emptied: %s", error)
+            log.info("the write-ahead log could not be truncated: %s", error)
         finally:
             connection.close()
 
     @property
     def place(self) -> str:
-        """Where it is, for people."""
+        """The address or folder, for messages."""
         return self.server or str(self.directory)
 
     def close(self) -> None:
@@ -128,19 +128,19 @@ def open_database(directory: Path, *, sqlite_version: tuple[int, ...] = sqlite3.
     MigrationError where the file there is not ours or is newer.
     """
     directory = directory.expanduser().absolute()
-    _make_writable(directory)
-    careful = has_wal_bug(sqlite_version)
-    lock = _only_writer(directory, sqlite_version) if careful else None
+    _require_writable_directory(directory)
+    unsafe_wal = has_wal_bug(sqlite_version)
+    lock = _lock_for_writing(directory, sqlite_version) if unsafe_wal else None
     try:
-        _keep_private(directory / FILE)
-        _set_journal(directory / FILE, "delete" if careful else "wal")
+        _create_private_file(directory / FILE)
+        _set_journal(directory / FILE, "delete" if unsafe_wal else "wal")
         upgrade(directory / FILE)
     except BaseException:
         if lock is not None:
             lock.release()
         raise
     # EXTRA also syncs the folder after the journal is removed, without which the last commit may come undone.
-    write = _engine(directory / FILE, "BEGIN IMMEDIATE", f"synchronous = {'EXTRA' if careful else 'FULL'}", 1)
+    write = _engine(directory / FILE, "BEGIN IMMEDIATE", f"synchronous = {'EXTRA' if unsafe_wal else 'FULL'}", 1)
     return Database(directory, read=_reader(directory / FILE), write=write, lock=lock)
 
 
@@ -154,10 +154,10 @@ def open_database_for_reading(directory: Path) -> Database:
         raise DirectoryError(
             f"there is no {FILE} in {file.parent}; name the data folder of the studio (--data or AHA_STUDIO_DATA)"
         )
-    found, wanted = revisions(file)
-    if found != wanted:
+    current, newest = revisions(file)
+    if current != newest:
         raise MigrationError(
-            f"{file} has tables of revision {found}, wanted is {wanted}; start the studio once, which migrates them"
+            f"{file} has tables of revision {current}, wanted is {newest}; start the studio once, which migrates them"
         )
     return Database(file.parent, read=_reader(file), write=None)
 
@@ -169,7 +169,7 @@ def open_server(directory: Path, url: str) -> Database:
     MigrationError where the tables there are not ours or are newer.
     """
     directory, address = directory.expanduser().absolute(), postgres.parse(url)
-    _make_writable(directory)
+    _require_writable_directory(directory)
     upgrade_server(address)
     engines = {"read": postgres.reader(address), "write": postgres.writer(address)}
     return Database(directory, **engines, server=postgres.shown(address))
@@ -178,10 +178,10 @@ def open_server(directory: Path, url: str) -> Database:
 def open_server_for_reading(directory: Path, url: str) -> Database:
     """The same beside a running studio: nothing is made, migrated or written."""
     address = postgres.parse(url)
-    found, wanted = server_revisions(address)
-    if found != wanted:
+    current, newest = server_revisions(address)
+    if current != newest:
         raise MigrationError(
-            f"{postgres.shown(address)} has tables of revision {found}, wanted is {wanted}; start the studio once, "
+            f"{postgres.shown(address)} has tables of revision {current}, wanted is {newest}; start the studio once, "
             "which migrates them"
         )
     read = postgres.reader(address)
@@ -190,15 +190,15 @@ def open_server_for_reading(directory: Path, url: str) -> Database:
 
 @contextmanager
 def _transaction(engine: Engine, **options: bool) -> Iterator[Session]:
-    """Begun when it is given, ended as its block ends."""
+    """Committed at the end of the block, rolled back by an exception."""
     with _begun(engine, **options) as session:
         yield session
         session.commit()
 
 
 def _begun(engine: Engine, **options: bool) -> Session:
-    """A server that restarts is waited for: nothing was done yet, so that beginning once more is safe."""
-    until = time.monotonic() + AWAY_SECONDS
+    """A session in a transaction. Retries while a server restarts: nothing was done yet, so retrying is safe."""
+    deadline = time.monotonic() + AWAY_SECONDS
     while True:
         session = Session(engine, **options)
         try:
@@ -206,20 +206,20 @@ def _begun(engine: Engine, **options: bool) -> Session:
             return session
         except BaseException as error:
             session.close()
-            if not postgres.is_away(error) or time.monotonic() > until:
+            if not postgres.is_unreachable(error) or time.monotonic() > deadline:
                 raise
-        time.sleep(AGAIN_SECONDS)
+        time.sleep(RETRY_SECONDS)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """A database error as one line of ours, which names no path and no address: visitors may read it."""
+def _translated_errors() -> Iterator[None]:
+    """Raise database errors as DatabaseError of one line without paths and addresses, because visitors may read it."""
     try:
         yield
     except PoolTimeout as error:
         raise BusyError(BUSY) from error
     except SQLAlchemyError as error:
-        if postgres.is_away(error):
+        if postgres.is_unreachable(error):
             log.warning("the database cannot be reached: %s", error.__cause__ or error)
             raise AwayError(AWAY) from error
         log.warning("the database said: %s", error.__cause__ or error)
@@ -229,14 +229,14 @@ def _told() -> Iterator[None]:
         ) from error
 
 
-def make_private(directory: Path) -> None:
-    """Make a data folder, for its owner only; one that is there stays as open as its owner has made it."""
+def make_private_directory(directory: Path) -> None:
+    """Create a data folder with mode 0700; the mode of an existing one stays."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     directory.mkdir(mode=0o700, exist_ok=True)
 
 
-def _keep_private(file: Path) -> None:
-    """Nobody else may read the database: made here, so that SQLite makes its journals alike."""
+def _create_private_file(file: Path) -> None:
+    """Create the database file with mode 0600, which SQLite gives to its journals as well."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
         if file.stat().st_mode & 0o077:
@@ -246,9 +246,9 @@ def _keep_private(file: Path) -> None:
         raise DirectoryError(f"cannot write {file} ({error.strerror}); look at its owner and rights") from error
 
 
-def _make_writable(directory: Path) -> None:
+def _require_writable_directory(directory: Path) -> None:
     try:
-        make_private(directory)
+        make_private_directory(directory)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
@@ -258,27 +258,27 @@ def _make_writable(directory: Path) -> None:
         ) from error
 
 
-def _only_writer(directory: Path, version: tuple[int, ...]) -> FileLock:
+def _lock_for_writing(directory: Path, version: tuple[int, ...]) -> FileLock:
     lock = FileLock(directory / "studio.lock", thread_local=False)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        found = ".".join(str(part) for part in version)
+        installed = ".".join(str(part) for part in version)
         raise BusyError(
-            f"another process already writes to {directory}, and SQLite {found} allows only one; end that "
+            f"another process already writes to {directory}, and SQLite {installed} allows only one; end that "
             "process, choose another folder, or update SQLite to 3.51.3 or newer"
         ) from error
     return lock
 
 
 def _set_journal(file: Path, mode: str) -> None:
-    """The journal of the file, once for all connections; setting it needs the file to oneself."""
+    """Set the journal mode of the file, which persists; changing it needs exclusive access."""
     try:
         connection = sqlite3.connect(file, timeout=BUSY_MS / 1000, isolation_level=None)
         try:
-            got = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            if got != mode:
-                got = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0]
+            current = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            if current != mode:
+                current = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()[0]
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
@@ -287,9 +287,9 @@ def _set_journal(file: Path, mode: str) -> None:
         ) from error
     except sqlite3.DatabaseError as error:
         raise DatabaseError(f"{file} is no database ({error}); restore it from a backup or move it away") from error
-    if got != mode:
+    if current != mode:
         raise DatabaseError(
-            f"{file} has journal mode {got}, wanted is {mode}; is the folder on a network mount? Use a local disk"
+            f"{file} has journal mode {current}, wanted is {mode}; is the folder on a network mount? Use a local disk"
         )
 
 
@@ -298,7 +298,7 @@ def _reader(file: Path) -> Engine:
 
 
 def _engine(file: Path, begin: str, pragma: str, connections: int) -> Engine:
-    """With one connection, threads of this process take turns, instead of sleeping on SQLite's lock."""
+    """With a pool of one connection, threads wait for the pool instead of sleeping on SQLite's lock."""
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         pool_size=connections,

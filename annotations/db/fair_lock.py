@@ -5,35 +5,35 @@ from collections import deque
 
 
 class FairLock:
-    """`threading.Lock` has no order: a thread that gives it back and asks again at once wins over those that wait, so
-    that many short pieces of work of one thread would hold up everybody.
+    """`threading.Lock` has no order: a thread that releases it and acquires it again at once wins over the threads that
+    wait, so that one thread with many short transactions would hold up all others.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
-        self._taken = False
+        self._locked = False
 
-    def take(self, timeout: float) -> bool:
-        """Whether it became this thread's turn within so many seconds."""
-        turn = threading.Event()
+    def acquire(self, timeout: float) -> bool:
+        """Whether the lock was acquired within `timeout` seconds."""
+        granted = threading.Event()
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if not self._locked:
+                self._locked = True
                 return True
-            self._waiting.append(turn)
-        if turn.wait(timeout):
+            self._waiting.append(granted)
+        if granted.wait(timeout):
             return True
         with self._lock:
-            if turn.is_set():  # it came at the last moment
+            if granted.is_set():  # between the timeout and this line
                 return True
-            self._waiting.remove(turn)
+            self._waiting.remove(granted)
         return False
 
-    def give_back(self) -> None:
-        """The turn goes to who asked first."""
+    def release(self) -> None:
+        """Hand the lock to the thread that has waited longest."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()
             else:
-                self._taken = False
+                self._locked = False

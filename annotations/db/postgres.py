@@ -42,7 +42,7 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def is_away(error: BaseException) -> bool:
+def is_unreachable(error: BaseException) -> bool:
     """Whether an error says that the server is stopped, starting, or has no room for another connection."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if not isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError):

@@ -79,12 +79,12 @@ class TrajectoryRow(Base):
     __table_args__ = (Index(None, "number", unique=True),)
 
 
-class TraitRow(Base):
-    """Which trajectories of a block of numbers have a trait; the first is bit 0, the lowest byte comes first."""
+class PostingRow(Base):
+    """Which trajectories of a block of numbers have a term of `store.search_index`, as a little-endian bitmap."""
 
     __tablename__ = "traits"
 
-    trait: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # UTF-8; bytes order alike everywhere
+    trait: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)  # UTF-8; both databases order bytes alike
     block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     bits: Mapped[bytes] = mapped_column(LargeBinary)
 

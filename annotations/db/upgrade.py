@@ -37,10 +37,10 @@ def upgrade(file: Path, migrations: Path = MIGRATIONS) -> Path | None:
     lock = FileLock(file.with_name("migration.lock"), timeout=LOCK_SECONDS, thread_local=False)
     try:
         with lock:
-            found, wanted = revisions(file, migrations)
-            if found == wanted:
+            current, newest = revisions(file, migrations)
+            if current == newest:
                 return None
-            backup = _back_up(file, found) if found is not None else None
+            backup = _back_up(file, current) if current is not None else None
             _run(file, migrations, backup)
             return backup
     except Timeout as error:
@@ -72,11 +72,11 @@ def upgrade_server(url: URL, migrations: Path = MIGRATIONS) -> None:
     code, or do not survive the step (they are then unchanged).
     """
     config = _config(migrations)
-    with _server(url) as connection:
+    with _server_transaction(url) as connection:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({postgres.MIGRATING})")
-        found, wanted = _revisions(connection, postgres.shown(url), migrations)
-        if found == wanted:
+        current, newest = _revisions(connection, postgres.shown(url), migrations)
+        if current == newest:
             return
         try:
             config.attributes["connection"] = connection
@@ -87,13 +87,13 @@ def upgrade_server(url: URL, migrations: Path = MIGRATIONS) -> None:
 
 def server_revisions(url: URL, migrations: Path = MIGRATIONS) -> tuple[str | None, str]:
     """The revision of the tables of a PostgreSQL database and the newest one known. Raises as `upgrade_server`."""
-    with _server(url) as connection:
+    with _server_transaction(url) as connection:
         return _revisions(connection, postgres.shown(url), migrations)
 
 
 @contextmanager
-def _server(url: URL) -> Iterator[Connection]:
-    """A transaction on a server, whose silence is an error of ours."""
+def _server_transaction(url: URL) -> Iterator[Connection]:
+    """A transaction on a PostgreSQL server. Raises DatabaseError where it cannot be reached."""
     engine = create_engine(url, poolclass=NullPool)
     try:
         with engine.begin() as connection:
@@ -109,48 +109,48 @@ def _server(url: URL) -> Iterator[Connection]:
 
 def _revisions(connection: Connection, place: str, migrations: Path) -> tuple[str | None, str]:
     script = ScriptDirectory.from_config(_config(migrations))
-    wanted = script.get_current_head()
-    if wanted is None:
+    newest = script.get_current_head()
+    if newest is None:
         raise MigrationError(f"{migrations} holds no revision; this installation is incomplete, reinstall it")
-    found = MigrationContext.configure(connection).get_current_revision()
+    current = MigrationContext.configure(connection).get_current_revision()
     tables = inspect(connection).get_table_names()
-    if found is None and tables:
+    if current is None and tables:
         raise MigrationError(
             f"{place} is a database of something else: it has the tables {', '.join(tables[:3])}, but no revision; "
             "choose another one"
         )
-    if found is not None and found not in {known.revision for known in script.walk_revisions()}:
+    if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
         raise MigrationError(
-            f"{place} has tables of revision {found}, the newest known here is {wanted}: newer code wrote it; "
+            f"{place} has tables of revision {current}, the newest known here is {newest}: newer code wrote it; "
             "update this installation, or choose another data folder"
         )
-    return found, wanted
+    return current, newest
 
 
 def _back_up(file: Path, revision: str) -> Path:
     """A compact copy, complete even while others write; copying the file itself would not be."""
     folder = file.with_name("backups")
     backup = folder / f"{file.stem}-{revision}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.db"
-    made = backup.with_suffix(PARTIAL)
+    partial = backup.with_suffix(PARTIAL)
     try:
         folder.mkdir(exist_ok=True, mode=0o700)
-        for cut_short in folder.glob(f"*{PARTIAL}"):  # one process migrates at a time
-            cut_short.unlink()
-        _copy(file, made)
-        move_whole(made, backup, mode=0o600)
+        for interrupted in folder.glob(f"*{PARTIAL}"):  # one process migrates at a time
+            interrupted.unlink()
+        _copy(file, partial)
+        move_whole(partial, backup, mode=0o600)
     except (sqlite3.Error, OSError) as error:
-        made.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise MigrationError(
             f"{file} was not migrated, because no backup could be written to {backup}: {error}"
         ) from error
     return backup
 
 
-def _copy(file: Path, made: Path) -> None:
-    """Raises sqlite3.Error, also for a copy that is not whole."""
+def _copy(file: Path, copy: Path) -> None:
+    """Raises sqlite3.Error, also where the copy fails the integrity check."""
     with closing(sqlite3.connect(file, timeout=15, isolation_level=None)) as connection:
-        connection.execute("VACUUM INTO ?", (str(made),))
-    with closing(sqlite3.connect(made)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    with closing(sqlite3.connect(copy)) as connection:
         [verdict] = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")
@@ -179,8 +179,8 @@ def _run(file: Path, migrations: Path, backup: Path | None) -> None:
             if orphans:
                 raise MigrationError(f"{len(orphans)} rows lost the row they refer to, first {tuple(orphans[0])}")
     except Exception as error:  # whatever a revision raises
-        copy = f", and there is a copy in {backup}" if backup else ""
-        raise MigrationError(f"{file} was not migrated: {error}; it is unchanged{copy}") from error
+        backup_note = f", and there is a copy in {backup}" if backup else ""
+        raise MigrationError(f"{file} was not migrated: {error}; it is unchanged{backup_note}") from error
     finally:
         engine.dispose()
 

@@ -21,10 +21,10 @@ from annotations.metrics.agreement import (
     percent_agreement,
 )
 from annotations.queue.gold_answers import compare
+from annotations.queue.progress import Answered
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import Level
 from annotations.schema.questions import Question
-from annotations.store.progress import Answered
 
 MOMENTS = 12  # points of a curve over time
 RESAMPLES_OVER_TIME = 200

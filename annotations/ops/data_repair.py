@@ -21,8 +21,9 @@ from sqlalchemy.orm import Session
 from annotations.db.engine import FILE, Database, open_database
 from annotations.db.tables import ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
-from annotations.store import images, list_repair
-from annotations.store.trajectories import copied, correct, pictures_of
+from annotations.store import images, search_index
+from annotations.store.trajectories import set_columns
+from annotations.store.trajectory_columns import columns_of, pictures_of
 from model.images import PictureFileError, decode
 from model.trajectory import Trajectory
 
@@ -69,7 +70,7 @@ def contents(
         copies, unreadable = _copies(session)
         shown = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
-        strayed = list_repair.differing(session)
+        strayed = search_index.inconsistent_terms(session)
         staged = set(session.scalars(_staged()))  # their files are written after their rows
     yield _finding("trajectories", unreadable, "trajectories can be read", "cannot be read", "restore from a backup")
     yield _finding(
@@ -148,7 +149,7 @@ def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
         for row in some:
             try:
                 trajectory = Trajectory.from_dict(_parsed(row["body"]))
-                columns = copied(trajectory)
+                columns = columns_of(trajectory)
             except (AttributeError, KeyError, TypeError, ValueError, TrajectoryError):
                 unreadable.append(row["id"])
                 continue
@@ -216,8 +217,8 @@ def mend(directory: Path) -> list[str]:
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
         shown = {sha256 for copy in copies for sha256 in copy.links.values()}
         done = [*_describe(session, folder, linked | shown), *_mend_copies(session, copies)]
-        if strayed := list_repair.differing(session):
-            list_repair.relist(session)
+        if strayed := search_index.inconsistent_terms(session):
+            search_index.rebuild(session)
             done.append(f"{len(strayed)} traits are found again")
         wanted = linked | shown | set(session.scalars(select(ImageRow.sha256)))
         return done + _move_orphans(directory, wanted)
@@ -240,7 +241,7 @@ def _mend_copies(session: Session, copies: list[_Copy]) -> list[str]:
     done = []
     for copy in copies:
         if copy.columns:
-            correct(session, copy.trajectory_id, copy.columns)
+            set_columns(session, copy.trajectory_id, copy.columns)
         known = {segment: sha256 for segment, sha256 in copy.links.items() if sha256 in described}
         for segment, sha256 in known.items():
             session.merge(TrajectoryImageRow(trajectory_id=copy.trajectory_id, segment=segment, sha256=sha256))

@@ -16,24 +16,24 @@ LONGEST = 0.15  # seconds of processor time that a transaction may keep others w
 
 
 class TimedLock(FairLock):
-    """Turns that remember how long each was taken."""
+    """Records how long each acquisition was held."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []
-        self.processor: list[float] = []  # seconds of the thread that had it
+        self.processor: list[float] = []  # seconds of processor time of the thread that held it
         self._began = 0.0, 0.0
 
-    def take(self, timeout: float) -> bool:
-        taken = super().take(timeout)
-        if taken:
+    def acquire(self, timeout: float) -> bool:
+        acquired = super().acquire(timeout)
+        if acquired:
             self._began = time.perf_counter(), time.thread_time()
-        return taken
+        return acquired
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self.seconds.append(time.perf_counter() - self._began[0])
         self.processor.append(time.thread_time() - self._began[1])
-        super().give_back()
+        super().release()
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Speed:
     pictures: int  # rows that have one
     seconds: float
     processor: float  # seconds
-    turns: TimedLock
+    lock: TimedLock
 
     @property
-    def wanted(self) -> float:
-        """Seconds of processor time that it should take at most."""
+    def limit(self) -> float:
+        """The most seconds of processor time that are acceptable."""
         return self.pictures / WITH + (self.rows - self.pictures) / WITHOUT
 
     def __str__(self) -> str:
@@ -57,31 +57,31 @@ class Speed:
             "… with a picture": f"{self.pictures:,}",
             "rows a second": f"{self.rows / self.seconds:,.0f}",
             "rows a second of processor time": f"{self.rows / self.processor:,.0f}",
-            "… wanted at least": f"{self.rows / self.wanted:,.0f}",
-            "transactions": f"{len(self.turns.seconds):,}",
-            "the longest": f"{1000 * max(self.turns.seconds):.0f} ms",
-            "the longest, of processor time": f"{1000 * max(self.turns.processor):.0f} ms",
+            "… wanted at least": f"{self.rows / self.limit:,.0f}",
+            "transactions": f"{len(self.lock.seconds):,}",
+            "the longest": f"{1000 * max(self.lock.seconds):.0f} ms",
+            "the longest, of processor time": f"{1000 * max(self.lock.processor):.0f} ms",
         }
         return "\n".join(f"{name:<40}{figure:>12}" for name, figure in lines.items())
 
 
 def imported(store: Store, folder: Path, rows: int, pictures: int) -> Speed:
     """Import so many made-up rows, of which the file is written to `folder`, with nobody else at the store."""
-    file, turns = folder / "rows.jsonl", TimedLock()
+    file, lock = folder / "rows.jsonl", TimedLock()
     write_rows(file, rows, pictures)
-    timed = Store(replace(store.database, turns=turns), store.clock)
+    timed = Store(replace(store.database, write_lock=lock), store.clock)
     began, worked = time.perf_counter(), time.process_time()
     report = bring_in(timed, file, "ours", owner="benchmark")
     seconds, processor = time.perf_counter() - began, time.process_time() - worked
     assert (report.records, report.errors) == (rows, ()), report.errors[:3]
-    return Speed(rows, pictures, seconds, processor, turns)
+    return Speed(rows, pictures, seconds, processor, lock)
 
 
 def measure(store: Store, folder: Path, rows: int, pictures: int) -> str | None:
     """Print what it took; what is too slow, where something is."""
     speed = imported(store, folder, rows, pictures)
     print(speed)
-    if speed.processor > speed.wanted or max(speed.turns.processor) > LONGEST:
+    if speed.processor > speed.limit or max(speed.lock.processor) > LONGEST:
         return (
             f"wanted {WITHOUT} rows without and {WITH} with a picture a second of processor time, and no transaction "
             f"of more than {1000 * LONGEST:.0f} ms of it"

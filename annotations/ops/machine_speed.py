@@ -27,7 +27,8 @@ def milliseconds(work: Callable[[], object], times: int) -> list[float]:
 
 def spread(times: Sequence[float]) -> tuple[float, float]:
     """Median and 95th percentile."""
-    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    most = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
+    return statistics.median(times), most
 
 
 def _to_disk(folder: Path) -> Callable[[], object]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 
+from annotations.store.listing import Filter
 from model.images import encode_png
 from model.trajectory import Image, Reflection, Sampling, StopReason, Token, Trajectory
 
@@ -23,6 +24,24 @@ SIDE, CELL = 8, 8  # codes of a row, pixels of a code
 ABOVE, BELOW = ("cat", "dog", "car", "star"), ("moon", "house", "tree", "apple")
 RARE, OLD = (3, 33, 333), 500  # three have a word of their own; up to here another checkpoint drew
 COLOURS = ("red", "blue", "green", "yellow", "pink")
+FILTERS = {  # of lists of these trajectories, by what they find
+    "aha moments": Filter(aha=True),
+    "last verdict yes": Filter(verdict="yes"),
+    "last verdict no": Filter(verdict="no"),
+    "annotated (none is)": Filter(annotated=True),
+    "not annotated (all are not)": Filter(annotated=False),
+    "a category": Filter(category="mixed"),
+    "a category that nothing is in": Filter(category="hard"),
+    "a checkpoint": Filter(checkpoint="embedded"),
+    "a checkpoint that drew nothing lately": Filter(checkpoint="base"),
+    "two frequent words": Filter(search="red cat"),
+    "how a frequent word begins": Filter(search="ca"),
+    "how very many words begin": Filter(search="k"),
+    "a rare word, all old": Filter(search="fish"),
+    "a word that is nowhere": Filter(search="zebra"),
+    "two frequent words, never together": Filter(search="cat dog"),
+    "a word and filters, never together": Filter(search="cat", aha=True, checkpoint="base", category="hard"),
+}
 
 
 def made_up(number: int) -> Trajectory:

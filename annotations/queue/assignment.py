@@ -69,8 +69,8 @@ def claim(store: Store, project_id: str, annotator: str, *, without: int | None 
         project = _open_project(session, project_id)
         leases.sweep(session, now)
         item = _next(session, project, annotator, without)
-        if item is not None and items.is_alike(session, item):
-            items.close_alike(session, project)
+        if item is not None and items.is_identical_pair(session, item):
+            items.close_identical_pairs(session, project)
             item = _next(session, project, annotator, without)
         if item is None:
             return None

@@ -49,7 +49,7 @@ def take_back(
     now: datetime,
 ) -> Annotation:
     """Append a revision that undoes the last; the item is its annotator's again. Raises NotFoundError."""
-    made = revisions.take_back(session, trajectory_id, segment, annotator, project=project, item=item, key=key, now=now)
+    made = revisions.undo(session, trajectory_id, segment, annotator, project=project, item=item, key=key, now=now)
     if made.item is not None:
         row = items.get(session, made.item)
         settle(session, projects.get(session, row.project_id), row, annotator, now)
@@ -80,7 +80,7 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
             item.rank = -_disagreement(session, project, item)
         session.flush()
         if item.state == State.OPEN and was != (item.state, item.rank):
-            items.move_up(session, project.id, item.priority, item.rank, item.id)
+            items.move_places_back(session, project.id, item.priority, item.rank, item.id)
     session.flush()
 
 

@@ -43,19 +43,23 @@ def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
             raise ProjectError("nobody has decided this, and people differ on all of it; decide it first, then use it")
         for one in known:
             one |= {"because": because.strip()} if because.strip() else {}
-            one |= {"after": revisions.given_as_work(item) or revisions.newest(session)} if use is Use.PRACTICE else {}
+            one |= (
+                {"after": revisions.last_before_practice(item) or revisions.newest(session)}
+                if use is Use.PRACTICE
+                else {}
+            )
         item.use, item.gold = use.value, known or None
         item.state = completion.state_of(session, project, item).value
         session.flush()
         if item.state == State.OPEN:
-            items.move_up(session, project.id, item.priority, item.rank, item.id)
+            items.move_places_back(session, project.id, item.priority, item.rank, item.id)
         return sum(len(one["answers"]) for one in known)
 
 
 def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> list[dict[str, Any]]:
     """What is right: what was decided, or else what all say."""
     said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    worked = [a for a in said if item.use != Use.PRACTICE or a.id <= revisions.given_as_work(item)]
+    worked = [a for a in said if item.use != Use.PRACTICE or a.id <= revisions.last_before_practice(item)]
     return right_answers(questions, [a for a in said if a.decision is not None] or worked)
 
 

@@ -74,7 +74,7 @@ def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> A
     `audit.restore` and `decide` raise.
     """
     with store.database.reading() as session:
-        old = revisions.find(session, revision)
+        old = revisions.by_id(session, revision)
     if old.decision is None:
         return restore(store, revision, key=key, by=by)
     given = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]

@@ -1,7 +1,6 @@
-"""Audit trail of a trajectory: who changed what when, and restoring of revisions.
+"""Audit trail of a trajectory: who changed what when; restores a revision by writing it again as a new row.
 
-And back to any revision: what it said is written once more, as a new row. Knows the store's rows; opens transactions of
-its own. Hidden trajectories have their trail, too: whoever shows it decides who may see it.
+Each function is one transaction. Hidden trajectories have a trail, too; the caller decides who may see it.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from annotations.db.tables import AnnotationRow, DeletionRow, ImportRow, Restora
 from annotations.errors import NotFoundError
 from annotations.queue.completion import record
 from annotations.schema.annotation import Annotation, Status
-from annotations.store.revisions import find, written
+from annotations.store.revisions import by_id, history_even_if_hidden
 from annotations.store.store import Store
 from annotations.store.visibility import is_published, is_staged
 
 
 class AuditEntry(StrEnum):
-    """What somebody did."""
+    """Kinds of changes."""
 
     SAVED = "saved"  # the drawing
     IMPORTED = "imported"
@@ -37,7 +36,7 @@ class AuditEntry(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """One line of the trail. `before` is what counted until then, of the same person about the same segment."""
+    """One line of the trail. `before`: the current revision until then, of the same annotator and segment."""
 
     at: datetime  # UTC
     who: str
@@ -50,71 +49,69 @@ class Change:
     @property
     def answers(self) -> dict[str, tuple[str | int | None, str | int | None]]:
         """The answers that changed, as (before, after), by question."""
-        was: Mapping = self.before.answers if self.before else {}
-        now: Mapping = self.after.answers if self.after else {}
-        names = dict.fromkeys([*was, *now])
-        return {name: (was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name)}
+        before: Mapping = self.before.answers if self.before else {}
+        after: Mapping = self.after.answers if self.after else {}
+        names = dict.fromkeys([*before, *after])
+        pairs = {name: (before.get(name), after.get(name)) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def trail(store: Store, trajectory_id: str) -> list[Change]:
-    """Everything that was done, oldest first. Raises NotFoundError where there is no such trajectory."""
+    """Every change, oldest first. Raises NotFoundError where there is no such trajectory."""
     with store.database.reading() as session:
-        changes = [*_drawn(session, trajectory_id), *_annotated(session, trajectory_id)]
+        changes = [*_creation(session, trajectory_id), *_revisions(session, trajectory_id)]
         row = DeletionRow
-        hidden = select(row.created_at, row.deleted_by).where(row.trajectory_id == trajectory_id).order_by(row.id)
-        changes += [Change(at, who, AuditEntry.DELETED) for at, who in session.execute(hidden)]
+        deletions = select(row.created_at, row.deleted_by).where(row.trajectory_id == trajectory_id).order_by(row.id)
+        changes += [Change(at, who, AuditEntry.DELETED) for at, who in session.execute(deletions)]
     return sorted(changes, key=lambda change: change.at)  # stable: equal times stay in the order of their rows
 
 
 def restore(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
-    """Write what a revision said once more, as its annotator's newest; what counts now. The trail says `by` whom.
+    """Append a copy of a revision as its annotator's newest one, and return it; the trail names `by`.
 
     The same key again changes nothing. Raises NotFoundError for an unknown revision, AnswerError where its answers do
     not fit the questions of today.
     """
     with store.database.writing() as session:
-        old = find(session, revision)
-        [again] = record(session, [replace(old, key=key, undoes=None, seconds=0.0)], now=store.clock())
-        sign(session, again, revision, by)
-        return again
+        old = by_id(session, revision)
+        [restored] = record(session, [replace(old, key=key, undoes=None, seconds=0.0)], now=store.clock())
+        sign(session, restored, revision, by)
+        return restored
 
 
-def sign(session: Session, again: Annotation, restored: int, by: str) -> None:
-    """Record, within the transaction, who brought a revision back as another one; said once, it stays said."""
-    if by and session.get(RestorationRow, again.id) is None:
-        values = {"revision_id": again.id, "restored_id": restored, "actor": by, "created_at": again.created_at}
+def sign(session: Session, copy: Annotation, original: int, by: str) -> None:
+    """Record who restored the revision `original` as `copy`, unless that is recorded."""
+    if by and session.get(RestorationRow, copy.id) is None:
+        values = {"revision_id": copy.id, "restored_id": original, "actor": by, "created_at": copy.created_at}
         session.execute(insert(RestorationRow).values(**values))
 
 
-def _drawn(session: Session, trajectory_id: str) -> list[Change]:
+def _creation(session: Session, trajectory_id: str) -> list[Change]:
     row = TrajectoryRow
-    drawn = session.execute(select(row.created_at, row.owner).where(row.id == trajectory_id)).first()
-    if drawn is None or is_staged(session, trajectory_id):
+    saved = session.execute(select(row.created_at, row.owner).where(row.id == trajectory_id)).first()
+    if saved is None or is_staged(session, trajectory_id):
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; its trail begins where it was saved")
-    theirs = ImportRow.trajectory_id == trajectory_id, is_published(ImportRow.batch)
-    brought = select(ImportRow.created_at, ImportRow.imported_by).where(*theirs)
-    imported = [Change(at, who, AuditEntry.IMPORTED) for at, who in session.execute(brought.order_by(ImportRow.id))]
-    return imported or [Change(drawn[0], drawn[1], AuditEntry.SAVED)]
+    query = select(ImportRow.created_at, ImportRow.imported_by).order_by(ImportRow.id)
+    query = query.where(ImportRow.trajectory_id == trajectory_id, is_published(ImportRow.batch))
+    imported = [Change(at, who, AuditEntry.IMPORTED) for at, who in session.execute(query)]
+    return imported or [Change(saved.created_at, saved.owner, AuditEntry.SAVED)]
 
 
-def _annotated(session: Session, trajectory_id: str) -> list[Change]:
+def _revisions(session: Session, trajectory_id: str) -> list[Change]:
     acts = {
         Status.UNFINISHED: AuditEntry.BEGAN,
         Status.SUBMITTED: AuditEntry.SUBMITTED,
         Status.DISCARDED: AuditEntry.DISCARDED,
     }
-    counted: dict[tuple, Annotation] = {}
-    wanted = select(RestorationRow.revision_id, RestorationRow.actor)
-    wanted = wanted.join(AnnotationRow, AnnotationRow.id == RestorationRow.revision_id)
-    by = dict(session.execute(wanted.where(AnnotationRow.trajectory_id == trajectory_id)).all())
+    current: dict[tuple, Annotation] = {}
+    query = select(RestorationRow.revision_id, RestorationRow.actor)
+    query = query.join(AnnotationRow, AnnotationRow.id == RestorationRow.revision_id)
+    restored_by = dict(session.execute(query.where(AnnotationRow.trajectory_id == trajectory_id)).all())
     changes = []
-    for after in written(session, trajectory_id):
+    for after in history_even_if_hidden(session, trajectory_id):
         place = after.project, after.item, after.segment, after.annotator
         act = acts[after.status] if after.undoes is None else AuditEntry.UNDID
-        changes.append(
-            Change(
-                after.created_at, after.annotator, act, after.segment, counted.get(place), after, by.get(after.id, "")
-            )
-        )
-        counted[place] = after
+        by = restored_by.get(after.id, "")
+        changes.append(Change(after.created_at, after.annotator, act, after.segment, current.get(place), after, by))
+        current[place] = after
     return changes

@@ -1,7 +1,6 @@
 """PNG files by content hash, `images/ab/abcdef….png`, verified on reading.
 
-Knows bytes and files; no database, no trajectories. A file appears under its name complete or not at all,
-also when the power fails: it is written beside its place, synced, and renamed.
+No database, no trajectories. Files are written atomically: to a temporary name, synced, and renamed.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ MIME = "image/png"
 
 @dataclass(frozen=True)
 class PngFile:
-    """What is known of a stored picture without opening it."""
+    """Hash and size of a PNG file."""
 
     sha256: str
     width: int  # pixels
@@ -41,40 +40,31 @@ def describe(png: bytes) -> PngFile:
 
 
 def path_of(folder: Path, sha256: str) -> Path:
-    """Raises NotFoundError for what is no hash, so that a name from outside never becomes another path."""
+    """Raises NotFoundError for anything but a SHA-256 in hex, so that no request can name another path."""
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise NotFoundError(f"there is no picture {sha256[:80]!r}; a picture is named by 64 hexadecimal digits")
     return folder / sha256[:2] / f"{sha256}.png"
 
 
 def write(folder: Path, png: bytes) -> PngFile:
-    """Store a PNG; storing it again changes nothing. Raises PictureError for no PNG, or where the disk
-    refuses.
-    """
+    """Store a PNG; storing it again changes nothing. Raises PictureError for no PNG, or where writing fails."""
     described = describe(png)
-    put(folder, png, described)
-    return described
-
-
-def put(folder: Path, png: bytes, described: PngFile) -> None:
-    """Store a PNG that was described before. Raises PictureError where the disk refuses."""
     path = path_of(folder, described.sha256)
     try:
         if not (path.is_file() and path.read_bytes() == png):
             write_whole(path, png)
             sync(path.parent.parent)  # its folder may be new
         else:
-            sync(path.parent)  # `put_all` may be about to
+            sync(path.parent)  # a concurrent `put_all` may not have done so yet
     except OSError as error:
         raise PictureError(
             f"picture {described.sha256[:12]}… could not be written ({error.strerror}); look at the disk"
         ) from error
+    return described
 
 
 def put_all(folder: Path, pngs: Mapping[str, bytes]) -> None:
-    """Store many PNGs by their hashes, on the disk when it returns: each folder waits for the disk once, not once for
-    each of its files. Raises PictureError.
-    """
+    """Store many PNGs by their hashes; syncs each folder once instead of once per file. Raises PictureError."""
     folders: set[Path] = set()
     try:
         for sha256, png in pngs.items():
@@ -83,16 +73,14 @@ def put_all(folder: Path, pngs: Mapping[str, bytes]) -> None:
                 folders |= set() if path.parent.is_dir() else {folder}
                 write_whole(path, png, settled=False)
             folders.add(path.parent)
-        for one in folders:
-            sync(one)
+        for changed in folders:
+            sync(changed)
     except OSError as error:
         raise PictureError(f"pictures could not be written to {folder}: {error}; look at the disk") from error
 
 
 def read(folder: Path, sha256: str) -> bytes:
-    """The PNG of a hash. Raises NotFoundError when it is not there, PictureError when it is not what was
-    stored.
-    """
+    """The PNG of a hash. Raises NotFoundError when it is missing, PictureError when it is damaged."""
     path = path_of(folder, sha256)
     try:
         png = path.read_bytes()

@@ -1,6 +1,6 @@
 """Rows of imported records: stored with their trajectories, deduplicated, read back.
 
-Knows the rows of imports; opens no transaction and sees no file. A record of several images has a row for each.
+Opens no transaction and reads no file. A record of several images has a row for each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from annotations.importing.record_json import unpack
 from annotations.importing.records import Record
 from annotations.store import trajectories
 from annotations.store.images import PngFile
+from annotations.store.trajectory_columns import PreparedRows, prepare
 from annotations.store.visibility import is_published, is_visible
 
-AT_ONCE = 200  # rows read in one go
+ROWS_PER_QUERY = 200
 
 
 @dataclass(frozen=True)
 class BatchName:
-    """What is imported together, and from where."""
+    """The identity of one import."""
 
     id: str
     source: str  # the name of the file or folder
@@ -34,7 +35,7 @@ class BatchName:
 
 @dataclass(frozen=True)
 class Batch:
-    """What was imported together, of which something is visible."""
+    """One import, of which something is visible."""
 
     id: str
     source: str  # the name of the file or folder
@@ -47,7 +48,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where one part of a record comes from, and what it said beside its trajectory."""
+    """Where one part of a record comes from, and its fields that a trajectory has no place for."""
 
     trajectory_id: str
     batch: str
@@ -66,102 +67,106 @@ def known_keys(session: Session, keys: Sequence[str]) -> set[str]:
 
 
 class PreparedRecord(NamedTuple):
-    """What is written of one part of a record, worked out before others have to wait; its pictures lie in files."""
+    """What is written of one part of a record, computed before the writing transaction begins."""
 
-    made: trajectories.PreparedRows
-    row: dict[str, Any]  # but for what is the same in all of the batch
+    trajectory: PreparedRows
+    row: dict[str, Any]  # without the columns that are the same in the whole batch
     files: Mapping[str, bytes]  # of the record, by name
     pictures: Mapping[str, bytes]  # by hash
 
 
 def prepared(record: Record, *, owner: str, now: datetime) -> list[PreparedRecord]:
     """The parts of a record. Raises TrajectoryError."""
-    found = []
+    parts = []
     for number, part in enumerate(record.parts):
         dated, body = part.trajectory, part.body
         if not dated.created_at:
             dated, body = replace(dated, created_at=now.isoformat()), None
         row = {"trajectory_id": dated.id, "key": record.key, "part": number, "row": record.row}
         row |= {"together": record.together, "record": part.record}
-        made = trajectories.prepared(dated, owner=owner, body=body)
-        found.append(PreparedRecord(made, row, part.files, part.pictures))
-    return found
+        rows = prepare(dated, owner=owner, body=body)
+        parts.append(PreparedRecord(rows, row, part.files, part.pictures))
+    return parts
 
 
 def stage(
     session: Session,
-    given: Sequence[PreparedRecord],
+    records: Sequence[PreparedRecord],
     files: Mapping[str, PngFile],
     batch: BatchName,
     *,
     owner: str,
     now: datetime,
 ) -> None:
-    """Write records with their trajectories, which nobody sees before the batch is published; `files` describes their
-    pictures by hash. Raises ConflictError.
+    """Write records with their trajectories, invisible until the batch is published; `files` describes their pictures
+    by hash. Raises ConflictError.
     """
-    trajectories.stage(session, [one.made for one in given], files, batch=batch.id)
-    same = {"batch": batch.id, "source": batch.source, "format": batch.format, "imported_by": owner, "created_at": now}
-    table, rows = ImportRow.__table__, [same | one.row for one in given]
-    if not any(one.files for one in given):
+    trajectories.stage(session, [record.trajectory for record in records], files, batch=batch.id)
+    common = {
+        "batch": batch.id,
+        "source": batch.source,
+        "format": batch.format,
+        "imported_by": owner,
+        "created_at": now,
+    }
+    table, rows = ImportRow.__table__, [common | record.row for record in records]
+    if not any(record.files for record in records):
         session.execute(insert(table), rows)
         return
     ids = session.scalars(insert(table).returning(table.c.id, sort_by_parameter_order=True), rows).all()
-    kept = [
+    file_rows = [
         {"import_id": id, "name": name, "content": content}
-        for id, one in zip(ids, given, strict=True)
-        for name, content in one.files.items()
+        for id, record in zip(ids, records, strict=True)
+        for name, content in record.files.items()
     ]
-    session.execute(insert(ImportFileRow.__table__), kept)
+    session.execute(insert(ImportFileRow.__table__), file_rows)
 
 
 def discard(session: Session, batch: str) -> bool:
-    """Remove a few records of a batch, not their trajectories; whether there were any."""
-    ids = list(session.scalars(select(ImportRow.id).where(ImportRow.batch == batch).limit(AT_ONCE)))
+    """Remove some records of a batch, not their trajectories; False where none was left."""
+    ids = list(session.scalars(select(ImportRow.id).where(ImportRow.batch == batch).limit(ROWS_PER_QUERY)))
     session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(ids)))
     session.execute(delete(ImportRow).where(ImportRow.id.in_(ids)))
     return bool(ids)
 
 
 def batches(session: Session) -> list[Batch]:
-    """Everything that was imported, newest first."""
+    """All imports with visible trajectories, newest first."""
     row = ImportRow
-    same = (row.batch, row.source, row.format, row.imported_by)
+    identity = (row.batch, row.source, row.format, row.imported_by)
     counts = (func.count(row.key.distinct()), func.count(row.trajectory_id.distinct()))
-    wanted = select(*same, func.min(row.created_at), *counts).where(*_shown()).group_by(*same)
-    found = session.execute(wanted.order_by(func.max(row.id).desc()))
-    return [Batch(*columns) for columns in found]
+    query = select(*identity, func.min(row.created_at), *counts).where(*_visible()).group_by(*identity)
+    return [Batch(*columns) for columns in session.execute(query.order_by(func.max(row.id).desc()))]
 
 
 def members(session: Session, batch: str) -> list[str]:
     """The ids of a batch's visible trajectories, in the order of their rows."""
     row = ImportRow
-    wanted = select(row.trajectory_id).where(row.batch == batch, *_shown())
-    return list(session.scalars(wanted.group_by(row.trajectory_id).order_by(func.min(row.id))))
+    query = select(row.trajectory_id).where(row.batch == batch, *_visible())
+    return list(session.scalars(query.group_by(row.trajectory_id).order_by(func.min(row.id))))
 
 
 def origins(session: Session, trajectory_id: str) -> list[Origin]:
     """Every record that a visible trajectory comes from."""
-    wanted = select(ImportRow).where(ImportRow.trajectory_id == trajectory_id, *_shown())
-    return [_origin(session, row) for row in session.scalars(wanted.order_by(ImportRow.id))]
+    query = select(ImportRow).where(ImportRow.trajectory_id == trajectory_id, *_visible())
+    return [_origin(session, row) for row in session.scalars(query.order_by(ImportRow.id))]
 
 
 def parts(session: Session, batch: str) -> Iterator[tuple[str, Origin]]:
     """The visible parts of a batch, each with the key of its record, in the order they were read."""
     row, last = ImportRow, 0
     while True:
-        wanted = select(row).where(row.batch == batch, row.id > last, *_shown())
-        some = list(session.scalars(wanted.order_by(row.id).limit(AT_ONCE)))
-        if not some:
+        query = select(row).where(row.batch == batch, row.id > last, *_visible())
+        rows = list(session.scalars(query.order_by(row.id).limit(ROWS_PER_QUERY)))
+        if not rows:
             return
-        for one in some:
-            yield one.key, _origin(session, one)
-        last = some[-1].id
+        for part in rows:
+            yield part.key, _origin(session, part)
+        last = rows[-1].id
         session.expunge_all()
 
 
-def _shown() -> tuple[ColumnElement[bool], ...]:
-    """Which rows people see."""
+def _visible() -> tuple[ColumnElement[bool], ...]:
     return is_visible(ImportRow.trajectory_id), is_published(ImportRow.batch)
 
 

@@ -1,7 +1,10 @@
-"""Rows of items: what a project asks about, its order, what is open.
+"""Rows of items: what a project asks about, in which order, and whether it is open.
 
-Knows the rows of items; opens no transaction. Who holds an item is known to `leases`. An item that comes in or back
-makes everybody look at it: their place in the line is moved up to it.
+Opens no transaction. Who holds an item is known to `queue.leases`. Each annotator has a place (`PlaceRow`) before which
+nothing is left for them to do; an item that is added or reopened before it moves the place back.
+
+After a change of the order items get the ranks of the new order a few at a time. Until then the project has two
+generations of items: priorities of a newer generation are higher by PRIORITIES, so that it comes after the older one.
 """
 
 import hashlib
@@ -30,14 +33,14 @@ from annotations.store import projects
 from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
-AT_ONCE = 1000  # rows
-NO_MARGIN = 1.0  # of a trajectory that judged nothing
-PRIORITIES = 1000  # between two lines of a project
+ITEMS_PER_CHECK = 1000  # items checked in one transaction
+NO_MARGIN = 1.0  # of a trajectory without a finished reflection
+PRIORITIES = 1000  # between two generations of a project's items
 MOST_PRIORITY = PRIORITIES // 2 - 1
 
 
 class State(StrEnum):
-    """Whether an item is still given to people."""
+    """Whether an item is still assigned to annotators."""
 
     OPEN = "open"
     FULL = "full"  # as many have completed it as were wanted
@@ -47,7 +50,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class NewItem:
-    """What is put into a project. `gold` says the right answers: [{segment, answers, because}, …]."""
+    """An item to be added to a project. `gold`: the right answers, [{segment, answers, because}, …]."""
 
     trajectory_id: str
     other_id: str | None = None
@@ -57,7 +60,7 @@ class NewItem:
 
 
 def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
-    """A new trajectory becomes an item of every project that collects them, where it has what they ask about."""
+    """Add a new trajectory to every project that collects trajectories, where it has segments they ask about."""
     if trajectory.stop_reason is None:
         return
     for project in projects.collecting(session):
@@ -65,52 +68,48 @@ def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
             _insert(session, project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank))
 
 
-def stage(session: Session, made: Sequence[tuple[Trajectory, float]]) -> None:
-    """As `collect` of trajectories, each with its rank, that nobody sees yet: their items are hidden until they are
-    opened.
-    """
-    finished = [(one, rank) for one, rank in made if one.stop_reason is not None]
+def stage(session: Session, ranked: Sequence[tuple[Trajectory, float]]) -> None:
+    """As `collect` of trajectories with their ranks, but hidden until `open_staged`."""
+    finished = [(trajectory, rank) for trajectory, rank in ranked if trajectory.stop_reason is not None]
     rows = []
     for project in projects.collecting(session):
-        line = line_of(session, project.id)
-        rows += [
-            _values(project, NewItem(one.id), parts, rank_of(project, one, rank), line) | {"state": State.HIDDEN.value}
-            for one, rank in finished
-            if (parts := parts_of(project, one))
-        ]
+        generation = generation_of(session, project.id)
+        for trajectory, rank in finished:
+            if parts := parts_of(project, trajectory):
+                values = _values(project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank), generation)
+                rows.append(values | {"state": State.HIDDEN.value})
     if rows:
         session.execute(insert(ItemRow.__table__), rows)
 
 
 def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
-    """People are asked about these trajectories from now on, but about none that was deleted."""
+    """Open the staged items of these trajectories, but for deleted ones."""
     deleted = exists().where(DeletionRow.trajectory_id == ItemRow.trajectory_id)
-    theirs = select(ItemRow.project_id, ItemRow.priority, ItemRow.rank, ItemRow.id)
-    theirs = theirs.where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
-    rows = session.execute(theirs.where(ItemRow.state == State.HIDDEN.value)).all()
+    query = select(ItemRow.project_id, ItemRow.priority, ItemRow.rank, ItemRow.id)
+    query = query.where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
+    rows = session.execute(query.where(ItemRow.state == State.HIDDEN.value)).all()
     session.execute(update(ItemRow).where(ItemRow.id.in_([row.id for row in rows])).values(state=State.OPEN.value))
     for project_id in {row.project_id for row in rows}:
         first = min((row.priority, row.rank, row.id) for row in rows if row.project_id == project_id)
-        move_up(session, project_id, *first)
+        move_places_back(session, project_id, *first)
 
 
 def add(session: Session, project: Project, new: NewItem) -> int:
-    """Put one thing into a project; its id, the old one where it is there already. Raises NotFoundError, ProjectError,
-    and AnswerError for right answers that are none.
+    """Add an item to a project; its id, or that of the same item added before. Raises NotFoundError, ProjectError,
+    and AnswerError for invalid gold answers.
     """
     trajectory, other, parts = _checked(session, project, new)
-    there = select(ItemRow.id).where(ItemRow.project_id == project.id, ItemRow.trajectory_id == trajectory.id)
-    there = there.where(ItemRow.other_id.is_(None) if other is None else ItemRow.other_id == other.id)
-    found = session.scalar(there)
-    if found is not None:
-        return found
+    existing = select(ItemRow.id).where(ItemRow.project_id == project.id, ItemRow.trajectory_id == trajectory.id)
+    existing = existing.where(ItemRow.other_id.is_(None) if other is None else ItemRow.other_id == other.id)
+    if (item_id := session.scalar(existing)) is not None:
+        return item_id
     return _insert(session, project, new, parts, rank_of(project, trajectory, _seconds(session, trajectory.id)))
 
 
 def check(session: Session, project: Project, new: Sequence[NewItem]) -> None:
     """Raises what adding one of these would raise."""
-    for one in new:
-        _checked(session, project, one)
+    for item in new:
+        _checked(session, project, item)
 
 
 def _checked(session: Session, project: Project, new: NewItem) -> tuple[Trajectory, Trajectory | None, int]:
@@ -121,8 +120,8 @@ def _checked(session: Session, project: Project, new: NewItem) -> tuple[Trajecto
 
 
 def _read(session: Session, trajectory_id: str) -> Trajectory:
-    shown = TrajectoryRow.id == trajectory_id, is_visible(TrajectoryRow.id)
-    body = session.scalar(select(TrajectoryRow.body).where(*shown))
+    visible = TrajectoryRow.id == trajectory_id, is_visible(TrajectoryRow.id)
+    body = session.scalar(select(TrajectoryRow.body).where(*visible))
     if body is None:
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; it may have been deleted")
     return Trajectory.from_dict(body)
@@ -134,8 +133,8 @@ def _seconds(session: Session, trajectory_id: str) -> float:
 
 def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajectory | None, parts: int) -> None:
     if (project.subject == PAIR) != (other is not None):
-        wanted = "two trajectories" if project.subject == PAIR else "one trajectory"
-        raise ProjectError(f"an item of “{project.name}” is {wanted}")
+        expected = "two trajectories" if project.subject == PAIR else "one trajectory"
+        raise ProjectError(f"an item of “{project.name}” is {expected}")
     if other is not None and (other.id == trajectory.id or other.prompt != trajectory.prompt):
         raise ProjectError("a pair is two different trajectories of one prompt, which is what they are compared by")
     if abs(new.priority) > MOST_PRIORITY:
@@ -144,51 +143,52 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
         raise ProjectError(f"trajectory {trajectory.id} has no finished {project.subject}, which the project is about")
     if (new.use is Use.WORK) == bool(new.gold):
         raise ProjectError("the right answers belong to items of gold and of practice, and each of those needs them")
-    for known in new.gold:
-        said = Annotation(trajectory.id, known.get("segment"), "gold", known.get("answers", {}), Status.UNFINISHED)
-        validate(said, trajectory, project.questions, other)
+    for gold in new.gold:
+        annotation = Annotation(trajectory.id, gold.get("segment"), "gold", gold.get("answers", {}), Status.UNFINISHED)
+        validate(annotation, trajectory, project.questions, other)
 
 
 def _insert(session: Session, project: Project, new: NewItem, parts: int, rank: float) -> int:
-    values = _values(project, new, parts, rank, line_of(session, project.id))
-    made = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
-    move_up(session, project.id, values["priority"], rank, made)
-    return made
+    values = _values(project, new, parts, rank, generation_of(session, project.id))
+    item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
+    move_places_back(session, project.id, values["priority"], rank, item_id)
+    return item_id
 
 
-def _values(project: Project, new: NewItem, parts: int, rank: float, line: int) -> dict[str, Any]:
-    values = {"project_id": project.id, "trajectory_id": new.trajectory_id, "other_id": new.other_id}
-    values |= {
+def _values(project: Project, new: NewItem, parts: int, rank: float, generation: int) -> dict[str, Any]:
+    return {
+        "project_id": project.id,
+        "trajectory_id": new.trajectory_id,
+        "other_id": new.other_id,
         "use": new.use.value,
-        "priority": PRIORITIES * line + new.priority,
+        "state": State.OPEN.value,
+        "priority": PRIORITIES * generation + new.priority,
         "rank": rank,
         "parts": parts,
         "answers": 0,
+        "gold": list(new.gold) or None,
     }
-    return values | {"state": State.OPEN.value, "gold": list(new.gold) or None}
 
 
 def parts_of(project: Project, trajectory: Trajectory) -> int:
-    """How many things of an item an answer is required about."""
-    if project.subject in (WHOLE, PAIR):
-        return 1
-    return sum(segment.kind == project.subject and segment.finished for segment in trajectory.segments)
+    """How many subjects of the item need answers."""
+    return len(subjects_of(project, trajectory))
 
 
 def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
-    """Which those are, by segment."""
+    """The subjects that need answers: indices of segments, or None for the whole trajectory or pair."""
     if project.subject in (WHOLE, PAIR):
         return [None]
     return [i for i, s in enumerate(trajectory.segments) if s.kind == project.subject and s.finished]
 
 
-def rank_of(project: Project, trajectory: Trajectory, moment: float) -> float:
-    """The place in the line by the project's order, lower first; `moment` is when it was made, in seconds."""
+def rank_of(project: Project, trajectory: Trajectory, created: float) -> float:
+    """The rank in the project's order, lower first; `created`: when the trajectory was made, in seconds."""
     match project.order:
         case Order.OLDEST:
-            return moment
+            return created
         case Order.NEWEST:
-            return -moment
+            return -created
         case Order.MARGIN:
             return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
         case Order.DISAGREEMENT:
@@ -204,106 +204,106 @@ def get(session: Session, item_id: int) -> ItemRow:
 
 
 def find(session: Session, project_id: str, trajectory_id: str) -> ItemRow | None:
-    """The item that is this one trajectory."""
-    wanted = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.trajectory_id == trajectory_id)
-    return session.scalar(wanted.where(ItemRow.other_id.is_(None)))
+    """The item of a single trajectory, not of a pair."""
+    query = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.trajectory_id == trajectory_id)
+    return session.scalar(query.where(ItemRow.other_id.is_(None)))
 
 
-def is_alike(session: Session, item: ItemRow) -> bool:
-    """Whether it is a pair whose last pictures are the same file: nobody can prefer one of them."""
-    return session.scalar(select(ItemRow.id).where(ItemRow.id == item.id, _alike())) is not None
+def is_identical_pair(session: Session, item: ItemRow) -> bool:
+    """Whether it is a pair whose last pictures are the same file, so that neither can be preferred."""
+    return session.scalar(select(ItemRow.id).where(ItemRow.id == item.id, _is_identical_pair())) is not None
 
 
-def close_alike(session: Session, project: Project) -> None:
-    """Nobody is asked about a pair of one picture; what was said of it stays."""
+def close_identical_pairs(session: Session, project: Project) -> None:
+    """Stop assigning pairs of the same picture; their answers stay."""
     open_ = ItemRow.project_id == project.id, ItemRow.state == State.OPEN.value
-    session.execute(update(ItemRow).where(*open_, _alike()).values(state=State.CLOSED.value))
+    session.execute(update(ItemRow).where(*open_, _is_identical_pair()).values(state=State.CLOSED.value))
 
 
-def _alike() -> ColumnElement[bool]:
+def _is_identical_pair() -> ColumnElement[bool]:
     return ItemRow.other_id.is_not(None) & (_last_picture(ItemRow.trajectory_id) == _last_picture(ItemRow.other_id))
 
 
 def _last_picture(trajectory_id: InstrumentedAttribute) -> ColumnElement[str]:
     row = TrajectoryImageRow
-    wanted = select(row.sha256).where(row.trajectory_id == trajectory_id).order_by(row.segment.desc()).limit(1)
-    return wanted.correlate(ItemRow).scalar_subquery()
+    last = select(row.sha256).where(row.trajectory_id == trajectory_id).order_by(row.segment.desc()).limit(1)
+    return last.correlate(ItemRow).scalar_subquery()
 
 
 def hide(session: Session, trajectory_id: str) -> None:
-    """Nobody is asked about a deleted trajectory any more, and it counts in nobody's progress."""
-    of_it = or_(ItemRow.trajectory_id == trajectory_id, ItemRow.other_id == trajectory_id)
-    ids = list(session.scalars(select(ItemRow.id).where(of_it)))
+    """Hide the items of a deleted trajectory from assignment and from everybody's progress."""
+    shows_it = or_(ItemRow.trajectory_id == trajectory_id, ItemRow.other_id == trajectory_id)
+    ids = list(session.scalars(select(ItemRow.id).where(shows_it)))
     session.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(state=State.HIDDEN.value))
     session.execute(update(LeaseRow).where(LeaseRow.item_id.in_(ids)).values(outcome="hidden"))
 
 
-def line_of(session: Session, project_id: str) -> int:
-    """Which line of a project its items are put into: each new order makes one, behind those before it."""
-    value = session.scalar(select(PropertyRow.value).where(PropertyRow.name == _line_name(project_id)))
+def generation_of(session: Session, project_id: str) -> int:
+    """The generation of a project's new items; each change of its order begins one."""
+    value = session.scalar(select(PropertyRow.value).where(PropertyRow.name == _generation_property(project_id)))
     return int(value or 0)
 
 
-def begin_line(session: Session, project_id: str) -> None:
-    """From now on items are put into a new line."""
-    name, line = _line_name(project_id), line_of(session, project_id) + 1
+def begin_generation(session: Session, project_id: str) -> None:
+    """Add items to a new generation from now on."""
+    name, generation = _generation_property(project_id), generation_of(session, project_id) + 1
     session.execute(delete(PropertyRow).where(PropertyRow.name == name))
-    session.execute(insert(PropertyRow).values(name=name, value=str(line)))
+    session.execute(insert(PropertyRow).values(name=name, value=str(generation)))
 
 
-def _line_name(project_id: str) -> str:
+def _generation_property(project_id: str) -> str:
     return f"line {hashlib.sha256(project_id.encode()).hexdigest()[:32]}"  # as long as a property's name may be
 
 
-def behind(session: Session, project_id: str, line: int) -> list[int]:
-    """The items of older lines, the last of them first."""
-    older = ItemRow.project_id == project_id, ItemRow.priority < PRIORITIES * line - MOST_PRIORITY
+def of_older_generations(session: Session, project_id: str, generation: int) -> list[int]:
+    """The ids of items of earlier generations, the last in order first."""
+    older = ItemRow.project_id == project_id, ItemRow.priority < PRIORITIES * generation - MOST_PRIORITY
     last_first = ItemRow.priority.desc(), ItemRow.rank.desc(), ItemRow.id.desc()
     return list(session.scalars(select(ItemRow.id).where(*older).order_by(*last_first)))
 
 
-def move(session: Session, project_id: str, ranks: Mapping[int, float], line: int) -> None:
-    """Move items into a newer line, by their ranks in it."""
-    wanted = select(ItemRow.id, ItemRow.priority).where(ItemRow.id.in_(ranks))
+def move_to_generation(session: Session, project_id: str, ranks: Mapping[int, float], generation: int) -> None:
+    """Move items to a newer generation, with their ranks in it."""
+    query = select(ItemRow.id, ItemRow.priority).where(ItemRow.id.in_(ranks))
     rows = [
-        {"id": id, "rank": ranks[id], "priority": PRIORITIES * line + _own_priority(priority)}
-        for id, priority in session.execute(wanted)
+        {"id": id, "rank": ranks[id], "priority": PRIORITIES * generation + _own_priority(priority)}
+        for id, priority in session.execute(query)
     ]
     if rows:  # else all were deleted meanwhile
         session.execute(update(ItemRow), rows)
-        move_up(session, project_id, *min((row["priority"], row["rank"], row["id"]) for row in rows))
+        move_places_back(session, project_id, *min((row["priority"], row["rank"], row["id"]) for row in rows))
 
 
 def _own_priority(priority: int) -> int:
-    """Without its line."""
+    """Without the part that encodes the generation."""
     return (priority + PRIORITIES // 2) % PRIORITIES - PRIORITIES // 2
 
 
-def misfilled(session: Session, project: Project, most: int) -> list[int]:
-    """Some items that are open with enough answers, or full with fewer: of before the overlap was changed."""
-    return list(session.scalars(select(ItemRow.id).where(*_misfilled(project)).limit(most)))
+def with_outdated_state(session: Session, project: Project, limit: int) -> list[int]:
+    """Ids of items that are open with enough answers, or full with fewer, since the overlap was changed."""
+    return list(session.scalars(select(ItemRow.id).where(*_is_outdated(project)).limit(limit)))
 
 
-def refill(session: Session, project: Project, ids: Sequence[int]) -> None:
-    """Open and close those of these items that the overlap says."""
-    wanted = select(ItemRow.id, ItemRow.state, ItemRow.priority, ItemRow.rank)
-    rows = session.execute(wanted.where(ItemRow.id.in_(ids), *_misfilled(project))).all()
+def update_states(session: Session, project: Project, ids: Sequence[int]) -> None:
+    """Open or fill those of these items whose state does not fit the overlap."""
+    query = select(ItemRow.id, ItemRow.state, ItemRow.priority, ItemRow.rank)
+    rows = session.execute(query.where(ItemRow.id.in_(ids), *_is_outdated(project))).all()
     for before, after in ((State.FULL, State.OPEN), (State.OPEN, State.FULL)):
-        theirs = [row.id for row in rows if row.state == before]
-        session.execute(update(ItemRow).where(ItemRow.id.in_(theirs)).values(state=after.value))
+        changed = [row.id for row in rows if row.state == before]
+        session.execute(update(ItemRow).where(ItemRow.id.in_(changed)).values(state=after.value))
     if reopened := [(row.priority, row.rank, row.id) for row in rows if row.state == State.FULL]:
-        move_up(session, project.id, *min(reopened))
+        move_places_back(session, project.id, *min(reopened))
 
 
-def _misfilled(project: Project) -> tuple[ColumnElement[bool], ...]:
+def _is_outdated(project: Project) -> tuple[ColumnElement[bool], ...]:
     enough = ItemRow.answers >= project.overlap if project.overlap is not None else false()
     full, open_ = ItemRow.state == State.FULL.value, ItemRow.state == State.OPEN.value
     work = ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value
     return *work, or_(and_(full, ~enough), and_(open_, enough))
 
 
-def move_up(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:
-    """Nobody's place in the line is behind this item."""
+def move_places_back(session: Session, project_id: str, priority: int, rank: float, item_id: int) -> None:
+    """Move the places of annotators that are after this item back to it."""
     place = tuple_(PlaceRow.priority, PlaceRow.rank, PlaceRow.item_id)
-    behind = update(PlaceRow).where(PlaceRow.project_id == project_id, place > tuple_(priority, rank, item_id))
-    session.execute(behind.values(priority=priority, rank=rank, item_id=item_id))
+    later = update(PlaceRow).where(PlaceRow.project_id == project_id, place > tuple_(priority, rank, item_id))
+    session.execute(later.values(priority=priority, rank=rank, item_id=item_id))

@@ -21,15 +21,15 @@ def create(session: Session, project: Project, *, now: datetime) -> Project:
     _check_name_is_free(session, project.name)
     if session.scalar(select(exists().where(ProjectRow.id == project.id))):
         raise ConflictError(f"there is a project with the id {project.id}; choose another name")
-    made = replace(project, created_at=now, closed_at=None)
-    session.execute(insert(ProjectRow).values(**_columns(made)))
-    return made
+    created = replace(project, created_at=now, closed_at=None)
+    session.execute(insert(ProjectRow).values(**_columns(created)))
+    return created
 
 
-def _check_name_is_free(session: Session, wanted: str, but: str | None = None) -> None:
-    """Raises ConflictError where the name of a project, other than that of the id `but`, looks the same."""
+def _check_name_is_free(session: Session, new_name: str, *, except_id: str | None = None) -> None:
+    """Raises ConflictError where the name of another project than `except_id` looks the same."""
     for identity, name in session.execute(select(ProjectRow.id, ProjectRow.name)):
-        if identity != but and look_of(name) == look_of(wanted):
+        if identity != except_id and look_of(name) == look_of(new_name):
             raise ConflictError(f"there is a project “{name}”, which looks the same; choose another name")
 
 
@@ -39,24 +39,24 @@ def change(session: Session, project: Project) -> Project:
     before = get(session, project.id)
     if (project.subject, project.collects) != (before.subject, before.collects):
         raise ProjectError(f"what “{before.name}” is about cannot change; make another project")
-    if kept := _answered_but_changed(session, before, project):
-        raise ProjectError(f"people have answered “{kept.title}”, which cannot change any more; ask a new question")
+    if question := _answered_but_changed(session, before, project):
+        raise ProjectError(f"people have answered “{question.title}”, which cannot change any more; ask a new question")
     if project.name != before.name:
-        _check_name_is_free(session, project.name, but=project.id)
-    made = replace(project, created_at=before.created_at)
-    session.execute(update(ProjectRow).where(ProjectRow.id == project.id).values(**_columns(made)))
-    return made
+        _check_name_is_free(session, project.name, except_id=project.id)
+    changed = replace(project, created_at=before.created_at)
+    session.execute(update(ProjectRow).where(ProjectRow.id == project.id).values(**_columns(changed)))
+    return changed
 
 
 def _answered_but_changed(session: Session, before: Project, after: Project) -> Question | None:
-    """A question that has answers and would be another one, or none."""
+    """A question with answers that would change or be removed."""
     asked = {question.name: question for question in after.questions}
     for question in before.questions:
         now = asked.get(question.name)
         if now is not None and now.segment == question.segment and now.form.keeps(question.form):
             continue
-        given = AnnotationRow.answers[question.name].as_string().is_not(None)
-        if session.scalar(select(exists().where(AnnotationRow.project_id == before.id, given))):
+        answered = AnnotationRow.answers[question.name].as_string().is_not(None)
+        if session.scalar(select(exists().where(AnnotationRow.project_id == before.id, answered))):
             return question
     return None
 
@@ -71,12 +71,12 @@ def get(session: Session, project_id: str) -> Project:
 
 def get_all(session: Session) -> list[Project]:
     """Every project, the oldest first."""
-    wanted = select(ProjectRow).order_by(ProjectRow.created_at, ProjectRow.id)
-    return [_value(row) for row in session.scalars(wanted)]
+    query = select(ProjectRow).order_by(ProjectRow.created_at, ProjectRow.id)
+    return [_value(row) for row in session.scalars(query)]
 
 
 def collecting(session: Session) -> list[Project]:
-    """Those that every new trajectory becomes an item of."""
+    """The projects that every new trajectory is added to."""
     return [_value(row) for row in session.scalars(select(ProjectRow).where(ProjectRow.collects))]
 
 

@@ -1,7 +1,7 @@
-"""Rows of annotations: append-only revisions, the last one is current.
+"""Rows of annotations: append-only revisions, of which the last one is current.
 
-Knows the rows of annotations and turns them into values and back; opens no transaction. An undo is a revision
-that takes another back and repeats the one before it, so that undo after undo walks back to the beginning.
+Opens no transaction. An undo is a revision that names the one it undoes and repeats the one before that, so that
+repeated undos go back to the beginning.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
 
 
 def _item(session: Session, annotation: Annotation) -> ItemRow | None:
-    """What of the project it is about; None for a trajectory that the project does not ask about."""
+    """The item that the annotation is about; None where the trajectory is no item of the project."""
     if annotation.item is None:
         return items.find(session, annotation.project, annotation.trajectory_id)
     row = items.get(session, annotation.item)
@@ -74,19 +74,19 @@ def _item(session: Session, annotation: Annotation) -> ItemRow | None:
 
 
 def _content(annotation: Annotation) -> Annotation:
-    """A retry is the same submission although the clock went on."""
+    """Without the time spent, which differs between a submission and its retry."""
     return replace(annotation, seconds=0.0)
 
 
 def by_key(session: Session, key: str) -> Annotation | None:
-    """What was stored under a key before."""
+    """The revision stored under an idempotency key."""
     if len(key) > LONGEST_KEY:
         raise AnswerError(f"got a key of {len(key)} characters, wanted at most {LONGEST_KEY}")
     row = session.scalar(select(AnnotationRow).where(AnnotationRow.idempotency_key == key)) if key else None
     return row and _value(row)
 
 
-def take_back(
+def undo(
     session: Session,
     trajectory_id: str,
     segment: int | None,
@@ -97,8 +97,8 @@ def take_back(
     key: str,
     now: datetime,
 ) -> Annotation:
-    """Undo the last revision that was not undone yet. The one before it counts again; where there was none,
-    its answers are kept as unfinished, to be corrected.
+    """Undo the last revision that was not undone yet. The one before it becomes current again; where there was none,
+    its answers stay as unfinished ones.
 
     Raises NotFoundError when there is nothing left to undo.
     """
@@ -108,19 +108,19 @@ def take_back(
         if _place(stored) != place or stored.undoes is None:
             raise ConflictError(f"key {key} stands for another annotation; use a new key for every undo")
         return stored
-    standing: list[Annotation] = []
+    not_undone: list[Annotation] = []
     for revision in history(session, trajectory_id, annotator=annotator):
         if _place(revision) != place or item not in (None, revision.item):
             continue
         if revision.undoes is None:
-            standing.append(revision)
+            not_undone.append(revision)
         else:
-            standing.pop()
-    if not standing:
+            not_undone.pop()
+    if not not_undone:
         raise NotFoundError("there is nothing to undo here")
-    undone = standing.pop()
-    again = standing[-1] if standing else replace(undone, status=Status.UNFINISHED, decision=None)
-    return append(session, replace(again, key=key, undoes=undone.id, seconds=0.0), now=now)
+    undone = not_undone.pop()
+    previous = not_undone[-1] if not_undone else replace(undone, status=Status.UNFINISHED, decision=None)
+    return append(session, replace(previous, key=key, undoes=undone.id, seconds=0.0), now=now)
 
 
 def _place(annotation: Annotation) -> tuple[str, int | None, str, str]:
@@ -132,23 +132,23 @@ def history(
 ) -> list[Annotation]:
     """Every revision, oldest first. Raises NotFoundError when the trajectory is hidden or there is none."""
     get(session, trajectory_id)
-    return written(session, trajectory_id, segment=segment, annotator=annotator)
+    return history_even_if_hidden(session, trajectory_id, segment=segment, annotator=annotator)
 
 
-def written(
+def history_even_if_hidden(
     session: Session, trajectory_id: str, *, segment: int | None = None, annotator: str | None = None
 ) -> list[Annotation]:
-    """Every revision, oldest first, also of what is hidden."""
-    wanted = select(AnnotationRow).where(AnnotationRow.trajectory_id == trajectory_id)
+    """Every revision, oldest first, also of a hidden trajectory."""
+    query = select(AnnotationRow).where(AnnotationRow.trajectory_id == trajectory_id)
     if segment is not None:
-        wanted = wanted.where(AnnotationRow.segment == segment)
+        query = query.where(AnnotationRow.segment == segment)
     if annotator is not None:
-        wanted = wanted.where(AnnotationRow.annotator == annotator)
-    return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id))]
+        query = query.where(AnnotationRow.annotator == annotator)
+    return [_value(row) for row in session.scalars(query.order_by(AnnotationRow.id))]
 
 
-def find(session: Session, revision: int) -> Annotation:
-    """A revision by its id. Raises NotFoundError."""
+def by_id(session: Session, revision: int) -> Annotation:
+    """Raises NotFoundError."""
     row = session.get(AnnotationRow, revision)
     if row is None:
         raise NotFoundError(f"there is no revision {revision}; the trail of the trajectory lists those there are")
@@ -156,20 +156,20 @@ def find(session: Session, revision: int) -> Annotation:
 
 
 def after(session: Session, revision: int, limit: int) -> list[Annotation]:
-    """The revisions that were added after one, oldest first, of what is visible."""
-    wanted = select(AnnotationRow).where(AnnotationRow.id > revision, is_visible(AnnotationRow.trajectory_id))
-    return [_value(row) for row in session.scalars(wanted.order_by(AnnotationRow.id).limit(limit))]
+    """At most `limit` revisions with higher ids than `revision`, oldest first, of visible trajectories."""
+    query = select(AnnotationRow).where(AnnotationRow.id > revision, is_visible(AnnotationRow.trajectory_id))
+    return [_value(row) for row in session.scalars(query.order_by(AnnotationRow.id).limit(limit))]
 
 
 def on_gold(session: Session, annotator: str, project: str) -> list[Annotation]:
-    """Everything that somebody has submitted of a project's gold items, oldest first, whatever became of it; without
-    what they decided as a reviewer.
+    """Everything that an annotator has submitted for gold items of a project, oldest first, undone or not; without
+    decisions as a reviewer.
     """
     row = AnnotationRow
-    wanted = select(row).join(ItemRow, ItemRow.id == row.item_id).where(row.annotator == annotator)
-    wanted = wanted.where(ItemRow.project_id == project, ItemRow.use == Use.GOLD.value, row.undoes.is_(None))
-    wanted = wanted.where(row.status == Status.SUBMITTED.value, row.decision.is_(None), is_visible(row.trajectory_id))
-    return [_value(one) for one in session.scalars(wanted.order_by(row.id))]
+    query = select(row).join(ItemRow, ItemRow.id == row.item_id).where(row.annotator == annotator)
+    query = query.where(ItemRow.project_id == project, ItemRow.use == Use.GOLD.value, row.undoes.is_(None))
+    query = query.where(row.status == Status.SUBMITTED.value, row.decision.is_(None), is_visible(row.trajectory_id))
+    return [_value(revision) for revision in session.scalars(query.order_by(row.id))]
 
 
 def newest(session: Session) -> int:
@@ -177,30 +177,31 @@ def newest(session: Session) -> int:
     return session.scalar(select(func.max(AnnotationRow.id))) or 0
 
 
-def is_current() -> Select:
-    """The ids of current revisions: the last of each annotator about each thing in each project, of what is visible."""
+def current_ids() -> Select:
+    """The last revision of each annotator per project, item, trajectory and segment, of visible trajectories."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(is_visible(row.trajectory_id))
     return last.group_by(row.trajectory_id, row.segment, row.annotator, row.project_id, row.item_id)
 
 
-def counts() -> ColumnElement[bool]:
-    """Whether a row is what somebody says now, submitted, and not for practice."""
-    after = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
-    learnt = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
-    learnt = learnt.where(AnnotationRow.id > after).correlate(AnnotationRow)
+def is_counted() -> ColumnElement[bool]:
+    """Whether a row is current, submitted, and not given for practice."""
+    last_work = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
+    practice = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
+    practice = practice.where(AnnotationRow.id > last_work).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
-    return AnnotationRow.id.in_(is_current()) & submitted & ~learnt.exists()
+    return AnnotationRow.id.in_(current_ids()) & submitted & ~practice.exists()
 
 
-def given_as_work(item: ItemRow) -> int:
-    """Of an item of practice that was one of work before: the last revision of then; 0 where it always was one."""
+def last_before_practice(item: ItemRow) -> int:
+    """The last revision before an item became practice; 0 for one that is work, or was practice from the start."""
     return int((item.gold or [{}])[0].get("after", 0)) if item.use == Use.PRACTICE else 0
 
 
 def counted(session: Session) -> list[Annotation]:
-    """All that counts, in the order it was written."""
-    return [_value(row) for row in session.scalars(select(AnnotationRow).where(counts()).order_by(AnnotationRow.id))]
+    """All counted revisions, oldest first."""
+    query = select(AnnotationRow).where(is_counted()).order_by(AnnotationRow.id)
+    return [_value(row) for row in session.scalars(query)]
 
 
 def current(
@@ -213,22 +214,24 @@ def current(
     item: int | None = None,
     newest: int | None = None,
 ) -> list[Annotation]:
-    """Current revisions in the order they were written; `newest`: no more than so many, the latest."""
+    """Current revisions, oldest first; only the `newest` of them, where that is given."""
     row = AnnotationRow
-    last = is_current()
+    last = current_ids()
     if trajectory_ids is not None:
         last = last.where(row.trajectory_id.in_(trajectory_ids))
-    if item is not None:  # few rows; with a name beside it, SQLite would look through all that this person ever said
+    if item is not None:  # few rows; with the annotator as well, SQLite would scan all revisions of this annotator
         last = last.where(row.item_id == item)
     elif annotator is not None:
         last = last.where(row.annotator == annotator)
-    wanted = select(row).where(row.id.in_(last))
-    narrowed = {row.annotator: annotator, row.project_id: project}
-    wanted = wanted.where(*(column == value for column, value in narrowed.items() if value is not None))
+    query = select(row).where(row.id.in_(last))
+    if annotator is not None:
+        query = query.where(row.annotator == annotator)
+    if project is not None:
+        query = query.where(row.project_id == project)
     if status is not None:
-        wanted = wanted.where(row.status == status.value)
-    found = session.scalars(wanted.order_by(row.id.desc()).limit(newest)).all()
-    return [_value(one) for one in reversed(found)]
+        query = query.where(row.status == status.value)
+    newest_first = session.scalars(query.order_by(row.id.desc()).limit(newest)).all()
+    return [_value(revision) for revision in reversed(newest_first)]
 
 
 def _value(row: AnnotationRow) -> Annotation:

@@ -4,9 +4,7 @@ Knows how a transaction and the picture files go together; no row and no session
 method is one transaction. Safe to share between threads. Raises the errors of `annotations.errors`.
 """
 
-import hashlib
 import hmac
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,21 +22,30 @@ from annotations.db.engine import (
     open_server_for_reading,
 )
 from annotations.db.tables import PropertyRow
-from annotations.errors import AnnotationsError, AwayError, NotFoundError, PictureError, TrajectoryError
-from annotations.importing.records import Described
+from annotations.errors import AnnotationsError, AwayError, NotFoundError, TrajectoryError
 from annotations.ops.scheduler import maintenance_lock
-from annotations.queue import completion
+from annotations.queue import completion, reordering
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.project import Project
-from annotations.store import images, imported_records, items, projects, reordering, retention, revisions, trajectories
+from annotations.store import (
+    images,
+    imported_records,
+    items,
+    listing,
+    projects,
+    retention,
+    revisions,
+    trajectories,
+    trajectory_pictures,
+)
 from annotations.store.imported_records import Batch, Origin
 from annotations.store.items import NewItem
+from annotations.store.listing import EVERYTHING, Cursor, Filter, TrajectorySummary
 from annotations.store.statistics import Counts, count
-from annotations.store.trajectories import EVERYTHING, Cursor, Filter, TrajectorySummary
+from annotations.store.trajectory_columns import check_storable, pictures_of
 from model.trajectory import Trajectory
 
-BRANCHES = 2**31  # places that a branch may leave from
-ADDED = 50  # items of a project in one transaction
+ITEMS_PER_WRITE = 50  # added to a project in one transaction
 Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
 
 
@@ -90,19 +97,18 @@ class Store:
             id=trajectory.id or uuid4().hex,
             created_at=trajectory.created_at or self.clock().isoformat(),
         )
-        _check_storable(made, owner)
-        shown = set(trajectories.pictures_of(made).values())
-        files = [self._keep(sha256, pictures) for sha256 in shown]
+        check_storable(made, owner)
+        hashes = set(pictures_of(made).values())
+        files = [trajectory_pictures.store(self._pictures, sha256, pictures) for sha256 in hashes]
         try:
-            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
-        except AwayError:  # half-way; the same one again changes nothing
-            self._save(made, shown, files, pictures, owner=owner, recorded=recorded)
+            self._save(made, files, pictures, owner=owner, recorded=recorded)
+        except AwayError:  # perhaps after the commit; saving the same trajectory again changes nothing
+            self._save(made, files, pictures, owner=owner, recorded=recorded)
         return made.id
 
     def _save(
         self,
-        made: Trajectory,
-        shown: set[str],
+        trajectory: Trajectory,
         files: Sequence[images.PngFile],
         pictures: Mapping[str, bytes],
         *,
@@ -110,35 +116,8 @@ class Store:
         recorded: bool,
     ) -> None:
         with self.database.writing() as session:
-            self._keep_again(shown, pictures)
-            trajectories.add(session, made, files, owner=owner, recorded=recorded)
-
-    def _keep_again(self, shown: Iterable[str], pictures: Mapping[str, bytes]) -> None:
-        """Within a writing transaction, in which nobody removes any: those that a purge, perhaps of another process,
-        has removed since they were written.
-        """
-        for sha256 in shown:
-            if not images.path_of(self._pictures, sha256).is_file():
-                self._keep(sha256, pictures)
-
-    def _keep(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
-        described = self._described(sha256, pictures)
-        return images.write(self._pictures, pictures[sha256]) if sha256 in pictures else described
-
-    def _described(self, sha256: str, pictures: Mapping[str, bytes]) -> images.PngFile:
-        if sha256 not in pictures:
-            try:
-                return images.describe(images.read(self._pictures, sha256))
-            except NotFoundError as error:
-                raise TrajectoryError(
-                    f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
-                ) from error
-        if isinstance(known := pictures[sha256], Described) and known.file.sha256 == sha256:
-            return known.file
-        found = hashlib.sha256(pictures[sha256]).hexdigest()
-        if found != sha256:
-            raise PictureError(f"the picture given as {sha256[:12]}… is {found[:12]}…; name it by its own hash")
-        return images.describe(pictures[sha256])
+            trajectory_pictures.store_missing(self._pictures, [file.sha256 for file in files], pictures)
+            trajectories.add(session, trajectory, files, owner=owner, recorded=recorded)
 
     def trajectory(self, trajectory_id: str) -> Trajectory:
         """Raises NotFoundError when there is none or it is hidden."""
@@ -153,19 +132,19 @@ class Store:
     def visible(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids whose trajectories exist and are not deleted; any number."""
         with self.database.reading() as session:
-            return trajectories.visible(session, ids)
+            return trajectories.visible_ids(session, ids)
 
     def trajectories(
         self, *, limit: int = 24, before: Cursor | None = None, keep: Filter = EVERYTHING
     ) -> list[TrajectorySummary]:
         """A page of the list, newest first; `before=page[-1].cursor` gives the next."""
         with self.database.reading() as session:
-            return trajectories.page(session, limit=limit, before=before, keep=keep)
+            return listing.page(session, limit=limit, before=before, keep=keep)
 
     def checkpoints(self) -> list[str]:
         """The names of all that have drawn."""
         with self.database.reading() as session:
-            return trajectories.checkpoints(session)
+            return listing.checkpoints(session)
 
     def picture(self, sha256: str) -> bytes:
         """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""
@@ -188,7 +167,7 @@ class Store:
         """
         before = self.clock() - older_than
         purged = self.erase(lambda session: retention.purgeable(session, before))
-        self.database.empty_log()
+        self.database.truncate_wal()
         return purged
 
     def erase(self, choose: Callable[[Session], Sequence[str]]) -> int:
@@ -220,7 +199,7 @@ class Store:
             before = projects.get(session, project.id)
             changed = projects.change(session, project)
             if before.order is not changed.order:
-                items.begin_line(session, project.id)
+                items.begin_generation(session, project.id)
         if (before.order, before.overlap) != (changed.order, changed.overlap):
             reordering.finish(self.database, project.id)
         return changed
@@ -241,14 +220,14 @@ class Store:
 
         Raises NotFoundError, ProjectError and AnswerError, the last for right answers that are none.
         """
-        for start in range(0, len(new), items.AT_ONCE):
+        for start in range(0, len(new), items.ITEMS_PER_CHECK):
             with self.database.reading() as session:
-                items.check(session, projects.get(session, project_id), new[start : start + items.AT_ONCE])
+                items.check(session, projects.get(session, project_id), new[start : start + items.ITEMS_PER_CHECK])
         ids: list[int] = []
-        for start in range(0, len(new), ADDED):
+        for start in range(0, len(new), ITEMS_PER_WRITE):
             with self.database.writing() as session:
                 project = projects.get(session, project_id)
-                ids += [items.add(session, project, one) for one in new[start : start + ADDED]]
+                ids += [items.add(session, project, item) for item in new[start : start + ITEMS_PER_WRITE]]
         return ids
 
     # Imports
@@ -258,18 +237,21 @@ class Store:
         nothing.
         """
         now = self.clock().isoformat()
-        made = [one if one.created_at else replace(one, created_at=now) for one, _ in given]
-        found = [self._checked(one, pictures) for one, (_, pictures) in zip(made, given, strict=True)]
-        sound = [one for one, result in zip(made, found, strict=True) if not isinstance(result, AnnotationsError)]
+        dated = [
+            trajectory if trajectory.created_at else replace(trajectory, created_at=now) for trajectory, _ in given
+        ]
+        results = [self._check(each, pictures) for each, (_, pictures) in zip(dated, given, strict=True)]
+        checked = list(zip(dated, results, strict=True))
+        valid = [trajectory for trajectory, result in checked if not isinstance(result, AnnotationsError)]
         with self.database.reading() as session:
-            taken = trajectories.conflicting(session, sound).others
-        return [trajectories.taken(one.id) if one.id in taken else of for one, of in zip(made, found, strict=True)]
+            taken = trajectories.taken_ids(session, valid).others
+        return [trajectories.conflict(each.id) if each.id in taken else result for each, result in checked]
 
-    def _checked(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
+    def _check(self, trajectory: Trajectory, pictures: Mapping[str, bytes]) -> Checked | AnnotationsError:
         try:
-            _check_storable(trajectory, "")
-            shown = set(trajectories.pictures_of(trajectory).values())
-            return {sha256: self._described(sha256, pictures) for sha256 in shown}
+            check_storable(trajectory)
+            hashes = set(pictures_of(trajectory).values())
+            return {sha256: trajectory_pictures.describe(self._pictures, sha256, pictures) for sha256 in hashes}
         except AnnotationsError as error:
             return error
 
@@ -399,22 +381,3 @@ class Store:
         """Known to this database alone."""
         with self.database.reading() as session:
             return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
-
-
-def _check_storable(trajectory: Trajectory, owner: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", trajectory.id):
-        raise TrajectoryError(
-            f"got the id {trajectory.id[:80]!r}, wanted at most 64 letters, digits, - and _; "
-            "leave it empty for a new one"
-        )
-    for name, text in (
-        ("prompt", trajectory.prompt),
-        ("checkpoint", trajectory.checkpoint),
-        ("owner", owner),
-    ):
-        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-            raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
-    parent = trajectory.parent
-    if parent is not None and not (0 <= parent.segment < BRANCHES and 0 <= parent.token < BRANCHES):
-        raise TrajectoryError(f"got the parent {parent}, wanted a segment and a token from 0 to {BRANCHES - 1}")
-    trajectories.moment_of(trajectory)

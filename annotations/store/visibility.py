@@ -1,6 +1,6 @@
 """Visibility of trajectories: not deleted, and not of an unpublished import.
 
-Conditions for queries; whoever reads trajectories, or rows that refer to them, filters by these.
+Conditions for the WHERE clauses of all queries for trajectories and for rows that refer to them.
 """
 
 from enum import StrEnum
@@ -12,21 +12,21 @@ from annotations.db.tables import DeletionRow, ImportRunRow, StagedRow
 
 
 class RunState(StrEnum):
-    """How far an import run is."""
+    """State of an import run."""
 
-    CHECKING = "checking"  # its rows are read
-    STORING = "storing"  # in short transactions, which nobody sees
-    CANCELLED = "cancelled"  # what was stored of it is removed
+    CHECKING = "checking"  # its records are read and validated
+    STORING = "storing"  # in short transactions, invisible
+    CANCELLED = "cancelled"  # its rows are being removed
     PUBLISHED = "published"  # all of it is visible
 
 
 def is_visible(trajectory_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """Whether the trajectory in this column is not deleted, and not of an import that is still to be published."""
+    """Whether the trajectory of this column is visible."""
     return ~exists().where(DeletionRow.trajectory_id == trajectory_id) & ~_is_staged(trajectory_id)
 
 
 def is_published(batch: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """Whether the import in this column is not under way, nor broken off."""
+    """Whether the import of this column is complete."""
     return ~exists().where(ImportRunRow.batch == batch, ImportRunRow.state != RunState.PUBLISHED.value)
 
 

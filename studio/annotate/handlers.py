@@ -19,11 +19,11 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
 from annotations.queue import assignment, submission
+from annotations.queue.progress import extents
 from annotations.queue.submission import Receipt
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Role
 from annotations.schema.questions import NO
-from annotations.store.progress import extents
 from annotations.store.store import Store
 from studio.annotate import reflection_form, sheet
 from studio.annotate.held_items import HeldItems

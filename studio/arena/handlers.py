@@ -17,14 +17,14 @@ import gradio as gr
 from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
+from annotations.queue.progress import answered, extents
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Role
 from annotations.schema.questions import Question
 from annotations.schema.subjects import PAIR
-from annotations.store.progress import answered, extents
 from annotations.store.store import Store
-from annotations.store.trajectories import MOST
+from annotations.store.trajectories import MAX_IDS
 from model.trajectory import Trajectory
 from studio.annotate.held_items import HeldItems
 from studio.annotate.reflection_view import progress_line
@@ -228,8 +228,8 @@ class ArenaHandlers:
             return ""
         ids = list(dict.fromkeys(id for a in told.given for id in (a.trajectory_id, told.others.get(a.item, ""))))
         known: list[Trajectory] = []
-        for start in range(0, len(ids), MOST):
-            known += self.store.trajectories_by_id(ids[start : start + MOST]).values()
+        for start in range(0, len(ids), MAX_IDS):
+            known += self.store.trajectories_by_id(ids[start : start + MAX_IDS]).values()
         return leaderboard(told, known)
 
     def _sit(self, request: gr.Request) -> ArenaSession:

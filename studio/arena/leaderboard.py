@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from annotations.metrics.bradley_terry import Ranking, Standing, Vote, points, rank
+from annotations.queue.progress import Answered
 from annotations.schema.forms.preference import Preference
 from annotations.schema.questions import Question
-from annotations.store.progress import Answered
 from model.trajectory import Trajectory
 from studio.components.plots import Estimate, intervals
 from studio.components.render import own

@@ -15,7 +15,7 @@ from html import escape
 from typing import Any
 from uuid import uuid4
 
-from annotations.store.trajectories import TrajectorySummary
+from annotations.store.listing import TrajectorySummary
 from model.events import (
     Event,
     Failed,

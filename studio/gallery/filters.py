@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-from annotations.store.trajectories import EVERYTHING, Filter
+from annotations.store.listing import EVERYTHING, Filter
 from model.world.language import CATEGORIES
 
 # What the gallery can be narrowed to, by the words of its menu.

@@ -14,8 +14,8 @@ import gradio as gr
 
 from annotations.backup import last
 from annotations.errors import AnnotationsError, without_places
+from annotations.store.listing import Cursor
 from annotations.store.store import Store
-from annotations.store.trajectories import Cursor
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.header import intro

@@ -15,8 +15,8 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from annotations.errors import AnnotationsError, without_places
+from annotations.store.listing import Filter
 from annotations.store.store import Store
-from annotations.store.trajectories import Filter
 from model.images import PictureFileError
 from model.trajectory import Trajectory
 from studio.components import render

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
+from annotations.queue import reordering
 from annotations.queue.assignment import recover
-from annotations.store import reordering
+from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Filter
 from model.backends.checkpoint import open_checkpoint
 from model.decoding.request import Request
 from model.events import Event, Failed, Preview, TrajectoryStarted, replay

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from annotations.metrics.agreement import Accuracy, Agreement
 from annotations.metrics.quality import QuestionAgreement, accuracy, agreements, labels, throughput
+from annotations.queue.progress import AnnotatorProgress, Answered
 from annotations.schema.forms.text import Text
-from annotations.store.progress import AnnotatorProgress, Answered
 from studio.auth.pseudonyms import Names
 from studio.components.plots import Estimate, bars, columns, curve, intervals
 from studio.components.render import own

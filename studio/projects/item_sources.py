@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from annotations.errors import AnnotationsError, without_places
+from annotations.queue.progress import extents
 from annotations.schema.project import Project
 from annotations.schema.subjects import PAIR
 from annotations.store.items import NewItem, parts_of
-from annotations.store.progress import extents
+from annotations.store.listing import MAX_PAGE, Filter
 from annotations.store.store import Store
-from annotations.store.trajectories import MOST, Filter
+from annotations.store.trajectories import MAX_IDS
 from model.backends.checkpoint import CheckpointError
 from model.decoding.request import PromptError
 from model.events import Failed, TrajectoryFinished, TrajectoryStarted
@@ -75,9 +76,9 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:
     trajectories: list[Trajectory] = []
-    for start in range(0, len(ids), MOST):
-        some = store.trajectories_by_id(ids[start : start + MOST])
-        trajectories += [some[id] for id in ids[start : start + MOST] if id in some]
+    for start in range(0, len(ids), MAX_IDS):
+        some = store.trajectories_by_id(ids[start : start + MAX_IDS])
+        trajectories += [some[id] for id in ids[start : start + MAX_IDS] if id in some]
     return trajectories
 
 
@@ -108,7 +109,7 @@ def of_gallery(store: Store, keep: Filter, most: int) -> list[str]:
     ids: list[str] = []
     before = None
     while len(ids) < most:
-        page = store.trajectories(limit=min(MOST, most - len(ids)), before=before, keep=keep)
+        page = store.trajectories(limit=min(MAX_PAGE, most - len(ids)), before=before, keep=keep)
         if not page:
             break
         ids += [summary.id for summary in page]

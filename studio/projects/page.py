@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
+from annotations.queue.progress import Extent, extents
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
 from annotations.schema.project import MOST_OVERLAP, Order, Project, Role
-from annotations.store.progress import Extent, extents
 from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import gate, on_opening

@@ -16,8 +16,8 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
+from annotations.queue.progress import answered, extents, shares
 from annotations.schema.project import Project, Role
-from annotations.store.progress import answered, extents, shares
 from annotations.store.store import Store
 from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for

@@ -17,15 +17,15 @@ import gradio as gr
 from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.metrics.quality import Disagreement, cases
 from annotations.queue import gold_items, review
+from annotations.queue.progress import Answered, answered
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.forms.tags import Tags
 from annotations.schema.forms.text import Text
 from annotations.schema.forms.words import Words
 from annotations.schema.project import Project, Role, Use
 from annotations.store import audit
-from annotations.store.progress import Answered, answered
 from annotations.store.store import Store
-from annotations.store.trajectories import MOST
+from annotations.store.trajectories import MAX_IDS
 from model.trajectory import Trajectory
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import all_readable, readable
@@ -225,7 +225,7 @@ class ReviewHandlers:
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
     def _queue(self, found: Sequence[Disagreement], project: str, current: int | None) -> str:
-        shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MOST, review_table.SHOWN)]])
+        shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MAX_IDS, review_table.SHOWN)]])
         prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
         return review_table.queue(found, prompts, project, current)
 

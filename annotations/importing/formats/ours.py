@@ -24,7 +24,7 @@ from annotations.importing.formats import rows
 from annotations.importing.record_json import pack
 from annotations.importing.records import Part, Read, Record, RowError, RowProblem, digest
 from annotations.schema.field_types import misfit
-from annotations.store.trajectories import pictures_of
+from annotations.store.trajectory_columns import pictures_of
 from model.images import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
 

@@ -103,7 +103,7 @@ def answered(store: Store, project_id: str) -> Answered:
         rows = session.scalars(special).all()
         pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
         others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
-        practice = {row.id: revisions.given_as_work(row) for row in rows if row.use == Use.PRACTICE}
+        practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == Use.PRACTICE}
         gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
     worked = [a for a in said if a.item not in practice or a.id <= practice[a.item]]
     return Answered(

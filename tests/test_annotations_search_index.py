@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import select
 from test_annotations_samples import aha, judged
 
-from annotations.db.tables import TraitRow
+from annotations.db.tables import PostingRow
 from annotations.schema.annotation import Annotation, Status
-from annotations.store import facets
-from annotations.store.facets import BLOCK, exactly
+from annotations.store import search_index
+from annotations.store.listing import Cursor, Filter
+from annotations.store.search_index import BLOCK, exactly
 from annotations.store.search_words import words
 from annotations.store.store import Store, open_store
-from annotations.store.trajectories import Cursor, Filter
 from model.trajectory import Parent
 
 HOSTILE = (
@@ -46,7 +46,7 @@ def found(store: Store, search: str, **more) -> list[str]:
 
 def rows(store: Store) -> dict[tuple[bytes, int], bytes]:
     with store.database.reading() as session:
-        return {(row.trait, row.block): row.bits for row in session.scalars(select(TraitRow))}
+        return {(row.trait, row.block): row.bits for row in session.scalars(select(PostingRow))}
 
 
 def test_a_search_finds_whole_words_and_how_they_begin_in_any_case_and_order(store: Store):
@@ -154,17 +154,17 @@ def test_a_long_line_of_pages_crosses_blocks_without_gaps(store: Store):
     some = {BLOCK * at + place for at in (0, 1, 3) for place in (0, 1, 17, BLOCK - 1)}
     hidden = {BLOCK + 1}
     with store.database.writing() as session:
-        facets.add(session, {number: [facets.VISIBLE, facets.AHA] for number in some})
-        facets.add(session, {2: [facets.VISIBLE], BLOCK * 7: [facets.VISIBLE]})
-        facets.remove(session, {number: [facets.VISIBLE] for number in hidden})
+        search_index.add(session, {number: [search_index.VISIBLE, search_index.AHA] for number in some})
+        search_index.add(session, {2: [search_index.VISIBLE], BLOCK * 7: [search_index.VISIBLE]})
+        search_index.remove(session, {number: [search_index.VISIBLE] for number in hidden})
         seen, before = [], None
-        while some_more := facets.having(session, [exactly(facets.AHA)], [], before=before, limit=2):
+        while some_more := search_index.find(session, [exactly(search_index.AHA)], [], before=before, limit=2):
             seen += some_more
             before = some_more[-1]
         assert seen == sorted(some - hidden, reverse=True)
-        assert facets.having(session, [], [exactly(facets.AHA)], before=None, limit=9) == [BLOCK * 7, 2]
-        assert facets.having(session, [], [], before=0, limit=9) == []
-        assert facets.count(session, facets.AHA) == len(seen)
+        assert search_index.find(session, [], [exactly(search_index.AHA)], before=None, limit=9) == [BLOCK * 7, 2]
+        assert search_index.find(session, [], [], before=0, limit=9) == []
+        assert search_index.count(session, search_index.AHA) == len(seen)
 
 
 @pytest.mark.parametrize("number", [0, 1, 999_999_999])

@@ -1,0 +1,126 @@
+"""A trajectory as the columns of its row: its body as JSON, and what lists, items and pictures need of it.
+
+Pure functions; no database.
+"""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from annotations.db.json_text import JsonText, sorted_json
+from annotations.errors import TrajectoryError
+from annotations.store.search_index import terms_of
+from model.trajectory import Image, Reflection, Segment, Source, Thought, Trajectory
+from model.world.language import category_of, parse
+
+MAX_POSITION = 2**31  # of a segment or token that a branch leaves from
+
+
+class PreparedRows(NamedTuple):
+    """What is written of a trajectory, computed before the writing transaction begins."""
+
+    outline: Trajectory  # without codes and tokens
+    columns: dict[str, Any]  # all but its number; the body is JsonText
+    terms: set[bytes]
+
+    @property
+    def id(self) -> str:
+        return self.outline.id
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """With codes and tokens, read from the body."""
+        return Trajectory.from_dict(json.loads(self.columns["body"]))
+
+
+def check_storable(trajectory: Trajectory, owner: str = "") -> None:
+    """Raises TrajectoryError for an id, text, parent or time that the database cannot store."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", trajectory.id):
+        raise TrajectoryError(
+            f"got the id {trajectory.id[:80]!r}, wanted at most 64 letters, digits, - and _; "
+            "leave it empty for a new one"
+        )
+    for name, text in {"prompt": trajectory.prompt, "checkpoint": trajectory.checkpoint, "owner": owner}.items():
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+            raise TrajectoryError(f"the {name} has characters that cannot be stored; type it again")
+    parent = trajectory.parent
+    if parent is not None and not (0 <= parent.segment < MAX_POSITION and 0 <= parent.token < MAX_POSITION):
+        raise TrajectoryError(f"got the parent {parent}, wanted a segment and a token from 0 to {MAX_POSITION - 1}")
+    creation_time(trajectory)
+
+
+def prepare(
+    trajectory: Trajectory, *, owner: str, recorded: bool = False, body: JsonText | None = None
+) -> PreparedRows:
+    """`body`: the trajectory as JSON, where the caller has it already. Raises TrajectoryError."""
+    try:
+        columns = columns_of(trajectory) | {"id": trajectory.id, "body": body or sorted_json(trajectory.to_dict())}
+    except ValueError as error:
+        raise TrajectoryError(f"trajectory {trajectory.id} cannot be kept as JSON: {str(error)[:200]}") from error
+    columns |= {"owner": owner, "recorded": recorded}
+    return PreparedRows(outline_of(trajectory), columns, terms_of(columns))
+
+
+def outline_of(trajectory: Trajectory) -> Trajectory:
+    """The trajectory without codes and tokens: enough to derive its items and its pictures."""
+    return replace(trajectory, segments=tuple(_outline(segment) for segment in trajectory.segments))
+
+
+def _outline(segment: Segment) -> Segment:
+    match segment:
+        case Image():
+            return Image((), segment.sha256, (), segment.finished)
+        case Source():
+            return Source((), segment.sha256, segment.finished)
+        case Reflection():
+            return Reflection(segment.answer, segment.p_yes, (), segment.finished)
+        case Thought():
+            return Thought((), segment.finished)
+
+
+def columns_of(trajectory: Trajectory) -> dict[str, object]:
+    """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
+    shown = list(pictures_of(trajectory).values())
+    parent = trajectory.parent
+    return {
+        "prompt": trajectory.prompt,
+        "seed": str(trajectory.seed),
+        "checkpoint": trajectory.checkpoint,
+        "stop_reason": trajectory.stop_reason,
+        "aha": trajectory.aha,
+        "answers": " ".join(reflection.answer for reflection in trajectory.reflections),
+        "num_reflections": sum(reflection.finished for reflection in trajectory.reflections),
+        "cover": shown[-1] if shown else None,
+        "parent_id": parent and parent.trajectory_id,
+        "parent_segment": parent and parent.segment,
+        "parent_token": parent and parent.token,
+        "created_at": creation_time(trajectory),
+        "category": category(trajectory.prompt),
+    }
+
+
+def pictures_of(trajectory: Trajectory) -> dict[int, str]:
+    """The hash of the picture of each segment that has one, by index."""
+    shown = (Image, Source)
+    return {i: s.sha256 for i, s in enumerate(trajectory.segments) if isinstance(s, shown) and s.sha256}
+
+
+def category(prompt: str) -> str | None:
+    """The category of a prompt of the embedded world; None for any other prompt."""
+    try:
+        return category_of(parse(prompt))
+    except ValueError:
+        return None
+
+
+def creation_time(trajectory: Trajectory) -> datetime:
+    """`created_at`, in UTC where it names no zone. Raises TrajectoryError for what is no ISO 8601 time."""
+    try:
+        moment = datetime.fromisoformat(trajectory.created_at)
+    except ValueError as error:
+        raise TrajectoryError(
+            f"got created_at {trajectory.created_at!r}, wanted ISO 8601 such as 2026-01-31T12:00:00+00:00"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
