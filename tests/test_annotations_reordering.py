@@ -177,7 +177,7 @@ def test_a_change_that_is_killed_half_way_is_gone_on_with_at_the_next_start(tmp_
 def test_nobody_waits_for_all_items_of_a_project(store: Store, monkeypatch: pytest.MonkeyPatch):
     make(store, COUNT, order=Order.OLDEST, overlap=1)
     turns = TimedLock()
-    store.database = dataclasses.replace(store.database, turns=turns)
+    store.database = dataclasses.replace(store.database, write_lock=turns)
     store.change_project(dataclasses.replace(TEAM, order=Order.NEWEST, overlap=1))
     assert len(turns.seconds) == 1 + (COUNT + 1) // 2
 
