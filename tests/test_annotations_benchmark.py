@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from annotations import benchmark
 from annotations.db.tables import ItemRow, PostingRow, TrajectoryRow
-from annotations.ops import import_benchmark, synthetic
+from annotations.ops import import_benchmark, index_benchmark, synthetic
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 
@@ -53,6 +53,14 @@ def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys,
     assert store.trajectories(limit=200, keep=Filter(checkpoint="base"))[0].number < few
     for nothing in (Filter(search="cat dog"), Filter(search="zebra"), Filter(category="hard"), Filter(annotated=True)):
         assert store.trajectories(keep=nothing) == []
+
+
+def test_the_search_index_and_the_databases_own_full_text_index_answer_the_same(tmp_path, url, capsys):
+    with open_store(tmp_path / "data", url) as store:
+        index_benchmark.measure(store, synthetic.OLD + 10, 2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [*synthetic.FILTERS] == [line[:40].strip() for line in lines[1 : 1 + len(synthetic.FILTERS)]]
+    assert lines[-1].startswith("510 are published")
 
 
 def test_an_import_is_timed_and_what_is_too_slow_is_said(store, tmp_path, capsys, monkeypatch):

@@ -57,31 +57,33 @@ def extents(store: Store) -> dict[str, Extent]:
     """How far every project is, by its id."""
     done = or_(ItemRow.state == State.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
     counted = func.count(), func.sum(case((done, 1), else_=0)), func.sum(ItemRow.answers)
-    wanted = select(ItemRow.project_id, ItemRow.use, *counted).join(ProjectRow, ProjectRow.id == ItemRow.project_id)
-    wanted = wanted.where(ItemRow.state != State.HIDDEN.value).group_by(ItemRow.project_id, ItemRow.use)
+    items_of_use = select(ItemRow.project_id, ItemRow.use, *counted).join(
+        ProjectRow, ProjectRow.id == ItemRow.project_id
+    )
+    items_of_use = items_of_use.where(ItemRow.state != State.HIDDEN.value).group_by(ItemRow.project_id, ItemRow.use)
     people = select(LeaseRow.project_id, func.count(distinct(LeaseRow.annotator)))
     people = people.where(LeaseRow.outcome == Outcome.SUBMITTED.value).group_by(LeaseRow.project_id)
     with store.database.reading() as session:
-        found: dict[str, dict[str, int]] = {project.id: {} for project in projects.get_all(session)}
-        for project, use, items, finished, answers in session.execute(wanted):
+        numbers_of: dict[str, dict[str, int]] = {project.id: {} for project in projects.get_all(session)}
+        for project, use, items, finished, answers in session.execute(items_of_use):
             if use == Use.WORK:
-                found[project] |= {"items": items, "done": int(finished), "answers": int(answers)}
+                numbers_of[project] |= {"items": items, "done": int(finished), "answers": int(answers)}
             else:
-                found[project][use] = items
+                numbers_of[project][use] = items
         for project, number in session.execute(people):
-            found[project]["people"] = number
-    return {project: Extent(**numbers) for project, numbers in found.items()}
+            numbers_of[project]["people"] = number
+    return {project: Extent(**numbers) for project, numbers in numbers_of.items()}
 
 
 def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
     """Everybody's share of a project, the largest first."""
     row = LeaseRow
-    wanted = select(row.annotator, row.outcome, func.count()).where(row.project_id == project_id)
-    found: dict[str, dict[str | None, int]] = {}
+    query = select(row.annotator, row.outcome, func.count()).where(row.project_id == project_id)
+    counts: dict[str, dict[str | None, int]] = {}
     with store.database.reading() as session:
-        for annotator, outcome, number in session.execute(wanted.group_by(row.annotator, row.outcome)):
-            found.setdefault(annotator, {})[outcome] = number
-    made = [
+        for annotator, outcome, number in session.execute(query.group_by(row.annotator, row.outcome)):
+            counts.setdefault(annotator, {})[outcome] = number
+    shares = [
         AnnotatorProgress(
             annotator,
             completed=numbers.get(Outcome.SUBMITTED, 0),
@@ -89,23 +91,23 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
             extra=numbers.get(Outcome.EXTRA, 0),
             held=numbers.get(None, 0),
         )
-        for annotator, numbers in found.items()
+        for annotator, numbers in counts.items()
     ]
-    return sorted(made, key=lambda share: (-share.completed, share.annotator))
+    return sorted(shares, key=lambda share: (-share.completed, share.annotator))
 
 
 def answered(store: Store, project_id: str) -> Answered:
-    """Everything that counts in a project. Raises NotFoundError."""
+    """The counted annotations of a project. Raises NotFoundError."""
     with store.database.reading() as session:
         project = projects.get(session, project_id)
-        said = revisions.current(session, project=project_id, status=Status.SUBMITTED)
+        submitted = revisions.current(session, project=project_id, status=Status.SUBMITTED)
         special = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
         rows = session.scalars(special).all()
         pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
         others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
         practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == Use.PRACTICE}
         gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
-    worked = [a for a in said if a.item not in practice or a.id <= practice[a.item]]
+    worked = [a for a in submitted if a.item not in practice or a.id <= practice[a.item]]
     return Answered(
         project,
         given=tuple(a for a in worked if a.decision is None),

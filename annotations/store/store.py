@@ -1,7 +1,7 @@
-"""The store: values in, values out; its methods open the transactions, most of them one each.
+"""The store: values in, values out; each method is one transaction, unless its docstring says otherwise.
 
-Knows how a transaction and the picture files go together; no row and no session leaves it. Every public
-method is one transaction. Safe to share between threads. Raises the errors of `annotations.errors`.
+Coordinates transactions and picture files; no row and no session leaves it. Thread-safe. Raises the errors of
+`annotations.errors`.
 """
 
 import hmac
@@ -50,8 +50,8 @@ Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
 
 
 def open_store(directory: Path, url: str | None = None) -> "Store":
-    """The store in a data folder, made or migrated where needed; with the address of a PostgreSQL database, only the
-    pictures are in the folder. Raises DatabaseError.
+    """The store in a data folder, created or migrated where needed; with the URL of a PostgreSQL database the folder
+    has only the pictures. Raises DatabaseError.
     """
     return Store(open_database(directory) if url is None else open_server(directory, url))
 
@@ -66,12 +66,12 @@ def now_utc() -> datetime:
 
 
 class Store:
-    """What the model did and what people said of it."""
+    """Trajectories, projects, imports and annotations."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime] = now_utc) -> None:
         self.database = database
         self.clock = clock
-        self.hidden = 0  # how often something was hidden by this object, for those who keep copies
+        self.hidden = 0  # number of calls of `hide`, by which caches know that they are outdated
         self._pictures = database.directory / "images"
 
     def __enter__(self) -> "Store":
@@ -86,25 +86,25 @@ class Store:
     # Trajectories
 
     def save(self, trajectory: Trajectory, pictures: Mapping[str, bytes], *, owner: str, recorded: bool = False) -> str:
-        """Keep a trajectory and its pictures (PNG by sha256); its id, a new one where it had none.
+        """Store a trajectory and its pictures (PNG by sha256); returns its id, a new one where it had none.
 
         Pictures are on the disk before the trajectory is in the database. Saving the same one again changes
         nothing. Raises TrajectoryError when a picture is missing, PictureError when one is not what its hash
         says, ConflictError when the id stands for another trajectory.
         """
-        made = replace(
+        stored = replace(
             trajectory,
             id=trajectory.id or uuid4().hex,
             created_at=trajectory.created_at or self.clock().isoformat(),
         )
-        check_storable(made, owner)
-        hashes = set(pictures_of(made).values())
+        check_storable(stored, owner)
+        hashes = set(pictures_of(stored).values())
         files = [trajectory_pictures.store(self._pictures, sha256, pictures) for sha256 in hashes]
         try:
-            self._save(made, files, pictures, owner=owner, recorded=recorded)
+            self._save(stored, files, pictures, owner=owner, recorded=recorded)
         except AwayError:  # perhaps after the commit; saving the same trajectory again changes nothing
-            self._save(made, files, pictures, owner=owner, recorded=recorded)
-        return made.id
+            self._save(stored, files, pictures, owner=owner, recorded=recorded)
+        return stored.id
 
     def _save(
         self,
@@ -142,28 +142,28 @@ class Store:
             return listing.page(session, limit=limit, before=before, keep=keep)
 
     def checkpoints(self) -> list[str]:
-        """The names of all that have drawn."""
+        """The names of the checkpoints of visible trajectories."""
         with self.database.reading() as session:
             return listing.checkpoints(session)
 
     def picture(self, sha256: str) -> bytes:
         """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""
         with self.database.reading() as session:
-            shown = trajectories.shows_picture(session, sha256)
-        if not shown:
+            visible = trajectories.shows_picture(session, sha256)
+        if not visible:
             raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
         return images.read(self._pictures, sha256)
 
     def hide(self, trajectory_id: str, by: str) -> None:
-        """Take a trajectory out of every list, queue and export at once. Raises NotFoundError."""
+        """Hide a trajectory from every list, queue and export. Raises NotFoundError."""
         with self.database.writing() as session:
             trajectories.hide(session, trajectory_id, by=by, now=self.clock())
         self.hidden += 1
 
     def purge(self, older_than: timedelta = timedelta(days=1)) -> int:
-        """Remove for good what was deleted so long ago, with its pictures, unless somebody's work refers to it.
+        """Remove trajectories that were hidden at least so long ago, with their pictures; see `retention` for which.
 
-        Returns how many trajectories that were.
+        Several transactions. Returns how many were removed.
         """
         before = self.clock() - older_than
         purged = self.erase(lambda session: retention.purgeable(session, before))
@@ -171,8 +171,8 @@ class Store:
         return purged
 
     def erase(self, choose: Callable[[Session], Sequence[str]]) -> int:
-        """Remove the trajectories that `choose` names, a few at a time, until it names none; with the pictures that
-        nothing shows any more. Returns how many those were.
+        """Remove the trajectories whose ids `choose` returns, until it returns none, and the pictures that no other
+        trajectory has. One transaction per call of `choose`. Returns how many were removed.
         """
         erased = 0
         with maintenance_lock(self.database.directory):
@@ -187,13 +187,13 @@ class Store:
     # Projects
 
     def create_project(self, project: Project) -> Project:
-        """Raises ProjectError for one that cannot be, ConflictError where its id or its name is taken."""
+        """Raises ProjectError for an invalid project, ConflictError where its id or its name is taken."""
         with self.database.writing() as session:
             return projects.create(session, project, now=self.clock())
 
     def change_project(self, project: Project) -> Project:
-        """Store a project anew; when it returns, its items stand in its order and are open as its overlap says: done in
-        transactions of their own, which `reordering.recover` goes on with. Raises ProjectError, NotFoundError.
+        """Store a changed project, and bring its items into its order and overlap, in further transactions, which
+        `reordering.recover` resumes after a kill. Raises ProjectError, NotFoundError.
         """
         with self.database.writing() as session:
             before = projects.get(session, project.id)
@@ -215,10 +215,10 @@ class Store:
             return projects.get_all(session)
 
     def add_items(self, project_id: str, new: Sequence[NewItem]) -> list[int]:
-        """Put things into a project, a few at a time so that others can write meanwhile; the ids of the items, also of
-        those that were in it before. What cannot be added is found before the first is.
+        """Add items to a project, in several transactions so that others can write meanwhile; returns the ids of all of
+        them, also of those that were in it before. All are checked before the first is added.
 
-        Raises NotFoundError, ProjectError and AnswerError, the last for right answers that are none.
+        Raises NotFoundError, ProjectError, and AnswerError for invalid gold answers.
         """
         for start in range(0, len(new), items.ITEMS_PER_CHECK):
             with self.database.reading() as session:
@@ -233,8 +233,8 @@ class Store:
     # Imports
 
     def check(self, given: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
-        """Of each trajectory with its pictures what is known of those, by hash; or what saving it would raise. Stores
-        nothing.
+        """For each trajectory with its pictures: the descriptions of the pictures by hash, or the error that saving it
+        would raise. Stores nothing.
         """
         now = self.clock().isoformat()
         dated = [
@@ -256,12 +256,12 @@ class Store:
             return error
 
     def known_records(self, keys: Sequence[str]) -> set[str]:
-        """Which records were imported before, by their keys; a few hundred at most."""
+        """Those of the keys whose records were imported before; a few hundred at most."""
         with self.database.reading() as session:
             return imported_records.known_keys(session, keys)
 
     def put_pictures(self, files: Mapping[str, images.PngFile], pictures: Mapping[str, bytes]) -> None:
-        """Write the pictures of trajectories that are in the database already, as `check` described them.
+        """Write the pictures of trajectories that are in the database already; `files`: as `check` described them.
 
         Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
         """
@@ -292,17 +292,17 @@ class Store:
     # Annotations
 
     def annotate(self, annotation: Annotation) -> Annotation:
-        """Append a revision; as stored, with id and time. The same key again returns the one stored first.
+        """Append a revision; returns it with id and time. The same key again returns the one stored first.
 
         Raises NotFoundError, AnswerError, LeaseError where others have completed the item, and ConflictError when
         the key stands for something else.
         """
         return self.annotate_all([annotation])[0]
 
-    def annotate_all(self, given: Sequence[Annotation]) -> list[Annotation]:
+    def annotate_all(self, annotations: Sequence[Annotation]) -> list[Annotation]:
         """Append several revisions, all of them or none."""
         with self.database.writing() as session:
-            return completion.record(session, [replace(a, undoes=None) for a in given], now=self.clock())
+            return completion.record(session, [replace(a, undoes=None) for a in annotations], now=self.clock())
 
     def undo(
         self,
@@ -314,7 +314,7 @@ class Store:
         item: int | None = None,
         key: str = "",
     ) -> Annotation:
-        """Append a revision that takes back the annotator's last one; what counts now. Again undoes one more.
+        """Append a revision that undoes the annotator's last one, and return it; each call undoes one more.
 
         Raises NotFoundError when there is nothing left to undo.
         """
@@ -332,17 +332,14 @@ class Store:
         item: int | None = None,
         newest: int | None = None,
     ) -> list[Annotation]:
-        """The current revision of each annotator about each thing that is visible, oldest first.
-
-        `newest`: no more than so many, the latest.
-        """
+        """The current revisions of visible trajectories, oldest first; only the `newest` ones if that is given."""
         ids = None if trajectory_id is None else [trajectory_id]
         narrowed = {"annotator": annotator, "status": status, "project": project, "item": item, "newest": newest}
         with self.database.reading() as session:
             return revisions.current(session, trajectory_ids=ids, **narrowed)
 
     def counted(self) -> list[Annotation]:
-        """Those that count: current, submitted, and not for practice."""
+        """Current, submitted, and not for practice."""
         with self.database.reading() as session:
             return revisions.counted(session)
 
@@ -353,31 +350,28 @@ class Store:
         with self.database.reading() as session:
             return revisions.history(session, trajectory_id, segment=segment, annotator=annotator)
 
-    # Numbers
+    # Counts and secrets
 
     def counts(self) -> Counts:
         with self.database.reading() as session:
             return count(session)
 
     def pseudonyms(self, annotators: Iterable[str]) -> dict[str, str]:
-        """A name for each annotator that stays the same, and that nobody outside this database can trace
-        back.
-        """
+        """A stable pseudonym per annotator: HMAC-SHA256 with this database's salt, 12 hexadecimal digits."""
         salt = self._salt()
         return {name: hmac.digest(salt, name.encode(), "sha256").hex()[:12] for name in annotators}
 
     def receipt(self, trajectory_id: str) -> str:
-        """What only who made the trajectory is given; whoever shows it again made it."""
+        """A token given only to who made the trajectory, as a proof of that."""
         return hmac.digest(self._salt(), f"receipt\0{trajectory_id}".encode(errors="replace"), "sha256").hex()[:32]
 
     def is_receipt(self, receipt: str, trajectory_id: str) -> bool:
         return hmac.compare_digest(receipt.encode(errors="replace"), self.receipt(trajectory_id).encode())
 
     def secret(self, purpose: str) -> bytes:
-        """What only this studio knows, such as to sign with; another one for each purpose."""
+        """A signing key of this database, derived per purpose."""
         return hmac.digest(self._salt(), f"secret\0{purpose}".encode(), "sha256")
 
     def _salt(self) -> bytes:
-        """Known to this database alone."""
         with self.database.reading() as session:
             return session.scalars(select(PropertyRow.value).where(PropertyRow.name == "salt")).one().encode()
