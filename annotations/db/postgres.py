@@ -1,10 +1,9 @@
 """PostgreSQL engines by URL; an advisory lock lets one transaction write at a time.
 
-Knows engines and locks; nothing of what the tables mean. It keeps the two promises that `engine` makes of SQLite:
-reading transactions see one moment and cannot write, and a writing one is alone, in all processes on all machines. The
-second is an advisory lock, taken as the transaction begins and given back as it ends. Locking rows (`FOR UPDATE SKIP
-LOCKED`) or serialisable transactions would let more than one write at a time, but each rule of the store would then
-need a proof, or a retry, of its own; writers that take turns need neither, and a thousand turns a second are enough.
+Guarantees the same as `engine` for SQLite: reading transactions are read-only snapshots, and there is one writing
+transaction at a time over all processes and machines, by an advisory lock held until its end. Row locks (`FOR UPDATE
+SKIP LOCKED`) or serialisable transactions would allow concurrent writers, but each rule of the store would then need a
+proof or a retry of its own; one writer at a time needs neither, and a thousand transactions a second are enough.
 """
 
 from typing import Any
@@ -38,7 +37,7 @@ def parse(url: str) -> URL:
 
 
 def shown(url: URL) -> str:
-    """The address without its password."""
+    """The URL without its password."""
     return url.render_as_string(hide_password=True)
 
 
@@ -51,12 +50,12 @@ def is_unreachable(error: BaseException) -> bool:
 
 
 def reader(url: URL) -> Engine:
-    """Transactions that see one moment and cannot write."""
+    """An engine whose transactions are read-only snapshots."""
     return _engine(url, "-c default_transaction_read_only=on", CONNECTIONS, "REPEATABLE READ")
 
 
 def writer(url: URL) -> Engine:
-    """Transactions that are alone in writing. With one connection, threads of this process take turns here already."""
+    """An engine whose transactions hold the advisory lock. Its pool has one connection for all threads."""
     engine = _engine(url, f"-c lock_timeout={LOCK_SECONDS}s", 1, "READ COMMITTED")
 
     @event.listens_for(engine, "begin")
@@ -80,7 +79,7 @@ def _engine(url: URL, options: str, connections: int, isolation: str) -> Engine:
 
 
 def _json(value: Any) -> str:
-    """The driver calls this itself, past the place where SQLAlchemy makes an error its own."""
+    """Called by the driver, whose errors SQLAlchemy does not wrap here."""
     try:
         return to_json(value)
     except ValueError as error:

@@ -35,7 +35,7 @@ NAMES = {
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware time in, an aware time in UTC out; SQLite itself forgets the zone."""
+    """Aware datetimes, in UTC when read; SQLite itself stores no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -138,7 +138,7 @@ class AnnotationRow(Base):
 
 
 class RestorationRow(Base):
-    """Somebody has brought a revision back in its annotator's name."""
+    """A revision was restored in its annotator's name by another person."""
 
     __tablename__ = "restorations"
 
@@ -165,11 +165,11 @@ class PersonRow(Base):
 
 
 class SessionRow(Base):
-    """Somebody has signed in, in one browser."""
+    """A login session of one browser."""
 
     __tablename__ = "sessions"
 
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # sha256 of what the cookie says
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)  # sha256 of the cookie's token
     person: Mapped[str] = mapped_column(String(64), ForeignKey("people.name"), index=True)
     begun_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -197,7 +197,7 @@ class ProjectRow(Base):
 
 
 class ItemRow(Base):
-    """What one person answers at a time: a trajectory, or a pair of them, in a project."""
+    """A trajectory, or a pair of them, in a project: what an annotator answers at a time."""
 
     __tablename__ = "project_items"
 
@@ -231,7 +231,7 @@ class ItemRow(Base):
 
 
 class LeaseRow(Base):
-    """One person's hold on one item, and how it ended; taken up again, it is the same row."""
+    """An annotator's lease of an item, and how it ended; a renewed lease is the same row."""
 
     __tablename__ = "leases"
 
@@ -253,7 +253,7 @@ class LeaseRow(Base):
 
 
 class PlaceRow(Base):
-    """How far down a project's line one person has nothing left to do: only to find the next item quickly."""
+    """The position in a project's order before which an annotator has nothing left to do: a cache for `next_item`."""
 
     __tablename__ = "places"
 
@@ -265,7 +265,7 @@ class PlaceRow(Base):
 
 
 class DeletionRow(Base):
-    """From here on the trajectory is hidden."""
+    """A trajectory was hidden by a person."""
 
     __tablename__ = "deletions"
 
@@ -278,16 +278,16 @@ class DeletionRow(Base):
 
 
 class ImportRow(Base):
-    """One image of a record that was made elsewhere: what the record says that a trajectory has no place for."""
+    """One image of an imported record: the fields of the record that a trajectory has no place for."""
 
     __tablename__ = "imports"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
-    batch: Mapped[str] = mapped_column(String(32), index=True)  # what was imported together
+    batch: Mapped[str] = mapped_column(String(32), index=True)  # of the import
     source: Mapped[str] = mapped_column(Text)  # the name of the file or folder
     format: Mapped[str] = mapped_column(String(16))
-    key: Mapped[str] = mapped_column(String(64))  # of the record, from its content, so that none comes twice
+    key: Mapped[str] = mapped_column(String(64))  # hash of the record's content, by which it is imported once
     part: Mapped[int]  # of the record, from 0
     row: Mapped[int]  # of the file, from 1
     together: Mapped[str | None] = mapped_column(Text, index=True)  # images of one prompt or pair share it
@@ -299,7 +299,7 @@ class ImportRow(Base):
 
 
 class ImportFileRow(Base):
-    """What a record has that is no JSON: bytes, and lists too long for it."""
+    """Values of a record that JSON cannot hold: bytes, and long lists."""
 
     __tablename__ = "import_files"
 
@@ -309,7 +309,7 @@ class ImportFileRow(Base):
 
 
 class ImportRunRow(Base):
-    """An import that is under way, or that was broken off: gone once all of it is published, or taken back."""
+    """An import that is running or was interrupted; deleted once it is published completely or removed."""
 
     __tablename__ = "import_runs"
 
@@ -317,16 +317,16 @@ class ImportRunRow(Base):
     source: Mapped[str] = mapped_column(Text)  # the name of the file or folder
     started_by: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
-    done: Mapped[int]  # records of the step that it is at
+    done: Mapped[int]  # records of the current step
     total: Mapped[int]
     begun_at: Mapped[datetime]
-    renewed_at: Mapped[datetime]  # its last sign of life
+    renewed_at: Mapped[datetime]  # last heartbeat
 
     __table_args__ = (CheckConstraint("state IN ('checking', 'storing', 'cancelled', 'published')", name="state"),)
 
 
 class StagedRow(Base):
-    """A trajectory that came by an import run: hidden from everybody until the run is published."""
+    """A trajectory of an import run, invisible until the run is published."""
 
     __tablename__ = "staged_trajectories"
 
@@ -335,7 +335,7 @@ class StagedRow(Base):
 
 
 class PropertyRow(Base):
-    """What is true of the whole database, such as the salt of its pseudonyms."""
+    """Properties of the database, such as the salt of its pseudonyms."""
 
     __tablename__ = "properties"
 
