@@ -1,4 +1,4 @@
-"""Pictures of a trajectory: pngs with it as PNG bytes by sha256, or stored before with another one.
+"""Pictures of a trajectory: given with it as PNG bytes by sha256, or stored before with another one.
 
 Reads and writes files of the image folder; no database.
 """
@@ -14,25 +14,25 @@ from annotations.store.images import PngFile
 
 
 def describe(folder: Path, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
-    """Raises TrajectoryError for a picture that is neither pngs nor stored, PictureError for a damaged one."""
+    """Raises TrajectoryError for a picture that is neither given nor stored, PictureError for a damaged one."""
     if sha256 not in pngs:
         try:
             return images.describe(images.read(folder, sha256))
         except NotFoundError as error:
             raise TrajectoryError(
-                f"the picture {sha256[:12]}… of the trajectory was not pngs and is not stored; give its PNG"
+                f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
             ) from error
     png = pngs[sha256]
     if isinstance(png, Described) and png.file.sha256 == sha256:
         return png.file
     actual = hashlib.sha256(png).hexdigest()
     if actual != sha256:
-        raise PictureError(f"the picture pngs as {sha256[:12]}… is {actual[:12]}…; name it by its own hash")
+        raise PictureError(f"the picture given as {sha256[:12]}… is {actual[:12]}…; name it by its own hash")
     return images.describe(png)
 
 
 def store(folder: Path, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
-    """Write the picture if it is pngs; its description. Raises as `describe`."""
+    """Write the picture if it is given; its description. Raises as `describe`."""
     described = describe(folder, sha256, pngs)
     return images.write(folder, pngs[sha256]) if sha256 in pngs else described
 
