@@ -201,6 +201,8 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
             return replace(_put(trajectory, event, segment), times_ms=(*trajectory.times_ms, event.t_ms))
         case ImageCodesAdded():
             image = trajectory.segments[event.segment]
+            if not isinstance(image, Image):
+                raise ValueError(f"“{NAMES[type(event)]}” came for a {image.kind}")
             codes, origins = (
                 (*image.codes, *event.codes),
                 (*image.origins, *[event.origin] * len(event.codes)),
@@ -208,6 +210,8 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
             return _put(trajectory, event, replace(image, codes=codes, origins=origins))
         case TextAdded():
             segment = trajectory.segments[event.segment]
+            if not isinstance(segment, Thought | Reflection):
+                raise ValueError(f"“{NAMES[type(event)]}” came for a {segment.kind}")
             return _put(trajectory, event, replace(segment, tokens=(*segment.tokens, *event.tokens)))
         case TrajectoryFinished():
             return replace(trajectory, stop_reason=event.stop_reason)

@@ -110,7 +110,7 @@ def _conversation(parts: list[Part]) -> tuple[str, tuple[str, ...]]:
     words = [at for at, part in enumerate(first) if part.text is not None]
     if words and words != list(range(words[0], words[-1] + 1)):
         raise RowError("message 1 has a picture between its words, wanted the picture before or after them")
-    prompt = "".join(first[at].text for at in words)
+    prompt = "".join(part.text for part in first if part.text is not None)
     if not prompt.strip():
         raise RowError("message 1 has no words, wanted what is to be drawn; write the prompt there")
     rest = [part for part in first if part.text is None] + [part for part in parts if part.message > 1]
@@ -131,7 +131,8 @@ def _reflections(parts: list[Part]) -> list[str]:
     last = None
     for part in parts:
         got = "image" if part.text is None else part.role
-        words = (part.text or "").strip()
+        text = part.text or ""
+        words = text.strip()
         own = part.role == "assistant" or (part.message == 1 and state == "begun")
         if got == "image" and state in ("begun", "reflected", "invited") and own:
             state = "image"
@@ -140,13 +141,13 @@ def _reflections(parts: list[Part]) -> list[str]:
         elif got == "user" and state == "reflected" and words == CONNECT_TEXT:
             state = "invited"
         elif got == "assistant" and state in ("image", "checked"):
-            _check_verdict(f"message {part.message}", part.text)
-            texts.append(part.text)
+            _check_verdict(f"message {part.message}", text)
+            texts.append(text)
             state = "reflected"
         elif got == "assistant" and state == "reflected" and last is not None and last.message == part.message:
-            texts[-1] += part.text
+            texts[-1] += text
         else:
-            is_ = f"an image of the {part.role}'s" if got == "image" else f"the {part.role}'s {shown(part.text)}"
+            is_ = f"an image of the {part.role}'s" if got == "image" else f"the {part.role}'s {shown(text)}"
             raise RowError(
                 f"message {part.message} is {is_}, wanted {expected[state]}; the trainer reads a prompt, then images "
                 "and what was said of them in turn"
@@ -161,7 +162,7 @@ def _completion(value: Any) -> str:
     parts = flattened("completion", value)
     if any(part.role != "assistant" or part.text is None or part.message != 1 for part in parts):
         raise RowError("the completion is more than one message of the assistant's text; wanted verdict and reason")
-    completion = "".join(part.text for part in parts)
+    completion = "".join(part.text or "" for part in parts)
     _check_verdict("a completion", completion)
     return completion
 

@@ -13,14 +13,15 @@ import ctypes
 import io
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image as Picture
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from model import png
 
@@ -257,7 +258,7 @@ def _memory(picture: Picture.Image) -> int:
 
 def _coefficients(picture: Picture.Image, pixels: int) -> int:
     """Bytes of what libjpeg must hold of a progressive JPEG of so many pixels: 16 bits for each sample."""
-    if not picture.info.get("progressive"):
+    if not (isinstance(picture, JpegImageFile) and picture.info.get("progressive")):
         return 0
     layers = [(h, v) for _, h, v, _ in picture.layer]
     most = max(h for h, _ in layers) * max(v for _, v in layers)
@@ -271,7 +272,7 @@ def _orientation(picture: Picture.Image) -> int:
         return 1
 
 
-def _usual_gamma(facts: dict) -> bool:
+def _usual_gamma(facts: Mapping[Any, Any]) -> bool:
     """Whether a PNG's gamma is that of sRGB; PNGs without one are shown so."""
     return abs(facts.get("gamma", 0.45455) - 0.45455) < 1e-3
 
@@ -345,7 +346,7 @@ def _colour_management(picture: Picture.Image) -> Callable[[Picture.Image], Pict
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if own.profile.xcolor_space.strip() == mode and "sRGB" not in ImageCms.getProfileDescription(own):
                 transform = ImageCms.buildTransform(own, ImageCms.createProfile("sRGB"), mode, "RGB")
-                return lambda strip: ImageCms.applyTransform(strip.convert(mode), transform)
+                return lambda strip: transform.apply(strip.convert(mode))
     return lambda strip: strip.convert("RGB")
 
 

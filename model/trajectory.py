@@ -193,12 +193,12 @@ def text_of(tokens: Iterable[Token]) -> str:
 def segment_to_dict(segment: Segment) -> dict[str, Any]:
     """JSON values; a token is [id, text, origin], origins of image codes are run lengths."""
     row: dict[str, Any] = {"kind": segment.kind, **vars(segment)}
-    if "tokens" in row:
+    if isinstance(segment, Thought | Reflection):
         row["tokens"] = [[id, text, str.__str__(origin)] for id, text, origin in segment.tokens]
         row["text"] = segment.text
-    if "codes" in row:
+    else:
         row["codes"] = list(segment.codes)
-    if "origins" in row:
+    if isinstance(segment, Image):
         row["origins"] = [[origin.value, len(list(run))] for origin, run in groupby(segment.origins)]
     return row
 

@@ -120,7 +120,8 @@ def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, in
             size += sum(len(png) for png in example.images)
             if size > GROUP_BYTES:
                 writer.write_table(pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema))
-                rows, size = [], 0
+                rows.clear()
+                size = 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema))
     if not tally.rows["examples"]:

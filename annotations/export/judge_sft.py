@@ -35,8 +35,9 @@ class LeftOut(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """What should be said of the last image, and by whom it was written."""
+    """What should be said of the last image, in reflection `segment`, and by whom it was written."""
 
+    segment: int
     completion: str
     origin: Origin
     images: tuple[str, ...]  # sha256, in the order they were drawn
@@ -48,10 +49,11 @@ def judge_target(trajectory: Trajectory, annotation: Annotation, rating: Rating 
     """The example that a submitted annotation makes, its pictures still by name, or why it makes none. `rating`: the
     form in which its project asks for REASON_RATING.
     """
-    reflection = None if annotation.segment is None else trajectory.segments[annotation.segment]
-    if not isinstance(reflection, Reflection):
+    segment = annotation.segment
+    reflection = None if segment is None else trajectory.segments[segment]
+    if segment is None or not isinstance(reflection, Reflection):
         return LeftOut.NO_REFLECTION
-    context = _context(trajectory, annotation.segment)
+    context = _context(trajectory, segment)
     if context is None:
         return LeftOut.CONTEXT
     if VERDICT_RIGHT not in annotation.answers:  # a project need not ask it
@@ -59,14 +61,14 @@ def judge_target(trajectory: Trajectory, annotation: Annotation, rating: Rating 
     correction = annotation.answers.get(REASON_CORRECTION)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
-        return Target(completion, Origin.PERSON, *context, correction=str(correction))
+        return Target(segment, completion, Origin.PERSON, *context, correction=str(correction))
     if annotation.answers[VERDICT_RIGHT] != YES:
         return LeftOut.NO_CORRECTION
     if not rating.is_good(annotation.answers.get(REASON_RATING)):
         return LeftOut.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
-    return Target(_own_words(reflection), origin, *context)
+    return Target(segment, _own_words(reflection), origin, *context)
 
 
 def preferred_target(
@@ -106,7 +108,7 @@ def judge_example(
         origin=target.origin.value,
         correction=target.correction,
         trajectory_id=annotation.trajectory_id,
-        segment=annotation.segment,
+        segment=target.segment,
         annotator=annotator,
         decided=decided,
     )

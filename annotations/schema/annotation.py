@@ -25,7 +25,7 @@ from model.numbers import is_number
 from model.reflection_text import split_verdict
 from model.trajectory import Reflection, Trajectory
 
-Value = str | int | float | tuple | Mapping
+Value = str | int | float | tuple["Value", ...] | Mapping[str, "Value"]
 REFLECTIONS = "reflections"  # id of the project that every finished drawing with a reflection belongs to
 
 
@@ -86,7 +86,7 @@ def _is_blank(value: Value | None) -> bool:
 def _frozen(value: Any) -> Value:
     if isinstance(value, Mapping):
         return Answers(value)
-    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
+    return tuple(_frozen(one) for one in value) if isinstance(value, (list, tuple)) else value
 
 
 def _plain(value: Value) -> Any:
@@ -126,7 +126,7 @@ class Annotation:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        row = dict(vars(self)) | {"answers": self.answers.to_dict(), "status": self.status.value}
+        row = dict(vars(self)) | {"answers": Answers(self.answers).to_dict(), "status": self.status.value}
         return row | {"created_at": self.created_at and self.created_at.isoformat()}
 
     @staticmethod
@@ -161,8 +161,9 @@ def validate(
         missing = [q.title for q in asked.values() if q.required and q.name not in annotation.answers]
         if missing:
             raise AnswerError(f"not answered yet: {' '.join(missing)} Answer it, then submit")
-    if kind == Reflection.kind:
-        _check_agreement(trajectory.segments[annotation.segment], annotation.answers)
+    segment = None if annotation.segment is None else trajectory.segments[annotation.segment]
+    if isinstance(segment, Reflection):
+        _check_agreement(segment, annotation.answers)
     return kind
 
 

@@ -48,7 +48,10 @@ def _check(wanted: Any) -> Callable[[Any], bool]:
         return lambda value: type(value) is str and value.isascii() and "\0" not in value or _fits(value, str)
     if get_origin(wanted) in (Union, UnionType):
         checks = {one: _check(one) for one in get_args(wanted)}
-        return lambda value: (own := checks.get(type(value))) and own(value) or any(c(value) for c in checks.values())
+        return lambda value: (
+            ((own := checks.get(type(value))) is not None and own(value))
+            or any(check(value) for check in checks.values())
+        )
     if get_origin(wanted) is tuple:
         each = _check_all(get_args(wanted)[0])
         return lambda value: isinstance(value, tuple) and each(value)
@@ -59,7 +62,7 @@ def _check(wanted: Any) -> Callable[[Any], bool]:
 
 
 @cache
-def _check_all(wanted: Any) -> Callable[[tuple], bool]:
+def _check_all(wanted: Any) -> Callable[[tuple[Any, ...]], bool]:
     """The same of all values of a tuple: of a thousand codes or words in a few calls, where nothing is wrong."""
     each = _check(wanted)
     if wanted is int or (isinstance(wanted, type) and issubclass(wanted, Enum)):

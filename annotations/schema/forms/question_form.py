@@ -125,6 +125,6 @@ def is_whole(value: Any) -> bool:
 
 def are_different(value: Any) -> bool:
     """Whether it is a sequence of values of which no two are the same."""
-    if not isinstance(value, tuple | list) or any(isinstance(each, tuple | list | Mapping) for each in value):
+    if not isinstance(value, (tuple, list)) or any(isinstance(each, (tuple, list, Mapping)) for each in value):
         return False
     return len(set(value)) == len(value)

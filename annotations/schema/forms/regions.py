@@ -32,7 +32,7 @@ class Regions(FormOfChoices):
         return super().problem(subject)
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
-        if not isinstance(value, tuple | list) or len(value) > MOST_REGIONS:
+        if not isinstance(value, (tuple, list)) or len(value) > MOST_REGIONS:
             return f"at most {MOST_REGIONS} boxes and points"
         return next((problem for region in value if (problem := self._expected(region)) is not None), None)
 
