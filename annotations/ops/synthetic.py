@@ -81,5 +81,6 @@ def _with_picture(trajectory: Trajectory, number: int) -> dict[str, Any]:
     png = picture(number)
     sha256 = hashlib.sha256(png).hexdigest()
     first, *others = trajectory.segments
+    assert isinstance(first, Image)
     shown = replace(trajectory, segments=(replace(first, sha256=sha256), *others))
     return {"trajectory": shown.to_dict(), "pictures": {sha256: base64.b64encode(png).decode()}}

@@ -68,10 +68,10 @@ def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
 
 
 def _file(uid: str, look: Look, place: str) -> bytes:
-    problem = None
+    problems: list[RowProblem] = []
     for ending in ENDINGS:
         try:
             return look(f"{uid}{ending}", place)
         except RowProblem as error:
-            problem = problem or error
-    raise problem
+            problems.append(error)
+    raise problems[0]

@@ -83,10 +83,10 @@ def _candidates(name: str, endings: Sequence[str]) -> Iterator[str]:
 
 def _beside(row: rows.Row, look: Look, endings: Sequence[str]) -> bytes:
     """The file that `filename` means."""
-    problem = None
+    problems: list[RowProblem] = []
     for name in _candidates(str(row["filename"]), endings):
         try:
             return look(name, "filename")
         except RowProblem as error:
-            problem = problem or error
-    raise problem
+            problems.append(error)
+    raise problems[0]

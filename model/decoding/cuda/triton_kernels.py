@@ -43,7 +43,8 @@ def attend(
     constants = (heads, queries // heads, width, BYTES // (width * stored.itemsize))
     with torch.cuda.device_of(stored):
         exact = tl.float64 if stored.dtype == torch.float64 else tl.float32
-        turn_keep_and_attend[rows, queries](*tensors, stored.shape[3] - 1, *constants, exact, num_warps=WARPS)
+        launch: Callable[..., None] = turn_keep_and_attend[rows, queries]
+        launch(*tensors, stored.shape[3] - 1, *constants, exact, num_warps=WARPS)
     return found
 
 
