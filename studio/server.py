@@ -40,8 +40,8 @@ OTHERS = 40  # threads for all that is no drawing
 SWITCH = 0.001  # seconds for which a thread keeps others from running, the one that answers requests among them
 GIVES_BACK = timedelta(seconds=20)  # between two times that freed memory is given back to the system
 SWEEPS = timedelta(minutes=5)  # between two removals of old files
-KNOWN_FOR = 15.0  # seconds that a cookie is known to open an account, or not to, when limits ask
-MOST_KNOWN = 5000
+REMEMBERED_FOR = 15.0  # seconds
+MAX_REMEMBERED = 5000
 
 
 def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub | None = None) -> gr.Blocks:
@@ -98,7 +98,7 @@ def freeze_memory() -> None:
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
-    app = RateLimiter(PageCache(Logged(app), settings), settings, limits, Members(store), sessions)
+    app = RateLimiter(PageCache(Logged(app), settings), settings, limits, AccountCookies(store), sessions)
     return ReadToEnd(Forwarded(SecurityHeaders(RequestGuard(app, settings), settings), settings))
 
 
@@ -107,31 +107,31 @@ def reach_itself() -> None:
     program on this machine says of addresses, leaves that to `Forwarded`."""
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     for name in ("no_proxy", "NO_PROXY"):
-        known = [host for host in os.environ.get(name, "").split(",") if host.strip()]
-        os.environ[name] = ",".join(dict.fromkeys([*known, "localhost", "127.0.0.1"]))
+        hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, "localhost", "127.0.0.1"]))
 
 
-class Members:
-    """Whether a cookie opens an account, for the limits and nothing else: looked up now and then."""
+class AccountCookies:
+    """Whether a Cookie header opens an active account, remembered for a while; for the rate limits only."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._remembered: OrderedDict[str, tuple[bool, float]] = OrderedDict()
 
     async def __call__(self, cookies: str, limits: Limits, address: str) -> bool:
-        if not (word := cookie_in(cookies)):
+        if not (token := cookie_in(cookies)):
             return False
-        member, until = self._known.get(word, (False, 0.0))
+        is_account, until = self._remembered.get(token, (False, 0.0))
         if time.monotonic() < until:
-            return member
-        if not member:
+            return is_account
+        if not is_account:
             try:
                 limits.take("cookies", address)
             except LimitError:
                 return False
-        member = await to_thread.run_sync(person_of, self._store, word) is not None
-        self._known[word] = (member, time.monotonic() + KNOWN_FOR)
-        self._known.move_to_end(word)
-        while len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
-        return member
+        is_account = await to_thread.run_sync(person_of, self._store, token) is not None
+        self._remembered[token] = (is_account, time.monotonic() + REMEMBERED_FOR)
+        self._remembered.move_to_end(token)
+        while len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return is_account

@@ -8,45 +8,45 @@ import pytest
 
 from studio.http import priority
 from studio.http.limits import LimitError
-from studio.http.priority import Members, Pace, Seconds, Turns
+from studio.http.priority import Activity, Pace, Seconds, Turns
 from studio.inference.engine_thread import SharedEngine
 from studio.inference.live_events import Sending
 
 
 def test_people_are_at_work_while_they_wait_for_an_answer_and_a_moment_longer():
     clock = [0.0]
-    members = Members(lambda: clock[0])
-    assert not members.are_at_work
-    with members.asking():
+    activity = Activity(lambda: clock[0])
+    assert not activity.signed_in_active
+    with activity.serving():
         clock[0] = 100.0
-        assert members.are_at_work
-    clock[0] += priority.AT_WORK - 0.1
-    assert members.are_at_work
+        assert activity.signed_in_active
+    clock[0] += priority.ACTIVE_FOR - 0.1
+    assert activity.signed_in_active
     clock[0] += 0.2
-    assert not members.are_at_work
+    assert not activity.signed_in_active
 
 
 def test_visitors_wait_for_one_another_only_while_somebody_is_at_work():
     async def seconds(count: int) -> float:
-        turns, began = Turns(Seconds(meanwhile=0.05, otherwise=0.0), members), time.monotonic()
+        turns, began = Turns(Seconds(meanwhile=0.05, otherwise=0.0), activity), time.monotonic()
         await asyncio.gather(*(turns.begin() for _ in range(count)))
         return time.monotonic() - began
 
-    members = Members()
+    activity = Activity()
     assert asyncio.run(seconds(8)) < 0.25
-    with members.asking():
+    with activity.serving():
         assert asyncio.run(seconds(8)) > 0.3
 
 
 def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
     async def ask() -> list[object]:
-        turns = Turns(Seconds(meanwhile=0.05, otherwise=0.0), members)
+        turns = Turns(Seconds(meanwhile=0.05, otherwise=0.0), activity)
         return await asyncio.gather(*(turns.begin() for _ in range(8)), return_exceptions=True)
 
     monkeypatch.setattr(priority, "LONGEST", 0.24)
 
-    members = Members()
-    with members.asking():
+    activity = Activity()
+    with activity.serving():
         refused = [one for one in asyncio.run(ask()) if one is not None]
     assert len(refused) == 2 and all(isinstance(one, LimitError) for one in refused)
     assert "Try again" in str(refused[0])
@@ -54,7 +54,7 @@ def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
 
 def test_bytes_of_all_visitors_come_at_one_pace():
     async def send() -> float:
-        pace, began = Pace(Seconds(meanwhile=1e-3, otherwise=1e-4), Members()), time.monotonic()
+        pace, began = Pace(Seconds(meanwhile=1e-3, otherwise=1e-4), Activity()), time.monotonic()
         await asyncio.gather(*(pace.take(500) for _ in range(4)))
         return time.monotonic() - began
 
@@ -78,7 +78,7 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
         "studio.inference.engine_thread.time",
         SimpleNamespace(sleep=sleep, perf_counter=iter((0.0, 0.03, 1.0)).__next__),
     )
-    monkeypatch.setattr("studio.inference.engine_thread.members", SimpleNamespace(are_at_work=True))
+    monkeypatch.setattr("studio.inference.engine_thread.activity", SimpleNamespace(signed_in_active=True))
     with pytest.raises(BaseException, match="stop"):
         SharedEngine(Engine)._drive()
     assert slept == [0.03]
@@ -87,5 +87,5 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
 def test_the_more_drawings_are_shown_the_rarer_each_is_told_of(monkeypatch):
     sending = Sending(store=None, rows=[{}], sent_at=time.monotonic() - 0.2)
     assert sending.due() and sending.due(10) and not sending.due(40)
-    monkeypatch.setattr("studio.inference.live_events.members", SimpleNamespace(are_at_work=True))
+    monkeypatch.setattr("studio.inference.live_events.activity", SimpleNamespace(signed_in_active=True))
     assert sending.due(2) and not sending.due(10)

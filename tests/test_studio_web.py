@@ -21,7 +21,7 @@ from studio.auth import access
 from studio.auth.identity import REFUSAL
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.http import limits, temp_files
-from studio.http.addresses import Trusted, is_allowed, limited_as
+from studio.http.addresses import Trusted, is_allowed, rate_limit_key
 from studio.http.limits import Caller, LimitError, Limits, Rate
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -221,14 +221,14 @@ def test_what_proxies_say_is_believed_of_trusted_ones_only():
     assert "10.1.2.3" in trusted and "[::1]:80" in trusted and "192.0.2.1" not in trusted and "" not in trusted
     assert trusted.first_of_others(["1.1.1.1", "192.0.2.1", "10.0.0.1"]) == "192.0.2.1"
     assert "172.16.0.1" in Trusted(["private"]) and "8.8.8.8" not in Trusted(["private"])
-    assert limited_as("2001:db8::1") == limited_as("2001:db8::2:0:1") != limited_as("2001:db8:0:1::1")
-    assert limited_as("::ffff:192.0.2.1") == "192.0.2.1"
+    assert rate_limit_key("2001:db8::1") == rate_limit_key("2001:db8::2:0:1") != rate_limit_key("2001:db8:0:1::1")
+    assert rate_limit_key("::ffff:192.0.2.1") == "192.0.2.1"
 
 
 def test_drawings_of_one_page_and_of_one_address_are_limited_and_end():
     clock = [0.0]
     known = Limits(lambda: clock[0])
-    running = [Caller("a", known).drawing(iter("ab"), f"page{n}") for n in range(limits.AT_ONCE["drawings"])]
+    running = [Caller("a", known).drawing(iter("ab"), f"page{n}") for n in range(limits.MAX_RUNNING["drawings"])]
     assert [next(one) for one in running] == ["a"] * len(running)
     with pytest.raises(LimitError, match="12 drawings of your network are under way"):
         next(Caller("a", known).drawing(iter("a")))

@@ -26,10 +26,10 @@ from annotations.store.store import Store
 
 SHORTEST, LONGEST = 10, 200  # characters of a password
 FEWEST = 4  # different ones that can be seen
-BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # which show nothing, though Unicode calls them letters or marks
-HUB = "@huggingface.co"  # how the names of those end who sign in by the Hub
-NOBODY_FOR = 1.0  # seconds for which it is known that there is no account
-_peopled: WeakKeyDictionary[Store, tuple[bool, float]] = WeakKeyDictionary()  # what is known, and until when if a no
+BLANK = "\u2800\u1160\u115f\u034f\u17b4\u17b5"  # invisible, though Unicode calls them letters or marks
+HUB = "@huggingface.co"  # suffix of the names of accounts that sign in by the Hub
+NONE_CACHED_FOR = 1.0  # seconds for which “there is no account” is remembered
+_has_accounts: WeakKeyDictionary[Store, tuple[bool, float]] = WeakKeyDictionary()  # answer, until when a no holds
 HASHER = PasswordHasher()  # the library's defaults: RFC 9106, low memory
 
 
@@ -54,7 +54,7 @@ class Person:
 
 
 def add(store: Store, name: str, role: Role, password: str | None) -> Person:
-    """Make an account; without a password it can only sign in elsewhere. Raises PersonError, ConflictError."""
+    """Make an account; without a password it is for the Hub's login only. Raises PersonError, ConflictError."""
     name = unicodedata.normalize("NFC", name)
     written = "".join(
         c for c in name if unicodedata.category(c)[0] != "M" and c not in JOINERS
@@ -72,7 +72,7 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
                 )
         values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
         session.execute(insert(PersonRow).values(**values))
-        _peopled.pop(store, None)
+        _has_accounts.pop(store, None)
         return _person(_row(session, name))
 
 
@@ -124,17 +124,19 @@ def sign_out_from_hub(store: Store) -> None:
 def people(store: Store) -> list[Person]:
     """Everybody who has an account, by name."""
     with store.database.reading() as session:
-        return sorted(map(_person, session.scalars(select(PersonRow))), key=lambda one: (name_key(one.name), one.name))
+        return sorted(
+            map(_person, session.scalars(select(PersonRow))), key=lambda account: (name_key(account.name), account.name)
+        )
 
 
 def has_people(store: Store) -> bool:
-    """Whether anybody has an account. Accounts are never removed, so a yes holds for good; a no for `NOBODY_FOR`."""
-    known, until = _peopled.get(store, (False, 0.0))
-    if not known and time.monotonic() >= until:
+    """Whether anybody has an account. Accounts are never removed, so a yes holds for good."""
+    has_accounts, until = _has_accounts.get(store, (False, 0.0))
+    if not has_accounts and time.monotonic() >= until:
         with store.database.reading() as session:
-            known = session.scalars(select(PersonRow.name).limit(1)).first() is not None
-        _peopled[store] = (known, time.monotonic() + NOBODY_FOR)
-    return known
+            has_accounts = session.scalars(select(PersonRow.name).limit(1)).first() is not None
+        _has_accounts[store] = (has_accounts, time.monotonic() + NONE_CACHED_FOR)
+    return has_accounts
 
 
 def person(store: Store, name: str) -> Person:
@@ -174,9 +176,9 @@ def hash_anew(store: Store, name: str, password: str) -> Person:
 def sign_out(store: Store, name: str) -> Person:
     """End every session of an account, on all machines. Raises NotFoundError."""
     with store.database.writing() as session:
-        found = _person(_row(session, name))
+        account = _person(_row(session, name))
         end_all(session, store, name)
-        return found
+        return account
 
 
 def hash_of(password: str) -> str:
@@ -184,7 +186,8 @@ def hash_of(password: str) -> str:
     normal = normalized(password)
     if not SHORTEST <= len(normal.strip()) <= LONGEST or len(normal) > LONGEST:
         raise PersonError(f"got a password of {len(normal.strip())} characters, wanted {SHORTEST} to {LONGEST}")
-    different = {one for one in normal.casefold() if unicodedata.category(one)[0] not in "CZ" and one not in BLANK}
+    visible = [c for c in normal.casefold() if unicodedata.category(c)[0] not in "CZ" and c not in BLANK]
+    different = set(visible)
     if len(different) < FEWEST:
         raise PersonError(
             f"got a password of {len(different)} different characters, blanks left out; wanted at least {FEWEST}"

@@ -22,67 +22,67 @@ TRIES = 5  # wrong ones for one name from one place, such as an address, before 
 TRIES_FROM = 20  # wrong ones from one place
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)  # after a wrong try; each is twice the last
 WINDOW = timedelta(minutes=15)  # in which they are counted
-MOST_COUNTED = 10_000  # names and places remembered; the oldest are forgotten first
-NOBODY = HASHER.hash("an account that is not there")
+MAX_COUNTED = 10_000  # names and places remembered; the oldest are forgotten first
+DUMMY_HASH = HASHER.hash("an account that is not there")
 
 
 class SignIn:
-    """One for a studio; safe to share between threads."""
+    """Checks passwords, and counts failed attempts. One per studio; thread-safe."""
 
     def __init__(self, store: Store, clock: Callable[[], datetime] = now_utc) -> None:
         self._store = store
         self._clock = clock
-        self._wrong: OrderedDict[str, list[datetime]] = OrderedDict()
-        self._right: OrderedDict[str, None] = OrderedDict()  # names that were signed in, each from a place
+        self._failed: OrderedDict[str, list[datetime]] = OrderedDict()
+        self._trusted: OrderedDict[str, None] = OrderedDict()  # (name, origin) pairs of past logins
         self._lock = threading.Lock()
 
     def __call__(self, name: str, password: str, *, origin: str = "") -> Person:
-        """Who that is. `origin` is where the request comes from. Raises SignInError."""
-        here = f"name {name.casefold()[:100]} from {origin[:100]}"
-        keys = {here: TRIES} | ({f"from {origin[:100]}": TRIES_FROM} if origin else {})
+        """The account. `origin` is the address of the request. Raises SignInError."""
+        pair = f"name {name.casefold()[:100]} from {origin[:100]}"
+        keys = {pair: TRIES} | ({f"from {origin[:100]}": TRIES_FROM} if origin else {})
         with self._lock:  # counted before it is known to be wrong, so that many at once are no way round
-            asked = [here] if here in self._right else list(keys)
-            if (pause := max(self._pause(key, keys[key]) for key in asked)) > timedelta(0):
+            limiting = [pair] if pair in self._trusted else list(keys)
+            if (pause := max(self._pause(key, keys[key]) for key in limiting)) > timedelta(0):
                 seconds = max(1, round(pause.total_seconds()))
                 raise SignInError(f"too many tries with a wrong password; wait {seconds} s, then try again")
             for key in keys:
                 self._count(key)
         hashed = accounts.stored_hash(self._store, name[:64])
-        right = _verify(hashed or NOBODY, password[: 2 * accounts.LONGEST]) and hashed is not None
-        if not right:
+        is_right = _verify(hashed or DUMMY_HASH, password[: 2 * accounts.LONGEST]) and hashed is not None
+        if not is_right:
             raise SignInError("this name and this password do not open an account; look at both, then try again")
         with self._lock:
             for key in keys:
-                self._forgive(key)
-            _remember(self._right, here, None)
+                self._take_back(key)
+            _remember(self._trusted, pair, None)
         if HASHER.check_needs_rehash(hashed):
             accounts.hash_anew(self._store, name, password)
         return accounts.person(self._store, name)
 
     def _pause(self, key: str, free: int) -> timedelta:
-        """How long the next try has to wait."""
-        wrong = self._recent(key)
-        if len(wrong) < free:
+        """How long the next attempt has to wait."""
+        failed = self._recent(key)
+        if len(failed) < free:
             return timedelta(0)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(10, len(wrong) - free))
-        return wrong[-1] + pause - self._clock()
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(10, len(failed) - free))
+        return failed[-1] + pause - self._clock()
 
     def _recent(self, key: str) -> list[datetime]:
-        """Wrong tries that still count; those in the future of a clock that jumped back do not."""
+        """Failed attempts within WINDOW; not those in the future of a clock that jumped back."""
         now = self._clock()
-        recent = [moment for moment in self._wrong.get(key, []) if now - WINDOW < moment <= now]
+        recent = [moment for moment in self._failed.get(key, []) if now - WINDOW < moment <= now]
         if recent:
-            self._wrong[key] = recent
+            self._failed[key] = recent
         else:
-            self._wrong.pop(key, None)
+            self._failed.pop(key, None)
         return recent
 
     def _count(self, key: str) -> None:
-        _remember(self._wrong, key, [*self._wrong.get(key, []), self._clock()])
+        _remember(self._failed, key, [*self._failed.get(key, []), self._clock()])
 
-    def _forgive(self, key: str) -> None:
-        """Take back one try: it was a right one. Wrong ones before it stay counted."""
-        tries = self._wrong.get(key, [])
+    def _take_back(self, key: str) -> None:
+        """Take back one attempt, which was successful; failed ones before it stay counted."""
+        tries = self._failed.get(key, [])
         if tries:
             tries.pop()
 
@@ -90,12 +90,12 @@ class SignIn:
 def _remember(among: OrderedDict, key: str, value: object) -> None:
     among[key] = value
     among.move_to_end(key)
-    while len(among) > MOST_COUNTED:
+    while len(among) > MAX_COUNTED:
         among.popitem(last=False)
 
 
 def _verify(hashed: str, password: str) -> bool:
-    """As it is stored today, or as it was typed, which is how it was stored before."""
+    """Against the normalised password, and the one as typed, which earlier versions hashed."""
     for typed in dict.fromkeys((accounts.normalized(password), password)):
         try:
             return HASHER.verify(hashed, typed)

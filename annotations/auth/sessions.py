@@ -1,7 +1,7 @@
 """Login sessions: a random token per browser, stored as a hash.
 
 Knows rows of sessions; no page, no password. A session is over when it is signed out, when its account's password
-changes, and when its time is up; a copy of its word is then worth nothing, on whatever machine.
+changes, and when it expires; a copy of its token is then worth nothing, on whatever machine.
 """
 
 import secrets
@@ -14,45 +14,45 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import SessionRow
 from annotations.store.store import Store
 
-LONGEST = 100  # characters of a word
-FORGOTTEN = timedelta(days=30)  # how long after its end a session's row is kept
+LONGEST = 100  # characters of a token
+ROW_KEPT = timedelta(days=30)  # after the end of a session
 
 
 def begin(store: Store, person: str, lasts: timedelta) -> str:
-    """A new session of an account; the word that its browser is to keep."""
-    word, now = secrets.token_urlsafe(32), store.clock()
+    """Begin a session of an account; the token for the cookie of its browser."""
+    token, now = secrets.token_urlsafe(32), store.clock()
     with store.database.writing() as session:
-        session.execute(delete(SessionRow).where(SessionRow.expires_at < now - FORGOTTEN))
-        values = {"id": _id(word), "person": person, "begun_at": now, "expires_at": now + lasts}
+        session.execute(delete(SessionRow).where(SessionRow.expires_at < now - ROW_KEPT))
+        values = {"id": _id(token), "person": person, "begun_at": now, "expires_at": now + lasts}
         session.execute(insert(SessionRow).values(**values))
-    return word
+    return token
 
 
-def holder(store: Store, word: str) -> str | None:
-    """The name of the account that a word opens; None where it is made up or over."""
-    if not word or len(word) > LONGEST:
+def holder(store: Store, token: str) -> str | None:
+    """The name of the account of a session; None where it is unknown or over."""
+    if not token or len(token) > LONGEST:
         return None
     row = SessionRow
-    wanted = select(row.person).where(row.id == _id(word), row.ended_at.is_(None), row.expires_at > store.clock())
+    query = select(row.person).where(row.id == _id(token), row.ended_at.is_(None), row.expires_at > store.clock())
     with store.database.reading() as session:
-        return session.scalar(wanted)
+        return session.scalar(query)
 
 
-def end(store: Store, word: str) -> None:
-    """Sign out: the word opens nothing any more. One that opens nothing already is fine, and writes nothing."""
-    if holder(store, word) is None:
+def end(store: Store, token: str) -> None:
+    """Sign out: end the session. Does nothing where it is unknown or over."""
+    if holder(store, token) is None:
         return
     with store.database.writing() as session:
-        over = update(SessionRow).where(SessionRow.id == _id(word), SessionRow.ended_at.is_(None))
-        session.execute(over.values(ended_at=store.clock()))
+        ended = update(SessionRow).where(SessionRow.id == _id(token), SessionRow.ended_at.is_(None))
+        session.execute(ended.values(ended_at=store.clock()))
 
 
 def end_all(session: Session, store: Store, person: str) -> int:
-    """Sign an account out everywhere and for good, within a transaction; how many sessions that were."""
+    """End all sessions of an account, within a transaction; how many there were."""
     row = SessionRow
-    over = update(row).where(row.person == person, row.ended_at.is_(None))
-    return session.execute(over.values(ended_at=store.clock())).rowcount
+    ended = update(row).where(row.person == person, row.ended_at.is_(None))
+    return session.execute(ended.values(ended_at=store.clock())).rowcount
 
 
-def _id(word: str) -> str:
-    return sha256(word.encode(errors="replace")).hexdigest()
+def _id(token: str) -> str:
+    return sha256(token.encode(errors="replace")).hexdigest()

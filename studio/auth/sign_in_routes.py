@@ -24,7 +24,7 @@ from annotations.schema.names import clean_name
 from annotations.store.store import Store
 from studio.auth.hub_login import Hub, HubError, LoginSession, fetch_profile, redirect_to_hub
 from studio.auth.session_cookie import COOKIE, LASTS, LASTS_FROM_HUB, cookie_of, is_secure, new_session
-from studio.http.addresses import limited_as
+from studio.http.addresses import rate_limit_key
 from studio.http.middleware import is_own
 from studio.settings import Settings
 
@@ -50,7 +50,7 @@ def _password_routes(store: Store) -> list[Route]:
         if form is None:
             return FORBIDDEN
         page = _allowed_page(form.get("to"))
-        origin = limited_as(request.client.host) if request.client else ""
+        origin = rate_limit_key(request.client.host) if request.client else ""
         credentials = form.get("name", ""), form.get("password", ""), origin
         try:
             session = await to_thread.run_sync(open_session, *credentials, limiter=limiter)

@@ -18,15 +18,15 @@ from studio.settings import PRIVATE, Mode, Settings
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-SAID_BY_PROXIES = (b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-original-url", b"x-rewrite-url")
-VOUCHED = b"x-aha-address"  # where a request comes from that the studio sends to itself, for a tool of MCP
+PROXY_HEADERS = (b"forwarded", b"x-real-ip", b"x-gradio-server", b"x-original-url", b"x-rewrite-url")
+VOUCHER_HEADER = b"x-aha-address"  # where a request comes from that the studio sends to itself, for a tool of MCP
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 NETWORK = 64  # bits of an IPv6 address: one household or machine has all addresses that share them
 HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
 
 
 class Forwarded:
-    """Sets client, scheme, host and path of each request to what the browser used, and removes what proxies said."""
+    """Sets client, scheme, host and path of each request to what the browser used, and removes proxies' headers."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -42,23 +42,27 @@ class Forwarded:
     def _resolved(self, scope: Scope) -> Scope:
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         peer = (scope.get("client") or ("", 0))[0]
-        given = scope | {"headers": [pair for pair in headers if not _is_said_by_proxies(pair[0])]}
-        said = {name: value.decode("latin-1") for name, value in headers if name.startswith(b"x-forwarded-")}
-        given["state"] = dict(scope.get("state") or {}, said_https=_last(said.get(b"x-forwarded-proto")) == "https")
-        if (vouched := self._vouched_for(headers)) is not None:
-            given["client"] = (vouched, 0)
+        resolved = scope | {"headers": [pair for pair in headers if not _is_proxy_header(pair[0])]}
+        forwarded = {name: value.decode("latin-1") for name, value in headers if name.startswith(b"x-forwarded-")}
+        resolved["state"] = dict(
+            scope.get("state") or {}, said_https=_last(forwarded.get(b"x-forwarded-proto")) == "https"
+        )
+        if (vouched_address := self._vouched_for(headers)) is not None:
+            resolved["client"] = (vouched_address, 0)
         elif peer in self._trusted:
             hops = ",".join(v.decode("latin-1") for n, v in headers if n == b"x-forwarded-for").split(",")
-            given["client"] = (self._trusted.first_of_others(hops) or peer, 0)
-            if (scheme := _last(said.get(b"x-forwarded-proto"))) in ("http", "https"):
-                given["scheme"] = scheme
-            if host := _last(said.get(b"x-forwarded-host")):
-                rest = [pair for pair in given["headers"] if pair[0] != b"host"]
-                given["headers"] = [*rest, (b"host", host.encode("latin-1"))]
-        given["path"] = self._below_root(scope["path"])
-        if given["path"].startswith(f"{self._root}/gradio_api/mcp"):
-            given["headers"].append((VOUCHED, self._voucher(given["client"][0] if given.get("client") else "")))
-        return given
+            resolved["client"] = (self._trusted.first_of_others(hops) or peer, 0)
+            if (scheme := _last(forwarded.get(b"x-forwarded-proto"))) in ("http", "https"):
+                resolved["scheme"] = scheme
+            if host := _last(forwarded.get(b"x-forwarded-host")):
+                rest = [pair for pair in resolved["headers"] if pair[0] != b"host"]
+                resolved["headers"] = [*rest, (b"host", host.encode("latin-1"))]
+        resolved["path"] = self._below_root(scope["path"])
+        if resolved["path"].startswith(f"{self._root}/gradio_api/mcp"):
+            resolved["headers"].append(
+                (VOUCHER_HEADER, self._voucher(resolved["client"][0] if resolved.get("client") else ""))
+            )
+        return resolved
 
     def _below_root(self, path: str) -> str:
         """The path with that of the root before it, as ASGI wants it, whether a proxy has cut that off or not."""
@@ -71,7 +75,7 @@ class Forwarded:
 
     def _vouched_for(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         """The address in a request of the studio to itself; nobody else can sign one."""
-        value = next((value for name, value in headers if name == VOUCHED), b"")
+        value = next((value for name, value in headers if name == VOUCHER_HEADER), b"")
         address = value.partition(b" ")[0].decode("latin-1")
         return address if value and hmac.compare_digest(value, self._voucher(address)) else None
 
@@ -111,8 +115,8 @@ def parsed(name: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def limited_as(name: str) -> str:
-    """What limits count an address under: an IPv6 address as its network."""
+def rate_limit_key(name: str) -> str:
+    """The key under which rate limits count an address: of an IPv6 address its /64 network."""
     address = parsed(name)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, NETWORK), strict=False))
@@ -121,22 +125,22 @@ def limited_as(name: str) -> str:
 
 def is_allowed(host: str, settings: Settings) -> bool:
     """Whether a Host header names this studio. Addresses always do, off this machine: only names can be rebound."""
-    found = HOST.fullmatch(host)
-    if found is None:
+    match = HOST.fullmatch(host)
+    if match is None:
         return False
-    name = found["name"].lower().rstrip(".")
+    name = match["name"].lower().rstrip(".")
     if name in LOOPBACK or (address := parsed(name)) is not None and address.is_loopback:
         return True
     allowed = settings.listed("hosts")
     if settings.mode is not Mode.LOCAL and (not allowed or parsed(name) is not None):
         return True
-    return any(name == one or one.startswith("*.") and name.endswith(one[1:]) for one in allowed)
+    return any(name == pattern or pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in allowed)
 
 
-def _is_said_by_proxies(name: bytes) -> bool:
-    return name.startswith(b"x-forwarded-") or name in SAID_BY_PROXIES or name == VOUCHED
+def _is_proxy_header(name: bytes) -> bool:
+    return name.startswith(b"x-forwarded-") or name in PROXY_HEADERS or name == VOUCHER_HEADER
 
 
 def _last(value: str | None) -> str:
-    """What the nearest proxy says, where several have said something."""
+    """The value added by the nearest proxy, the last of a comma-separated list."""
     return (value or "").rpartition(",")[2].strip().lower()

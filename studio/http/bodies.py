@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.http.limits import MB, LimitError
 from studio.http.whole_numbers import whole_number
 
-GRACE, SLOWEST = 30.0, 20_000.0  # seconds until a visitor's body has to arrive, and bytes a second that add to them
+GRACE, SLOWEST = 30.0, 20_000.0  # a visitor's body may take 30 seconds, and one more for each 20 kB
 
 
 def refused(status: int, message: str, **headers: str) -> Response:
@@ -27,51 +27,51 @@ def refused(status: int, message: str, **headers: str) -> Response:
 class BodyLimit:
     """Ends a request whose body grows beyond a bound, with a status of 413. Raises LimitError where `receive` does."""
 
-    def __init__(self, app: ASGIApp, most: int, wanted: str) -> None:
-        self._app, self._most, self._wanted = app, most, wanted
+    def __init__(self, app: ASGIApp, most: int, hint: str) -> None:
+        self._app, self._most, self._hint = app, most, hint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = TooLargeError(self._most, self._wanted)
+        problem = TooLargeError(self._most, self._hint)
         if is_longer(scope, self._most):
             await problem.answer(scope, receive, send)
             return
-        size, over, begun, limit = 0, False, False, None
+        size, exceeded, started, limit_error = 0, False, False, None
 
         async def counted() -> Message:
-            nonlocal size, over, limit
+            nonlocal size, exceeded, limit_error
             try:
                 message = await receive()
             except LimitError as error:
-                over, limit = True, error
+                exceeded, limit_error = True, error
                 return {"type": "http.disconnect"}
             size += len(message.get("body", b""))
             if size > self._most:
-                over = True
+                exceeded = True
                 return {"type": "http.disconnect"}
             return message
 
-        async def unless_over(message: Message) -> None:
-            nonlocal begun
-            if not over or begun:
-                begun = True
+        async def send_unless_exceeded(message: Message) -> None:
+            nonlocal started
+            if not exceeded or started:
+                started = True
                 await send(message)
 
         try:
-            await self._app(scope, counted, unless_over)
+            await self._app(scope, counted, send_unless_exceeded)
         except Exception:
-            if not over:
+            if not exceeded:
                 raise
-        if over and not begun:
-            if limit is not None:
-                raise limit
+        if exceeded and not started:
+            if limit_error is not None:
+                raise limit_error
             await problem.answer(scope, receive, send)
 
 
 class TooLargeError(Exception):
     """What was sent is larger than it may be."""
 
-    def __init__(self, most: int, wanted: str = "") -> None:
-        super().__init__(f"What was sent is too large: {wanted or f'wanted at most {most // MB} MB'}.")
+    def __init__(self, most: int, hint: str = "") -> None:
+        super().__init__(f"What was sent is too large: {hint or f'wanted at most {most // MB} MB'}.")
 
     @property
     def answer(self) -> Response:
@@ -86,29 +86,29 @@ def is_longer(scope: Scope, most: int) -> bool:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that has been read, once more; then what `receive` says."""
-    given = False
+    """A `receive` that delivers a body which has been read already, then whatever `receive` delivers."""
+    delivered = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        given = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
 def paced(receive: Receive) -> Receive:
-    """A body that keeps a place no longer than one over a slow connection would. It raises LimitError."""
-    begun, size, more = time.monotonic(), 0, True
+    """A `receive` that raises LimitError where a body arrives more slowly than GRACE and SLOWEST allow."""
+    started, size, more = time.monotonic(), 0, True
 
     async def on_time() -> Message:
         nonlocal size, more
         if not more:
             return await receive()
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + left()):
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + remaining()):
                 message = await receive()
         except TimeoutError as error:
             raise LimitError("What you send arrives too slowly. Send it again, over a faster connection.") from error
@@ -116,14 +116,14 @@ def paced(receive: Receive) -> Receive:
         more = message.get("more_body", False)
         return message
 
-    def left() -> float:
-        return max(0.0, begun + GRACE + size / SLOWEST - time.monotonic())
+    def remaining() -> float:
+        return max(0.0, started + GRACE + size / SLOWEST - time.monotonic())
 
     return on_time
 
 
 def counted(receive: Receive, count: Callable[[bytes], Awaitable[None]]) -> Receive:
-    """A body whose parts are told as they arrive."""
+    """A `receive` that passes each part of the body to `count` as it arrives."""
 
     async def counting() -> Message:
         message = await receive()

@@ -32,22 +32,22 @@ class ReadToEnd:
             return
         unread = True
 
-        async def watched() -> Message:
+        async def watched_receive() -> Message:
             nonlocal unread
             message = await receive()
             unread = unread and message.get("more_body", False)
             return message
 
-        async def then_read(message: Message) -> None:
+        async def send_then_discard(message: Message) -> None:
             ends = message["type"] == "http.response.body" and not message.get("more_body", False)
             if not ends or not unread:
                 await send(message)
                 return
             await send(message | {"more_body": True})
-            await _discard(watched, self._pace)
+            await _discard(watched_receive, self._pace)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self._app(scope, watched, then_read)
+        await self._app(scope, watched_receive, send_then_discard)
 
 
 def _has_body(scope: Scope) -> bool:

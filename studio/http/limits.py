@@ -20,7 +20,7 @@ class Rate(NamedTuple):
     """So many at once, and so many a second after that."""
 
     burst: float
-    a_second: float
+    per_second: float
 
 
 MB = 1_000_000
@@ -32,15 +32,15 @@ RATES = {  # for one address
     "large requests": Rate(96 * MB, MB),  # bytes, of calls that are more than texts
     "cookies": Rate(120, 10),  # looked up in the database
 }
-A_FILE = MB // 10  # bytes that an uploaded file counts for besides its own: each is a folder on the disk
-AT_ONCE = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # for one address
-AT_ONCE_OF_ALL = {"drawings": 32, "answers": 32, "streams": 600, "uploads": 8}
+BYTES_PER_FILE = MB // 10  # bytes that an uploaded file counts for besides its own: each is a folder on the disk
+MAX_RUNNING = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # for one address
+MAX_RUNNING_IN_ALL = {"drawings": 32, "answers": 32, "streams": 600, "uploads": 8}
 DRAWINGS_OF_A_PAGE = 4  # at the same time: Compare draws two
-REMEMBERED = 20_000  # addresses and kinds
+MAX_BUCKETS = 20_000  # one per kind and address
 
 
 class LimitError(Exception):
-    """Too much was asked for; the message says of what, and when to come back."""
+    """A limit is exceeded; the message says which, and after how many `seconds` to try again."""
 
     def __init__(self, message: str, seconds: float = 5) -> None:
         super().__init__(message)
@@ -48,71 +48,71 @@ class LimitError(Exception):
 
 
 class Limits:
-    """What all visitors of one studio have asked for lately. Safe to share between threads."""
+    """Token buckets and concurrency counts of all visitors of one studio. Thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._left: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # how much, when
-        self._now: Counter[tuple[str, str]] = Counter()
+        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # tokens left, at which time
+        self._running: Counter[tuple[str, str]] = Counter()
 
     def take(self, kind: str, address: str, amount: float = 1) -> None:
-        """Count something. Raises LimitError where it is more than an address may have."""
+        """Take `amount` tokens of `kind`. Raises LimitError where an address has too few left."""
         rate, now = RATES[kind], self._clock()
         with self._lock:
-            left, before = self._left.get((kind, address), (rate.burst, now))
-            left = min(rate.burst, left + max(0.0, now - before) * rate.a_second)
-            enough = left >= amount
-            self._left[(kind, address)] = (left - amount if enough else left, now)
-            self._left.move_to_end((kind, address))
-            while len(self._left) > REMEMBERED:
-                self._left.popitem(last=False)
+            tokens, updated = self._buckets.get((kind, address), (rate.burst, now))
+            tokens = min(rate.burst, tokens + max(0.0, now - updated) * rate.per_second)
+            enough = tokens >= amount
+            self._buckets[(kind, address)] = (tokens - amount if enough else tokens, now)
+            self._buckets.move_to_end((kind, address))
+            while len(self._buckets) > MAX_BUCKETS:
+                self._buckets.popitem(last=False)
         if not enough:
-            seconds = max(1.0, (min(amount, rate.burst) - left) / rate.a_second)
+            seconds = max(1.0, (min(amount, rate.burst) - tokens) / rate.per_second)
             raise LimitError(f"Too many {kind} from your network. Wait {seconds:.0f} s, then try again.", seconds)
 
     @contextmanager
     def during(self, kind: str, address: str, page: str = "") -> Iterator[None]:
-        """While something lasts it counts among what happens at once. Raises LimitError."""
-        most = {(kind, address): AT_ONCE[kind], (kind, ""): AT_ONCE_OF_ALL.get(kind)}
+        """Counts as one running operation of `kind` inside the context. Raises LimitError where too many run."""
+        limits = {(kind, address): MAX_RUNNING[kind], (kind, ""): MAX_RUNNING_IN_ALL.get(kind)}
         if page:
-            most[(kind, f"page {page}")] = DRAWINGS_OF_A_PAGE
+            limits[(kind, f"page {page}")] = DRAWINGS_OF_A_PAGE
         with self._lock:
-            for key, limit in most.items():
-                if limit is not None and self._now[key] >= limit:
+            for key, limit in limits.items():
+                if limit is not None and self._running[key] >= limit:
                     where = "this page" if key[1].startswith("page ") else "your network" if key[1] else "all visitors"
                     raise LimitError(f"{limit} {kind} of {where} are under way already. Try again in a moment.")
-            self._now.update(most.keys())
+            self._running.update(limits.keys())
         try:
             yield
         finally:
             with self._lock:
-                self._now.subtract(most.keys())
-                for key in most:
-                    if self._now[key] <= 0:
-                        del self._now[key]
+                self._running.subtract(limits.keys())
+                for key in limits:
+                    if self._running[key] <= 0:
+                        del self._running[key]
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Where a request comes from, and whether what it asks for is counted."""
+    """Where a request comes from, and the limits that apply to it."""
 
     address: str = ""
-    limits: Limits | None = field(default=None, compare=False)  # None: of somebody who has none
+    limits: Limits | None = field(default=None, compare=False)  # None: no limits apply
 
     @staticmethod
     def of(request: Any) -> Caller:
-        """The one that the middleware has found; one without limits where there is no middleware."""
+        """The caller that the middleware stored in the request; one without limits where there is no middleware."""
         return Caller.of_scope(getattr(getattr(request, "request", None) or request, "scope", None) or {})
 
     @staticmethod
     def of_scope(scope: Mapping[str, Any]) -> Caller:
-        """The same, of an ASGI scope."""
-        found = (scope.get("state") or {}).get("caller")
-        return found if isinstance(found, Caller) else Caller()
+        """The same for an ASGI scope."""
+        caller = (scope.get("state") or {}).get("caller")
+        return caller if isinstance(caller, Caller) else Caller()
 
     def take(self, kind: str, amount: float = 1) -> None:
-        """Count something. Raises LimitError."""
+        """Take `amount` tokens of `kind`. Raises LimitError."""
         if self.limits is not None:
             self.limits.take(kind, self.address, amount)
 

@@ -17,10 +17,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.auth.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
-from studio.http.addresses import HOST, is_allowed, limited_as
+from studio.http.addresses import HOST, is_allowed, rate_limit_key
 from studio.http.bodies import BodyLimit, TooLargeError, counted, is_longer, paced, refused, replayed
-from studio.http.limits import A_FILE, MB, Caller, LimitError, Limits
-from studio.http.priority import CALLS, DRAWINGS, Pace, Turns, members
+from studio.http.limits import BYTES_PER_FILE, MB, Caller, LimitError, Limits
+from studio.http.priority import CALLS, DRAWINGS, Pace, Turns, activity
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ LARGEST = {"call": 24 * MB, "visitor": 64 * MB}  # bytes of what a handler is gi
 SMALL = MB  # bytes of a call; of larger ones few are held at a time
 LARGE_AT_ONCE = 2
 PATIENCE = 20.0  # seconds that a large one waits for its turn
-SLOWED = 0.5  # seconds after which whoever asks too much is told so, at most
-MOST_SLOWED = 64  # at a time; others are told at once
+REFUSAL_DELAY = 0.5  # seconds before a 429 is sent
+MAX_DELAYED = 64  # refusals that wait at the same time; others are sent at once
 FILE_NAME = b"filename="  # in the head of each uploaded file
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -59,8 +59,8 @@ class RequestGuard:
                 421, "This studio does not answer to that name; whoever runs it can add it to the setting “hosts”."
             )
         path = path_below_root(scope, self._settings)
-        if (there := self._moved(scope, path)) and method in ("GET", "HEAD"):
-            return RedirectResponse(there, 308)
+        if (address := self._moved(scope, path)) and method in ("GET", "HEAD"):
+            return RedirectResponse(address, 308)
         if not is_route(method, path):
             return refused(404, "There is nothing at this address.")
         changes = method not in ("GET", "HEAD", "OPTIONS")
@@ -76,12 +76,12 @@ class RequestGuard:
         """
         root, query = self._settings.root_path or "", scope["query_string"].decode("latin-1")
         if root and scope["path"] == root:
-            place = f"{root}/"
+            address = f"{root}/"
         elif PAGE.fullmatch(path) and path != "/" and path.endswith("/"):
-            place = root + path.rstrip("/")
+            address = root + path.rstrip("/")
         else:
             return ""
-        return f"{place}?{query}" if query else place
+        return f"{address}?{query}" if query else address
 
 
 def is_own(headers: Headers, scheme: str) -> bool:
@@ -90,19 +90,19 @@ def is_own(headers: Headers, scheme: str) -> bool:
         return False
     if (origin := headers.get("origin")) is None:
         return True
-    its, _, where = origin.partition("://")
+    origin_scheme, _, origin_host = origin.partition("://")
     return (
-        its in DEFAULT_PORTS
-        and (scheme == "http" or its == "https")
-        and _site(where, its) == _site(headers["host"], its)
+        origin_scheme in DEFAULT_PORTS
+        and (scheme == "http" or origin_scheme == "https")
+        and _site(origin_host, origin_scheme) == _site(headers["host"], origin_scheme)
     )
 
 
 def _site(host: str, scheme: str) -> tuple[str, str] | None:
-    found = HOST.fullmatch(host)
-    if found is None:
+    match = HOST.fullmatch(host)
+    if match is None:
         return None
-    return found["name"].lower(), found["port"] or DEFAULT_PORTS[scheme]
+    return match["name"].lower(), match["port"] or DEFAULT_PORTS[scheme]
 
 
 def path_below_root(scope: Scope, settings: Settings) -> str:
@@ -111,8 +111,8 @@ def path_below_root(scope: Scope, settings: Settings) -> str:
 
 
 class RateLimiter:
-    """Finds who is calling, and counts what visitors call for. `is_member` says whether a request's cookie opens an
-    account; `sessions` knows the pages that were opened."""
+    """Identifies the caller of each request, and applies the limits to visitors. `is_member` says whether a request's
+    cookie opens an account; `sessions` has the open pages."""
 
     def __init__(
         self,
@@ -122,10 +122,9 @@ class RateLimiter:
         is_member: Callable[[str, Limits, str], Awaitable[bool]],
         sessions: Any,
     ) -> None:
-        """`limits`: None where nobody has any. `sessions`: what is known of open pages."""
         self._app, self._settings, self._limits = app, settings, limits
         self._is_member, self._sessions = is_member, sessions
-        self._slowed = 0
+        self._delayed = 0
         self._large = {member: asyncio.Semaphore(LARGE_AT_ONCE) for member in (True, False)}
         self._calls, self._drawings, self._pace = Turns(CALLS), Turns(DRAWINGS), Pace()
 
@@ -150,12 +149,12 @@ class RateLimiter:
                     caller.take("requests")
                 await self._app(scope, receive, send)
         except LimitError as error:
-            await self._slow_down()
+            await self._delay_refusal()
             answer = refused(429, str(error), **{"Retry-After": f"{error.seconds:.0f}"})
             await answer(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
-        address = limited_as((scope.get("client") or ("", 0))[0])
+        address = rate_limit_key((scope.get("client") or ("", 0))[0])
         if self._limits is None:
             return Caller(address)
         cookies = Headers(scope=scope).get("cookie", "")
@@ -163,14 +162,14 @@ class RateLimiter:
             return Caller(address)
         return Caller(address, self._limits)
 
-    async def _slow_down(self) -> None:
-        """Whoever asks too much hears of it a little later, so that asking again at once is no faster."""
-        if self._slowed < MOST_SLOWED:
-            self._slowed += 1
+    async def _delay_refusal(self) -> None:
+        """Delays a refusal, so that repeating the request at once is no faster."""
+        if self._delayed < MAX_DELAYED:
+            self._delayed += 1
             try:
-                await asyncio.sleep(SLOWED)
+                await asyncio.sleep(REFUSAL_DELAY)
             finally:
-                self._slowed -= 1
+                self._delayed -= 1
 
     async def _stream(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         if caller.limits is None:
@@ -189,43 +188,43 @@ class RateLimiter:
             await answer(scope, receive, send)
             return
         caller.take("requests")
-        wanted = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
+        hint = f"visitors may send {LARGEST['visitor'] // MB} MB at a time; send less, or sign in"
 
         async def count(part: bytes) -> None:
-            caller.take("uploads", len(part) + A_FILE * part.count(FILE_NAME))
+            caller.take("uploads", len(part) + BYTES_PER_FILE * part.count(FILE_NAME))
             await self._pace.take(len(part))
 
-        files_too = counted(receive, count)
+        counted_receive = counted(receive, count)
         with caller.limits.during("uploads", caller.address):
-            await BodyLimit(self._app, LARGEST["visitor"], wanted)(scope, files_too, send)
+            await BodyLimit(self._app, LARGEST["visitor"], hint)(scope, counted_receive, send)
 
     async def _call(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         caller.take("requests")
-        async with AsyncExitStack() as held:
+        async with AsyncExitStack() as stack:
             try:
-                body = await self._body(caller, scope, receive, held)
+                body = await self._body(caller, scope, receive, stack)
             except TooLargeError as error:
                 await error.answer(scope, receive, send)
                 return
             if body is None:
                 return
             if caller.limits is not None:
-                held.enter_context(caller.limits.during("answers", caller.address))
+                stack.enter_context(caller.limits.during("answers", caller.address))
                 await self._calls.begin()
             elif self._limits is not None:
-                held.enter_context(members.asking())
-            problem = await self._opened(caller, scope, body)
+                stack.enter_context(activity.serving())
+            problem = await self._register_session(caller, scope, body)
             if problem is not None:
                 await problem(scope, receive, send)
                 return
             await self._app(scope, replayed(body, receive), send)
 
-    async def _body(self, caller: Caller, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes | None:
-        """What was sent; None where whoever sent it has gone. Raises TooLargeError, and LimitError."""
+    async def _body(self, caller: Caller, scope: Scope, receive: Receive, stack: AsyncExitStack) -> bytes | None:
+        """The body; None where the client has disconnected. Raises TooLargeError and LimitError."""
         if is_longer(scope, LARGEST["call"]):
             raise TooLargeError(LARGEST["call"])
         parts: list[bytes] = []
-        size, more, large = 0, True, False
+        size, more, is_large = 0, True, False
         while more:
             message = await receive()
             if message["type"] != "http.request":
@@ -235,38 +234,38 @@ class RateLimiter:
             more = message.get("more_body", False)
             if size > LARGEST["call"]:
                 raise TooLargeError(LARGEST["call"])
-            if size > SMALL and not large:
-                large = True
-                await self._wait_for(places := self._large[caller.limits is None])
-                held.callback(places.release)
-            if large and caller.limits is not None:
+            if size > SMALL and not is_large:
+                is_large = True
+                await self._acquire(places := self._large[caller.limits is None])
+                stack.callback(places.release)
+            if is_large and caller.limits is not None:
                 caller.take("large requests", len(parts[-1]))
                 await self._pace.take(len(parts[-1]))
         return b"".join(parts)
 
-    async def _wait_for(self, places: asyncio.Semaphore) -> None:
-        """To hold a large body. Raises LimitError where others take long."""
+    async def _acquire(self, places: asyncio.Semaphore) -> None:
+        """Acquire a place for a large body. Raises LimitError after PATIENCE seconds."""
         try:
             await asyncio.wait_for(places.acquire(), PATIENCE)
         except TimeoutError as error:
             raise LimitError("Many large requests are under way. Try again in a moment.") from error
 
-    async def _opened(self, caller: Caller, scope: Scope, body: bytes) -> Response | None:
-        """Let a page's session be known. Raises LimitError where an address opens too many."""
+    async def _register_session(self, caller: Caller, scope: Scope, body: bytes) -> Response | None:
+        """Register the page session of a call; a response where the call is malformed. Raises LimitError."""
         if "/mcp" in scope["path"]:
             return None
         try:
-            said = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")
+            call = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")
         except (ValueError, RecursionError):
             return refused(400, "The request's body is no JSON.")
-        if not isinstance(said, dict):
+        if not isinstance(call, dict):
             return refused(
-                400, f'The request\'s body is {type(said).__name__}; wanted an object, such as {{"data": []}}.'
+                400, f'The request\'s body is {type(call).__name__}; wanted an object, such as {{"data": []}}.'
             )
-        session = said.get("session_hash")
+        session = call.get("session_hash")
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= 64):
             return refused(400, "session_hash is no text of 1 to 64 characters.")
-        if caller.limits is not None and self._sessions.is_drawing(scope["path"], said):
+        if caller.limits is not None and self._sessions.is_drawing(scope["path"], call):
             caller.take("drawings")
             await self._drawings.begin()
         if session is not None and not self._sessions.has(session):
@@ -277,7 +276,7 @@ class RateLimiter:
 
 
 class Logged:
-    """What breaks while a request is answered is one line in the log; the answer has been given by then."""
+    """Logs an exception of the application as one line; the response has been sent by then."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -290,12 +289,12 @@ class Logged:
         except Exception as error:
             if scope["type"] != "http":
                 raise
-            said = " ".join(str(error).split())[:300]
-            log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, said)
+            message = " ".join(str(error).split())[:300]
+            log.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, message)
 
 
 class SecurityHeaders:
-    """The headers of every answer."""
+    """Adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -315,16 +314,16 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                known = {name.lower() for name, _ in message.get("headers", [])}
-                more = [*self._always]
+                present = {name.lower() for name, _ in message.get("headers", [])}
+                added = [*self._always]
                 if scope["scheme"] == "https":
-                    more.append((b"strict-transport-security", b"max-age=31536000"))
+                    added.append((b"strict-transport-security", b"max-age=31536000"))
                 if API in scope["path"]:  # files and answers, which may be deleted or somebody's own
-                    more.append((b"cache-control", b"no-store"))
-                if b"content-security-policy" not in known:
-                    more.append((b"content-security-policy", self.policy().encode()))
-                kept = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]
-                message["headers"] = kept + [pair for pair in more if pair[0] not in known]
+                    added.append((b"cache-control", b"no-store"))
+                if b"content-security-policy" not in present:
+                    added.append((b"content-security-policy", self.policy().encode()))
+                headers = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]
+                message["headers"] = headers + [pair for pair in added if pair[0] not in present]
             await send(message)
 
         scope.setdefault("state", {})["policy"] = self.policy
@@ -346,6 +345,6 @@ POLICY = (
 
 
 def frame_ancestors(settings: Settings) -> str:
-    """Whose pages may show the studio in a frame."""
+    """The value of the policy's `frame-ancestors`."""
     listed = settings.listed("frame_ancestors")
-    return "'none'" if listed == ["none"] else " ".join(["'self'", *(one for one in listed if one != "none")])
+    return "'none'" if listed == ["none"] else " ".join(["'self'", *(origin for origin in listed if origin != "none")])

@@ -1,6 +1,6 @@
 """Priority of signed-in people over visitors: visitors' requests wait while any of the former is being served.
 
-Knows nothing of HTTP. All but `are_at_work` is called in the event loop of one studio.
+Knows nothing of HTTP. All but `signed_in_active` is called in the event loop of one studio.
 """
 
 from __future__ import annotations
@@ -15,91 +15,91 @@ from studio.http.limits import MB, LimitError
 
 
 class Seconds(NamedTuple):
-    """How long something is to take, at least."""
+    """Seconds per unit."""
 
-    meanwhile: float  # while people who have signed in are at work
+    meanwhile: float  # while signed-in people are active
     otherwise: float
 
 
 CALLS = Seconds(meanwhile=0.25, otherwise=0.0)  # between two calls of visitors
 DRAWINGS = Seconds(meanwhile=3.0, otherwise=0.1)  # … and between two that let the network draw or judge
-AT_WORK = 2.0  # seconds after an answer for which they are
-LONGEST = 20.0  # seconds for a call to wait; whoever would wait longer is told to come back
-LOOKS = 0.1  # seconds between two looks whether they still are
+ACTIVE_FOR = 2.0  # seconds after a response to a signed-in person
+MAX_WAIT = 20.0  # seconds for a call to wait; one that would wait longer is refused
+POLL_SECONDS = 0.1  # while a turn is waited for
 BUSY = "Many visitors are waiting for the studio already. Try again in a moment."
 BYTE = Seconds(meanwhile=1 / (4 * MB), otherwise=1 / (24 * MB))  # for each of the bodies of all visitors' requests
 
 
-class Members:
-    """Whether people who have signed in are at work."""
+class Activity:
+    """Whether requests of signed-in people are being served, or were a moment ago."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._asking = 0  # calls of theirs
-        self._asked = float("-inf")
+        self._serving = 0  # requests of signed-in people
+        self._served_at = float("-inf")
 
     @property
-    def are_at_work(self) -> bool:
-        """Whether they wait for answers, or did just now."""
-        return self._asking > 0 or self._clock() - self._asked < AT_WORK
+    def signed_in_active(self) -> bool:
+        """Whether one is being served, or was less than ACTIVE_FOR seconds ago."""
+        return self._serving > 0 or self._clock() - self._served_at < ACTIVE_FOR
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
-        """While one of them waits for an answer."""
-        self._asking += 1
+    def serving(self) -> Iterator[None]:
+        """Counts one request of a signed-in person inside the context."""
+        self._serving += 1
         try:
             yield
         finally:
-            self._asking -= 1
-            self._asked = self._clock()
+            self._serving -= 1
+            self._served_at = self._clock()
 
-    def now(self, each: Seconds) -> float:
-        """How long something is to take now."""
-        return each.meanwhile if self.are_at_work else each.otherwise
+    def current(self, each: Seconds) -> float:
+        """The value of `each` that applies now."""
+        return each.meanwhile if self.signed_in_active else each.otherwise
 
 
-members = Members()  # of this process
+activity = Activity()  # of this process
 
 
 class Turns:
-    """The turns of visitors' calls of one kind, first come, first served. People who have signed in need none."""
+    """Spaces visitors' calls of one kind in time, first come, first served."""
 
     def __init__(
-        self, between: Seconds, members: Members = members, clock: Callable[[], float] = time.monotonic
+        self, between: Seconds, activity: Activity = activity, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._between, self._members, self._clock = between, members, clock
-        self._last = float("-inf")
+        self._between, self._activity, self._clock = between, activity, clock
+        self._last_turn = float("-inf")
         self._waiting = 0
-        self._first = asyncio.Lock()
+        self._queue = asyncio.Lock()
 
     async def begin(self) -> None:
-        """Wait until the next may begin. Raises LimitError where that takes long."""
-        if self._waiting * self._seconds >= LONGEST:
-            raise LimitError(BUSY, AT_WORK)
+        """Wait for a turn. Raises LimitError where MAX_WAIT would be exceeded."""
+        if self._waiting * self._seconds >= MAX_WAIT:
+            raise LimitError(BUSY, ACTIVE_FOR)
         self._waiting += 1
         try:
-            async with self._first:
-                while (wait := self._last + self._seconds - self._clock()) > 0:
-                    await asyncio.sleep(min(wait, LOOKS))
-                self._last = self._clock()
+            async with self._queue:
+                while (wait := self._last_turn + self._seconds - self._clock()) > 0:
+                    await asyncio.sleep(min(wait, POLL_SECONDS))
+                self._last_turn = self._clock()
         finally:
             self._waiting -= 1
 
     @property
     def _seconds(self) -> float:
-        return self._members.now(self._between)
+        return self._activity.current(self._between)
 
 
 class Pace:
-    """So many bytes a second for all together: each waits until those before it are through."""
+    """Limits the bytes a second of all visitors together: each part waits for those before it."""
 
     def __init__(
-        self, each: Seconds = BYTE, members: Members = members, clock: Callable[[], float] = time.monotonic
+        self, each: Seconds = BYTE, activity: Activity = activity, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._each, self._members, self._clock = each, members, clock
+        self._each, self._activity, self._clock = each, activity, clock
         self._free = float("-inf")
 
     async def take(self, size: int) -> None:
         now = self._clock()
-        self._free = max(now, self._free) + size * self._members.now(self._each)
+        self._free = max(now, self._free) + size * self._activity.current(self._each)
         await asyncio.sleep(self._free - now)

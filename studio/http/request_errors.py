@@ -122,7 +122,7 @@ class _Answering:
             return
         if self._held is not None:
             held, self._held = self._held, None
-            await self._send(held | {"status": 422} if _is_clients(message.get("body", b"")) else held)
+            await self._send(held | {"status": 422} if _is_client_error(message.get("body", b"")) else held)
         await self._send(message)
 
 
@@ -154,8 +154,8 @@ def _typed(parameter: tuple[str, Any], value: Any) -> Any:
     try:
         return TypeAdapter(annotation).validate_python(_text(name, value), strict=True)
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Input ")
-        raise gr.Error(f"{name}: got {_shown(value)}; it {said}", print_exception=False) from None
+        message = error.errors()[0]["msg"].removeprefix("Input ")
+        raise gr.Error(f"{name}: got {_shown(value)}; it {message}", print_exception=False) from None
 
 
 def _checked(block: Any, value: Any) -> Any:
@@ -168,8 +168,8 @@ def _checked(block: Any, value: Any) -> Any:
             if value is None and component in TEXTS:
                 return ""
             if value is not None and type(value) not in types:
-                wanted = " or ".join(each.__name__ for each in types)
-                raise gr.Error(f"{name}: got {_shown(value)}, wanted {wanted}", print_exception=False)
+                expected = " or ".join(each.__name__ for each in types)
+                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}", print_exception=False)
     if isinstance(value, float) and not math.isfinite(value):
         raise gr.Error(f"{name}: got {value}, wanted a finite number", print_exception=False)
     return _text(name, value)
@@ -189,17 +189,17 @@ def _shown(value: Any) -> str:
 
 
 def middleware() -> list[Middleware]:
-    """What FastAPI is to be given."""
+    """The middleware to pass to FastAPI."""
     return [Middleware(RequestErrors)]
 
 
-def _is_clients(body: bytes) -> bool:
+def _is_client_error(body: bytes) -> bool:
     """Whether an answer of Gradio's says that the client's request was wrong."""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
         return False
-    return isinstance(said, dict) and bool(said.get("error")) and said.get("title") != INTERNAL
+    return isinstance(answer, dict) and bool(answer.get("error")) and answer.get("title") != INTERNAL
 
 
 def _passes_through_our_code(error: Exception) -> bool:
@@ -214,5 +214,5 @@ def _passes_through_our_code(error: Exception) -> bool:
 
 def _one_line(error: Exception) -> str:
     """Type and message, without what could break a line of the log or an answer in JSON."""
-    said = " ".join(without_places(error).split()).encode("utf-8", "replace").decode()
-    return f"{type(error).__name__}: {said[:200]}"
+    message = " ".join(without_places(error).split()).encode("utf-8", "replace").decode()
+    return f"{type(error).__name__}: {message[:200]}"

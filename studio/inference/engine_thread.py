@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from model.decoding.engine import Engine
 from model.decoding.request import Request
 from model.events import Event, Failed, TrajectoryFinished
-from studio.http.priority import members
+from studio.http.priority import activity
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class SharedEngine:
                 events = self._replace_engine(error)
             for event in events:
                 self._tell(event.trajectory_id, event)
-            if members.are_at_work:
+            if activity.signed_in_active:
                 time.sleep(min(time.perf_counter() - began, LONGEST_PAUSE))  # their answers come first
 
     def _replace_engine(self, error: Exception) -> list[Event]:

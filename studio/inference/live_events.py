@@ -19,7 +19,7 @@ from model.events import Event, TrajectoryStarted
 from studio.auth.identity import is_local, owner_name
 from studio.components import render
 from studio.http.limits import Caller, LimitError
-from studio.http.priority import members
+from studio.http.priority import activity
 from studio.inference import served_copies
 from studio.inference.engine_thread import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.inference.generator import PartialTrajectory
@@ -82,7 +82,7 @@ class Sending:
 
     def due(self, others: int = 0) -> bool:
         """Whether to send what is new, where so many are sent to."""
-        after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if members.are_at_work else VALUES))
+        after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if activity.signed_in_active else VALUES))
         return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= after
 
     def value(self) -> render.Row:
