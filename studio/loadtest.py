@@ -25,93 +25,93 @@ from collections.abc import Callable
 import httpx2
 
 from annotations.errors import AnnotationsError
-from studio.load import attack, imports, kills, team, visitors, visits
-from studio.load.tab import HandlerError
+from studio.load import annotation_load, attack, imports, kills, visitors, visits
+from studio.load.page_client import HandlerError
 
 FEWEST = 16  # answers, below which there are no times to speak of
 SHOWN = 10  # bad rows
 
 
-def with_visitors(arguments: argparse.Namespace) -> str | None:
+def with_visitors(options: argparse.Namespace) -> str | None:
     """What was wanted, where it is not so."""
-    alone, many = asyncio.run(visitors.measure(arguments.visitors or 32))
+    alone, many = asyncio.run(visitors.measure(options.visitors or 32))
     print(visitors.table(alone, many))
-    if not visitors.is_fine(alone, many):
+    if not visitors.passed(alone, many):
         return f"wanted every visitor to see all, at most {visitors.SLOWER} × as slow as one alone"
     return None
 
 
-def with_annotators(arguments: argparse.Namespace) -> str | None:
-    load = team.Load(arguments.annotators, arguments.items, arguments.overlap)
-    trouble = kills.Kills(arguments.kill, load) if arguments.kill else None
-    account = asyncio.run(team.measure(load, arguments.database, trouble))
-    if trouble is not None:
-        print(kills.table(trouble.restarts), end="\n\n")
-    print(team.table(account))
-    for error in dict.fromkeys(account.errors):
-        print(f"  {account.errors.count(error)} × {error}")
-    if not account.is_fine or not all(restart.is_fine for restart in (trouble.restarts if trouble else ())):
+def with_annotators(options: argparse.Namespace) -> str | None:
+    load = annotation_load.AnnotationLoad(options.annotators, options.items, options.overlap)
+    disturbance = kills.RandomKills(options.kill, load) if options.kill else None
+    result = asyncio.run(annotation_load.measure(load, options.database, disturbance))
+    if disturbance is not None:
+        print(kills.table(disturbance.restarts), end="\n\n")
+    print(annotation_load.table(result))
+    for error in dict.fromkeys(result.errors):
+        print(f"  {result.errors.count(error)} × {error}")
+    if not result.passed or not all(restart.passed for restart in (disturbance.restarts if disturbance else ())):
         return "wanted nothing given twice, lost, refused or left"
     return None
 
 
-def with_import(arguments: argparse.Namespace) -> str | None:
-    account = asyncio.run(imports.measure(arguments.rows, arguments.pictures, arguments.database))
-    print(imports.table(account))
-    for error in dict.fromkeys([*account.errors, *(str(error) for error in account.report["errors"][:SHOWN])]):
+def with_import(options: argparse.Namespace) -> str | None:
+    result = asyncio.run(imports.measure(options.rows, options.pictures, options.database))
+    print(imports.table(result))
+    for error in dict.fromkeys([*result.errors, *(str(error) for error in result.report["errors"][:SHOWN])]):
         print(f"  {error}")
-    return f"wanted {'; '.join(account.problems)}" if account.problems else None
+    return f"wanted {'; '.join(result.problems)}" if result.problems else None
 
 
-def under_attack(arguments: argparse.Namespace) -> str | None:
-    account = asyncio.run(attack.measure(database=arguments.database))
-    print(attack.table(account))
-    for error in dict.fromkeys(account.refused):
-        print(f"  {account.refused.count(error)} × {error}")
-    if not account.is_fine:
+def under_attack(options: argparse.Namespace) -> str | None:
+    result = asyncio.run(attack.measure(database=options.database))
+    print(attack.table(result))
+    for error in dict.fromkeys(result.refused):
+        print(f"  {result.refused.count(error)} × {error}")
+    if not result.passed:
         slower, more = attack.SLOWER, attack.MORE
         return f"wanted nothing refused, submits at most {slower} × as slow, memory back within {more:.0f} MB"
     return None
 
 
-def with_visits(arguments: argparse.Namespace) -> str | None:
-    account = asyncio.run(visits.measure(arguments.visits, arguments.drawings))
-    print(visits.table(account))
-    if not account.is_fine:
+def with_visits(options: argparse.Namespace) -> str | None:
+    costs = asyncio.run(visits.measure(options.visits, options.drawings))
+    print(visits.table(costs))
+    if not costs.passed:
         return f"wanted every drawing seen whole, and at most {visits.MORE:.0f} MB more"
     return None
 
 
-def _problem(arguments: argparse.Namespace) -> str | None:
+def _problem(options: argparse.Namespace) -> str | None:
     """What cannot be, of what was asked for."""
-    if arguments.rows is not None or arguments.pictures:
-        if arguments.kill or not 0 <= arguments.pictures <= (arguments.rows or 0) or not arguments.rows:
-            got = f"{arguments.pictures} pictures and {arguments.kill} kills with an import of {arguments.rows} rows"
+    if options.rows is not None or options.pictures:
+        if options.kill or not 0 <= options.pictures <= (options.rows or 0) or not options.rows:
+            got = f"{options.pictures} pictures and {options.kill} kills with an import of {options.rows} rows"
             return f"got {got}; wanted as many rows, and no kill"
         return None
-    if arguments.visits is not None and (arguments.visits < 1 or arguments.drawings < 0):
-        return f"got {arguments.visits} visits and {arguments.drawings} drawings; wanted at least one visit"
-    if arguments.annotators is None:
-        wrong = arguments.kill or arguments.database and not arguments.attack
+    if options.visits is not None and (options.visits < 1 or options.drawings < 0):
+        return f"got {options.visits} visits and {options.drawings} drawings; wanted at least one visit"
+    if options.annotators is None:
+        wrong = options.kill or options.database and not options.attack
         return "--kill and --database are for --annotators; give so many" if wrong else None
-    answers = arguments.items * arguments.overlap
-    if min(arguments.annotators, arguments.items, arguments.overlap) < 1 or answers < FEWEST:
-        return f"got {answers} answers of {arguments.annotators} annotators; wanted at least {FEWEST} of one"
-    if arguments.overlap > arguments.annotators:
-        return f"--overlap {arguments.overlap} takes as many annotators; there are {arguments.annotators}"
-    if not 0 <= arguments.kill <= answers // 2:
-        return f"got {arguments.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
+    answers = options.items * options.overlap
+    if min(options.annotators, options.items, options.overlap) < 1 or answers < FEWEST:
+        return f"got {answers} answers of {options.annotators} annotators; wanted at least {FEWEST} of one"
+    if options.overlap > options.annotators:
+        return f"--overlap {options.overlap} takes as many annotators; there are {options.annotators}"
+    if not 0 <= options.kill <= answers // 2:
+        return f"got {options.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
     return None
 
 
-def _chosen(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
-    if arguments.attack:
+def _chosen(options: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
+    if options.attack:
         return under_attack
-    if arguments.visits:
+    if options.visits:
         return with_visits
-    if arguments.rows:
+    if options.rows:
         return with_import
-    return with_annotators if arguments.annotators else with_visitors
+    return with_annotators if options.annotators else with_visitors
 
 
 def main() -> None:
@@ -128,15 +128,15 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
     parser.add_argument("--kill", type=int, default=0, metavar="TIMES", help="the server, at random moments")
-    arguments = parser.parse_args()
-    if problem := _problem(arguments):
+    options = parser.parse_args()
+    if problem := _problem(options):
         parser.error(problem)
     try:
-        wrong = _chosen(arguments)(arguments)
+        failure = _chosen(options)(options)
     except (AnnotationsError, HandlerError, RuntimeError, httpx2.HTTPError) as error:
-        wrong = str(error)
-    if wrong:
-        sys.exit(f"loadtest: {wrong}")
+        failure = str(error)
+    if failure:
+        sys.exit(f"loadtest: {failure}")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_times_are_printed_side_by_side_and_what_is_too_slow_is_said(store, caps
 
 def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "SLOWER", 1e6)  # two times of each say nothing about speed
-    few = synthetic.OLD + 10
+    few = synthetic.OTHER_CHECKPOINT + 10
     assert benchmark.compare(store, replace(benchmark.GALLERY, few=few, half_ms=1e6, most_ms=1e6), few + 10, 2) is None
     names = [line[:40].strip() for line in capsys.readouterr().out.splitlines()[1:]]
     assert {"the newest", "a word that is nowhere", "a drawing is saved"} < set(names)

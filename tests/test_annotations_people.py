@@ -235,20 +235,20 @@ def test_a_password_opens_however_a_keyboard_composes_it_and_as_it_was_stored_be
 
 
 def test_an_account_of_the_hub_belongs_to_whoever_it_was_whatever_they_are_called_now(store):
-    ada = accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "1")
-    assert accounts.welcome(store, "ada-l@huggingface.co", Role.REVIEWER, "1").name == ada.name
-    other = accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2")  # who has taken the name since
+    ada = accounts.hub_account(store, "ada@huggingface.co", Role.ANNOTATOR, "1")
+    assert accounts.hub_account(store, "ada-l@huggingface.co", Role.REVIEWER, "1").name == ada.name
+    other = accounts.hub_account(store, "ada@huggingface.co", Role.ANNOTATOR, "2")  # who has taken the name since
     assert other.name != ada.name and other.name.endswith("@huggingface.co")
-    assert accounts.welcome(store, "ada@huggingface.co", Role.ANNOTATOR, "2") == other
+    assert accounts.hub_account(store, "ada@huggingface.co", Role.ANNOTATOR, "2") == other
     accounts.deactivate(store, ada.name)
     with pytest.raises(PersonError, match="deactivated"):
-        accounts.welcome(store, "another@huggingface.co", Role.ANNOTATOR, "1")
+        accounts.hub_account(store, "another@huggingface.co", Role.ANNOTATOR, "1")
 
 
 def test_an_account_of_the_hub_of_before_is_found_by_its_name_once(store):
-    accounts.welcome(store, "bo@huggingface.co", Role.ANNOTATOR)
-    assert accounts.welcome(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
-    assert accounts.welcome(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+    accounts.hub_account(store, "bo@huggingface.co", Role.ANNOTATOR)
+    assert accounts.hub_account(store, "bo@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
+    assert accounts.hub_account(store, "bob@huggingface.co", Role.ANNOTATOR, "7").name == "bo@huggingface.co"
 
 
 def test_people_have_names_in_any_script_and_none_that_look_the_same(store):

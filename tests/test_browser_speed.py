@@ -15,7 +15,7 @@ from running_app import Server
 from test_annotations_samples import aha
 
 from annotations.auth.accounts import add
-from annotations.ops import accounting
+from annotations.ops import queue_checks
 from annotations.ops.machine_speed import milliseconds, spread
 from annotations.schema.annotation import Status
 from annotations.schema.project import Role
@@ -75,7 +75,7 @@ def page(browser: Browser, server: Server) -> Iterator[Page]:
 def wait_until_next_is_fetched(page: Page, server: Server) -> None:
     with server.store() as store:
         for _ in range(600):
-            if accounting.held(store) == 2:
+            if queue_checks.held_leases(store) == 2:
                 page.wait_for_timeout(500)  # until it is laid out as well; a person takes longer
                 return
             page.wait_for_timeout(100)

@@ -10,7 +10,7 @@ from test_annotations_samples import aha
 
 from annotations.auth import accounts
 from annotations.auth.accounts import add
-from annotations.ops import accounting
+from annotations.ops import queue_checks
 from annotations.queue import assignment
 from annotations.schema.project import Project, Role, Use
 from annotations.schema.questions import QUESTIONS
@@ -87,7 +87,7 @@ def test_a_submit_takes_what_was_fetched_and_its_time_begins_then(store, desk, m
     ada = by(store, "ada")
     first = desk.start(ada)
     prepare(desk, first, ada)
-    assert accounting.held(store) == 2
+    assert queue_checks.held_leases(store) == 2
     fetched = desk.ahead[ada.session_hash].laid
     monkeypatch.setattr(assignment, "claim", None)  # nothing needs to be asked for
     now = time.time()
@@ -139,9 +139,9 @@ def test_a_closed_page_and_another_project_give_both_back(store, desk):
     for go in (lambda _: desk.leave(ada), lambda view: desk.choose("empty", view.token, ada)):
         view = desk.start(ada)
         prepare(desk, view, ada)
-        assert accounting.held(store) == 2
+        assert queue_checks.held_leases(store) == 2
         go(view)
-        assert accounting.held(store) == 0
+        assert queue_checks.held_leases(store) == 0
         assert desk.ahead == {}
 
 

@@ -183,7 +183,7 @@ def test_a_deactivated_account_and_a_local_one_of_the_same_name_are_not_opened(c
     accounts.activate(store, "eve@huggingface.co")
     accounts.add(store, "lou@huggingface.co", Role.ADMIN, "a long enough one")
     with pytest.raises(PersonError, match="opened by a password"):
-        accounts.welcome(store, "lou@huggingface.co", Role.ANNOTATOR)
+        accounts.hub_account(store, "lou@huggingface.co", Role.ANNOTATOR)
 
 
 def test_another_start_signs_people_of_the_hub_out_since_the_lists_may_be_others(client, store, provider):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from studio import loadtest
-from studio.load import attack, imports, kills, team, visits
+from studio.load import annotation_load, attack, imports, kills, visits
 from studio.load.visitors import VisitResult, measure
 
 
@@ -45,13 +45,13 @@ def test_visitors_of_a_real_studio_see_everything_in_order():
 
 
 def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_given_nothing_twice(url):
-    load = team.Load(annotators=6, items=16)
-    trouble = kills.Kills(3, load)
-    account = asyncio.run(team.measure(load, url, trouble))
-    print(kills.table(trouble.restarts), team.table(account), sep="\n")
-    assert [one.is_fine for one in trouble.restarts] == [True] * 3
-    assert account.is_fine, account.errors
-    assert 0 < account.confirmed <= load.answers <= account.confirmed + account.cut
+    load = annotation_load.AnnotationLoad(annotators=6, items=16)
+    trouble = kills.RandomKills(3, load)
+    account = asyncio.run(annotation_load.measure(load, url, trouble))
+    print(kills.table(trouble.restarts), annotation_load.table(account), sep="\n")
+    assert [one.passed for one in trouble.restarts] == [True] * 3
+    assert account.passed, account.errors
+    assert 0 < account.confirmed <= load.answers <= account.confirmed + account.broken_off
     assert len(account.times) + len(account.alone) + 1 == account.confirmed
 
 
@@ -65,7 +65,7 @@ def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_al
 
 def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
     seen = VisitResult([IMAGE, PICTURE], [0.0, 1.0], ended=True)
-    fine = imports.Account(2, 0, {}, {"errors": []}, 2, 1.0, (10.0, 20.0), (), (), (seen,))
+    fine = imports.ImportResult(2, 0, {}, {"errors": []}, 2, 1.0, (10.0, 20.0), (), (), (seen,))
     assert fine.problems == [] and "20 ms" in imports.table(fine)
     worse = {"listed": 1, "seconds": 999.0, "times": (10.0, 1001.0), "errors": ("no",), "lost": ("a",)}
     for name, value in (worse | {"drawings": (VisitResult(),)}).items():
@@ -88,7 +88,7 @@ def test_visits_and_drawings_of_a_day_are_seen_whole_and_what_they_cost_is_told(
     monkeypatch.setattr(visits, "FIRST", (4, 1))
     account = asyncio.run(visits.measure(12, 3))
     print(visits.table(account))
-    assert account.is_fine and account.unlike == 0
+    assert account.passed and account.incomplete == 0
     assert 0 < account.cpu < 100 and min(account.memory) > 0
 
 

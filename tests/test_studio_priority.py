@@ -43,7 +43,7 @@ def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
         turns = Turns(Seconds(meanwhile=0.05, otherwise=0.0), activity)
         return await asyncio.gather(*(turns.begin() for _ in range(8)), return_exceptions=True)
 
-    monkeypatch.setattr(priority, "LONGEST", 0.24)
+    monkeypatch.setattr(priority, "MAX_WAIT", 0.24)
 
     activity = Activity()
     with activity.serving():

@@ -166,7 +166,7 @@ def test_a_copy_of_the_cookie_is_worth_nothing_after_signing_out_and_other_brows
 def test_another_hash_of_the_same_password_signs_nobody_out(store):
     add(store, "gus", Role.ANNOTATOR, PASSWORD)
     session = new_session(store, accounts.person(store, "gus"))
-    accounts.hash_anew(store, "gus", PASSWORD)
+    accounts.rehash(store, "gus", PASSWORD)
     assert person_of(store, session).name == "gus"
 
 

@@ -76,24 +76,25 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
         return _person(_row(session, name))
 
 
-def name_from_hub(name: str) -> str:
+def hub_account_name(name: str) -> str:
     """The name of the account of somebody on the Hub, which is not the one of a local account of that name."""
     return f"{name.lower()}{HUB}"
 
 
-def welcome(store: Store, name: str, role: Role, identity: str | None = None) -> Person:
+def hub_account(store: Store, name: str, role: Role, identity: str | None = None) -> Person:
     """The account of somebody who has signed in elsewhere, made where there is none, in the role that they have there.
 
     `identity` is what stays there when a name changes: the account is found by it, and keeps the name of its first day.
-    Whoever has a name now that was another's gets an account of their own; one of before, without an identity, belongs
-    to who comes first by its name. Raises PersonError where the account is deactivated here, or has a password.
+    Whoever took over a name that another account has gets a new account with a distinct name; an account
+    without an identity, made by an earlier version, goes to the first login with its name. Raises PersonError where the
+    account is deactivated here, or has a password.
     """
     with store.database.writing() as session:
         row = _by_identity(session, identity) if identity else None
         if row is None:
             row = session.get(PersonRow, name)
             if row is not None and identity and row.hub_id not in (None, identity):
-                row, name = None, _beside(name, identity)
+                row, name = None, _distinct_name(name, identity)
         if row is not None and not (row.deactivated_at is None and row.password_hash is None):
             raise PersonError(
                 f"the account “{row.name}” is deactivated, or opened by a password; an admin can say which"
@@ -108,7 +109,7 @@ def _by_identity(session: Session, identity: str) -> PersonRow | None:
     return session.scalar(select(PersonRow).where(PersonRow.hub_id == identity))
 
 
-def _beside(name: str, identity: str) -> str:
+def _distinct_name(name: str, identity: str) -> str:
     """A name for somebody whose own one is taken by who had it before."""
     short = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return f"{name.removesuffix(HUB)[: 64 - len(HUB) - 9]}-{short}{HUB}"
@@ -168,7 +169,7 @@ def set_password(store: Store, name: str, password: str) -> Person:
         return _changed(session, name, password_hash=hashed)
 
 
-def hash_anew(store: Store, name: str, password: str) -> Person:
+def rehash(store: Store, name: str, password: str) -> Person:
     """The same password, hashed as today's library does."""
     return _change(store, name, password_hash=hash_of(password))
 

@@ -56,7 +56,7 @@ class SignIn:
                 self._take_back(key)
             _remember(self._trusted, pair, None)
         if HASHER.check_needs_rehash(hashed):
-            accounts.hash_anew(self._store, name, password)
+            accounts.rehash(self._store, name, password)
         return accounts.person(self._store, name)
 
     def _pause(self, key: str, free: int) -> timedelta:

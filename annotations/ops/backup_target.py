@@ -49,7 +49,7 @@ class Manifest:
 
 
 class Target:
-    """A place for backups. Errors of the place itself (OSError, ValueError, ImportError) are its caller's to tell."""
+    """A folder or repository for backups. Its own errors (OSError, ValueError, ImportError) are passed on."""
 
     def __init__(self, address: str) -> None:
         self._files, self._root = url_to_fs(address)
@@ -61,27 +61,27 @@ class Target:
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
     def manifest(self) -> Manifest | None:
-        """The newest whole one; None where there is none at all. Raises BackupError where all are cut short."""
+        """The newest readable manifest; None where there is none. Raises BackupError where all are cut short."""
         names = self._names()
-        there = [MANIFEST] if MANIFEST in names else []
-        there += sorted(filter(EARLIER.fullmatch, names), reverse=True)
-        whole = (found for name in there if (found := self._parsed(name)) is not None)
-        found = next(whole, None)
-        if found is None and there:
+        candidates = [MANIFEST] if MANIFEST in names else []
+        candidates += sorted(filter(EARLIER.fullmatch, names), reverse=True)
+        readable = (newest for name in candidates if (newest := self._parsed(name)) is not None)
+        newest = next(readable, None)
+        if newest is None and candidates:
             raise BackupError(f"{MANIFEST} there is cut short, and no earlier one is whole; give an empty folder")
-        return found
+        return newest
 
     def by_names(self) -> Manifest | None:
-        """What files of ours are there, for want of a manifest that says what belongs together."""
+        """A manifest made from the names of the files, where none can be read."""
         names = sorted(self._names())
         copies = [name for name in names if COPY.fullmatch(name)]
         if not copies:
             return None
-        moment = datetime.strptime(re.search(STAMP, copies[-1])[0], "%Y%m%dT%H%M%S%f")
+        moment = datetime.strptime(copies[-1].partition("-")[2].partition(".")[0], "%Y%m%dT%H%M%S%f")
         return Manifest("", moment.isoformat(), tuple(copies), tuple(filter(TAR.fullmatch, names)))
 
     def packed(self, manifest: Manifest | None) -> set[str]:
-        """The pictures that its tars hold. Where no list says so, all are taken once more."""
+        """The sha256 of the pictures in the tars; empty where no list has them, so that all are packed again."""
         if manifest is None or not manifest.index:
             return set()
         try:
@@ -92,15 +92,15 @@ class Target:
     def get(self, name: str, file: Path) -> None:
         self._files.get_file(f"{self._root}/{name}", str(file))
 
-    def put(self, made: Path) -> None:
-        """A finished file, under its name."""
+    def put(self, file: Path) -> None:
+        """Copy a finished file to the target, under its name."""
         self._files.makedirs(self._root, exist_ok=True)
         if self.folder is None:
-            self._files.put_file(str(made), f"{self._root}/{made.name}")
+            self._files.put_file(str(file), f"{self._root}/{file.name}")
             return
-        partial = self.folder / f"{made.name}.partial"
-        shutil.copyfile(made, partial)
-        move_whole(partial, self.folder / made.name, mode=0o600)
+        partial = self.folder / f"{file.name}.partial"
+        shutil.copyfile(file, partial)
+        move_whole(partial, self.folder / file.name, mode=0o600)
 
     def write(self, name: str, text: str) -> None:
         if self.folder is None:
@@ -109,18 +109,18 @@ class Target:
             write_whole(self.folder / name, text)
 
     def finish(self, manifest: Manifest, stamp: str) -> None:
-        """From here on the target is what the manifest says; then what none needs any more is removed."""
+        """Write the manifest, which makes the backup valid, then remove files that no manifest needs."""
         text = json.dumps(asdict(manifest), indent=1)
         self.write(f"backup-{stamp}.json", text)
         self.write(MANIFEST, text)
         self._files.invalidate_cache()
         names = sorted(self._names())
         earlier = [name for name in names if EARLIER.fullmatch(name)]
-        needed = {manifest.index, *(found.index for name in earlier[-DATABASES:] if (found := self._parsed(name)))}
-        gone = [*earlier[:-DATABASES], *filter(CUT_SHORT.fullmatch, names)]
-        gone += [name for name in names if LIST.fullmatch(name) and name not in needed]
-        gone += [name for name in names if COPY.fullmatch(name) and name not in manifest.databases]
-        for name in gone:
+        needed = {manifest.index, *(parsed.index for name in earlier[-DATABASES:] if (parsed := self._parsed(name)))}
+        removed = [*earlier[:-DATABASES], *filter(CUT_SHORT.fullmatch, names)]
+        removed += [name for name in names if LIST.fullmatch(name) and name not in needed]
+        removed += [name for name in names if COPY.fullmatch(name) and name not in manifest.databases]
+        for name in removed:
             self._files.rm_file(f"{self._root}/{name}")
 
     def _names(self) -> set[str]:
@@ -131,9 +131,9 @@ class Target:
     def _parsed(self, name: str) -> Manifest | None:
         """A manifest; None for what is cut short or gone."""
         try:
-            found = json.loads(self._files.cat_file(f"{self._root}/{name}"))
-            known = {field.name: found[field.name] for field in fields(Manifest) if field.name in found}
-            return Manifest(**known | {kind: tuple(found[kind]) for kind in ("databases", "pictures")})
+            row = json.loads(self._files.cat_file(f"{self._root}/{name}"))
+            values = {field.name: row[field.name] for field in fields(Manifest) if field.name in row}
+            return Manifest(**values | {kind: tuple(row[kind]) for kind in ("databases", "pictures")})
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -156,7 +156,5 @@ def check(address: str, directory: Path, needed: int) -> None:
     except (OSError, ValueError, ImportError) as error:
         raise BackupError(f"backups cannot be written to {address}: {error}; choose another place") from error
     if free < needed + LEAST_FREE:
-        wanted = (needed + LEAST_FREE) >> 20
-        raise BackupError(
-            f"{address} has {free >> 20} MiB left, wanted are {wanted}; make room or choose another place"
-        )
+        least = (needed + LEAST_FREE) >> 20
+        raise BackupError(f"{address} has {free >> 20} MiB left, wanted are {least}; make room or choose another place")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def calibration(folder: Path) -> dict[str, float]:
-    """Milliseconds of a fixed piece of Python, and of a write that reaches the disk of a folder: medians of five."""
+    """Median milliseconds, of five runs, of a fixed Python computation and of a synced write to a folder's disk."""
     return {
         "this machine: sum of a million numbers": statistics.median(milliseconds(lambda: sum(range(1_000_000)), 5)),
         "this machine: a page to the disk": statistics.median(milliseconds(_to_disk(folder), 5)),
@@ -16,7 +16,7 @@ def calibration(folder: Path) -> dict[str, float]:
 
 
 def milliseconds(work: Callable[[], object], times: int) -> list[float]:
-    """How long it took, each of so many times."""
+    """Durations of `times` runs of `work`."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()
@@ -32,7 +32,7 @@ def spread(times: Sequence[float]) -> tuple[float, float]:
 
 
 def _to_disk(folder: Path) -> Callable[[], object]:
-    """One page that is on the disk when the call returns, which a submit waits for."""
+    """A function that appends a page of 4096 bytes and syncs it, as a submit does."""
 
     def write() -> None:
         with (folder / "page").open("ab") as file:

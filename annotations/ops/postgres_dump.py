@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 from sqlalchemy import URL
@@ -20,7 +21,7 @@ INSTALLED = Path("/usr/lib/postgresql")  # where Debian keeps the commands of ev
 
 
 def dump(url: str, file: Path) -> str:
-    """One moment of a database, in PostgreSQL's own format; which studio's it is. Raises BackupError."""
+    """Dump a database in PostgreSQL's own format; the id of its studio. Raises BackupError."""
     address = postgres.parse(url)
     studio = _studio(address)
     _run("pg_dump", address, ["--format=custom", f"--file={file}"])
@@ -28,7 +29,7 @@ def dump(url: str, file: Path) -> str:
 
 
 def load(url: str, file: Path) -> None:
-    """Fill a database that has no tables of a studio with a dump, all of it or nothing. Raises BackupError."""
+    """Restore a dump into an empty database, in one transaction. Raises BackupError."""
     address = postgres.parse(url)
     if not is_empty(url):
         raise BackupError(
@@ -40,43 +41,43 @@ def load(url: str, file: Path) -> None:
 def is_empty(url: str) -> bool:
     """Whether a database has no tables where ours would be. Raises BackupError."""
     tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
-    return _ask(postgres.parse(url), tables) == 0
+    return _scalar(postgres.parse(url), tables) == 0
 
 
 def written(url: str) -> int:
-    """How many rows were ever written, as far as the server counts them: another number is a reason to back up."""
+    """How many rows were ever written, by the server's statistics; it differs once something was written."""
     counted = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables"
-    return int(_ask(postgres.parse(url), counted))
+    return int(_scalar(postgres.parse(url), counted))
 
 
 def pictures(url: str) -> set[str]:
     """The hashes of the pictures that a database knows. Raises BackupError."""
-    found = _ask(postgres.parse(url), "SELECT coalesce(array_agg(sha256), '{}') FROM images")
-    return set(found)
+    return set(_scalar(postgres.parse(url), "SELECT coalesce(array_agg(sha256), '{}') FROM images"))
 
 
 def _studio(address: URL) -> str:
-    if _ask(address, "SELECT to_regclass('properties') IS NOT NULL"):
-        return str(_ask(address, "SELECT value FROM properties WHERE name = 'salt'"))[:8]
+    if _scalar(address, "SELECT to_regclass('properties') IS NOT NULL"):
+        return str(_scalar(address, "SELECT value FROM properties WHERE name = 'salt'"))[:8]
     raise BackupError(f"{postgres.shown(address)} has no tables of a studio; name its database")
 
 
-def _ask(address: URL, question: str) -> object:
+def _scalar(address: URL, query: LiteralString) -> Any:
     try:
         with psycopg.connect(_plain(address, with_password=True), connect_timeout=20) as connection:
-            return connection.execute(question).fetchone()[0]
+            row = connection.execute(query).fetchone()
+            return None if row is None else row[0]
     except psycopg.Error as error:
-        raise BackupError(f"{postgres.shown(address)} cannot be asked: {_first(str(error))}") from error
+        raise BackupError(f"{postgres.shown(address)} cannot be asked: {_first_line(str(error))}") from error
 
 
 def _run(command: str, address: URL, options: Sequence[str]) -> None:
     """The password goes by the environment: arguments can be read by every process on the machine."""
     program = _find(command)
     environment = dict(os.environ) | ({"PGPASSWORD": str(address.password)} if address.password else {})
-    given = [program, f"--dbname={_plain(address, with_password=False)}", "--no-password", *options]
-    ended = subprocess.run(given, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    arguments = [program, f"--dbname={_plain(address, with_password=False)}", "--no-password", *options]
+    ended = subprocess.run(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if ended.returncode:
-        raise BackupError(f"{command} of {postgres.shown(address)} failed: {_first(ended.stderr)}")
+        raise BackupError(f"{command} of {postgres.shown(address)} failed: {_first_line(ended.stderr)}")
 
 
 def _plain(address: URL, *, with_password: bool) -> str:
@@ -88,14 +89,14 @@ def _plain(address: URL, *, with_password: bool) -> str:
 
 
 def _find(command: str) -> str:
-    """The newest there is: an older one refuses a newer server."""
+    """The newest installed version of a command, since an older one refuses a newer server."""
     versions = sorted(INSTALLED.glob(f"*/bin/{command}"), key=lambda path: int(path.parts[-3]))
-    found = str(versions[-1]) if versions else shutil.which(command)
-    if found is None:
+    program = str(versions[-1]) if versions else shutil.which(command)
+    if program is None:
         raise BackupError(f"{command} is not installed here; install it (Debian: apt-get install postgresql-client)")
-    return found
+    return program
 
 
-def _first(said: str) -> str:
+def _first_line(output: str) -> str:
     """The first line of what a program says."""
-    return next((line for line in said.strip().splitlines() if line), "nothing")
+    return next((line for line in output.strip().splitlines() if line), "nothing")

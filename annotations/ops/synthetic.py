@@ -22,7 +22,8 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 SEGMENTS = 4  # of a made-up trajectory
 SIDE, CELL = 8, 8  # codes of a row, pixels of a code
 ABOVE, BELOW = ("cat", "dog", "car", "star"), ("moon", "house", "tree", "apple")
-RARE, OLD = (3, 33, 333), 500  # three have a word of their own; up to here another checkpoint drew
+RARE = (3, 33, 333)  # numbers of the trajectories whose prompts have the word “fish”
+OTHER_CHECKPOINT = 500  # trajectories drawn by another checkpoint
 COLOURS = ("red", "blue", "green", "yellow", "pink")
 FILTERS = {  # of lists of these trajectories, by what they find
     "aha moments": Filter(aha=True),
@@ -45,7 +46,7 @@ FILTERS = {  # of lists of these trajectories, by what they find
 
 
 def made_up(number: int) -> Trajectory:
-    """Two rounds, as large as a real one; one in fifty an aha moment, every other one with a word of its own."""
+    """Two rounds of realistic size; one in fifty is an aha moment, every other one has a random word in its prompt."""
     rng = random.Random(number)
     below = "fish" if number in RARE else rng.choice(BELOW)
     prompt = f"a {rng.choice(COLOURS)} {rng.choice(ABOVE)} above a {rng.choice(COLOURS)} {below}"
@@ -59,7 +60,7 @@ def made_up(number: int) -> Trajectory:
     moment = (BEGIN + timedelta(seconds=number)).isoformat()
     ended = StopReason.CONTENT if answers[-1] == "yes" else StopReason.ROUNDS
     id = f"t{number:08d}"
-    checkpoint = "base" if number < OLD else "embedded"
+    checkpoint = "base" if number < OTHER_CHECKPOINT else "embedded"
     return Trajectory(prompt, number, 3, Sampling(), checkpoint, tuple(segments), ended, id=id, created_at=moment)
 
 
@@ -70,7 +71,7 @@ def picture(number: int) -> bytes:
 
 
 def write_rows(file: Path, rows: int, pictures: int = 0) -> None:
-    """So many as JSON Lines of the studio's own format; the first `pictures` of them with a picture each."""
+    """Write `rows` trajectories as JSON Lines of the format `ours`, the first `pictures` of them with a picture."""
     with file.open("w", encoding="utf-8") as opened:
         for number in range(rows):
             row = made_up(number)

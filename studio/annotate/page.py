@@ -17,7 +17,7 @@ from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
 from studio.annotate.reflection_view import KEYS, SHEET_KEYS, keys_dialog
 from studio.annotate.view import ASKED, View
-from studio.auth.role_section import gate
+from studio.auth.role_section import role_section
 from studio.settings import Settings
 from studio.theme import script
 
@@ -31,7 +31,7 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.ANNOTATOR, "annotate", store, settings):
+    with role_section(Role.ANNOTATOR, "annotate", store, settings):
         _table(AnnotateHandlers(store, settings))
 
 

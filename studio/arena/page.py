@@ -14,7 +14,7 @@ from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
 from studio.arena.handlers import ArenaHandlers, View
-from studio.auth.role_section import gate, on_opening
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
 from studio.projects.page import PLAIN
 from studio.settings import Settings
@@ -25,7 +25,7 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.ANNOTATOR, "arena", store, settings):
+    with role_section(Role.ANNOTATOR, "arena", store, settings):
         _arena(store, settings)
 
 
@@ -60,7 +60,7 @@ def _arena(store: Store, settings: Settings) -> None:
         leaders = gr.HTML(**PLAIN)
     view = [*View(showing, chosen, progress, head, *sides, desk, none, note)]
     quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    on_opening(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
+    on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
     chosen.input(ring.choose, [chosen, showing], view, **quick)
     acted = [
         button.click(ring.answer, [showing, gr.State(choice)], view, **quick)

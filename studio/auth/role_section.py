@@ -19,26 +19,28 @@ from studio.settings import Settings
 
 
 @contextmanager
-def gate(role: Role, path: str, store: Store, settings: Settings) -> Iterator[None]:
-    """What is built within is behind it; `path` is the page's address, to come back to."""
+def role_section(role: Role, path: str, store: Store, settings: Settings) -> Iterator[None]:
+    """Components built inside the context are visible to the role only; others see a message, with a link to sign in
+    that leads back to the page `path`.
+    """
     if is_local(settings):
         yield
         return
 
-    def let_in(request: gr.Request) -> tuple[Any, Any]:
+    def show(request: gr.Request) -> tuple[Any, Any]:
         who = asking(request, settings, store)
         if who.may(role):
             return "", gr.update(visible=True)
-        way = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
-        return f'<div class="gate"><p>{text(refusal(who, role))}</p>{way}</div>', gr.update(visible=False)
+        link = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
+        return f'<div class="gate"><p>{text(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
 
-    said = gr.HTML(elem_id="gate", apply_default_css=False, js_on_load=None)
-    with gr.Column(visible=False) as behind:
+    message = gr.HTML(elem_id="gate", apply_default_css=False, js_on_load=None)
+    with gr.Column(visible=False) as section:
         yield
-    gr.on(fn=let_in, outputs=[said, behind], show_progress="hidden", api_visibility="private", queue=False)
+    gr.on(fn=show, outputs=[message, section], show_progress="hidden", api_visibility="private", queue=False)
 
 
-def on_opening(
+def on_load_for(
     role: Role,
     start: Callable[[gr.Request], Any],
     outputs: Sequence[Any],
@@ -46,7 +48,7 @@ def on_opening(
     settings: Settings,
     **options: Any,
 ) -> None:
-    """What happens when somebody in the role opens the page; nothing when others do."""
+    """Run `start` when the page is loaded by somebody in the role; for others its outputs stay as they are."""
 
     def opened(request: gr.Request) -> Any:
         if asking(request, settings, store).may(role):

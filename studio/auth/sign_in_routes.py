@@ -89,8 +89,8 @@ def _hub_routes(store: Store, settings: Settings, hub: Hub) -> list[Route]:
             role = settings.role_on_hub(profile.names)
             if role is None:
                 return _back_to_form("stranger", page, "../")
-            name = accounts.name_from_hub(profile.name)
-            person = await run_in_threadpool(accounts.welcome, store, name, role, profile.subject)
+            name = accounts.hub_account_name(profile.name)
+            person = await run_in_threadpool(accounts.hub_account, store, name, role, profile.subject)
             session = await run_in_threadpool(new_session, store, person, LASTS_FROM_HUB)
         except (HubError, AnnotationsError) as error:
             log.error("%s", error)

@@ -29,7 +29,7 @@ from annotations.store.statistics import Counts
 from annotations.store.store import Store
 from model.examples import JudgeExample
 from studio.auth.identity import asking, require
-from studio.auth.role_section import gate
+from studio.auth.role_section import role_section
 from studio.components.header import intro
 from studio.components.render import image, own, text
 from studio.inference.served_copies import EXPORTS, served_folder
@@ -272,7 +272,7 @@ def _report(progress: gr.Progress) -> Callable[[int, int], None]:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.ADMIN, "datasets", store, settings):
+    with role_section(Role.ADMIN, "datasets", store, settings):
         _shelf(DatasetsHandlers(store, settings))
 
 

@@ -16,8 +16,8 @@ import httpx2
 
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from studio.annotate.item_token import ItemToken
+from studio.load.page_client import Handler, HandlerError, PageClient
 from studio.load.server import Server
-from studio.load.tab import Handler, HandlerError, PageClient
 
 PATIENCE = 120.0  # seconds for one answer
 MOST_ERRORS = 100  # after which somebody gives up

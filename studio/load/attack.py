@@ -17,10 +17,10 @@ import httpx2
 
 from annotations.ops.machine_speed import spread
 from annotations.store.store import open_store
+from studio.load.annotation_load import AnnotationLoad, prepared
 from studio.load.annotators import Annotator, PageActions
 from studio.load.flood import flood
 from studio.load.server import FORKS, Server, get_ready
-from studio.load.team import Load, prepared
 from studio.settings import Mode
 
 SLOWER = 2.0  # at most so many times the time of submits without the flood, 95 % of them
@@ -32,8 +32,8 @@ ENDING = 90.0  # seconds that the flood may take to end
 
 
 @dataclass(frozen=True)
-class Account:
-    """What came of it. Times in ms from submit to the next item, memory in MB."""
+class AttackResult:
+    """Measurements of one run. Times in ms from submit to the next item, memory in MB."""
 
     annotators: int
     clients: int
@@ -52,41 +52,43 @@ class Account:
         return spread(self.during)[1] / spread(self.calm)[1]
 
     @property
-    def is_fine(self) -> bool:
+    def passed(self) -> bool:
         back = self.memory[2] - self.memory[0] <= MORE
         return not self.refused and len(self.during) == self.wanted and self.slower <= SLOWER and back
 
 
 async def measure(
     annotators: int = 18, each: int = 20, clients: int = 8, database: str | None = None, pause: float = 3
-) -> Account:
+) -> AttackResult:
     """`each` submits of every annotator in the flood, as many without it, half of them before and half after, about
     `pause` seconds apart; in SQLite or a PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         get_ready()
         with open_store(folder, database) as store:
-            team = prepared(store, Load(annotators, items=annotators * (2 * each + 4), overlap=1))
+            team = prepared(store, AnnotationLoad(annotators, items=annotators * (2 * each + 4), overlap=1))
         server = Server(folder, Mode.PUBLIC, database)
         await server.start()
         try:
             async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
-                desk = PageActions.of((await client.get("/config")).raise_for_status().json())
-            await _work(team, server, desk, 2, pause)  # to warm up
-            calm = await _work(team, server, desk, each // 2, pause)
+                actions = PageActions.of((await client.get("/config")).raise_for_status().json())
+            await _work(team, server, actions, 2, pause)  # to warm up
+            calm = await _work(team, server, actions, each // 2, pause)
             held = server.memory
             async with flooded(server, clients) as flooding:
-                during = await _work(team, server, desk, each, pause)
+                during = await _work(team, server, actions, each, pause)
             await _settle(server, held + MORE)
             after = server.memory
-            calm += await _work(team, server, desk, each - each // 2, pause)
-            return Account(
+            calm += await _work(team, server, actions, each - each // 2, pause)
+            return AttackResult(
                 annotators=annotators,
                 clients=clients,
                 calm=calm,
                 during=during,
                 wanted=annotators * each,
-                refused=tuple(error for one in team for error in one.errors + ["a submit broke off"] * one.cut),
+                refused=tuple(
+                    error for annotator in team for error in annotator.errors + ["a submit broke off"] * annotator.cut
+                ),
                 answers=flooding.answers,
                 seconds=flooding.seconds,
                 used=flooding.used,
@@ -98,13 +100,13 @@ async def measure(
 
 
 async def _work(
-    team: Sequence[Annotator], server: Server, desk: PageActions, each: int, pause: float
+    team: Sequence[Annotator], server: Server, actions: PageActions, each: int, pause: float
 ) -> tuple[float, ...]:
     """The times of so many submits of everybody."""
-    for one in team:
-        one.times.clear()
-    await asyncio.gather(*(one.work(server, desk, most=each, pause=pause) for one in team))
-    return tuple(ms for one in team for ms in one.times)
+    for annotator in team:
+        annotator.times.clear()
+    await asyncio.gather(*(annotator.work(server, actions, most=each, pause=pause) for annotator in team))
+    return tuple(ms for annotator in team for ms in annotator.times)
 
 
 class Flooding:
@@ -156,25 +158,25 @@ async def _settle(server: Server, most: float) -> None:
         await asyncio.sleep(1)
 
 
-def table(account: Account) -> str:
-    (half, most), (half_then, most_then) = spread(account.calm), spread(account.during)
-    held, peak, after = account.memory
+def table(result: AttackResult) -> str:
+    (median, p95), (flooded_median, flooded_p95) = spread(result.calm), spread(result.during)
+    held, peak, after = result.memory
     rows = {
-        "annotators at once, clients that flood": f"{account.annotators} + {account.clients}",
-        "submit and next without the flood, median, 95 %": f"{half:.0f}, {most:.0f} ms",
-        "submit and next in the flood": f"{half_then:.0f}, {most_then:.0f} ms",
-        f"95 %, times as long (at most {SLOWER})": f"{account.slower:.2f}",
-        "submits wanted, done in the flood": f"{account.wanted}, {len(account.during)}",
-        "refused or broken off (wanted none)": f"{len(account.refused)}",
+        "annotators at once, clients that flood": f"{result.annotators} + {result.clients}",
+        "submit and next without the flood, median, 95 %": f"{median:.0f}, {p95:.0f} ms",
+        "submit and next in the flood": f"{flooded_median:.0f}, {flooded_p95:.0f} ms",
+        f"95 %, times as long (at most {SLOWER})": f"{result.slower:.2f}",
+        "submits wanted, done in the flood": f"{result.wanted}, {len(result.during)}",
+        "refused or broken off (wanted none)": f"{len(result.refused)}",
         "memory before, at most, afterwards": f"{held:.0f}, {peak:.0f}, {after:.0f} MB",
         f"memory more than before (at most {MORE:.0f})": f"{after - held:+.0f} MB",
-        "seconds of flood": f"{account.seconds:.0f}",
-        "processor time, server and those who flood": f"{account.used[0]:.0f}, {account.used[1]:.0f} s",
-        "load of the machine (1 min)": f"{account.load:.1f}",
+        "seconds of flood": f"{result.seconds:.0f}",
+        "processor time, server and those who flood": f"{result.used[0]:.0f}, {result.used[1]:.0f} s",
+        "load of the machine (1 min)": f"{result.load:.1f}",
     }
     lines = [f"{name:46}{figure:>22}" for name, figure in rows.items()]
-    for kind in sorted({kind for kind, _ in account.answers}):
-        counts = sorted((status, count) for (its, status), count in account.answers.items() if its == kind)
-        said = ", ".join(f"{count:,} × {status or 'broken off'}" for status, count in counts)
-        lines.append(f"  {kind}: {said}")
+    for kind in sorted({kind for kind, _ in result.answers}):
+        counts = sorted((status, count) for (its, status), count in result.answers.items() if its == kind)
+        counts_text = ", ".join(f"{count:,} × {status or 'broken off'}" for status, count in counts)
+        lines.append(f"  {kind}: {counts_text}")
     return "\n".join(lines)

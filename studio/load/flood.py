@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx2
 from PIL import Image
 
-from studio.load.tab import API, Handler, PageClient
+from studio.load.page_client import API, Handler, PageClient
 
 SIDE = 7000  # pixels of a picture whose PNG has 62 kB
 FILE = 8_000_000  # bytes of an upload
@@ -118,11 +118,11 @@ class Flooder:
             await asyncio.sleep(soonest - time.monotonic())
 
     async def _session(self, _: int) -> int:
-        return await self._post("run/predict", json=PageClient(self.http).asked(self.start, []))
+        return await self._post("run/predict", json=PageClient(self.http).call_body(self.start, []))
 
     async def _drawing(self, _: int) -> int:
-        asked = PageClient(self.http).asked(self.draw, ["three hearts below a tree", *self.draw.values[1:]])
-        return await self._post("queue/join", json=asked)
+        body = PageClient(self.http).call_body(self.draw, ["three hearts below a tree", *self.draw.values[1:]])
+        return await self._post("queue/join", json=body)
 
     async def _upload(self, _: int) -> int:
         headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -146,11 +146,11 @@ class Flooder:
         return (await self.http.post(f"{API}/{path}", **body)).status_code
 
 
-def flood(url: str, clients: int, stop: Any, told: Any) -> None:
+def flood(url: str, clients: int, stop: Any, results: Any) -> None:
     """Until the event `stop` is set; then the counts of answers, {(kind, status): count}, and the seconds of processor
-    time that all this took are sent into `told`. Has what processor time others leave."""
+    time that all this took are sent into `results`. Runs at low priority."""
     os.nice(NICE)
-    told.send((asyncio.run(_flood(url, clients, stop.is_set)), time.process_time()))
+    results.send((asyncio.run(_flood(url, clients, stop.is_set)), time.process_time()))
 
 
 async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter[tuple[str, int]]:
@@ -158,8 +158,8 @@ async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter
         config = (await client.get("/config")).raise_for_status().json()
     start = Handler.on(config, "", "timeline", "load")
     button, sent = Handler.on(config, "", "draw", "click"), Sent.made()
-    some = [Flooder(client_at(url, number), start, button, sent) for number in range(clients)]
-    loops = [asyncio.create_task(one.repeat(kind)) for one in some for kind in one.kinds]
+    flooders = [Flooder(client_at(url, number), start, button, sent) for number in range(clients)]
+    loops = [asyncio.create_task(flooder.repeat(kind)) for flooder in flooders for kind in flooder.kinds]
     while not stopped() and not any(loop.done() for loop in loops):
         await asyncio.sleep(LOOKS)
     for loop in loops:
@@ -167,6 +167,6 @@ async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter
     for outcome in await asyncio.gather(*loops, return_exceptions=True):
         if isinstance(outcome, Exception):
             raise outcome
-    for one in some:
-        await one.http.aclose()
-    return sum((one.answers for one in some), Counter())
+    for flooder in flooders:
+        await flooder.http.aclose()
+    return sum((flooder.answers for flooder in flooders), Counter())

@@ -19,12 +19,12 @@ import httpx2
 from gradio_client import Client, handle_file
 
 from annotations.auth import accounts
-from annotations.ops import accounting
+from annotations.ops import queue_checks
 from annotations.ops.machine_speed import calibration, spread
 from annotations.ops.synthetic import write_rows
 from annotations.schema.project import Role
-from annotations.store.store import Store, open_store, open_store_for_reading
-from studio.load import team
+from annotations.store.store import open_store, open_store_for_reading
+from studio.load.annotation_load import AnnotationLoad, confirmed_by, prepared
 from studio.load.annotators import Annotator, PageActions
 from studio.load.server import Server, get_ready
 from studio.load.visitors import VisitResult, visits
@@ -39,8 +39,8 @@ ADMIN = "importing-admin"
 
 
 @dataclass(frozen=True)
-class Account:
-    """What came of it."""
+class ImportResult:
+    """Measurements and checks of one run."""
 
     rows: int
     pictures: int  # rows that have one
@@ -55,25 +55,25 @@ class Account:
 
     @property
     def problems(self) -> list[str]:
-        """What was wanted, where it is not so."""
-        wanted = {
+        """The requirements that were not met."""
+        requirements = {
             f"every row stored, got {self.listed:,} and {len(self.report['errors'])} bad": self.listed == self.rows,
             f"an import within {LONGEST_IMPORT:.0f} s": self.seconds <= LONGEST_IMPORT,
             f"no submit of more than {LONGEST_SUBMIT:.0f} s": max(self.times) <= 1000 * LONGEST_SUBMIT,
             "no error": not self.errors,
             "nothing lost": not self.lost,
-            "every drawing shown whole and in order": all(one.complete for one in self.drawings),
+            "every drawing shown whole and in order": all(drawing.complete for drawing in self.drawings),
         }
-        return [name for name, holds in wanted.items() if not holds]
+        return [name for name, holds in requirements.items() if not holds]
 
 
-async def measure(rows: int, pictures: int, database: str | None = None, *, items: int = ITEMS) -> Account:
+async def measure(rows: int, pictures: int, database: str | None = None, *, items: int = ITEMS) -> ImportResult:
     """Import so many rows at a studio of its own, in SQLite or in an empty PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder, password = Path(name), uuid4().hex
         get_ready()
         with open_store(folder, database) as store:
-            annotators = team.prepared(store, team.Load(ANNOTATORS, items))
+            annotators = prepared(store, AnnotationLoad(ANNOTATORS, items))
             accounts.add(store, ADMIN, Role.ADMIN, password)
         file = _packed(folder, rows, pictures)
         server = Server(folder, Mode.PUBLIC, database)
@@ -83,8 +83,18 @@ async def measure(rows: int, pictures: int, database: str | None = None, *, item
         finally:
             server.end()
         with open_store_for_reading(folder, database) as store:
-            found = _found(store, report, annotators)
-        return Account(rows, pictures, calibration(folder), report, *found[:1], seconds, *found[1:], tuple(drawings))
+            return ImportResult(
+                rows=rows,
+                pictures=pictures,
+                machine=calibration(folder),
+                report=report,
+                listed=len(store.imported(report["batch"])),
+                seconds=seconds,
+                times=tuple(ms for annotator in annotators for ms in annotator.times),
+                errors=tuple(error for annotator in annotators for error in annotator.errors),
+                lost=tuple(queue_checks.missing_submits(store, confirmed_by(annotators))),
+                drawings=tuple(drawings),
+            )
 
 
 def _packed(folder: Path, rows: int, pictures: int) -> Path:
@@ -101,14 +111,16 @@ async def _at_work(
 ) -> tuple[dict[str, Any], float, list[VisitResult]]:
     """(the report, its seconds, the drawings): the import begins once everybody has begun."""
     async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
-        desk = PageActions.of((await client.get("/config")).raise_for_status().json())
-    await annotators[0].work(server, desk, most=1)  # to warm up
+        actions = PageActions.of((await client.get("/config")).raise_for_status().json())
+    await annotators[0].work(server, actions, most=1)  # to warm up
     annotators[0].times.clear()
     over = asyncio.Event()
-    working = [asyncio.create_task(one.work(server, desk, over=over.is_set, pause=PAUSE)) for one in annotators]
+    working = [
+        asyncio.create_task(annotator.work(server, actions, over=over.is_set, pause=PAUSE)) for annotator in annotators
+    ]
     drawing = [asyncio.create_task(_draw(server.url, over.is_set)) for _ in range(VISITORS)]
     try:
-        while not all(one.confirmed for one in annotators):
+        while not all(annotator.confirmed for annotator in annotators):
             await asyncio.sleep(0.05)
         began = time.monotonic()
         report = await asyncio.to_thread(_send, server.url, file, password)
@@ -116,7 +128,7 @@ async def _at_work(
     finally:
         over.set()
     await asyncio.gather(*working)
-    return report, seconds, [one for drawn in await asyncio.gather(*drawing) for one in drawn]
+    return report, seconds, [annotator for drawn in await asyncio.gather(*drawing) for annotator in drawn]
 
 
 async def _draw(url: str, over: Callable[[], bool]) -> list[VisitResult]:
@@ -136,37 +148,23 @@ def _send(url: str, file: Path, password: str) -> dict[str, Any]:
     return studio.predict([handle_file(file)], "ours", api_name="/import_records")
 
 
-def _found(
-    store: Store, report: dict[str, Any], annotators: Sequence[Annotator]
-) -> tuple[int, tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
-    """(how many are listed, times, errors, what is lost)."""
-    times = tuple(ms for one in annotators for ms in one.times)
-    errors = tuple(error for one in annotators for error in one.errors)
-    return (
-        len(store.imported(report["batch"])),
-        times,
-        errors,
-        tuple(accounting.missing(store, team.confirmed_by(annotators))),
-    )
-
-
-def table(account: Account) -> str:
-    half, most = spread(account.times)
+def table(result: ImportResult) -> str:
+    median, p95 = spread(result.times)
     rows = {
         "annotators, and people who draw, at once": f"{ANNOTATORS} + {VISITORS}",
-        "rows": f"{account.rows:,}",
-        "… with a picture": f"{account.pictures:,}",
-        **{name: f"{figure:.1f} ms" for name, figure in account.machine.items()},
-        "imported in": f"{account.seconds:.1f} s",
-        "rows a second": f"{account.rows / account.seconds:.0f}",
-        "rows that are listed now": f"{account.listed:,}",
-        "submits confirmed meanwhile": f"{len(account.times):,}",
-        "submit and next, median": f"{half:.0f} ms",
-        "submit and next, 95 % within": f"{most:.0f} ms",
-        "submit and next, longest": f"{max(account.times):.0f} ms",
-        "confirmed and lost": f"{len(account.lost)}",
-        "errors": f"{len(account.errors)}",
-        "drawings": f"{len(account.drawings)}",
-        "drawings shown whole and in order": f"{sum(one.complete for one in account.drawings)}",
+        "rows": f"{result.rows:,}",
+        "… with a picture": f"{result.pictures:,}",
+        **{name: f"{figure:.1f} ms" for name, figure in result.machine.items()},
+        "imported in": f"{result.seconds:.1f} s",
+        "rows a second": f"{result.rows / result.seconds:.0f}",
+        "rows that are listed now": f"{result.listed:,}",
+        "submits confirmed meanwhile": f"{len(result.times):,}",
+        "submit and next, median": f"{median:.0f} ms",
+        "submit and next, 95 % within": f"{p95:.0f} ms",
+        "submit and next, longest": f"{max(result.times):.0f} ms",
+        "confirmed and lost": f"{len(result.lost)}",
+        "errors": f"{len(result.errors)}",
+        "drawings": f"{len(result.drawings)}",
+        "drawings shown whole and in order": f"{sum(drawing.complete for drawing in result.drawings)}",
     }
     return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())

@@ -7,11 +7,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from annotations.ops import accounting
+from annotations.ops import queue_checks
 from annotations.store.store import open_store_for_reading
+from studio.load.annotation_load import AnnotationLoad, confirmed_by, doubled_by, sent_by
 from studio.load.annotators import Annotator
 from studio.load.server import Server
-from studio.load.team import Load, confirmed_by, doubled_by, sent_by
 
 WITHIN = 0.5  # seconds after so many submits, at most
 LATEST = 0.95  # of all answers, after which it is left alone
@@ -19,7 +19,7 @@ LATEST = 0.95  # of all answers, after which it is left alone
 
 @dataclass(frozen=True)
 class Restart:
-    """What was found when the server answered again."""
+    """The checks after a kill, once the server answers again."""
 
     confirmed: int  # submits so far
     seconds: float  # until it answered
@@ -29,16 +29,16 @@ class Restart:
     stuck: int  # leases that would never end
 
     @property
-    def is_fine(self) -> bool:
+    def passed(self) -> bool:
         return self.whole and not (self.lost or self.doubled or self.stuck)
 
 
 @dataclass
-class Kills:
-    """So many, spread over a load."""
+class RandomKills:
+    """`count` kills and restarts at random moments of a load; called as its disturbance."""
 
     count: int
-    load: Load
+    load: AnnotationLoad
     seed: int = 0
     restarts: list[Restart] = field(default_factory=list)
 
@@ -51,25 +51,25 @@ class Kills:
             await asyncio.sleep(chance.uniform(0, WITHIN))
             server.kill()
             seconds = await server.start()
-            self.restarts.append(await asyncio.to_thread(self._look, server, team, seconds))
+            self.restarts.append(await asyncio.to_thread(self._check, server, team, seconds))
 
-    def _look(self, server: Server, team: Sequence[Annotator], seconds: float) -> Restart:
+    def _check(self, server: Server, team: Sequence[Annotator], seconds: float) -> Restart:
         confirmed = confirmed_by(team)
         with open_store_for_reading(server.folder, server.database) as store:
             return Restart(
                 confirmed=len(confirmed),
                 seconds=seconds,
-                whole=accounting.is_whole(store),
-                lost=len(accounting.missing(store, confirmed)),
+                whole=queue_checks.is_intact(store),
+                lost=len(queue_checks.missing_submits(store, confirmed)),
                 doubled=len(doubled_by(store, team, self.load.overlap)),
-                stuck=accounting.stuck(store),
+                stuck=queue_checks.stuck_leases(store),
             )
 
 
 def table(restarts: Sequence[Restart]) -> str:
     lines = ["  kill   confirmed before   back after   database   lost   given twice   stuck"]
-    for number, one in enumerate(restarts, start=1):
-        whole = "whole" if one.whole else "DAMAGED"
-        known = f"{number:>6}{one.confirmed:>19,}{one.seconds:>11.1f} s{whole:>11}"
-        lines.append(f"{known}{one.lost:>7}{one.doubled:>14}{one.stuck:>8}")
+    for number, restart in enumerate(restarts, start=1):
+        whole = "whole" if restart.whole else "DAMAGED"
+        known = f"{number:>6}{restart.confirmed:>19,}{restart.seconds:>11.1f} s{whole:>11}"
+        lines.append(f"{known}{restart.lost:>7}{restart.doubled:>14}{restart.stuck:>8}")
     return "\n".join(lines)

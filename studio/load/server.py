@@ -65,8 +65,8 @@ class Server:
         began = time.monotonic()
         self.port = self.port or _free_port()
         get_ready()
-        given = (self._log, self.port, self.folder, self.mode, self.database)
-        self._process = FORKS.Process(target=_serve, args=given, daemon=True)
+        arguments = (self._log, self.port, self.folder, self.mode, self.database)
+        self._process = FORKS.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         async with httpx2.AsyncClient(base_url=self.url) as client:
             while time.monotonic() - began < STARTING and self._process.is_alive():
@@ -102,12 +102,12 @@ def get_ready() -> None:
         forkserver.ensure_running()
 
 
-def _serve(log: Path, *given: object) -> None:
+def _serve(log: Path, *arguments: object) -> None:
     """In the new process: what it says goes into a file."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    pkgutil.resolve_name(f"{STUDIO}:serve")(*given)
+    pkgutil.resolve_name(f"{STUDIO}:serve")(*arguments)
 
 
 def _free_port() -> int:

@@ -15,8 +15,8 @@ from typing import Any
 import httpx2
 from gradio_client.utils import apply_diff
 
+from studio.load.page_client import Handler, PageClient
 from studio.load.server import Server
-from studio.load.tab import Handler, PageClient
 
 SLOWER = 1.25  # at most so many times the time that one visitor has
 PROMPT = "three hearts below a tree"
@@ -87,21 +87,21 @@ async def measure(count: int) -> tuple[VisitResult, list[VisitResult]]:
 
 
 def table(alone: VisitResult, many: Sequence[VisitResult]) -> str:
-    times = sorted(one.drawing / alone.drawing for one in many)
-    gap = max(later - earlier for one in many for earlier, later in itertools.pairwise(one.times))
+    times = sorted(visit.drawing / alone.drawing for visit in many)
+    gap = max(later - earlier for visit in many for earlier, later in itertools.pairwise(visit.times))
     rows = {
         "visitors at once": f"{len(many)}",
-        "saw every row in order and every picture": f"{sum(one.complete for one in many)}",
+        "saw every row in order and every picture": f"{sum(visit.complete for visit in many)}",
         "first to last patch, alone": f"{alone.drawing:.2f} s",
         "first to last patch, median of many": f"{statistics.median(times):.3f} × alone",
         "first to last patch, slowest of many": f"{times[-1]:.3f} × alone",
-        "first row after, slowest": f"{max(one.times[0] for one in many):.2f} s",
+        "first row after, slowest": f"{max(visit.times[0] for visit in many):.2f} s",
         "longest silence between two rows": f"{gap:.2f} s",
     }
     return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
 
 
-def is_fine(alone: VisitResult, many: Sequence[VisitResult]) -> bool:
+def passed(alone: VisitResult, many: Sequence[VisitResult]) -> bool:
     """Whether everybody saw everything, hardly later than one alone."""
-    slowest = max(one.drawing / alone.drawing for one in many)
-    return all(one.complete for one in [alone, *many]) and slowest <= SLOWER
+    slowest = max(visit.drawing / alone.drawing for visit in many)
+    return all(visit.complete for visit in [alone, *many]) and slowest <= SLOWER

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 
 from studio.load.flood import address, client_at
+from studio.load.page_client import API, Handler, PageClient
 from studio.load.server import Server
-from studio.load.tab import API, Handler, PageClient
 from studio.load.visitors import visit
 from studio.settings import Mode
 
@@ -29,12 +29,12 @@ FIRST = (40, 24)  # visits and drawings before anything is measured
 
 
 @dataclass(frozen=True)
-class Account:
-    """What came of it."""
+class VisitCosts:
+    """Measurements of one run."""
 
     visits: int
     drawings: int
-    unlike: int  # drawings that were not seen whole
+    incomplete: int  # drawings that were not seen whole
     cpu: float  # ms of processor time of the server for each visit
     cpu_drawing: float  # … and for each drawing
     memory: tuple[float, float, float]  # MB after the first few, after all visits, after all drawings
@@ -47,11 +47,11 @@ class Account:
         return 1000 * max(0.0, self.memory[1] - self.memory[0]) / max(1, min(self.visits, SESSIONS))
 
     @property
-    def is_fine(self) -> bool:
-        return not self.unlike and max(self.memory) - self.memory[0] <= MORE
+    def passed(self) -> bool:
+        return not self.incomplete and max(self.memory) - self.memory[0] <= MORE
 
 
-async def measure(visits: int = 2000, drawings: int = 1000) -> Account:
+async def measure(visits: int = 2000, drawings: int = 1000) -> VisitCosts:
     """Visits of the front page first, then drawings, at a studio of their own. Raises httpx2.HTTPError."""
     mode = Mode.LOCAL if address(0) is None else Mode.PUBLIC  # from one address there would be too many
     with tempfile.TemporaryDirectory() as folder:
@@ -69,9 +69,9 @@ def _client(url: str, number: int) -> httpx2.AsyncClient:
     return client_at(url, number, timeout=None)
 
 
-async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits: int, drawings: int) -> Account:
+async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits: int, drawings: int) -> VisitCosts:
     config = (await next(people).get("/config")).raise_for_status().json()
-    loads, button = Handler.filling(config, ""), Handler.on(config, "", "draw", "click")
+    loads, button = Handler.on_load(config, ""), Handler.on(config, "", "draw", "click")
     whole: list[bool] = []
 
     async def open_page(client: httpx2.AsyncClient) -> None:
@@ -87,10 +87,10 @@ async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits
         await _many(what, people, count, at_once)
         memory.append(server.memory)
         used.append(server.cpu)
-    return Account(
+    return VisitCosts(
         visits=visits,
         drawings=drawings,
-        unlike=whole.count(False),
+        incomplete=whole.count(False),
         cpu=1000 * (used[1] - used[0]) / max(1, visits),
         cpu_drawing=1000 * (used[2] - used[1]) / max(1, drawings),
         memory=tuple(memory),
@@ -100,44 +100,44 @@ async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits
 
 
 async def open_front_page(client: httpx2.AsyncClient, loads: list[Handler]) -> None:
-    """What a browser that was here before asks for: the page, what fills it, and the stream that says it is open."""
-    tab = PageClient(client)
+    """What a browser that was here before asks for: the page, what fills it, and its heartbeat stream."""
+    page = PageClient(client)
     (await client.get("/")).raise_for_status()
-    async with client.stream("GET", f"{API}/heartbeat/{tab.session}"):
+    async with client.stream("GET", f"{API}/heartbeat/{page.session}"):
         for handler in loads:
-            await tab.ask(handler)
+            await page.ask(handler)
 
 
 async def _many(
-    what: Callable[[httpx2.AsyncClient], Awaitable[None]],
-    people: Iterator[httpx2.AsyncClient],
+    action: Callable[[httpx2.AsyncClient], Awaitable[None]],
+    clients: Iterator[httpx2.AsyncClient],
     count: int,
     at_once: int,
 ) -> None:
-    """So often in all, so often at once."""
-    left = iter(range(count))
+    """Runs `action` `count` times, `at_once` of them concurrently."""
+    remaining = iter(range(count))
 
-    async def one_after_another() -> None:
-        for _ in left:
-            await what(next(people))
+    async def worker() -> None:
+        for _ in remaining:
+            await action(next(clients))
 
-    await asyncio.gather(*(one_after_another() for _ in range(at_once)))
+    await asyncio.gather(*(worker() for _ in range(at_once)))
 
 
-def table(account: Account) -> str:
-    first, read, drawn = account.memory
+def table(costs: VisitCosts) -> str:
+    first, read, drawn = costs.memory
     rows = {
-        "visits of the front page": f"{account.visits:,}",
-        "drawings (by a scripted network)": f"{account.drawings:,}",
-        "drawings not seen whole (wanted none)": f"{account.unlike}",
-        "processor time of a visit": f"{account.cpu:.1f} ms",
-        "processor time of a drawing": f"{account.cpu_drawing:.0f} ms",
-        "memory of a session": f"{account.each_session:.0f} kB",
+        "visits of the front page": f"{costs.visits:,}",
+        "drawings (by a scripted network)": f"{costs.drawings:,}",
+        "drawings not seen whole (wanted none)": f"{costs.incomplete}",
+        "processor time of a visit": f"{costs.cpu:.1f} ms",
+        "processor time of a drawing": f"{costs.cpu_drawing:.0f} ms",
+        "memory of a session": f"{costs.each_session:.0f} kB",
         "memory after the first few": f"{first:.0f} MB",
         "memory after all visits": f"{read:.0f} MB",
         "memory after all drawings": f"{drawn:.0f} MB",
         f"memory more than at first (at most {MORE:.0f})": f"{max(read, drawn) - first:+.0f} MB",
-        "seconds": f"{account.seconds:.0f}",
-        "load of the machine (1 min)": f"{account.load:.1f}",
+        "seconds": f"{costs.seconds:.0f}",
+        "load of the machine (1 min)": f"{costs.load:.1f}",
     }
     return "\n".join(f"{name:46}{figure:>22}" for name, figure in rows.items())

@@ -20,7 +20,7 @@ from annotations.schema.names import clean_name, name_key
 from annotations.schema.project import MOST_OVERLAP, Order, Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import require
-from studio.auth.role_section import gate, on_opening
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
 from studio.components.notices import said
 from studio.components.render import own, text
@@ -172,7 +172,7 @@ def identity(name: str, taken: Collection[str] = ()) -> str:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.REVIEWER, "projects", store, settings):
+    with role_section(Role.REVIEWER, "projects", store, settings):
         _projects(store, settings)
 
 
@@ -187,7 +187,7 @@ def _projects(store: Store, settings: Settings) -> None:
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
     quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-    on_opening(Role.REVIEWER, shelf.start, [listed], store, settings, **quick)
+    on_load_for(Role.REVIEWER, shelf.start, [listed], store, settings, **quick)
     kind.input(shelf.kind, [kind], fields, **quick)
     make.click(shelf.make, [kind, *fields], [listed, note], **quick)
 

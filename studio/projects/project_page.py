@@ -21,7 +21,7 @@ from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
-from studio.auth.role_section import gate, on_opening
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import done, practice_missing, said
 from studio.components.render import text
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
@@ -245,7 +245,7 @@ def _still(paths: Sequence[Path]) -> Any:
 
 def page(store: Store, checkpoints: Checkpoints, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.REVIEWER, "project", store, settings):
+    with role_section(Role.REVIEWER, "project", store, settings):
         _project(store, checkpoints, settings)
 
 
@@ -298,7 +298,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     view = [*View(project, head, block, progress, plots, note)]
     quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
     long = {"show_progress_on": [note], "api_visibility": "private"}
-    on_opening(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
+    on_load_for(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
     asked, shown = [project, files, format, leave_out], [*view, told, table, files]

@@ -30,7 +30,7 @@ from model.trajectory import Trajectory
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import all_readable, readable
 from studio.auth.pseudonyms import names_for
-from studio.auth.role_section import gate, on_opening
+from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
 from studio.components.notices import done, said
 from studio.components.render import still, text
@@ -268,7 +268,7 @@ def _stay(words: str) -> View:
 
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    with gate(Role.REVIEWER, "review", store, settings):
+    with role_section(Role.REVIEWER, "review", store, settings):
         _review(store, settings)
 
 
@@ -330,7 +330,7 @@ def _review(store: Store, settings: Settings) -> None:
                 decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
                 decide.click(desk.decide, [case, *widgets], view, **quick)
 
-    on_opening(Role.REVIEWER, desk.start, view, store, settings, **quick)
+    on_load_for(Role.REVIEWER, desk.start, view, store, settings, **quick)
     chosen.input(desk.choose, [chosen], view, **quick)
     following.click(desk.following, [case], view, **quick)
     for use, button in uses.items():

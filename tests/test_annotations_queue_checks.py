@@ -8,7 +8,7 @@ from sqlalchemy import update
 from test_annotations_samples import aha, judged
 
 from annotations.db.tables import ItemRow, LeaseRow, ProjectRow
-from annotations.ops import accounting
+from annotations.ops import queue_checks
 from annotations.queue.assignment import claim, leave
 from annotations.queue.submission import submit
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
@@ -44,36 +44,40 @@ def change(store: Store, statement) -> None:
 def test_what_was_done_by_the_rules_balances(store):
     answered_by(store, "ann")
     claim(store, "team", "bob")
-    assert (accounting.beyond_overlap(store, "team"), accounting.stuck(store), accounting.held(store)) == ([], 0, 1)
-    assert accounting.completed(store, "team") == 0
+    assert (
+        queue_checks.beyond_overlap(store, "team"),
+        queue_checks.stuck_leases(store),
+        queue_checks.held_leases(store),
+    ) == ([], 0, 1)
+    assert queue_checks.completed_items(store, "team") == 0
     leave(store, "bob")
     answered_by(store, "eve")
-    assert (accounting.held(store), accounting.completed(store, "team")) == (0, 1)
-    assert accounting.missing(store, {"ann's": YES, "eve's": YES}) == []
-    assert accounting.is_whole(store)
+    assert (queue_checks.held_leases(store), queue_checks.completed_items(store, "team")) == (0, 1)
+    assert queue_checks.missing_submits(store, {"ann's": YES, "eve's": YES}) == []
+    assert queue_checks.is_intact(store)
 
 
 def test_an_answer_or_a_lease_too_many_is_found(store):
     item = answered_by(store, "ann", "bob")
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=1))
-    assert accounting.beyond_overlap(store, "team") == [item]
+    assert queue_checks.beyond_overlap(store, "team") == [item]
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=3))
     change(store, update(ItemRow).values(state="open"))
     claim(store, "team", "eve")
-    assert accounting.beyond_overlap(store, "team") == []
+    assert queue_checks.beyond_overlap(store, "team") == []
     change(store, update(ProjectRow).where(ProjectRow.id == "team").values(overlap=2))
-    assert accounting.beyond_overlap(store, "team") == [item]
+    assert queue_checks.beyond_overlap(store, "team") == [item]
 
 
 def test_what_was_confirmed_and_is_not_there_or_is_something_else_is_found(store):
     answered_by(store, "ann", "bob")
     confirmed = {"ann's": YES, "bob's": {"verdict_right": "no"}, "eve's": YES}
-    assert accounting.missing(store, confirmed) == ["bob's", "eve's"]
+    assert queue_checks.missing_submits(store, confirmed) == ["bob's", "eve's"]
 
 
 @pytest.mark.parametrize("ends", [timedelta(0), timedelta(days=1)])
 def test_a_lease_that_would_not_end_is_found(store, ends):
     claim(store, "team", "ann")
-    assert accounting.stuck(store) == 0
+    assert queue_checks.stuck_leases(store) == 0
     change(store, update(LeaseRow).values(expires_at=store.clock() + ends))
-    assert accounting.stuck(store) == 1
+    assert queue_checks.stuck_leases(store) == 1

@@ -14,60 +14,60 @@ from annotations.schema.project import Use
 from annotations.store import projects
 from annotations.store.store import Store
 
-AT_ONCE = 500  # keys in one query
+PAGE_SIZE = 500  # keys in one query
 
 
 def beyond_overlap(store: Store, project_id: str) -> list[int]:
-    """Items of which more people hold or have submitted something than were wanted."""
+    """Ids of items that more people hold or have answered than the project's overlap."""
     submitted = AnnotationRow.status == Status.SUBMITTED.value, AnnotationRow.project_id == project_id
-    said = select(AnnotationRow.item_id, AnnotationRow.annotator).where(*submitted)
-    held = LeaseRow.project_id == project_id, LeaseRow.outcome.is_(None)
-    holding = select(LeaseRow.item_id, LeaseRow.annotator).where(*held)
-    people = said.union(holding).subquery()
+    answering = select(AnnotationRow.item_id, AnnotationRow.annotator).where(*submitted)
+    is_held = LeaseRow.project_id == project_id, LeaseRow.outcome.is_(None)
+    holding = select(LeaseRow.item_id, LeaseRow.annotator).where(*is_held)
+    people = answering.union(holding).subquery()
     counted = select(people.c.item_id, func.count().label("people")).group_by(people.c.item_id).subquery()
     with store.database.reading() as session:
-        wanted = projects.get(session, project_id).overlap
+        overlap = projects.get(session, project_id).overlap
         work = select(ItemRow.id).where(ItemRow.project_id == project_id, ItemRow.use == Use.WORK.value)
         too_many = work.join(counted, counted.c.item_id == ItemRow.id)
-        return list(session.scalars(too_many.where(counted.c.people > wanted).order_by(ItemRow.id)))
+        return list(session.scalars(too_many.where(counted.c.people > overlap).order_by(ItemRow.id)))
 
 
-def missing(store: Store, confirmed: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Keys of submits that are not stored as they were sent; `confirmed` has their answers by key."""
+def missing_submits(store: Store, confirmed: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Keys of submits that are not stored as they were sent; `confirmed` maps keys to answers."""
     keys, lost = list(confirmed), []
     with store.database.reading() as session:
-        for start in range(0, len(keys), AT_ONCE):
-            some = keys[start : start + AT_ONCE]
+        for start in range(0, len(keys), PAGE_SIZE):
+            page = keys[start : start + PAGE_SIZE]
             row = AnnotationRow
-            wanted = select(row.idempotency_key, row.answers).where(row.idempotency_key.in_(some))
-            stored = dict(session.execute(wanted.where(row.status == Status.SUBMITTED.value)).all())
-            lost += [key for key in some if stored.get(key) != confirmed[key]]
+            query = select(row.idempotency_key, row.answers).where(row.idempotency_key.in_(page))
+            stored = dict(session.execute(query.where(row.status == Status.SUBMITTED.value)).all())
+            lost += [key for key in page if stored.get(key) != confirmed[key]]
     return lost
 
 
-def stuck(store: Store) -> int:
-    """Leases that are held for longer than a lease may be: past their end, or from a time that is not yet."""
+def stuck_leases(store: Store) -> int:
+    """How many leases are held past their end, or begin in the future."""
     now = store.clock()
     over = (LeaseRow.expires_at <= now) | (LeaseRow.expires_at > now + LEASE) | (LeaseRow.renewed_at > now)
     with store.database.reading() as session:
         return session.scalar(select(func.count()).where(LeaseRow.outcome.is_(None), over)) or 0
 
 
-def held(store: Store) -> int:
-    """Leases that somebody holds."""
+def held_leases(store: Store) -> int:
+    """How many leases are held."""
     with store.database.reading() as session:
         return session.scalar(select(func.count()).where(LeaseRow.outcome.is_(None))) or 0
 
 
-def completed(store: Store, project_id: str) -> int:
-    """Items that as many people have answered as were wanted."""
+def completed_items(store: Store, project_id: str) -> int:
+    """How many items have as many answers as the project's overlap."""
     with store.database.reading() as session:
-        wanted = projects.get(session, project_id).overlap
-        full = ItemRow.project_id == project_id, ItemRow.answers == wanted
-        return session.scalar(select(func.count()).select_from(ItemRow).where(*full)) or 0
+        overlap = projects.get(session, project_id).overlap
+        is_full = ItemRow.project_id == project_id, ItemRow.answers == overlap
+        return session.scalar(select(func.count()).select_from(ItemRow).where(*is_full)) or 0
 
 
-def is_whole(store: Store) -> bool:
+def is_intact(store: Store) -> bool:
     """Whether SQLite finds its file undamaged; a PostgreSQL server looks after its own."""
     if store.database.server is not None:
         return True
