@@ -22,13 +22,13 @@ from studio.auth.hub_login import Hub
 from studio.auth.identity import is_local
 from studio.auth.session_cookie import cookie_in, person_of
 from studio.auth.sign_in_routes import routes
-from studio.http.addresses import Forwarded
-from studio.http.early_responses import ReadToEnd
+from studio.http.addresses import ForwardedHeaders
+from studio.http.early_responses import DrainRequestBody
 from studio.http.limits import MB, LimitError, Limits
-from studio.http.middleware import Logged, RateLimiter, RequestGuard, SecurityHeaders
+from studio.http.middleware import ExceptionLog, RateLimiter, RequestGuard, SecurityHeaders
 from studio.http.page_cache import PageCache
 from studio.http.request_errors import middleware
-from studio.http.temp_files import own_folder, remove_old
+from studio.http.temp_files import process_folder, remove_old
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.live_events import LINE
 from studio.pages import build
@@ -54,7 +54,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
             )
         sign_out_from_hub(store)
     sys.setswitchinterval(SWITCH)
-    folder = own_folder()
+    folder = process_folder()
     demo = build(settings, store, checkpoints)
     share_config(demo)
     shown = look()
@@ -98,13 +98,13 @@ def freeze_memory() -> None:
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
-    app = RateLimiter(PageCache(Logged(app), settings), settings, limits, AccountCookies(store), sessions)
-    return ReadToEnd(Forwarded(SecurityHeaders(RequestGuard(app, settings), settings), settings))
+    app = RateLimiter(PageCache(ExceptionLog(app), settings), settings, limits, AccountCookies(store), sessions)
+    return DrainRequestBody(ForwardedHeaders(SecurityHeaders(RequestGuard(app, settings), settings), settings))
 
 
 def reach_itself() -> None:
     """Requests of the studio to itself go through no proxy of the environment; uvicorn, which would believe what any
-    program on this machine says of addresses, leaves that to `Forwarded`."""
+    program on this machine says of addresses, leaves that to `ForwardedHeaders`."""
     os.environ["FORWARDED_ALLOW_IPS"] = ""
     for name in ("no_proxy", "NO_PROXY"):
         hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]

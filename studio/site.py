@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from annotations.schema.project import Role
 from studio.auth.access import API, role_for
-from studio.http.bodies import refused
+from studio.http.bodies import refusal
 from studio.http.request_errors import CheckedBlocks
 from studio.inference.live_events import LINE
 
@@ -254,12 +254,12 @@ class StudioApp(App):
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    """What a request is told whose handling failed; what is to be said of it in the log is known to `Logged`."""
+    """What a request is told whose handling failed; what is to be said of it in the log is known to `ExceptionLog`."""
     if isinstance(error, LookupError | ValueError | FnIndexInferError):
-        return refused(
+        return refusal(
             404, "There is no such endpoint, or what was sent to it does not fit. /gradio_api/info lists them."
         )
-    return refused(500, "Something went wrong in the studio; whoever runs it finds it in the log.")
+    return refusal(500, "Something went wrong in the studio; whoever runs it finds it in the log.")
 
 
 def share_config(demo: gr.Blocks) -> None:

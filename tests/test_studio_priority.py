@@ -8,7 +8,7 @@ import pytest
 
 from studio.http import priority
 from studio.http.limits import LimitError
-from studio.http.priority import Activity, Pace, Seconds, Turns
+from studio.http.priority import Activity, ByteRate, CallSpacing, Seconds
 from studio.inference.engine_thread import SharedEngine
 from studio.inference.live_events import Sending
 
@@ -28,7 +28,7 @@ def test_people_are_at_work_while_they_wait_for_an_answer_and_a_moment_longer():
 
 def test_visitors_wait_for_one_another_only_while_somebody_is_at_work():
     async def seconds(count: int) -> float:
-        turns, began = Turns(Seconds(meanwhile=0.05, otherwise=0.0), activity), time.monotonic()
+        turns, began = CallSpacing(Seconds(meanwhile=0.05, otherwise=0.0), activity), time.monotonic()
         await asyncio.gather(*(turns.begin() for _ in range(count)))
         return time.monotonic() - began
 
@@ -40,7 +40,7 @@ def test_visitors_wait_for_one_another_only_while_somebody_is_at_work():
 
 def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
     async def ask() -> list[object]:
-        turns = Turns(Seconds(meanwhile=0.05, otherwise=0.0), activity)
+        turns = CallSpacing(Seconds(meanwhile=0.05, otherwise=0.0), activity)
         return await asyncio.gather(*(turns.begin() for _ in range(8)), return_exceptions=True)
 
     monkeypatch.setattr(priority, "MAX_WAIT", 0.24)
@@ -54,7 +54,7 @@ def test_visitors_who_would_wait_too_long_are_told_to_come_back(monkeypatch):
 
 def test_bytes_of_all_visitors_come_at_one_pace():
     async def send() -> float:
-        pace, began = Pace(Seconds(meanwhile=1e-3, otherwise=1e-4), Activity()), time.monotonic()
+        pace, began = ByteRate(Seconds(meanwhile=1e-3, otherwise=1e-4), Activity()), time.monotonic()
         await asyncio.gather(*(pace.take(500) for _ in range(4)))
         return time.monotonic() - began
 

@@ -21,7 +21,7 @@ from studio.auth import access
 from studio.auth.identity import REFUSAL
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.http import limits, temp_files
-from studio.http.addresses import Trusted, is_allowed, rate_limit_key
+from studio.http.addresses import TrustedProxies, is_allowed, rate_limit_key
 from studio.http.limits import Caller, LimitError, Limits, Rate
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -217,10 +217,10 @@ def test_a_visitor_who_asks_too_much_is_told_and_others_are_not_slowed(client, s
 
 
 def test_what_proxies_say_is_believed_of_trusted_ones_only():
-    trusted = Trusted(["10.0.0.0/8", "::1"])
+    trusted = TrustedProxies(["10.0.0.0/8", "::1"])
     assert "10.1.2.3" in trusted and "[::1]:80" in trusted and "192.0.2.1" not in trusted and "" not in trusted
-    assert trusted.first_of_others(["1.1.1.1", "192.0.2.1", "10.0.0.1"]) == "192.0.2.1"
-    assert "172.16.0.1" in Trusted(["private"]) and "8.8.8.8" not in Trusted(["private"])
+    assert trusted.client_address(["1.1.1.1", "192.0.2.1", "10.0.0.1"]) == "192.0.2.1"
+    assert "172.16.0.1" in TrustedProxies(["private"]) and "8.8.8.8" not in TrustedProxies(["private"])
     assert rate_limit_key("2001:db8::1") == rate_limit_key("2001:db8::2:0:1") != rate_limit_key("2001:db8:0:1::1")
     assert rate_limit_key("::ffff:192.0.2.1") == "192.0.2.1"
 

@@ -1,6 +1,6 @@
 """Client address, scheme and host of a request; forwarded headers of trusted proxies only.
 
-Knows ASGI scopes. Gradio and uvicorn read the `X-Forwarded-…` headers of anybody; behind `Forwarded` there are none.
+Knows ASGI scopes. Gradio and uvicorn read the `X-Forwarded-…` headers of anybody; behind `ForwardedHeaders` there are none.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ NETWORK = 64  # bits of an IPv6 address: one household or machine has all addres
 HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d{1,5}))?")
 
 
-class Forwarded:
+class ForwardedHeaders:
     """Sets client, scheme, host and path of each request to what the browser used, and removes proxies' headers."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
-        self._trusted = Trusted(settings.listed("proxies"))
+        self._trusted = TrustedProxies(settings.listed("proxies"))
         self._root = settings.root_path or ""
         self._key = secrets.token_bytes(32)
 
@@ -51,7 +51,7 @@ class Forwarded:
             resolved["client"] = (vouched_address, 0)
         elif peer in self._trusted:
             hops = ",".join(v.decode("latin-1") for n, v in headers if n == b"x-forwarded-for").split(",")
-            resolved["client"] = (self._trusted.first_of_others(hops) or peer, 0)
+            resolved["client"] = (self._trusted.client_address(hops) or peer, 0)
             if (scheme := _last(forwarded.get(b"x-forwarded-proto"))) in ("http", "https"):
                 resolved["scheme"] = scheme
             if host := _last(forwarded.get(b"x-forwarded-host")):
@@ -80,7 +80,7 @@ class Forwarded:
         return address if value and hmac.compare_digest(value, self._voucher(address)) else None
 
 
-class Trusted:
+class TrustedProxies:
     """Addresses and networks of reverse proxies."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -89,20 +89,20 @@ class Trusted:
         self._networks = [ipaddress.ip_network(name) for name in names if name != PRIVATE]
 
     def __contains__(self, name: str) -> bool:
-        address = parsed(name)
+        address = parse_address(name)
         if address is None:
             return False
         if self._private and not address.is_global:
             return True
         return any(address in network for network in self._networks)
 
-    def first_of_others(self, hops: Iterable[str]) -> str | None:
+    def client_address(self, hops: Iterable[str]) -> str | None:
         """Of the addresses that each proxy added at the end, the last that is no trusted proxy."""
-        known = [str(address) for hop in hops if (address := parsed(hop.strip())) is not None]
+        known = [str(address) for hop in hops if (address := parse_address(hop.strip())) is not None]
         return next((hop for hop in reversed(known) if hop not in self), known[0] if known else None)
 
 
-def parsed(name: str) -> Address | None:
+def parse_address(name: str) -> Address | None:
     """An address, without its port and zone; IPv4 within IPv6 as IPv4."""
     if name.startswith("["):
         name = name[1:].partition("]")[0]
@@ -117,7 +117,7 @@ def parsed(name: str) -> Address | None:
 
 def rate_limit_key(name: str) -> str:
     """The key under which rate limits count an address: of an IPv6 address its /64 network."""
-    address = parsed(name)
+    address = parse_address(name)
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, NETWORK), strict=False))
     return str(address) if address is not None else name[:64]
@@ -129,10 +129,10 @@ def is_allowed(host: str, settings: Settings) -> bool:
     if match is None:
         return False
     name = match["name"].lower().rstrip(".")
-    if name in LOOPBACK or (address := parsed(name)) is not None and address.is_loopback:
+    if name in LOOPBACK or (address := parse_address(name)) is not None and address.is_loopback:
         return True
     allowed = settings.listed("hosts")
-    if settings.mode is not Mode.LOCAL and (not allowed or parsed(name) is not None):
+    if settings.mode is not Mode.LOCAL and (not allowed or parse_address(name) is not None):
         return True
     return any(name == pattern or pattern.startswith("*.") and name.endswith(pattern[1:]) for pattern in allowed)
 

@@ -19,7 +19,7 @@ from studio.http.whole_numbers import whole_number
 GRACE, SLOWEST = 30.0, 20_000.0  # a visitor's body may take 30 seconds, and one more for each 20 kB
 
 
-def refused(status: int, message: str, **headers: str) -> Response:
+def refusal(status: int, message: str, **headers: str) -> Response:
     """A refusal that pages and programs show: Gradio's clients read `error` of some answers and `detail` of others."""
     return JSONResponse({"error": message, "detail": message}, status, headers=headers)
 
@@ -32,7 +32,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = TooLargeError(self._most, self._hint)
-        if is_longer(scope, self._most):
+        if declares_more(scope, self._most):
             await problem.answer(scope, receive, send)
             return
         size, exceeded, started, limit_error = 0, False, False, None
@@ -75,17 +75,17 @@ class TooLargeError(Exception):
 
     @property
     def answer(self) -> Response:
-        return refused(413, str(self), Connection="close")
+        return refusal(413, str(self), Connection="close")
 
 
-def is_longer(scope: Scope, most: int) -> bool:
+def declares_more(scope: Scope, most: int) -> bool:
     """Whether a request says that its body is."""
     length = Headers(scope=scope).get("content-length", "")
     number = whole_number(length)
     return bool(length) and (number is None or number > most)
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
+def replay_body(body: bytes, receive: Receive) -> Receive:
     """A `receive` that delivers a body which has been read already, then whatever `receive` delivers."""
     delivered = False
 
@@ -99,7 +99,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def paced(receive: Receive) -> Receive:
+def with_deadline(receive: Receive) -> Receive:
     """A `receive` that raises LimitError where a body arrives more slowly than GRACE and SLOWEST allow."""
     started, size, more = time.monotonic(), 0, True
 
@@ -122,7 +122,7 @@ def paced(receive: Receive) -> Receive:
     return on_time
 
 
-def counted(receive: Receive, count: Callable[[bytes], Awaitable[None]]) -> Receive:
+def count_body(receive: Receive, count: Callable[[bytes], Awaitable[None]]) -> Receive:
     """A `receive` that passes each part of the body to `count` as it arrives."""
 
     async def counting() -> Message:

@@ -12,19 +12,19 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.http.priority import Pace
+from studio.http.priority import ByteRate
 
 MOST = 256_000_000  # bytes that are read and thrown away
 LONGEST = 30.0  # seconds
 SILENCE = 2.0  # seconds after which nothing more is expected
 
 
-class ReadToEnd:
+class DrainRequestBody:
     """Reads on, within bounds, after an answer that was given early, and closes the connection then."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._pace = Pace()
+        self._pace = ByteRate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
@@ -57,7 +57,7 @@ def _has_body(scope: Scope) -> bool:
     return named and "expect" not in headers
 
 
-async def _discard(receive: Receive, pace: Pace) -> None:
+async def _discard(receive: Receive, pace: ByteRate) -> None:
     size, until = 0, time.monotonic() + LONGEST
     while size <= MOST and time.monotonic() < until:
         try:

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.auth.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
 from studio.http.addresses import HOST, is_allowed, rate_limit_key
-from studio.http.bodies import BodyLimit, TooLargeError, counted, is_longer, paced, refused, replayed
+from studio.http.bodies import BodyLimit, TooLargeError, count_body, declares_more, refusal, replay_body, with_deadline
 from studio.http.limits import BYTES_PER_FILE, MB, Caller, LimitError, Limits
-from studio.http.priority import CALLS, DRAWINGS, Pace, Turns, activity
+from studio.http.priority import CALLS, DRAWINGS, ByteRate, CallSpacing, activity
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,19 +53,19 @@ class RequestGuard:
         headers, method = Headers(scope=scope), scope["method"]
         host = headers.get("host", "")
         if HOST.fullmatch(host) is None or len(headers.getlist("host")) > 1:
-            return refused(400, "The request names no host. Send a Host header, as HTTP/1.1 wants it.")
+            return refusal(400, "The request names no host. Send a Host header, as HTTP/1.1 wants it.")
         if not is_allowed(host, self._settings):
-            return refused(
+            return refusal(
                 421, "This studio does not answer to that name; whoever runs it can add it to the setting “hosts”."
             )
         path = path_below_root(scope, self._settings)
         if (address := self._moved(scope, path)) and method in ("GET", "HEAD"):
             return RedirectResponse(address, 308)
         if not is_route(method, path):
-            return refused(404, "There is nothing at this address.")
+            return refusal(404, "There is nothing at this address.")
         changes = method not in ("GET", "HEAD", "OPTIONS")
         if (changes or STREAM.fullmatch(path)) and not is_own(headers, scope["scheme"]):
-            return refused(403, "This comes from a page of another site. Use the studio's own pages, or a program.")
+            return refusal(403, "This comes from a page of another site. Use the studio's own pages, or a program.")
         if method == "OPTIONS":
             return PlainTextResponse("", 204, headers={"Allow": "GET, HEAD, POST"})
         return None
@@ -126,7 +126,7 @@ class RateLimiter:
         self._is_member, self._sessions = is_member, sessions
         self._delayed = 0
         self._large = {member: asyncio.Semaphore(LARGE_AT_ONCE) for member in (True, False)}
-        self._calls, self._drawings, self._pace = Turns(CALLS), Turns(DRAWINGS), Pace()
+        self._calls, self._drawings, self._pace = CallSpacing(CALLS), CallSpacing(DRAWINGS), ByteRate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -137,7 +137,7 @@ class RateLimiter:
         path, method = path_below_root(scope, self._settings), scope["method"]
         try:
             if method == "POST" and caller.limits is not None:
-                receive = paced(receive)
+                receive = with_deadline(receive)
             if method == "POST" and UPLOAD.fullmatch(path):
                 await self._upload(caller, scope, receive, send)
             elif method == "POST" and CALL.fullmatch(path):
@@ -150,7 +150,7 @@ class RateLimiter:
                 await self._app(scope, receive, send)
         except LimitError as error:
             await self._delay_refusal()
-            answer = refused(429, str(error), **{"Retry-After": f"{error.seconds:.0f}"})
+            answer = refusal(429, str(error), **{"Retry-After": f"{error.seconds:.0f}"})
             await answer(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
@@ -184,7 +184,7 @@ class RateLimiter:
             await BodyLimit(self._app, most, f"wanted at most {self._settings.max_upload} MB")(scope, receive, send)
             return
         if not self._sessions.any_of(caller.address):
-            answer = refused(403, "Files come from an open page of the studio. Open one first, or sign in.")
+            answer = refusal(403, "Files come from an open page of the studio. Open one first, or sign in.")
             await answer(scope, receive, send)
             return
         caller.take("requests")
@@ -194,7 +194,7 @@ class RateLimiter:
             caller.take("uploads", len(part) + BYTES_PER_FILE * part.count(FILE_NAME))
             await self._pace.take(len(part))
 
-        counted_receive = counted(receive, count)
+        counted_receive = count_body(receive, count)
         with caller.limits.during("uploads", caller.address):
             await BodyLimit(self._app, LARGEST["visitor"], hint)(scope, counted_receive, send)
 
@@ -217,11 +217,11 @@ class RateLimiter:
             if problem is not None:
                 await problem(scope, receive, send)
                 return
-            await self._app(scope, replayed(body, receive), send)
+            await self._app(scope, replay_body(body, receive), send)
 
     async def _body(self, caller: Caller, scope: Scope, receive: Receive, stack: AsyncExitStack) -> bytes | None:
         """The body; None where the client has disconnected. Raises TooLargeError and LimitError."""
-        if is_longer(scope, LARGEST["call"]):
+        if declares_more(scope, LARGEST["call"]):
             raise TooLargeError(LARGEST["call"])
         parts: list[bytes] = []
         size, more, is_large = 0, True, False
@@ -257,14 +257,14 @@ class RateLimiter:
         try:
             call = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")
         except (ValueError, RecursionError):
-            return refused(400, "The request's body is no JSON.")
+            return refusal(400, "The request's body is no JSON.")
         if not isinstance(call, dict):
-            return refused(
+            return refusal(
                 400, f'The request\'s body is {type(call).__name__}; wanted an object, such as {{"data": []}}.'
             )
         session = call.get("session_hash")
         if session is not None and not (isinstance(session, str) and 0 < len(session) <= 64):
-            return refused(400, "session_hash is no text of 1 to 64 characters.")
+            return refusal(400, "session_hash is no text of 1 to 64 characters.")
         if caller.limits is not None and self._sessions.is_drawing(scope["path"], call):
             caller.take("drawings")
             await self._drawings.begin()
@@ -275,7 +275,7 @@ class RateLimiter:
         return None
 
 
-class Logged:
+class ExceptionLog:
     """Logs an exception of the application as one line; the response has been sent by then."""
 
     def __init__(self, app: ASGIApp) -> None:

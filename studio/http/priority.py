@@ -61,7 +61,7 @@ class Activity:
 activity = Activity()  # of this process
 
 
-class Turns:
+class CallSpacing:
     """Spaces visitors' calls of one kind in time, first come, first served."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Turns:
         return self._activity.current(self._between)
 
 
-class Pace:
+class ByteRate:
     """Limits the bytes a second of all visitors together: each part waits for those before it."""
 
     def __init__(

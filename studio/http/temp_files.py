@@ -18,7 +18,7 @@ OLD = 3600.0  # seconds, since it was last written
 UNFINISHED = 600.0  # … of an upload that has no name yet
 
 
-def own_folder() -> Path:
+def process_folder() -> Path:
     """Make one, and tell Gradio; those of processes that are gone are removed."""
     if chosen := os.environ.get("GRADIO_TEMP_DIR"):
         return Path(chosen)
