@@ -32,19 +32,19 @@ FEWEST = 16  # answers, below which there are no times to speak of
 SHOWN = 10  # bad rows
 
 
-def with_visitors(options: argparse.Namespace) -> str | None:
+def with_visitors(arguments: argparse.Namespace) -> str | None:
     """What was wanted, where it is not so."""
-    alone, many = asyncio.run(visitors.measure(options.visitors or 32))
+    alone, many = asyncio.run(visitors.measure(arguments.visitors or 32))
     print(visitors.table(alone, many))
     if not visitors.passed(alone, many):
         return f"wanted every visitor to see all, at most {visitors.SLOWER} × as slow as one alone"
     return None
 
 
-def with_annotators(options: argparse.Namespace) -> str | None:
-    load = annotation_load.AnnotationLoad(options.annotators, options.items, options.overlap)
-    disturbance = kills.RandomKills(options.kill, load) if options.kill else None
-    result = asyncio.run(annotation_load.measure(load, options.database, disturbance))
+def with_annotators(arguments: argparse.Namespace) -> str | None:
+    load = annotation_load.AnnotationLoad(arguments.annotators, arguments.items, arguments.overlap)
+    disturbance = kills.RandomKills(arguments.kill, load) if arguments.kill else None
+    result = asyncio.run(annotation_load.measure(load, arguments.database, disturbance))
     if disturbance is not None:
         print(kills.table(disturbance.restarts), end="\n\n")
     print(annotation_load.table(result))
@@ -55,16 +55,16 @@ def with_annotators(options: argparse.Namespace) -> str | None:
     return None
 
 
-def with_import(options: argparse.Namespace) -> str | None:
-    result = asyncio.run(imports.measure(options.rows, options.pictures, options.database))
+def with_import(arguments: argparse.Namespace) -> str | None:
+    result = asyncio.run(imports.measure(arguments.rows, arguments.pictures, arguments.database))
     print(imports.table(result))
     for error in dict.fromkeys([*result.errors, *(str(error) for error in result.report["errors"][:SHOWN])]):
         print(f"  {error}")
     return f"wanted {'; '.join(result.problems)}" if result.problems else None
 
 
-def under_attack(options: argparse.Namespace) -> str | None:
-    result = asyncio.run(attack.measure(database=options.database))
+def under_attack(arguments: argparse.Namespace) -> str | None:
+    result = asyncio.run(attack.measure(database=arguments.database))
     print(attack.table(result))
     for error in dict.fromkeys(result.refused):
         print(f"  {result.refused.count(error)} × {error}")
@@ -74,44 +74,44 @@ def under_attack(options: argparse.Namespace) -> str | None:
     return None
 
 
-def with_visits(options: argparse.Namespace) -> str | None:
-    costs = asyncio.run(visits.measure(options.visits, options.drawings))
+def with_visits(arguments: argparse.Namespace) -> str | None:
+    costs = asyncio.run(visits.measure(arguments.visits, arguments.drawings))
     print(visits.table(costs))
     if not costs.passed:
         return f"wanted every drawing seen whole, and at most {visits.MORE:.0f} MB more"
     return None
 
 
-def _problem(options: argparse.Namespace) -> str | None:
+def _problem(arguments: argparse.Namespace) -> str | None:
     """What cannot be, of what was asked for."""
-    if options.rows is not None or options.pictures:
-        if options.kill or not 0 <= options.pictures <= (options.rows or 0) or not options.rows:
-            got = f"{options.pictures} pictures and {options.kill} kills with an import of {options.rows} rows"
+    if arguments.rows is not None or arguments.pictures:
+        if arguments.kill or not 0 <= arguments.pictures <= (arguments.rows or 0) or not arguments.rows:
+            got = f"{arguments.pictures} pictures and {arguments.kill} kills with an import of {arguments.rows} rows"
             return f"got {got}; wanted as many rows, and no kill"
         return None
-    if options.visits is not None and (options.visits < 1 or options.drawings < 0):
-        return f"got {options.visits} visits and {options.drawings} drawings; wanted at least one visit"
-    if options.annotators is None:
-        wrong = options.kill or options.database and not options.attack
+    if arguments.visits is not None and (arguments.visits < 1 or arguments.drawings < 0):
+        return f"got {arguments.visits} visits and {arguments.drawings} drawings; wanted at least one visit"
+    if arguments.annotators is None:
+        wrong = arguments.kill or arguments.database and not arguments.attack
         return "--kill and --database are for --annotators; give so many" if wrong else None
-    answers = options.items * options.overlap
-    if min(options.annotators, options.items, options.overlap) < 1 or answers < FEWEST:
-        return f"got {answers} answers of {options.annotators} annotators; wanted at least {FEWEST} of one"
-    if options.overlap > options.annotators:
-        return f"--overlap {options.overlap} takes as many annotators; there are {options.annotators}"
-    if not 0 <= options.kill <= answers // 2:
-        return f"got {options.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
+    answers = arguments.items * arguments.overlap
+    if min(arguments.annotators, arguments.items, arguments.overlap) < 1 or answers < FEWEST:
+        return f"got {answers} answers of {arguments.annotators} annotators; wanted at least {FEWEST} of one"
+    if arguments.overlap > arguments.annotators:
+        return f"--overlap {arguments.overlap} takes as many annotators; there are {arguments.annotators}"
+    if not 0 <= arguments.kill <= answers // 2:
+        return f"got {arguments.kill} kills in {answers} answers, wanted at most {answers // 2}; give more --items"
     return None
 
 
-def _chosen(options: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
-    if options.attack:
+def _chosen(arguments: argparse.Namespace) -> Callable[[argparse.Namespace], str | None]:
+    if arguments.attack:
         return under_attack
-    if options.visits:
+    if arguments.visits:
         return with_visits
-    if options.rows:
+    if arguments.rows:
         return with_import
-    return with_annotators if options.annotators else with_visitors
+    return with_annotators if arguments.annotators else with_visitors
 
 
 def main() -> None:
@@ -128,11 +128,11 @@ def main() -> None:
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
     parser.add_argument("--kill", type=int, default=0, metavar="TIMES", help="the server, at random moments")
-    options = parser.parse_args()
-    if problem := _problem(options):
+    arguments = parser.parse_args()
+    if problem := _problem(arguments):
         parser.error(problem)
     try:
-        failure = _chosen(options)(options)
+        failure = _chosen(arguments)(arguments)
     except (AnnotationsError, HandlerError, RuntimeError, httpx2.HTTPError) as error:
         failure = str(error)
     if failure:

@@ -1,6 +1,6 @@
 """Client address, scheme and host of a request; forwarded headers of trusted proxies only.
 
-Knows ASGI scopes. Gradio and uvicorn read the `X-Forwarded-…` headers of anybody; behind `ForwardedHeaders` there are none.
+Knows ASGI scopes. Gradio and uvicorn read the `X-Forwarded-…` headers of anybody; `ForwardedHeaders` removes them.
 """
 
 from __future__ import annotations
