@@ -33,7 +33,7 @@ SHOWN = 10  # bad rows
 
 
 def with_visitors(arguments: argparse.Namespace) -> str | None:
-    """What was wanted, where it is not so."""
+    """The requirement that was not met, or None."""
     alone, many = asyncio.run(visitors.measure(arguments.visitors or 32))
     print(visitors.table(alone, many))
     if not visitors.passed(alone, many):
@@ -83,7 +83,7 @@ def with_visits(arguments: argparse.Namespace) -> str | None:
 
 
 def _problem(arguments: argparse.Namespace) -> str | None:
-    """What cannot be, of what was asked for."""
+    """Why the arguments cannot be run, or None."""
     if arguments.rows is not None or arguments.pictures:
         if arguments.kill or not 0 <= arguments.pictures <= (arguments.rows or 0) or not arguments.rows:
             got = f"{arguments.pictures} pictures and {arguments.kill} kills with an import of {arguments.rows} rows"

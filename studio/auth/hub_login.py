@@ -65,11 +65,12 @@ class Profile:
 
 def hub_of(environment: Mapping[str, str]) -> Hub | None:
     """The provider and client that a Space's environment names; None anywhere else."""
-    values = [environment.get(name) for name in ("OPENID_PROVIDER_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET")]
-    if not all(values):
+    names = ("OPENID_PROVIDER_URL", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET")
+    url, client_id, client_secret = (environment.get(name, "") for name in names)
+    if not (url and client_id and client_secret):
         return None
     host = environment.get("SPACE_HOST", "").split(",")[0].strip()  # with a domain of one's own there are two
-    return Hub(values[0].rstrip("/"), *values[1:], host=host or None)
+    return Hub(url.rstrip("/"), client_id, client_secret, host=host or None)
 
 
 class LoginSession:

@@ -42,7 +42,7 @@ class ForwardedHeaders:
     def _resolved(self, scope: Scope) -> Scope:
         headers = [(name.lower(), value) for name, value in scope["headers"]]
         peer = (scope.get("client") or ("", 0))[0]
-        resolved = scope | {"headers": [pair for pair in headers if not _is_proxy_header(pair[0])]}
+        resolved: Scope = {**scope, "headers": [pair for pair in headers if not _is_proxy_header(pair[0])]}
         forwarded = {name: value.decode("latin-1") for name, value in headers if name.startswith(b"x-forwarded-")}
         resolved["state"] = dict(
             scope.get("state") or {}, said_https=_last(forwarded.get(b"x-forwarded-proto")) == "https"

@@ -43,7 +43,7 @@ class DrainRequestBody:
             if not ends or not unread:
                 await send(message)
                 return
-            await send(message | {"more_body": True})
+            await send({**message, "more_body": True})
             await _discard(watched_receive, self._pace)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

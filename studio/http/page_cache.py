@@ -78,7 +78,7 @@ class PageCache:
             async with self._rendering:
                 cached = self._cache.get(key) or await self._render(key, scope, path, query_items)
         if cached is None:
-            await self._app(scope | {"query_string": urlencode(query_items).encode()}, receive, send)
+            await self._app({**scope, "query_string": urlencode(query_items).encode()}, receive, send)
             return
         self._cache.move_to_end(key)
         await _send(cached, "br" in Headers(scope=scope).get("accept-encoding", ""), send)
@@ -104,9 +104,8 @@ class PageCache:
                 parts.append(message.get("body", b""))
 
         plain = [pair for pair in scope["headers"] if pair[0].lower() == b"host"]
-        await self._app(
-            scope | {"headers": plain, "query_string": urlencode(query_items).encode()}, empty_body, collect
-        )
+        request: Scope = {**scope, "headers": plain, "query_string": urlencode(query_items).encode()}
+        await self._app(request, empty_body, collect)
         if status != 200:
             return None
         cached = _cached(headers, b"".join(parts), path, scope["state"]["policy"])

@@ -116,13 +116,13 @@ class _Answering:
     async def __call__(self, message: Message) -> None:
         self.started = True
         if self._file and message["type"] == "http.response.start" and message["status"] == 403:
-            message = message | {"status": 404}
+            message = {**message, "status": 404}
         if self._direct and message["type"] == "http.response.start" and message["status"] == 500:
             self._held = message
             return
         if self._held is not None:
             held, self._held = self._held, None
-            await self._send(held | {"status": 422} if _is_client_error(message.get("body", b"")) else held)
+            await self._send({**held, "status": 422} if _is_client_error(message.get("body", b"")) else held)
         await self._send(message)
 
 

@@ -24,7 +24,7 @@ from annotations.schema.project import Project, Role
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store, open_store_for_reading
 from studio.load.annotators import Annotator, PageActions
-from studio.load.server import Server, get_ready
+from studio.load.server import Server, start_fork_server
 from studio.settings import Mode
 
 FIRST_DRAWN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ async def measure(
     """Run a load at a studio of its own, in SQLite or in an empty PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        get_ready()
+        start_fork_server()
         with open_store(folder, database) as store:
             team = prepared(store, load)
         machine = calibration(folder)

@@ -20,7 +20,7 @@ from annotations.store.store import open_store
 from studio.load.annotation_load import AnnotationLoad, prepared
 from studio.load.annotators import Annotator, PageActions
 from studio.load.flood import flood
-from studio.load.server import FORKS, Server, get_ready
+from studio.load.server import FORKS, Server, start_fork_server
 from studio.settings import Mode
 
 SLOWER = 2.0  # at most so many times the time of submits without the flood, 95 % of them
@@ -64,7 +64,7 @@ async def measure(
     `pause` seconds apart; in SQLite or a PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        get_ready()
+        start_fork_server()
         with open_store(folder, database) as store:
             team = prepared(store, AnnotationLoad(annotators, items=annotators * (2 * each + 4), overlap=1))
         server = Server(folder, Mode.PUBLIC, database)
@@ -102,7 +102,7 @@ async def measure(
 async def _work(
     team: Sequence[Annotator], server: Server, actions: PageActions, each: int, pause: float
 ) -> tuple[float, ...]:
-    """The times of so many submits of everybody."""
+    """Let everybody submit `each` times; the times in ms."""
     for annotator in team:
         annotator.times.clear()
     await asyncio.gather(*(annotator.work(server, actions, most=each, pause=pause) for annotator in team))
@@ -110,7 +110,7 @@ async def _work(
 
 
 class Flooding:
-    """A flood that is under way, and what is seen of it."""
+    """Measurements of a flood."""
 
     def __init__(self) -> None:
         self.answers: Counter[tuple[str, int]] = Counter()
@@ -126,7 +126,7 @@ class Flooding:
 
 @asynccontextmanager
 async def flooded(server: Server, clients: int) -> Any:
-    """While so many clients flood it, from a process of their own. Raises RuntimeError where that does not end."""
+    """Flood the server by `clients` clients in a process of their own. Raises RuntimeError where that does not end."""
     stop, (receiving, sending) = FORKS.Event(), FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=flood, args=(server.url, clients, stop, sending), daemon=True)
     seen, began, used = Flooding(), time.monotonic(), server.cpu
@@ -152,7 +152,7 @@ async def flooded(server: Server, clients: int) -> Any:
 
 
 async def _settle(server: Server, most: float) -> None:
-    """Wait until the server holds no more than that, or for as long as it may take."""
+    """Wait until the server's memory is at most `most` MB, or SETTLING seconds have passed."""
     until = time.monotonic() + SETTLING
     while server.memory > most and time.monotonic() < until:
         await asyncio.sleep(1)

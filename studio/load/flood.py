@@ -25,7 +25,7 @@ SIDE = 7000  # pixels of a picture whose PNG has 62 kB
 FILE = 8_000_000  # bytes of an upload
 HELD = 5.0  # seconds that a stream is left unread
 PATIENCE = 60.0  # seconds for an answer
-LOOKS = 0.05  # seconds between two looks whether to stop
+POLL_SECONDS = 0.05  # between two checks whether to stop
 NICE = 10
 BOUNDARY = "of-an-upload"
 JSON = {"Content-Type": "application/json"}
@@ -34,7 +34,7 @@ FAILED = 0  # counted in place of a status where the connection broke off
 
 
 def address(number: int) -> str | None:
-    """An address of this machine for one of several clients, so that each has limits of their own; Linux has many."""
+    """A loopback address for each client, so that each has its own rate limits; None where only one exists."""
     return f"127.1.{number // 250 % 250}.{number % 250 + 1}" if sys.platform == "linux" else None
 
 
@@ -70,7 +70,7 @@ def forged() -> tuple[bytes, ...]:
 
 @dataclass(frozen=True)
 class Sent:
-    """What is sent, made once, so that those who send have little to do."""
+    """Request bodies, made once, so that sending costs little."""
 
     upload: bytes
     picture: bytes  # a call
@@ -96,7 +96,7 @@ class Flooder:
 
     @property
     def kinds(self) -> dict[str, tuple[Callable[[int], Awaitable[int]], float]]:
-        """What is asked, and at most how often a second."""
+        """The kinds of requests, and at most how many of each a second."""
         return {
             "new sessions": (self._session, 10),
             "drawings": (self._drawing, 10),
@@ -161,7 +161,7 @@ async def _flood(url: str, clients: int, stopped: Callable[[], bool]) -> Counter
     flooders = [Flooder(client_at(url, number), start, button, sent) for number in range(clients)]
     loops = [asyncio.create_task(flooder.repeat(kind)) for flooder in flooders for kind in flooder.kinds]
     while not stopped() and not any(loop.done() for loop in loops):
-        await asyncio.sleep(LOOKS)
+        await asyncio.sleep(POLL_SECONDS)
     for loop in loops:
         loop.cancel()
     for outcome in await asyncio.gather(*loops, return_exceptions=True):

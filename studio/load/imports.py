@@ -1,7 +1,4 @@
-"""Load test: an import while annotators work and visitors draw.
-
-Everybody goes on until it is over. What came of it is asked of the database, what it was like of who was there.
-"""
+"""Load test: an import while annotators work and visitors draw; its outcome is checked in the database."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from annotations.schema.project import Role
 from annotations.store.store import open_store, open_store_for_reading
 from studio.load.annotation_load import AnnotationLoad, confirmed_by, prepared
 from studio.load.annotators import Annotator, PageActions
-from studio.load.server import Server, get_ready
+from studio.load.server import Server, start_fork_server
 from studio.load.visitors import VisitResult, visits
 from studio.settings import Mode
 
@@ -71,7 +68,7 @@ async def measure(rows: int, pictures: int, database: str | None = None, *, item
     """Import so many rows at a studio of its own, in SQLite or in an empty PostgreSQL database."""
     with tempfile.TemporaryDirectory() as name:
         folder, password = Path(name), uuid4().hex
-        get_ready()
+        start_fork_server()
         with open_store(folder, database) as store:
             annotators = prepared(store, AnnotationLoad(ANNOTATORS, items))
             accounts.add(store, ADMIN, Role.ADMIN, password)

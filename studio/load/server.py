@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Server:
-    """One studio on one port and one data folder, through all its processes."""
+    """A studio on one port and one data folder; restarted, it is a new process."""
 
     folder: Path
     mode: Mode = Mode.LOCAL
@@ -61,10 +61,10 @@ class Server:
         return self.folder / "studio.log"
 
     async def start(self) -> float:
-        """The seconds until it answered. Raises RuntimeError where it does not."""
+        """Start the studio; the seconds until it answered. Raises RuntimeError where it does not."""
         began = time.monotonic()
         self.port = self.port or _free_port()
-        get_ready()
+        start_fork_server()
         arguments = (self._log, self.port, self.folder, self.mode, self.database)
         self._process = FORKS.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
@@ -95,15 +95,15 @@ class Server:
                 self.kill()
 
 
-def get_ready() -> None:
-    """Let the process that is forked from import what it needs, if it has not begun to."""
+def start_fork_server() -> None:
+    """Start the fork server, which imports the studio in advance."""
     FORKS.set_forkserver_preload([STUDIO])
     with chdir(ROOT):  # where it finds that
         forkserver.ensure_running()
 
 
 def _serve(log: Path, *arguments: object) -> None:
-    """In the new process: what it says goes into a file."""
+    """Runs the studio in the new process, its output redirected into a file."""
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

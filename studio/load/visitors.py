@@ -24,7 +24,7 @@ PROMPT = "three hearts below a tree"
 
 @dataclass
 class VisitResult:
-    """What one visitor's browser was sent."""
+    """The rows that one visitor's page received."""
 
     rows: list[dict] = field(default_factory=list)
     times: list[float] = field(default_factory=list)  # of every row, in seconds since the button was pressed
@@ -47,14 +47,14 @@ class VisitResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every image that was begun was finished, and the end told."""
+        """Whether every image that was begun was finished, and the end was received."""
         begun = sum(row["is"] == "segment" and row["kind"] == "image" for row in self.rows)
         finished = sum(row["is"] == "picture" for row in self.rows)
         return self.ended and self.gaps == 0 and 0 < begun == finished
 
 
 async def visit(client: httpx2.AsyncClient, button: Handler) -> VisitResult:
-    """Press the button and read until the drawing has ended."""
+    """Start a drawing and read its stream to the end."""
     seen, began = VisitResult(), time.monotonic()
     shown: list[Any] = []
     async for message in PageClient(client).messages(button, [PROMPT, *button.values[1:]]):
@@ -74,7 +74,7 @@ async def visits(url: str, count: int) -> list[VisitResult]:
 
 
 async def measure(count: int) -> tuple[VisitResult, list[VisitResult]]:
-    """One visitor, then `count` at once, at a studio of their own."""
+    """One visitor alone, then `count` at once, at a studio of their own."""
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder))
         await server.start()
@@ -102,6 +102,6 @@ def table(alone: VisitResult, many: Sequence[VisitResult]) -> str:
 
 
 def passed(alone: VisitResult, many: Sequence[VisitResult]) -> bool:
-    """Whether everybody saw everything, hardly later than one alone."""
+    """Whether every visit is complete, and none took more than SLOWER times as long as the one alone."""
     slowest = max(visit.drawing / alone.drawing for visit in many)
     return all(visit.complete for visit in [alone, *many]) and slowest <= SLOWER
