@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,10 @@ ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+OWN_FIELDS: dict[str, Any] = {
+    "thinks": True,
+    "embedded_world": True,
+}  # of a config, beyond Janus
 
 
 def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> JanusConfig:
@@ -105,8 +110,7 @@ def new_config(hidden: int = 224, layers: int = 6, vision_layers: int = 3) -> Ja
         ),
         image_token_id=SPECIAL_TOKENS.index(IMAGE_PLACEHOLDER),
         tie_word_embeddings=False,
-        thinks=True,
-        embedded_world=True,
+        **OWN_FIELDS,
     )
 
 
