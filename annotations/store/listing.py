@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import TrajectoryRow
@@ -87,13 +87,12 @@ def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -
     numbers = search_index.find(session, required, excluded, before=older_than, limit=min(limit, MAX_PAGE))
     column = TrajectoryRow.number
     rows = session.execute(select(*SUMMARY_COLUMNS).where(column.in_(numbers)).order_by(column.desc()))
-    return [_summary(row) for row in rows.mappings()]
+    return [_summary(row._asdict()) for row in rows]
 
 
-def _summary(row: RowMapping) -> TrajectorySummary:
-    stop_reason = row["stop_reason"] and StopReason(row["stop_reason"])
-    changed: dict[str, Any] = {"answers": tuple(row["answers"].split()), "stop_reason": stop_reason}
-    return TrajectorySummary(**dict(row) | changed)
+def _summary(columns: dict[str, Any]) -> TrajectorySummary:
+    stop_reason = columns["stop_reason"] and StopReason(columns["stop_reason"])
+    return TrajectorySummary(**columns | {"answers": tuple(columns["answers"].split()), "stop_reason": stop_reason})
 
 
 def required_and_excluded(keep: Filter) -> tuple[list[TermRange], list[TermRange]]:
