@@ -15,7 +15,7 @@ from model.backends.janus import Janus
 from model.sequences import Codes, Text
 from model.training.dataset import DataError
 from model.training.embedded.curriculum import TaskMixture
-from model.training.embedded.own_drafts import OwnDraft, make_drafts, read_drafts, write_drafts
+from model.training.embedded.own_drafts import PolicyDraft, make_drafts, read_drafts, write_drafts
 from model.training.embedded.world_sequences import world_sequences
 from model.world.language import parse
 from model.world.patches import patch_codes
@@ -28,16 +28,16 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def two(tiny: Janus) -> list[OwnDraft]:
+def two(tiny: Janus) -> list[PolicyDraft]:
     """A right drawing of a red cat, and one of a blue cat that was to be red."""
     found = []
     for prompt, score in (("a red cat", 1.0), ("a blue cat", 0.5)):
         image = render(sample_scene(random.Random(0), parse(prompt)))
-        found.append(OwnDraft(parse("a red cat"), tuple(tiny.encode([image])[0].tolist()), image, score))
+        found.append(PolicyDraft(parse("a red cat"), tuple(tiny.encode([image])[0].tolist()), image, score))
     return found
 
 
-def test_drafts_are_read_back_as_they_were_written(two: list[OwnDraft], tmp_path: Path):
+def test_drafts_are_read_back_as_they_were_written(two: list[PolicyDraft], tmp_path: Path):
     write_drafts(two, tmp_path / "drafts.parquet")
     for before, after in zip(two, read_drafts(tmp_path / "drafts.parquet"), strict=True):
         assert (before.description, before.codes, before.score) == (after.description, after.codes, after.score)
@@ -54,11 +54,12 @@ def test_a_draft_is_of_a_training_prompt_and_shows_what_its_codes_decode_to(tiny
     assert sum(draft.thought is not None for draft in drafts) == 3
 
 
-def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[OwnDraft]):
+def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, two: list[PolicyDraft]):
     def text(lesson) -> str:
         return tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])
 
-    stream = world_sequences(tiny, random.Random(0), TaskMixture(judge=0.5, redraw=0.5, own=1.0, dropout=0.0), two)
+    mixture = TaskMixture(judge=0.5, redraw=0.5, on_policy=1.0, condition_dropout=0.0)
+    stream = world_sequences(tiny, random.Random(0), mixture, two)
     for task, lesson in (next(stream) for _ in range(40)):
         assert "a red cat" in text(lesson)
         if task == "redraw":
@@ -70,11 +71,11 @@ def test_own_drafts_are_judged_as_they_are_and_wrong_ones_mended(tiny: Janus, tw
             assert ("the prompt...Yes" in text(lesson)) != ("blue" in text(lesson))
 
 
-def test_a_draft_is_mended_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[OwnDraft]):
+def test_a_draft_is_mended_after_the_thought_it_was_drawn_after(tiny: Janus, two: list[PolicyDraft]):
     thought = " blue cat at 0 0; blue cat at 0 0"  # the second of which nobody can see
     planned = [two[0], replace(two[1], thought=thought)]
     stream = world_sequences(
-        tiny, random.Random(0), TaskMixture(redraw=1.0, own=1.0, thinking=1.0, dropout=0.0), planned
+        tiny, random.Random(0), TaskMixture(redraw=1.0, on_policy=1.0, thinking=1.0, condition_dropout=0.0), planned
     )
     _, lesson = next(stream)
     said = tiny.tokenizer.decode([i for piece in lesson.pieces if isinstance(piece, Text) for i in piece.ids])

@@ -12,7 +12,7 @@ import pytest
 from model.backends.janus import Janus
 from model.sequences import Codes, Piece, Pixels, Text
 from model.templates import CHECK
-from model.training.embedded.curriculum import MIXTURES, Focus, TaskMixture, at_step
+from model.training.embedded.curriculum import MIXTURES, Stage, TaskMixture, at_step
 from model.training.embedded.world_sequences import world_sequences
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
@@ -46,7 +46,8 @@ def test_a_mixture_teaches_the_tasks_it_names_in_their_shares(tiny: Janus, name:
 @pytest.mark.parametrize("thinking", [0.0, 1.0])
 def test_a_redraw_sequence_reads_token_by_token_as_a_drawing_does(tiny: Janus, thinking: float):
     """What comes before the revision: the earlier thought too, where there is one."""
-    stream = world_sequences(tiny, random.Random(5), TaskMixture(redraw=1, thinking=thinking, dropout=0, drafts=0.5))
+    mixture = TaskMixture(redraw=1, thinking=thinking, condition_dropout=0, drafts=0.5)
+    stream = world_sequences(tiny, random.Random(5), mixture)
     for _, sequence in (next(stream) for _ in range(20)):
         trajectory, pictures = as_drawn(tiny, sequence)
         drawn, _ = trajectory_sequences(tiny, trajectory, pictures)
@@ -77,9 +78,9 @@ def as_drawn(tiny: Janus, sequence: TrainingSequence) -> tuple[Trajectory, dict[
     return Trajectory(prompt, 0, 3, replace(tiny.sampling, thinks=True), "tiny", tuple(segments)), pictures
 
 
-def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
+def test_a_judge_stage_sees_pictures_that_are_right_or_wrong_in_that_respect(tiny: Janus):
     """Half and half."""
-    mix = replace(MIXTURES["judge"], draw=0, focus=(Focus("colours", "colours", 10),), noise=0)
+    mix = replace(MIXTURES["judge"], draw=0, stages=(Stage("colours", "colours", 10),), noise=0)
     stream, verdicts = world_sequences(tiny, random.Random(0), mix), []
     for _, sequence in (next(stream) for _ in range(100)):
         _, asked, *_, said = (tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text))
@@ -92,6 +93,6 @@ def test_a_judge_in_focus_sees_pictures_that_are_right_or_wrong_in_that_respect(
 
 
 def test_the_curriculum_adds_one_focus_after_another_and_keeps_the_last():
-    mix = TaskMixture(judge=1.0, focus=(Focus("nouns", "two objects", 5), Focus("counts", "counting", 3)))
-    assert [len(at_step(mix, step).focus) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
+    mix = TaskMixture(judge=1.0, stages=(Stage("nouns", "two objects", 5), Stage("counts", "counting", 3)))
+    assert [len(at_step(mix, step).stages) for step in (0, 4, 5, 7, 8, 900)] == [1, 1, 2, 2, 2, 2]
     assert at_step(MIXTURES["all"], 3) == MIXTURES["all"]

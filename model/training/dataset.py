@@ -32,6 +32,7 @@ from model.training.training_sequences import Draft, TrainingSequence, judge
 
 MANIFEST = "manifest.json"
 AT_ONCE = 64  # rows in memory while a file is read
+CACHE = 2**28  # bytes of rows that stay in memory
 BUFFER = 2**20  # bytes in memory of every column
 NAMED = 10  # bad rows that an error tells of
 
@@ -68,13 +69,15 @@ class RowFormat:
 class Rows:
     """Checked rows in a temporary file without a name; each is read, and its images decoded, when it is asked for.
 
-    In memory are 8 bytes per row.
+    In memory are 8 bytes per row, and as many rows as `CACHE` holds.
     """
 
     def __init__(self, build: Callable[[Any], Row]):
         self.build = build
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         self._ends = array("Q", [0])
+        self._cached: dict[int, Row] = {}
+        self._room = CACHE
 
     def append(self, example: Any, name: str) -> None:
         """Raises OSError where there is no room for temporary files."""
@@ -86,10 +89,16 @@ class Rows:
         return len(self._ends) - 1
 
     def __getitem__(self, index: int) -> Row:
+        if index in self._cached:
+            return self._cached[index]
         start, end = self._ends[index], self._ends[index + 1]
         self._file.seek(start)
         example, name = pickle.loads(self._file.read(end - start))
-        return replace(self.build(example), name=name)
+        row = replace(self.build(example), name=name)
+        if self._room > 0:
+            self._cached[index] = row
+            self._room -= len(pickle.dumps(row))
+        return row
 
 
 def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:

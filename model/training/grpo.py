@@ -24,11 +24,11 @@ from model.backends.janus import Janus
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
 from model.training.loop import Loop, LoopSettings, Share, StepData
-from model.training.policy import Policy, policy_run
+from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
 from model.training.rollouts import Prompt, Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
-from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.state import fingerprint
 from model.training.sft import CrossEntropy, cross_entropy_share
@@ -236,11 +236,11 @@ def train(
         if experience.groups:  # none where a finished run is resumed
             contact_sheet(experience.groups).save(out.parent / f"{out.name}-{step:05d}.png")
 
-    loop.train(policy_run(policy, out, provenance | about, start, saved=saved, printed_every=1), experience)
+    loop.train(network_run(janus, policy, out, provenance | about, start, saved=saved, printed_every=1), experience)
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    start = start_of(arguments)
+def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+    """Raises CheckpointError, DataError, RewardError and what `train` raises."""
     read_choice(settings.reward)
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
@@ -258,21 +258,19 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     train(janus, settings, arguments.out, provenance | about | about_prompts, prompts, rehearsal, reference, start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m model.training.grpo", description=__doc__.split("\n")[0])
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     drafts = "with --rehearsal: files of a model's own drafts (model.training.embedded.own_drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=drafts)
     contexts = "roll out in the studio's own contexts what draws in those of Janus-Pro-R1's published code"
     parser.add_argument("--own-contexts", action="store_true", help=contexts)
-    add_start(parser)
-    add_settings(parser, Settings(), {"advantages": ADVANTAGES, "precision": ("no", "bf16")})
-    arguments = parser.parse_args()
-    errors = (DataError, RewardError)
-    run_command("grpo", lambda: run(arguments, settings_of(arguments, Settings())), *errors)
+
+
+def main() -> None:
+    choices = {"advantages": ADVANTAGES, "precision": ("no", "bf16")}
+    run_method("grpo", __doc__.split("\n")[0], Settings(), run, options, choices, [DataError, RewardError])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -27,7 +27,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from model.backends.checkpoint_folder import check_finite as check_weights
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
-from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal
+from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
 from model.training.runs.metrics_log import Log
 from model.training.runs.state import RunState, defining
 
@@ -136,7 +136,7 @@ class Loop:
         self._prepare(run)
         first, log = self._begin(run)
         began = time.monotonic()
-        with StopSignal() as stop, log:
+        with remembered_signals() as stop, closing(log):
             for step in range(first, self.settings.steps):
                 metrics = self._step(step, source(step)) | self._evaluated(step + 1)
                 log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})

@@ -115,15 +115,16 @@ def layer_matrices(janus: Janus) -> list[torch.nn.Parameter]:
     return [parameter for layer in layers for parameter in layer.parameters() if parameter.ndim == 2]
 
 
-def policy_run(policy: Policy, out: Path, provenance: Mapping[str, Any], start: RunStart, **options: Any) -> Run:
-    """A run that trains a policy and saves its network; `options` are further fields of `Run`."""
-    janus = policy.janus
+def network_run(
+    janus: Janus, module: torch.nn.Module, out: Path, provenance: Mapping[str, Any], start: RunStart, **options: Any
+) -> Run:
+    """A run that trains a module of a network and saves all of it; `options` are further fields of `Run`."""
     provenance = {**provenance, "parent_weights": fingerprint(janus.network)}
 
     def save(about: dict[str, Any]) -> None:
         write_checkpoint(janus, out, about)
 
-    return Run(policy, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
+    return Run(module, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
 
 
 def write_checkpoint(janus: Janus, out: Path, provenance: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError, RowBounds
 from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
-from model.training.policy import Policy, policy_run
-from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.policy import Policy, network_run
+from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.sources import MIXTURE_NAMES, SequenceSource, add_sources, check_sources, open_sources
 from model.training.training_sequences import Kind, TrainingSequence
@@ -113,12 +113,11 @@ def train(
         return StepData([share], [sequence.name for sequence in sequences])
 
     with prefetched(data, settings.steps) as ahead:
-        loop.train(policy_run(policy, out, provenance, start), ahead)
+        loop.train(network_run(janus, policy, out, provenance, start), ahead)
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> None:
+def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
-    start = start_of(arguments)
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
@@ -128,18 +127,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> None:
     train(janus, source, settings, arguments.out, provenance, start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.sft",
-        description="Fine-tune a Janus checkpoint on exported corrections, or on the embedded world's sequences.",
-    )
+def options(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
-    add_start(parser)
-    add_settings(parser, Settings(), {"lessons": MIXTURE_NAMES, "precision": ("no", "bf16")})
-    arguments = parser.parse_args()
-    run_command("sft", lambda: run(arguments, settings_of(arguments, Settings())), DataError)
+
+
+def main() -> None:
+    description = "Fine-tune a Janus checkpoint on exported corrections, or on the embedded world's sequences."
+    choices = {"lessons": MIXTURE_NAMES, "precision": ("no", "bf16")}
+    run_method("sft", description, Settings(), run, options, choices, [DataError])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from model.backends.janus import Janus
 from model.evaluation.figures import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
-from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.trajectory import Sampling
 from model.world.patches import PATCHES, patch_codes
@@ -167,13 +167,10 @@ def train(out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m model.training.embedded.codec", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint")
-    add_settings(parser, Settings())
-    add_start(parser)
-    arguments = parser.parse_args()
-    settings = settings_of(arguments, Settings())
-    run_command("codec", lambda: train(arguments.out, settings, start_of(arguments)))
+    def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+        train(arguments.out, settings, start)
+
+    run_method("embedded.codec", __doc__.split(":")[0], Settings(), run)
 
 
 if __name__ == "__main__":

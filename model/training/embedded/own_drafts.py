@@ -46,7 +46,7 @@ COLUMNS = arrow.schema(
 
 
 @dataclass(frozen=True, eq=False)
-class OwnDraft:
+class PolicyDraft:
     """A drawing that a model made for a description, and its score S: the share of facts that hold (the paper's)."""
 
     description: Description
@@ -62,7 +62,7 @@ class OwnDraft:
 
 def make_drafts(
     janus: Janus, count: int, thinking: float, seed: int, category: str | None = None, batch: int = 64
-) -> Iterator[OwnDraft]:
+) -> Iterator[PolicyDraft]:
     """First drawings of `count` training prompts, of one category or of all, `thinking` of them after a thought."""
     rng = random.Random(f"drafts {seed}")
     prompts = [sample_training(rng, category) for _ in range(count)]
@@ -77,7 +77,7 @@ def make_drafts(
         for name, trajectory, [picture] in pictures_of(janus, requests, batch):
             description, [image] = part[int(name)], trajectory.images
             thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
-            yield OwnDraft(description, image.codes, picture, score(check(description, read(picture))), thought)
+            yield PolicyDraft(description, image.codes, picture, score(check(description, read(picture))), thought)
 
 
 def check_place(path: Path) -> None:
@@ -93,7 +93,7 @@ def check_place(path: Path) -> None:
             raise DataError(f"{path} is there already and holds no drafts; choose another --out")
 
 
-def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
+def write_drafts(drafts: Sequence[PolicyDraft], path: Path) -> None:
     """One row per draft, its image as a PNG; the file is there whole or not at all. Raises DataError."""
     check_place(path)
     rows = [
@@ -116,7 +116,7 @@ def write_drafts(drafts: Sequence[OwnDraft], path: Path) -> None:
         raise DataError(f"cannot write {path}: {error}; choose another --out, or make room") from error
 
 
-def read_drafts(path: Path) -> list[OwnDraft]:
+def read_drafts(path: Path) -> list[PolicyDraft]:
     """What `write_drafts` wrote. Raises DataError, which names the row."""
     drafts = []
     for number, row in rows_of(path):
@@ -128,11 +128,11 @@ def read_drafts(path: Path) -> list[OwnDraft]:
     return drafts
 
 
-def _draft_of(row: dict[str, Any]) -> OwnDraft:
+def _draft_of(row: dict[str, Any]) -> PolicyDraft:
     if not isinstance(row["score"], float) or not 0 <= row["score"] <= 1:
         raise ValueError(f"the score is {row['score']}, wanted a number from 0 to 1")
     image = np.asarray(read_rgb(row["image"]))
-    return OwnDraft(parse(row["prompt"]), tuple(row["codes"]), image, row["score"], row.get("thought"))
+    return PolicyDraft(parse(row["prompt"]), tuple(row["codes"]), image, row["score"], row.get("thought"))
 
 
 def main() -> None:

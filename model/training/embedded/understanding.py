@@ -24,11 +24,10 @@ from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
 from model.training.embedded.network import sine_positions
 from model.training.embedded.world_sequences import noisy
-from model.training.loop import Loop, LoopSettings, Run, Share, StepData
-from model.training.policy import layer_matrices, write_checkpoint
-from model.training.runs.command import add_settings, add_start, run_command, settings_of, start_of
+from model.training.loop import Loop, LoopSettings, Share, StepData
+from model.training.policy import network_run
+from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.runs.state import fingerprint
 from model.world.defects import smeared
 from model.world.patches import PATCHES, cells
 from model.world.scene import random_scene, render
@@ -126,37 +125,22 @@ def train(janus: Janus, settings: Settings, out: Path, provenance: dict, start: 
         batch = patch_batch(janus, rng, pictures(rng, settings.batch)[loop.own])
         return StepData([Share(RelativeError(), [batch])])
 
-    run = Run(
-        UnderstandingEncoder(janus),
-        janus.network,
-        out,
-        provenance | {"parent_weights": fingerprint(janus.network)},
-        lambda about: write_checkpoint(janus, out, about),
-        layer_matrices(janus),
-        start,
-        printed_every=50,
-    )
-    loop.train(run, data)
+    loop.train(network_run(janus, UnderstandingEncoder(janus), out, provenance, start, printed_every=50), data)
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> None:
-    start = start_of(arguments)
+def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     RunPaths(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32)
+    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     provenance = {"parent": arguments.checkpoint, "recipe": "eye", "settings": asdict(settings)}
     train(janus, settings, arguments.out, provenance, start)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.training.embedded.understanding", description=__doc__.split("\n")[0]
-    )
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, help="whose understanding encoder learns")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
-    add_start(parser)
-    add_settings(parser, Settings())
-    arguments = parser.parse_args()
-    run_command("understanding", lambda: run(arguments, settings_of(arguments, Settings())))
+
+
+def main() -> None:
+    run_method("embedded.understanding", __doc__.split("\n")[0], Settings(), run, options)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from model.backends.janus import Janus
 from model.templates import NO, YES
 from model.training.embedded.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.training.embedded.curriculum import MIXTURES, TaskMixture, at_step
-from model.training.embedded.own_drafts import OwnDraft
+from model.training.embedded.own_drafts import PolicyDraft
 from model.training.training_sequences import (
     Draft,
     DrawAuxiliary,
@@ -41,26 +41,26 @@ from model.world.verifier import Reading, accepted, check, read
 
 
 def world_sequences(
-    janus: Janus, rng: random.Random, mix: TaskMixture, own: Sequence[OwnDraft] = ()
+    janus: Janus, rng: random.Random, mix: TaskMixture, own: Sequence[PolicyDraft] = ()
 ) -> Iterator[tuple[str, TrainingSequence]]:
     """(task, sequence) without end; `own` are a model's own drafts."""
     shares = [getattr(mix, task) for task in _MAKERS]
     right, wrong = ([draft for draft in own if draft.right is kind] for kind in (True, False))
     while True:
         [task] = rng.choices(list(_MAKERS), shares)
-        if task in _OWN_MAKERS and right and wrong and rng.random() < mix.own:
+        if task in _OWN_MAKERS and right and wrong and rng.random() < mix.on_policy:
             sequence = _OWN_MAKERS[task](janus, rng, mix, right, wrong)
         else:
             description = sample_training(rng)
             sequence = _MAKERS[task](janus, rng, mix, description, sample_scene(rng, description))
-        shorter = without_image(sequence) if rng.random() < mix.planning else sequence
+        shorter = without_image(sequence) if rng.random() < mix.thought_only else sequence
         if shorter is sequence and task != "judge":
-            shorter = drop_condition(sequence, janus, rng, mix.dropout)
+            shorter = drop_condition(sequence, janus, rng, mix.condition_dropout)
         yield task, shorter
 
 
 def world_source(
-    janus: Janus, mixture: str, seed: int, batch: int, own: Sequence[OwnDraft] = ()
+    janus: Janus, mixture: str, seed: int, batch: int, own: Sequence[PolicyDraft] = ()
 ) -> Callable[[int, slice], list[TrainingSequence]]:
     """A data source: `batch` sequences per step in the shares of a mixture, each from the seed, step and its number."""
 
@@ -78,7 +78,7 @@ def world_source(
 
 def _prompt(rng: random.Random, mix: TaskMixture, description: Description) -> str:
     prompt = write(description)
-    return reword(rng, prompt) if rng.random() < mix.reworded else prompt
+    return reword(rng, prompt) if rng.random() < mix.paraphrased else prompt
 
 
 def _thought(items: Sequence[Item]) -> str:
@@ -104,7 +104,7 @@ def _shown(janus: Janus, scene: Scene, thought: str | None) -> tuple[list[int], 
 
 def _redraw(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
     """The revision keeps what was right in the last draft: the thought answers the reason."""
-    if rng.random() < mix.steered:
+    if rng.random() < mix.other_request:
         return _redraw_steered(janus, rng, mix, description, scene)
     drafts, thinks = [], rng.random() < mix.thinking
     for _ in range(1 + (rng.random() < mix.drafts)):
@@ -112,7 +112,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
         while codes is None:  # a cell of shuffled pixels has no code of its own
             wrong = _spoilt(rng, mix, description, scene)
             codes = patch_codes(wrong)
-        seen, slipped = read(wrong), rng.random() < mix.slips
+        seen, slipped = read(wrong), rng.random() < mix.unplanned_defects
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
         scene = mend(rng, description, seen)
@@ -137,7 +137,7 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, after, thought))
 
 
-def _redraw_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> TrainingSequence:
+def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
     scene = mend(rng, description, reading)
@@ -172,8 +172,8 @@ def _changed(rng: random.Random, scene: Scene) -> tuple[Scene, Edit, Scene]:
 
 
 def _judge(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
-    if mix.focus and rng.random() < mix.focused:
-        return _judge_in_focus(janus, rng, mix)
+    if mix.stages and rng.random() < mix.stage_share:
+        return _judge_stage(janus, rng, mix)
     drafts = []
     if rng.random() < mix.drafts:
         wrong = _wrong(rng, mix, description, scene)
@@ -190,17 +190,17 @@ def _judged(janus, rng, mix, description: Description, drafts: Sequence[Draft], 
     return judge(janus, prompt, drafts, noisy(rng, image, mix.noise), reflection, auxiliary)
 
 
-def _judge_in_focus(janus, rng, mix) -> TrainingSequence:
-    focus = rng.choice(mix.focus) if rng.random() < mix.reviewed else mix.focus[-1]
-    while not focus.suits(description := sample_training(rng, focus.category)):
+def _judge_stage(janus, rng, mix) -> TrainingSequence:
+    stage = rng.choice(mix.stages) if rng.random() < mix.review_share else mix.stages[-1]
+    while not stage.suits(description := sample_training(rng, stage.category)):
         pass
     right = rng.random() < 0.5
-    image = render(sample_scene(rng, description)) if right else mistake(rng, description, focus.respect)
+    image = render(sample_scene(rng, description)) if right else mistake(rng, description, stage.respect)
     auxiliary, seen = judge_auxiliary(janus, description, image), noisy(rng, image, mix.noise)
     return judge(janus, write(description), [], seen, YES if right else NO, auxiliary, ends=False)
 
 
-def _judge_own(janus, rng, mix, right: Sequence[OwnDraft], wrong: Sequence[OwnDraft]) -> TrainingSequence:
+def _judge_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     draft = rng.choice(right if rng.random() < 0.4 else wrong)
     return _judged(janus, rng, mix, draft.description, [], draft.image)
 
@@ -212,11 +212,11 @@ def _attempt(rng: random.Random, mix: TaskMixture, description: Description, sce
 
 def _wrong(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
     """A drawing with one defect, or wrong throughout, which is learnt first."""
-    return mistake(rng, description) if rng.random() < mix.obvious else _spoilt(rng, mix, description, scene)
+    return mistake(rng, description) if rng.random() < mix.all_wrong else _spoilt(rng, mix, description, scene)
 
 
 def _spoilt(rng: random.Random, mix: TaskMixture, description: Description, scene: Scene) -> np.ndarray:
-    kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.misplaced else tuple(DEFECTS)
+    kinds = RELATION_DEFECTS if description.relations and rng.random() < mix.relation_defects else tuple(DEFECTS)
     return spoil(rng, description, scene, kinds)[1]
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 from model.backends.checkpoint_folder import CheckpointError
@@ -27,6 +28,38 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     "threads": (1, 1024),
     "seed": (-(2**62), 2**62),
 }
+
+
+def run_method(
+    name: str,
+    description: str,
+    defaults: Settings,
+    work: Callable[[argparse.Namespace, Settings, RunStart], None],
+    options: Callable[[argparse.ArgumentParser], None] = lambda parser: None,
+    choices: Mapping[str, Sequence[str]] | None = None,
+    errors: Sequence[type[Exception]] = (),
+) -> None:
+    """The command `python -m model.training.{name}`: its own options, where and how a run begins, its settings."""
+    parser = argparse.ArgumentParser(prog=f"python -m model.training.{name}", description=description)
+    options(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the new checkpoint")
+    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
+    accept = "with --resume: go on although settings, data or checkpoint differ, and write that into provenance"
+    parser.add_argument("--accept-changes", action="store_true", help=accept)
+    parser.add_argument("--restart", action="store_true", help="begin anew in place of an unfinished run of --out")
+    add_settings(parser, defaults, choices)
+    arguments = parser.parse_args()
+    settings = type(defaults)(**{field: getattr(arguments, field) for field in asdict(defaults)})
+    run_command(name.rpartition(".")[2], lambda: work(arguments, settings, start_of(arguments)), *errors)
+
+
+def start_of(arguments: argparse.Namespace) -> RunStart:
+    """How the run begins. Raises CheckpointError for options that contradict each other."""
+    if arguments.resume and arguments.restart:
+        raise CheckpointError("--resume goes on with a run, --restart begins it anew; give one of them")
+    if arguments.accept_changes and not arguments.resume:
+        raise CheckpointError("--accept-changes belongs to --resume")
+    return RunStart(arguments.resume, arguments.accept_changes, arguments.restart)
 
 
 def add_settings(
@@ -56,28 +89,6 @@ def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable
         return value
 
     return read
-
-
-def settings_of(arguments: argparse.Namespace, defaults: Settings) -> Settings:
-    """The settings as chosen on the command line."""
-    return type(defaults)(**{name: getattr(arguments, name) for name in asdict(defaults)})
-
-
-def add_start(parser: argparse.ArgumentParser) -> None:
-    """The options of how a run begins."""
-    parser.add_argument("--resume", action="store_true", help="go on from the last save of --out")
-    accept = "with --resume: go on although settings, data or checkpoint differ, and write that into provenance"
-    parser.add_argument("--accept-changes", action="store_true", help=accept)
-    parser.add_argument("--restart", action="store_true", help="begin anew in place of an unfinished run of --out")
-
-
-def start_of(arguments: argparse.Namespace) -> RunStart:
-    """Raises CheckpointError for options that contradict each other."""
-    if arguments.resume and arguments.restart:
-        raise CheckpointError("--resume goes on with a run, --restart begins it anew; give one of them")
-    if arguments.accept_changes and not arguments.resume:
-        raise CheckpointError("--accept-changes belongs to --resume")
-    return RunStart(arguments.resume, arguments.accept_changes, arguments.restart)
 
 
 def run_command(name: str, work: Callable[[], None], *errors: type[Exception]) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import FrameType
 
 from model.backends.checkpoint import path_of
 from model.backends.checkpoint_folder import CheckpointError, check_replaceable, restore
@@ -70,28 +71,29 @@ class RunPaths:
 
 @dataclass
 class StopSignal:
-    """Context in which SIGTERM and SIGINT are remembered in `number` (0: none yet); a second one interrupts."""
+    """The signal that is to end a run; 0: none yet."""
 
     number: int = 0
-    _handlers: dict[int, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return signal.Signals(self.number).name if self.number else "a signal"
 
-    def __enter__(self) -> StopSignal:
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {n: signal.signal(n, self._remember) for n in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def remember(self, number: int, frame: FrameType | None) -> None:
         if self.number:
             raise KeyboardInterrupt
         self.number = number
         print("stopping after this step", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def remembered_signals() -> Iterator[StopSignal]:
+    """Meanwhile SIGTERM and SIGINT are remembered; a second one interrupts."""
+    stop, handlers = StopSignal(), {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.signal(number, stop.remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from pathlib import Path
-from types import TracebackType
 
 from accelerate import Accelerator
 
@@ -45,12 +44,7 @@ class Log:
         if self.file is not None:
             os.fsync(self.file.fileno())
 
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         if self.file is not None:
             self.file.close()
 
