@@ -86,3 +86,12 @@ def test_the_world_is_never_asked_while_drawing_judging_or_showing():
         inside = path.relative_to(ROOT).parts
         if inside[:2] == ("model", "decoding") or inside[0] == "studio" or path.name in ("generate.py", "janus.py"):
             assert not imported(path) & referee, f"{path.name} asks the referee"
+
+
+def test_no_training_method_knows_the_world():
+    """It is a data source, and a reward by its name."""
+    training = ROOT / "model" / "training"
+    knows = {training / "sources.py", training / "rewards" / "verifier.py", *(training / "embedded").glob("*.py")}
+    for path in set(training.rglob("*.py")) - knows:
+        world = [name for name in imported(path) if name.startswith(("model.world", "model.training.embedded"))]
+        assert not world, f"{path.relative_to(ROOT)} imports {world}"

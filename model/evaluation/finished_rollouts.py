@@ -23,19 +23,19 @@ def pictures_of(
     Raises RuntimeError for one that failed.
     """
     running: dict[str, Trajectory] = {}
-    shown: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
-    ended = 0
+    pictures: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
+    finished = 0
     for event in rollout(janus, requests, at_once=batch):
-        known = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
+        trajectory = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
         match event:
             case Preview(whole=True):
-                shown[known.id].append(np.asarray(read_rgb(event.png)))
+                pictures[trajectory.id].append(np.asarray(read_rgb(event.png)))
             case Failed():
-                raise RuntimeError(f"a rollout of “{known.prompt}” failed: {event.error}")
+                raise RuntimeError(f"a rollout of “{trajectory.prompt}” failed: {event.error}")
             case TrajectoryFinished():
-                ended += 1
+                finished += 1
                 if progress:
-                    print(f"\r{ended} of {len(requests)}", end="", file=sys.stderr, flush=True)
-                yield known.id, running.pop(known.id), shown.pop(known.id)
+                    print(f"\r{finished} of {len(requests)}", end="", file=sys.stderr, flush=True)
+                yield trajectory.id, running.pop(trajectory.id), pictures.pop(trajectory.id)
     if progress:
         print(file=sys.stderr)
