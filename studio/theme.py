@@ -20,7 +20,7 @@ PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles
 
 
 def script(name: str) -> str:
-    """The text of a script, "annotate/sheet.js", for `js_on_load`."""
+    """The text of a script, "annotate/annotate.js", for `js_on_load`."""
     return (STUDIO / name).read_text("utf-8")
 
 

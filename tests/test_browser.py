@@ -162,8 +162,8 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
     page.keyboard.press("n")
     page.keyboard.press("2")  # the keys are commands until one writes
     page.keyboard.press("c")
-    expect(page.locator("#annotate-reason textarea")).to_be_focused()
-    expect(page.locator("#annotate-reason")).to_contain_text("What should it have said?")
+    expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
+    expect(page.locator("[data-question=reason_correction]")).to_contain_text("What should it have said?")
     page.keyboard.type(CORRECTION)
     before = page.locator("#annotate-claim").inner_html()
     submit_and_go_on(page)
@@ -182,16 +182,16 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
 def test_the_keys_choose_and_stay_out_of_text_fields(page, server):
     open_for_annotation(page, server, "three-rounds")
     page.keyboard.press("y")
-    expect(page.locator("#annotate-right input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
     page.keyboard.press("4")
-    expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+    expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
     page.keyboard.press("Shift+Digit5")
-    expect(page.locator("#annotate-plan-rating input").nth(4)).to_be_checked()
+    expect(page.locator("[data-question=thought_rating] input").nth(4)).to_be_checked()
     page.keyboard.press("c")
     page.keyboard.type(" yn1su?")
-    expect(page.locator("#annotate-reason textarea")).to_have_value(re.compile(r" yn1su\?$"))
-    expect(page.locator("#annotate-right input").first).to_be_checked()
-    expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+    expect(page.locator("[data-question=reason_correction] textarea")).to_have_value(re.compile(r" yn1su\?$"))
+    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+    expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     expect(page.locator("#annotate-keys")).to_be_visible()
@@ -205,8 +205,8 @@ def test_the_keys_choose_and_stay_out_of_text_fields(page, server):
 def test_a_submit_can_be_taken_back_and_a_wrong_verdict_needs_words(page, server):
     open_for_annotation(page, server, "three-rounds")
     said = page.locator("#annotate-claim .said").inner_text()
-    page.fill("#annotate-reason textarea", said)  # what another test has written is kept
-    page.locator("#annotate-reason textarea").blur()
+    page.fill("[data-question=reason_correction] textarea", said)  # what another test has written is kept
+    page.locator("[data-question=reason_correction] textarea").blur()
     page.keyboard.press("n")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-note")).to_contain_text("write what it should have said")
@@ -217,7 +217,7 @@ def test_a_submit_can_be_taken_back_and_a_wrong_verdict_needs_words(page, server
     assert judged["verdict_right"] == "yes" and "reason_correction" not in judged
     page.keyboard.press("u")
     expect(page.locator("#annotate-note")).to_contain_text("Taken back")
-    expect(page.locator("#annotate-right input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
     assert annotations(server, "three-rounds") == []
 
 
@@ -447,7 +447,7 @@ def test_hostile_words_are_words_on_every_page(page, server):
     shows(f"annotate?trajectory={drawn}", "#annotate-prompt h1")
     page.keyboard.press("n")
     page.keyboard.press("c")
-    expect(page.locator("#annotate-reason textarea")).to_be_focused()
+    expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     page.keyboard.insert_text(HOSTILE)
     page.keyboard.press("2")
     submit_and_go_on(page)

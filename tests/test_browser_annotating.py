@@ -13,7 +13,7 @@ from test_annotations_samples import aha
 
 from annotations.auth.accounts import add
 from annotations.db.tables import LeaseRow
-from annotations.schema.annotation import Status
+from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, RICH
 from annotations.schema.project import Role, Use
 from annotations.store.items import NewItem
@@ -28,6 +28,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     folder = tmp_path_factory.mktemp("studio")
     with open_store(folder / "data") as store:
         add(store, "ada", Role.ANNOTATOR, PASSWORD)
+        add(store, "rae", Role.REVIEWER, PASSWORD)
         for number in range(7):
             trajectory, pictures = aha(number, prompt=f"{number} apples")
             store.save(trajectory, pictures, owner="visitor")
@@ -37,6 +38,11 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         known = ({"segment": 1, "answers": {"alignment": 5}, "because": "Both are there."},)
         store.add_items(RICH.id, [NewItem(pears[0], use=Use.PRACTICE, gold=known), *map(NewItem, pears[1:])])
         store.add_items(ARENA.id, [NewItem(*pears[:2])])
+        store.create_project(replace(RICH, id="marked", name="Marked", role=Role.REVIEWER))
+        store.add_items("marked", [NewItem(pears[0])])
+        for name, rating in (("ann", 2), ("bob", 5)):
+            said = {"alignment": rating, "appearance": 3}
+            store.annotate(Annotation(pears[0], 3, name, said, project="marked"))
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
     server.start()
     yield server
@@ -56,11 +62,11 @@ def page(browser: Browser) -> Iterator[Page]:
     assert errors == []
 
 
-def sign_in(page: Page, server: Server, password: str = PASSWORD) -> None:
+def sign_in(page: Page, server: Server, password: str = PASSWORD, name: str = "ada") -> None:
     """From the page that refuses a visitor, through the form, by keyboard."""
     page.goto(f"{server.url}/annotate")
     page.click("#gate a.button")
-    page.locator("input[name=name]").press_sequentially("ada")
+    page.locator("input[name=name]").press_sequentially(name)
     page.keyboard.press("Tab")
     page.keyboard.type(password)
     page.keyboard.press("Enter")
@@ -131,16 +137,16 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
     for done in range(10):
         token = page.locator("#annotate-token :is(input, textarea)").input_value()
         page.keyboard.press("y")
-        expect(page.locator("#annotate-right input").first).to_be_checked()
+        expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
         page.keyboard.press("4")
-        expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+        expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
         page.keyboard.press("Control+Enter")
         expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(token)
-        expect(page.locator("#annotate-right input:checked")).to_have_count(0)
+        expect(page.locator("[data-question=verdict_right] input:checked")).to_have_count(0)
         assert submitted(server) == done + 1
     page.keyboard.press("u")
     expect(page.locator("#annotate-note")).to_contain_text("Taken back")
-    expect(page.locator("#annotate-right input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
     assert submitted(server) == 9
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-prompt h1")).to_have_text("5 apples")
@@ -164,7 +170,7 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
     page.wait_for_selector("#annotate-submit")
     page.keyboard.press("n")
     page.keyboard.press("c")
-    expect(page.locator("#annotate-reason textarea")).to_be_focused()
+    expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     page.keyboard.type("half a reason")
     with server.store() as store:
         for _ in range(240):
@@ -174,8 +180,8 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
             page.wait_for_timeout(250)
         assert {"verdict_right": "no", "reason_correction": "half a reason"} in kept
     page.reload()
-    expect(page.locator("#annotate-reason textarea")).to_have_value("half a reason")
-    expect(page.locator("#annotate-right input").nth(1)).to_be_checked()
+    expect(page.locator("[data-question=reason_correction] textarea")).to_have_value("half a reason")
+    expect(page.locator("[data-question=verdict_right] input").nth(1)).to_be_checked()
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator(".masthead .account")).to_have_text("Sign in")
     page.goto(f"{server.url}/annotate")
@@ -323,6 +329,39 @@ def test_a_box_is_moved_and_resized_and_keeps_its_label(page: Page, server: Serv
     page.keyboard.press("Delete")
     page.keyboard.press("Delete")
     expect(page.locator(".sheet .large .mark")).to_have_count(0)
+
+
+def test_a_reviewer_draws_a_box_and_a_point_in_a_decision(page: Page, server: Server):
+    sign_in(page, server, name="rae")
+    page.wait_for_selector("#annotate-prompt h1")
+    page.goto(f"{server.url}/review?project=marked")
+    form = page.locator("#review-sheet .sheet")
+    form.locator(".strip button").nth(1).click()
+    pane = form.locator(".large .pane")
+    pane.scroll_into_view_if_needed()
+    frame = pane.bounding_box()
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]
+
+    page.mouse.move(*at(0.2, 0.4))
+    page.mouse.down()
+    page.mouse.move(*at(0.6, 0.8), steps=5)
+    page.mouse.up()
+    page.keyboard.press("2")  # the sheet is what was pressed last: another label
+    page.mouse.click(*at(0.9, 0.1))
+    expect(form.locator(".large .mark")).to_have_count(2)
+    form.locator("[data-question=alignment]").nth(1).get_by_label("2", exact=True).check()
+    page.click("#review-decide")
+    expect(page.locator("#review-note")).to_contain_text("Decided")
+    with server.store() as store:
+        [decided] = store.annotations(annotator="rae", project="marked")
+    assert (decided.segment, decided.decision, decided.answers["alignment"]) == (3, "rewritten", 2)
+    box, point = decided.answers.to_dict()["regions"]
+    assert box.pop("label") == point.pop("label") == "misalignment"
+    assert box == pytest.approx({"x": 0.2, "y": 0.4, "w": 0.4, "h": 0.4}, abs=0.01)
+    assert point == pytest.approx({"x": 0.9, "y": 0.1}, abs=0.01)
+    expect(page.locator("#review-answers")).to_contain_text("misalignment at 20 %, 40 %")
 
 
 def test_a_pair_is_compared_on_a_sheet_with_a_comment(page: Page, server: Server):

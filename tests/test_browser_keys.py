@@ -127,7 +127,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def opened(page: Page, server: Server, path: str = "annotate") -> Page:
     page.goto(f"{server.url}/{path}")
-    expect(page.locator("#annotate-submit, #arena-left").first).to_be_visible()
+    expect(page.locator("#annotate-submit, #arena-sheet .pane").first).to_be_visible()
     return page
 
 
@@ -143,7 +143,7 @@ def token(page: Page):
 
 
 def chosen(page: Page, name: str, number: int):
-    return expect(page.locator(f"#annotate-{name} input").nth(number))
+    return expect(page.locator(f"[data-question={name}] input").nth(number))
 
 
 @pytest.mark.parametrize(
@@ -161,11 +161,11 @@ def test_a_drawing_is_judged_on_every_layout(page, server, layout, yes, four, fo
         page.evaluate(PRESS, [press])
     expect(page.locator("#annotate-form input:checked")).to_have_count(0)
     page.evaluate(PRESS, [four_of_plan])
-    chosen(page, "plan-rating", 3).to_be_checked()
-    expect(page.locator("#annotate-rating input:checked")).to_have_count(0)
+    chosen(page, "thought_rating", 3).to_be_checked()
+    expect(page.locator("[data-question=reason_rating] input:checked")).to_have_count(0)
     page.evaluate(PRESS, [yes, four])
-    chosen(page, "right", 0).to_be_checked()
-    chosen(page, "rating", 3).to_be_checked()
+    chosen(page, "verdict_right", 0).to_be_checked()
+    chosen(page, "reason_rating", 3).to_be_checked()
     before = token(page).input_value()
     page.evaluate(PRESS, [SUBMIT])
     expect(token(page)).not_to_have_value(before)
@@ -178,10 +178,10 @@ def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server)
     page.evaluate(PRESS, [SUBMIT])
     page.wait_for_timeout(40)
     page.evaluate(PRESS, [["n", "KeyN"], ["5", "Digit5"], ["c", "KeyC"], *([letter, ""] for letter in words)])
-    chosen(page, "right", 1).to_be_checked()
-    chosen(page, "rating", 4).to_be_checked()
+    chosen(page, "verdict_right", 1).to_be_checked()
+    chosen(page, "reason_rating", 4).to_be_checked()
     assert token(page).input_value() != first
-    expect(page.locator("#annotate-reason textarea")).to_have_value(words)
+    expect(page.locator("[data-question=reason_correction] textarea")).to_have_value(words)
     with server.store() as store:
         said = [dict(a.answers) for a in store.annotations() if "verdict_right" in a.answers]
     assert {"verdict_right": "yes", "reason_rating": 4} in said
@@ -194,7 +194,7 @@ def test_two_answers_typed_at_once_go_to_two_drawings(page, server):
         before = len([a for a in store.annotations() if a.answers.get("reason_rating") == 3])
     three = [["y", "KeyY"], ["3", "Digit3"], SUBMIT]
     page.evaluate(PRESS, [*three, *three, ["y", "KeyY"], ["2", "Digit2"]])
-    chosen(page, "rating", 1).to_be_checked()
+    chosen(page, "reason_rating", 1).to_be_checked()
     with server.store() as store:
         assert len([a for a in store.annotations() if a.answers.get("reason_rating") == 3]) == before + 2
 
@@ -204,7 +204,7 @@ def test_what_is_typed_after_a_refused_answer_is_neither_applied_nor_hidden(page
     before = token(page).input_value()
     page.evaluate(PRESS, [["n", "KeyN"], SUBMIT, ["y", "KeyY"]])  # a no without words
     expect(page.locator("#typed-ahead")).to_contain_text("1 key")
-    chosen(page, "right", 1).to_be_checked()
+    chosen(page, "verdict_right", 1).to_be_checked()
     assert token(page).input_value() == before
 
 

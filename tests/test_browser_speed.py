@@ -86,10 +86,11 @@ def test_the_next_item_is_on_the_screen_soon_after_a_submit(page: Page, server: 
     trips, submits, sums = [], [], []
     for _ in range(TURNS):
         wait_until_next_is_fetched(page, server)
-        label = "#annotate-reason"
-        trips.append(page.evaluate(TIMED, ["#annotate-right label:nth-of-type(2) input", label]))  # no: another label
-        trips.append(page.evaluate(TIMED, ["#annotate-right label:nth-of-type(1) input", label]))
-        page.locator("#annotate-rating input").nth(3).check()
+        label = "[data-question=reason_correction]"
+        for number in (2, 1):  # a no has another label
+            verdict = f"[data-question=verdict_right] label:nth-of-type({number}) input"
+            trips.append(page.evaluate(TIMED, [verdict, label]))
+        page.locator("[data-question=reason_rating] input").nth(3).check()
         page.wait_for_timeout(1500)  # what is filled in is kept meanwhile
         sums += milliseconds(lambda: sum(range(1_000_000)), 5)
         submits.append(page.evaluate(TIMED, ["#annotate-submit", "#annotate-token :is(input, textarea)"]))

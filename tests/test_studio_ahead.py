@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from filling import answers, filled
 from test_annotations_samples import aha
 
 from annotations.auth import accounts
@@ -48,7 +49,7 @@ def prepare(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> Non
 
 
 def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> View:
-    return desk.submit("one-each", view.token, "yes", 4, None, None, None, request)
+    return desk.submit("one-each", view.token, filled(view.token, "yes", 4), request)
 
 
 def item_of(view: View) -> int:
@@ -77,7 +78,8 @@ def work_through(desk: AnnotateHandlers, request: SimpleNamespace, *, ahead: boo
         if ahead:
             prepare(desk, view, request)
         view = submit(desk, view, request)
-        views.append(view._replace(token=view.token and ItemToken.read(view.token)[:2]))
+        shown = view.sheet and view.sheet | {"key": ""}
+        views.append(view._replace(token=view.token and ItemToken.read(view.token)[:2], sheet=shown))
     return views
 
 
@@ -108,9 +110,10 @@ def test_what_became_of_it_meanwhile_is_seen(store, desk):
     assert "2 apples" in view.heading
     prepare(desk, view, ada)
     other = desk.start(tab)
-    desk.save("one-each", submit(desk, other, tab).token, None, None, "half a reason", None, None, tab)  # written on
+    token = submit(desk, other, tab).token
+    desk.save("one-each", token, filled(token, reason="half a reason"), tab)  # written on
     view = submit(desk, view, ada)
-    assert "3 apples" in view.heading and view.reason["value"] == "half a reason"
+    assert "3 apples" in view.heading and answers(view)["reason_correction"] == "half a reason"
 
 
 def test_what_lapsed_and_was_taken_by_others_is_not_shown(store, desk):

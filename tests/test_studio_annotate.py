@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from filling import answers, asked, filled
 from test_annotations_samples import aha, image, png, reflection
 
 from annotations.export.exporter import count_examples
@@ -14,8 +15,9 @@ from annotations.store.store import open_store
 from model.trajectory import Thought, Token
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken, last_done
-from studio.annotate.reflection_form import Item, rewritten, shown_again
+from studio.annotate.reflection_form import Item, shown_again
 from studio.annotate.view import View
+from studio.components.forms.sheet import rewritten
 from studio.settings import Mode, Settings
 
 PLAN = "red apple at 0 0"
@@ -44,7 +46,7 @@ def save(store, number: int = 0, **changes) -> str:
 
 
 def submit(desk: AnnotateHandlers, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
-    return desk.submit(None, token, verdict, rating, reason, plan_rating, plan, visit())
+    return desk.submit(None, token, filled(token, verdict, rating, reason, plan_rating, plan), visit())
 
 
 def shown(desk: AnnotateHandlers, view: View) -> Item:
@@ -68,9 +70,10 @@ def test_the_reflection_that_waits_longest_is_shown_first_with_its_plan(store, d
     view = desk.start(visit())
     item = shown(desk, view)
     assert (item.trajectory_id, item.segment, item.thought) == (first, 2, 0)
-    assert view.reason["value"] == "there are three apples instead of two."
-    assert view.plan == PLAN
-    assert view.verdict["value"] is None and view.rating["value"] is None
+    shown_as = answers(view)
+    assert shown_as["reason_correction"] == "there are three apples instead of two."
+    assert shown_as["thought_correction"] == PLAN
+    assert shown_as["verdict_right"] is None and shown_as["reason_rating"] is None
     assert "two apples" in view.heading and "2 waiting" in view.progress
     assert view.stage.count("<img") == 3  # the large one, and both rounds
 
@@ -98,7 +101,7 @@ def test_a_submit_leads_through_the_reflections_of_a_trajectory_and_on_to_the_ne
 def test_an_unchanged_text_is_no_correction(store, desk):
     save(store)
     view = desk.start(visit())
-    submit(desk, view.token, "yes", 3, view.reason["value"] + "\n", None, view.plan)
+    submit(desk, view.token, "yes", 3, answers(view)["reason_correction"] + "\n", None, PLAN)
     assert submitted(store) == {2: {"verdict_right": "yes", "reason_rating": 3}}
 
 
@@ -135,7 +138,7 @@ def test_an_answer_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(s
     save(store)
     view = submit(desk, desk.start(visit()).token, *answer)
     assert wanted in view.note
-    assert view.token == SKIPPED and view.reason == SKIPPED  # what was typed stays
+    assert view.token == SKIPPED and view.sheet == SKIPPED  # what was typed stays
     assert store.annotations() == []
 
 
@@ -152,7 +155,7 @@ def test_a_showing_that_was_submitted_with_other_answers_is_shown_as_stored(stor
     token = desk.start(visit()).token
     submit(desk, token, "yes", 4)
     view = submit(desk, token, "yes", 1)
-    assert (shown(desk, view).segment, view.rating["value"]) == (2, 4)
+    assert (shown(desk, view).segment, answers(view)["reason_rating"]) == (2, 4)
     assert shown(desk, view).key != ItemToken.read(token).key
     assert "Submitted before" in view.note
 
@@ -163,9 +166,13 @@ def test_undo_takes_back_the_last_submit_and_shows_it_as_it_was(store, desk):
     submit(desk, first.token, "no", 2, "there are two apples.", 3, PLAN)
     view = desk.undo(None, visit())
     assert place(desk, view) == place(desk, first)
-    assert [part["value"] for part in (view.verdict, view.rating, view.plan_rating)] == ["no", 2, 3]
-    assert view.reason["value"] == "there are two apples."
-    assert "should it have said" in view.reason["label"]
+    assert answers(view) == {
+        "verdict_right": "no",
+        "reason_rating": 2,
+        "reason_correction": "there are two apples.",
+        "thought_rating": 3,
+        "thought_correction": PLAN,
+    }
     assert submitted(store) == {}
     assert len(store.history(place(desk, first)[0])) == 4  # nothing is overwritten
     assert "nothing to undo" in desk.undo(None, visit()).note
@@ -202,11 +209,11 @@ def test_a_drawing_deleted_meanwhile_is_passed_over(store, desk):
 
 def test_a_wrong_verdict_asks_for_the_reason_of_the_opposite_one(store, desk):
     save(store)
-    token = desk.start(visit()).token
-    assert "What should it have said?" in desk.guide(None, token, "no", visit())["label"]
-    assert "“Yes,”" in desk.guide(None, token, "no", visit())["info"]
-    assert desk.guide(None, token, "yes", visit())["label"] == "What should the reason be?"
-    assert desk.guide(None, "rubbish", "no", visit())["label"] == "What should the reason be?"
+    question = asked(desk.start(visit()))["reason_correction"]
+    assert question["title"] == "What should the reason be?"
+    other = question["otherwise"]
+    assert (other["question"], other["answer"]) == ("verdict_right", "no")
+    assert other["title"] == "What should it have said?" and "“Yes,”" in other["help"]
 
 
 def test_a_page_that_has_lost_its_item_starts_again(store, desk):
@@ -223,15 +230,12 @@ def test_a_visitor_is_refused_by_every_handler(store):
     assert all(part == SKIPPED for part in desk.start(visit())[:-1])
     for call in (
         lambda: submit(desk, token, "yes", 4),
-        lambda: desk.save(None, token, "yes", 4, None, None, None, visit()),
+        lambda: desk.save(None, token, filled(token, "yes", 4), visit()),
         lambda: desk.alive(None, token, visit()),
         lambda: desk.choose(None, token, visit()),
         lambda: desk.prepare(None, token, visit()),
-        lambda: desk.hand_in(None, token, "{}", visit()),
-        lambda: desk.keep(None, token, "{}", visit()),
         lambda: desk.skip(None, token, "", visit()),
         lambda: desk.undo(None, visit()),
-        lambda: desk.guide(None, token, "no", visit()),
     ):
         with pytest.raises(gr.Error, match="visitors"):
             call()

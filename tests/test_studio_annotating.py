@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from filling import answers, asked, filled
 from test_annotations_samples import aha, image, png, reflection
 
 from annotations.auth import accounts
@@ -57,8 +58,7 @@ def at(desk: AnnotateHandlers, view: View) -> tuple[str, int]:
 
 
 def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace, *answer) -> View:
-    given = (*answer, *[None] * (5 - len(answer)))
-    return desk.submit("one-each", view.token, *given, request)
+    return desk.submit("one-each", view.token, filled(view.token, *answer), request)
 
 
 def test_two_people_are_never_at_the_same_item_where_one_answer_is_wanted(store, desk):
@@ -118,30 +118,32 @@ def test_unfinished_answers_are_there_again_after_the_page_was_closed(store, des
     fill(store)
     view = desk.start(by(store, "ada", project="one-each"))
     form = ("no", 2, "there are two", 3, None)
-    assert desk.save("one-each", view.token, *form, by(store, "ada")) == ""
+    assert desk.save("one-each", view.token, filled(view.token, *form), by(store, "ada")) == ""
     desk.leave(by(store, "ada"))
     again = desk.start(by(store, "ada", project="one-each"))
     assert at(desk, again) == at(desk, view)
-    assert [part["value"] for part in (again.verdict, again.rating, again.reason)] == ["no", 2, "there are two"]
-    assert again.plan_rating["value"] == 3
+    there = answers(again)
+    assert (there["verdict_right"], there["reason_rating"], there["reason_correction"]) == ("no", 2, "there are two")
+    assert there["thought_rating"] == 3
     assert {a.status for a in store.annotations(annotator="ada")} == {Status.UNFINISHED}
 
 
 def test_what_cannot_be_kept_as_it_is_is_said(store, desk):
     fill(store)
     view = desk.start(by(store, "ada", project="one-each"))
-    assert "at most 2000" in desk.save("one-each", view.token, "yes", 1, "x" * 2001, None, None, by(store, "ada"))
-    assert desk.save("one-each", "nonsense", "yes", 1, "", None, None, by(store, "ada")) == ""
+    long = filled(view.token, "yes", 1, "x" * 2001)
+    assert "at most 2000" in desk.save("one-each", view.token, long, by(store, "ada"))
+    assert desk.save("one-each", "nonsense", filled(None, "yes", 1), by(store, "ada")) == ""
 
 
 def test_an_undo_shows_what_was_sent_and_not_what_was_kept_before(store, desk):
     fill(store)
     view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
-    desk.save("one-each", view.token, "yes", 1, None, None, None, request)
+    desk.save("one-each", view.token, filled(view.token, "yes", 1), request)
     submit(desk, view, request, "yes", 5)
     back = desk.undo("one-each", request)
     assert at(desk, back) == at(desk, view)
-    assert (back.verdict["value"], back.rating["value"]) == ("yes", 5)
+    assert (answers(back)["verdict_right"], answers(back)["reason_rating"]) == ("yes", 5)
     assert submit(desk, back, request, "yes", 4).note == ""
     assert [dict(a.answers)["reason_rating"] for a in store.annotations(status=Status.SUBMITTED)] == [4]
 
@@ -186,8 +188,8 @@ def test_a_reason_that_is_not_there_is_not_rated(store, desk):
     trajectory, _ = aha(0, segments=segments)
     store.save(trajectory, {segments[0].sha256: drawn}, owner="visitor")
     view = desk.start(by(store, "ada"))
-    assert view.rating["visible"] is False and view.verdict["visible"] is True
-    desk.submit(REFLECTIONS, view.token, "yes", 4, None, None, None, by(store, "ada"))
+    assert "reason_rating" not in asked(view) and "verdict_right" in asked(view)
+    desk.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "ada"))
     assert [dict(a.answers) for a in store.annotations(annotator="ada")] == [{"verdict_right": "yes"}]
 
 
@@ -214,11 +216,11 @@ def test_an_item_of_a_project_that_is_not_open_is_refused_whatever_its_page_says
     view = desk.start(by(store, "ada", project="one-each"))
     with pytest.raises(gr.Error, match="no such project"):
         submit(desk, view, by(store, "bob"), "yes", 4)
-    refused = desk.submit(REFLECTIONS, view.token, "yes", 4, None, None, None, by(store, "bob"))
+    refused = desk.submit(REFLECTIONS, view.token, filled(view.token, "yes", 4), by(store, "bob"))
     assert "another project" in refused.note
     item, _, key, moment = json.loads(view.token)
     forged = json.dumps([item, 0, key, moment])  # a thought, where a reflection is asked about
-    assert "load it again" in desk.submit("one-each", forged, "yes", 4, None, None, None, by(store, "ada")).note
+    assert "load it again" in desk.submit("one-each", forged, filled(forged, "yes", 4), by(store, "ada")).note
     assert store.annotations() == []
 
 
@@ -235,7 +237,7 @@ def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
         for segment in (2, 4):
             answer = ("no", None, "there are two apples.") if (number, segment) == (0, 2) else ("yes", 4, None)
             token = json.dumps([item, segment, f"key{number}{segment}", 0])
-            desk.submit("one-each", token, *answer, None, None, request)
+            desk.submit("one-each", token, filled(token, *answer), request)
         seen.append(standing(store, "ada", "one-each"))
     assert seen[:4] == [None] * 4
     assert seen[4:] == [GoldRecord(9, 10)] * 2
@@ -256,9 +258,11 @@ def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_she
     view = desk.start(request)
     assert [thing["key"] for thing in view.sheet["things"]] == ["0", "2", "4"]  # a thought, two reflections
     assert [q["name"] for q in view.sheet["things"][1]["questions"]][-1] == "tags"
-    refused = submit(desk, view, request, "yes", 4)  # by the form that is not shown
+    told = json.loads(view.token)
+    told[1] = 2  # as if reflections were asked one by one
+    refused = desk.submit("one-each", json.dumps(told), filled(json.dumps(told), "yes", 4), request)
     assert "load it again" in refused.note
-    assert desk.start(by(store, "ada")).sheet is None
+    assert view.sheet["layout"] == "alone" and view.stage == view.claim == ""
 
 
 def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_its_number(store, desk):
@@ -267,8 +271,8 @@ def test_who_was_not_given_an_item_can_neither_answer_nor_keep_nor_skip_it_by_it
     mine = ItemToken.read(view.token)
     other = mine._replace(item=mine.item + 1, key="made up")
     calls = (
-        lambda: desk.submit("one-each", other.token(), "yes", 4, None, None, None, by(store, "ada")).note,
-        lambda: desk.save("one-each", other.token(), "yes", 4, None, None, None, by(store, "ada")),
+        lambda: desk.submit("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")).note,
+        lambda: desk.save("one-each", other.token(), filled(other.token(), "yes", 4), by(store, "ada")),
         lambda: desk.skip("one-each", other.token(), "", by(store, "ada")).note,
         lambda: desk.alive("one-each", other.token(), by(store, "ada")),
     )

@@ -1,5 +1,6 @@
 """The page where drawings are compared blind, without a browser."""
 
+import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -115,7 +116,7 @@ def test_the_first_question_cannot_be_left(store):
 def test_nothing_on_the_page_says_who_drew(store):
     filled(store, 1)
     view = ring(store).start(visit())
-    shown = view.heading + view.left + view.right + str(view.progress)
+    shown = view.heading + json.dumps(view.sheet) + str(view.progress)
     assert "good" not in shown and "bad" not in shown.replace("both bad", "")
 
 

@@ -1,5 +1,6 @@
 """The page of reviewers, without a browser: the worst first, answers side by side, decisions, the trail."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,15 +97,14 @@ def test_people_are_pseudonymous_unless_an_admin_looks(store):
 
 def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, desk):
     filled(store)
-    fields = desk.fields(desk.start(visit(project="team")).case, visit())
-    known = {(field.segment, field.question.name): field.value for field in fields}
-    assert known[2, "verdict_right"] is None and known[2, "reason_rating"] == 4
+    sheet = desk.start(visit(project="team")).sheet
+    assert [thing["name"] for thing in sheet["things"]] == ["reflection 3", "reflection 6"]
+    assert sheet["answers"] == {"2": {"reason_rating": 4}, "5": {"reason_rating": 4}}
 
 
 def decided(desk, case, verdict: str = "yes"):
-    fields = desk.fields(case, visit())
-    values = [verdict if field.question.name == "verdict_right" else field.value for field in fields]
-    return desk.decide(visit(), case, *values)
+    said = {"verdict_right": verdict, "reason_rating": 4}
+    return desk.decide(case, json.dumps({"2": said, "5": said}), visit())
 
 
 def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, desk):
@@ -149,8 +149,7 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
     assert '<td dir="auto">Left</td><td dir="auto">Right</td>' in view.answers
     assert view.stage.count('class="timeline still"') == 2
     assert view.stage.index("<h2>Left</h2>") < view.stage.index("<h2>Right</h2>")
-    values = ["right" if f.question.name == "alignment" else f.value for f in desk.fields(view.case, visit())]
-    desk.decide(visit(), view.case, *values)
+    desk.decide(view.case, json.dumps({"all": {"alignment": "right"}}), visit())
     [made] = answered(store, "arena").decided
     assert dict(made.answers["alignment"]) == {"choice": "right", "left": "t0", "right": "t1"}
 
@@ -259,8 +258,7 @@ def test_a_visitor_is_refused_by_every_handler(store):
         lambda: desk.start(visit()),
         lambda: desk.choose("team", visit()),
         lambda: desk.following(None, visit()),
-        lambda: desk.fields(None, visit()),
-        lambda: desk.decide(visit(), None),
+        lambda: desk.decide(None, "{}", visit()),
         lambda: desk.look("t0", visit()),
         lambda: desk.restore("t0", 1, visit()),
         lambda: desk.appoint(None, "", "gold", visit()),
@@ -303,8 +301,7 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     assert "no revision" in desk.restore("t0", hidden[0], asked).note
     assert "no revision" in desk.restore("t1", shown, asked).note  # of another drawing than the one on the page
     case = ReviewCase("secret", item, "key")
-    assert desk.fields(case, asked) == []
-    desk.decide(asked, case)
+    assert "no project" in desk.decide(case, '{"2": {"verdict_right": "no"}}', asked).note
     desk.following(case, asked)
     assert store.history("t0") == before
     assert "counts again" in desk.restore("t0", shown, asked).note

@@ -12,7 +12,7 @@ from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, RICH
 from annotations.store.items import NewItem
 from studio.annotate.item_token import ItemToken
-from studio.annotate.sheet import Sheet, annotations_of, panes_of, things_of, value_of
+from studio.components.forms.sheet import Sheet, annotations_of, panes_of, subjects, value_of
 
 BOX = {"x": 0.25, "y": 0.5, "w": 0.125, "h": 0.25, "label": "artifact"}
 FILLED = {
@@ -50,7 +50,7 @@ def said(store, **narrowed) -> dict:
 def test_a_sheet_asks_about_every_picture_and_about_all_of_it():
     sheet = Sheet(RICH, aha()[0])
     assert [(pane.name, pane.segments) for pane in panes_of(sheet)] == [("Image 1", {0, 1, 2}), ("Image 2", {3, 4})]
-    assert [(t.key, t.pane, t.needed, len(t.questions)) for t in things_of(sheet)] == [
+    assert [(t.key, t.pane, t.needed, len(t.questions)) for t in subjects(sheet)] == [
         ("1", 0, True, 4),
         ("3", 1, True, 4),
         ("all", None, False, 3),
@@ -64,7 +64,7 @@ def test_a_sheet_asks_about_every_picture_and_about_all_of_it():
 def test_what_the_page_is_sent_is_json_and_of_a_pair_says_nothing_of_who_drew_it():
     one, other = (replace(aha(number)[0], id=f"id-{number}", checkpoint=f"net-{number}") for number in (0, 1))
     sheet = Sheet(ARENA, one, other, left=other.id)
-    value = json.dumps(value_of(sheet, SHOWING, {}, lambda sha256: None))
+    value = json.dumps(value_of(sheet, SHOWING.key, {}, lambda sha256: None))
     assert "id-" not in value and "net-" not in value
     assert [pane.sha256 for pane in panes_of(sheet)] == [other.images[-1].sha256, one.images[-1].sha256]
     order = [value for _, value in ARENA.questions[0].form.choices_for(one)]
@@ -76,7 +76,7 @@ def test_everything_that_is_asked_is_stored_as_it_was_filled_in(store, desk):
     request = by(store, "ada", project=RICH.id)
     view = desk.start(request)
     assert view.sheet["answers"] == {"1": {}, "3": {}, "all": {}}
-    following = desk.hand_in(RICH.id, view.token, json.dumps(FILLED), request)
+    following = desk.submit(RICH.id, view.token, json.dumps(FILLED), request)
     assert following.note == "" and following.sheet["key"] != view.sheet["key"]
     assert said(store, status=Status.SUBMITTED) == {int(k) if k != "all" else None: v for k, v in FILLED.items()}
     assert "1 done" in following.progress
@@ -85,12 +85,12 @@ def test_everything_that_is_asked_is_stored_as_it_was_filled_in(store, desk):
 def test_an_undo_shows_the_sheet_as_it_was_sent(store, desk):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    desk.hand_in(RICH.id, desk.start(request).token, json.dumps(FILLED), request)
+    desk.submit(RICH.id, desk.start(request).token, json.dumps(FILLED), request)
     view = desk.undo(RICH.id, request)
     assert view.sheet["answers"] == FILLED and "Taken back" in view.note
     assert said(store, status=Status.SUBMITTED) == {}
     again = FILLED | {"1": FILLED["1"] | {"alignment": 3}}
-    desk.hand_in(RICH.id, view.token, json.dumps(again), request)
+    desk.submit(RICH.id, view.token, json.dumps(again), request)
     assert said(store, status=Status.SUBMITTED)[1]["alignment"] == 3
     assert len(store.history(store.annotations()[0].trajectory_id)) == 9  # nothing is overwritten
     desk.undo(RICH.id, request)
@@ -103,11 +103,11 @@ def test_what_is_kept_is_there_again_and_only_what_is_new_is_written(store, desk
     view = desk.start(request)
     begun = {"1": {"alignment": 2}, "3": {}, "all": {"comment": "half"}}
     for _ in range(3):
-        assert desk.keep(RICH.id, view.token, json.dumps(begun), request) == ""
+        assert desk.save(RICH.id, view.token, json.dumps(begun), request) == ""
     assert len(store.history(store.annotations()[0].trajectory_id)) == 2
     desk.leave(request)
     assert desk.start(request).sheet["answers"] == begun
-    desk.keep(RICH.id, view.token, json.dumps(begun | {"all": {}}), request)
+    desk.save(RICH.id, view.token, json.dumps(begun | {"all": {}}), request)
     assert desk.start(request).sheet["answers"]["all"] == {}  # what was taken out again stays out
     assert {a.status for a in store.annotations()} == {Status.UNFINISHED}
 
@@ -117,7 +117,7 @@ def test_the_same_sheet_sent_five_times_is_stored_once(store, desk):
     request = by(store, "ada", project=RICH.id)
     token = desk.start(request).token
     for _ in range(5):
-        desk.hand_in(RICH.id, token, json.dumps(FILLED), request)
+        desk.submit(RICH.id, token, json.dumps(FILLED), request)
     assert len(store.annotations(annotator="ada")) == 3
 
 
@@ -126,7 +126,7 @@ def test_the_side_on_which_a_picture_stood_is_stored_with_the_preference(store, 
     request = by(store, "ada", project=ARENA.id)
     view = desk.start(request)
     filled = {"all": {"alignment": "left", "appearance": "both_bad", "comment": "Close."}}
-    desk.hand_in(ARENA.id, view.token, json.dumps(filled), request)
+    desk.submit(ARENA.id, view.token, json.dumps(filled), request)
     [stored] = store.annotations(annotator="ada")
     preference = stored.answers["alignment"]
     assert {preference["left"], preference["right"]} == {one, other}
@@ -156,7 +156,7 @@ def test_the_side_on_which_a_picture_stood_is_stored_with_the_preference(store, 
 def test_a_sheet_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(store, desk, filled, wanted):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    assert wanted in desk.hand_in(RICH.id, desk.start(request).token, json.dumps(filled), request).note
+    assert wanted in desk.submit(RICH.id, desk.start(request).token, json.dumps(filled), request).note
     assert store.annotations() == []
 
 
@@ -164,7 +164,7 @@ def test_a_sheet_that_does_not_fit_is_refused_in_words_and_nothing_is_stored(sto
 def test_what_is_no_sheet_is_refused_in_words(store, desk, filled):
     rich(store)
     request = by(store, "ada", project=RICH.id)
-    assert desk.hand_in(RICH.id, desk.start(request).token, filled, request).note
+    assert desk.submit(RICH.id, desk.start(request).token, filled, request).note
     assert store.annotations() == []
 
 
@@ -172,14 +172,15 @@ def test_a_page_without_an_item_is_given_the_next(store, desk):
     rich(store)
     request = by(store, "ada", project=RICH.id)
     for token in ("", None, "nonsense"):
-        assert desk.hand_in(RICH.id, token, json.dumps(FILLED), request).sheet
-        assert desk.keep(RICH.id, token, json.dumps(FILLED), request) == ""
+        assert desk.submit(RICH.id, token, json.dumps(FILLED), request).sheet
+        assert desk.save(RICH.id, token, json.dumps(FILLED), request) == ""
 
 
 def test_a_thing_that_need_not_be_answered_is_left_out_where_nothing_was_said_of_it():
     sheet = Sheet(RICH, aha()[0])
-    made = annotations_of(sheet, SHOWING, json.dumps({"1": {"alignment": 1}, "all": {"tags": []}}), "ada")
+    said = json.dumps({"1": {"alignment": 1}, "all": {"tags": []}})
+    made = annotations_of(sheet, SHOWING.key, said, "ada", SHOWING.seconds())
     assert [(a.segment, dict(a.answers)) for a in made] == [(1, {"alignment": 1}), (3, {})]
     assert made[0].seconds > 0 and made[1].seconds == 0  # the time is counted once
     with pytest.raises(AnswerError, match="load it again"):
-        annotations_of(sheet, SHOWING, '{"2": {}}', "ada")
+        annotations_of(sheet, SHOWING.key, '{"2": {}}', "ada")

@@ -9,7 +9,7 @@ import yaml
 
 from annotations.export.manifest import Manifest
 
-CARD = """\
+JUDGE_SFT = """\
 ---
 {front}---
 
@@ -43,15 +43,44 @@ rows = load_dataset("parquet", data_files="{file}", split="train")
 ```
 """
 
+ANSWERS = """\
+---
+{front}---
+
+# {kind}
+
+What people answered about drawings of a model: {examples} answers about {trajectories} trajectories, by {annotators}
+under pseudonyms.
+
+| form | answers |
+|---|---|
+{table}
+
+Drawn by: {checkpoints}
+
+A row is one answer: `project`, `question` and `title` say to what, `trajectory_id` and `segment` about what, and the
+column that is named by its `form` holds it; the other forms' columns are null. `decision` says of what kind a
+reviewer's decision is (`accepted`, `rejected`, `rewritten`); null are the answers of everybody else. Regions are boxes
+and points in fractions of the image, `words` are indices of words of the `prompt`, which is split at white space, a
+`preference` names the trajectories that stood on the left and on the right.
+
+```python
+from datasets import load_dataset
+
+rows = load_dataset("parquet", data_files="{file}", split="train")
+```
+"""
+
 
 def dataset_card(manifest: Manifest) -> str:
     """Markdown with YAML front matter."""
+    judges = manifest.kind == "judge_sft"
     front = {
         "configs": [{"config_name": manifest.kind, "data_files": [{"split": "train", "path": "train-*.parquet"}]}],
-        "task_categories": ["image-text-to-text"],
-        "tags": ["aha-studio", "reflection", "human-feedback", "trl"],
+        "task_categories": ["image-text-to-text"] if judges else ["other"],
+        "tags": ["aha-studio", *(["reflection"] if judges else []), "human-feedback", *(["trl"] if judges else [])],
     }
-    return CARD.format(
+    return (JUDGE_SFT if judges else ANSWERS).format(
         front=yaml.safe_dump(front, sort_keys=False),
         kind=manifest.kind,
         examples=manifest.examples,
@@ -59,6 +88,7 @@ def dataset_card(manifest: Manifest) -> str:
         annotators="one person" if manifest.annotators == 1 else f"{manifest.annotators} people",
         checkpoints=", ".join(_as_code(name) for name in manifest.checkpoints),
         file=manifest.file,
+        table="\n".join(f"| {name} | {number} |" for name, number in manifest.counts.items()),
         **manifest.counts,
     )
 

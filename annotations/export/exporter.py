@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from datasets import Features, Image, List, Value
 
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
+from annotations.export import answers
 from annotations.export.dataset_card import dataset_card
 from annotations.export.judge_sft import (
     DEFAULT_RATING,
@@ -38,17 +39,17 @@ from annotations.export.judge_sft import (
     preferred_target,
     reason_ratings,
 )
-from annotations.export.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, read_manifest
+from annotations.export.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, Tally, read_manifest
 from annotations.queue.review import last_decisions
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
+from annotations.schema.forms.registry import FORMS
 from annotations.store.store import Store, open_store_for_reading
 from model.atomic_files import sync, sync_tree
 from model.examples import JudgeExample
 from model.reflection_text import split_verdict
 from model.trajectory import Trajectory
 
-KINDS = ("judge_sft",)
 AT_ONCE = 100  # annotations read from the store in one go
 GROUP_BYTES = 64 * 2**20  # pictures in one row group; viewers refuse groups of more than about 286 MiB
 
@@ -98,32 +99,30 @@ def export(
     return manifest
 
 
-@dataclass
-class _Tally:
-    """What goes into the manifest, counted while rows are written."""
+class Kind(NamedTuple):
+    """What a data set is made of."""
 
-    rows: Counter[str]
-    left_out: Counter[str]
-    annotators: set[str]
-    trajectories: set[str]
-    checkpoints: set[str]
+    features: Features
+    rows: Callable[[Store, Tally, Callable[[int, int], None]], Iterator[tuple[dict[str, Any], int]]]  # and their bytes
+    counts: tuple[str, ...]  # what its manifest counts
+    advice: str  # where there is nothing to export
 
 
 def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, int], None]) -> Manifest:
-    tally = _Tally(Counter(), Counter(), set(), set(), set())
+    tally, made = Tally.begin(), KINDS[kind]
     file = folder / PARQUET
-    with pq.ParquetWriter(file, FEATURES.arrow_schema, write_page_index=True) as writer:
+    with pq.ParquetWriter(file, made.features.arrow_schema, write_page_index=True) as writer:
         rows: list[dict[str, Any]] = []
         size = 0
-        for example in _examples(store, tally, on_progress):
-            rows.append(example.to_row())
-            size += sum(len(png) for png in example.images)
+        for row, row_bytes in made.rows(store, tally, on_progress):
+            rows.append(row)
+            size += row_bytes
             if size > GROUP_BYTES:
-                writer.write_table(pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema))
+                writer.write_table(pa.Table.from_pylist(rows, schema=made.features.arrow_schema))
                 rows.clear()
                 size = 0
         if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=FEATURES.arrow_schema))
+            writer.write_table(pa.Table.from_pylist(rows, schema=made.features.arrow_schema))
     if not tally.rows["examples"]:
         raise NothingToExportError(_nothing(kind, tally.left_out))
     manifest = _manifest(kind, file, tally)
@@ -132,7 +131,9 @@ def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, in
     return manifest
 
 
-def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], None]) -> Iterator[JudgeExample]:
+def _judge_rows(
+    store: Store, tally: Tally, on_progress: Callable[[int, int], None]
+) -> Iterator[tuple[dict[str, Any], int]]:
     submitted = store.counted()
     names = store.pseudonyms({annotation.annotator for annotation in submitted})
     for done, made in enumerate(targets(store, submitted), start=1):
@@ -157,7 +158,7 @@ def _examples(store: Store, tally: _Tally, on_progress: Callable[[int, int], Non
         tally.annotators.add(annotator)
         tally.trajectories.add(made.trajectory.id)
         tally.checkpoints.add(made.trajectory.checkpoint)
-        yield example
+        yield example.to_row(), sum(len(png) for png in example.images)
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def targets(store: Store, submitted: list[Annotation] | None = None) -> Iterator
                 )
 
 
-def _manifest(kind: str, file: Path, tally: _Tally) -> Manifest:
+def _manifest(kind: str, file: Path, tally: Tally) -> Manifest:
     with file.open("rb") as parquet:
         sha256 = hashlib.file_digest(parquet, "sha256").hexdigest()
     packages = {name: version(name) for name in ("datasets", "pyarrow", "sqlalchemy")}
@@ -197,7 +198,7 @@ def _manifest(kind: str, file: Path, tally: _Tally) -> Manifest:
         kind=kind,
         schema_version=SCHEMA_VERSION,
         examples=tally.rows["examples"],
-        counts={name: tally.rows[name] for name in ("person", "sampled", "yes", "no", "decided")},
+        counts={name: tally.rows[name] for name in KINDS[kind].counts},
         left_out=dict(sorted(tally.left_out.items())),
         annotators=len(tally.annotators),
         trajectory_ids=tuple(sorted(tally.trajectories)),
@@ -213,8 +214,19 @@ def _nothing(kind: str, left_out: Counter[str]) -> str:
     why = "; ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
     return (
         f"nothing to export: no submitted annotation makes a {kind} example ({why or 'none is submitted'}); "
-        f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
+        f"{KINDS[kind].advice}"
     )
+
+
+KINDS = {
+    "judge_sft": Kind(
+        FEATURES,
+        _judge_rows,
+        ("person", "sampled", "yes", "no", "decided"),
+        f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}",
+    ),
+    "answers": Kind(answers.FEATURES, answers.answer_rows, (*FORMS, "decided"), "submit an answer first"),
+}
 
 
 def _check_replaceable(out: Path) -> None:

@@ -4,6 +4,7 @@ Read back by whoever trains on the folder, without a database. Knows no store an
 """
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ class Manifest:
     kind: str
     schema_version: int
     examples: int
-    counts: dict[str, int]  # examples by who wrote them (person, sampled), by verdict (yes, no), and those decided
+    counts: dict[str, int]  # examples by what the kind counts, and those that a reviewer decided
     left_out: dict[str, int]  # submitted annotations that made none, by reason
     annotators: int
     trajectory_ids: tuple[str, ...]
@@ -45,6 +46,21 @@ class Manifest:
         known["trajectory_ids"] = tuple(known["trajectory_ids"])
         known["checkpoints"] = tuple(known["checkpoints"])
         return Manifest(**known)
+
+
+@dataclass
+class Tally:
+    """What goes into the manifest, counted while rows are written."""
+
+    rows: Counter[str]  # "examples": all of them; beside that what they are
+    left_out: Counter[str]
+    annotators: set[str]
+    trajectories: set[str]
+    checkpoints: set[str]
+
+    @staticmethod
+    def begin() -> "Tally":
+        return Tally(Counter(), Counter(), set(), set(), set())
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -146,7 +146,11 @@ def cases(answered: Answered) -> list[Disagreement]:
     for item, said in by_item.items():
         people = len({annotation.annotator for annotation in said})
         found.append(Disagreement(item, said[0].trajectory_id, _difference(asked, said), people, item in decided))
-    return sorted(found, key=lambda one: (one.score == 0, one.decided, -one.score, one.item))
+    return sorted(found, key=review_order)
+
+
+def review_order(case: Disagreement) -> tuple[bool, bool, float, int]:
+    return case.score == 0, case.decided, -case.score, case.item
 
 
 def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> float:

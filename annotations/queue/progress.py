@@ -4,16 +4,18 @@ Knows the rows of items and leases; each call is one transaction of its own. Wha
 to `quality`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import case, distinct, func, or_, select
+from sqlalchemy.orm import Session
 
-from annotations.db.tables import ItemRow, LeaseRow, ProjectRow
+from annotations.db.tables import AnnotationRow, DeletionRow, ItemRow, LeaseRow, ProjectRow
 from annotations.queue.leases import Outcome
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Project, Use
+from annotations.schema.questions import Question
 from annotations.store import projects, revisions
 from annotations.store.items import State
 from annotations.store.store import Store
@@ -96,15 +98,15 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
     return sorted(shares, key=lambda share: (-share.completed, share.annotator))
 
 
-def answered(store: Store, project_id: str) -> Answered:
-    """The counted annotations of a project. Raises NotFoundError."""
+def answered(store: Store, project_id: str, items: Collection[int] | None = None) -> Answered:
+    """Everything that counts in a project, or of these items of it. Raises NotFoundError."""
     with store.database.reading() as session:
         project = projects.get(session, project_id)
-        submitted = revisions.current(session, project=project_id, status=Status.SUBMITTED)
-        special = select(ItemRow).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
-        rows = session.scalars(special).all()
-        pairs = select(ItemRow.id, ItemRow.other_id).where(ItemRow.project_id == project_id)
-        others = dict(session.execute(pairs.where(ItemRow.other_id.is_not(None))).all())
+        mine = [ItemRow.project_id == project_id, *([] if items is None else [ItemRow.id.in_(items)])]
+        submitted = _submitted(session, project_id, items)
+        rows = session.scalars(select(ItemRow).where(*mine, ItemRow.use != Use.WORK.value)).all()
+        pairs = select(ItemRow.id, ItemRow.other_id).where(*mine, ItemRow.other_id.is_not(None))
+        others = dict(session.execute(pairs).all())
         practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == Use.PRACTICE}
         gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
     worked = [a for a in submitted if a.item not in practice or a.id <= practice[a.item]]
@@ -115,3 +117,39 @@ def answered(store: Store, project_id: str) -> Answered:
         gold=gold,
         others=others,
     )
+
+
+def _submitted(session: Session, project_id: str, items: Collection[int] | None) -> list[Annotation]:
+    narrowed = {"project": project_id, "status": Status.SUBMITTED}
+    if items is None:
+        return revisions.current(session, **narrowed)
+    return [annotation for item in items for annotation in revisions.current(session, item=item, **narrowed)]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a project's answers were known. What is equal in two of them, `revision` aside, changes no old answer."""
+
+    revision: int = 0  # the newest of all
+    deletion: int = 0  # the newest of all
+    questions: tuple[Question, ...] = ()
+    special: tuple[tuple[int, str], ...] = ()  # items of gold and of practice
+
+
+def changed(store: Store, project_id: str, since: Moment) -> tuple[Moment, set[int] | None]:
+    """How far they are known now, and the items of which something was said since then; None: everything may be
+    another. Raises NotFoundError.
+    """
+    row = AnnotationRow
+    with store.database.reading() as session:
+        special = select(ItemRow.id, ItemRow.use).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
+        now = Moment(
+            revisions.newest(session),
+            session.scalar(select(func.max(DeletionRow.id))) or 0,
+            projects.get(session, project_id).questions,
+            tuple(tuple(found) for found in session.execute(special.order_by(ItemRow.id))),
+        )
+        if replace(now, revision=since.revision) != since:
+            return now, None
+        touched = select(distinct(row.item_id)).where(row.id > since.revision, row.project_id == project_id)
+        return now, set(session.scalars(touched.where(row.item_id.is_not(None))))

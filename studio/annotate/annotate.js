@@ -5,18 +5,10 @@ if (!window.ahaAnnotateKeys) {
 
   const find = (selector) => document.querySelector(selector);
   const press = (id) => find(`#${id}`)?.click();
-  const radios = (id) => document.querySelectorAll(`#${id} input[type=radio]`);
-  const choose = (id, index) => radios(id)[index]?.click();
 
-  const write = (id, everything) => {
-    const field = find(`#${id} textarea`);
-    if (!field) return;
-    field.focus();
-    field.setSelectionRange(everything ? 0 : field.value.length, field.value.length);
-  };
-
-  const sheet = () => find("#annotate-sheet .sheet:not([hidden])"); // what is shown where it is no reflection
-  const keys = () => find(sheet() ? "#sheet-keys" : "#annotate-keys").showModal();
+  const sheet = () => find("#annotate-sheet .sheet:not([hidden])");
+  const isReflection = () => !sheet() || sheet().matches(".reflection");
+  const keys = () => find(isReflection() ? "#annotate-keys" : "#sheet-keys").showModal();
 
   let keeping = 0; // what is written is kept by the server a moment after the last change
 
@@ -29,7 +21,7 @@ if (!window.ahaAnnotateKeys) {
   const keep = () => {
     clearTimeout(keeping);
     keeping = 0;
-    press(sheet() ? "sheet-save" : "annotate-save");
+    press("annotate-save");
   };
 
   const tell = (words) => {
@@ -51,7 +43,7 @@ if (!window.ahaAnnotateKeys) {
   window.ahaSettled = ahead.settle;
 
   document.addEventListener("click", (event) => { // what is missing is shown, instead of sent
-    if (event.target.closest?.("#sheet-submit") && sheet()?.missing()) {
+    if (event.target.closest?.("#annotate-submit") && sheet()?.missing()) {
       event.stopImmediatePropagation();
       event.preventDefault();
     }
@@ -60,7 +52,7 @@ if (!window.ahaAnnotateKeys) {
   document.addEventListener("change", keepSoon);
   document.addEventListener("visibilitychange", () => document.hidden && keeping && keep());
   document.addEventListener("click", (event) => {
-    if (!event.target.closest?.("#annotate-submit, #sheet-submit, #annotate-skip, #annotate-undo")) return;
+    if (!event.target.closest?.("#annotate-submit, #annotate-skip, #annotate-undo")) return;
     clearTimeout(keeping);
     ahead.begin();
   });
@@ -69,15 +61,15 @@ if (!window.ahaAnnotateKeys) {
     document.activeElement?.blur(); // so that the next keys are commands again
     if (sheet()?.missing()) return;
     ahead.begin();
-    requestAnimationFrame(() => press(sheet() ? "sheet-submit" : "annotate-submit")); // after the text has reached Gradio
+    requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
   };
 
   const judging = {
-    rate: (index) => choose("annotate-rating", index),
-    ratePlan: (index) => choose("annotate-plan-rating", index),
-    judge: (index) => choose("annotate-right", index),
-    correct: () => write("annotate-reason", radios("annotate-right")[1]?.checked),
-    correctPlan: () => write("annotate-plan", false),
+    rate: (index) => sheet()?.pick("reason_rating", index),
+    ratePlan: (index) => sheet()?.pick("thought_rating", index),
+    judge: (index) => sheet()?.pick("verdict_right", index),
+    correct: () => sheet()?.write("reason_correction", Boolean(find("[data-question=verdict_right] [value=no]:checked"))),
+    correctPlan: () => sheet()?.write("thought_correction", false),
   };
 
   const anywhere = {
@@ -90,8 +82,8 @@ if (!window.ahaAnnotateKeys) {
   };
 
   const act = (event) => {
-    if (sheet() ? sheet().press(event) : perform(event, "reflection", judging)) return true;
-    const pictures = sheet()?.querySelector(".together") || find("#annotate-stage .together");
+    if (isReflection() ? perform(event, "reflection", judging) : sheet().press(event)) return true;
+    const pictures = find(`${isReflection() ? "#annotate-stage" : "#annotate-sheet"} .together`);
     return perform(event, "zoom", zooming(pictures)) || perform(event, "annotate", anywhere);
   };
 

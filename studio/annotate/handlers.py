@@ -8,12 +8,9 @@ form.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import gradio as gr
 
@@ -21,25 +18,20 @@ from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotF
 from annotations.queue import assignment, submission
 from annotations.queue.progress import extents
 from annotations.queue.submission import Receipt
-from annotations.schema.annotation import Annotation
 from annotations.schema.project import Role
-from annotations.schema.questions import NO
 from annotations.store.store import Store
-from studio.annotate import reflection_form, sheet
 from studio.annotate.held_items import HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
-from studio.annotate.reflection_form import Answer
 from studio.annotate.reflection_view import learnt
-from studio.annotate.view import View, correction, nothing, sentence, stay
+from studio.annotate.view import View, nothing, sentence, stay
 from studio.auth.identity import asking
 from studio.components.notices import practice_missing
 from studio.components.render import text
 from studio.projects.cached_counts import Counts, complete
 from studio.settings import Settings
 
-Given = Callable[[PageSession, ItemToken], list[Annotation]]  # a form that was sent, as annotations
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
 
 
@@ -95,43 +87,19 @@ class AnnotateHandlers:
             assignment.leave(self.store, at.name, item)
         return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
-    def submit(
-        self,
-        project: str | None,
-        token: str | None,
-        verdict: str | None,
-        rating: int | None,
-        reason: str | None,
-        plan_rating: int | None,
-        plan: str | None,
-        request: gr.Request,
-    ) -> View:
-        """The form of a reflection, handed in."""
-        answer = Answer(verdict, rating, reason, plan_rating, plan)
-        return self._submitted(self._sit(project, request), token, partial(self._reflection, answer))
+    def submit(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> View:
+        """What was filled in, handed in."""
+        return self._submitted(self._sit(project, request), token, filled)
 
-    def save(
-        self,
-        project: str | None,
-        token: str | None,
-        verdict: str | None,
-        rating: int | None,
-        reason: str | None,
-        plan_rating: int | None,
-        plan: str | None,
-        request: gr.Request,
-    ) -> str:
-        """Keep what is written so far of a reflection; what has to be said of that."""
-        answer = Answer(verdict, rating, reason, plan_rating, plan)
-        return self._kept(self._sit(project, request), token, partial(self._unfinished_reflection, answer))
-
-    def hand_in(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> View:
-        """A sheet, handed in."""
-        return self._submitted(self._sit(project, request), token, partial(self._filled, filled))
-
-    def keep(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
-        """Keep what is filled in so far of a sheet; what has to be said of that."""
-        return self._kept(self._sit(project, request), token, partial(self._unfinished_sheet, filled))
+    def save(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> str:
+        """Keep what is filled in so far; what has to be said of that."""
+        at = self._sit(project, request)
+        if (shown := ItemToken.read(token)) is None:
+            return ""
+        try:
+            return text(submission.save(self.store, shown.item, at.name, at.place.unfinished(shown, filled)).message)
+        except AnnotationsError as error:
+            return text(f"Not kept yet: {without_places(error)}")
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
         """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
@@ -183,21 +151,12 @@ class AnnotateHandlers:
             for annotation in last:
                 place = {"project": at.project.id, "item": annotation.item}
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
-            asked = next(iter(sorted(a.segment or 0 for a in last if not a.key.endswith("-t"))), None)
-            if asked is not None:
-                view = self._opened(at, at.place.lay(last[0].item, asked, sent=last)).view
+            if last:
+                view = self._opened(at, at.place.lay_again(last)).view
                 return view._replace(note=text("Taken back; change it and submit it again."))
         except NotFoundError:
             pass
         return stay("There is nothing to undo.")
-
-    def guide(self, project: str | None, token: str | None, verdict: str | None, request: gr.Request) -> dict[str, Any]:
-        """What the correction is asked for, once the verdict is called right or wrong."""
-        at = self._sit(project, request)
-        item, shown = None, ItemToken.read(token)
-        with suppress(AnnotationsError):
-            item = at.place.reflection(shown)[0] if shown is not None else None
-        return correction(item.opposite if item is not None and verdict == NO else None)
 
     def leave(self, request: gr.Request) -> None:
         """The page went away: what only it had open may go to others. It acts for whoever opened the page."""
@@ -206,11 +165,11 @@ class AnnotateHandlers:
 
     # What was sent
 
-    def _submitted(self, at: PageSession, token: str | None, given: Given) -> View:
+    def _submitted(self, at: PageSession, token: str | None, filled: str | None) -> View:
         if (shown := ItemToken.read(token)) is None:
             return self._next(at)
         try:
-            receipt = submission.submit(self.store, shown.item, at.name, given(at, shown))
+            receipt = submission.submit(self.store, shown.item, at.name, at.place.annotations(shown, filled))
         except ConflictError:
             view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
             return view._replace(note=text("Submitted before; this is what is stored."))
@@ -221,29 +180,6 @@ class AnnotateHandlers:
         if receipt.completed:
             self._complete(at, shown.item)
         return self._next(at, after=shown, note=receipt.message, receipt=receipt)
-
-    def _kept(self, at: PageSession, token: str | None, given: Given) -> str:
-        if (shown := ItemToken.read(token)) is None:
-            return ""
-        try:
-            return text(submission.save(self.store, shown.item, at.name, given(at, shown)).message)
-        except AnnotationsError as error:
-            return text(f"Not kept yet: {without_places(error)}")
-
-    def _reflection(self, answer: Answer, at: PageSession, shown: ItemToken) -> list[Annotation]:
-        return reflection_form.annotations_of(*at.place.reflection(shown), at.name, answer)
-
-    def _unfinished_reflection(self, answer: Answer, at: PageSession, shown: ItemToken) -> list[Annotation]:
-        return reflection_form.unfinished(*at.place.reflection(shown), at.name, answer, f"{uuid4().hex}-")
-
-    def _filled(self, filled: str | None, at: PageSession, shown: ItemToken) -> list[Annotation]:
-        return sheet.annotations_of(at.place.sheet(shown.item), shown, filled, at.name)
-
-    def _unfinished_sheet(self, filled: str | None, at: PageSession, shown: ItemToken) -> list[Annotation]:
-        """What of it is new, under keys of its own."""
-        table, again = at.place.sheet(shown.item), shown._replace(key=uuid4().hex)
-        kept = {annotation.segment: annotation.answers for annotation in at.place.said_of(shown)}
-        return sheet.unfinished(table, again, filled, at.name, kept)
 
     # What comes next
 

@@ -9,21 +9,29 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
+from uuid import uuid4
 
 from annotations.errors import AnnotationsError, AnswerError
 from annotations.queue import assignment, gold_accuracy
 from annotations.queue.assignment import Assignment
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
-from annotations.schema.questions import QUESTIONS
 from annotations.store.items import subjects_of
 from annotations.store.store import Store
-from model.trajectory import Reflection, Trajectory
+from model.trajectory import Trajectory
 from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
-from studio.annotate.reflection_form import Item, open_item, shown_again
+from studio.annotate.reflection_form import (
+    Item,
+    asks_only_about_reflections,
+    check_correction,
+    open_item,
+    reflection_sheet,
+    reflections_of,
+    shown_again,
+)
 from studio.annotate.reflection_view import learnt, progress_line
-from studio.annotate.sheet import UNREADABLE, Kept, Sheet
-from studio.annotate.view import View, reflection_view, sheet_view
+from studio.annotate.view import View, item_view
+from studio.components.forms.sheet import UNREADABLE, Kept, Sheet, annotations_of, unfinished
 from studio.projects.cached_counts import Counts, progress_of
 
 
@@ -46,10 +54,8 @@ class ProjectView:
 
     @property
     def is_about_reflections(self) -> bool:
-        """Whether it asks what the form for reflections asks, and nothing else; all others are asked on a sheet."""
-        known = {(question.name, question.segment, question.form) for question in QUESTIONS}
-        asked = {(question.name, question.segment, question.form) for question in self.project.questions}
-        return self.project.subject == Reflection.kind and asked <= known
+        """Whether reflections are asked about one by one; all else is asked at once."""
+        return asks_only_about_reflections(self.project)
 
     def lay_turn(self, turn: Assignment, *, done: int = 0) -> ItemView:
         """Where they go on in an item that they were given; `done` more will be completed when they see it."""
@@ -60,6 +66,14 @@ class ProjectView:
             return WHOLE_ITEM
         asked = self.still_asked(turn.item)
         return (asked or subjects_of(self.project, self.trajectory(turn.item)))[0]
+
+    def lay_again(self, sent: Sequence[Annotation]) -> ItemView:
+        """What was sent about one item, as it was sent. Raises NotFoundError."""
+        trajectory = self.trajectory(sent[0].item)
+        segments = sorted(annotation.segment or 0 for annotation in sent)
+        if self.is_about_reflections:
+            segments = [segment for segment in segments if segment in reflections_of(trajectory)]
+        return self.lay(sent[0].item, segments[0], sent=sent)
 
     def lay(
         self,
@@ -76,10 +90,9 @@ class ProjectView:
         if self.is_about_reflections:
             item = open_item(item_id, self.project.id, trajectory, segment)
             showing, said = item.showing, _about(item, said)
-            view = reflection_view(self.project, trajectory, item, _kept(said, sent), self._picture)
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
-            view = sheet_view(self.sheet(item_id), showing, _kept(said, sent), self._picture)
+        view = item_view(self.sheet(showing, trajectory), showing, _kept(said, sent), self._picture)
         shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
         return ItemView(showing, said, shown)
 
@@ -87,20 +100,31 @@ class ProjectView:
         """What an item shows, of a pair the first. Raises what `assignment.given` raises."""
         return self.store.trajectory(assignment.given(self.store, item_id, self.annotator, self.project.id))
 
-    def reflection(self, showing: ItemToken) -> tuple[Item, Trajectory]:
-        """A reflection that a page shows. Raises NotFoundError, ProjectError and AnswerError."""
-        trajectory = self.trajectory(showing.item)
-        return shown_again(showing, self.project.id, trajectory), trajectory
-
-    def sheet(self, item_id: int) -> Sheet:
-        """Raises NotFoundError, ProjectError and AnswerError."""
-        trajectory = self.trajectory(item_id)
+    def sheet(self, showing: ItemToken, trajectory: Trajectory | None = None) -> Sheet:
+        """The questions that a page shows. Raises NotFoundError, ProjectError and AnswerError."""
+        trajectory = trajectory or self.trajectory(showing.item)
         if self.is_about_reflections:
+            item = shown_again(showing, self.project.id, trajectory)
+            return reflection_sheet(self.project, trajectory, item)
+        if showing.segment != WHOLE_ITEM:
             raise AnswerError(UNREADABLE)
-        if (sides := assignment.sides_of(self.store, item_id, self.annotator)) is None:
+        if (sides := assignment.sides_of(self.store, showing.item, self.annotator)) is None:
             return Sheet(self.project, trajectory)
         other, left = sides
         return Sheet(self.project, trajectory, self.store.trajectory(other), left)
+
+    def annotations(self, showing: ItemToken, filled: str | None) -> list[Annotation]:
+        """What is handed in with this showing. Raises as `sheet`."""
+        sheet = self.sheet(showing)
+        made = annotations_of(sheet, showing.key, filled, self.annotator, showing.seconds())
+        if self.is_about_reflections:
+            check_correction(made)
+        return made
+
+    def unfinished(self, showing: ItemToken, filled: str | None) -> list[Annotation]:
+        """What of it is new, under keys of its own. Raises as `sheet`."""
+        kept = {annotation.segment: annotation.answers for annotation in self.said_of(showing)}
+        return unfinished(self.sheet(showing), uuid4().hex, filled, self.annotator, kept, showing.seconds())
 
     def still_asked(self, item_id: int) -> list[int]:
         """The segments of an item that they have not answered."""

@@ -1,27 +1,33 @@
-"""The reflection form: fields, and annotations from its values.
+"""A reflection as a sheet of its own: what is asked about it and about the thought behind its image.
 
-Knows trajectories and questions. No store, no page: `handlers` shows an `Item`, and gets back its token and an
-`Answer`.
+Knows trajectories and questions. No store, no page: `handlers` shows an `Item`, and gets back its token and what was
+filled in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import NamedTuple
 
 from annotations.errors import AnswerError
 from annotations.schema.annotation import Annotation, right_answer
+from annotations.schema.project import Project
 from annotations.schema.questions import (
     NO,
+    QUESTIONS,
     REASON_CORRECTION,
     REASON_RATING,
     THOUGHT_CORRECTION,
-    THOUGHT_RATING,
     VERDICT_RIGHT,
+    questions_about,
 )
 from model.trajectory import Reflection, Thought, Trajectory
 from studio.annotate.item_token import ItemToken
+from studio.components.forms.sheet import Otherwise, Sheet, SheetSubject
+
+LAYOUT = "reflection"
+KNOWN = {(question.name, question.segment, type(question.form)) for question in QUESTIONS}
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,10 @@ class Item:
         return self.showing.token()
 
 
-class Answer(NamedTuple):
-    """The fields of the form, as a page sends them; None and blank text are no answers."""
-
-    verdict: str | None = None
-    rating: int | None = None
-    reason: str | None = None
-    plan_rating: int | None = None
-    plan: str | None = None
+def asks_only_about_reflections(project: Project) -> bool:
+    """Whether it asks what reflections are asked one by one, and nothing else; all others are asked on one sheet."""
+    asked = {(question.name, question.segment, type(question.form)) for question in project.questions}
+    return project.subject == Reflection.kind and asked <= KNOWN
 
 
 def reflections_of(trajectory: Trajectory) -> list[int]:
@@ -79,35 +81,31 @@ def shown_again(showing: ItemToken, project: str, trajectory: Trajectory) -> Ite
     return replace(made, key=showing.key, shown_at=showing.shown_at)
 
 
-def annotations_of(item: Item, trajectory: Trajectory, annotator: str, answer: Answer) -> list[Annotation]:
-    """One annotation of the reflection, and one of the thought where anything was said of it.
-
-    Raises AnswerError where the verdict is called wrong and nothing says what it should have been.
-    """
-    made = unfinished(item, trajectory, annotator, answer, f"{item.key}-")
-    if answer.verdict == NO and REASON_CORRECTION not in made[0].answers:
-        raise AnswerError("A wrong verdict has a wrong reason: write what it should have said, or skip this drawing.")
-    return made
-
-
-def unfinished(item: Item, trajectory: Trajectory, annotator: str, answer: Answer, key: str) -> list[Annotation]:
-    """The same, of a form that is not filled in yet; `key` begins theirs."""
-    reflection = trajectory.segments[item.segment]
-    correction = rewritten(answer.reason, reflection.reason)
-    rating = answer.rating if reflection.reason.strip() else None  # a reason that is not there has no rating
-    said = {VERDICT_RIGHT: answer.verdict, REASON_RATING: rating, REASON_CORRECTION: correction}
-    made = [
-        Annotation(item.trajectory_id, item.segment, annotator, said, seconds=item.showing.seconds(), key=f"{key}r")
-    ]
-    if item.thought is not None:
-        plan = rewritten(answer.plan, trajectory.segments[item.thought].text)
-        if answer.plan_rating is not None or plan is not None:
-            told = {THOUGHT_RATING: answer.plan_rating, THOUGHT_CORRECTION: plan}
-            made.append(Annotation(item.trajectory_id, item.thought, annotator, told, key=f"{key}t"))
-    return made
+def reflection_sheet(project: Project, trajectory: Trajectory, item: Item) -> Sheet:
+    """The questions about a reflection, then those about its thought. A reason that is not there is not rated."""
+    reason = trajectory.segments[item.segment].reason
+    asked = questions_about(Reflection.kind, project.questions)
+    if not reason.strip():
+        asked = tuple(question for question in asked if question.name != REASON_RATING)
+    words = Otherwise(
+        VERDICT_RIGHT,
+        NO,
+        title="What should it have said?",
+        help=f"After “{item.opposite.capitalize()},” – the whole reason. It is needed here.",
+    )
+    originals, otherwise = {REASON_CORRECTION: reason}, {REASON_CORRECTION: words}
+    things = [SheetSubject(item.segment, None, "", asked, needed=True, originals=originals, otherwise=otherwise)]
+    about_thought = questions_about(Thought.kind, project.questions)
+    if item.thought is not None and about_thought:
+        originals = {THOUGHT_CORRECTION: trajectory.segments[item.thought].text}
+        things.append(SheetSubject(item.thought, None, "", about_thought, needed=False, originals=originals))
+    return Sheet(project, trajectory, layout=LAYOUT, pictures=False, asked=tuple(things))
 
 
-def rewritten(text: str | None, original: str) -> str | None:
-    """The text as a person wrote it, or None where it is the model's own, or blank."""
-    words = (text or "").split()
-    return None if not words or words == original.split() else text
+def check_correction(given: Sequence[Annotation]) -> None:
+    """Raises AnswerError where the verdict is called wrong and nothing says what it should have been."""
+    for annotation in given:
+        if annotation.answers.get(VERDICT_RIGHT) == NO and REASON_CORRECTION not in annotation.answers:
+            raise AnswerError(
+                "A wrong verdict has a wrong reason: write what it should have said, or skip this drawing."
+            )

@@ -10,25 +10,11 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from annotations.schema.project import Project
-from annotations.schema.questions import (
-    NO,
-    QUESTIONS,
-    REASON_CORRECTION,
-    REASON_RATING,
-    THOUGHT_CORRECTION,
-    THOUGHT_RATING,
-    VERDICT_RIGHT,
-    YES,
-)
-from model.trajectory import Trajectory
 from studio.annotate.item_token import ItemToken
-from studio.annotate.reflection_form import Item
+from studio.annotate.reflection_form import LAYOUT
 from studio.annotate.reflection_view import NOTHING, claim, heading, stage
-from studio.annotate.sheet import Kept, PictureOf, Sheet, value_of
+from studio.components.forms.sheet import Kept, PictureOf, Sheet, value_of
 from studio.components.render import text
-
-ASKED = {question.name: question for question in QUESTIONS}
 
 
 class View(NamedTuple):
@@ -43,12 +29,6 @@ class View(NamedTuple):
     learnt: Any
     stage: Any
     claim: Any
-    verdict: Any
-    rating: Any
-    reason: Any
-    plan_block: Any
-    plan_rating: Any
-    plan: Any
     sheet: Any
     why: Any
     desk: Any
@@ -70,49 +50,18 @@ def nothing(note: str) -> View:
     return stay(note)._replace(token="", heading=NOTHING, sheet=None, desk=gr.update(visible=False))
 
 
-def sheet_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> View:
+def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> View:
+    """An item: a reflection with its picture and what the model says of it, or a sheet that has its own pictures."""
+    trajectory, is_reflection = sheet.trajectory, sheet.layout == LAYOUT
     return _all(
         token=showing.token(),
-        heading=heading(sheet.trajectory.prompt),
-        stage="",
-        claim="",
-        sheet=value_of(sheet, showing, kept, picture),
-        why="",
-        desk=gr.update(visible=True),
-    )
-
-
-def reflection_view(project: Project, trajectory: Trajectory, item: Item, kept: Kept, picture: PictureOf) -> View:
-    said, told = kept.get(item.segment, {}), kept.get(item.thought, {})
-    asked = {question.name for question in project.questions}
-    reflection = trajectory.segments[item.segment]
-    plan = "" if item.thought is None else trajectory.segments[item.thought].text
-    label = correction(item.opposite if said.get(VERDICT_RIGHT) == NO else None)
-    rated = REASON_RATING in asked and bool(reflection.reason.strip())
-    planned = item.thought is not None and bool({THOUGHT_RATING, THOUGHT_CORRECTION} & asked)
-    return _all(
-        token=item.token(),
         heading=heading(trajectory.prompt),
-        stage=stage(trajectory, item.segment, picture),
-        claim=claim(reflection),
-        verdict=gr.update(value=said.get(VERDICT_RIGHT), visible=VERDICT_RIGHT in asked),
-        rating=gr.update(value=said.get(REASON_RATING) if rated else None, visible=rated),
-        reason=label | {"value": said.get(REASON_CORRECTION, reflection.reason), "visible": REASON_CORRECTION in asked},
-        plan_block=gr.update(visible=planned),
-        plan_rating=gr.update(value=told.get(THOUGHT_RATING), visible=THOUGHT_RATING in asked),
-        plan=told.get(THOUGHT_CORRECTION, plan),
-        sheet=None,
+        stage=stage(trajectory, showing.segment, picture) if is_reflection else "",
+        claim=claim(trajectory.segments[showing.segment]) if is_reflection else "",
+        sheet=value_of(sheet, showing.key, kept, picture),
         why="",
         desk=gr.update(visible=True),
     )
-
-
-def correction(reflection_wrong: str | None) -> dict[str, Any]:
-    """The label over the correction; the verdict that should have been, if the model's is called wrong."""
-    if reflection_wrong is None:
-        return gr.update(label=ASKED[REASON_CORRECTION].title, info="Change it only if you would say it better.")
-    word = "Yes" if reflection_wrong == YES else "No"
-    return gr.update(label="What should it have said?", info=f"After “{word},” – the whole reason. It is needed here.")
 
 
 def sentence(words: str) -> str:

@@ -7,11 +7,10 @@ if (!window.ahaArenaKeys) {
   window.ahaArenaKeys = true;
   let pressed = -PAUSE;
 
-  const press = (id) => {
-    const button = document.getElementById(id);
-    if (!button) return false;
-    button.click();
-    return true;
+  const sheet = () => document.querySelector('#arena-sheet .sheet:not([hidden])');
+  const acts = {
+    choose: (choice) => sheet()?.answer(choice) ?? true,
+    press: (id) => document.getElementById(id)?.click() ?? true,
   };
   const tell = (words) => {
     document.getElementById('typed-ahead')?.remove();
@@ -21,30 +20,35 @@ if (!window.ahaArenaKeys) {
     document.getElementById('arena-more').after(line);
   };
   const ahead = typedAhead({
-    shown: () => document.querySelector('#arena-prompt [data-showing]')?.dataset.showing,
-    press: (event) => perform(event, 'arena', { press }),
+    shown: () => sheet()?.dataset.key,
+    press: (event) => perform(event, 'arena', acts),
     tell,
   });
   window.ahaSettled = ahead.settle;
 
   document.addEventListener('click', (event) => {
-    const button = event.target.closest('#arena-buttons button, #arena-none, #arena-skip, #arena-undo');
-    if (button) {
-      if (ahead.waits || (event.detail && event.timeStamp - pressed < PAUSE)) {
-        event.stopImmediatePropagation();
-        event.preventDefault();
-        return;
-      }
-      pressed = event.timeStamp;
-      ahead.begin();
+    const pane = event.target.closest('#arena-sheet .pane');
+    const option = event.target.closest('#arena-sheet input');
+    const button = event.target.closest('#arena-none, #arena-skip, #arena-undo');
+    if (!(pane || option || button)) return;
+    if (ahead.waits || (event.detail && event.timeStamp - pressed < PAUSE)) {
+      event.stopImmediatePropagation();
+      event.preventDefault();
       return;
     }
-    const side = event.target.closest('#arena [data-press]');
-    if (side) press(side.dataset.press);
+    pressed = event.timeStamp;
+    if (button) ahead.begin();
+    if (pane) acts.choose(pane.dataset.pane === '0' ? 'left' : 'right');
   }, true);
+
+  document.addEventListener('change', (event) => { // an answer, by whatever means
+    if (!event.target.matches?.('#arena-sheet .sheet')) return;
+    ahead.begin();
+    acts.press('arena-answer');
+  });
 
   document.addEventListener('keydown', (event) => {
     if (isTyping(event.target) || !document.getElementById('arena') || ahead.take(event) || event.repeat) return;
-    if (perform(event, 'arena', { press })) event.preventDefault();
+    if (perform(event, 'arena', acts)) event.preventDefault();
   });
 }

@@ -31,8 +31,9 @@ from studio.annotate.reflection_view import progress_line
 from studio.arena.leaderboard import leaderboard
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import readable
+from studio.components.forms.sheet import Sheet, SheetSubject, value_of
 from studio.components.notices import done, practice_missing, said
-from studio.components.render import SMOOTH, data_url, own, text, width_of
+from studio.components.render import own, text
 from studio.settings import Settings
 
 NONE = '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
@@ -73,9 +74,8 @@ class View(NamedTuple):
     chosen: Any  # the menu of projects
     progress: Any
     heading: Any
-    left: Any
-    right: Any
-    desk: Any  # pictures and buttons
+    sheet: Any  # the pictures and the question
+    desk: Any  # … and what stands around them
     none: Any  # the button that leaves a question open
     note: Any
 
@@ -93,22 +93,12 @@ def asked(project: Project) -> list[Question]:
 # HTML
 
 
-def heading(prompt: str, question: Question, number: int, of: int, key: str = "") -> str:
-    """`key` tells the page's script one showing from the next."""
+def heading(prompt: str, question: Question, number: int, of: int) -> str:
     which = f"Question {number} of {of}. " if of > 1 else ""
     return (
-        f'<p class="eyebrow">The prompt</p><h1 dir="auto" data-showing="{text(key)}">{text(prompt)}</h1>'
+        f'<p class="eyebrow">The prompt</p><h1 dir="auto">{text(prompt)}</h1>'
         f'<p class="question"><b>{own(question.title)}</b> <span>{which}{own(question.help)}</span></p>'
     )
-
-
-def picture(png: bytes | None, side: str) -> str:
-    """One drawing; its words tell nothing but where it stands."""
-    if png is None:
-        return '<div class="side"><span class="lost">picture lost</span></div>'
-    smooth = ' class="smooth"' if width_of(png) > SMOOTH else ""
-    shown = f'<img src="{data_url(png)}" alt="The {side} drawing"{smooth}>'
-    return f'<div class="side" data-press="arena-{side}">{shown}</div>'
 
 
 # Handlers
@@ -139,7 +129,7 @@ class ArenaHandlers:
             assignment.leave(self.store, at.name, showing.item)
         return self._next(at, project)
 
-    def answer(self, showing: PairToken | None, choice: str, request: gr.Request) -> View:
+    def answer(self, showing: PairToken | None, choice: str | None, request: gr.Request) -> View:
         """One of PREFERENCES, or nothing for a question that need not be answered; after the last it is submitted."""
         at = self._sit(request)
         if showing is None:
@@ -151,7 +141,7 @@ class ArenaHandlers:
             before = self._before(at, showing)
             given = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
             if choice:
-                given |= {showing.question: {"choice": choice, "left": showing.left, "right": showing.right}}
+                given[showing.question] = questions[number].form.from_page(choice, showing.left, showing.right)
             made = Annotation(showing.trajectory_id, None, at.name, given, item=showing.item, project=project.id)
             if number + 1 < len(questions):
                 submission.save(self.store, showing.item, at.name, [made])
@@ -250,7 +240,7 @@ class ArenaHandlers:
         open_ = self._open(at.who)
         project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
-        empty = View(None, menu, "", NONE, "", "", gr.update(visible=False), gr.skip(), "")
+        empty = View(None, menu, "", NONE, None, gr.update(visible=False), gr.skip(), "")
         if project is None:
             return empty
         turn = assignment.claim(self.store, project.id, at.name)
@@ -271,16 +261,18 @@ class ArenaHandlers:
         number = next((i for i, q in enumerate(questions) if q.name == wanted), None)
         if number is None:
             number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
-        one, other = self.store.trajectory(turn.left), self.store.trajectory(right)
+        question = questions[number]
+        about = SheetSubject(None, None, "", (question,), needed=question.required)
+        left = self.store.trajectory(turn.left)
+        pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
         return View(
-            showing=PairToken(**vars(place) | {"question": questions[number].name}),
+            showing=PairToken(**vars(place) | {"question": question.name}),
             chosen=gr.skip(),
             progress=gr.skip(),
-            heading=heading(one.prompt, questions[number], number + 1, len(questions), place.key),
-            left=picture(self._last(one), "left"),
-            right=picture(self._last(other), "right"),
+            heading=heading(left.prompt, question, number + 1, len(questions)),
+            sheet=value_of(pair, place.key, {}, self._picture),
             desk=gr.update(visible=True),
-            none=gr.update(visible=not questions[number].required),
+            none=gr.update(visible=not question.required),
             note="",
         )
 
@@ -289,12 +281,10 @@ class ArenaHandlers:
         mine = self.store.annotations(annotator=at.name, item=showing.item)
         return dict(mine[-1].answers) if mine and mine[-1].status is Status.UNFINISHED else {}
 
-    def _last(self, trajectory: Trajectory) -> bytes | None:
-        drawn = [image.sha256 for image in trajectory.images if image.sha256]
-        try:
-            return self.store.picture(drawn[-1]) if drawn else None
-        except AnnotationsError:
-            return None
+    def _picture(self, sha256: str) -> bytes | None:
+        with suppress(AnnotationsError):
+            return self.store.picture(sha256)
+        return None
 
 
 def _feedback(right: bool, because: str) -> str:

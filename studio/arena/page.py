@@ -8,13 +8,13 @@ from __future__ import annotations
 import gradio as gr
 from gradio.context import Context
 
-from annotations.schema.forms.preference import LABELS
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
 from studio.arena.handlers import ArenaHandlers, View
 from studio.auth.role_section import on_load_for, role_section
+from studio.components.forms.sheet import sheet_component
 from studio.components.header import intro
 from studio.projects.page import PLAIN
 from studio.settings import Settings
@@ -42,13 +42,8 @@ def _arena(store: Store, settings: Settings) -> None:
             progress = gr.HTML(elem_id="arena-progress", **PLAIN)
             chosen = gr.Dropdown([], label="Project", show_label=False, container=False, visible=False, scale=0)
         with gr.Column(visible=False) as desk:
-            with gr.Row(elem_id="arena-sides"):
-                sides = [gr.HTML(elem_id=f"arena-picture-{side}", **PLAIN) for side in ("left", "right")]
-            with gr.Row(elem_id="arena-buttons"):
-                buttons = {
-                    choice: gr.Button(label, elem_id=f"arena-{choice}", min_width=90)
-                    for choice, label in LABELS.items()
-                }
+            sheet = sheet_component("arena-sheet")
+        answer = gr.Button("Answer", visible="hidden", elem_id="arena-answer")
         with gr.Row(elem_id="arena-more"):
             none = gr.Button("No answer", size="sm", scale=0, min_width=110, elem_id="arena-none", visible=False)
             skip = gr.Button("Skip", size="sm", scale=0, min_width=90, elem_id="arena-skip")
@@ -58,13 +53,14 @@ def _arena(store: Store, settings: Settings) -> None:
         intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
-    view = [*View(showing, chosen, progress, head, *sides, desk, none, note)]
+    view = [*View(showing, chosen, progress, head, sheet, desk, none, note)]
     quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
     chosen.input(ring.choose, [chosen, showing], view, **quick)
+    chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"
     acted = [
-        button.click(ring.answer, [showing, gr.State(choice)], view, **quick)
-        for choice, button in (*buttons.items(), ("", none))
+        answer.click(ring.answer, [showing, sheet], view, js=chosen_answer, **quick),
+        none.click(ring.answer, [showing, gr.State("")], view, **quick),
     ]
     acted.append(skip.click(ring.skip, [showing], view, **quick))
     acted.append(undo.click(ring.undo, [chosen, showing], view, **quick))

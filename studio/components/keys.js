@@ -6,7 +6,7 @@ const digits = (most, act, before = '') =>
 
 const SHORTCUTS = { // by page: the press, what it does, and with what
   reflection: {
-    ...digits(5, 'rate'), ...digits(5, 'ratePlan', 'shift+'),
+    ...digits(9, 'rate'), ...digits(9, 'ratePlan', 'shift+'),
     y: ['judge', 0], n: ['judge', 1], c: ['correct'], 'shift+c': ['correctPlan'],
   },
   sheet: {
@@ -22,8 +22,8 @@ const SHORTCUTS = { // by page: the press, what it does, and with what
   },
   annotate: { s: ['skip'], 'shift+s': ['why'], g: ['guide'], p: ['project'], u: ['undo'], '?': ['keys'] },
   arena: {
-    ArrowLeft: ['press', 'arena-left'], ArrowRight: ['press', 'arena-right'], ArrowDown: ['press', 'arena-tie'],
-    e: ['press', 'arena-tie'], b: ['press', 'arena-both_bad'], n: ['press', 'arena-none'],
+    ArrowLeft: ['choose', 'left'], ArrowRight: ['choose', 'right'], ArrowDown: ['choose', 'tie'],
+    e: ['choose', 'tie'], b: ['choose', 'both_bad'], n: ['press', 'arena-none'],
     s: ['press', 'arena-skip'], u: ['press', 'arena-undo'],
   },
   review: { n: ['press', 'review-next'], 'ctrl+Enter': ['press', 'review-decide'] },

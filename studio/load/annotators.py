@@ -6,6 +6,7 @@ Knows the fields of the Annotate page; not the database, which is asked afterwar
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable
@@ -102,7 +103,7 @@ class Annotator:
         token, wrong = tab.fields["annotate-token"], len(self.errors)
         showing = ItemToken.read(token)
         self.shown.add(showing.item)
-        said = self._fill(tab.fields, chance)
+        said = self._fill(tab.fields, showing, chance)
         await self._through(server, tab, desk.prepare)
         if chance.random() < KEPT:
             await self._through(server, tab, desk.save)
@@ -123,15 +124,14 @@ class Annotator:
             await self._through(server, tab, desk.start)
             return
         self.times.append(1000 * (time.perf_counter() - began))
-        self.confirmed[f"{showing.key}-r"] = said
+        self.confirmed[f"{showing.key}-{showing.segment}"] = said
 
-    def _fill(self, fields: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+    def _fill(self, fields: dict[str, Any], showing: ItemToken, chance: random.Random) -> dict[str, Any]:
         """Answer what is asked; the answers as they are to be stored."""
         said = {VERDICT_RIGHT: chance.choice((YES, NO)), REASON_RATING: chance.randint(1, 5)}
         if said[VERDICT_RIGHT] == NO:
             said[REASON_CORRECTION] = f"there are {chance.randint(1, 10**9)}, says {self.name}."
-        fields["annotate-reason"] = said.get(REASON_CORRECTION, "")  # not what was kept before a page was loaded anew
-        fields["annotate-right"], fields["annotate-rating"] = said[VERDICT_RIGHT], said[REASON_RATING]
+        fields["annotate-sheet"] = json.dumps({showing.segment: said})
         fields["annotate-note"] = ""
         return said
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError, NotFoundError, without_places
-from annotations.metrics.quality import Disagreement, cases
+from annotations.metrics.quality import Disagreement
 from annotations.queue import gold_items, review
 from annotations.queue.progress import Answered, answered
 from annotations.schema.annotation import REFLECTIONS, Annotation
-from annotations.schema.forms.tags import Tags
-from annotations.schema.forms.text import Text
-from annotations.schema.forms.words import Words
 from annotations.schema.project import Project, Role, Use
 from annotations.store import audit
 from annotations.store.store import Store
@@ -31,13 +29,15 @@ from studio.auth.identity import Identity, require
 from studio.auth.project_rights import all_readable, readable
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
+from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
 from studio.components.header import intro
 from studio.components.notices import done, said
 from studio.components.render import still, text
 from studio.http.whole_numbers import whole_number
 from studio.projects.page import PLAIN
 from studio.review import tables as review_table
-from studio.review.decision_form import Field, decisions, fields_of
+from studio.review.decision_form import agreed, review_sheet
+from studio.review.review_queue import ReviewQueue
 from studio.settings import Settings
 from studio.theme import script
 
@@ -68,6 +68,7 @@ class View(NamedTuple):
     queue: Any
     stage: Any
     answers: Any
+    sheet: Any  # the questions, to be decided
     desk: Any  # the column of all that is about one item
     appointing: Any  # what only admins do with it
     trail_of: Any  # the id of the drawing whose trail is shown
@@ -82,6 +83,10 @@ class ReviewHandlers:
 
     store: Store
     settings: Settings
+
+    @cached_property
+    def queue(self) -> ReviewQueue:
+        return ReviewQueue(self.store)
 
     def start(self, request: gr.Request) -> View:
         """The project and the item of the address; else the worst disagreement of the first project that has one."""
@@ -104,41 +109,32 @@ class ReviewHandlers:
             return self._show(asking, None, None)
         if case.project not in all_readable(self.store, asking):
             return self._show(asking, None, None)
-        found = cases(answered(self.store, case.project))
+        found = self.queue.cases(case.project)
         at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
         return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
 
-    def fields(self, case: ReviewCase | None, request: gr.Request) -> list[Field]:
-        """What is asked about the item on the table."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
-        if case is None:
-            return []
-        with suppress(AnnotationsError):
-            told = answered(self.store, readable(self.store, case.project, asking).id)
-            given = [a for a in told.given if a.item == case.item]
-            if given:
-                return fields_of(told.project, self.store.trajectory(given[0].trajectory_id), given)
-        return []
-
-    def decide(self, request: gr.Request, case: ReviewCase | None, *values: Any) -> View:
+    def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> View:
         """Store the reviewer's own answer; the item stays on the table."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
             return self._show(asking, None, None)
-        fields = self.fields(case, request)
-        if len(fields) != len(values):
-            return _stay("Somebody has answered meanwhile; look at it again, then decide.")
         try:
-            told = answered(self.store, readable(self.store, case.project, asking).id)
-            first = next(a.trajectory_id for a in told.given if a.item == case.item)
-            other = told.others.get(case.item)
-            made = decisions(fields, values, self.store.trajectory(first), other, asking.name, case.key)
+            told = answered(self.store, readable(self.store, case.project, asking).id, [case.item])
+            if not told.given:
+                return self._show(asking, case.project, None)
+            made = annotations_of(self._sheet(told), case.key, filled, asking.name)
             review.decide(self.store, case.item, asking.name, made)
         except AnnotationsError as error:
             return _stay(without_places(error))
         return self._show(asking, case.project, case.item)._replace(
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
+
+    def _sheet(self, told: Answered) -> Sheet:
+        """The questions about the one item that was answered."""
+        trajectory, other = told.given[0].trajectory_id, told.others.get(told.given[0].item)
+        shown = self.store.trajectory(trajectory)
+        return review_sheet(told.project, shown, self.store.trajectory(other) if other else None, told.given)
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
@@ -176,28 +172,27 @@ class ReviewHandlers:
 
     def _show(self, asking: Identity, project_id: str | None, item: int | None) -> View:
         open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
-        known = {project.id: answered(self.store, project.id) for project in open_ if project_id in (None, project.id)}
-        found = {id: cases(told) for id, told in known.items()}
+        found = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
         disputed = (id for id, some in found.items() if any(one.score > 0 and not one.decided for one in some))
-        worst = next(disputed, REFLECTIONS)
-        project_id = project_id if project_id in known else worst
-        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in known else None)
+        project_id = project_id if project_id in found else next(disputed, REFLECTIONS)
+        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in found else None)
         some = found.get(project_id, [])
         case = next((one for one in some if one.item == item), None) if item is not None else None
         case = case or next(iter(some), None)
-        listed = self._queue(some, project_id, case.item if case else item)
+        listed = self._listed(some, project_id, case.item if case else item)
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
-            return View(None, "", menu, listed, AGREED, "", gone, gone, "", "", empty, "")
-        return self._case(asking, known[project_id], case)._replace(chosen=menu, queue=listed)
+            return View(None, "", menu, listed, AGREED, "", None, gone, gone, "", "", empty, "")
+        return self._case(asking, project_id, case)._replace(chosen=menu, queue=listed)
 
-    def _case(self, asking: Identity, told: Answered, dispute: Disagreement) -> View:
-        given = [a for a in told.given if a.item == dispute.item]
-        decided = [a for a in told.decided if a.item == dispute.item]
-        trajectory = self.store.trajectory(dispute.trajectory_id)
-        names = names_for(self.store, asking, [a.annotator for a in (*given, *decided)])
-        stage = self._stage(told.project, trajectory, told.others.get(dispute.item))
-        table = review_table.answers(told.project, trajectory, given, decided, names)
+    def _case(self, asking: Identity, project_id: str, dispute: Disagreement) -> View:
+        told = answered(self.store, project_id, [dispute.item])
+        if not told.given:
+            return _stay("Its answers were taken back meanwhile; Next leads on.")
+        names = names_for(self.store, asking, [a.annotator for a in (*told.given, *told.decided)])
+        sheet = self._sheet(told)
+        stage = self._stage(told.project, sheet.trajectory, sheet.other)
+        table = review_table.answers(told.project, sheet.trajectory, told.given, told.decided, names)
         case = ReviewCase(told.project.id, dispute.item, uuid4().hex)
         return View(
             case=case,
@@ -206,14 +201,20 @@ class ReviewHandlers:
             queue=gr.skip(),
             stage=stage,
             answers=table,
+            sheet=value_of(sheet, case.key, agreed(sheet, told.given), self._picture),
             desk=gr.update(visible=True),
             appointing=gr.update(visible=asking.may(Role.ADMIN)),
             note="",
-            **self._trail(asking, trajectory.id),
+            **self._trail(asking, sheet.trajectory.id),
         )
 
-    def _stage(self, project: Project, trajectory: Trajectory, other: str | None) -> str:
-        shown = [trajectory, self.store.trajectory(other)] if other else [trajectory]
+    def _picture(self, sha256: str) -> bytes | None:
+        with suppress(AnnotationsError):
+            return self.store.picture(sha256)
+        return None
+
+    def _stage(self, project: Project, trajectory: Trajectory, other: Trajectory | None) -> str:
+        shown = [trajectory, other] if other else [trajectory]
         heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
         sides = "".join(
             f"<div>{head}{still(one, self.store.picture, headed=not other)}</div>"
@@ -224,7 +225,7 @@ class ReviewHandlers:
         prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
-    def _queue(self, found: Sequence[Disagreement], project: str, current: int | None) -> str:
+    def _listed(self, found: Sequence[Disagreement], project: str, current: int | None) -> str:
         shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MAX_IDS, review_table.SHOWN)]])
         prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
         return review_table.queue(found, prompts, project, current)
@@ -290,13 +291,15 @@ def _review(store: Store, settings: Settings) -> None:
             stage = gr.HTML(
                 elem_id="review-stage",
                 apply_default_css=False,
-                js_on_load=script("components/keys.js") + script("review/review.js"),
+                js_on_load="".join(map(script, ("components/keys.js", "components/forms/zoom.js", "review/review.js"))),
             )
         with gr.Column(scale=3, min_width=320):
             note = gr.HTML(elem_id="review-note", **PLAIN)
             with gr.Column(visible=False) as block:
                 table = gr.HTML(elem_id="review-answers", **PLAIN)
-                form = gr.Column(elem_id="review-form")
+                with gr.Column(elem_id="review-form"):
+                    sheet = sheet_component("review-sheet")
+                    decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
                 with gr.Column(visible=False, elem_id="review-appoint") as appointed:
                     because = gr.Textbox(
                         label="Teach and check people with it",
@@ -318,37 +321,13 @@ def _review(store: Store, settings: Settings) -> None:
             revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
             restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
         trail = gr.HTML(**PLAIN)
-    view = [*View(case, token, chosen, queue, stage, table, block, appointed, trail_of, trail, revision, note)]
-
-    with form:
-
-        @gr.render(inputs=[case], triggers=[token.change], concurrency_limit=None, show_progress="hidden")
-        def asked(at: ReviewCase | None, request: gr.Request) -> None:
-            fields = desk.fields(at, request)
-            widgets = [_widget(field, f"{at.key}-{place}") for place, field in enumerate(fields)]
-            if widgets:
-                decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
-                decide.click(desk.decide, [case, *widgets], view, **quick)
+    view = [*View(case, token, chosen, queue, stage, table, sheet, block, appointed, trail_of, trail, revision, note)]
 
     on_load_for(Role.REVIEWER, desk.start, view, store, settings, **quick)
     chosen.input(desk.choose, [chosen], view, **quick)
+    decide.click(desk.decide, [case, sheet], view, js=filled_in("review-sheet", before=1), **quick)
     following.click(desk.following, [case], view, **quick)
     for use, button in uses.items():
         button.click(desk.appoint, [case, because, gr.State(use.value)], view, **quick)
     look.click(desk.look, [trail_of], view, **quick)
     restore.click(desk.restore, [trail_of, revision], view, **quick)
-
-
-def _widget(field: Field, key: str) -> gr.components.Component:
-    """The widget that answers a field; another key makes it anew, without what was chosen in the one before."""
-    shown, asked = {"label": field.label, "info": field.question.help or None, "key": key}, field.question
-    match asked.form:
-        case Text():
-            return gr.Textbox(field.value, lines=2, **shown)
-        case Words():
-            return gr.CheckboxGroup(list(field.choices), value=field.value or [], **shown)
-        case Tags(choices=choices):
-            several = {"multiselect": True, "allow_custom_value": not choices}
-            return gr.Dropdown(list(field.choices), value=field.value or [], **several, **shown)
-        case _:
-            return gr.Radio(list(field.choices), value=field.value, elem_classes="choice", **shown)

@@ -1,17 +1,34 @@
-// The keys of the Review page, after keys.js.
+// The keys of the Review page, after keys.js and zoom.js: its own, and those of the sheet while one is at it.
 
 if (!window.ahaReviewKeys) {
   window.ahaReviewKeys = true;
+  let isInSheet = false; // whether what was pressed last was in it
+
+  const sheet = () => document.querySelector('#review-sheet .sheet:not([hidden])');
+  const pressButton = (id) => document.getElementById(id)?.click() ?? false;
+
+  document.addEventListener('pointerdown', (event) => { isInSheet = Boolean(event.target.closest('#review-sheet')); }, true);
+  document.addEventListener('focusin', (event) => { isInSheet = Boolean(event.target.closest('#review-sheet')); }, true);
+
+  document.addEventListener('click', (event) => { // what is missing is shown, instead of sent
+    if (event.target.closest?.('#review-decide') && sheet()?.missing()) {
+      event.stopImmediatePropagation();
+      event.preventDefault();
+    }
+  }, true);
 
   document.addEventListener('keydown', (event) => {
-    if (event.repeat || !document.getElementById('review')) return;
-    const name = namesOf(event).find((one) => Object.hasOwn(SHORTCUTS.review, one));
+    if (!document.getElementById('review') || isRepeated(event)) return;
+    const name = namesOf(event).find((each) => Object.hasOwn(SHORTCUTS.review, each));
     if (isTyping(event.target) && name !== 'ctrl+Enter') return;
-    const press = (id) => document.getElementById(id)?.click() ?? false;
-    const button = name && document.getElementById(SHORTCUTS.review[name][1]);
-    if (!button) return;
+    if (!name) {
+      const zoom = () => perform(event, 'zoom', zooming(document.querySelector('#review-sheet .together')));
+      if (isInSheet && (sheet()?.press(event) || zoom())) event.preventDefault();
+      return;
+    }
+    if (event.repeat || !document.getElementById(SHORTCUTS.review[name][1])) return;
     event.preventDefault();
     document.activeElement?.blur();
-    requestAnimationFrame(() => perform(event, 'review', { press })); // after the text has reached Gradio
+    requestAnimationFrame(() => perform(event, 'review', { press: pressButton })); // after the text has reached Gradio
   });
 }

@@ -32,6 +32,7 @@ class QuestionForm(ABC):
     name: ClassVar[str]
     level: ClassVar[Level | None] = Level.NOMINAL  # for agreement; None: answers are counted, but not compared
     has_gold: ClassVar[bool] = True  # whether an answer can be right or wrong
+    on_image: ClassVar[bool] = False  # whether it is given on the image itself
     feature: ClassVar[Feature]  # of an export's column
 
     # The question

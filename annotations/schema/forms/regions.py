@@ -24,6 +24,7 @@ class Regions(FormOfChoices):
 
     name: ClassVar[str] = "regions"
     level: ClassVar[Level | None] = None
+    on_image: ClassVar[bool] = True
     feature: ClassVar[Feature] = [{"x": "float64", "y": "float64", "w": "float64", "h": "float64", "label": "string"}]
 
     def problem(self, subject: str) -> str | None:

@@ -1,6 +1,5 @@
-// The pictures of a sheet: one large or a pair, below it all of them small; and the boxes and points on them, drawn,
-// moved and resized with the mouse, a finger or the keyboard. Places are fractions of the picture. `sheet.js` comes
-// after it and has the state.
+// Regions: boxes and points on the pictures, drawn, moved and resized with the mouse, a finger or the keyboard. Places are
+// fractions of the picture.
 
 const SLIP = 5; // px of the screen; what moves less is a point
 const THIN = 0.002; // of the picture; what is thinner is a point
@@ -13,51 +12,6 @@ const round4 = (number) => Math.round(number * 1e4) / 1e4;
 const inside = (number) => Math.min(1, Math.max(0, number));
 const markedIn = (pane) => fields.find((f) => f.question.form === 'regions' && f.thing.pane === pane);
 const marksOf = (field) => answerOf(field) || [];
-
-function figure(number) {
-  const { name, src, smooth } = sheet.panes[number];
-  const pane = make('div', 'pane');
-  const inner = make('div', 'inner');
-  pane.dataset.pane = number;
-  if (src) {
-    const picture = make('img', smooth ? 'smooth' : '');
-    Object.assign(picture, { src, alt: sheet.pair ? `The ${name.toLowerCase()} drawing` : name, draggable: false });
-    picture.onload = () => pane.style.setProperty('--ratio', picture.naturalWidth / picture.naturalHeight);
-    inner.append(picture);
-  } else inner.append(make('span', 'lost', 'picture lost'));
-  inner.append(make('div', 'marks'));
-  pane.append(inner);
-  return pane;
-}
-
-function layPictures() {
-  const together = make('div', 'together');
-  const strip = make('ol', 'strip');
-  if (!sheet.pair && sheet.panes.length > 1) {
-    sheet.panes.forEach(({ name }, number) => {
-      const button = make('button', '');
-      button.type = 'button';
-      button.append(figure(number), make('span', 'name', name));
-      button.onclick = () => { turnTo(number); button.blur(); };
-      const item = make('li', '');
-      item.append(button);
-      strip.append(item);
-    });
-  }
-  together.append(make('div', 'large'), ...(strip.children.length ? [strip] : []));
-  $('.pictures').replaceChildren(together);
-}
-
-function layLarge() {
-  const numbers = sheet.pair ? [0, 1] : sheet.panes.length ? [shown] : [];
-  $('.large').replaceChildren(...numbers.map((number) => {
-    const pane = figure(number);
-    drawable(pane, number);
-    return pane;
-  }));
-  root.querySelectorAll('.strip li').forEach((item, number) => item.toggleAttribute('aria-current', number === shown));
-  layMarks();
-}
 
 function layMarks() {
   for (const pane of root.querySelectorAll('.pane')) {
@@ -135,7 +89,7 @@ function selectBeside(field, by) {
 }
 
 function letGo() {
-  if (at.selected === null || at.question.form !== 'regions') return false;
+  if (at.selected === null) return false;
   at.selected = null;
   refresh(at);
   return true;
@@ -251,3 +205,77 @@ function hairs() {
   const region = { w: 0, h: 0, ...regionOf(at, cross.from, [cross.x, cross.y]) };
   return [set(make('div', `mark box label-${label} ghost`), region), across, down];
 }
+
+// --- beside the pictures ---
+
+function regionBody(field) {
+  const node = make('div', 'places');
+  const labels = make('div', 'options');
+  field.question.choices.forEach(([text], number) => {
+    const button = make('button', `label-${number}`);
+    button.type = 'button';
+    button.append(make('span', '', text), make('kbd', '', number + 1));
+    button.onclick = () => { relabel(field, number); button.blur(); };
+    labels.append(button);
+  });
+  const draw = make('button', 'draw');
+  draw.type = 'button';
+  draw.append(make('span', '', 'Mark a place'), make('kbd', '', 'R'));
+  draw.onclick = () => { draw.blur(); aim(); };
+  labels.append(draw);
+  node.append(labels, make('ol', 'list'), make('p', 'hint'));
+  return node;
+}
+
+// Made anew only where it is another: a press must find what it began on.
+function listMarks(field) {
+  const told = JSON.stringify([marksOf(field), field.selected]);
+  if (field.listed === told) return;
+  field.listed = told;
+  field.node.querySelector('.list').replaceChildren(...marksOf(field).map((region, number) => chip(field, region, number)));
+}
+
+function hint(field) {
+  if (cross) return cross.from ? 'Arrows to the other corner, then ↵. Here again is a point.' : 'Arrows to one corner, then ↵. Esc leaves.';
+  if (field.selected !== null && marksOf(field)[field.selected]) return 'Drag it to move it, or by a corner.';
+  return marksOf(field).length ? '' : 'Drag a box on the picture, or click a point.';
+}
+
+function chip(field, region, number) {
+  const item = make('li', `label-${labelOf(field, region)}`);
+  const remove = make('button', '', '×');
+  item.classList.toggle('selected', field.selected === number);
+  item.append(make('i', '', number + 1), make('span', '', region.label || ('w' in region ? 'box' : 'point')), remove);
+  item.onclick = () => { field.selected = number; refresh(field); };
+  remove.type = 'button';
+  remove.setAttribute('aria-label', `Take mark ${number + 1} away`);
+  remove.onclick = (event) => { event.stopPropagation(); removeMark(field, number); };
+  return item;
+}
+
+WIDGETS.regions = {
+  body: regionBody,
+  refresh(field) {
+    listMarks(field);
+    field.node.querySelectorAll('.options button:not(.draw)').forEach((button, number) => {
+      button.setAttribute('aria-pressed', String(number === label));
+    });
+    field.node.querySelector('.hint').textContent = hint(field);
+    layMarks();
+  },
+  pick: relabel,
+  beside: selectBeside,
+  take: aim,
+  clear(field) {
+    if (marksOf(field).length) removeMark(field, field.selected ?? marksOf(field).length - 1);
+    return true;
+  },
+  reset(begins) {
+    cross = null;
+    if (begins) label = 0;
+  },
+  press: (event) => cross !== null && aimKey(event),
+  acts: { aim, aimAnew, letGo },
+  onPane: drawable,
+  drawOnPanes: layMarks,
+};

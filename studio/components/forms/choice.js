@@ -1,0 +1,2 @@
+// One of some: buttons side by side.
+WIDGETS.choice = ONE_OF;

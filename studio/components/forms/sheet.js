@@ -1,0 +1,178 @@
+// A sheet: questions about one item, laid out from what Python sends (sheet.py says what that is) and filled in by mouse or
+// keyboard. Each form has a widget of its own (options.js says what one is); this file comes last and has the state.
+// Whatever a person or a model wrote is put in place with textContent only.
+//
+// For the page around it the node has: `filled`, the answers as JSON; `missing()`, whether something required is, which is
+// then shown; `press(event)`, whether a key was one of the sheet's; `pick(name, number)` and `write(name, everything)`, to
+// answer a question by its name; `value` and `answer(value)` of the question that one is at; `dataset.key`, of the showing.
+// An event `change` bubbles after each answer.
+
+const root = element.querySelector('.sheet');
+const $ = (selector) => root.querySelector(selector);
+let sheet = null;
+let answers = {}; // of a thing, by question
+let fields = []; // every question about every thing, in their order
+let shown = 0; // the picture that is large
+let at = null; // the question that keys answer
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  node.className = className;
+  if (text !== undefined) Object.assign(node, { textContent: text, dir: 'auto' });
+  return node;
+}
+
+function receive(value) {
+  root.hidden = !value;
+  if (!value || value.key === sheet?.key) return;
+  sheet = JSON.parse(JSON.stringify(value));
+  ({ answers } = sheet);
+  root.dataset.key = sheet.key;
+  [shown, at] = [0, null];
+  reset(true);
+  fields = sheet.things.flatMap((thing) => thing.questions.map((question, number) => (
+    { thing, question, id: `${sheet.key}-${thing.key}-${number}`, selected: null, cursor: 0 }
+  )));
+  root.className = `sheet ${sheet.layout} ${sheet.pair ? 'pair' : ''}`;
+  layPictures();
+  $('.asked').replaceChildren(...sheet.things.map(layThing), make('p', 'missing'));
+  $('.missing').setAttribute('role', 'status');
+  fill();
+  goTo(firstMissing() || fields[0], false);
+}
+
+function reset(begins) {
+  for (const widget of Object.values(WIDGETS)) widget.reset?.(begins);
+}
+
+// --- what was answered ---
+
+const answerOf = (field) => answers[field.thing.key]?.[field.question.name];
+
+function isEmpty(field) {
+  const given = answerOf(field);
+  return given === undefined || given === null || given === '' || given.length === 0;
+}
+
+function answer(field, value) {
+  (answers[field.thing.key] ||= {})[field.question.name] = value;
+  $('.missing').textContent = '';
+  fill();
+  refresh(field);
+  root.dispatchEvent(new Event('change', { bubbles: true }));
+}
+
+function fill() {
+  root.filled = JSON.stringify(answers);
+  root.value = at ? answerOf(at) ?? '' : '';
+  root.querySelectorAll('.strip li').forEach((item, pane) => {
+    const mine = fields.filter((field) => field.thing.pane === pane && field.question.required);
+    item.classList.toggle('complete', mine.length > 0 && !mine.some(isEmpty));
+  });
+  fields.filter((field) => field.question.otherwise).forEach(entitle);
+}
+
+function firstMissing() {
+  const begun = new Set(fields.filter((field) => !isEmpty(field)).map((field) => field.thing.key));
+  return fields.find((field) => (
+    field.question.required && isEmpty(field) && (field.thing.needed || begun.has(field.thing.key))
+  ));
+}
+
+root.missing = () => {
+  const field = firstMissing();
+  if (!field) return false;
+  goTo(field);
+  const where = field.thing.pane === null || sheet.panes.length < 2 ? '' : ` (${sheet.panes[field.thing.pane].name})`;
+  $('.missing').textContent = `Not answered yet: ${field.question.title}${where}`;
+  return true;
+};
+
+// --- how it is laid out ---
+
+function layThing(thing) {
+  const node = make('div', 'thing');
+  if (thing.name) node.append(make('p', 'eyebrow', thing.name));
+  if (thing.said) node.append(make('p', 'said', thing.said));
+  node.append(...fields.filter((field) => field.thing === thing).map(layField));
+  thing.node = node;
+  return node;
+}
+
+function layField(field) {
+  const { question } = field;
+  const node = make('div', `question ${question.form}`);
+  const title = make('p', 'title');
+  title.id = `title-${field.id}`;
+  title.append(make('b', ''), make('span', 'help'));
+  if (!question.required) title.append(make('span', 'optional', 'optional'));
+  node.dataset.question = question.name;
+  node.setAttribute('role', 'group');
+  node.setAttribute('aria-labelledby', title.id);
+  field.node = node;
+  node.append(title, WIDGETS[question.form].body(field));
+  node.addEventListener('focusin', () => goTo(field));
+  node.addEventListener('pointerdown', () => goTo(field));
+  entitle(field);
+  return node;
+}
+
+// The words of a question, which may be others once another one of the same thing has a certain answer.
+function entitle({ thing, question, node }) {
+  const { otherwise } = question;
+  const isOther = otherwise && answers[thing.key]?.[otherwise.question] === otherwise.answer;
+  const { title, help } = isOther ? otherwise : question;
+  node.querySelector('.title b').textContent = title;
+  node.querySelector('.title .help').textContent = help;
+}
+
+function refresh(field) {
+  WIDGETS[field.question.form].refresh(field);
+}
+
+// --- where one is ---
+
+function goTo(field, scrolls = true) {
+  if (!field || field === at) return;
+  const pane = field.thing.pane ?? shown;
+  const isSame = at && pane === shown;
+  reset(false);
+  [at, shown] = [field, pane];
+  for (const thing of sheet.things) thing.node.hidden = !sheet.spread && thing.pane !== null && thing.pane !== shown;
+  for (const each of fields) each.node.classList.toggle('current', each === at);
+  if (!isSame) layLarge();
+  fields.forEach(refresh);
+  if (scrolls) field.node.scrollIntoView({ block: 'nearest' });
+}
+
+function step(by) {
+  goTo(fields[Math.min(fields.length - 1, Math.max(0, fields.indexOf(at) + by))]);
+}
+
+// --- keys; each says whether it was one of the sheet's ---
+
+const ofCurrent = (name) => (...given) => WIDGETS[at.question.form][name](at, ...given);
+const ACTS = Object.assign(
+  { step, turn },
+  Object.fromEntries(['pick', 'beside', 'take', 'clear'].map((name) => [name, ofCurrent(name)])),
+  ...Object.values(WIDGETS).map((widget) => widget.acts),
+);
+const named = (name) => fields.find((field) => field.question.name === name);
+
+root.pick = (name, number) => {
+  const field = named(name);
+  return Boolean(field) && WIDGETS[field.question.form].pick(field, number);
+};
+root.write = (name, everything) => write(named(name), everything);
+root.answer = (value) => answer(at, value);
+
+root.press = (event) => {
+  if (!sheet || !at) return false;
+  if (WIDGETS[at.question.form].press?.(event)) return true;
+  const pressable = event.target.closest?.('button, a');
+  if (pressable && (event.key === 'Enter' || event.key === ' ')) return false;
+  return perform(event, 'sheet', ACTS);
+};
+
+watch('value', () => receive(props.value));
+receive(props.value);

@@ -1,0 +1,33 @@
+"""The items of projects in the order of their review, kept up to date by what was written since.
+
+Knows the store and how answers differ; no page. Lives as long as the process: of a click it costs what was said since
+the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from annotations.metrics.quality import Disagreement, cases, review_order
+from annotations.queue.progress import Moment, answered, changed
+from annotations.store.store import Store
+
+
+@dataclass(frozen=True)
+class ReviewQueue:
+    """What is known of each project that somebody has looked at."""
+
+    store: Store
+    known: dict[str, tuple[Moment, list[Disagreement]]] = field(default_factory=dict)
+
+    def cases(self, project_id: str) -> list[Disagreement]:
+        """All items that were answered, in the order of `review_order`. Raises NotFoundError."""
+        since, ordered = self.known.get(project_id, (Moment(), []))
+        now, items = changed(self.store, project_id, since)
+        if items is None:
+            ordered = cases(answered(self.store, project_id))
+        elif items:
+            again = cases(answered(self.store, project_id, items))
+            ordered = sorted([*(case for case in ordered if case.item not in items), *again], key=review_order)
+        self.known[project_id] = (now, ordered)
+        return ordered
