@@ -7,11 +7,10 @@ counted but not compared: no two people write or draw the same.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
-from math import fsum
 
 from annotations.metrics.agreement import (
     Accuracy,
@@ -20,6 +19,7 @@ from annotations.metrics.agreement import (
     krippendorff_alpha,
     percent_agreement,
 )
+from annotations.metrics.disagreement import disagreement
 from annotations.queue.gold_answers import compare
 from annotations.queue.progress import Answered
 from annotations.schema.annotation import Annotation
@@ -136,7 +136,6 @@ def disputes(answered: Answered) -> list[Disagreement]:
 
 def cases(answered: Answered) -> list[Disagreement]:
     """All items that were answered: those on which people differ, as above, then those on which they do not."""
-    asked = {question.name: question for question in answered.project.questions if question.form.level is not None}
     decided = {annotation.item for annotation in answered.decided}
     by_item: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in answered.given:
@@ -145,19 +144,10 @@ def cases(answered: Answered) -> list[Disagreement]:
     found = []
     for item, said in by_item.items():
         people = len({annotation.annotator for annotation in said})
-        found.append(Disagreement(item, said[0].trajectory_id, _difference(asked, said), people, item in decided))
+        score = disagreement(answered.project.questions, said)
+        found.append(Disagreement(item, said[0].trajectory_id, score, people, item in decided))
     return sorted(found, key=review_order)
 
 
 def review_order(case: Disagreement) -> tuple[bool, bool, float, int]:
     return case.score == 0, case.decided, -case.score, case.item
-
-
-def _difference(asked: Mapping[str, Question], said: Sequence[Annotation]) -> float:
-    given: dict[tuple[int | None, str], list[Hashable]] = defaultdict(list)
-    for annotation in said:
-        for name in asked.keys() & set(annotation.answers):
-            given[annotation.segment, name].append(stance(asked[name], annotation))
-    several = [values for values in given.values() if len(values) > 1]
-    shares = [1 - max(Counter(values).values()) / len(values) for values in several]
-    return fsum(shares) / len(shares) if shares else 0.0  # the same in any order, so that ties stay ties

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
 from annotations.errors import LeaseError
+from annotations.metrics.disagreement import disagreement
 from annotations.queue import leases
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.schema.annotation import Annotation, Status
@@ -113,14 +114,6 @@ def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dic
 
 
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
-    """From 0 (all answers alike, or only one) to almost 1, the mean over everything that was asked of the item."""
-    asked = {question.name: question.form for question in project.questions if question.form.level is not None}
-    given: dict[tuple[int | None, str], list[object]] = {}
+    """How far its answers differ, a reviewer's left out."""
     said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    for annotation in (a for a in said if a.decision is None):
-        for name in asked.keys() & set(annotation.answers):
-            stance = asked[name].comparable(annotation.answers[name])
-            given.setdefault((annotation.segment, name), []).append(stance)
-    several = [values for values in given.values() if len(values) > 1]
-    shares = [1 - max(values.count(value) for value in values) / len(values) for values in several]
-    return sum(shares) / len(shares) if shares else 0.0
+    return disagreement(project.questions, [annotation for annotation in said if annotation.decision is None])
