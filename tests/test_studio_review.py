@@ -13,9 +13,10 @@ from studio_samples import HOSTILE, aha
 from annotations.auth import accounts
 from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.metrics.quality import accuracy, agreements, disputes, labels, throughput
+from annotations.metrics.quality import accuracy, agreements, cases, disputes, labels, throughput
 from annotations.queue.assignment import claim
-from annotations.queue.progress import answered, extents
+from annotations.queue.gold_items import appoint
+from annotations.queue.progress import answered, changed, extents
 from annotations.queue.review import bring_back, decide
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
@@ -28,6 +29,7 @@ from studio.auth.identity import Identity
 from studio.auth.pseudonyms import names_for
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.review.page import ReviewCase, ReviewHandlers
+from studio.review.review_queue import ReviewQueue
 from studio.settings import Mode, Settings
 
 TEAM = replace(REFLECTIONS_PROJECT, id="team", name="Team", overlap=3, collects=False)
@@ -212,6 +214,27 @@ def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, d
     assert extents(store)["team"].answers == 9
     store.undo("t1", 2, "me", project="team")
     assert [a.segment for a in answered(store, "team").decided] == [5]
+
+
+def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_said_since(store):
+    items, queue = filled(store), ReviewQueue(store)
+    changes = {
+        "an answer": lambda: store.annotate(Annotation("t2", 2, "ann", {"verdict_right": "no"}, project="team")),
+        "a decision": lambda: decide(store, items[0], "rev", [Annotation("t0", 2, "rev", {"verdict_right": "no"})]),
+        "an undo": lambda: store.undo("t2", 2, "ann", project="team"),
+        "practice": lambda: appoint(store, items[2], Use.PRACTICE),
+        "other words": lambda: store.change_project(
+            replace(TEAM, questions=(replace(TEAM.questions[0], help="Look."), *TEAM.questions[1:]))
+        ),
+        "a deletion": lambda: store.hide("t1", by="me"),
+        "nothing": lambda: None,
+    }
+    touched = {"an answer": {items[2]}, "a decision": {items[0]}, "an undo": {items[2]}, "nothing": set()}
+    for what, change in changes.items():
+        queue.cases("team")
+        change()
+        assert changed(store, "team", queue.known["team"][0])[1] == touched.get(what), what
+        assert queue.cases("team") == cases(answered(store, "team")), what
 
 
 def test_hostile_words_stay_text(store, desk):

@@ -151,5 +151,5 @@ def changed(store: Store, project_id: str, since: Moment) -> tuple[Moment, set[i
         )
         if replace(now, revision=since.revision) != since:
             return now, None
-        touched = select(distinct(row.item_id)).where(row.id > since.revision, row.project_id == project_id)
-        return now, set(session.scalars(touched.where(row.item_id.is_not(None))))
+        touched = select(row.item_id).where(row.id > since.revision, row.project_id == project_id)
+        return now, set(session.scalars(touched.where(row.item_id.is_not(None)).distinct()))
