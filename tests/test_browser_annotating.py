@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
@@ -331,15 +331,26 @@ def test_a_box_is_moved_and_resized_and_keeps_its_label(page: Page, server: Serv
     expect(page.locator(".sheet .large .mark")).to_have_count(0)
 
 
+def settled(page: Page, element: Locator) -> dict[str, float]:
+    """Where an element is on the screen, once nothing that is still being loaded moves it."""
+    before = None
+    for _ in range(60):
+        element.scroll_into_view_if_needed()
+        now = element.bounding_box()
+        if now == before:
+            return now
+        before = now
+        page.wait_for_timeout(500)
+    raise AssertionError("it does not come to rest")
+
+
 def test_a_reviewer_draws_a_box_and_a_point_in_a_decision(page: Page, server: Server):
     sign_in(page, server, name="rae")
     page.wait_for_selector("#annotate-prompt h1")
     page.goto(f"{server.url}/review?project=marked")
     form = page.locator("#review-sheet .sheet")
     form.locator(".strip button").nth(1).click()
-    pane = form.locator(".large .pane")
-    pane.scroll_into_view_if_needed()
-    frame = pane.bounding_box()
+    frame = settled(page, form.locator(".large .pane"))
 
     def at(x: float, y: float) -> tuple[float, float]:
         return frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]
@@ -348,6 +359,7 @@ def test_a_reviewer_draws_a_box_and_a_point_in_a_decision(page: Page, server: Se
     page.mouse.down()
     page.mouse.move(*at(0.6, 0.8), steps=5)
     page.mouse.up()
+    expect(form.locator(".large .mark")).to_have_count(1)
     page.keyboard.press("2")  # the sheet is what was pressed last: another label
     page.mouse.click(*at(0.9, 0.1))
     expect(form.locator(".large .mark")).to_have_count(2)

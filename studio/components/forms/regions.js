@@ -133,7 +133,7 @@ function drawable(pane, number) {
     start.preventDefault();
     document.activeElement?.blur();
     cross = null;
-    goTo(field);
+    goTo(field, !sheet.spread); // the picture stays where it is
     pane.setPointerCapture(start.pointerId);
     const taken = takenBy(field, start);
     const region = gesture(field, taken, spot(pane, start));
@@ -160,7 +160,7 @@ function drawable(pane, number) {
 function aim() {
   const field = at?.question.form === 'regions' ? at : markedIn(shown);
   if (!field) return false;
-  goTo(field);
+  goTo(field, !sheet.spread);
   const { zoom, x, y } = $('.together').view || { zoom: 1, x: 0, y: 0 };
   cross = { x: x + 0.5 / zoom, y: y + 0.5 / zoom, from: null };
   refresh(field);
