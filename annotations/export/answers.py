@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from annotations.export.manifest import Tally
+from annotations.schema.annotation import Answers
 from annotations.schema.forms.question_form import Feature
 from annotations.schema.forms.registry import FORMS
 from annotations.store.store import Store
@@ -19,13 +20,11 @@ AT_ONCE = 100  # annotations whose trajectories are read from the store in one g
 
 def _feature(feature: Feature) -> Any:
     """The same as a feature of `datasets`."""
-    match feature:
-        case str():
-            return Value(feature)
-        case [element]:
-            return List(_feature(element))
-        case _:
-            return {name: _feature(field) for name, field in feature.items()}
+    if isinstance(feature, str):
+        return Value(feature)
+    if isinstance(feature, list):
+        return List(_feature(feature[0]))
+    return {name: _feature(field) for name, field in feature.items()}
 
 
 FEATURES = Features(
@@ -45,7 +44,9 @@ FEATURES = Features(
 )
 
 
-def answer_rows(store: Store, tally: Tally, on_progress: Callable[[int, int], None]) -> Iterator[tuple[dict, int]]:
+def answer_rows(
+    store: Store, tally: Tally, on_progress: Callable[[int, int], None]
+) -> Iterator[tuple[dict[str, Any], int]]:
     """(a row, about how many bytes it has) for every answer of what is submitted and visible; practice is left out."""
     submitted = store.counted()
     names = store.pseudonyms({annotation.annotator for annotation in submitted})
@@ -67,7 +68,7 @@ def answer_rows(store: Store, tally: Tally, on_progress: Callable[[int, int], No
                 "decision": annotation.decision and annotation.decision.value,
                 "seconds": float(annotation.seconds),
             }
-            for name, value in annotation.answers.to_dict().items():
+            for name, value in Answers(annotation.answers).to_dict().items():
                 if (question := questions[annotation.project].get(name)) is None:
                     tally.left_out["its question is not asked any more"] += 1
                     continue
