@@ -41,8 +41,9 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         store.create_project(replace(RICH, id="marked", name="Marked", role=Role.REVIEWER))
         store.add_items("marked", [NewItem(pears[0])])
         for name, rating in (("ann", 2), ("bob", 5)):
-            said = {"alignment": rating, "appearance": 3}
-            store.annotate(Annotation(pears[0], 3, name, said, project="marked"))
+            for segment, alignment in ((1, 4), (3, rating)):
+                said = {"alignment": alignment, "appearance": 3}
+                store.annotate(Annotation(pears[0], segment, name, said, project="marked"))
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
     server.start()
     yield server
@@ -367,7 +368,8 @@ def test_a_reviewer_draws_a_box_and_a_point_in_a_decision(page: Page, server: Se
     page.click("#review-decide")
     expect(page.locator("#review-note")).to_contain_text("Decided")
     with server.store() as store:
-        [decided] = store.annotations(annotator="rae", project="marked")
+        alike, decided = store.annotations(annotator="rae", project="marked")
+    assert (alike.segment, alike.decision, alike.answers["alignment"]) == (1, "accepted", 4)
     assert (decided.segment, decided.decision, decided.answers["alignment"]) == (3, "rewritten", 2)
     box, point = decided.answers.to_dict()["regions"]
     assert box.pop("label") == point.pop("label") == "misalignment"
