@@ -27,11 +27,11 @@ import psutil
 import torch
 from transformers import JanusConfig, JanusForConditionalGeneration, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
-from model.backends.checkpoint import EMBEDDED, CheckpointError, default_device, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, default_device, open_checkpoint
 from model.backends.janus import Janus
 from model.backends.memory import position_values
+from model.backends.request import Request
 from model.decoding.engine import Engine
-from model.decoding.request import Request
 from model.events import Failed, ImageCodesAdded, Preview
 from model.sequences import opening
 from model.templates import BEGIN_IMAGE

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from model.backends.janus import Janus
-from model.decoding.detokenize import TextReader
-from model.decoding.request import (
+from model.backends.contract import Backend
+from model.backends.request import (
     MOST_REFLECTION_TOKENS,
     MOST_THOUGHT_TOKENS,
-    PromptError,
+    RequestError,
     check_text,
     is_index,
     shortened,
@@ -48,34 +47,37 @@ def afresh(trajectory: Trajectory, segment: int) -> Branch:
     return Branch(trajectory.segments[:segment], Parent(trajectory.id, segment, 0))
 
 
-def with_thought(janus: Janus, trajectory: Trajectory, segment: int, text: str) -> Branch:
+def with_thought(backend: Backend, trajectory: Trajectory, segment: int, text: str) -> Branch:
     """Another thought; the drawing follows it."""
     _segment(trajectory, segment, Thought)
-    return _branch(trajectory, segment, written_thought(janus, text))
+    return _branch(trajectory, segment, written_thought(backend, text))
 
 
-def with_reflection(janus: Janus, trajectory: Trajectory, segment: int, answer: str, reason: str) -> Branch:
+def with_reflection(backend: Backend, trajectory: Trajectory, segment: int, answer: str, reason: str) -> Branch:
     """Another verdict or reason; after a no, the next drawing answers it."""
     before = _segment(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
     why = reason.lstrip(" ,\n") if reason.strip(" ,.\n") else ""
-    tokens = _tokens(janus, sentence(answer, _checked(why) if why else ""), MOST_REFLECTION_TOKENS)
+    tokens = _tokens(backend, sentence(answer, _checked(why) if why else ""), MOST_REFLECTION_TOKENS)
     return _branch(trajectory, segment, Reflection(answer, before.p_yes, tokens))
 
 
-def with_codes(janus: Janus, trajectory: Trajectory, segment: int, changed: Mapping[int, int]) -> Branch:
+def with_codes(backend: Backend, trajectory: Trajectory, segment: int, changed: Mapping[int, int]) -> Branch:
     """Other image codes at some raster indices (a planted mistake); the model looks at what they show."""
     image = _segment(trajectory, segment, Image)
     if not changed:
         raise BranchError("no patch is changed; choose at least one")
-    if len(image.codes) != janus.image_codes:
-        raise BranchError(f"it has {len(image.codes)} image codes, {janus.name} draws {janus.image_codes}")
+    able = backend.capabilities
+    if not able.codes:
+        raise BranchError(f"the images of {backend.name} have no codes to change; try another seed")
+    if len(image.codes) != able.codes:
+        raise BranchError(f"it has {len(image.codes)} image codes, {backend.name} draws {able.codes}")
     known = len(image.origins) == len(image.codes)
     codes, origins = list(image.codes), list(image.origins if known else (Origin.SAMPLED,) * len(image.codes))
-    patches, most = len(codes) - 1, janus.codebook_size - 1
+    patches, most = len(codes) - 1, able.codebook - 1
     for index, code in changed.items():
-        if not (is_index(index, len(codes)) and is_index(code, janus.codebook_size)):
+        if not (is_index(index, len(codes)) and is_index(code, able.codebook)):
             raise BranchError(
                 f"got code {shortened(code)} for patch {shortened(index)}; "
                 f"patches are 0 to {patches}, codes 0 to {most}"
@@ -85,9 +87,9 @@ def with_codes(janus: Janus, trajectory: Trajectory, segment: int, changed: Mapp
     return _branch(trajectory, segment, other, min(changed))
 
 
-def written_thought(janus: Janus, text: str) -> Thought:
+def written_thought(backend: Backend, text: str) -> Thought:
     """A thought in a person's words."""
-    return Thought(_tokens(janus, " " + _checked(text), MOST_THOUGHT_TOKENS))
+    return Thought(_tokens(backend, " " + _checked(text), MOST_THOUGHT_TOKENS))
 
 
 def _branch(trajectory: Trajectory, at: int, segment: Segment, token: int = 0) -> Branch:
@@ -110,14 +112,13 @@ def _checked(text: str) -> str:
         raise BranchError(f"got {len(text):,} characters; at most {MOST_CHARACTERS} are read")
     try:
         check_text("text", text)
-    except PromptError as error:
+    except RequestError as error:
         raise BranchError(str(error).rstrip(".")) from error
     return harmless(text.strip())
 
 
-def _tokens(janus: Janus, text: str, most: int) -> tuple[Token, ...]:
-    ids = janus.tokenize(text)
-    if len(ids) > most:
-        raise BranchError(f"this is {len(ids)} tokens long; at most {most} are read, so shorten it")
-    reader = TextReader(janus.tokenizer)
-    return tuple(Token(i, reader.add(i), Origin.PERSON) for i in ids)
+def _tokens(backend: Backend, text: str, most: int) -> tuple[Token, ...]:
+    tokens = backend.tokens(text)
+    if len(tokens) > most:
+        raise BranchError(f"this is {len(tokens)} tokens long; at most {most} are read, so shorten it")
+    return tokens

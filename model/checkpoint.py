@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint import (
+from model.backends.checkpoint.checks import check_tensors
+from model.backends.checkpoint.deepseek import is_original, placed, whole, write_shards
+from model.backends.checkpoint.loading import (
     SHARD,
     blank,
     check_layout,
@@ -26,9 +28,7 @@ from model.backends.checkpoint import (
     open_tokenizer,
     processor_of,
 )
-from model.backends.checkpoint_checks import check_tensors
-from model.backends.checkpoint_folder import CheckpointError, replacing, write_provenance
-from model.backends.deepseek import is_original, placed, whole, write_shards
+from model.backends.checkpoint.saving import CheckpointError, replacing, write_provenance
 from model.backends.memory import sizes_of
 
 

@@ -15,18 +15,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.backends.janus import Janus
+from model.backends.contract import Backend, CheckpointError
+from model.backends.registry import DEFAULT, backend_name, open_backend
 from model.evaluation.bootstrap import Figure, difference, interval
+from model.evaluation.codec_fidelity import fidelity
 from model.evaluation.figures import (
     edit_all,
     edit_figures,
     figures,
     held_out_edits,
     judge_all,
-    read_back,
     verdict_auroc,
 )
 from model.trajectory import Sampling
@@ -37,23 +35,23 @@ SPLITS = {"GenEval-like": GENEVAL, "hard": HARD}
 Results = dict[str, dict[str, Figure]]  # setting → name → figure
 
 
-def evaluate(janus: Janus, arguments: argparse.Namespace) -> Results:
+def evaluate(backend: Backend, arguments: argparse.Namespace) -> Results:
     """Everything about one checkpoint, by split and with or without the thought."""
     results: Results = {}
-    sampling = chosen(janus, arguments)
-    ways = (True, False) if janus.sampling.thinks else (False,)
+    sampling = chosen(backend, arguments)
+    ways = (True, False) if backend.sampling.thinks else (False,)
     for split, categories in SPLITS.items():
         count = arguments.prompts if split == "GenEval-like" else arguments.hard
         prompts = held_out_prompts(count, categories, arguments.seed) if count else []
         for thinks in ways if prompts else ():
             judged = judge_all(
-                janus, prompts, replace(sampling, thinks=thinks), arguments.rounds, arguments.batch, arguments.seed
+                backend, prompts, replace(sampling, thinks=thinks), arguments.rounds, arguments.batch, arguments.seed
             )
             area = verdict_auroc(judged)
             results[setting(split, thinks)] = figures(judged) | {"verdict, AUROC": Constant(area, len(judged))}
     edits = held_out_edits(arguments.edits, arguments.seed)
     for thinks in ways if edits else ():
-        done = edit_all(janus, edits, replace(sampling, thinks=thinks), arguments.batch, arguments.seed)
+        done = edit_all(backend, edits, replace(sampling, thinks=thinks), arguments.batch, arguments.seed)
         results[setting("edits", thinks)] = edit_figures(done)
     return results
 
@@ -65,9 +63,9 @@ class Constant:
         self.value, self.prompts = value, prompts
 
 
-def chosen(janus: Janus, arguments: argparse.Namespace) -> Sampling:
+def chosen(backend: Backend, arguments: argparse.Namespace) -> Sampling:
     options = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature")}
-    return replace(janus.sampling, **{name: value for name, value in options.items() if value is not None})
+    return replace(backend.sampling, **{name: value for name, value in options.items() if value is not None})
 
 
 def setting(split: str, thinks: bool) -> str:
@@ -158,18 +156,18 @@ def to_json(results: dict[str, Results]) -> dict:
     }
 
 
-def opened(names: Sequence[str]) -> dict[str, Janus]:
-    """Checkpoints (of the shipped ones, folders, or Hub ids) by what to call them. Raises CheckpointError."""
-    networks: dict[str, Janus] = {}
-    for name in names:
-        short = Path(name).name
-        networks[short if short not in networks else f"{name} ({len(networks) + 1})"] = open_checkpoint(name)
-    return networks
+def named(sources: Sequence[str]) -> dict[str, str]:
+    """Checkpoints (of the shipped ones, folders, or Hub ids) by what to call them."""
+    by_name: dict[str, str] = {}
+    for source in sources:
+        short = Path(backend_name(source)).name
+        by_name[short if short not in by_name else f"{source} ({len(by_name) + 1})"] = source
+    return by_name
 
 
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__.split("\n")[0])
-    result.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
+    result.add_argument("--checkpoint", default=DEFAULT, help="a folder or Hub id (default: embedded)")
     result.add_argument("--compare", nargs="+", metavar="CHECKPOINT", help="several, side by side")
     result.add_argument("--prompts", type=int, default=120, help="GenEval-like ones, spread over the six categories")
     result.add_argument("--hard", type=int, default=0, help="hard ones: three to six objects, related")
@@ -185,23 +183,25 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+def print_fidelity(codecs: dict[str, dict[str, float]], arguments: argparse.Namespace) -> None:
+    for name, codec in codecs.items():
+        share = f"{codec['read_back']:.2%} of {arguments.codec} scenes read back identically"
+        print(json.dumps(codec) if arguments.json else f"{name}: {share}, {codec['psnr_db']:.1f} dB")
+
+
 def main() -> None:
     arguments = parser().parse_args()
     if not (arguments.prompts or arguments.hard or arguments.edits or arguments.codec):
         sys.exit("evaluate: nothing to measure; give --prompts, --hard, --edits or --codec a number")
+    sources = named(arguments.compare or [arguments.checkpoint])
     try:
-        checkpoints = opened(arguments.compare or [arguments.checkpoint])
+        if arguments.codec:
+            print_fidelity(fidelity(sources, arguments.codec), arguments)
+            return
+        backends = {name: open_backend(source) for name, source in sources.items()}
     except CheckpointError as error:
         sys.exit(f"evaluate: {error}")
-    if all(janus.small for janus in checkpoints.values()):
-        torch.set_num_threads(1)
-    if arguments.codec:
-        for name, janus in checkpoints.items():
-            kept = read_back(janus, arguments.codec)
-            shown = f"{kept['read_back']:.2%} of {arguments.codec} scenes read back identically"
-            print(json.dumps(kept) if arguments.json else f"{name}: {shown}, {kept['psnr_db']:.1f} dB")
-        return
-    results = {name: evaluate(janus, arguments) for name, janus in checkpoints.items()}
+    results = {name: evaluate(backend, arguments) for name, backend in backends.items()}
     if arguments.json:
         print(json.dumps(to_json(results), indent=2))
     else:

@@ -67,6 +67,16 @@ class ImageCodesAdded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrameAdded(Event):
+    """A stage of an image without codes, which its replay shows again: a PNG by its hash, of any size. A backend adds a
+    few of them, since each is stored."""
+
+    sha256: str
+    png: bytes | None = None
+    share: float = 0.0  # of the image's steps that are done
+
+
+@dataclass(frozen=True, kw_only=True)
 class Preview(Event):
     """PNG bytes of the cells `start..start+count` of an image, or of the whole picture (`whole`)."""
 
@@ -114,6 +124,7 @@ NAMES: dict[type[Event], str] = {
     TrajectoryStarted: "trajectory started",
     SegmentStarted: "segment started",
     ImageCodesAdded: "image codes added",
+    FrameAdded: "frame added",
     Preview: "preview",
     TextAdded: "text added",
     Verdict: "verdict",
@@ -208,6 +219,9 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
                 (*image.origins, *[event.origin] * len(event.codes)),
             )
             return _put(trajectory, event, replace(image, codes=codes, origins=origins))
+        case FrameAdded(sha256=frame):
+            image = trajectory.segments[event.segment]
+            return _put(trajectory, event, replace(image, frames=(*image.frames, frame)))
         case TextAdded():
             segment = trajectory.segments[event.segment]
             if not isinstance(segment, Thought | Reflection):
@@ -229,7 +243,7 @@ def replay(trajectory: Trajectory, pictures: Callable[[str], bytes] | None = Non
     """The events of a stored trajectory, image codes `group` at a time.
 
     `pictures` gives the PNG of a hash; with it, every group comes with a preview of its cells, cut from the final
-    picture, so that nothing but the store is needed to watch a trajectory again.
+    picture, and frames come with theirs, so that nothing but the store is needed to watch a trajectory again.
     """
     tid = trajectory.id
     size = max((len(image.codes) for image in trajectory.images if image.finished), default=0)
@@ -287,6 +301,9 @@ def _replay_image(
     here: dict[str, Any], image: Image, pictures: Callable[[str], bytes] | None, group: int
 ) -> Iterator[Event]:
     png = pictures(image.sha256) if pictures is not None and image.sha256 is not None else None
+    for number, frame in enumerate(image.frames, start=1):
+        share = number / (len(image.frames) + 1)
+        yield FrameAdded(**here, sha256=frame, png=pictures(frame) if pictures is not None else None, share=share)
     for start, codes, origin in _groups(image, group):
         yield ImageCodesAdded(**here, start=start, codes=codes, origin=origin)
         if png is not None:

@@ -13,17 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from model.atomic_files import write_whole
-from model.backends.checkpoint import DTYPES, EMBEDDED, CheckpointError, open_checkpoint
-from model.backends.janus import Janus
-from model.decoding.request import PromptError, Request, Task
-from model.decoding.rollout import rollout
-from model.decoding.source import read_source
+from model.backends.checkpoint.loading import DTYPES
+from model.backends.contract import Backend, CheckpointError
+from model.backends.registry import DEFAULT, open_backend
+from model.backends.request import Request, RequestError, Task
 from model.events import (
     Event,
     Failed,
+    FrameAdded,
     ImageCodesAdded,
     Preview,
     SegmentFinished,
@@ -35,21 +33,17 @@ from model.events import (
     advance,
 )
 from model.trajectory import Trajectory
-from model.world.known_prompts import check_taught
-from model.world.language import PromptError as OutsideTheWorld
 
 
 def main() -> None:
     arguments = parser().parse_args()
     try:
         prompts = read_prompts(arguments)
-        janus = open_checkpoint(arguments.checkpoint, device=arguments.device, dtype=arguments.dtype)
-        if janus.small:
-            torch.set_num_threads(1)
+        backend = open_backend(arguments.checkpoint, device=arguments.device, dtype=arguments.dtype)
         if arguments.source is None or arguments.judge:
-            warn_outside_world(janus, prompts)
-        requests = [request(janus, prompt, arguments) for prompt in prompts]
-        events = rollout(janus, requests, at_once=arguments.batch)
+            warn(backend, prompts)
+        requests = [request(backend, prompt, arguments) for prompt in prompts]
+        events = backend.rollout(requests, at_once=arguments.batch)
         if arguments.json:
             events = printing(events)
         elif len(requests) == 1:
@@ -57,7 +51,7 @@ def main() -> None:
         else:
             events = counting(events, len(requests))
         failed = write(events, arguments.out, folders=len(requests) > 1)
-    except (CheckpointError, PromptError, OSError) as error:
+    except (CheckpointError, RequestError, OSError) as error:
         sys.exit(f"generate: {error}")
     if failed:
         sys.exit(f"generate: {failed} of {len(requests)} failed; what they had drawn is in {arguments.out}")
@@ -69,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("prompt", nargs="?", help="what to draw, e.g. “two red apples”")
     result.add_argument("--prompts", type=Path, help="a text file with one prompt per line, instead of PROMPT")
-    result.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
+    result.add_argument("--checkpoint", default=DEFAULT, help="a folder or Hub id (default: embedded)")
     result.add_argument("--device", help="cpu, cuda, cuda:1, mps, or auto: over all GPUs (default: the first there is)")
     result.add_argument("--dtype", choices=DTYPES, help="(default: float32 on a CPU, bfloat16 elsewhere)")
     result.add_argument("--out", type=Path, default=Path("trajectories"), help="folder to write to")
@@ -91,49 +85,47 @@ def parser() -> argparse.ArgumentParser:
 
 def read_prompts(arguments: argparse.Namespace) -> list[str]:
     if (arguments.prompt is None) == (arguments.prompts is None):
-        raise PromptError("give either a prompt or --prompts FILE")
+        raise RequestError("give either a prompt or --prompts FILE")
     if arguments.judge and arguments.source is None:
-        raise PromptError("--judge looks at an image; give it as --source FILE")
+        raise RequestError("--judge looks at an image; give it as --source FILE")
     if arguments.prompts is None:
         return [arguments.prompt]
     lines = [line.strip() for line in arguments.prompts.read_text("utf-8").splitlines()]
     prompts = [line for line in lines if line]
     if not prompts:
-        raise PromptError(f"{arguments.prompts} holds no prompt; write one per line")
+        raise RequestError(f"{arguments.prompts} holds no prompt; write one per line")
     return prompts
 
 
-def request(janus: Janus, prompt: str, arguments: argparse.Namespace) -> Request:
+def request(backend: Backend, prompt: str, arguments: argparse.Namespace) -> Request:
     options = {name: getattr(arguments, name) for name in ("guidance", "temperature", "text_temperature", "official")}
-    sampling = replace(janus.sampling, **{key: value for key, value in options.items() if value is not None})
+    sampling = replace(backend.sampling, **{key: value for key, value in options.items() if value is not None})
     sampling = replace(sampling, thinks=sampling.thinks and not arguments.no_thought)
     seed, arguments.seed = arguments.seed, arguments.seed + 1
     preview_every = 4 if arguments.json else None
     task = Task.DRAW if arguments.source is None else Task.JUDGE if arguments.judge else Task.EDIT
-    source = None if arguments.source is None else read_source(janus, arguments.source, task)
+    source = None if arguments.source is None else backend.read_source(arguments.source, task)
     return Request(prompt, seed, arguments.rounds, sampling, preview_every, task=task, source=source)
 
 
-def warn_outside_world(janus: Janus, prompts: Iterable[str]) -> None:
-    """The embedded network draws only its world; other words are drawn all the same, and said."""
-    for prompt in filter(str.strip, prompts if janus.embedded_world else ()):
-        try:
-            check_taught(prompt)
-        except OutsideTheWorld as error:
-            print(f"“{prompt[:80]}”: {error}. It is drawn as well as it can be.", file=sys.stderr)
+def warn(backend: Backend, prompts: Iterable[str]) -> None:
+    """What the backend may not know is drawn all the same, and said."""
+    for prompt in filter(str.strip, prompts):
+        if (warning := backend.warning(prompt)) is not None:
+            print(f"“{prompt[:80]}”: {warning}. It is drawn as well as it can be.", file=sys.stderr)
 
 
 def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
     """Follow the events and write every trajectory as it ends; returns how many failed."""
     trajectories: dict[str, Trajectory] = {}
-    pictures: dict[str, list[bytes]] = {}
+    pictures: dict[str, list[FrameAdded | Preview]] = {}
     failed = 0
     for event in events:
         key = event.trajectory_id
         trajectories[key] = advance(trajectories.get(key), event)
         match event:
-            case Preview(whole=True):
-                pictures.setdefault(key, []).append(event.png)
+            case FrameAdded() | Preview(whole=True):
+                pictures.setdefault(key, []).append(event)
             case TrajectoryFinished() | Failed():
                 failed += isinstance(event, Failed)
                 done = trajectories[key]
@@ -141,10 +133,13 @@ def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
     return failed
 
 
-def save(trajectory: Trajectory, pictures: list[bytes], folder: Path) -> None:
+def save(trajectory: Trajectory, pictures: list[FrameAdded | Preview], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for number, png in enumerate(pictures, start=1):
-        write_whole(folder / f"image-{number}.png", png, mode=0o644)
+    image, frame = 1, 1
+    for event in pictures:
+        name = f"image-{image}" if isinstance(event, Preview) else f"image-{image}-frame-{frame:02d}"
+        image, frame = (image + 1, 1) if isinstance(event, Preview) else (image, frame + 1)
+        write_whole(folder / f"{name}.png", event.png, mode=0o644)
     text = json.dumps(trajectory.to_dict(), ensure_ascii=False, indent=2)
     write_whole(folder / "trajectory.json", text + "\n", mode=0o644)  # last: where it is, the images are
 
@@ -171,6 +166,8 @@ def narrating(events: Iterable[Event]) -> Iterator[Event]:
                 say(event.text)
             case ImageCodesAdded():
                 say(f"\rdraws image {drawn}: {event.start + len(event.codes)} of {total}")
+            case FrameAdded():
+                say(f"\rdraws image {drawn}: {event.share:.0%}")
             case Verdict():
                 say(f"judges (p_yes {event.p_yes:.2f}): ")
             case SegmentFinished():

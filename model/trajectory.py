@@ -72,12 +72,14 @@ class Thought:
 
 @dataclass(frozen=True)
 class Image:
-    """A drawing: image codes in raster order. `sha256` names its PNG and is None while unfinished."""
+    """A drawing: image codes in raster order, or none (`codes == ()`) but `frames`, the hashes of PNGs of the stages
+    that it went through. `sha256` names its own PNG and is None while unfinished."""
 
     codes: tuple[int, ...]
     sha256: str | None = None
     origins: tuple[Origin, ...] = ()
     finished: bool = True
+    frames: tuple[str, ...] = ()
     kind = "image"
 
 
@@ -186,6 +188,12 @@ class Trajectory:
         return Trajectory(**known)
 
 
+def pictures_of(segment: Segment) -> tuple[str, ...]:
+    """The hashes of a segment's pictures: its own, then its frames."""
+    own = getattr(segment, "sha256", None)
+    return ((own,) if own else ()) + getattr(segment, "frames", ())
+
+
 def text_of(tokens: Iterable[Token]) -> str:
     return "".join(token.text for token in tokens)
 
@@ -200,6 +208,8 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
         row["codes"] = list(segment.codes)
     if isinstance(segment, Image):
         row["origins"] = [[origin.value, len(list(run))] for origin, run in groupby(segment.origins)]
+    if frames := row.pop("frames", ()):  # of images without codes only
+        row["frames"] = list(frames)
     return row
 
 
@@ -210,6 +220,8 @@ def segment_from_dict(row: dict[str, Any]) -> Segment:
         known["tokens"] = tuple(written)
     if "codes" in known:
         known["codes"] = tuple(known["codes"])
+    if "frames" in known:
+        known["frames"] = tuple(known["frames"])
     if "origins" in known:
         known["origins"] = tuple(Origin(o) for o, count in known["origins"] for _ in range(count))
     return SEGMENTS[row["kind"]](**known)

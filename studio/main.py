@@ -20,7 +20,8 @@ from annotations.ops.webhooks import start_deliveries
 from annotations.queue import reordering
 from annotations.queue.assignment import recover
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint import CheckpointError, open_checkpoint
+from model.backends.contract import CheckpointError
+from model.backends.registry import open_backend
 from studio.auth.hub_login import hub_of
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -70,13 +71,13 @@ def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:
     """What draws: `on_loan` is a GPU that is lent for a drawing at a time, for which all has to be loaded before."""
     first, *others = settings.checkpoints
     how = {"device": settings.device, "dtype": settings.dtype, "published": settings.published_contexts}
-    opening = partial(open_checkpoint, **how)
+    opening = partial(open_backend, **how)
     if not on_loan:
         generator = Generator(opening(first), store, share=1 / len(settings.checkpoints))
         return Checkpoints(generator, others, settings.mode, opening=opening)
     borrow = lender()  # before anything else touches a GPU
-    janus = opening(first)
-    checkpoints = Checkpoints(Generator(janus, store, borrow(janus)), others, settings.mode, borrow, opening)
+    backend = opening(first)
+    checkpoints = Checkpoints(Generator(backend, store, borrow(backend)), others, settings.mode, borrow, opening)
     for name in checkpoints.names:
         checkpoints.named(name)
     return checkpoints

@@ -25,7 +25,7 @@ from studio.draw import page as draw
 from studio.gallery import page as gallery
 from studio.image import page as image
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.engine_thread import AT_ONCE
+from studio.inference.waiting_line import AT_ONCE
 from studio.page_list import PAGES
 from studio.projects import page as projects
 from studio.projects import project_page as project

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from annotations.store.store import open_store
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.registry import open_backend
 from model.events import fold
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -19,7 +20,7 @@ PROMPT, SEED = "a red apple", 3
 
 def main(first: str, second: str, data: str) -> None:
     with open_store(Path(data)) as store:
-        checkpoints = Checkpoints(Generator(open_checkpoint(first), store), [second])
+        checkpoints = Checkpoints(Generator(open_backend(first), store), [second])
 
         def draw(name: str) -> list:
             told = fold(checkpoints.named(name).stream(PROMPT, SEED, 1, owner="ada"))

@@ -14,7 +14,7 @@ from annotations.importing import archives, csv_files
 from annotations.importing.importer import bring_in, rehearse
 from annotations.importing.sources import laid_out
 from annotations.store.store import Store, open_store
-from studio.image.batch import BatchError, batch
+from studio.image.judge_many import BatchError, batch
 
 CAFE = unicodedata.normalize("NFC", "café.png")
 NAMES = ["a.png", "два яблока.png", "b (1).png", "c's & d#1.png", CAFE, "sub/e.png"]

@@ -23,7 +23,8 @@ from annotations.schema.project import Role
 from annotations.store.items import NewItem
 from annotations.store.listing import Filter
 from annotations.store.store import open_store
-from model.backends.checkpoint import name_of, open_checkpoint
+from model.backends.checkpoint.loading import name_of, open_checkpoint
+from model.backends.registry import open_backend
 from studio.annotate import reflection_view
 from studio.components import render
 from studio.gallery.filters import GalleryFilter
@@ -87,8 +88,8 @@ def test_a_checkpoint_of_any_name_is_in_the_menu_the_gallery_and_its_address(tin
     composed = {"Cafe\u0301": "Caf\u00e9"}.get(name, name)
     assert name_of(tmp_path / name) == open_checkpoint(tmp_path / name).name == composed
     with open_store(tmp_path / "data") as store:
-        offered = Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tmp_path / name)])
-        assert offered.names[1] == composed and offered.named(composed).janus.name == composed
+        offered = Checkpoints(Generator(open_backend(tiny_checkpoint), store), [str(tmp_path / name)])
+        assert offered.names[1] == composed and offered.named(composed).name == composed
         for number, checkpoint in enumerate((composed, "tiny")):
             trajectory, pictures = aha(number, f"{number} apples", checkpoint=checkpoint)
             store.save(trajectory, pictures, owner="visitor")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.training.attention import BLOCK, attend_in_blocks, attention
 
 

@@ -9,12 +9,14 @@ import torch
 from commands import run
 from transformers import JanusProcessor
 
-from model.backends.checkpoint import CheckpointError, open_checkpoint
-from model.backends.checkpoint_folder import PROVENANCE, save_checkpoint
+from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
+from model.backends.checkpoint.saving import PROVENANCE, save_checkpoint
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.memory import ROUNDS, cache_values, most_at_once, sizes_of
+from model.backends.request import Request
 from model.decoding.engine import Engine
-from model.decoding.request import Request, longest
+from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import fold
 
@@ -29,7 +31,7 @@ def test_a_folder_opens_with_its_own_settings(tiny_checkpoint: Path, tmp_path: P
     assert janus.dtype is torch.float32
     assert (janus.sampling.guidance, janus.sampling.temperature, janus.sampling.top_k) == (3.0, 0.7, 9)
     assert janus.sampling.thinks
-    assert janus.embedded_world
+    assert janus.domain is EMBEDDED_WORLD
 
 
 def test_a_greedy_checkpoint_is_temperature_zero(tiny_checkpoint: Path, tmp_path: Path):
@@ -90,7 +92,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(tiny_checkpoi
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_numbers(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("model.backends.checkpoint.room_on", lambda device: 1_000_000)
+    monkeypatch.setattr("model.backends.checkpoint.loading.room_on", lambda device: 1_000_000)
     with pytest.raises(
         CheckpointError, match=r"takes 0\.0 GB as float32, cpu has 0\.0 GB free; choose a smaller dtype"
     ):
@@ -109,7 +111,7 @@ def test_an_inspection_counts_what_the_loaded_network_has(tiny_checkpoint: Path)
 
 def test_the_cache_that_an_inspection_counts_is_the_one_that_is_made(tiny: Janus):
     request = Request("a cat", rounds=ROUNDS)
-    slots = Engine(tiny, at_once=1, capacity=longest(tiny, request)).decoder.slots
+    slots = Engine(tiny, at_once=1, capacity=prepare(tiny, request).positions).decoder.slots
     values = sum(each.numel() for each in slots.stored)
     assert values < sizes_of(tiny.network.config).cache_values < 1.3 * values  # for the longest prompt there is
 

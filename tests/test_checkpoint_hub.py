@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from model.backends.checkpoint import CheckpointError, name_of, open_checkpoint, path_of
-from model.backends.hub import is_address
+from model.backends.checkpoint.hub import is_address
+from model.backends.checkpoint.loading import CheckpointError, name_of, open_checkpoint, path_of
 
 FIRST, SECOND = "a" * 40, "b" * 40
 

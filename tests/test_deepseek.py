@@ -12,12 +12,12 @@ from original_layout import published, write_original
 from safetensors.torch import save_file
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
-from model.backends import deepseek
-from model.backends.checkpoint import CheckpointError, open_checkpoint, open_processor
-from model.backends.deepseek import renamed
+from model.backends.checkpoint import deepseek
+from model.backends.checkpoint.deepseek import renamed
+from model.backends.checkpoint.loading import CheckpointError, open_checkpoint, open_processor
 from model.backends.janus import Janus
+from model.backends.request import Request
 from model.checkpoint import convert
-from model.decoding.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.training.policy import write_checkpoint

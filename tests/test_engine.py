@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from model.backends.janus import Janus
+from model.backends.memory import most_positions
+from model.backends.request import Request, RequestError
 from model.decoding.engine import Engine
-from model.decoding.request import PromptError, Request, longest, most_positions
+from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import Event, ImageCodesAdded, TrajectoryFinished, TrajectoryStarted, advance, fold
 from model.trajectory import StopReason, Trajectory
@@ -132,8 +134,8 @@ def test_a_cancelled_request_makes_room_in_the_same_step(tiny: Janus):
 
 def test_a_request_too_long_for_the_engine_is_refused_with_the_numbers(tiny: Janus):
     request = Request("a cat", rounds=3)
-    engine = Engine(tiny, at_once=1, capacity=longest(tiny, request) - 1)
-    with pytest.raises(PromptError, match=f"3 rounds may take {longest(tiny, request)} positions"):
+    engine = Engine(tiny, at_once=1, capacity=prepare(tiny, request).positions - 1)
+    with pytest.raises(RequestError, match=f"3 rounds may take {prepare(tiny, request).positions} positions"):
         engine.add(request)
 
 
@@ -141,14 +143,14 @@ def test_a_request_too_long_for_the_engine_is_refused_with_the_numbers(tiny: Jan
 def test_a_setting_that_is_no_number_is_refused_before_it_meets_the_others(tiny: Janus, name: str):
     engine = Engine(tiny, at_once=1, capacity=900)
     for value in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(PromptError, match=f"{name.replace('_', ' ')} is "):
+        with pytest.raises(RequestError, match=f"{name.replace('_', ' ')} is "):
             engine.add(Request("a cat", sampling=replace(tiny.sampling, **{name: value})))
 
 
 @pytest.mark.parametrize("rounds", [0, 17])
 def test_more_rounds_than_there_can_be_are_refused(tiny: Janus, rounds: int):
     engine = Engine(tiny, at_once=1, capacity=900)
-    with pytest.raises(PromptError, match=f"The number of rounds is {rounds}; give a whole number from 1 to 16"):
+    with pytest.raises(RequestError, match=f"The number of rounds is {rounds}; give a whole number from 1 to 16"):
         engine.add(Request("a cat", rounds=rounds))
 
 
@@ -157,9 +159,10 @@ def test_hundreds_more_drawings_take_no_more_memory(tiny_checkpoint: Path, thoro
     code = """
 import sys, psutil, torch
 from dataclasses import replace
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.decoding.engine import Engine
-from model.decoding.request import Request, most_positions
+from model.backends.request import Request
+from model.backends.memory import most_positions
 torch.set_num_threads(1)
 janus = open_checkpoint(sys.argv[1])
 engine = Engine(janus, at_once=16, capacity=most_positions(janus.image_codes, 1))

@@ -13,15 +13,15 @@ from attending import attend_by_torch
 from test_engine import Watched, any_request
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
-from model.decoding import batch
-from model.decoding.batch import Decoder
+from model.backends.request import Request
+from model.decoding import decoder as decoder_module
 from model.decoding.cuda.cuda_graphs import OFTEN, rounded
 from model.decoding.cuda.kernels import Act, KernelChoice, KernelTrial, is_quicker, working_kernels
 from model.decoding.cuda.products import by_torch
+from model.decoding.decoder import Decoder
 from model.decoding.engine import Engine
-from model.decoding.request import Request
 from model.sequences import Codes, Text
 from model.trajectory import StopReason
 
@@ -63,7 +63,7 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), tape))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), tape))
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
@@ -77,7 +77,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
     found = []
     tape = Tape()
     for gpu in (None, (KernelChoice(attend_by_torch), tape)):
-        monkeypatch.setattr(batch, "on_gpu", lambda *_, gpu=gpu: gpu)
+        monkeypatch.setattr(decoder_module, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
             slot = decoder.slots.take()
@@ -91,7 +91,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
 
 def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """At once, not when the collector comes by: the next engine's cache may need the room."""
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), Tape()))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), Tape()))
     gc.disable()
     try:
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
@@ -116,7 +116,7 @@ def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monke
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), fails))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), fails))
     assert contents(tiny, wanted) == alone
 
 
@@ -161,5 +161,5 @@ def test_on_a_gpu_a_graph_draws_what_its_operations_would(
     sampling = replace(janus.sampling, thinks=True, guidance=2.0, temperature=0.0, text_temperature=0.0)
     wanted = [Request("two cars", seed, 2, sampling, id=str(seed)) for seed in range(6)]
     replayed = contents(janus, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda *_: None)
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: None)
     assert replayed == contents(janus, wanted)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
-from model.decoding.batch import Decoder
+from model.decoding.decoder import Decoder
 from model.sequences import opening
 from model.training import grpo
 from model.training.batch import collate

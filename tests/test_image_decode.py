@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from model.backends.janus import Janus
-from model.decoding.batch import Decoder
+from model.backends.request import Request
+from model.decoding.decoder import Decoder
 from model.decoding.engine import Engine
-from model.decoding.request import Request
 from model.events import Event, Failed, ImageCodesAdded, Preview, TrajectoryFinished, TrajectoryStarted, fold
 from model.trajectory import StopReason
 
@@ -144,12 +144,12 @@ def test_nothing_of_an_engine_is_left_when_it_was_closed(tiny: Janus, gate: thre
     """At once, also while it paints."""
     engine = Engine.for_requests(tiny, [request(tiny, "one")], 1)
     drawn_but_not_painted(engine, "one")
-    painters = weakref.ref(engine.painters)
+    decoders = weakref.ref(engine.image_decoders)
     engine.close()
     gc.disable()
     try:
         del engine
-        assert painters() is None
+        assert decoders() is None
     finally:
         gc.enable()
         gate.set()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from model.backends.janus import Janus
+from model.backends.memory import most_positions
+from model.backends.request import Request, RequestError, Task
 from model.decoding.engine import Engine
-from model.decoding.request import PromptError, Request, Task, most_positions
 from model.events import Event, Failed, advance
 from model.trajectory import Image, Segment, Thought, Token, Trajectory
 
@@ -86,7 +87,7 @@ def test_a_request_that_cannot_be_drawn_is_refused_before_it_meets_others(tiny: 
     if "sampling" in given:
         given["sampling"] = replace(tiny.sampling, **given["sampling"])
     engine = engine_of(tiny)
-    with pytest.raises(PromptError) as refusal:
+    with pytest.raises(RequestError) as refusal:
         engine.add(Request(**{"prompt": "a cat"} | given))
     assert 10 < len(str(refusal.value)) < 400
     assert not engine.busy
@@ -153,7 +154,7 @@ def test_a_picture_that_cannot_be_painted_ends_its_own_drawing(
     tiny: Janus, alone: list, monkeypatch: pytest.MonkeyPatch
 ):
     engine, known = started(tiny, Request("a dog", 5, 2, id="broken"))
-    paint = engine.painters.images.paint
+    paint = engine.image_decoders.finished.decode
     codes_of_neighbours = {segment.codes for each in alone for segment in each if isinstance(segment, Image)}
 
     def breaking(wanted: Sequence[Sequence[int]]) -> np.ndarray:
@@ -161,7 +162,7 @@ def test_a_picture_that_cannot_be_painted_ends_its_own_drawing(
             raise RuntimeError("no memory to paint this")
         return paint(wanted)
 
-    monkeypatch.setattr(engine.painters.images, "paint", breaking)
+    monkeypatch.setattr(engine.image_decoders.finished, "decode", breaking)
     known |= finished_from(engine, known)
     assert "no memory to paint" in known["broken"].error
     assert segments(known) == alone

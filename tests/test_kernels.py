@@ -16,12 +16,12 @@ from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from model.backends.janus import Janus
-from model.decoding import batch
-from model.decoding.batch import Decoder
+from model.backends.request import Request
+from model.decoding import decoder as decoder_module
 from model.decoding.cuda.kernels import KernelChoice, KernelTrial, is_quicker, working_kernels
 from model.decoding.cuda.products import by_torch
+from model.decoding.decoder import Decoder
 from model.decoding.llama import Llama
-from model.decoding.request import Request
 
 if sys.platform != "linux":
     pytest.skip("Triton is for Linux", allow_module_level=True)
@@ -59,7 +59,7 @@ def test_drawings_are_those_of_the_layers_without_it(tiny: Janus, monkeypatch: p
     sampling = replace(tiny.sampling, guidance=2.0, text_temperature=0.0)
     wanted = [Request("two cars", 0, 1, sampling, None, id="one")]
     expected = contents(tiny, wanted)
-    monkeypatch.setattr(batch, "on_gpu", lambda *of: (working_kernels(*of, is_quicker), lambda act: act))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *of: (working_kernels(*of, is_quicker), lambda act: act))
     assert contents(tiny, wanted) == expected
 
 

@@ -14,9 +14,9 @@ from tests_support import embed_pieces
 from annotations.export.exporter import export
 from annotations.schema.annotation import Annotation
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
-from model.decoding.request import Request
+from model.backends.request import Request
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
 from model.sequences import Text, looking, opening, question

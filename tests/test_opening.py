@@ -21,17 +21,17 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from model.backends.checkpoint import EMBEDDED, SHIPPED, CheckpointError, open_checkpoint
-from model.backends.deepseek import LayoutError, heads_of, unwrapped
+from model.backends.checkpoint.deepseek import LayoutError, heads_of, unwrapped
+from model.backends.checkpoint.loading import EMBEDDED, SHIPPED, CheckpointError, open_checkpoint
 from model.backends.janus import Janus
 from model.backends.preprocessing import Preprocessing
+from model.backends.request import Request, Task
 from model.checkpoint import convert
 from model.decoding.detokenize import TextReader
+from model.decoding.janus_backend import JanusBackend
+from model.decoding.kv_cache import CacheWindow
 from model.decoding.llama import Llama
-from model.decoding.request import Request, Task
 from model.decoding.rollout import rollout
-from model.decoding.source import read_source
-from model.decoding.window import Window
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png, read_picture
@@ -143,7 +143,7 @@ def test_a_rotation_that_is_implemented_is_transformers_own(kind: str):
     llama = Llama(model)
     slots, inputs = llama.slots(1, 200), torch.randn(1, 150, 64, dtype=torch.float64)
     slot = slots.take()
-    found = llama(inputs.clone(), Window(slots, [slot], [150]))
+    found = llama(inputs.clone(), CacheWindow(slots, [slot], [150]))
     torch.testing.assert_close(found, model(inputs_embeds=inputs).last_hidden_state, atol=1e-6, rtol=1e-5)
 
 
@@ -286,7 +286,7 @@ def test_a_picture_is_judged_as_transformers_processor_prepares_it(
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     Picture.fromarray(pixels).save(tmp_path / "a.png")
     janus = open_checkpoint(copied)
-    seen = read_source(janus, tmp_path / "a.png", Task.JUDGE)
+    seen = JanusBackend(janus).read_source(tmp_path / "a.png", Task.JUDGE)
     theirs = JanusImageProcessorPil.from_pretrained(copied)(Picture.open(tmp_path / "a.png"), return_tensors="pt")
     ours = janus.preprocessing.values(torch.from_numpy(seen)[None].permute(0, 3, 1, 2))
     torch.testing.assert_close(ours, theirs["pixel_values"].float(), atol=1e-6, rtol=1e-5)
@@ -303,13 +303,15 @@ def test_a_picture_is_judged_as_transformers_processor_prepares_it(
 def test_where_the_processor_does_not_pad_the_middle_is_judged(copied: Path):
     changed(copied / "processor_config.json", lambda config: config["image_processor"].update(do_pad=False))
     wide = encode_png(Picture.effect_noise((200, 90), 80).convert("RGB"))
-    assert (read_source(open_checkpoint(copied), wide, Task.JUDGE) == read_picture(wide, 64)).all()
+    assert (JanusBackend(open_checkpoint(copied)).read_source(wide, Task.JUDGE) == read_picture(wide, 64)).all()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (7, 7), (48, 48), (640, 640)])
 def test_a_square_picture_is_judged_as_it_is_edited(tiny: Janus, size: tuple[int, int]):
     square = encode_png(Picture.effect_noise(size, 80).convert("RGB"))
-    assert (read_source(tiny, square, Task.JUDGE) == read_source(tiny, square, Task.EDIT)).all()
+    assert (
+        JanusBackend(tiny).read_source(square, Task.JUDGE) == JanusBackend(tiny).read_source(square, Task.EDIT)
+    ).all()
 
 
 @pytest.mark.parametrize("name", SHIPPED)

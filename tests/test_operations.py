@@ -10,9 +10,8 @@ from transformers import LlamaConfig, LlamaModel
 from model.decoding import llama
 from model.decoding.cpu import native
 from model.decoding.cpu.operations import Kernels, Operations, Shape
-from model.decoding.kv_cache import Slots
+from model.decoding.kv_cache import CacheWindow, KVCache
 from model.decoding.llama import Llama
-from model.decoding.window import Window
 
 MAKES: dict[str, Callable[[Shape], Operations | None]] = {"compiled": native.native, "torch's": Kernels}
 
@@ -42,10 +41,10 @@ def ready(model: LlamaModel, make: Callable, monkeypatch: pytest.MonkeyPatch) ->
     return found
 
 
-def fed(model: Llama, slots: Slots, rows: list[int], pieces: list[torch.Tensor]) -> list[torch.Tensor]:
+def fed(model: Llama, slots: KVCache, rows: list[int], pieces: list[torch.Tensor]) -> list[torch.Tensor]:
     """Hidden states of every row's new positions."""
     counts = [len(piece) for piece in pieces]
-    window = Window(slots, rows, counts)
+    window = CacheWindow(slots, rows, counts)
     found = model(torch.nn.utils.rnn.pad_sequence(pieces, batch_first=True), window)
     return [row[:count] for row, count in zip(found, counts, strict=True)]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.sequences import Codes, Text
 from model.training.dataset import DataError

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.janus_backend import JanusBackend
 from model.evaluation.figures import judge_all
 from model.evaluation.probes import (
     change_plan,
@@ -60,15 +61,15 @@ def test_a_fact_is_mended_where_the_revision_shows_it(prompt: str, draft: str, r
 
 
 def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpoint):
-    janus = open_checkpoint(tiny_checkpoint)
-    [one] = judge_all(janus, [parse("a cat")], janus.sampling, 1, 1, 0)
-    assert verdicts(janus, [(one, None)], janus.sampling) == verdicts(janus, [(one, None)], janus.sampling)
+    backend = JanusBackend(open_checkpoint(tiny_checkpoint))
+    [one] = judge_all(backend, [parse("a cat")], backend.sampling, 1, 1, 0)
+    assert verdicts(backend, [(one, None)], backend.sampling) == verdicts(backend, [(one, None)], backend.sampling)
 
 
 def test_an_untrained_network_fails_every_probe_and_none_breaks(tiny_checkpoint):
-    janus = open_checkpoint(tiny_checkpoint)
-    found = redraws(janus, 12, janus.sampling)
+    backend = JanusBackend(open_checkpoint(tiny_checkpoint))
+    found = redraws(backend, 12, backend.sampling)
     assert all(figure.value == 0.0 for figure in found.values())
-    assert edited_thoughts(janus, 4, janus.sampling)["all"].value is None  # its thoughts are no plans
-    assert edited_reasons(janus, 2, janus.sampling)["all"].value is None  # nothing right that could be rejected
-    assert changed_pictures(janus, 2, janus.sampling)["recoloured"].value is None  # it drew nothing right
+    assert edited_thoughts(backend, 4, backend.sampling)["all"].value is None  # its thoughts are no plans
+    assert edited_reasons(backend, 2, backend.sampling)["all"].value is None  # nothing right that could be rejected
+    assert changed_pictures(backend, 2, backend.sampling)["recoloured"].value is None  # it drew nothing right

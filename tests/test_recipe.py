@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from statistics import mean
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 
 ROOT = Path(__file__).parent.parent
 PROMPTS = (

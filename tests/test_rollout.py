@@ -12,8 +12,8 @@ from PIL import Image as Picture
 from tests_support import embed_pieces
 
 from model.backends.janus import Janus
-from model.decoding.batch import Decoder
-from model.decoding.request import MOST_REFLECTION_TOKENS, PromptError, Request, Task
+from model.backends.request import MOST_REFLECTION_TOKENS, Request, RequestError, Task
+from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
 from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
 from model.images import encode_png
@@ -160,7 +160,7 @@ def test_reflections_stay_within_their_limit_and_text_arrives_token_by_token(tin
     ("prompt", "message"), [("  ", "empty"), ("cat " * 2500, "10,000 characters"), ("zq" * 300, "tokens")]
 )
 def test_a_prompt_that_cannot_be_read_is_refused_before_anything_is_drawn(tiny: Janus, prompt: str, message: str):
-    with pytest.raises(PromptError, match=message):
+    with pytest.raises(RequestError, match=message):
         next(rollout(tiny, [Request(prompt)]))
 
 

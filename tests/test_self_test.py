@@ -16,10 +16,10 @@ from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
 from model.backends import self_test
-from model.backends.checkpoint import WEIGHTS, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import WEIGHTS, CheckpointError, open_checkpoint
 from model.backends.derived import PATCHING
 from model.backends.janus import Janus
-from model.decoding.request import Request
+from model.backends.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint import open_checkpoint
-from model.backends.checkpoint_folder import PROVENANCE
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.janus import PIXEL, Janus
 from model.examples import JudgeExample
 from model.images import encode_png

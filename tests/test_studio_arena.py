@@ -21,6 +21,7 @@ from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
+from model.decoding.janus_backend import JanusBackend
 from model.trajectory import Thought
 from studio.annotate.held_items import HeldItems
 from studio.arena.handlers import ArenaHandlers, can_be_asked
@@ -250,7 +251,7 @@ def test_a_pair_is_kept_by_signs_of_life_and_its_loss_is_told(store):
 def test_a_running_studio_gives_the_pair_to_others_when_the_browser_lets_go(tiny, store):
     filled(store, 1, replace(PAIRS, overlap=1))
     settings = Settings(mode=Mode.PUBLIC, port=free_port())
-    demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+    demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
     try:
         pages = {}
         for name in ("ada", "bob"):

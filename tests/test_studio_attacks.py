@@ -14,6 +14,7 @@ from visiting import API, Visitor
 
 from annotations.store.store import open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.http import bodies, limits
 from studio.http.limits import MB, Rate
 from studio.inference.checkpoints import Checkpoints
@@ -28,7 +29,7 @@ def url(tiny: Janus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, open_store(tmp_path_factory.mktemp("data")) as store:
         patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("served")))
         settings = Settings(mode=Mode.PUBLIC, port=free_port(), rounds=1)
-        demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+        demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
         yield f"http://127.0.0.1:{settings.port}"
         demo.close()
 

@@ -9,6 +9,7 @@ from studio_samples import HOSTILE
 
 from annotations.store.store import open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from model.trajectory import Image, Origin, Reflection, Thought, Trajectory
 from studio.draw import page as draw
 from studio.inference.checkpoints import Checkpoints
@@ -21,7 +22,7 @@ VISIT = PageVisit("ada", "tab")
 @pytest.fixture
 def studio(tiny: Janus, drawn: Trajectory, tmp_path: Path):
     with open_store(tmp_path / "data") as store:
-        generator = Generator(tiny, store)
+        generator = Generator(JanusBackend(tiny), store)
         sampling = replace(tiny.sampling, thinks=True)
         list(generator.stream(drawn.prompt, drawn.seed, 2, sampling, owner="ada"))
         yield generator, store.trajectories()[0].id

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint import CheckpointError, open_checkpoint
+from model.backends.contract import CheckpointError
+from model.backends.registry import open_backend
+from model.decoding.janus_backend import JanusBackend
 from studio.draw import page as draw
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm
@@ -31,7 +33,7 @@ def two(tiny_checkpoint: Path, tmp_path: Path, store: Store) -> Checkpoints:
     """A checkpoint, and another of the same weights."""
     other = tmp_path / "other"
     shutil.copytree(tiny_checkpoint, other)
-    return Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(other)])
+    return Checkpoints(Generator(open_backend(tiny_checkpoint), store), [str(other)])
 
 
 def wish(checkpoint: str | None) -> DrawForm:
@@ -39,7 +41,7 @@ def wish(checkpoint: str | None) -> DrawForm:
 
 
 def test_each_visitor_chooses_who_draws_and_the_drawing_says_so(two: Checkpoints, store: Store):
-    assert two.names == [two.first.janus.name, "other"]
+    assert two.names == [two.first.name, "other"]
     for name in (None, "other"):
         *_, last = draw.ask(wish(name), VISIT, two, Sessions())
         assert store.trajectory(last[0]["trajectory"]["id"]).checkpoint == (name or two.names[0])
@@ -59,14 +61,14 @@ def test_a_checkpoint_that_does_not_draw_here_is_refused_with_those_that_do(two:
 
 def test_what_cannot_be_opened_is_said_when_it_is_chosen(tiny_checkpoint: Path, tmp_path: Path, store: Store):
     (tmp_path / "empty").mkdir()
-    checkpoints = Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tmp_path / "empty")])
+    checkpoints = Checkpoints(Generator(open_backend(tiny_checkpoint), store), [str(tmp_path / "empty")])
     (value, *_), *_ = draw.ask(wish("empty"), VISIT, checkpoints, Sessions())
     assert "holds no config.json" in value["notice"]
 
 
 def test_visitors_never_learn_where_a_checkpoint_lies(tiny_checkpoint: Path, tmp_path: Path, store: Store, caplog):
     (tmp_path / "empty").mkdir()
-    generator = Generator(open_checkpoint(tiny_checkpoint), store)
+    generator = Generator(open_backend(tiny_checkpoint), store)
     checkpoints = Checkpoints(generator, [str(tmp_path / "empty")], Mode.PUBLIC)
     (value, *_), *_ = draw.ask(wish("empty"), VISIT, checkpoints, Sessions())
     assert value["notice"] == "empty cannot be opened at the moment; choose another checkpoint"
@@ -81,17 +83,17 @@ def test_nobody_waits_for_a_checkpoint_that_another_is_loading(two: Checkpoints)
 
 
 def test_a_checkpoint_without_room_for_its_cache_is_said(two: Checkpoints, monkeypatch: pytest.MonkeyPatch):
-    def full(self: Generator) -> None:
+    def full(*_: object) -> None:
         raise torch.OutOfMemoryError("no room for a cache")
 
-    monkeypatch.setattr(Generator, "_new_engine", full)
+    monkeypatch.setattr(JanusBackend, "_new_engine", full)
     with pytest.raises(CheckpointError, match="no room for a cache"):
         two.named("other")
 
 
 def test_where_and_as_what_networks_are_opened_is_a_setting(tiny_checkpoint: Path, store: Store):
     settings = settings_from({"checkpoint": str(tiny_checkpoint), "device": "cpu", "dtype": "bfloat16"})
-    opened = drawing(settings, store, on_loan=False).first.janus
+    opened = drawing(settings, store, on_loan=False).first.backend.janus
     assert (opened.device.type, opened.dtype) == ("cpu", torch.bfloat16)
     with pytest.raises(CheckpointError, match="weights cannot be int3; choose float32, bfloat16, float16"):
         drawing(replace(settings, dtype="int3"), store, on_loan=False)
@@ -101,7 +103,7 @@ def test_where_and_as_what_networks_are_opened_is_a_setting(tiny_checkpoint: Pat
 
 def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: Store):
     with pytest.raises(CheckpointError, match="two have one name"):
-        Checkpoints(Generator(open_checkpoint(tiny_checkpoint), store), [str(tiny_checkpoint)])
+        Checkpoints(Generator(open_backend(tiny_checkpoint), store), [str(tiny_checkpoint)])
 
 
 def test_settings_name_one_checkpoint_or_several():

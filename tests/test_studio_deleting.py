@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from annotations.errors import NotFoundError
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from model.images import PictureFileError, encode_png, read_rgb
 from studio.http.request_errors import RequestErrors
 from studio.image import page as image
@@ -33,7 +34,7 @@ class Studio:
     """A studio that answers at `url`, its store, and the folder that it serves."""
 
     def __init__(self, tiny: Janus, store: Store, served: Path) -> None:
-        self.store, self.served, self.generator = store, served, Generator(tiny, store)
+        self.store, self.served, self.generator = store, served, Generator(JanusBackend(tiny), store)
         self.demo = build(SETTINGS, store, Checkpoints(self.generator))
         _, self.url, _ = self.demo.launch(
             prevent_thread_lock=True, quiet=True, ssr_mode=False, app_kwargs={"middleware": [Middleware(RequestErrors)]}

@@ -22,6 +22,7 @@ from annotations.schema.project import Role
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from model.images import PictureFileError, encode_png, read_rgb
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -63,7 +64,7 @@ def studio(tiny: Janus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         add(store, "bob", Role.ADMIN, PASSWORD)
         store.create_project(next(project for project in READY_MADE if project.id == "arena"))
         settings = Settings(mode=Mode.PUBLIC, port=free_port(), limits=False, rounds=1)
-        demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+        demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
         yield Studio(f"http://127.0.0.1:{settings.port}", store, folder)
         demo.close()
 

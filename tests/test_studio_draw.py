@@ -11,6 +11,7 @@ from studio_samples import aha
 
 from annotations.store.store import Store, open_store, open_store_for_reading
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.draw import page as draw
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm
@@ -38,7 +39,7 @@ def values_of(stream) -> list[dict]:
 
 
 def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: Janus, store: Store):
-    seen, values = 0, values_of(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
+    seen, values = 0, values_of(draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions()))
     for value in values:
         assert value["first"] <= seen
         seen = max(seen, value["first"] + len(value["rows"]))
@@ -49,7 +50,7 @@ def test_a_drawing_reaches_the_page_without_gaps_and_ends_with_the_whole(tiny: J
 
 
 def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: Store):
-    values = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions())
+    values = draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions())
     next(values), next(values)
     together = 0
     for seconds in (0.5, 1, 2, 4, 8):  # a slow line: the drawing goes on meanwhile, on a busy machine more slowly
@@ -63,20 +64,20 @@ def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: St
 
 
 def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):
-    yielded = list(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
+    yielded = list(draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions()))
     assert yielded[0][1:] == (*RUNNING, 5)
     assert yielded[-1][1:3] == IDLE
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "a cat " * 2000, "🐈" * 10_000, "🐈" * 150])
 def test_a_prompt_that_cannot_be_drawn_is_a_message(tiny: Janus, store: Store, prompt: str):
-    (value,) = values_of(draw.ask(wish(prompt), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
+    (value,) = values_of(draw.ask(wish(prompt), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions()))
     assert "prompt" in value["notice"]
     assert not value["anyway"]
 
 
 def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Janus, store: Store):
-    checkpoints = Checkpoints(Generator(tiny, store))
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     (value,) = values_of(draw.ask(wish("a zebra"), VISIT, checkpoints, Sessions()))
     assert value["anyway"]
     assert "zebra" in value["notice"]
@@ -85,13 +86,15 @@ def test_a_word_outside_the_world_is_a_question_and_can_be_drawn_anyway(tiny: Ja
 
 
 def test_what_cannot_be_stored_is_said(tiny: Janus, store: Store):
-    values = values_of(draw.ask(wish(), PageVisit("\0", "tab"), Checkpoints(Generator(tiny, store)), Sessions()))
+    values = values_of(
+        draw.ask(wish(), PageVisit("\0", "tab"), Checkpoints(Generator(JanusBackend(tiny), store)), Sessions())
+    )
     assert "cannot be stored" in values[-1]["notice"]
 
 
 def test_stop_ends_the_drawing_of_its_own_page_only(tiny: Janus, store: Store):
     sessions = Sessions()
-    stream = draw.ask(wish(rounds=4), VISIT, Checkpoints(Generator(tiny, store)), sessions)
+    stream = draw.ask(wish(rounds=4), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), sessions)
     next(stream)
     sessions.ask("another tab")
     next(stream)
@@ -109,19 +112,21 @@ def test_values_past_the_sliders_are_brought_back(tiny: Janus):
 @pytest.mark.parametrize("changed", [{"guidance": nan}, {"temperature": inf}, {"rounds": None}, {"seed": nan}])
 def test_a_setting_that_is_no_number_is_a_message(tiny: Janus, store: Store, changed: dict):
     [name] = changed
-    (value,) = values_of(draw.ask(wish(**changed), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))
+    (value,) = values_of(
+        draw.ask(wish(**changed), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions())
+    )
     assert f"{name} is {changed[name]}; give a number from" in value["notice"].replace("number of rounds", "rounds")
 
 
 def test_a_new_seed_is_drawn_and_shown_and_an_old_one_repeats_the_drawing(tiny: Janus, store: Store):
-    checkpoints = Checkpoints(Generator(tiny, store))
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     first = list(draw.ask(wish(new_seed=True), VISIT, checkpoints, Sessions()))
     again = list(draw.ask(wish(seed=first[0][3]), VISIT, checkpoints, Sessions()))
     assert first[-1][0]["whole"][1:] == again[-1][0]["whole"][1:]
 
 
 def test_the_page_opens_with_the_recorded_aha_moment(tiny: Janus, store: Store):
-    checkpoints = Checkpoints(Generator(tiny, store))
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     assert draw.opened(checkpoints, Settings(), None)[0] == {}
     store.save(*aha(), owner="us", recorded=True)
     value, *widgets = draw.opened(checkpoints, Settings(), None)
@@ -135,7 +140,7 @@ def test_the_page_opens_with_the_recorded_aha_moment(tiny: Janus, store: Store):
 
 
 def test_a_link_replays_a_trajectory_and_loads_its_settings(tiny: Janus, store: Store):
-    checkpoints = Checkpoints(Generator(tiny, store))
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     trajectory, pictures = aha()
     run = store.save(trajectory, pictures, owner="us")
     value, *widgets = draw.opened(checkpoints, Settings(), run)
@@ -171,7 +176,8 @@ def test_the_handlers_name_the_person_and_the_page():
 )
 def test_a_drawing_is_deleted_by_the_browser_that_asked_for_it_or_at_the_machine(tiny, store, mode, shows, deleted):
     first, second = (
-        list(draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions()))[-1][0] for _ in range(2)
+        list(draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions()))[-1][0]
+        for _ in range(2)
     )
     receipt = {"its own": first["receipt"], "another's": second["receipt"]}.get(shows, shows)
     asked = gr.EventData(None, {"run": first["run"], "receipt": receipt})
@@ -181,7 +187,7 @@ def test_a_drawing_is_deleted_by_the_browser_that_asked_for_it_or_at_the_machine
 
 
 def test_a_receipt_is_given_from_the_first_moment_and_holds_after_a_restart(tiny, store, tmp_path):
-    stream = draw.ask(wish(), VISIT, Checkpoints(Generator(tiny, store)), Sessions())
+    stream = draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions())
     value, *_ = next(stream)
     stream.close()  # the visitor leaves before the end
     with open_store_for_reading(tmp_path / "data") as again:

@@ -16,6 +16,7 @@ from PIL import Image as Picture
 
 from annotations.store.store import open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from model.events import Failed, fold, from_dict
 from model.trajectory import Trajectory
 from model.world.scene import random_scene, render
@@ -33,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="module")
 def client(tiny: Janus, store):
-    demo = build(Settings(mode=Mode.PUBLIC), store, Checkpoints(Generator(tiny, store)))
+    demo = build(Settings(mode=Mode.PUBLIC), store, Checkpoints(Generator(JanusBackend(tiny), store)))
     _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False, mcp_server=True)
     yield Client(url, verbose=False)
     demo.close()
@@ -77,8 +78,8 @@ def test_what_is_not_said_is_as_the_chosen_checkpoint_has_it(tiny: Janus, tmp_pa
     own = replace(tiny.sampling, guidance=2.5, temperature=0.3, text_top_k=7, thinks=not tiny.sampling.thinks)
     other = Janus(tiny.network, tiny.tokenizer, "other", own)
     with open_store(tmp_path / "data") as store:
-        checkpoints = Checkpoints(Generator(tiny, store), ["other"])
-        checkpoints._loaded["other"] = Generator(other, store)
+        checkpoints = Checkpoints(Generator(JanusBackend(tiny), store), ["other"])
+        checkpoints._loaded["other"] = Generator(JanusBackend(other), store)
         demo = build(Settings(mode=Mode.PUBLIC), store, checkpoints)
         _, url, _ = demo.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
         first, *_ = Client(url, verbose=False).submit("two cats", 0, 1, None, None, None, "other", api_name="/draw")

@@ -11,16 +11,17 @@ import torch
 
 from annotations.errors import TrajectoryError
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint import open_checkpoint
 from model.backends.janus import Janus
+from model.backends.registry import open_backend
+from model.backends.request import Request, RequestError
 from model.decoding.engine import Engine
-from model.decoding.request import PromptError, Request
+from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, TrajectoryFinished, fold
 from model.trajectory import StopReason
-from studio.inference import engine_thread, generator
-from studio.inference.engine_thread import QueueFull, QueuePosition
+from studio.inference import generator, waiting_line
 from studio.inference.generator import Generator
+from studio.inference.waiting_line import QueueFull, QueuePosition
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +33,7 @@ def store(tmp_path: Path):
 
 
 def test_a_finished_trajectory_is_stored_before_its_last_event_is_seen(tiny: Janus, store: Store):
-    for event in Generator(tiny, store).stream("two birds", 1, 1, owner="ada"):
+    for event in Generator(JanusBackend(tiny), store).stream("two birds", 1, 1, owner="ada"):
         if isinstance(event, TrajectoryFinished):
             kept = store.trajectory(event.trajectory_id)
             assert kept.stop_reason == event.stop_reason
@@ -42,7 +43,7 @@ def test_a_finished_trajectory_is_stored_before_its_last_event_is_seen(tiny: Jan
 
 
 def test_what_is_stored_is_what_the_events_told(tiny: Janus, store: Store):
-    told = fold(Generator(tiny, store).stream("two birds", 1, 2, owner="ada"))
+    told = fold(Generator(JanusBackend(tiny), store).stream("two birds", 1, 2, owner="ada"))
     assert store.trajectory(told.id) == told
     assert store.trajectories()[0].owner == "ada"
 
@@ -55,7 +56,7 @@ from studio import main as app
 from studio.pages import build
 from studio.settings import Settings
 with app.open_store(PATH) as store:
-    generator = app.Generator(app.open_checkpoint(CHECKPOINT), store)
+    generator = app.Generator(app.open_backend(CHECKPOINT), store)
     build(Settings(), store, app.Checkpoints(generator))
     list(generator.stream("two birds", 1, 2, owner="ada"))
 """
@@ -64,7 +65,7 @@ with app.open_store(PATH) as store:
     done = subprocess.run([sys.executable, "-c", given + code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with open_store(tmp_path / "here") as store:
-        told = fold(Generator(open_checkpoint(tiny_checkpoint), store).stream("two birds", 1, 2, owner="ada"))
+        told = fold(Generator(open_backend(tiny_checkpoint), store).stream("two birds", 1, 2, owner="ada"))
     with open_store(data) as apart:
         assert apart.trajectory(apart.trajectories()[0].id) == told
 
@@ -72,7 +73,7 @@ with app.open_store(PATH) as store:
 def test_stop_takes_effect_between_tokens_and_keeps_what_was_drawn(tiny: Janus, store: Store):
     stop = threading.Event()
     events = []
-    for event in Generator(tiny, store).stream("two birds", 1, 3, owner="ada", stop=stop.is_set):
+    for event in Generator(JanusBackend(tiny), store).stream("two birds", 1, 3, owner="ada", stop=stop.is_set):
         events.append(event)
         if isinstance(event, ImageCodesAdded):
             stop.set()
@@ -82,7 +83,7 @@ def test_stop_takes_effect_between_tokens_and_keeps_what_was_drawn(tiny: Janus, 
 
 
 def test_a_visitor_who_leaves_is_a_trajectory_cancelled(tiny: Janus, store: Store):
-    events = Generator(tiny, store).stream("two birds", 1, 3, owner="ada")
+    events = Generator(JanusBackend(tiny), store).stream("two birds", 1, 3, owner="ada")
     first = next(events)
     while not isinstance(next(events), ImageCodesAdded):
         pass
@@ -99,7 +100,7 @@ def test_an_error_ends_as_a_failed_trajectory_and_the_next_visitor_draws(tiny: J
         return real(engine)
 
     monkeypatch.setattr(Engine, "step", breaking)
-    generator = Generator(tiny, store)
+    generator = Generator(JanusBackend(tiny), store)
     told = fold(generator.stream("two birds", 1, 1, owner="ada"))
     assert told.stop_reason is StopReason.FAILED
     assert store.trajectory(told.id).error == "MemoryError: no more"
@@ -110,39 +111,39 @@ def test_where_no_other_engine_has_room_everybody_is_told_and_the_next_visitor_m
     narrow: Generator, store: Store, monkeypatch: pytest.MonkeyPatch
 ):
     """The new engine is made in the room of the broken one."""
-    made, real = [], Engine.step
+    made, real, thread = [], Engine.step, narrow.backend._thread
 
     def new_engine() -> Engine:
-        made.append(narrow.serving._engine)
-        if len(made) == 1:
+        made.append(thread._engine)
+        if len(made) <= 2:
             raise torch.OutOfMemoryError("no room for a cache")
-        return Engine(narrow.janus, at_once=1, capacity=900)
+        return Engine(narrow.backend.janus, at_once=1, capacity=900)
 
-    monkeypatch.setattr(narrow.serving, "_new_engine", new_engine)
+    monkeypatch.setattr(thread, "_new_engine", new_engine)
     first, second = narrow.stream("two birds", 1, 3, owner="ada"), narrow.stream("a cat", 2, 1, owner="bob")
     told = [next(first)]
     assert isinstance(next(second), QueuePosition)
-    broken = narrow.serving._engine
+    broken = thread._engine
     monkeypatch.setattr(Engine, "step", lambda engine: (_ for _ in ()).throw(RuntimeError("a bad step")))
     told += first
     assert fold(told).error == "RuntimeError: a bad step"
     with pytest.raises(QueueFull, match="Nothing can be drawn at the moment .no room for a cache.; come back later"):
         list(second)
-    assert made == [None]
+    assert made == [None, None]
     assert broken.decoder.slots.stored == []
     monkeypatch.setattr(Engine, "step", real)
     assert fold(narrow.stream("two birds", 1, 1, owner="ada")).error is None
 
 
 def test_a_prompt_that_cannot_be_drawn_is_refused_before_anything_is_stored(tiny: Janus, store: Store):
-    generator = Generator(tiny, store)
-    with pytest.raises(PromptError):
+    generator = Generator(JanusBackend(tiny), store)
+    with pytest.raises(RequestError):
         list(generator.stream(" ", 1, 1, owner="ada"))
     assert store.trajectories() == []
 
 
 def test_visitors_at_the_same_time_get_what_they_would_get_alone(tiny: Janus, store: Store):
-    generator = Generator(tiny, store)
+    generator = Generator(JanusBackend(tiny), store)
     prompts = ["two birds", "a yellow boat", "four stars"]
     told = {}
 
@@ -161,22 +162,22 @@ def test_visitors_at_the_same_time_get_what_they_would_get_alone(tiny: Janus, st
 
 def test_a_trajectory_that_cannot_be_stored_is_an_error_that_says_so(tiny: Janus, store: Store):
     with pytest.raises(TrajectoryError, match="characters that cannot be stored"):
-        list(Generator(tiny, store).stream("a cat", 1, 1, owner="\0"))
+        list(Generator(JanusBackend(tiny), store).stream("a cat", 1, 1, owner="\0"))
 
 
 def test_a_word_outside_the_world_is_doubted_only_for_the_embedded_network(tiny: Janus, store: Store):
-    generator = Generator(tiny, store)
-    assert generator.doubt("two birds") is None
-    assert "zebra" in generator.doubt("a zebra")
+    generator = Generator(JanusBackend(tiny), store)
+    assert generator.backend.warning("two birds") is None
+    assert "zebra" in generator.backend.warning("a zebra")
 
 
 @pytest.fixture
 def narrow(tiny: Janus, store: Store, monkeypatch: pytest.MonkeyPatch) -> Generator:
     """A generator with room for one visitor, who is drawing, and one who waits."""
     monkeypatch.setattr(generator, "AT_ONCE", 1)
-    monkeypatch.setattr(engine_thread, "MOST_WAITING", 1)
-    monkeypatch.setattr(engine_thread, "PATIENCE", 0.01)
-    return Generator(tiny, store)
+    monkeypatch.setattr(waiting_line, "MOST_WAITING", 1)
+    monkeypatch.setattr(waiting_line, "PATIENCE", 0.01)
+    return Generator(JanusBackend(tiny), store)
 
 
 def test_who_waits_hears_how_long_the_line_is_and_draws_when_it_is_over(narrow: Generator):
@@ -199,12 +200,11 @@ def test_a_line_that_is_too_long_is_said_with_its_length(narrow: Generator):
     first.close()
 
 
-def test_a_crowd_that_comes_at_once_is_let_in_while_there_is_room(narrow: Generator, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(narrow.serving, "_driver", threading.current_thread())  # which takes no step meanwhile
+def test_a_crowd_that_comes_at_once_is_let_in_while_there_is_room(narrow: Generator):
     for seed in (1, 2):
-        narrow.serving._line_up(Request("two birds", seed, 1))
+        narrow.serving._join(Request("two birds", seed, 1))
     with pytest.raises(QueueFull):
-        narrow.serving._line_up(Request("two birds", 3, 1))
+        narrow.serving._join(Request("two birds", 3, 1))
 
 
 def test_who_stops_while_waiting_leaves_no_trajectory(narrow: Generator, store: Store):

@@ -19,6 +19,7 @@ from annotations.errors import PersonError
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.auth.hub_login import LOGIN_COOKIE, Hub, hub_of
 from studio.auth.page import form
 from studio.auth.session_cookie import COOKIE, person_of
@@ -52,7 +53,7 @@ def studio(tiny: Janus, store: Store, provider: Provider) -> Iterator[gr.Blocks]
     allowed = {"annotators": "ada, my-lab", "admins": ["boss"]}
     settings = replace(settings_from(allowed), mode=Mode.PUBLIC, port=free_port())
     provider.redirects = {f"http://127.0.0.1:{settings.port}/login/callback"}
-    demo = start(settings, store, Checkpoints(Generator(tiny, store)), hub_of(provider.environment))
+    demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)), hub_of(provider.environment))
     yield demo
     demo.close()
 
@@ -206,7 +207,7 @@ def test_on_a_space_people_come_back_to_its_own_address_over_https():
 
 
 def test_lists_without_a_hub_are_an_error_in_mode_public_and_of_no_account_in_mode_local(tiny, store):
-    checkpoints = Checkpoints(Generator(tiny, store))
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
     with pytest.raises(SettingsError, match="on a Space only"):
         start(Settings(mode=Mode.PUBLIC, annotators="ada"), store, checkpoints)
     assert Settings(annotators="ada").names_people_of_hub

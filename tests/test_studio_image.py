@@ -10,18 +10,18 @@ from PIL import Image as Picture
 
 from annotations.errors import NotFoundError
 from annotations.store.store import open_store
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
-from model.decoding.request import Request
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
-from model.decoding.source import read_source
 from model.events import fold
 from model.trajectory import StopReason
 from model.world.edits import edited, read_edit
 from model.world.scene import Scene, random_scene, render
 from model.world.verifier import read
 from studio.image import page as image
-from studio.image.batch import BatchError, batch
+from studio.image.judge_many import BatchError, batch
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
 from studio.inference.live_events import PageVisit, Sessions
@@ -32,7 +32,7 @@ VISIT = PageVisit("ada", "tab")
 @pytest.fixture
 def generator(tiny: Janus, tmp_path: Path):
     with open_store(tmp_path / "data") as store:
-        yield Generator(tiny, store)
+        yield Generator(JanusBackend(tiny), store)
 
 
 def picture(folder: Path, name: str) -> Path:
@@ -89,8 +89,8 @@ def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generato
 
 def test_a_checkpoint_is_chosen_and_one_that_does_not_draw_here_is_refused(generator: Generator, tmp_path: Path):
     given = (str(picture(tmp_path, "a.png")), "a red cat", "Judge it")
-    *_, last = ask(generator, *given, generator.janus.name)
-    assert last[0]["trajectory"]["checkpoint"] == generator.janus.name
+    *_, last = ask(generator, *given, generator.name)
+    assert last[0]["trajectory"]["checkpoint"] == generator.name
     [(value, *_)] = ask(generator, *given, "seven")
     assert value["notice"].startswith("seven does not draw here")
 
@@ -143,7 +143,7 @@ def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
 def test_what_there_is_to_try_goes_as_it_should_with_the_embedded_network(example: image.Example, said, tmp_path: Path):
     janus = open_checkpoint("embedded")
     task = image.TASKS[example.choice]
-    source = read_source(janus, Path(image.picture_of(example)), task)
+    source = JanusBackend(janus).read_source(Path(image.picture_of(example)), task)
     wanted = Request(example.words, 3, 1, task=task, source=source)
     trajectory = fold(rollout(janus, [wanted]))
     if said:

@@ -20,6 +20,7 @@ from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.auth.session_cookie import COOKIE
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -41,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
-    demo = start(Settings(mode=Mode.PUBLIC, port=free_port()), store, Checkpoints(Generator(tiny, store)))
+    demo = start(Settings(mode=Mode.PUBLIC, port=free_port()), store, Checkpoints(Generator(JanusBackend(tiny), store)))
     yield demo
     demo.close()
 

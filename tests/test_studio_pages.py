@@ -6,9 +6,10 @@ import pytest
 
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.engine_thread import AT_ONCE, MOST_WAITING
 from studio.inference.generator import Generator
+from studio.inference.waiting_line import AT_ONCE, MOST_WAITING
 from studio.pages import build
 from studio.settings import Mode, Settings
 from studio.theme import ASSETS, STUDIO, look
@@ -25,7 +26,7 @@ FOR_PEOPLE = ("annotate", "arena", "review", "projects", "project", "datasets")
 
 
 def built(tiny: Janus, store: Store, mode: Mode):
-    return build(Settings(mode=mode), store, Checkpoints(Generator(tiny, store)))
+    return build(Settings(mode=mode), store, Checkpoints(Generator(JanusBackend(tiny), store)))
 
 
 def test_the_person_at_the_machine_has_all_pages(tiny: Janus, store: Store):

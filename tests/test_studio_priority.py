@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from model.decoding.engine_thread import EngineThread
 from studio.http import priority
 from studio.http.limits import LimitError
 from studio.http.priority import Activity, ByteRate, CallSpacing, Seconds
-from studio.inference.engine_thread import SharedEngine
 from studio.inference.live_events import Sending
 
 
@@ -65,7 +65,7 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
     slept = []
 
     class Engine:
-        busy, line, waiting = True, 0, ()
+        busy, waiting = True, ()
 
         def step(self) -> list:
             slept and pytest.fail("stop")  # ends the thread
@@ -75,12 +75,11 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
         slept.append(seconds)
 
     monkeypatch.setattr(
-        "studio.inference.engine_thread.time",
+        "model.decoding.engine_thread.time",
         SimpleNamespace(sleep=sleep, perf_counter=iter((0.0, 0.03, 1.0)).__next__),
     )
-    monkeypatch.setattr("studio.inference.engine_thread.activity", SimpleNamespace(signed_in_active=True))
     with pytest.raises(BaseException, match="stop"):
-        SharedEngine(Engine)._drive()
+        EngineThread(Engine, busy=lambda: True)._drive()
     assert slept == [0.03]
 
 

@@ -20,6 +20,7 @@ from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_P
 from annotations.schema.project import Order, Role
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
+from model.decoding.janus_backend import JanusBackend
 from studio.gallery.filters import WHOLE
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -53,7 +54,7 @@ def shelf(store):
 
 @pytest.fixture
 def board(store, tiny):
-    return ProjectHandlers(store, Checkpoints(Generator(tiny, store)), Settings())
+    return ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), Settings())
 
 
 def keep(store, number: int = 0, **changes) -> str:
@@ -295,7 +296,7 @@ def test_an_address_that_names_no_project_says_so(board):
 def test_a_visitor_is_refused_by_every_handler(store, tiny):
     public = Settings(mode=Mode.PUBLIC)
     shelf = ProjectsHandlers(store, public)
-    board = ProjectHandlers(store, Checkpoints(Generator(tiny, store)), public)
+    board = ProjectHandlers(store, Checkpoints(Generator(JanusBackend(tiny), store)), public)
     calls = (
         lambda: shelf.start(visit()),
         lambda: shelf.kind(FEEDBACK, visit()),

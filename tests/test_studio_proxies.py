@@ -17,6 +17,7 @@ from annotations.auth.accounts import add
 from annotations.schema.project import Role
 from annotations.store.store import open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.auth.session_cookie import COOKIE
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -40,7 +41,7 @@ def studio(tiny: Janus, tmp_path_factory: pytest.TempPathFactory) -> Iterator[gr
     assert settings.mode is Mode.PUBLIC
     with open_store(tmp_path_factory.mktemp("data")) as store:
         add(store, "ada", Role.ANNOTATOR, PASSWORD)
-        demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+        demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
         yield demo
         demo.close()
 

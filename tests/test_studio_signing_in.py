@@ -21,6 +21,7 @@ from annotations.queue import assignment
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.auth.identity import NOBODY, asking
 from studio.auth.session_cookie import COOKIE, new_session, person_of
 from studio.inference.checkpoints import Checkpoints
@@ -45,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
     settings = Settings(mode=Mode.PUBLIC, port=free_port())
-    demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+    demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
     yield demo
     demo.close()
 

@@ -10,7 +10,8 @@ from annotations.db import engine
 from annotations.errors import AwayError, DatabaseError
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
-from model.decoding.request import PromptError
+from model.backends.request import RequestError
+from model.decoding.janus_backend import JanusBackend
 from model.events import TrajectoryFinished, fold
 from studio.http.whole_numbers import whole_number
 from studio.inference import unsaved
@@ -52,7 +53,7 @@ def stored(store: Store, count: int) -> list:
 def test_a_drawing_that_ends_while_the_database_is_away_is_told_and_stored_later(tiny: Janus, store: Store):
     events = []
     with pytest.raises(StoredLater, match="your drawing is kept"):
-        for event in Generator(tiny, Away(store, 3)).stream("two birds", 1, 1, owner="ada"):
+        for event in Generator(JanusBackend(tiny), Away(store, 3)).stream("two birds", 1, 1, owner="ada"):
             events.append(event)
     assert isinstance(events[-1], TrajectoryFinished)
     assert [row.owner for row in stored(store, 1)] == ["ada"]
@@ -60,7 +61,7 @@ def test_a_drawing_that_ends_while_the_database_is_away_is_told_and_stored_later
 
 
 def test_who_draws_meanwhile_sees_the_drawing_whole_and_a_word_without_address(tiny: Janus, store: Store):
-    events = Generator(tiny, Away(store, 2)).stream("two birds", 1, 1, owner="ada")
+    events = Generator(JanusBackend(tiny), Away(store, 2)).stream("two birds", 1, 1, owner="ada")
     *_, whole, last = live(events, PageVisit("ada", "page"), Sessions(), store)
     assert last[0]["notice"] == KEPT and "socket" not in str(last)
     assert "notice" not in whole[0] or not whole[0]["notice"]
@@ -68,7 +69,7 @@ def test_who_draws_meanwhile_sees_the_drawing_whole_and_a_word_without_address(t
 
 
 def test_who_left_meanwhile_has_the_drawing_stored_as_cancelled_later(tiny: Janus, store: Store):
-    events = Generator(tiny, Away(store, 2)).stream("two birds", 1, 3, owner="ada")
+    events = Generator(JanusBackend(tiny), Away(store, 2)).stream("two birds", 1, 3, owner="ada")
     next(events)
     next(events)
     events.close()
@@ -101,7 +102,7 @@ def test_a_drawing_outlives_a_server_that_is_stopped_and_started(tiny: Janus, tm
         postgres_server.run(address, "CREATE DATABASE away")
         folder = postgres_server.folder_of(address)
         with open_store(tmp_path / "data", address.format(name="away")) as store:
-            events = Generator(tiny, store).stream("two birds", 1, 1, owner="ada")
+            events = Generator(JanusBackend(tiny), store).stream("two birds", 1, 1, owner="ada")
             told = [next(events)]
             postgres_server.control(folder, "stop")
             with pytest.raises(StoredLater) as said:
@@ -115,7 +116,7 @@ def test_a_drawing_outlives_a_server_that_is_stopped_and_started(tiny: Janus, tm
 def test_a_number_that_is_none_is_said_and_a_large_one_is_kept_within_bounds():
     assert chosen_seed(10**30, False) == LARGEST_SEED and chosen_seed(-3, False) == 0
     for seed in (float("nan"), float("inf"), 10**400, "7", [1]):
-        with pytest.raises(PromptError, match="seed is"):
+        with pytest.raises(RequestError, match="seed is"):
             chosen_seed(seed, False)
 
 

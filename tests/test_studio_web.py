@@ -17,6 +17,7 @@ from annotations.auth.accounts import add, person
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
+from model.decoding.janus_backend import JanusBackend
 from studio.auth import access
 from studio.auth.identity import REFUSAL
 from studio.auth.session_cookie import COOKIE, new_session
@@ -43,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
     """Below a path, behind a proxy on this machine."""
     settings = Settings(mode=Mode.PUBLIC, port=free_port(), hosts=HOSTS, proxies="127.0.0.1", root_path="/aha")
-    demo = start(settings, store, Checkpoints(Generator(tiny, store)))
+    demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
     yield demo
     demo.close()
 
@@ -332,7 +333,7 @@ def test_it_starts_where_the_environment_names_a_proxy(monkeypatch, tiny: Janus,
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "")
     with open_store(tmp_path) as store:
-        demo = start(Settings(port=free_port()), store, Checkpoints(Generator(tiny, store)))
+        demo = start(Settings(port=free_port()), store, Checkpoints(Generator(JanusBackend(tiny), store)))
         assert httpx2.get(f"http://127.0.0.1:{demo.server_port}/config", trust_env=False).status_code == 200
         demo.close()
     reach_itself()

@@ -11,14 +11,15 @@ import pytest
 
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
-from model.decoding.request import PromptError, Request
+from model.backends.request import Request, RequestError
+from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
 from model.events import ImageCodesAdded, fold
 from model.trajectory import StopReason
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.engine_thread import QueueFull
 from studio.inference.generator import Generator
-from studio.inference.zerogpu import LOAN, LentEngine, lender, make, seconds
+from studio.inference.waiting_line import QueueFull
+from studio.inference.zerogpu import LOAN, LentBackend, lender, make, seconds
 from studio.main import drawing
 from studio.pages import build
 from studio.settings import Settings
@@ -65,14 +66,18 @@ def in_a_fork(task: Callable[..., Iterator]) -> Callable[..., Iterator]:
 
 
 def test_a_trajectory_made_in_a_fork_is_the_same_and_is_kept_outside_it(tiny: Janus, store: Store):
-    told = fold(Generator(tiny, store, LentEngine(tiny, in_a_fork(make))).stream("two birds", 4, 2, owner="ada"))
+    told = fold(
+        Generator(JanusBackend(tiny), store, LentBackend(JanusBackend(tiny), in_a_fork(make))).stream(
+            "two birds", 4, 2, owner="ada"
+        )
+    )
     assert told == fold(rollout(tiny, [Request("two birds", 4, 2)]))
     assert store.trajectory(told.id) == told
     assert store.picture(told.images[0].sha256).startswith(b"\x89PNG")
 
 
 def test_a_visitor_who_stops_gives_the_gpu_back_and_keeps_what_was_drawn(tiny: Janus, store: Store):
-    generator, codes = Generator(tiny, store, LentEngine(tiny, in_a_fork(make))), []
+    generator, codes = Generator(JanusBackend(tiny), store, LentBackend(JanusBackend(tiny), in_a_fork(make))), []
 
     def stop() -> bool:
         return len(codes) > 3
@@ -84,7 +89,9 @@ def test_a_visitor_who_stops_gives_the_gpu_back_and_keeps_what_was_drawn(tiny: J
 
 
 def test_who_closes_the_page_gives_the_gpu_back(tiny: Janus, store: Store):
-    stream = Generator(tiny, store, LentEngine(tiny, in_a_fork(make))).stream("two birds", 4, 3, owner="ada")
+    stream = Generator(JanusBackend(tiny), store, LentBackend(JanusBackend(tiny), in_a_fork(make))).stream(
+        "two birds", 4, 3, owner="ada"
+    )
     run = next(stream).trajectory_id
     stream.close()  # waits for the fork, which ends well
     assert store.trajectory(run).stop_reason is StopReason.CANCELLED
@@ -97,7 +104,11 @@ def test_what_breaks_in_the_fork_ends_the_trajectory_and_is_said(tiny: Janus, st
                 raise MemoryError("no more")
             yield event
 
-    told = fold(Generator(tiny, store, LentEngine(tiny, in_a_fork(breaking))).stream("two birds", 4, 2, owner="ada"))
+    told = fold(
+        Generator(JanusBackend(tiny), store, LentBackend(JanusBackend(tiny), in_a_fork(breaking))).stream(
+            "two birds", 4, 2, owner="ada"
+        )
+    )
     assert told.stop_reason is StopReason.FAILED
     assert store.trajectory(told.id).error == "MemoryError: no more"
 
@@ -107,25 +118,25 @@ def test_a_gpu_that_is_not_lent_is_said_and_nothing_is_stored(tiny: Janus, store
         raise RuntimeError("you have 3 s of GPU left today")
         yield
 
-    generator = Generator(tiny, store, LentEngine(tiny, refusing))
+    generator = Generator(JanusBackend(tiny), store, LentBackend(JanusBackend(tiny), refusing))
     with pytest.raises(QueueFull, match="3 s of GPU left"):
         list(generator.stream("two birds", 4, 2, owner="ada"))
-    with pytest.raises(PromptError):
+    with pytest.raises(RequestError):
         list(generator.stream(" ", 4, 2, owner="ada"))
     assert store.trajectories() == []
 
 
 def test_the_time_asked_for_grows_with_the_rounds(tiny: Janus):
-    LentEngine(tiny, make)
+    LentBackend(JanusBackend(tiny), make)
     few, many = (seconds(tiny.name, Request("two birds", rounds=rounds)) for rounds in (1, 4))
     assert 5 < few < many <= 120
 
 
 def test_visitors_are_told_that_a_loan_has_its_price(tiny: Janus, store: Store):
-    def said(serving: LentEngine | None) -> str:
-        return str(build(Settings(), store, Checkpoints(Generator(tiny, store, serving))).config)
+    def said(serving: LentBackend | None) -> str:
+        return str(build(Settings(), store, Checkpoints(Generator(JanusBackend(tiny), store, serving))).config)
 
-    assert LOAN in said(LentEngine(tiny, make))
+    assert LOAN in said(LentBackend(JanusBackend(tiny), make))
     assert LOAN not in said(None)
 
 
@@ -143,7 +154,7 @@ def test_on_zero_gpu_everything_is_loaded_at_the_start_and_drawn_on_loan(
     assert asked["duration"] is seconds
     served = [checkpoints.named(name).serving for name in checkpoints.names]
     assert len(served) == 2
-    assert all(isinstance(each, LentEngine) for each in served)
+    assert all(isinstance(each, LentBackend) for each in served)
     told = fold(checkpoints.named(checkpoints.names[0]).stream("two birds", 1, 1, owner="ada"))
     assert told.images
 

@@ -11,8 +11,8 @@ from PIL import Image as Picture
 from training_rows import IMAGE, PNG, assistant, row, save, text, user
 
 from model.backends.janus import PIXEL, Janus
-from model.decoding.request import Task
-from model.decoding.source import read_source
+from model.backends.request import Task
+from model.decoding.janus_backend import JanusBackend
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.messages import RowError
@@ -195,7 +195,7 @@ def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
 @pytest.mark.parametrize("size", [(640, 96), (60, 90), (64, 64), (200, 200)])
 def test_a_picture_is_learnt_as_it_is_judged(tiny: Janus, size: tuple[int, int]):
     wide = encode_png(Picture.effect_noise(size, 80).convert("RGB"))
-    assert (pixels(wide, tiny) == read_source(tiny, wide, Task.JUDGE)).all()
+    assert (pixels(wide, tiny) == JanusBackend(tiny).JanusBackend(wide).read_source(Task.JUDGE)).all()
 
 
 def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):

@@ -13,9 +13,9 @@ import pytest
 import torch
 from training_rows import row, save
 
-from model.backends import checkpoint_folder as folders
-from model.backends.checkpoint import open_checkpoint
-from model.backends.checkpoint_folder import CheckpointError, check_replaceable, replacing, restore
+from model.backends.checkpoint import saving as folders
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
 from model.training import sft
 from model.training.embedded import own_drafts
 from model.training.embedded.curriculum import MIXTURES

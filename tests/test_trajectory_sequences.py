@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
-from model.decoding.batch import Decoder
-from model.decoding.request import Request, Task
+from model.backends.request import Request, Task
+from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
 from model.decoding.sampling import log_probabilities
 from model.events import Preview, fold

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.training.embedded.network import sine_positions
 from model.training.embedded.understanding import (

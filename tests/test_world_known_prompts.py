@@ -6,27 +6,25 @@ from dataclasses import replace
 import pytest
 
 from model.backends.janus import Janus
-from model.decoding.request import Request, Task, words_of
+from model.backends.request import Request, Task
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.world.edits import sample_edit, write_edit
-from model.world.known_prompts import as_taught, check_taught, edit_as_taught
+from model.world.known_prompts import normalise, normalise_edit
 from model.world.language import parse, write
 from model.world.sampling import sample_scene
 from model.world.scene import random_scene, render
 from model.world.splits import sample_training
 from model.world.verifier import accepted, check, read
-from model.world.vocabulary import PromptError
 
 
 def test_what_lessons_say_stays_as_it_is_and_is_no_reason_for_doubt():
     rng = random.Random(0)
     for _ in range(500):
         prompt = write(sample_training(rng))
-        assert as_taught(prompt) == prompt
-        check_taught(prompt)
+        assert normalise(prompt) == (prompt, None)
         instruction = write_edit(sample_edit(rng, random_scene(rng, 3)))
-        assert edit_as_taught(instruction) == instruction
+        assert normalise_edit(instruction) == (instruction, None)
 
 
 @pytest.mark.parametrize(
@@ -44,21 +42,20 @@ def test_what_lessons_say_stays_as_it_is_and_is_no_reason_for_doubt():
     ],
 )
 def test_a_persons_wording_becomes_the_lessons(prompt: str, taught: str):
-    assert as_taught(prompt) == taught
+    assert normalise(prompt).text == taught
 
 
 @pytest.mark.parametrize(
     ("text", "taught"), [("Make the car blue.", "make the car blue"), ("Polish  the Car", "polish the car")]
 )
 def test_instructions_too(text: str, taught: str):
-    assert edit_as_taught(text) == taught
+    assert normalise_edit(text).text == taught
 
 
 @pytest.mark.parametrize("prompt", ["a cat, a dog and a fish", "a cat and a dog left of a fish"])
 def test_a_kind_of_prompt_that_no_lesson_has_is_doubted(prompt: str):
     parse(prompt)
-    with pytest.raises(PromptError, match="about three of which the first and the last stand above"):
-        check_taught(prompt)
+    assert "about three of which the first and the last stand above" in normalise(prompt).warning
 
 
 def test_a_relation_that_is_turned_round_says_the_same():
@@ -66,11 +63,11 @@ def test_a_relation_that_is_turned_round_says_the_same():
     for prompt in ("a cat above a dog above a fish", "a cat, a dog left of it", "two cats right of a dog below a fish"):
         for _ in range(200):
             image = read(render(sample_scene(rng, replace(parse(prompt), relations=()))))
-            said, taught = (accepted(check(parse(words), image)) for words in (prompt, as_taught(prompt)))
+            said, taught = (accepted(check(parse(words), image)) for words in (prompt, normalise(prompt).text))
             assert said == taught
 
 
 def test_a_capital_letter_changes_no_drawing(tiny: Janus):
     small, capital = (fold(rollout(tiny, [Request(prompt, 3, 1)])) for prompt in ("two cars", "Two  cars"))
     assert (small.images[0].codes, capital.prompt) == (capital.images[0].codes, "Two  cars")
-    assert words_of(tiny, "Make the Cat blue", Task.EDIT) == "make the cat blue"
+    assert tiny.prompts.read("Make the Cat blue", Task.EDIT).text == "make the cat blue"

@@ -104,6 +104,9 @@ class TrajectoryImageRow(Base):
 
     trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), primary_key=True)
     segment: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    frame: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, default=0
+    )  # from 1; 0: the picture itself
     sha256: Mapped[str] = mapped_column(ForeignKey("images.sha256"), index=True)
 
 

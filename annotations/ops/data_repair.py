@@ -59,7 +59,7 @@ class _Copy:
 
     trajectory_id: str
     columns: dict[str, object]  # as they should be
-    links: dict[int, str]  # pictures that are not listed, by segment
+    links: dict[tuple[int, int], str]  # pictures that are not listed, by segment and frame
 
 
 def contents(
@@ -144,8 +144,8 @@ def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
     while some := session.execute(wanted.where(TrajectoryRow.id > after).limit(AT_ONCE)).mappings().all():
         ids = [row["id"] for row in some]
         link = TrajectoryImageRow
-        listed = select(link.trajectory_id, link.segment, link.sha256).where(link.trajectory_id.in_(ids))
-        links = {(run, segment): sha256 for run, segment, sha256 in session.execute(listed)}
+        listed = select(link.trajectory_id, link.segment, link.frame, link.sha256).where(link.trajectory_id.in_(ids))
+        links = {(run, (segment, frame)): sha256 for run, segment, frame, sha256 in session.execute(listed)}
         for row in some:
             try:
                 trajectory = Trajectory.from_dict(_parsed(row["body"]))
@@ -155,7 +155,7 @@ def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
                 continue
             wrong = {name: value for name, value in columns.items() if row[name] != value}
             shown = pictures_of(trajectory).items()
-            missing = {segment: sha256 for segment, sha256 in shown if links.get((row["id"], segment)) != sha256}
+            missing = {place: sha256 for place, sha256 in shown if links.get((row["id"], place)) != sha256}
             if wrong or missing:
                 differing.append(_Copy(row["id"], wrong, missing))
         after = ids[-1]
@@ -242,9 +242,10 @@ def _mend_copies(session: Session, copies: list[_Copy]) -> list[str]:
     for copy in copies:
         if copy.columns:
             set_columns(session, copy.trajectory_id, copy.columns)
-        known = {segment: sha256 for segment, sha256 in copy.links.items() if sha256 in described}
-        for segment, sha256 in known.items():
-            session.merge(TrajectoryImageRow(trajectory_id=copy.trajectory_id, segment=segment, sha256=sha256))
+        known = {place: sha256 for place, sha256 in copy.links.items() if sha256 in described}
+        for (segment, frame), sha256 in known.items():
+            place = {"trajectory_id": copy.trajectory_id, "segment": segment, "frame": frame}
+            session.merge(TrajectoryImageRow(**place, sha256=sha256))
         if copy.columns or known:
             done.append(f"{copy.trajectory_id} is listed as what it is")
     return done

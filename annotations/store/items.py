@@ -226,7 +226,8 @@ def _is_identical_pair() -> ColumnElement[bool]:
 
 def _last_picture(trajectory_id: InstrumentedAttribute) -> ColumnElement[str]:
     row = TrajectoryImageRow
-    last = select(row.sha256).where(row.trajectory_id == trajectory_id).order_by(row.segment.desc()).limit(1)
+    pictures = select(row.sha256).where(row.trajectory_id == trajectory_id, row.frame == 0)
+    last = pictures.order_by(row.segment.desc()).limit(1)
     return last.correlate(ItemRow).scalar_subquery()
 
 

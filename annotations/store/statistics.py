@@ -29,7 +29,7 @@ class Counts:
 
 
 def count(session: Session) -> Counts:
-    images = select(func.count(distinct(TrajectoryImageRow.sha256)))
+    images = select(func.count(distinct(TrajectoryImageRow.sha256))).where(TrajectoryImageRow.frame == 0)
     row = AnnotationRow
     submitted = is_counted()
     annotated = select(row.trajectory_id, row.segment).where(submitted, row.kind == Reflection.kind).distinct()

@@ -68,9 +68,9 @@ def _insert(session: Session, prepared: Sequence[PreparedRows], files: Iterable[
     state = {search_index.VISIBLE} if visible else set()
     search_index.add(session, {number: rows.terms | state for number, rows in numbered})
     links = [
-        {"trajectory_id": rows.id, "segment": index, "sha256": sha256}
+        {"trajectory_id": rows.id, "segment": segment, "frame": frame, "sha256": sha256}
         for rows in prepared
-        for index, sha256 in pictures_of(rows.outline).items()
+        for (segment, frame), sha256 in pictures_of(rows.outline).items()
     ]
     if links:
         session.execute(insert(LINKS), links)

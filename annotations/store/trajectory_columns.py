@@ -71,7 +71,7 @@ def outline_of(trajectory: Trajectory) -> Trajectory:
 def _outline(segment: Segment) -> Segment:
     match segment:
         case Image():
-            return Image((), segment.sha256, (), segment.finished)
+            return Image((), segment.sha256, (), segment.finished, segment.frames)
         case Source():
             return Source((), segment.sha256, segment.finished)
         case Reflection():
@@ -82,7 +82,8 @@ def _outline(segment: Segment) -> Segment:
 
 def columns_of(trajectory: Trajectory) -> dict[str, object]:
     """The columns that repeat what the body says, so that lists need not read it. Raises TrajectoryError."""
-    shown = list(pictures_of(trajectory).values())
+    pictures = pictures_of(trajectory)
+    shown = [sha256 for (_, frame), sha256 in pictures.items() if frame == 0] or list(pictures.values())
     parent = trajectory.parent
     return {
         "prompt": trajectory.prompt,
@@ -101,10 +102,15 @@ def columns_of(trajectory: Trajectory) -> dict[str, object]:
     }
 
 
-def pictures_of(trajectory: Trajectory) -> dict[int, str]:
-    """The hash of the picture of each segment that has one, by index."""
-    shown = (Image, Source)
-    return {i: s.sha256 for i, s in enumerate(trajectory.segments) if isinstance(s, shown) and s.sha256}
+def pictures_of(trajectory: Trajectory) -> dict[tuple[int, int], str]:
+    """The hashes of its pictures by segment and frame, which is 0 for the finished picture of a segment."""
+    pictures: dict[tuple[int, int], str] = {}
+    for index, segment in enumerate(trajectory.segments):
+        if isinstance(segment, Image | Source) and segment.sha256:
+            pictures[index, 0] = segment.sha256
+        frames = segment.frames if isinstance(segment, Image) else ()
+        pictures |= {(index, number): sha256 for number, sha256 in enumerate(frames, start=1)}
+    return pictures
 
 
 def category(prompt: str) -> str | None:

@@ -9,8 +9,8 @@ Shapes: B batch, T positions, D hidden size, N codes of an image (N = side², ra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -18,13 +18,18 @@ import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 
 from model.backends.codec_decoder import painter
+from model.backends.contract import Domain
 from model.backends.derived import PATCHING, DerivedCache
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.preprocessing import Preprocessing, signed
+from model.backends.request import Task
+from model.sequences import Codes, Piece, Text, editing, opening
 from model.templates import BEGIN_IMAGE, BOS, EOS, NO, PAD, YES
 from model.trajectory import Sampling
 
 SMALL = 50_000_000  # parameters
 TEXT, CODE, PIXEL = 1, 2, 3  # what a position of a stream holds; 0 is padding
+RECENT = 64  # prompts that are not tokenised again
 
 
 @dataclass
@@ -66,9 +71,14 @@ class Janus:
         return self.network.config.vq_config.num_embeddings
 
     @property
-    def embedded_world(self) -> bool:
-        """Whether the checkpoint was made for the embedded world and its words."""
-        return bool(getattr(self.network.config, "embedded_world", False))
+    def domain(self) -> Domain:
+        """The embedded world where the checkpoint was trained for its words."""
+        return EMBEDDED_WORLD if getattr(self.network.config, "embedded_world", False) else Domain()
+
+    @cached_property
+    def prompts(self) -> PromptReader:
+        """Prompts as this network reads them."""
+        return PromptReader(self.tokenizer, self.domain)
 
     @property
     def image_size(self) -> int:
@@ -85,7 +95,7 @@ class Janus:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a piece of a template; special tokens in it are recognised, none is added."""
-        return self.tokenizer.encode(text, add_special_tokens=False)
+        return self.prompts.tokenize(text)
 
     # --- embeddings -------------------------------------------------------------------------------------------
 
@@ -187,6 +197,41 @@ class Janus:
         size = self.image_size
         empty = np.full((size, size, 3), 245, np.uint8)
         return int(self.encode([empty]).mode().values.item())
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as a network reads it: its text, why it may not be known, and the pieces of the user's turn, which for
+    an edit hold no image codes yet."""
+
+    text: str
+    warning: str | None
+    pieces: tuple[Piece, ...]
+
+    @property
+    def size(self) -> int:
+        """Text tokens."""
+        return sum(len(piece.ids) for piece in self.pieces if isinstance(piece, Text))
+
+    def around(self, codes: tuple[int, ...]) -> tuple[Piece, ...]:
+        """The pieces of an instruction to edit the image of these codes."""
+        return tuple(replace(piece, codes=codes) if isinstance(piece, Codes) else piece for piece in self.pieces)
+
+
+class PromptReader:
+    """Normalises and tokenises prompts; the most recent ones are kept."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, domain: Domain):
+        self.tokenizer, self.domain = tokenizer, domain
+        self.read = lru_cache(RECENT)(self._read)
+
+    def tokenize(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def _read(self, prompt: str, task: Task) -> Prompt:
+        reading = self.domain.read(prompt, task)
+        pieces = editing(self, reading.text, ()) if task is Task.EDIT else opening(self, reading.text)
+        return Prompt(reading.text, reading.warning, tuple(pieces))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import torch
 from transformers import JanusConfig, JanusForConditionalGeneration
 
 from model.backends.janus import Janus
-from model.decoding.request import STREAMS, most_positions
+from model.backends.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS
 
+MOST_PROMPT_TOKENS = 200  # Janus-Pro-R1 cuts here; we refuse
+STREAMS = 3  # drawing, its twin, judging
 ROUNDS = 3  # of the trajectory whose cache is counted
 
 PARTS = {
@@ -70,11 +72,18 @@ def position_values(config: JanusConfig) -> int:
     return 2 * text.num_hidden_layers * text.num_key_value_heads * width
 
 
-def most_at_once(janus: Janus, positions: int, wanted: int, share: float = 1.0) -> int:
+def most_positions(image_codes: int, rounds: int) -> int:
+    """Positions a stream of any request of so many rounds can grow to."""
+    fixed = 64  # self-check and invitation, or what stands around a source
+    each = MOST_THOUGHT_TOKENS + image_codes + MOST_REFLECTION_TOKENS + fixed
+    return MOST_PROMPT_TOKENS + rounds * each
+
+
+def most_at_once(janus: Janus, positions: int, most: int, share: float = 1.0) -> int:
     """How many trajectories of `wanted` have room in a share of what memory is free, a fifth of it left for
     activations."""
-    each = cache_values(janus.network.config, positions) * janus.dtype.itemsize
-    return max(1, min(wanted, int(0.8 * share * room_on(str(janus.device)) // each)))
+    trajectory_bytes = cache_values(janus.network.config, positions) * janus.dtype.itemsize
+    return max(1, min(most, int(0.8 * share * room_on(str(janus.device)) // trajectory_bytes)))
 
 
 def room_on(device: str) -> int:

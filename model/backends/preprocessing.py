@@ -64,10 +64,10 @@ class Preprocessing:
         share = size / max(picture.size)
         width, height = (min(max(round(side * share), self.least), size) for side in picture.size)
         scaled = picture if (width, height) == picture.size else picture.resize((width, height), self.resample)
-        found = np.full((size, size, 3), self.background, np.uint8)
+        padded = np.full((size, size, 3), self.background, np.uint8)
         top, left = (size - height) // 2, (size - width) // 2
-        found[top : top + height, left : left + width] = np.asarray(scaled)
-        return found
+        padded[top : top + height, left : left + width] = np.asarray(scaled)
+        return padded
 
     def values(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) uint8 → float32, normalised."""
@@ -92,16 +92,16 @@ def _is_whole(value: Any) -> bool:
     return is_number(value) and value == int(value)
 
 
-def _colour(given: Any) -> tuple[int, int, int]:
-    each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 3
-    if len(each) != 3 or not all(_is_whole(value) and 0 <= value <= 255 for value in each):
-        raise ValueError(f"background_color: got {given!r:.60}, wanted three whole numbers from 0 to 255")
-    return tuple(map(int, each))
+def _colour(value: Any) -> tuple[int, int, int]:
+    channels = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * 3
+    if len(channels) != 3 or not all(_is_whole(value) and 0 <= value <= 255 for value in channels):
+        raise ValueError(f"background_color: got {value!r:.60}, wanted three whole numbers from 0 to 255")
+    return tuple(map(int, channels))
 
 
-def _channels(given: Any, name: str, *, positive: bool = False) -> tuple[float, float, float]:
-    each = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given] * 3
-    if len(each) != 3 or not all(is_number(value) and (value > 0 or not positive) for value in each):
-        wanted = "three numbers" + (" above 0" if positive else "")
-        raise ValueError(f"{name}: got {given!r:.60}, wanted {wanted}, one a channel")
-    return tuple(map(float, each))
+def _channels(values: Any, name: str, *, positive: bool = False) -> tuple[float, float, float]:
+    channels = list(values) if isinstance(values, Sequence) and not isinstance(values, str) else [values] * 3
+    if len(channels) != 3 or not all(is_number(value) and (value > 0 or not positive) for value in channels):
+        expected = "three numbers" + (" above 0" if positive else "")
+        raise ValueError(f"{name}: got {values!r:.60}, wanted {expected}, one a channel")
+    return tuple(map(float, channels))

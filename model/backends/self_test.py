@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 
-from model.backends.checkpoint_folder import CheckpointError
+from model.backends.contract import CheckpointError
 from model.backends.janus import CODE, TEXT, Janus
+from model.decoding.kv_cache import CacheWindow
 from model.decoding.packed_weights import prepared
-from model.decoding.window import Window
 from model.templates import BEGIN_IMAGE, BOS, CHECK, ask
 
 CODES = 8  # image codes that the compared sequence holds
@@ -63,7 +63,7 @@ def decoded(janus: Janus, inputs: torch.Tensor) -> torch.Tensor:
     llama, count = prepared(janus).llama, inputs.shape[1]
     slots, start = llama.slots(1, count), count - SINGLE
     parts = [inputs[:, :start], *inputs[:, start:].split(1, 1)]
-    return torch.cat([llama(part.clone(), Window(slots, [0], [part.shape[1]]))[0] for part in parts])
+    return torch.cat([llama(part.clone(), CacheWindow(slots, [0], [part.shape[1]]))[0] for part in parts])
 
 
 def compare(janus: Janus, what: str, plain: torch.Tensor, made: torch.Tensor) -> None:

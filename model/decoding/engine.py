@@ -1,7 +1,7 @@
 """The decode loop: continuous batching of trajectories, which join and leave between steps.
 
 Requests join while there is room and leave when they end, between any two steps; one step of all of them is one batch.
-A command's prompts, a group of GRPO and the studio's visitors are all served here. Images are painted meanwhile.
+A command's prompts, a group of GRPO and the studio's visitors are all served here. Images are decoded meanwhile.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 import torch
 
 from model.backends.janus import Janus
-from model.decoding.batch import Decoder
-from model.decoding.grammar import Sampled, Step, Stream, trajectory
+from model.backends.memory import STREAMS
+from model.backends.request import Request, RequestError
+from model.decoding.decoder import Decoder
+from model.decoding.grammar import Sampled, Step, Stream, TrajectoryRun, trajectory
 from model.decoding.image_decode import ImageDecoders
-from model.decoding.request import STREAMS, PromptError, Request, check_request, longest, streams_needed
-from model.decoding.run import Run
+from model.decoding.prepared_request import PreparedRequest, prepare
 from model.events import Event, Failed, TrajectoryFinished
 from model.trajectory import StopReason
 
@@ -32,40 +33,35 @@ class Engine:
         self.janus = janus
         self.at_once = at_once
         self.decoder = Decoder(janus, at_once * streams, capacity)
-        self.waiting: deque[Request] = deque()
-        self.running: list[Run] = []
-        self.painters = ImageDecoders(janus)
+        self.waiting: deque[PreparedRequest] = deque()
+        self.running: list[TrajectoryRun] = []
+        self.image_decoders = ImageDecoders(janus)
 
     @classmethod
     def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> Engine:
-        """An engine that has just the room for these, and has them waiting. Raises PromptError."""
-        for request in requests:
-            check_request(janus, request)
+        """An engine that has just the room for these, and has them waiting. Raises RequestError."""
+        prepared = [prepare(janus, request) for request in requests]
         engine = cls(
             janus,
             at_once=min(at_once, len(requests)),
-            capacity=max(longest(janus, request) for request in requests),
-            streams=max(streams_needed(janus, request) for request in requests),
+            capacity=max(each.positions for each in prepared),
+            streams=max(each.streams for each in prepared),
         )
-        engine.waiting.extend(requests)
+        engine.waiting.extend(prepared)
         return engine
 
     @property
     def busy(self) -> bool:
         return bool(self.waiting or self.running)
 
-    @property
-    def line(self) -> int:
-        """How many have to wait, beyond those that the next step lets in."""
-        return max(0, len(self.waiting) + len(self.running) - self.at_once)
-
     def add(self, request: Request) -> None:
-        """Put a request in the line. Raises PromptError for one that cannot be drawn here."""
-        check_request(self.janus, request)
-        needed, room = longest(self.janus, request), self.decoder.slots.capacity
-        if needed > room:
-            raise PromptError(f"{request.rounds} rounds may take {needed:,} positions, there is room for {room:,}.")
-        self.waiting.append(request)
+        """Put a request in the line. Raises RequestError for one that cannot be drawn here."""
+        prepared, capacity = prepare(self.janus, request), self.decoder.slots.capacity
+        if prepared.positions > capacity:
+            raise RequestError(
+                f"{request.rounds} rounds may take {prepared.positions:,} positions, there is room for {capacity:,}."
+            )
+        self.waiting.append(prepared)
 
     def step(self) -> list[Event]:
         """Let in who waits, let go who is done or wants to stop, and take everybody a token further."""
@@ -73,19 +69,19 @@ class Engine:
         while self.waiting and len(self.running) < self.at_once:
             run = self._start(self.waiting.popleft())
             self.running.append(run)
-            events += run.listen(None)
+            events += run.advance(None)
         for run in self.running:
             events += self._stopped(run)
-        active = [run for run in self.running if isinstance(run.wants, Step)]
+        active = [run for run in self.running if isinstance(run.pending, Step)]
         for run, sampled in zip(active, self._advance(active), strict=True):
-            events += [run.fail(sampled)] if isinstance(sampled, Exception) else run.listen(sampled)
-        for run, painted in self.painters.images.ready(self.running, patient=not active):
-            if isinstance(painted, Exception):
-                events.append(run.fail(painted))
+            events += [run.fail(sampled)] if isinstance(sampled, Exception) else run.advance(sampled)
+        for run, decoded in self.image_decoders.finished.ready(self.running, patient=not active):
+            if isinstance(decoded, Exception):
+                events.append(run.fail(decoded))
             else:
-                events += [*self.painters.sketches.rest(run, painted.picture), *run.listen(painted)]
-        events += self.painters.sketches.shown(self.running)
-        for run in [run for run in self.running if run.wants is None]:
+                events += [*self.image_decoders.previews.rest(run, decoded.picture), *run.advance(decoded)]
+        events += self.image_decoders.previews.shown(self.running)
+        for run in [run for run in self.running if run.pending is None]:
             self._leave(run)
         return events
 
@@ -103,18 +99,18 @@ class Engine:
     def close(self) -> None:
         """Forget everybody, for good; the cache is free at once, whoever still knows the engine."""
         self.clear()
-        self.painters.close()
+        self.image_decoders.close()
         self.decoder.close()
 
-    def _start(self, request: Request) -> Run:
-        generator = torch.Generator().manual_seed(request.seed)
-        take, guided = self.decoder.slots.take, streams_needed(self.janus, request) == STREAMS
+    def _start(self, prepared: PreparedRequest) -> TrajectoryRun:
+        generator = torch.Generator().manual_seed(prepared.request.seed)
+        take, guided = self.decoder.slots.take, prepared.streams == STREAMS
         streams = (Stream(take(), take() if guided else None), Stream(take(last=True)))
-        return Run(request, trajectory(self.janus, request, *streams), streams, generator)
+        return TrajectoryRun(prepared.request, trajectory(self.janus, prepared, *streams), streams, generator)
 
-    def _stopped(self, run: Run) -> list[Event]:
-        """The end of one that wants to stop; an image that is being painted is not lost."""
-        if not isinstance(run.wants, Step):
+    def _stopped(self, run: TrajectoryRun) -> list[Event]:
+        """The end of one that wants to stop; an image that is being decoded is not lost."""
+        if not isinstance(run.pending, Step):
             return []
         try:
             return [run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED)] if run.request.stop() else []
@@ -122,11 +118,11 @@ class Engine:
             log.exception("whether a trajectory is to stop could not be asked")
             return [run.fail(error)]
 
-    def _advance(self, runs: Sequence[Run]) -> list[Sampled | Exception]:
+    def _advance(self, runs: Sequence[TrajectoryRun]) -> list[Sampled | Exception]:
         """A token for each, or what went wrong for it alone."""
-        return self.decoder.advance([run.wants for run in runs], [run.generator for run in runs]) if runs else []
+        return self.decoder.advance([run.pending for run in runs], [run.generator for run in runs]) if runs else []
 
-    def _leave(self, run: Run) -> None:
+    def _leave(self, run: TrajectoryRun) -> None:
         self.running.remove(run)
         if isinstance(run.latest, Failed):
             for slot in (slot for stream in run.streams for slot in (stream.slot, stream.twin) if slot is not None):

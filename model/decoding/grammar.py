@@ -2,45 +2,44 @@
 
 `trajectory` is a coroutine. It yields events for the outside, and steps for the engine: feed these pieces to that
 stream, then sample one token by this rule. The engine runs the steps of all trajectories together and sends every
-coroutine its token, and likewise the picture of its codes. Templates and contexts: Janus-Pro-R1, inference code and
-appendix B.4.
+coroutine its token, and likewise the picture of its codes (`TrajectoryRun.advance`). Templates and contexts:
+Janus-Pro-R1, inference code and appendix B.4.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
+import logging
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image as Picture
 
+from model.backends.event_writer import EventWriter
 from model.backends.janus import Janus
+from model.backends.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task
 from model.decoding.detokenize import TextReader
-from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task, words_of
-from model.decoding.sampling import Rule
-from model.decoding.sampling_rules import image_rule, reason_rule, thought_rule, verdict_rule
+from model.decoding.prepared_request import PreparedRequest
+from model.decoding.sampling import Rule, image_rule, reason_rule, thought_rule, verdict_rule
 from model.events import (
     Event,
+    Failed,
     ImageCodesAdded,
-    Preview,
     SegmentFinished,
-    SegmentStarted,
     TextAdded,
     TrajectoryFinished,
-    TrajectoryStarted,
     Verdict,
-    replay_segment,
 )
 from model.images import encode_png, read_rgb
-from model.sequences import Codes, Gap, Piece, Rewind, Text, drawing, editing, invitation, looking, opening, question
+from model.sequences import Codes, Gap, Piece, Rewind, Text, drawing, invitation, looking, question
 from model.templates import BEGIN_IMAGE
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Thought, Token
+
+log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -70,7 +69,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Paint:
+class DecodeImage:
     """All codes of an image, to become a picture."""
 
     codes: tuple[int, ...]
@@ -85,72 +84,40 @@ class DecodedImage:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class PreviewImage:
     """The codes of an image so far: to be shown when there is time."""
 
     codes: tuple[int, ...]
 
 
-Wants = Event | Step | Paint | Sketch
+Yielded = Event | Step | DecodeImage | PreviewImage
 Answer = Sampled | DecodedImage | None
-Steps = Generator[Wants, Answer, None]
+Steps = Generator[Yielded, Answer, None]
 
 
-class Writer:
-    """Carries what every event carries: id, segment index, time."""
-
-    def __init__(self, request: Request):
-        self.id = request.id
-        self.segment = -1
-        self.began = time.monotonic()
-
-    def __call__(self, event: type[Event], **values: object) -> Event:
-        t_ms = int((time.monotonic() - self.began) * 1000)
-        return event(trajectory_id=self.id, segment=max(self.segment, 0), t_ms=t_ms, **values)
-
-    def begin(self, kind: str) -> Event:
-        self.segment += 1
-        return self(SegmentStarted, kind=kind)
-
-    def again(self, segment: Segment, png: bytes | None = None) -> Iterator[Event]:
-        """The events of a given segment; `png` is an image's."""
-        yield self.begin(segment.kind)
-        for event in replay_segment(self.id, self.segment, segment, png and (lambda _: png)):
-            yield replace(event, t_ms=int((time.monotonic() - self.began) * 1000))
-
-
-def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_stream: Stream) -> Steps:
+def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, judging_stream: Stream) -> Steps:
     """All of one trajectory: up to `rounds` images, each judged, until the model says yes."""
-    sampling = request.sampling or janus.sampling
-    write = Writer(request)
-    yield write(
-        TrajectoryStarted,
-        prompt=request.prompt,
-        seed=request.seed,
-        rounds=request.rounds,
-        sampling=sampling,
-        checkpoint=janus.name,
-        parent=request.parent,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        image_codes=janus.image_codes,
-    )
+    request, sampling = prepared.request, prepared.sampling
+    write = EventWriter(request)
+    yield write.start(janus.name, sampling, janus.image_codes)
     if request.task is Task.EDIT:
-        yield from edit(janus, request, sampling, write, drawing_stream)
+        yield from edit(janus, prepared, write, drawing_stream)
         return
     if request.task is Task.JUDGE:
-        yield from look(janus, request, sampling, write, judging_stream)
+        yield from look(janus, prepared, write, judging_stream)
         return
-    to_draw = to_judge = tuple(opening(janus, words_of(janus, request.prompt)))
+    to_draw = to_judge = prepared.prompt.pieces
     given = deque(request.given)
     for _ in range(request.rounds):
         if thought := _taken(given, Thought):
-            yield from write.again(thought)
+            yield from write.given(thought, {})
             to_draw += tuple(drawing(janus, thought))
         elif sampling.thinks and not given:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
         if image := _taken(given, Image):
             picture, png = yield from known_picture(request, image)
-            yield from write.again(replace(image, sha256=hashlib.sha256(png).hexdigest()), png)
+            sha256 = hashlib.sha256(png).hexdigest()
+            yield from write.given(replace(image, sha256=sha256), {sha256: png})
             seen = replace(image, codes=encode(janus, picture)) if sampling.official else image
             to_draw += tuple(drawing(janus, seen))
         else:
@@ -159,7 +126,7 @@ def trajectory(janus: Janus, request: Request, drawing_stream: Stream, judging_s
                 to_draw = (Rewind(janus.image_codes - 1), Codes(encode(janus, picture)))
         to_judge += tuple(looking(janus, picture))
         if reflection := _taken(given, Reflection):
-            yield from write.again(reflection)
+            yield from write.given(reflection, {})
             to_judge += tuple(drawing(janus, reflection))
             ended = True
         else:
@@ -182,50 +149,43 @@ def _taken(given: deque[Segment], kind: type[Kind]) -> Kind | None:
     return given.popleft() if given and isinstance(given[0], kind) else None
 
 
-def known_picture(request: Request, image: Image) -> Generator[Wants, Answer, tuple[np.ndarray, bytes]]:
-    """A given image's pixels (H, W, 3) and PNG: the request's own, or painted from its codes."""
+def known_picture(request: Request, image: Image) -> Generator[Yielded, Answer, tuple[np.ndarray, bytes]]:
+    """A given image's pixels (H, W, 3) and PNG: the request's own, or decoded from its codes."""
     png = request.pictures.get(image.sha256)
     if png is not None:
         return np.asarray(read_rgb(png)), png
-    painted = yield Paint(image.codes)
-    return painted.picture, painted.png
+    decoded = yield DecodeImage(image.codes)
+    return decoded.picture, decoded.png
 
 
 def encode(janus: Janus, picture: np.ndarray) -> tuple[int, ...]:
     return tuple(janus.encode([picture])[0].tolist())
 
 
-def edit(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
+def edit(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: Stream) -> Steps:
     """The source, a thought if the checkpoint thinks, the edited image. It is not judged (Janus-Pro-R1, §B.5)."""
-    codes = yield from show(janus, request.source, write)
-    pieces = tuple(editing(janus, words_of(janus, request.prompt, Task.EDIT), codes))
+    request, sampling = prepared.request, prepared.sampling
+    codes = encode(janus, request.source)
+    yield from write.source(encode_png(Picture.fromarray(request.source)), codes)
+    pieces = prepared.prompt.around(codes)
     if sampling.thinks:
         pieces = yield from think(janus, sampling, write, stream, pieces)
     yield from draw(janus, request, sampling, write, stream, pieces)
     yield write(TrajectoryFinished, stop_reason=StopReason.EDITED)
 
 
-def look(janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream) -> Steps:
+def look(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: Stream) -> Steps:
     """The source and what is said of it, as of a first draft."""
-    yield from show(janus, request.source, write)
-    begun = opening(janus, words_of(janus, request.prompt))
-    yield from judge(janus, sampling, write, stream, (*begun, *looking(janus, request.source)))
+    source = prepared.request.source
+    yield from write.source(encode_png(Picture.fromarray(source)), encode(janus, source))
+    pieces = (*prepared.prompt.pieces, *looking(janus, source))
+    yield from judge(janus, prepared.sampling, write, stream, pieces)
     yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
 
 
-def show(janus: Janus, source: np.ndarray, write: Writer) -> Generator[Wants, Answer, tuple[int, ...]]:
-    """The segment of an image that was given; returns its codes."""
-    codes = encode(janus, source)
-    png = encode_png(Picture.fromarray(source))
-    yield write.begin("source")
-    yield write(Preview, png=png, count=len(codes), whole=True)
-    yield write(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
-    return codes
-
-
 def think(
-    janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
-) -> Generator[Wants, Answer, tuple[Piece, ...]]:
+    janus: Janus, sampling: Sampling, write: EventWriter, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Yielded, Answer, tuple[Piece, ...]]:
     """Sample plan text until the model begins the image; the first token must not. Returns what is left to feed."""
     yield write.begin("thought")
     tokens, reader = [], TextReader(janus.tokenizer)
@@ -243,8 +203,8 @@ def think(
 
 
 def draw(
-    janus: Janus, request: Request, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
-) -> Generator[Wants, Answer, tuple[np.ndarray, tuple[Piece, ...]]]:
+    janus: Janus, request: Request, sampling: Sampling, write: EventWriter, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Yielded, Answer, tuple[np.ndarray, tuple[Piece, ...]]]:
     """Sample all codes of an image; returns its picture (H, W, 3) and what is left to feed."""
     rule = image_rule(sampling)
     pieces = (*pieces, Text(tuple(janus.tokenize(BEGIN_IMAGE))))
@@ -259,17 +219,16 @@ def draw(
         if len(codes) - shown == every or len(codes) % janus.side == 0:
             yield write(ImageCodesAdded, start=shown, codes=tuple(codes[shown:]))
             if request.preview_every is not None and len(codes) < janus.image_codes:
-                yield Sketch(tuple(codes))
+                yield PreviewImage(tuple(codes))
             shown = len(codes)
-    painted = yield Paint(tuple(codes))
-    yield write(Preview, png=painted.png, start=0, count=len(codes), whole=True)
-    yield write(SegmentFinished, sha256=hashlib.sha256(painted.png).hexdigest())
-    return painted.picture, pieces
+    decoded = yield DecodeImage(tuple(codes))
+    yield from write.finish_image(decoded.png, len(codes))
+    return decoded.picture, pieces
 
 
 def judge(
-    janus: Janus, sampling: Sampling, write: Writer, stream: Stream, pieces: tuple[Piece, ...]
-) -> Generator[Wants, Answer, tuple[Reflection, tuple[Piece, ...]]]:
+    janus: Janus, sampling: Sampling, write: EventWriter, stream: Stream, pieces: tuple[Piece, ...]
+) -> Generator[Yielded, Answer, tuple[Reflection, tuple[Piece, ...]]]:
     """Sample the verdict from {Yes, No}, then the reason until the end of the turn; returns it and what is left to
     feed: the end of the turn is the invitation's."""
     ids = janus.ids
@@ -290,3 +249,65 @@ def judge(
     reflection = replace(reflection, tokens=tuple(tokens))
     yield write(SegmentFinished, text=reflection.text)
     return reflection, (Text((tokens[-1].id,)),) if sampled.token != ids.eos else ()
+
+
+@dataclass(eq=False)
+class TrajectoryRun:
+    """What a request's grammar waits for, and what was said of it last."""
+
+    request: Request
+    steps: Steps
+    streams: tuple[Stream, ...]
+    generator: torch.Generator
+    pending: Step | DecodeImage | None = None  # what it waits for
+    preview: PreviewImage | None = None  # what of its unfinished image is to be shown
+    preview_segment: int | None = None  # the segment of the image that previews may be shown of
+    previewed: int = 0  # how many of its cells have been
+    latest: Event | None = None
+
+    def event(self, kind: type[Event], **values: object) -> Event:
+        """An event of the engine's, where the run stands."""
+        last = self.latest
+        self.latest = kind(trajectory_id=self.request.id, segment=last.segment, t_ms=last.t_ms, **values)
+        return self.latest
+
+    def advance(self, answer: Sampled | DecodedImage | None) -> list[Event]:
+        """Hand it what it waited for; its events until it waits again or is done."""
+        events: list[Event] = []
+        self.pending = None
+        try:
+            with torch.inference_mode():
+                while True:
+                    match self.steps.send(answer):
+                        case Step() as step:
+                            self.pending = step
+                            return events
+                        case DecodeImage() as image:
+                            self.pending, self.preview = image, None
+                            return events
+                        case PreviewImage() as preview:
+                            self.preview = preview
+                            if self.preview_segment is None:
+                                self.preview_segment, self.previewed = self.latest.segment, 0
+                        case event:
+                            events.append(event)
+                            self.latest = event
+                    answer = None
+        except StopIteration:
+            return events
+        except Exception as error:  # this trajectory's, not its neighbours'
+            log.exception("a trajectory broke")
+            return [*events, self.fail(error)]
+
+    def close(self) -> None:
+        """Stop where it stands."""
+        self.steps.close()
+        self.pending = self.preview = self.preview_segment = None
+
+    def end(self, kind: type[Event], **values: object) -> Event:
+        """Stop, and say so."""
+        self.close()
+        return self.event(kind, **values)
+
+    def fail(self, error: Exception) -> Event:
+        return self.end(Failed, error=f"{type(error).__name__}: {error}")

@@ -15,12 +15,11 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
+from model.backends.request import MOST_ROUNDS
 from model.decoding.cpu.native import native
 from model.decoding.cpu.operations import Kernels, Operations, Shape
 from model.decoding.cuda.products import normal
-from model.decoding.kv_cache import Slots, Tables
-from model.decoding.request import MOST_ROUNDS
-from model.decoding.window import View, Window
+from model.decoding.kv_cache import CacheWindow, KVCache, Tables, View
 
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
 
@@ -51,14 +50,14 @@ class Llama:
 
         self.layers = [ready(layer) for layer in model.layers]
 
-    def slots(self, count: int, capacity: int) -> Slots:
+    def slots(self, count: int, capacity: int) -> KVCache:
         """An empty cache of `count` slots of `capacity` positions."""
         weight = self.model.norm.weight
         positions = torch.arange(capacity + 1 + MOST_ROUNDS, device=weight.device)
         cosines, sines = self.model.rotary_emb(weight, positions[None])
         rotary = self.layers[0].rotary(cosines[0], sines[0])
         devices = [layer.device for layer in self.layers]
-        return Slots((self.key_heads, capacity, self.width), count, devices, rotary)
+        return KVCache((self.key_heads, capacity, self.width), count, devices, rotary)
 
     def __call__(self, hidden: torch.Tensor, view: View) -> torch.Tensor:
         """(R, Q, D) inputs, which may be overwritten → (R, Q, D) hidden states; keys and values are written to the
@@ -141,7 +140,7 @@ class PackedLayer:
         turns = torch.complex(cosines[:, :half].contiguous(), sines[:, :half].contiguous())[:, None]
         return (torch.cat([turns.expand(-1, self.shape.each + 1, -1), torch.ones_like(turns)], 1),)
 
-    def __call__(self, hidden: torch.Tensor, window: Window, number: int) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, window: CacheWindow, number: int) -> torch.Tensor:
         do = self.operations
         found = do.attend(do.product(do.normal(hidden), self.attention), window, number)
         hidden = do.product(found, self.output, hidden)

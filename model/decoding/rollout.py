@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from model.backends.janus import Janus
+from model.backends.request import Request
 from model.decoding.engine import Engine
-from model.decoding.request import Request
 from model.events import Event
 
 
 def rollout(janus: Janus, requests: Sequence[Request], *, at_once: int = 16) -> Iterator[Event]:
-    """Events of all requests, `at_once` trajectories at a time. Raises PromptError before the first event.
+    """Events of all requests, `at_once` trajectories at a time. Raises RequestError before the first event.
 
     Closing the generator stops everything; a request's own `stop` ends only that one. An error inside a step ends the
     trajectories of that step with `failed`, not the caller.

@@ -1,4 +1,4 @@
-"""Sampling functions on logits: guidance formula, top-k, allowed tokens, temperature; and log-probabilities.
+"""Sampling of a token from logits: the rule of each kind of token, guidance, top-k, temperature; log-probabilities.
 
 Shapes: V vocabulary (text tokens or image codes).
 """
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from model.decoding.device_copy import sent
+from model.backends.janus import SpecialIds
+from model.decoding.kv_cache import to_device
+from model.trajectory import Sampling
 
 LEAST_TEMPERATURE = 1e-6  # below it is greedy: logits divided by less overflow, and a subnormal number divides as 0
 
@@ -30,6 +32,27 @@ class Rule:
         return self.temperature < LEAST_TEMPERATURE
 
 
+def thought_rule(ids: SpecialIds, sampling: Sampling, *, first: bool) -> Rule:
+    """A token of a thought, or the beginning of the image that ends it; a thought is never empty."""
+    banned = (ids.begin_image, ids.eos) if first else (ids.eos,)
+    return Rule(sampling.text_temperature, sampling.text_top_k, banned=banned)
+
+
+def image_rule(sampling: Sampling) -> Rule:
+    """An image code."""
+    return Rule(sampling.temperature, sampling.top_k, guidance=sampling.guidance)
+
+
+def verdict_rule(ids: SpecialIds, sampling: Sampling) -> Rule:
+    """The first token of a reflection: Yes or No, nothing else (Janus-Pro-R1)."""
+    return Rule(sampling.text_temperature, sampling.text_top_k, allowed=(ids.yes, ids.no))
+
+
+def reason_rule(ids: SpecialIds, sampling: Sampling) -> Rule:
+    """A token of the reason, or the end of the turn."""
+    return Rule(sampling.text_temperature, sampling.text_top_k, banned=(ids.begin_image,))
+
+
 def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
     """Classifier-free guidance: u + s·(c − u) (Janus-Pro-R1, inference code)."""
     return unconditional + scale * (conditional - unconditional)
@@ -38,10 +61,10 @@ def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float)
 def restricted(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
     """(…, V) logits with −inf where the rule forbids a token: not allowed, banned, or below the top k."""
     if rule.allowed is not None:
-        keep = sent(rule.allowed, logits.device)
+        keep = to_device(rule.allowed, logits.device)
         logits = torch.full_like(logits, -torch.inf).index_copy(-1, keep, logits.index_select(-1, keep))
     if rule.banned:
-        logits = logits.index_fill(-1, sent(rule.banned, logits.device), -torch.inf)
+        logits = logits.index_fill(-1, to_device(rule.banned, logits.device), -torch.inf)
     if rule.top_k is not None and rule.top_k < logits.shape[-1]:
         least = logits.topk(rule.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -89,9 +112,9 @@ def _best(logits: torch.Tensor, rule: Rule) -> list[int]:
 def _drawn(logits: torch.Tensor, rule: Rule, numbers: Sequence[float]) -> list[int]:
     exact = logits.double() if logits.device.type != "mps" else logits.cpu().double()
     cumulative = log_probabilities(exact, rule).exp().cumsum(-1)
-    uniforms = sent(torch.tensor(numbers, dtype=torch.float64)[:, None], cumulative.device)
-    wanted = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
-    return torch.minimum(wanted, last_possible(cumulative))[:, 0].tolist()
+    uniforms = to_device(torch.tensor(numbers, dtype=torch.float64)[:, None], cumulative.device)
+    tokens = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True)
+    return torch.minimum(tokens, last_possible(cumulative))[:, 0].tolist()
 
 
 def last_possible(cumulative: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.backends.janus import Janus
-from model.decoding.request import Request, Task
+from model.backends.contract import Backend
+from model.backends.request import Request, Task
 from model.evaluation.bootstrap import Figure, Mean, Proportion, auroc
 from model.evaluation.finished_rollouts import pictures_of
 from model.trajectory import Reflection, Sampling, Thought, Trajectory
@@ -21,7 +21,7 @@ from model.world.language import Description, category_of, write
 from model.world.plan import read_plan
 from model.world.reasons import claim_holds, read_reason
 from model.world.sampling import sample_scene
-from model.world.scene import Scene, random_scene, render
+from model.world.scene import Scene, render
 from model.world.splits import GENEVAL, sample_test
 from model.world.sprites import CELL
 from model.world.verifier import Reading, accepted, check, read
@@ -78,7 +78,7 @@ class Edited:
 
 
 def judge_all(
-    janus: Janus, wanted: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
+    backend: Backend, wanted: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
 ) -> list[Judged]:
     """Roll out every description once; the i-th has seed `seed + i`."""
     requests = [
@@ -87,20 +87,20 @@ def judge_all(
     ]
     found = {
         int(name): Judged(wanted[int(name)], trajectory, tuple(map(read, pictures)))
-        for name, trajectory, pictures in pictures_of(janus, requests, batch)
+        for name, trajectory, pictures in pictures_of(backend, requests, batch)
     }
     return [found[i] for i in range(len(wanted))]
 
 
 def edit_all(
-    janus: Janus, wanted: Sequence[tuple[Scene, Edit]], sampling: Sampling, batch: int, seed: int
+    backend: Backend, wanted: Sequence[tuple[Scene, Edit]], sampling: Sampling, batch: int, seed: int
 ) -> list[Edited]:
     """Carry out every edit once, on the exact picture of its scene."""
     requests = [
         Request(write_edit(edit), seed + i, 1, sampling, None, task=Task.EDIT, source=render(scene), id=str(i))
         for i, (scene, edit) in enumerate(wanted)
     ]
-    found = {int(name): pictures[-1] for name, _, pictures in pictures_of(janus, requests, batch)}
+    found = {int(name): pictures[-1] for name, _, pictures in pictures_of(backend, requests, batch)}
     return [Edited(edit, scene, found[i]) for i, (scene, edit) in enumerate(wanted)]
 
 
@@ -205,15 +205,3 @@ def reason_is_true(description: Description, reading: Reading, reflection: Refle
     said = "".join(token.text for token in reflection.tokens[1:])
     claim = read_reason(said)
     return claim is not None and claim_holds(claim, description, reading)
-
-
-def read_back(janus: Janus, count: int, batch: int = 25) -> dict[str, float]:
-    """Of random scenes, after encode → decode: the share the verifier reads identically, PSNR in dB."""
-    rng, right, errors = random.Random("read back"), 0, []
-    for start in range(0, count, batch):
-        scenes = [random_scene(rng, rng.randint(1, 6)) for _ in range(min(batch, count - start))]
-        images = np.stack([render(scene) for scene in scenes])
-        drawn = janus.decode(janus.encode(images))
-        right += sum(read(image) == Reading(scene.items) for image, scene in zip(drawn, scenes, strict=True))
-        errors += ((drawn.astype(float) - images) ** 2).mean((1, 2, 3)).tolist()
-    return {"read_back": right / count, "psnr_db": float(10 * np.log10(255**2 / max(np.mean(errors), 1e-9)))}

@@ -7,16 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from model.backends.janus import Janus
-from model.decoding.request import Request
-from model.decoding.rollout import rollout
+from model.backends.contract import Backend
+from model.backends.request import Request
 from model.events import Failed, Preview, TrajectoryFinished, advance
 from model.images import read_rgb
 from model.trajectory import Trajectory
 
 
 def pictures_of(
-    janus: Janus, requests: Sequence[Request], batch: int, *, progress: bool = True
+    backend: Backend, requests: Sequence[Request], batch: int, *, progress: bool = True
 ) -> Iterator[tuple[str, Trajectory, list[np.ndarray]]]:
     """(id, trajectory, its drawn pictures as (H, W, 3) uint8) of every request, as they end; progress on stderr.
 
@@ -25,7 +24,7 @@ def pictures_of(
     running: dict[str, Trajectory] = {}
     pictures: dict[str, list[np.ndarray]] = {request.id: [] for request in requests}
     finished = 0
-    for event in rollout(janus, requests, at_once=batch):
+    for event in backend.rollout(requests, at_once=batch):
         trajectory = running[event.trajectory_id] = advance(running.get(event.trajectory_id), event)
         match event:
             case Preview(whole=True):

@@ -22,13 +22,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
-from model.backends.janus import Janus
+from model.backends.contract import CheckpointError
+from model.backends.registry import DEFAULT
+from model.backends.request import Request
 from model.branches import with_reflection, written_thought
-from model.decoding.request import Request
+from model.decoding.janus_backend import JanusBackend, open_janus
 from model.evaluate import points
 from model.evaluation.bootstrap import Figure, Proportion, difference, interval
 from model.evaluation.figures import Judged, judge_all
@@ -54,16 +54,16 @@ CHANGES = {  # what is done to one object of a thought or of an accepted drawing
 }
 
 
-def drawn(janus: Janus, requests: Sequence[Request]) -> list[Reading]:
+def drawn(backend: JanusBackend, requests: Sequence[Request]) -> list[Reading]:
     """What the last picture of every request shows."""
-    found = {name: read(pictures[-1]) for name, _, pictures in pictures_of(janus, requests, BATCH)}
+    found = {name: read(pictures[-1]) for name, _, pictures in pictures_of(backend, requests, BATCH)}
     return [found[request.id] for request in requests]
 
 
-def redraws(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+def redraws(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of drafts rightly judged no: the share right after a redraw, afresh, and after another prompt's reason."""
     wanted = held_out_prompts(count, (*GENEVAL[1:2], *GENEVAL[4:], *HARD), seed)
-    first = judge_all(janus, wanted, sampling, 1, BATCH, seed)
+    first = judge_all(backend, wanted, sampling, 1, BATCH, seed)
     drafts = [one for one in first if not one.first and one.says == [False]]
     if len(drafts) < 2:
         return {}
@@ -77,7 +77,9 @@ def redraws(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict
         ],
     }
     return {
-        name: _right(drafts, drawn(janus, [_onward(one, given, sampling, seed) for one, given in pairs(drafts, begun)]))
+        name: _right(
+            drafts, drawn(backend, [_onward(one, given, sampling, seed) for one, given in pairs(drafts, begun)])
+        )
         for name, begun in ways.items()
     }
 
@@ -97,12 +99,12 @@ def _right(ones: Sequence[Judged], readings: Sequence[Reading]) -> Proportion:
     return Proportion.from_pairs([(accepted(check(one.description, reading)), 1) for one, reading in shown])
 
 
-def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+def edited_thoughts(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of the model's own thoughts with one object changed by hand: the share that is drawn exactly so."""
     rng = random.Random(f"thoughts {seed}")
     wanted = held_out_prompts(2 * count, GENEVAL, seed)
     requests, plans, kinds = [], [], []
-    for one in judge_all(janus, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
+    for one in judge_all(backend, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
         thought = one.trajectory.segments[0].text
         try:
             read_plan(thought)
@@ -111,11 +113,11 @@ def edited_thoughts(janus: Janus, count: int, sampling: Sampling, seed: int = 0)
         kind = tuple(CHANGES)[len(plans) % len(CHANGES)]
         changed = change_plan(rng, read_items(thought), kind)
         if changed is not None and len(plans) < count:
-            given = (written_thought(janus, write_items(changed)),)
+            given = (written_thought(backend, write_items(changed)),)
             requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=given))
             plans.append(Scene(tuple(changed)))
             kinds.append(kind)
-    kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(janus, requests), strict=True)]
+    kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(backend, requests), strict=True)]
     return by_kind(kept, kinds)
 
 
@@ -128,20 +130,20 @@ def by_kind(right: Sequence[bool], kinds: Sequence[str]) -> dict[str, Figure]:
     return found
 
 
-def edited_reasons(janus: Janus, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+def edited_reasons(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of right drafts rejected by hand, since one fact should be another: the share whose revision shows that fact."""
     rng = random.Random(f"reasons {seed}")
     requests, facts = [], []
-    for one in judge_all(janus, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
+    for one in judge_all(backend, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
         if not one.first or not one.says or len(requests) == count:
             continue
         while accepted(found := check(other := otherwise(rng, one.description), one.readings[0])):
             pass
         last = len(one.trajectory.segments) - 1
-        branch = with_reflection(janus, one.trajectory, last, "no", write_reason(other, found, rng))
+        branch = with_reflection(backend, one.trajectory, last, "no", write_reason(other, found, rng))
         requests.append(_onward(one, branch.given, sampling, seed))
         facts.append((other, main_defect(found)))
-    readings = zip(facts, drawn(janus, requests), strict=True)
+    readings = zip(facts, drawn(backend, requests), strict=True)
     follows = [mended(other, fact, reading) for (other, fact), reading in readings]
     return by_kind(follows, [fact.kind for _, fact in facts])
 
@@ -168,12 +170,12 @@ def change_plan(rng: random.Random, plan: Sequence[Item], kind: str) -> list[Ite
     return [*plan, Item(rng.choice(NOUNS), rng.choice(tuple(COLOURS)), *rng.choice(places))] if places else None
 
 
-def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
+def changed_pictures(backend: JanusBackend, each: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of accepted drawings, changed in one object: the share flagged, by change; and of the unchanged, those passed."""
     rng = random.Random(f"pictures {seed}")
     right = [
         one
-        for one in judge_all(janus, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
+        for one in judge_all(backend, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
         if one.first
     ]
     found: dict[str, Figure] = {}
@@ -184,14 +186,16 @@ def changed_pictures(janus: Janus, each: int, sampling: Sampling, seed: int = 0)
             image = spoil_as(rng, rng.choice(kinds), one.description, scene)
             if image is not None and len(cases) < each:
                 cases.append((one, image))
-        found[name] = Proportion.from_pairs([(not yes, 1) for yes in verdicts(janus, cases, sampling)])
+        found[name] = Proportion.from_pairs([(not yes, 1) for yes in verdicts(backend, cases, sampling)])
     unchanged = [(one, None) for one in right[:each]]
     return found | {
-        "unchanged, passed": Proportion.from_pairs([(yes, 1) for yes in verdicts(janus, unchanged, sampling)])
+        "unchanged, passed": Proportion.from_pairs([(yes, 1) for yes in verdicts(backend, unchanged, sampling)])
     }
 
 
-def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling) -> list[bool]:
+def verdicts(
+    backend: JanusBackend, cases: Sequence[tuple[Judged, np.ndarray | None]], sampling: Sampling
+) -> list[bool]:
     """Whether each picture (None: as it was drawn) is judged yes for its trajectory's prompt."""
     requests = []
     for number, (one, picture) in enumerate(cases):
@@ -199,14 +203,14 @@ def verdicts(janus: Janus, cases: Sequence[tuple[Judged, np.ndarray | None]], sa
         pngs = {}
         if picture is not None:
             png = encode_png(Picture.fromarray(picture))
-            codes = tuple(janus.encode([picture])[0].tolist())
+            codes = tuple(backend.janus.encode([picture])[0].tolist())
             image = Image(codes, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * len(codes))
             pngs = {image.sha256: png}
         given = replace(sampling, thinks=False)
         requests.append(
             Request(one.trajectory.prompt, number, 1, given, None, given=(image,), pictures=pngs, id=str(number))
         )
-    ended = {name: trajectory for name, trajectory, _ in pictures_of(janus, requests, BATCH)}
+    ended = {name: trajectory for name, trajectory, _ in pictures_of(backend, requests, BATCH)}
     reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]
     return [isinstance(one, Reflection) and one.answer == "yes" for one in reflections]
 
@@ -224,7 +228,7 @@ def shown(title: str, found: dict[str, Figure]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.evaluation.probes", description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="of the shipped ones, a folder, or a Hub id")
+    parser.add_argument("--checkpoint", default=DEFAULT, help="of the shipped ones, a folder, or a Hub id")
     parser.add_argument("--drafts", type=int, default=600, help="prompts drawn to find wrong drafts")
     parser.add_argument("--thoughts", type=int, default=50, help="thoughts edited by hand")
     parser.add_argument("--reasons", type=int, default=50, help="reasons written by hand")
@@ -232,13 +236,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     try:
-        janus = open_checkpoint(arguments.checkpoint)
+        backend = open_janus(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"probes: {error}")
-    if janus.small:
-        torch.set_num_threads(1)
-    for thinks in (False, True) if janus.sampling.thinks else (False,):
-        found = redraws(janus, arguments.drafts, replace(janus.sampling, thinks=thinks), arguments.seed)
+    for thinks in (False, True) if backend.sampling.thinks else (False,):
+        found = redraws(backend, arguments.drafts, replace(backend.sampling, thinks=thinks), arguments.seed)
         print(
             shown(
                 f"Drafts rightly judged no, {'with' if thinks else 'without'} thoughts, right when drawn again", found
@@ -247,12 +249,12 @@ def main() -> None:
         for other in list(found)[1:]:
             gain = difference(found["after its reflection"], found[other])
             print(f"  after its reflection − {other}: {points(gain)}")
-    if janus.sampling.thinks:
-        found = edited_thoughts(janus, arguments.thoughts, janus.sampling, arguments.seed)
+    if backend.sampling.thinks:
+        found = edited_thoughts(backend, arguments.thoughts, backend.sampling, arguments.seed)
         print(shown("Thoughts edited by hand, drawn exactly so", found))
-    found = edited_reasons(janus, arguments.reasons, janus.sampling, arguments.seed)
+    found = edited_reasons(backend, arguments.reasons, backend.sampling, arguments.seed)
     print(shown("Reasons written by hand, shown by the revision", found))
-    found = changed_pictures(janus, arguments.changes, janus.sampling, arguments.seed)
+    found = changed_pictures(backend, arguments.changes, backend.sampling, arguments.seed)
     print(shown("Pictures changed in one object, flagged", found))
 
 

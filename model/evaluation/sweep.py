@@ -14,11 +14,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from model.atomic_files import write_whole
-from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint, path_of
-from model.backends.janus import Janus
+from model.backends.checkpoint.loading import path_of
+from model.backends.contract import Backend, CheckpointError
+from model.backends.registry import DEFAULT, open_backend
 from model.evaluation.bootstrap import Figure, interval
 from model.evaluation.figures import figures, judge_all
 from model.trajectory import Sampling
@@ -34,8 +33,10 @@ def development_prompts(count: int, seed: int = 0) -> list[Description]:
     return [sample_training(rng, categories[i % len(categories)]) for i in range(count)]
 
 
-def measured(janus: Janus, sampling: Sampling, wanted: list[Description], rounds: int, batch: int) -> dict[str, Figure]:
-    judged = figures(judge_all(janus, wanted, sampling, rounds, batch, seed=0))
+def measured(
+    backend: Backend, sampling: Sampling, wanted: list[Description], rounds: int, batch: int
+) -> dict[str, Figure]:
+    judged = figures(judge_all(backend, wanted, sampling, rounds, batch, seed=0))
     return {row: judged[row] for row in ROWS}
 
 
@@ -54,7 +55,7 @@ def write_settings(checkpoint: Path, sampling: Sampling) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m model.evaluation.sweep", description=__doc__.split("\n")[0])
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="of the shipped ones, or a folder")
+    parser.add_argument("--checkpoint", default=DEFAULT, help="of the shipped ones, or a folder")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 1.5, 2.0])
     parser.add_argument("--temperature", type=float, nargs="+", default=[0.4, 0.7, 1.0], help="of image codes")
     parser.add_argument("--text-temperature", type=float, nargs="+", default=[0.4, 1.0])
@@ -65,19 +66,17 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="make the best setting the checkpoint's own")
     arguments = parser.parse_args()
     try:
-        janus = open_checkpoint(arguments.checkpoint)
+        backend = open_backend(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"sweep: {error}")
-    if janus.small:
-        torch.set_num_threads(1)
     wanted, best = development_prompts(arguments.prompts), None
-    thinks = janus.sampling.thinks and not arguments.without_thought
+    thinks = backend.sampling.thinks and not arguments.without_thought
     print(f"{'guidance':>8}{'codes':>7}{'text':>6}" + "".join(f"{row:>22}" for row in ROWS))
     for guidance, codes, text in itertools.product(
         arguments.guidance, arguments.temperature, arguments.text_temperature
     ):
-        sampling = replace(janus.sampling, guidance=guidance, temperature=codes, text_temperature=text, thinks=thinks)
-        found = measured(janus, sampling, wanted, arguments.rounds, arguments.batch)
+        sampling = replace(backend.sampling, guidance=guidance, temperature=codes, text_temperature=text, thinks=thinks)
+        found = measured(backend, sampling, wanted, arguments.rounds, arguments.batch)
         shown = [
             "–" if figure.value is None else f"{figure.value:.1%} " + "{:.0%}–{:.0%}".format(*interval(figure))
             for figure in found.values()

@@ -22,7 +22,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 
 from model.backends.janus import Janus
-from model.decoding.request import words_of
+from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, JudgeExample
 from model.images import PictureFileError, decode
 from model.messages import RowError
@@ -177,7 +177,7 @@ def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBoun
         Draft(harmless(text), image=image) for text, image in zip(example.reflections, pictures[:-1], strict=True)
     ]
     completion = harmless(example.completion)
-    sequence = judge(janus, words_of(janus, example.prompt), drafts, pictures[-1], completion)
+    sequence = judge(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, pictures[-1], completion)
     verdict = janus.ids.yes if completion.startswith("Yes") else janus.ids.no
     if sequence.pieces[-1].ids[0] != verdict:
         begun = completion[:20]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from model.backends.checkpoint import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, open_checkpoint
 from model.backends.janus import Janus
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError

@@ -25,7 +25,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
-from model.backends.checkpoint_folder import check_finite as check_weights
+from model.backends.checkpoint.saving import check_finite as check_weights
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
 from model.training.runs.metrics_log import Log

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from model.backends.checkpoint import open_processor
-from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.checkpoint.loading import open_processor
+from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.decoding.sampling import guided, log_probabilities
 from model.training.attention import attend_in_blocks

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image as Picture
 
 from model.backends.janus import Janus
-from model.decoding.request import Request
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.rewards.janus_pro_r1 import comprehension_reward, generation_reward
 from model.training.rewards.registry import Reward
@@ -95,7 +96,7 @@ def roll_out(
             start_of[name] = start
             text, seed = start.prompt.text, rng.getrandbits(31)
             requests.append(Request(text, seed, rounds, start.sampling, None, given=start.given, id=name))
-    finished = pictures_of(janus, requests, len(requests), progress=False) if requests else ()
+    finished = pictures_of(JanusBackend(janus), requests, len(requests), progress=False) if requests else ()
     rollouts = {name: _assessed(janus, reward, start_of[name], *rest) for name, *rest in finished}
     return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from model.backends.checkpoint import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError, RowBounds

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from model.backends.janus import Janus
-from model.decoding.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Task, words_of
-from model.decoding.sampling import Rule
-from model.decoding.sampling_rules import image_rule, reason_rule, thought_rule, verdict_rule
+from model.backends.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Task
+from model.decoding.sampling import Rule, image_rule, reason_rule, thought_rule, verdict_rule
 from model.sequences import Codes, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.training.training_sequences import SequenceBuilder, TrainingSequence
@@ -48,12 +47,12 @@ class _Streams:
     def begin(self) -> None:
         """The prompt, and the source image if there is one."""
         janus, prompt, first = self.janus, self.trajectory.prompt, self.trajectory.segments[0]
-        self.to_judge.context(*opening(janus, words_of(janus, prompt)))
+        self.to_judge.context(*opening(janus, janus.prompts.read(prompt, Task.DRAW).text))
         if isinstance(first, Source):  # which was edited or judged
-            self.to_draw.context(*editing(janus, words_of(janus, prompt, Task.EDIT), first.codes))
+            self.to_draw.context(*editing(janus, janus.prompts.read(prompt, Task.EDIT).text, first.codes))
             self.to_judge.context(*looking(janus, self.pictures[first.sha256]))
         else:
-            self.to_draw.context(*opening(janus, words_of(janus, prompt)))
+            self.to_draw.context(*opening(janus, janus.prompts.read(prompt, Task.DRAW).text))
 
     def add(self, segment: Source | Thought | Image | Reflection, index: int, *, sampled: bool) -> None:
         match segment:

@@ -3,6 +3,10 @@
 A person writes “Two red apples” or “one cat”; lessons say “two red apples” and “a cat”.
 """
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 from model.world.edits import read_edit, write_edit
 from model.world.language import Description, Relation, parse, write
 from model.world.vocabulary import PromptError, opposite
@@ -14,20 +18,28 @@ TAUGHT = (
 )
 
 
-def as_taught(prompt: str) -> str:
-    """A prompt in the taught wording; what the world cannot read in small letters and without line breaks."""
+class NormalisedPrompt(NamedTuple):
+    """A prompt in the trained wording, and why it lies outside of what was trained; None where it does not."""
+
+    text: str
+    warning: str | None = None
+
+
+def normalise(prompt: str) -> NormalisedPrompt:
+    """What the world cannot read stays, in small letters and without line breaks."""
     try:
-        return write(towards_the_second(parse(prompt)))
-    except PromptError:
-        return plain(prompt)
+        description = towards_the_second(parse(prompt))
+    except PromptError as error:
+        return NormalisedPrompt(plain(prompt), str(error))
+    return NormalisedPrompt(write(description), None if is_taught(description) else TAUGHT)
 
 
-def edit_as_taught(text: str) -> str:
+def normalise_edit(text: str) -> NormalisedPrompt:
     """The same of an instruction to edit."""
     try:
-        return write_edit(read_edit(text))
-    except PromptError:
-        return plain(text)
+        return NormalisedPrompt(write_edit(read_edit(text)))
+    except PromptError as error:
+        return NormalisedPrompt(plain(text), str(error))
 
 
 def plain(text: str) -> str:
@@ -46,10 +58,8 @@ def towards_the_second(description: Description) -> Description:
     return Description(description.groups, tuple(map(turned, description.relations)))
 
 
-def check_taught(prompt: str) -> None:
-    """Raises PromptError for a prompt outside the world, or of a kind that no lesson has."""
-    description = towards_the_second(parse(prompt))
+def is_taught(description: Description) -> bool:
+    """Whether lessons have prompts of this kind; its relations are told towards the second group."""
     related = {(relation.first, relation.second) for relation in description.relations}
     kinds = len(description.groups)
-    if kinds > 2 and (kinds, related) != (3, {(0, 1), (2, 1)}):
-        raise PromptError(TAUGHT)
+    return kinds <= 2 or (kinds, related) == (3, {(0, 1), (2, 1)})

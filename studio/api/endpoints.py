@@ -14,17 +14,16 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.store.store import Store
-from model.backends.checkpoint import CheckpointError
-from model.decoding.request import PromptError, Task
-from model.decoding.source import read_source
+from model.backends.contract import CheckpointError
+from model.backends.request import RequestError, Task
 from model.events import Event, Failed, TrajectoryFinished
 from studio.api import import_endpoint
 from studio.auth.identity import owner_name
 from studio.http.limits import Caller, LimitError
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import DrawForm, chosen_seed
-from studio.inference.engine_thread import QueueFull, QueuePosition
 from studio.inference.live_events import LINE
+from studio.inference.waiting_line import QueueFull, QueuePosition
 from studio.settings import Settings
 
 
@@ -96,7 +95,7 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         generator = checkpoints.first
         try:
             content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
-            source = read_source(generator.janus, content, task)
+            source = generator.backend.read_source(content, task)
             seed = chosen_seed(seed, False)
         except (OSError, ValueError) as error:
             raise gr.Error(without_places(error), print_exception=False) from error
@@ -149,12 +148,12 @@ def _said(events: Iterator[Any]) -> Iterator[Any]:
     """The events, with what cannot be done as Gradio's error."""
     try:
         yield from events
-    except (PromptError, QueueFull, LimitError, AnnotationsError) as error:
+    except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
         raise gr.Error(without_places(error), print_exception=False) from error
 
 
 def _found(get: Callable[[], Any]) -> Any:
     try:
         return get()
-    except (AnnotationsError, CheckpointError, PromptError) as error:
+    except (AnnotationsError, CheckpointError, RequestError) as error:
         raise gr.Error(without_places(error), print_exception=False) from error

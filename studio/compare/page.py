@@ -13,8 +13,8 @@ import gradio as gr
 
 from annotations.errors import without_places
 from annotations.store.store import Store
-from model.backends.checkpoint import CheckpointError
-from model.decoding.request import PromptError
+from model.backends.contract import CheckpointError
+from model.backends.request import RequestError
 from studio.components import render
 from studio.components.header import intro, what_is_kept
 from studio.components.timeline import timeline
@@ -59,7 +59,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def begun(seed, new_seed) -> tuple:
         try:
             return chosen_seed(seed, new_seed), *RUNNING
-        except PromptError as error:
+        except RequestError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
     def asked(side, prompt, seed, checkpoint, thinks, request: gr.Request, *, insist: bool = False):

@@ -9,7 +9,7 @@ function after() {
   if ($('.after').hidden) return;
   const images = trajectory.segments.filter((segment) => segment.kind !== 'thought' && segment.kind !== 'reflection');
   const verdicts = trajectory.segments.filter((segment) => segment.kind === 'reflection');
-  const pair = drawn.length > 1 && String(images[0].codes) !== String(images[drawn.length - 1].codes);
+  const pair = drawn.length > 1 && differ(images[0], images[drawn.length - 1]);
   $('.compare').hidden = !pair;
   if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
   $('.odds').hidden = verdicts.length < 2;
@@ -21,10 +21,16 @@ function after() {
   keep('.json', `${name}.json`, URL.createObjectURL(everything));
 }
 
+// In a code, or, where one has none, as pictures.
+function differ(one, other) {
+  const coded = one.codes.length && other.codes.length;
+  return coded ? String(one.codes) !== String(other.codes) : one.sha256 !== other.sha256;
+}
+
 // By hash, as they are stored: what `python -m annotations.importing FILE --format ours` reads back.
 function pictures(trajectory) {
-  const seen = state.whole.filter((row) => row.is === 'picture');
-  return Object.fromEntries(seen.map((row) => [trajectory.segments[row.segment].sha256, row.png.split(',')[1]]));
+  const seen = state.whole.filter((row) => row.is === 'picture' || row.is === 'frame');
+  return Object.fromEntries(seen.map((row) => [row.sha256 || trajectory.segments[row.segment].sha256, row.png.split(',')[1]]));
 }
 
 // A prompt in any script as the name of a file that every system takes.
@@ -53,6 +59,7 @@ function compare(first, last, before, now) {
   frame.style.setProperty('--side', first.side);
   frame.replaceChildren(...copies);
   const side = first.side;
+  $('.mark-changes').parentElement.hidden = !now.length;
   const changed = now.map((code, index) => index).filter((index) => now[index] !== before[index]);
   for (const index of changed) {
     const box = make('i', 'changed');

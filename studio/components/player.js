@@ -25,16 +25,18 @@ function play(now) {
 function hurried(time) {
   const count = Math.ceil((state.steps.length - state.at) / LIVE_FRAMES);
   for (let i = 0; i < count && ready(state.steps[state.at]); i++) {
-    if (state.steps[state.at].takes === 'cell' && !due(time)) return;
+    const { takes, part } = state.steps[state.at];
+    if ((takes === 'cell' || takes === 'frame') && !due(time, part || 1 / state.cells)) return;
     state.steps[state.at++].act();
   }
 }
 
-// Whether the next cell of a live picture may be shown: a quick model draws faster than an eye can follow.
-function due(time) {
+// Whether the next part of a live picture, a cell or a frame, may be shown: a quick model draws faster than an eye can
+// follow.
+function due(time, part) {
   const least = CALM || state.hurry ? 0 : Number($('.least').value);
   if (state.due > time) return false;
-  state.due = Math.max(state.due, time - 100) + (1000 * least) / state.cells;
+  state.due = Math.max(state.due, time - 100) + 1000 * least * part;
   return true;
 }
 

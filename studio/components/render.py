@@ -19,6 +19,7 @@ from annotations.store.listing import TrajectorySummary
 from model.events import (
     Event,
     Failed,
+    FrameAdded,
     ImageCodesAdded,
     Preview,
     SegmentFinished,
@@ -77,6 +78,8 @@ def row(event: Event) -> Row | None:
             return {"is": "text", "text": event.text} | by | here
         case ImageCodesAdded(origin=Origin.PERSON | Origin.TEMPLATE):
             return {"is": "forced", "start": event.start, "count": len(event.codes), "by": event.origin.value} | here
+        case FrameAdded() if event.png is not None:
+            return frame(event.sha256, event.png, event.share) | here
         case Preview(whole=True):
             return {"is": "picture", "png": data_url(event.png)} | here
         case Preview():
@@ -90,6 +93,11 @@ def row(event: Event) -> Row | None:
         case Failed():
             return ending(StopReason.FAILED)
     return None
+
+
+def frame(sha256: str, png: bytes, share: float) -> Row:
+    """A stage of an image without codes."""
+    return {"is": "frame", "sha256": sha256, "png": data_url(png), "share": round(share, 3)}
 
 
 def ending(reason: StopReason) -> Row:
@@ -124,15 +132,15 @@ def replay_value(trajectory: Trajectory, picture: PictureOf, *, run: str, pace: 
 
 
 def _left_undrawn(made: Row, trajectory: Trajectory) -> list[Row]:
-    """How far an image had come that was never finished, and so has no picture."""
+    """How far an image of codes had come that was never finished, and so has no picture."""
     segment = trajectory.segments[made["segment"]] if made["is"] == "segment" else None
-    if not isinstance(segment, Image) or segment.sha256 is not None:
+    if not isinstance(segment, Image) or segment.sha256 is not None or segment.frames:
         return []
     return [{"is": "progress", "segment": made["segment"], "count": len(segment.codes)}]
 
 
 def in_brief(trajectory: Trajectory, picture: PictureOf) -> list[Row]:
-    """The rows of a trajectory without its steps: whole texts, whole pictures."""
+    """The rows of a trajectory without its steps: whole texts, whole pictures, and the frames."""
     brief: list[Row] = []
     for made in map(row, replay(trajectory)):
         if made is None:
@@ -143,9 +151,10 @@ def in_brief(trajectory: Trajectory, picture: PictureOf) -> list[Row]:
             brief.append(made)
         if made["is"] == "segment":
             brief += _left_undrawn(made, trajectory)
-            sha256 = getattr(trajectory.segments[made["segment"]], "sha256", None)
-            if sha256 is not None:
-                brief.append({"is": "picture", "segment": made["segment"], "png": data_url(picture(sha256))})
+            segment, here = trajectory.segments[made["segment"]], {"segment": made["segment"]}
+            brief += [frame(sha256, picture(sha256), 1.0) | here for sha256 in getattr(segment, "frames", ())]
+            if (sha256 := getattr(segment, "sha256", None)) is not None:
+                brief.append({"is": "picture", "png": data_url(picture(sha256))} | here)
     return brief
 
 
@@ -216,8 +225,9 @@ def _segment(index: int, segment: Segment, picture: PictureOf, prompt: str, aha:
                 f'<span class="p">p(yes) {segment.p_yes:.2f}</span>{mark}</p>'
                 f'<p class="reason{_by(segment)}" dir="auto">{escape(segment.reason)}</p>'
             )
-        case Image(sha256=None):
-            return f'<div class="picture unfinished" data-segment="{index}"></div>'
+        case Image(sha256=None, frames=frames):
+            last = f'<img src="{data_url(picture(frames[-1]))}" alt="Unfinished drawing">' if frames else ""
+            return f'<div class="picture unfinished" data-segment="{index}">{last}</div>'
         case Image() | Source():
             png = picture(segment.sha256)
             smooth = " smooth" if width_of(png) > SMOOTH else ""

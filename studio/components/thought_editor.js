@@ -12,7 +12,7 @@ function mind() {
     const bar = round.querySelector('.mind') || round.appendChild(make('p', 'mind'));
     const from = index && segments[index - 1].kind === 'thought' ? index - 1 : index;
     if (segment.kind === 'thought') offer(bar, 'Change the plan', () => changePlan(part, index));
-    if (segment.kind === 'image') offer(bar, 'Rub out patches', () => plant(part, index, segment.codes));
+    if (segment.kind === 'image' && segment.codes.length) offer(bar, 'Rub out patches', () => plant(part, index, segment.codes));
     if (segment.kind === 'image') offer(bar, 'Try another', () => go({ segment: from, what: 'seed' }));
     if (segment.kind === 'reflection') offer(bar, 'Disagree', () => sayOtherwise(part, index, segment));
   });

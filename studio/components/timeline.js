@@ -4,7 +4,7 @@
 
 const CALM = matchMedia('(prefers-reduced-motion: reduce)').matches;
 const LIVE_FRAMES = 10; // a live backlog is on the screen within so many frames
-const REPLAY_MS = { text: 16, cell: 22, verdict: 700, segment: 260 }; // at pace 1
+const REPLAY_MS = { text: 16, cell: 22, frame: 260, verdict: 700, segment: 260 }; // at pace 1
 
 const root = element.querySelector('.timeline');
 const $ = (selector) => root.querySelector(selector);
@@ -79,6 +79,7 @@ function rewind() {
 function steps(row) {
   if (row.is === 'text') return [...row.text.match(/[\s\S]{1,2}/g) || []].map((bit) => ({ act: () => write(row, bit), takes: 'text' }));
   if (row.is === 'cells') return cells(row);
+  if (row.is === 'frame') return [frameStep(row)];
   if (row.is === 'picture') {
     const image = load(row.png);
     return [{ image, act: () => picture(row.segment, image) }];
@@ -92,6 +93,13 @@ function cells(row) {
   return Array.from({ length: row.count }, (_, i) => ({ image, act: () => cell(row, image, i), takes: 'cell' }));
 }
 
+// `part`: of the picture's time.
+function frameStep(row) {
+  const image = load(row.png);
+  const before = state.steps.findLast((step) => step.segment === row.segment);
+  return { image, segment: row.segment, share: row.share, part: row.share - (before ? before.share : 0), act: () => frame(row, image), takes: 'frame' };
+}
+
 function load(png) {
   const image = new Image();
   image.src = png;
@@ -100,6 +108,7 @@ function load(png) {
 
 function start(row) {
   state.cells = row.cells || 64;
+  state.coded = row.cells > 0;
   state.most = row.rounds;
   state.prompt = row.prompt;
   state.id = row.id;
@@ -157,6 +166,7 @@ function addPicture(part, thought) {
   part.canvas.width = part.canvas.height = 0;
   part.head = state.progress;
   point(part, 0);
+  part.pen.hidden ||= !state.coded;
   follow();
 }
 
@@ -219,11 +229,23 @@ function picture(index, image) {
   const part = state.segments[index];
   if (!part || !part.canvas) return;
   state.png = image.src;
-  const paint = () => {
+  paint(part, image);
+}
+
+function paint(part, image) {
+  const draw = () => {
     resize(part, image.naturalWidth);
     part.canvas.getContext('2d').drawImage(image, 0, 0);
   };
-  if (image.complete) paint(); else image.onload = paint;
+  if (image.complete) draw(); else image.onload = draw;
+}
+
+// A stage of an image without codes.
+function frame(row, image) {
+  const part = state.segments[row.segment];
+  if (!part || !part.canvas) return;
+  paint(part, image);
+  part.head.textContent = `${Math.round(100 * row.share)} %`;
 }
 
 function verdict(row) {

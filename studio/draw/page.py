@@ -12,9 +12,11 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.store.store import Store
-from model.backends.checkpoint import SHIPPED, CheckpointError
+from model.backends.contract import CheckpointError
+from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.registry import description
+from model.backends.request import Request, RequestError
 from model.branches import BranchError
-from model.decoding.request import PromptError
 from model.world.language import category_of, parse
 from studio.components import render
 from studio.components.header import intro, what_is_kept
@@ -25,7 +27,7 @@ from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
 from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
-from studio.inference.zerogpu import LOAN, LentEngine
+from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
 
 WHAT_HAPPENS = (
@@ -63,12 +65,12 @@ def ask(
     """
     try:
         generator = checkpoints.named(wish.checkpoint)
-        generator.check(wish.prompt)
+        generator.backend.check(Request(wish.prompt))
         how = wish.chosen_seed(), wish.most_rounds(), wish.sampling(generator.sampling)
-    except (CheckpointError, PromptError) as error:
+    except (CheckpointError, RequestError) as error:
         yield *notice(without_places(error)), gr.skip()
         return
-    if not insist and (doubt := generator.doubt(wish.prompt)) is not None:
+    if not insist and (doubt := generator.backend.warning(wish.prompt)) is not None:
         yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
         return
     stop = sessions.begin(visit.session)
@@ -116,7 +118,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
     with gr.Row(elem_classes="more"):
-        if checkpoints.first.embedded_world:
+        if checkpoints.first.backend.domain is EMBEDDED_WORLD:
             words()
         controls = _settings_row(checkpoints, settings)
     view = timeline(elem_id="timeline", playable=True)
@@ -215,7 +217,7 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
     """Rounds, guidance, temperature, seed, new seed, thinks, checkpoint."""
     names, sampling = checkpoints.names, checkpoints.first.sampling
     with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
-        at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentEngine) else "")
+        at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentBackend) else "")
         rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most)
         guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
         temperature = gr.Slider(
@@ -224,8 +226,9 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
         with gr.Column(min_width=160):
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
             new_seed = gr.Checkbox(True, label="New seed each time", container=False)
-            thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False)
-        known = "; ".join(f"{name}: {SHIPPED[name]}" for name in names if name in SHIPPED)
+            can_think = checkpoints.first.backend.capabilities.thought or len(names) > 1
+            thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False, visible=can_think)
+        known = "; ".join(f"{name}: {words}" for name in names if (words := description(name)) is not None)
         drawn_by = gr.Dropdown(
             names, value=names[0], label="Drawn by", info=known, visible=len(names) > 1, elem_id="checkpoint"
         )

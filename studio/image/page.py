@@ -19,20 +19,20 @@ from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.importing import csv_files
 from annotations.ops import example_trajectories
 from annotations.store.store import Store
-from model.backends.checkpoint import CheckpointError
-from model.decoding.request import PromptError, Task
-from model.decoding.source import read_source
+from model.backends.contract import CheckpointError
+from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.request import Request, RequestError, Task
 from studio.components import render
 from studio.components.header import intro, what_is_kept
 from studio.components.timeline import timeline
 from studio.draw.page import to_try
 from studio.http.limits import LimitError
-from studio.image.batch import BatchError, Judgement, batch, judge_all
+from studio.image.judge_many import BatchError, Judgement, batch, judge_all
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
-from studio.inference.served_copies import note_stored, noting, served_file, served_path
+from studio.inference.served_copies import note, note_stored, served_file, served_path
 from studio.settings import Settings
 
 WHAT_HAPPENS = (
@@ -87,18 +87,18 @@ def ask(
     try:
         generator = checkpoints.named(given.checkpoint)
         if not given.path:
-            raise PromptError(NO_IMAGE)
-        generator.check(given.words)
-        source = read_source(generator.janus, Path(given.path), task)
-    except (CheckpointError, PromptError, OSError) as error:
+            raise RequestError(NO_IMAGE)
+        generator.backend.check(Request(given.words))
+        source = generator.backend.read_source(Path(given.path), task)
+    except (CheckpointError, RequestError, OSError) as error:
         yield notice(without_places(error))
         return
-    if not insist and (doubt := generator.doubt(given.words, task)) is not None:
+    if not insist and (doubt := generator.backend.warning(given.words, task)) is not None:
         yield notice(doubt, anyway=f"{given.choice} anyway")
         return
-    stop = sessions.begin(visit.session).is_set
-    events = generator.stream(given.words, new_seed(), 1, owner=visit.owner, stop=stop, task=task, source=source)
-    events = noting(events, generator.store, Path(given.path))
+    how = {"owner": visit.owner, "stop": sessions.begin(visit.session).is_set, "task": task, "source": source}
+    on_start = partial(note, generator.store, file=Path(given.path))
+    events = generator.stream(given.words, new_seed(), 1, **how, on_start=on_start)
     yield from live(events, visit, sessions, generator.store)
 
 
@@ -178,7 +178,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             with gr.Row():
                 start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
                 stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
-    with gr.Row(elem_classes="chips", visible=checkpoints.first.embedded_world):
+    with gr.Row(elem_classes="chips", visible=checkpoints.first.backend.domain is EMBEDDED_WORLD):
         chips = to_try({example.label: [] for example in EXAMPLES})
     view = timeline(elem_id="timeline")
     many(checkpoint, checkpoints, settings)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from model.backends.janus import Janus
+from model.backends.contract import Backend
 from model.branches import Branch, BranchError, afresh, with_codes, with_reflection, with_thought
 from model.trajectory import Source, Trajectory
-from model.world.plan import read_items, write_items
-from model.world.scene import Item, Scene
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import MOST_ROUNDS, Generator
 
-LONGEST_LINE = 80  # characters; what is longer is no line of a plan
 CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
 
@@ -25,7 +21,7 @@ def continued(checkpoints: Checkpoints, change: Mapping[str, Any]) -> tuple[Gene
     """
     parent = checkpoints.first.store.trajectory(str(change.get("run") or ""))
     generator = checkpoints.named(parent.checkpoint)
-    branch = branch_of(generator.janus, parent, change)
+    branch = branch_of(generator.backend, parent, change)
     return generator, {
         "prompt": parent.prompt,
         "seed": new_seed() if change["what"] == "seed" else parent.seed,
@@ -35,7 +31,7 @@ def continued(checkpoints: Checkpoints, change: Mapping[str, Any]) -> tuple[Gene
     }
 
 
-def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -> Branch:
+def branch_of(backend: Backend, trajectory: Trajectory, change: Mapping[str, Any]) -> Branch:
     """`change` has `segment` and `what`: a thought (`text`), a reflection (`answer`, `text`), codes (`codes`: pairs of
     raster index and code) or a seed. Raises BranchError.
     """
@@ -48,32 +44,19 @@ def branch_of(janus: Janus, trajectory: Trajectory, change: Mapping[str, Any]) -
         raise BranchError("the page sent a change that cannot be read; load it again") from error
     match what:
         case "thought":
-            return with_thought(janus, trajectory, segment, readable(text) if janus.embedded_world else text)
+            return with_thought(backend, trajectory, segment, _plan(backend, text))
         case "reflection":
-            return with_reflection(janus, trajectory, segment, str(change.get("answer")), text)
+            return with_reflection(backend, trajectory, segment, str(change.get("answer")), text)
         case "codes":
-            return with_codes(janus, trajectory, segment, codes)
+            return with_codes(backend, trajectory, segment, codes)
         case "seed":
             return afresh(trajectory, segment)
     raise BranchError(f"got the change {what[:20]!r}; there are thought, reflection, codes and seed")
 
 
-def readable(plan: str) -> str:
-    """A plan of the embedded world as the network was taught to read it. Raises BranchError for a line that cannot be
-    read; where the objects stand is the person's own affair.
-    """
-    lines = [" ".join(line.split()) for line in re.split(r"[;\n]", plan)]
-    return write_items([_item(number, line) for number, line in enumerate(filter(None, lines), start=1)])
-
-
-def _item(number: int, line: str) -> Item:
-    shown = f"line {number} of the plan is “{line[:LONGEST_LINE]}”"
+def _plan(backend: Backend, text: str) -> str:
+    """A plan as the backend was taught to read it. Raises BranchError."""
     try:
-        [item] = read_items(line[:LONGEST_LINE])
+        return backend.domain.plan(text)
     except ValueError as error:
-        raise BranchError(f"{shown}; it should read like “red apple at 2 3”: colour, thing, column and row") from error
-    try:
-        Scene((item,))
-    except ValueError as error:
-        raise BranchError(f"{shown}: {error}") from error
-    return item
+        raise BranchError(str(error)) from error

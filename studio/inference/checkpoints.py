@@ -1,4 +1,4 @@
-"""Engines by checkpoint name: the first is given, others are loaded when first chosen."""
+"""Generators by checkpoint name: the first is given, others are loaded when first chosen."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from model.backends.checkpoint import CheckpointError, name_of, open_checkpoint
-from model.backends.janus import Janus
-from studio.inference.engine_thread import Serving
+from model.backends.contract import Backend, CheckpointError
+from model.backends.registry import backend_name, open_backend
 from studio.inference.generator import Generator
+from studio.inference.waiting_line import Serving
 from studio.settings import Mode
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,10 @@ class Checkpoints:
         first: Generator,
         others: Sequence[str] = (),
         mode: Mode = Mode.LOCAL,
-        serving: Callable[[Janus], Serving] | None = None,
-        opening: Callable[[str], Janus] = open_checkpoint,
+        serving: Callable[[Backend], Serving] | None = None,
+        opening: Callable[[str], Backend] = open_backend,
     ) -> None:
-        """`others`: of the shipped ones, folders, or Hub ids. Visitors (`mode`) never learn where these lie.
+        """`others`: as `open_backend` takes them. Visitors (`mode`) never learn where these lie.
         `serving`: what makes their events, see Generator; `opening`: how one is opened. Raises CheckpointError for two
         of one name.
         """
@@ -34,15 +34,15 @@ class Checkpoints:
         self._mode = mode
         self._serving = serving
         self._opening = opening
-        self._loaded = {first.janus.name: first}
-        self._sources = {name_of(source): source for source in others}
+        self._loaded = {first.name: first}
+        self._sources = {backend_name(source): source for source in others}
         self._loading = threading.Lock()
         if len(self.names) < 1 + len(others):
-            raise CheckpointError(f"of {', '.join([first.janus.name, *others])} two have one name; rename a folder")
+            raise CheckpointError(f"of {', '.join([first.name, *others])} two have one name; rename a folder")
 
     @property
     def names(self) -> list[str]:
-        return list(dict.fromkeys([self.first.janus.name, *self._sources]))
+        return list(dict.fromkeys([self.first.name, *self._sources]))
 
     def named(self, name: str | None) -> Generator:
         """The generator of a checkpoint, the first's for no name. Raises CheckpointError."""
@@ -59,9 +59,9 @@ class Checkpoints:
 
     def _opened(self, name: str) -> Generator:
         try:
-            janus = self._opening(self._sources[name])
-            serving = self._serving(janus) if self._serving else None
-            return Generator(janus, self.first.store, serving, share=self.first.share)
+            backend = self._opening(self._sources[name])
+            serving = self._serving(backend) if self._serving else None
+            return Generator(backend, self.first.store, serving, share=self.first.share)
         except (CheckpointError, RuntimeError) as error:  # the latter where there is no room for a cache
             if self._mode is Mode.LOCAL:
                 raise CheckpointError(str(error)) from error

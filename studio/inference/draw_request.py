@@ -6,7 +6,7 @@ import random
 import sys
 from dataclasses import dataclass, fields, replace
 
-from model.decoding.request import NumberBounds, check_number
+from model.backends.request import NumberBounds, check_number
 from model.trajectory import Sampling, Trajectory
 from studio.inference.generator import MOST_ROUNDS
 
@@ -36,17 +36,17 @@ class DrawForm:
         return DrawForm(prompt, rounds, how.guidance, how.temperature, seed, False, how.thinks, drawn_by)
 
     def sampling(self, default: Sampling) -> Sampling:
-        """The checkpoint's own settings but for these. Raises PromptError."""
+        """The checkpoint's own settings but for these. Raises RequestError."""
         guidance = _within(GUIDANCE, self.guidance, "guidance")
         temperature = _within(TEMPERATURE, self.temperature, "temperature")
         return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
 
     def most_rounds(self) -> int:
-        """Raises PromptError."""
+        """Raises RequestError."""
         return int(_within(ROUNDS, self.rounds, "number of rounds"))
 
     def chosen_seed(self) -> int:
-        """Raises PromptError."""
+        """Raises RequestError."""
         return chosen_seed(self.seed, self.new_seed)
 
 
@@ -54,7 +54,7 @@ WIDGETS = len(fields(DrawForm))
 
 
 def chosen_seed(seed: float | None, another: bool) -> int:
-    """The seed that was given, or another. Raises PromptError."""
+    """The seed that was given, or another. Raises RequestError."""
     if another or seed is None:
         return new_seed()
     return int(_within((0, LARGEST_SEED), seed, "seed"))
@@ -65,7 +65,7 @@ def new_seed() -> int:
 
 
 def _within(bounds: tuple[float, float], value: float | None, name: str) -> float:
-    """The value, or the bound it passes: a handler can be called past the sliders. Raises PromptError for no number."""
+    """The value, or the bound it passes: handlers can be called past sliders. Raises RequestError for no number."""
     if not (isinstance(value, int | float) and abs(value) <= sys.float_info.max):
         check_number(name, value, NumberBounds(*bounds))
     return min(max(value, bounds[0]), bounds[1])

@@ -14,15 +14,15 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.store.store import Store
-from model.decoding.request import PromptError
+from model.backends.request import RequestError
 from model.events import Event, TrajectoryStarted
 from studio.auth.identity import is_local, owner_name
 from studio.components import render
 from studio.http.limits import Caller, LimitError
 from studio.http.priority import activity
 from studio.inference import served_copies
-from studio.inference.engine_thread import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
-from studio.inference.generator import PartialTrajectory
+from studio.inference.generator import LiveTrajectory, PartialTrajectory
+from studio.inference.waiting_line import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.settings import Settings
 
 LINE = {"concurrency_id": "draw", "concurrency_limit": AT_ONCE + MOST_WAITING + 4}  # the last few hear: no room
@@ -69,27 +69,25 @@ class Sending:
     sent_at: float = 0.0
     run: str = ""
     receipt: str = ""
-    told: PartialTrajectory = PartialTrajectory()
 
     def add(self, event: Event) -> None:
         if isinstance(event, TrajectoryStarted):
             self.run = event.trajectory_id
             self.receipt = self.store.receipt(self.run)
-        self.told = self.told.after(event)
-        made = render.row(event)
-        if made is not None:
-            self.rows.append(made)
+        row = render.row(event)
+        if row is not None:
+            self.rows.append(row)
 
     def due(self, others: int = 0) -> bool:
         """Whether to send what is new, where so many are sent to."""
         after = max(BATCH_SECONDS, others / (VALUES_MEANWHILE if activity.signed_in_active else VALUES))
         return self.fresh < len(self.rows) and time.monotonic() - self.sent_at >= after
 
-    def value(self) -> render.Row:
+    def value(self, partial: PartialTrajectory) -> render.Row:
         """What is new since the last value; with the whole story once the trajectory has ended."""
-        told = self.told.trajectory
-        ended = told if told.stop_reason is not None else None
-        whole = render.in_brief(told, self.told.pictures.__getitem__) if ended else ()
+        trajectory, pictures = partial
+        ended = trajectory if trajectory.stop_reason is not None else None
+        whole = render.in_brief(trajectory, pictures.__getitem__) if ended else ()
         value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
         self.fresh, self.sent_at = len(self.rows), time.monotonic()
         return value | {"receipt": self.receipt}
@@ -108,9 +106,7 @@ class PageVisit:
         return PageVisit(owner_name(request, settings), request.session_hash or "", Caller.of(request))
 
 
-def live(
-    events: Iterator[Event | QueuePosition], visit: PageVisit, sessions: Sessions, store: Store
-) -> Iterator[tuple]:
+def live(events: LiveTrajectory, visit: PageVisit, sessions: Sessions, store: Store) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the trajectory ends."""
     sending = Sending(store)
     try:
@@ -120,15 +116,15 @@ def live(
                 continue
             sending.add(event)
             if isinstance(event, TrajectoryStarted):
-                yield sending.value(), *RUNNING
+                yield sending.value(events.partial), *RUNNING
             elif sending.due(sessions.count):
-                yield sending.value(), *SAME
+                yield sending.value(events.partial), *SAME
                 sending.sent_at = time.monotonic()  # where sending takes long, what came meanwhile goes together
-        begun = sending.told.trajectory is not None
-        yield sending.value() if begun else render.notice_value("Stopped before it began."), *IDLE
-    except (PromptError, QueueFull, LimitError, AnnotationsError) as error:
+        begun = events.partial.trajectory is not None
+        yield sending.value(events.partial) if begun else render.notice_value("Stopped before it began."), *IDLE
+    except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
         if sending.fresh < len(sending.rows):
-            yield sending.value(), *SAME
+            yield sending.value(events.partial), *SAME
         yield notice(without_places(error))
     finally:
         events.close()

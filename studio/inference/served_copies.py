@@ -10,23 +10,20 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TypeVar
 
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from annotations.errors import NotFoundError
 from annotations.store.store import Store
-from model.events import TrajectoryStarted
 
 log = logging.getLogger(__name__)
 
 NOTES = "copies"  # in the data folder
 EXPORTS = "exports"  # in the folder that is served
-Item = TypeVar("Item")
 
 
 def served_folder() -> Path:
@@ -42,17 +39,6 @@ def served_path(name: str) -> Path:
     """A place for a file in a new folder below it, which is removed with what is old there."""
     served_folder().mkdir(parents=True, exist_ok=True)
     return Path(mkdtemp(dir=served_folder())) / name
-
-
-def noting(events: Iterator[Item], store: Store, file: Path) -> Iterator[Item]:
-    """The events of a trajectory that is made of the picture in `file`, which is noted when it begins."""
-    try:
-        for event in events:
-            if isinstance(event, TrajectoryStarted):
-                note(store, event.trajectory_id, file)
-            yield event
-    finally:
-        events.close()
 
 
 def note(store: Store, run: str, file: Path) -> None:

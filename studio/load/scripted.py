@@ -1,10 +1,9 @@
-"""A scripted engine in place of the network, so that load tests measure web server and store."""
+"""A scripted backend in place of the network, so that load tests measure web server and store."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,67 +14,47 @@ from annotations.queue import reordering
 from annotations.queue.assignment import recover
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint import open_checkpoint
-from model.decoding.request import Request
-from model.events import Event, Failed, Preview, TrajectoryStarted, replay
-from model.trajectory import Trajectory
+from model.backends.contract import Backend, Capabilities, ServingOptions
+from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.request import Request, check_values
+from model.events import Event, Preview, TrajectoryFinished, TrajectoryStarted, replay
+from model.trajectory import Sampling, StopReason, Trajectory
 from studio.inference.checkpoints import Checkpoints
-from studio.inference.engine_thread import AT_ONCE, SharedEngine
 from studio.inference.generator import Generator
 from studio.server import freeze_memory, start
 from studio.settings import Mode, Settings
 
 PATCH_SECONDS = 0.03  # between two patches; everything else comes at once
-IDLE_SECONDS = 0.002
 
 
-class ScriptedEngine:
-    """Stands where the engine stands, and plays a recorded aha moment to everybody who asks."""
+class ScriptedBackend(Backend):
+    """Stands where a network stands, and plays a recorded aha moment to everybody who asks."""
+
+    name, image_size, sampling, domain = "embedded", 64, Sampling(thinks=True), EMBEDDED_WORLD
+    capabilities = Capabilities(thought=True)
 
     def __init__(self, store: Store) -> None:
         [recorded] = store.trajectories(limit=1, keep=Filter(recorded=True, aha=True))
         self._played = list(timed(store.trajectory(recorded.id), store.picture))
-        self.waiting: deque[Request] = deque()
-        self._running: dict[str, Iterator[tuple[float, Event]]] = {}
-        self._next: dict[str, tuple[float, Event]] = {}
 
-    @property
-    def busy(self) -> bool:
-        return bool(self.waiting or self._running)
+    def serve(self, options: ServingOptions) -> int:
+        return options.at_once
 
-    @property
-    def line(self) -> int:
-        return max(0, len(self.waiting) + len(self._running) - AT_ONCE)
+    def check(self, request: Request) -> None:
+        check_values(request, self.sampling, self.image_size)
 
-    def add(self, request: Request) -> None:
-        self.waiting.append(request)
-
-    def step(self) -> list[Event]:
-        while self.waiting and len(self._running) < AT_ONCE:
-            self._begin(self.waiting.popleft())
-        now = time.monotonic()
-        events = [event for id in list(self._running) for event in self._due(id, now)]
-        if not events:
-            time.sleep(IDLE_SECONDS)
-        return events
-
-    def fail(self, error: Exception) -> list[Event]:
-        return [Failed(trajectory_id=id, segment=0, error=str(error)) for id in self._running]
-
-    def close(self) -> None:
-        self._running.clear()
-
-    def _begin(self, request: Request) -> None:
-        self._running[request.id] = again(self._played, request.id, time.monotonic())
-        self._next[request.id] = next(self._running[request.id])
-
-    def _due(self, id: str, now: float) -> Iterator[Event]:
-        while id in self._next and self._next[id][0] <= now:
-            yield self._next.pop(id)[1]
-            if (after := next(self._running[id], None)) is not None:
-                self._next[id] = after
-            else:
-                del self._running[id]
+    def events(self, request: Request) -> Iterator[Event]:
+        began = time.monotonic()
+        for due, event in self._played:
+            time.sleep(max(0.0, began + due - time.monotonic()))
+            if request.stop():
+                yield TrajectoryFinished(
+                    trajectory_id=request.id, segment=event.segment, stop_reason=StopReason.CANCELLED
+                )
+                return
+            if isinstance(event, TrajectoryStarted):
+                event = replace(event, parent=None, created_at=datetime.now(UTC).isoformat())
+            yield replace(event, trajectory_id=request.id)
 
 
 def timed(trajectory: Trajectory, picture: Callable[[str], bytes]) -> Iterator[tuple[float, Event]]:
@@ -87,14 +66,6 @@ def timed(trajectory: Trajectory, picture: Callable[[str], bytes]) -> Iterator[t
         yield due, event
 
 
-def again(played: Sequence[tuple[float, Event]], id: str, begin: float) -> Iterator[tuple[float, Event]]:
-    """The same events of another trajectory, which begins now."""
-    for after, event in played:
-        if isinstance(event, TrajectoryStarted):
-            event = replace(event, parent=None, created_at=datetime.now(UTC).isoformat())
-        yield begin + after, replace(event, trajectory_id=id)
-
-
 def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None = None) -> None:
     """The studio, until it is ended or killed."""
     with open_store(folder, database) as store:
@@ -102,7 +73,7 @@ def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None
         staging.recover(store)
         reordering.recover(store.database)
         fill_if_empty(store)
-        scripted = Generator(open_checkpoint(), store, SharedEngine(lambda: ScriptedEngine(store)))
-        demo = start(Settings(port=port, mode=mode), store, Checkpoints(scripted))
+        scripted = Checkpoints(Generator(ScriptedBackend(store), store))
+        demo = start(Settings(port=port, mode=mode), store, scripted)
         freeze_memory()
         demo.block_thread()

@@ -21,13 +21,13 @@ from annotations.store.items import NewItem, parts_of
 from annotations.store.listing import MAX_PAGE, Filter
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
-from model.backends.checkpoint import CheckpointError
-from model.decoding.request import PromptError
+from model.backends.contract import CheckpointError
+from model.backends.request import Request, RequestError
 from model.events import Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Thought, Trajectory
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
-from studio.inference.engine_thread import QueueFull
+from studio.inference.waiting_line import QueueFull
 
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000
@@ -132,7 +132,7 @@ class Drawing:
 def ways(checkpoints: Checkpoints) -> list[str]:
     """How drawings can be made here: by each checkpoint, and by the first without its plan, where it makes one."""
     first = checkpoints.first
-    return [*checkpoints.names, *([first.janus.name + WITHOUT_PLAN] if first.sampling.thinks else [])]
+    return [*checkpoints.names, *([first.name + WITHOUT_PLAN] if first.sampling.thinks else [])]
 
 
 def prompts_of(text: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> list[str]:
@@ -153,10 +153,10 @@ def _doubt(prompt: str, checkpoints: Checkpoints, chosen: Sequence[str]) -> str 
     try:
         for way in chosen:
             generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
-            generator.check(prompt)
-            if (doubt := generator.doubt(prompt)) is not None:
+            generator.backend.check(Request(prompt))
+            if (doubt := generator.backend.warning(prompt)) is not None:
                 return doubt
-    except (PromptError, CheckpointError) as error:
+    except (RequestError, CheckpointError) as error:
         return without_places(error)
     return None
 
@@ -190,7 +190,7 @@ def _draw(
             if stop():
                 return Drawing(prompt, tuple(ids), "stopped")
             ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner, stop))
-    except (PromptError, CheckpointError, AnnotationsError, FillingError) as error:
+    except (RequestError, CheckpointError, AnnotationsError, FillingError) as error:
         return Drawing(prompt, tuple(ids), without_places(error))
     return Drawing(prompt, tuple(ids))
 

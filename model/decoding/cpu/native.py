@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from platformdirs import user_cache_path
 
 from model.decoding.cpu.operations import Shape
-from model.decoding.window import Window
+from model.decoding.kv_cache import CacheWindow
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Native:
         self.library.normal(hidden.data_ptr(), found.data_ptr(), hidden.numel() // size, size, least)
         return found
 
-    def attend(self, projected: torch.Tensor, window: Window, layer: int) -> torch.Tensor:
+    def attend(self, projected: torch.Tensor, window: CacheWindow, layer: int) -> torch.Tensor:
         each, width, stored = self.shape.each, self.shape.width, window.slots.stored[layer]
         heads, capacity = stored.shape[1], stored.shape[3]
         found, shares = projected.new_empty(*projected.shape[:2], heads * each * width), projected.new_empty(capacity)

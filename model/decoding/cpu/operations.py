@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 
-from model.decoding.window import Window
+from model.decoding.kv_cache import CacheWindow
 
 ROWS = 16  # for which matrices are packed
 
@@ -39,7 +39,7 @@ class Operations(Protocol):
     def normal(self, hidden: torch.Tensor) -> torch.Tensor:
         """Divided by its length: root-mean-square normalisation, when the next matrix takes over the weight."""
 
-    def attend(self, projected: torch.Tensor, window: Window, layer: int) -> torch.Tensor:
+    def attend(self, projected: torch.Tensor, window: CacheWindow, layer: int) -> torch.Tensor:
         """(R, Q, H·(G + 2)·W), every head of keys beside its queries and its values, in pairs of what is rotated
         together: written to the window's slots → what the queries find, (R, Q, H·G·W). May overwrite its input."""
 
@@ -65,7 +65,7 @@ class Kernels:
     def normal(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden / torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).hypot_(self.least)
 
-    def attend(self, projected: torch.Tensor, window: Window, layer: int) -> torch.Tensor:
+    def attend(self, projected: torch.Tensor, window: CacheWindow, layer: int) -> torch.Tensor:
         each, width = self.shape.each, self.shape.width
         heads = projected.unflatten(-1, (-1, each + 2, width))
         torch.view_as_complex(heads.unflatten(-1, (-1, 2))).mul_(window.rotary[0])

@@ -19,8 +19,7 @@ import torch
 
 from model.backends.janus import CODE, TEXT, Janus
 from model.decoding.cuda.kernels import Act, KernelChoice, Rows, is_quicker, working_kernels
-from model.decoding.device_copy import sent
-from model.decoding.kv_cache import Slots
+from model.decoding.kv_cache import KVCache, to_device
 from model.decoding.llama import Llama
 
 log = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ Capture = Callable[[Act], Act]
 class GraphedSteps:
     """One-position steps of the streams of a cache, each captured when it has been taken a few times."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: Slots, made: KernelChoice, capture: Capture):
+    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, made: KernelChoice, capture: Capture):
         self.janus, self.llama, self.slots, self.made = janus, llama, slots, made
         self.capture: Capture | None = capture
         self.steps: dict[int, GraphedStep] = {}  # by their rows
@@ -74,7 +73,7 @@ def rounded(rows: int) -> int:
 class GraphedStep:
     """The step of so many rows. `act` reads ids, kinds, slots, positions and turns from `table`, (5, R)."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: Slots, made: KernelChoice, rows: int):
+    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, made: KernelChoice, rows: int):
         self.janus, self.llama, self.slots = janus, llama, slots
         self.attend, self.product = made.attend, made.product(rows)
         self.idle = torch.tensor([[0], [TEXT], [0], [slots.capacity], [slots.capacity]]).expand(-1, rows)
@@ -86,7 +85,7 @@ class GraphedStep:
         """Say what the first rows do the next time; the others are idle."""
         table = self.idle.clone()
         table[:, : len(numbers[0])] = torch.tensor(numbers)
-        self.table.copy_(sent(table, self.table.device))
+        self.table.copy_(to_device(table, self.table.device))
 
     def act(self) -> torch.Tensor:
         """(R, D). Nothing here asks what a number is; done twice, it is as if done once."""
@@ -133,7 +132,7 @@ class CudaGraphs:
         return replay
 
 
-def on_gpu(llama: Llama, slots: Slots) -> tuple[KernelChoice, Capture] | None:
+def on_gpu(llama: Llama, slots: KVCache) -> tuple[KernelChoice, Capture] | None:
     """How steps are made and captured where the network is: nowhere but on a single GPU that Triton compiles for."""
     devices = {stored.device for stored in slots.stored}
     if len(devices) > 1 or slots.stored[0].device.type != "cuda":

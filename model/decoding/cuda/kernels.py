@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import torch
 
 from model.decoding.cuda.products import Product, by_torch
-from model.decoding.kv_cache import Slots, Tables
+from model.decoding.kv_cache import CacheWindow, KVCache, Tables
 from model.decoding.llama import Llama
-from model.decoding.window import Window
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ class Rows:
         self,
         attend: Attend,
         product: Product,
-        cache: Slots,
+        cache: KVCache,
         slots: torch.Tensor,
         positions: torch.Tensor,
         turns: torch.Tensor,
@@ -65,7 +64,7 @@ class Rows:
 
 
 @torch.inference_mode()
-def working_kernels(llama: Llama, slots: Slots, quicker: Quicker) -> KernelChoice | None:
+def working_kernels(llama: Llama, slots: KVCache, quicker: Quicker) -> KernelChoice | None:
     """Those for this network; where Triton is not there or cannot compile them, None and a warning."""
     trial = KernelTrial(llama, slots)
     try:
@@ -89,14 +88,14 @@ def working_kernels(llama: Llama, slots: Slots, quicker: Quicker) -> KernelChoic
 class KernelTrial:
     """The first layer after some positions: what it is made of can be compared there."""
 
-    def __init__(self, llama: Llama, slots: Slots):
+    def __init__(self, llama: Llama, slots: KVCache):
         self.layer, self.last = llama.layers[0], min(100, slots.capacity) - 1
         self.device = slots.stored[0].device
-        self.cache = Slots((llama.key_heads, self.last + 1, llama.width), 1, [self.device], slots.rotary)
+        self.cache = KVCache((llama.key_heads, self.last + 1, llama.width), 1, [self.device], slots.rotary)
         shape, generator = (1, self.last + 1, llama.model.config.hidden_size), torch.Generator(self.device)
         kind = {"device": self.device, "dtype": slots.stored[0].dtype}
         self.inputs = torch.randn(shape, generator=generator.manual_seed(0), **kind) / 100
-        window = Window(self.cache, [0], [self.last + 1])
+        window = CacheWindow(self.cache, [0], [self.last + 1])
         self.expected = self.layer(self.inputs.clone(), window, 0)[:, -1]
 
     def act(self, attend: Attend, product: Product, rows: int) -> Act:

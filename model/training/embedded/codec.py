@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from transformers import JanusVQVAE
 
-from model.backends.checkpoint_folder import save_checkpoint
+from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
-from model.evaluation.figures import read_back
+from model.evaluation.codec_fidelity import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
 from model.training.runs.command import run_method

@@ -22,9 +22,10 @@ import torch
 from PIL import Image as Picture
 
 from model.atomic_files import move_whole
-from model.backends.checkpoint import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
-from model.decoding.request import Request
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png, read_rgb
 from model.training.dataset import DataError, one_line, rows_of
@@ -74,7 +75,7 @@ def make_drafts(
             Request(write(description), seed + i, 1, sampling, preview_every=None, id=str(i))
             for i, description in enumerate(part)
         ]
-        for name, trajectory, [picture] in pictures_of(janus, requests, batch):
+        for name, trajectory, [picture] in pictures_of(JanusBackend(janus), requests, batch):
             description, [image] = part[int(name)], trajectory.images
             thought = next((segment.text for segment in trajectory.segments if isinstance(segment, Thought)), None)
             yield PolicyDraft(description, image.codes, picture, score(check(description, read(picture))), thought)

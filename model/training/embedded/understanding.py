@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from model.backends.checkpoint import open_checkpoint
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.training.embedded.network import sine_positions
 from model.training.embedded.world_sequences import noisy

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from model.backends.checkpoint_folder import CheckpointError
+from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from model.backends.checkpoint import path_of
-from model.backends.checkpoint_folder import CheckpointError, check_replaceable, restore
+from model.backends.checkpoint.loading import path_of
+from model.backends.checkpoint.saving import CheckpointError, check_replaceable, restore
 from model.training.runs.metrics_log import read_rows
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from model.atomic_files import write_whole
-from model.backends.checkpoint_folder import CheckpointError
+from model.backends.contract import CheckpointError
 
 
 class Log:

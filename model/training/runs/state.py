@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from model.atomic_files import move_whole
-from model.backends.checkpoint_folder import CheckpointError, not_saved
+from model.backends.checkpoint.saving import CheckpointError, not_saved
 
 # Settings that may differ between the parts of one run: how long it is, how often it saves, how it fits into memory.
 FREE = {

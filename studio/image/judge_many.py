@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from annotations.errors import AnnotationsError, ImportingError, without_places
@@ -19,14 +20,13 @@ from annotations.importing.archives import UnpackedFolder, unpacked
 from annotations.importing.formats.folder import KNOWN, NAMES
 from annotations.importing.picture_names import Names
 from annotations.importing.records import RowError, RowProblem
-from model.decoding.request import PromptError, Task
-from model.decoding.source import read_source
+from model.backends.request import Request, RequestError, Task
 from model.events import Failed, SegmentFinished, TrajectoryStarted, Verdict
 from model.images import SUFFIXES
 from model.reflection_text import split_verdict
-from studio.inference.engine_thread import QueueFull
 from studio.inference.generator import Generator
-from studio.inference.served_copies import noting
+from studio.inference.served_copies import note
+from studio.inference.waiting_line import QueueFull
 
 MOST_IMAGES = 2000  # of one batch
 AT_ONCE = 4  # so that visitors who draw meanwhile are served as well
@@ -141,10 +141,10 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
     if pair.path is None:
         return replace(blank, error=pair.problem)
     try:
-        generator.check(pair.prompt)
-        picture = read_source(generator.janus, pair.path, Task.JUDGE)
-        events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture)
-        events = noting(events, generator.store, pair.upload or pair.path)
+        generator.backend.check(Request(pair.prompt))
+        picture = generator.backend.read_source(pair.path, Task.JUDGE)
+        on_start = partial(note, generator.store, file=pair.upload or pair.path)
+        events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture, on_start=on_start)
         found: dict[str, object] = {}
         for event in events:
             match event:
@@ -157,5 +157,5 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
                 case Failed():
                     found["error"] = event.error
         return replace(blank, **found)
-    except (PromptError, QueueFull, AnnotationsError, OSError) as error:
+    except (RequestError, QueueFull, AnnotationsError, OSError) as error:
         return replace(blank, error=without_places(error))

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import JanusConfig, JanusForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from model.backends.checkpoint_folder import CheckpointError
+from model.backends.contract import CheckpointError
 from model.templates import NO, SPECIAL_TOKENS, YES
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")  # whose angles do not depend on how long a sequence has become
@@ -37,21 +37,21 @@ class Placed:
 def read_json(path: Path) -> dict[str, Any]:
     """Raises CheckpointError for what is no JSON object."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}; {AGAIN}") from error
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: got a JSON {type(found).__name__}, wanted an object; {AGAIN}")
-    return found
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: got a JSON {type(value).__name__}, wanted an object; {AGAIN}")
+    return value
 
 
 def tokenizer_file(source: str | Path) -> Path:
     """The tokenizer.json of a folder or Hub id. Raises CheckpointError, OSError."""
-    found = cached_file(source, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
-    if found is None:
-        wanted = "the tokenizer that the network was trained with, as tokenizer.json"
-        raise CheckpointError(f"{source} holds no tokenizer.json; put {wanted}, beside config.json")
-    return Path(found)
+    file = cached_file(source, "tokenizer.json", _raise_exceptions_for_missing_entries=False)
+    if file is None:
+        expected = "the tokenizer that the network was trained with, as tokenizer.json"
+        raise CheckpointError(f"{source} holds no tokenizer.json; put {expected}, beside config.json")
+    return Path(file)
 
 
 def check_tokenizer_file(path: Path) -> None:
@@ -72,40 +72,40 @@ def check_tokenizer_file(path: Path) -> None:
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
     """Raises CheckpointError where a special token is not read as one token, or Yes and No are not told apart."""
     for token in SPECIAL_TOKENS:
-        if (found := tokenizer.encode(token, add_special_tokens=False)) != [tokenizer.convert_tokens_to_ids(token)]:
-            raise CheckpointError(f"{path}: {token} is read as {len(found)} tokens, wanted one special token; {AGAIN}")
+        if (ids := tokenizer.encode(token, add_special_tokens=False)) != [tokenizer.convert_tokens_to_ids(token)]:
+            raise CheckpointError(f"{path}: {token} is read as {len(ids)} tokens, wanted one special token; {AGAIN}")
     yes, no = (tokenizer.encode(word, add_special_tokens=False) for word in (YES, NO))
     if not yes or not no or yes[-1] == no[-1]:
         raise CheckpointError(f"{path}: “{YES}” and “{NO}” end in the same token, so no verdict can be read; {AGAIN}")
 
 
-def squared(given: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+def squared(config: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     """A config with the sizes that may be written as pairs as single numbers. Raises CheckpointError."""
-    found = dict(given)
+    squared_config = dict(config)
     for part in ("vision_config", "vq_config"):
-        if not isinstance(found.get(part), Mapping):
+        if not isinstance(squared_config.get(part), Mapping):
             continue
-        found[part] = dict(found[part])
+        squared_config[part] = dict(squared_config[part])
         for name in ("image_size", "patch_size"):
-            if name in found[part]:
-                found[part][name] = one_side(found[part][name], f"{path}: {part}.{name}")
-    return found
+            if name in squared_config[part]:
+                squared_config[part][name] = one_side(squared_config[part][name], f"{path}: {part}.{name}")
+    return squared_config
 
 
-def one_side(given: Any, what: str) -> int:
+def one_side(value: Any, what: str) -> int:
     """`[384, 384]`, `{"height": 384, "width": 384}` or 384 → 384. Raises CheckpointError."""
     sides = (
-        list(given.values()) if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else [given]
+        list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
     )
     whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides)
     if not sides or not whole or len(set(sides)) > 1:
-        raise CheckpointError(f"{what}: got {given!r}, wanted one number of pixels, as pictures are square; correct it")
+        raise CheckpointError(f"{what}: got {value!r}, wanted one number of pixels, as pictures are square; correct it")
     return sides[0]
 
 
-def check_dtypes(given: Mapping[str, Any], path: str | Path) -> None:
+def check_dtypes(config: Mapping[str, Any], path: str | Path) -> None:
     """Raises CheckpointError for a dtype in a config that torch does not know."""
-    for part, values in {"": given, **given}.items():
+    for part, values in {"": config, **config}.items():
         for key in ("dtype", "torch_dtype"):
             name = values.get(key) if isinstance(values, Mapping) else None
             if name in (None, "auto"):
@@ -119,8 +119,8 @@ def check_config(config: JanusConfig, tokenizer: PreTrainedTokenizerBase, path: 
     """Raises CheckpointError where the sizes of the parts do not fit together, or something is not implemented."""
     wrong = next(_disagreements(config, max(tokenizer.get_vocab().values())), None)
     if wrong is not None:
-        what, got, wanted = wrong
-        raise CheckpointError(f"{path}: {what}: got {got}, wanted {wanted}; {AGAIN}")
+        what, got, expected = wrong
+        raise CheckpointError(f"{path}: {what}: got {got}, wanted {expected}; {AGAIN}")
 
 
 def _disagreements(config: JanusConfig, last_token: int) -> Iterator[tuple[str, Any, str]]:
@@ -170,8 +170,8 @@ def _pictures(config: JanusConfig) -> Iterator[tuple[str, Any, str]]:
     grid, halvings = eye.image_size // eye.patch_size, len(codec.channel_multiplier) - 1
     if grid < 1 or grid * 2**halvings != eye.image_size:
         got = f"{halvings} halvings, so {eye.image_size // 2 ** max(halvings, 0)} codes a side"
-        wanted = f"{grid} codes a side, as many as the eye's patches ({eye.image_size} pixels by {eye.patch_size})"
-        yield "vq_config.channel_multiplier", got, wanted
+        expected = f"{grid} codes a side, as many as the eye's patches ({eye.image_size} pixels by {eye.patch_size})"
+        yield "vq_config.channel_multiplier", got, expected
     for multiplier in codec.channel_multiplier:
         if not isinstance(multiplier, int) or codec.base_channels * multiplier % GROUPS or multiplier < 1:
             entry = "vq_config.base_channels"
@@ -194,19 +194,19 @@ _POSITIVE = {
 }
 
 
-def check_tensors(blank: JanusForConditionalGeneration, found: Mapping[str, Placed], source: str | Path) -> None:
+def check_tensors(blank: JanusForConditionalGeneration, tensors: Mapping[str, Placed], source: str | Path) -> None:
     """Raises CheckpointError where `found`, by transformers' names, are not just the tensors of a network without
     weights."""
-    wanted = {name: tuple(parameter.shape) for name, parameter in blank.named_parameters(remove_duplicate=False)}
+    expected = {name: tuple(parameter.shape) for name, parameter in blank.named_parameters(remove_duplicate=False)}
     tied = set(getattr(blank, "all_tied_weights_keys", None) or ())
-    for name, placed in found.items():
-        if name not in wanted:
+    for name, placed in tensors.items():
+        if name not in expected:
             what = "which this network has no place for by its config.json"
             raise CheckpointError(f"{placed.file}: {name}: got a tensor of {_shape(placed.shape)}, {what}; {AGAIN}")
-        if placed.shape != wanted[name]:
-            got, fits = _shape(placed.shape), _shape(wanted[name])
+        if placed.shape != expected[name]:
+            got, fits = _shape(placed.shape), _shape(expected[name])
             raise CheckpointError(f"{placed.file}: {name}: got {got}, wanted {fits} by config.json; {AGAIN}")
-    if missing := [name for name in wanted if name not in found and name not in tied]:
+    if missing := [name for name in expected if name not in tensors and name not in tied]:
         more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
         raise CheckpointError(f"{source} lacks {len(missing)} tensors: {', '.join(missing[:8])}{more}; {AGAIN}")
 

@@ -20,6 +20,7 @@ from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model.atomic_files import sync, sync_tree
 from model.backends.adapters import AdapterError, check_merged
+from model.backends.contract import CheckpointError
 
 PROVENANCE = "provenance.json"
 OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's folder
@@ -28,10 +29,6 @@ OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's fo
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
 )
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
-
-
-class CheckpointError(Exception):
-    """A folder or Hub id that is no Janus checkpoint this product can open, or one that cannot be written."""
 
 
 def save_checkpoint(
@@ -147,17 +144,17 @@ def restore(out: Path) -> None:
         os.replace(old, out)
 
 
-def exchange(one: Path, other: Path) -> bool:
+def exchange(first: Path, second: Path) -> bool:
     """Exchange two paths of one file system in a single step (Linux's renameat2); False where that cannot be done."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+    if rename(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0:
         return True
     if (code := ctypes.get_errno()) in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM):
         return False
-    raise OSError(code, os.strerror(code), str(other))
+    raise OSError(code, os.strerror(code), str(second))
 
 
 def not_saved(path: Path, error: Exception) -> CheckpointError:

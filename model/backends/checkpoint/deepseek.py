@@ -27,7 +27,7 @@ from transformers import (
     LlamaConfig,
 )
 
-from model.backends.checkpoint_checks import Placed, check_dtypes, check_tensors, one_side, read_json
+from model.backends.checkpoint.checks import Placed, check_dtypes, check_tensors, one_side, read_json
 
 LAYOUT = "multi_modality"
 HEAD, HEAD_SO400M = 64, 72  # widths of an attention head of the eye: SigLIP's base and large sizes, and its so400m
@@ -98,7 +98,9 @@ def renamed(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     if fused := _FUSED.fullmatch(name):
         layer, kind = fused.groups()
         path = f"model.vision_model.encoder.layers.{layer}.self_attn."
-        return {f"{path}{part}_proj.{kind}": one for part, one in zip("qkv", tensor.chunk(3), strict=True)}
+        return {
+            f"{path}{part}_proj.{kind}": projection for part, projection in zip("qkv", tensor.chunk(3), strict=True)
+        }
     if deeper := _DEEPER.fullmatch(name):
         which, layer, kind = deeper.groups()
         module = "generation_aligner" if which == "gen_aligner" else "aligner"
@@ -207,7 +209,7 @@ def whole(network: JanusForConditionalGeneration, folder: Path) -> Iterator[tupl
                 yield from named(name, shard.read(name), original=original).items()
 
 
-def write_shards(found: Iterable[tuple[str, torch.Tensor]], out: Path, most: int) -> torch.dtype:
+def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], out: Path, most: int) -> torch.dtype:
     """Write tensors as they come, in safetensors files of at most `most` bytes and an index; returns their dtype."""
     files: list[list[str]] = []
     held: dict[str, torch.Tensor] = {}
@@ -218,7 +220,7 @@ def write_shards(found: Iterable[tuple[str, torch.Tensor]], out: Path, most: int
         save_file(held, out / f"shard-{len(files)}.safetensors", metadata={"format": "pt"})
         held.clear()
 
-    for name, tensor in found:
+    for name, tensor in tensors:
         if held and sum(each.nbytes for each in held.values()) + tensor.nbytes > most:
             write()
         held[name] = tensor.contiguous().clone()
@@ -247,17 +249,17 @@ def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def config_of(folder: Path, image_token_id: int) -> JanusConfig:
     """transformers' config for a checkpoint: sizes are read off the tensors, the rest off config.json."""
     path = folder / "config.json"
-    given, known = read_json(path), shapes(folder)
-    check_dtypes(given, path)
+    own, known = read_json(path), shapes(folder)
+    check_dtypes(own, path)
     try:
-        return _config(given, known, image_token_id)
+        return _config(own, known, image_token_id)
     except KeyError as error:
         raise LayoutError(f"{folder} holds no tensor {error}, so it is no whole Janus checkpoint") from error
     except (IndexError, ZeroDivisionError) as error:
         raise LayoutError(f"{folder} holds tensors of other dimensions than Janus's: {error}") from error
 
 
-def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id: int) -> JanusConfig:
+def _config(own: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id: int) -> JanusConfig:
     def count(pattern: str) -> int:
         return len({match.group(1) for name in known if (match := re.match(pattern, name))})
 
@@ -265,13 +267,13 @@ def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id
     vocabulary, hidden = known["language_model.model.embed_tokens.weight"]
     width, _, patch, _ = known[f"{eye}patch_embed.proj.weight"]
     positions = known[f"{eye}pos_embed"][1]
-    seen = _vision_parameters(given)
+    seen = _vision_parameters(own)
     side = one_side(seen.get("image_size", math.isqrt(positions) * patch), "config.json: vision_config.image_size")
     base = known[f"{codec}encoder.conv_in.weight"][0]
     levels = count(r"gen_vision_model\.encoder\.conv_blocks\.(\d+)\.")
     outs = [known[f"{codec}encoder.conv_blocks.{level}.res.0.conv1.weight"][0] for level in range(levels)]
     codebook, code_width = known[f"{codec}quantize.embedding.weight"]
-    language = {key: value for key, value in given.get("language_config", {}).items() if key not in _NOT_SIZES}
+    language = {key: value for key, value in own.get("language_config", {}).items() if key not in _NOT_SIZES}
     return JanusConfig(
         text_config=LlamaConfig(
             **language
@@ -310,29 +312,29 @@ def _config(given: Mapping, known: Mapping[str, tuple[int, ...]], image_token_id
     )
 
 
-def _vision_parameters(given: Mapping) -> dict[str, object]:
+def _vision_parameters(config: Mapping) -> dict[str, object]:
     """What config.json says of the eye: DeepSeek's nests it in `params`."""
-    found = given.get("vision_config")
-    found = dict(found) if isinstance(found, Mapping) else {}
-    nested = found.get("params")
-    return found | dict(nested if isinstance(nested, Mapping) else {})
+    parameters = config.get("vision_config")
+    parameters = dict(parameters) if isinstance(parameters, Mapping) else {}
+    nested = parameters.get("params")
+    return parameters | dict(nested if isinstance(nested, Mapping) else {})
 
 
-def heads_of(width: int, given: Mapping) -> int:
+def heads_of(width: int, parameters: Mapping) -> int:
     """Attention heads of an eye of `width` channels: as config.json says, by number, width or the name of the published
     model; else as SigLIP of that width has. Raises LayoutError."""
     for name in ("num_attention_heads", "num_heads", "heads"):
-        if isinstance(count := given.get(name), int) and count > 0:
+        if isinstance(count := parameters.get(name), int) and count > 0:
             return count
-    each, name = given.get("head_dim"), str(given.get("model_name", ""))
-    if not isinstance(each, int) or each < 1:
-        each = HEAD_SO400M if "so400m" in name or width == 16 * HEAD_SO400M or width % HEAD else HEAD
-    if width < each and "so400m" not in name:
+    head_width, name = parameters.get("head_dim"), str(parameters.get("model_name", ""))
+    if not isinstance(head_width, int) or head_width < 1:
+        head_width = HEAD_SO400M if "so400m" in name or width == 16 * HEAD_SO400M or width % HEAD else HEAD
+    if width < head_width and "so400m" not in name:
         return 1
-    if width % each:
-        wanted = f"a multiple of {each}; write num_attention_heads into vision_config"
-        raise LayoutError(f"config.json: vision_config: got an eye of {width} channels, wanted {wanted}")
-    return width // each
+    if width % head_width:
+        expected = f"a multiple of {head_width}; write num_attention_heads into vision_config"
+        raise LayoutError(f"config.json: vision_config: got an eye of {width} channels, wanted {expected}")
+    return width // head_width
 
 
 _NOT_SIZES = ("model_type", "torch_dtype", "dtype", "_attn_implementation", "architectures", "transformers_version")

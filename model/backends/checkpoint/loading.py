@@ -29,7 +29,7 @@ from transformers import (
 )
 from transformers.image_utils import SizeDict
 
-from model.backends.checkpoint_checks import (
+from model.backends.checkpoint.checks import (
     check_config,
     check_dtypes,
     check_finite,
@@ -39,10 +39,10 @@ from model.backends.checkpoint_checks import (
     squared,
     tokenizer_file,
 )
-from model.backends.checkpoint_folder import CheckpointError, restore
-from model.backends.deepseek import LAYOUT, config_of, generation_config, is_original, whole
+from model.backends.checkpoint.deepseek import LAYOUT, config_of, generation_config, is_original, whole
+from model.backends.checkpoint.hub import fetched, is_address, pinned
+from model.backends.checkpoint.saving import CheckpointError, restore
 from model.backends.derived import PATCHING
-from model.backends.hub import fetched, is_address, pinned
 from model.backends.janus import Janus
 from model.backends.memory import room_on, sizes_of
 from model.backends.preprocessing import HALF, Preprocessing
@@ -50,7 +50,7 @@ from model.backends.self_test import make_ready
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
 from model.trajectory import Sampling
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
+WEIGHTS = Path(__file__).parents[2] / "weights"
 EMBEDDED = WEIGHTS / "embedded"
 SHIPPED = {  # what they have learnt, in words
     "base": "draws, judges by chance",
@@ -118,13 +118,13 @@ def _said(error: Exception) -> str:
     return text if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {text}"
 
 
-def dtype_of(given: torch.dtype | str) -> torch.dtype:
+def dtype_of(dtype: torch.dtype | str) -> torch.dtype:
     """Raises CheckpointError for a name that is none of DTYPES."""
-    if isinstance(given, torch.dtype):
-        return given
-    if given not in DTYPES:
-        raise CheckpointError(f"weights cannot be {given}; choose {', '.join(DTYPES)}")
-    return getattr(torch, given)
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in DTYPES:
+        raise CheckpointError(f"weights cannot be {dtype}; choose {', '.join(DTYPES)}")
+    return getattr(torch, dtype)
 
 
 def default_device() -> str:
@@ -162,9 +162,9 @@ def open_config(source: str | Path, tokenizer: PreTrainedTokenizerBase) -> Janus
         config.text_config.bos_token_id, config.text_config.eos_token_id = known(BOS), known(EOS)
         config.text_config.pad_token_id = known(PAD)
     else:
-        given, _ = JanusConfig.get_config_dict(source)
-        check_dtypes(given, path)
-        config = JanusConfig.from_dict(squared(given, path))
+        raw, _ = JanusConfig.get_config_dict(source)
+        check_dtypes(raw, path)
+        config = JanusConfig.from_dict(squared(raw, path))
         config.vision_config.num_image_tokens = config.vq_config.num_patches**2
     check_config(config, tokenizer, path)
     return config
@@ -242,13 +242,13 @@ def generation_config_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> Ge
     ids = [*map(tokenizer.convert_tokens_to_ids, (BOS, EOS, PAD, BEGIN_IMAGE))]
     path = folder / "generation_config.json"
     if not path.is_file():
-        found = generation_config(*ids)
+        config = generation_config(*ids)
     else:
         read_json(path)
-        found = GenerationConfig.from_pretrained(folder)
+        config = GenerationConfig.from_pretrained(folder)
     if is_original(folder):
-        found.published_contexts = bool(getattr(found, "published_contexts", True))
-    return found
+        config.published_contexts = bool(getattr(config, "published_contexts", True))
+    return config
 
 
 def _downloaded(source: str, config: JanusConfig, dtype: torch.dtype) -> JanusForConditionalGeneration:
@@ -280,8 +280,8 @@ def check_layout(source: str | Path) -> None:
         raise CheckpointError(f"{source} holds no config.json, so it is no checkpoint; give the folder that does")
     kind = read_json(config).get("model_type")
     if kind not in ("janus", LAYOUT):
-        wanted = f"“janus” (transformers' layout) or “{LAYOUT}” (DeepSeek's)"
-        raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type {wanted}")
+        expected = f"“janus” (transformers' layout) or “{LAYOUT}” (DeepSeek's)"
+        raise CheckpointError(f"{source} is a “{kind}” checkpoint; wanted model_type {expected}")
 
 
 def name_of(source: str | Path) -> str:
@@ -302,28 +302,28 @@ def path_of(source: str | Path) -> Path | str:
     try:
         return fetched(source)
     except (OSError, ValueError) as error:
-        told = " ".join(str(error).split())[:400]
-        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {told}") from error
+        reason = " ".join(str(error).split())[:400]
+        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {reason}") from error
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:
     """The checkpoint's own settings. Greedy (`do_sample: false`) is temperature 0, of text as well; a missing guidance
     is Janus's 5. Raises CheckpointError for a setting that is no number from 0 on."""
-    given = network.generation_config
-    sampled = given.do_sample is not False
+    config = network.generation_config
+    sampled = config.do_sample is not False
     return Sampling(
-        guidance=_setting(given, "guidance_scale", 5.0),
-        temperature=_setting(given, "temperature", 1.0) if sampled else 0.0,
-        top_k=int(_setting(given, "top_k", 0)) or None,
-        text_temperature=_setting(given, "text_temperature", 1.0) if sampled else 0.0,
-        text_top_k=int(_setting(given, "text_top_k", 0)) or None,
+        guidance=_setting(config, "guidance_scale", 5.0),
+        temperature=_setting(config, "temperature", 1.0) if sampled else 0.0,
+        top_k=int(_setting(config, "top_k", 0)) or None,
+        text_temperature=_setting(config, "text_temperature", 1.0) if sampled else 0.0,
+        text_top_k=int(_setting(config, "text_top_k", 0)) or None,
         thinks=bool(getattr(network.config, "thinks", False)),
-        official=bool(getattr(given, "published_contexts", False)),
+        official=bool(getattr(config, "published_contexts", False)),
     )
 
 
-def _setting(given: GenerationConfig, name: str, default: float) -> float:
-    value = getattr(given, name, None)
+def _setting(config: GenerationConfig, name: str, default: float) -> float:
+    value = getattr(config, name, None)
     value = default if value is None else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise CheckpointError(f"generation_config.json: {name}: got {value!r}, wanted a number from 0 on; correct it")

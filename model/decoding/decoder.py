@@ -12,11 +12,10 @@ import torch
 
 from model.backends.janus import CODE, PIXEL, TEXT, Janus
 from model.decoding.cuda.cuda_graphs import GraphedSteps, on_gpu
-from model.decoding.device_copy import sent
 from model.decoding.grammar import Sampled, Step
+from model.decoding.kv_cache import CacheWindow, to_device
 from model.decoding.packed_weights import prepared
 from model.decoding.sampling import draw, guided, uniform
-from model.decoding.window import Window
 from model.sequences import Codes, Gap, Piece, Pixels, Rewind, Text, size, unconditional
 
 log = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ class Decoder:
         self, steps: Sequence[Step], numbers: Sequence[float | None], hidden: torch.Tensor
     ) -> list[Sampled | Exception]:
         """Logits head by head, tokens rule by rule."""
-        found: list[Sampled | Exception | None] = [None] * len(steps)
+        outcomes: list[Sampled | Exception | None] = [None] * len(steps)
         first, at = [], 0  # the row of every step, its twin's follows
         for step in steps:
             first.append(at)
@@ -88,13 +87,13 @@ class Decoder:
             rows = [first[index] for index in chosen]
             project = self.prepared.image_logits if head == "image" else self.janus.text_logits
             rows = rows + [row + 1 for row in rows] if twin else rows
-            logits = project(hidden[sent(rows, hidden.device)])
+            logits = project(hidden[to_device(rows, hidden.device)])
             if twin:
                 logits = guided(*logits.chunk(2), rule.guidance)
             tokens = draw(logits, rule, [numbers[index] for index in chosen])
             for index, token, row in zip(chosen, tokens, logits, strict=True):
-                found[index] = token if isinstance(token, Exception) else Sampled(token, row)
-        return found
+                outcomes[index] = token if isinstance(token, Exception) else Sampled(token, row)
+        return outcomes
 
     def forward(self, feeds: Sequence[tuple[int, Sequence[Piece]]]) -> torch.Tensor:
         """(R, D) hidden states after the last position of every (slot, pieces).
@@ -114,8 +113,8 @@ class Decoder:
         last: list[torch.Tensor | None] = [None] * len(feeds)
         for group in ([i for i in own if sizes[i] == 1], [i for i in own if sizes[i] > 1]):
             if group:
-                found = self._run([feeds[i] for i in group], [sizes[i] for i in group])
-                for index, row in zip(group, found, strict=True):
+                hidden = self._run([feeds[i] for i in group], [sizes[i] for i in group])
+                for index, row in zip(group, hidden, strict=True):
                     last[index] = row
         for index, source in shared.items():
             if index != source:
@@ -149,7 +148,7 @@ class Decoder:
         if self.graphed is not None and max(counts) == 1 and not images and not any(gaps):
             return self.graphed(slots, [i for [i] in every_ids], [kind for [kind] in every_kinds])
         inputs = self._embed(every_ids, every_kinds, images)
-        hidden = self.prepared.llama(inputs, Window(self.slots, slots, counts, gaps))
+        hidden = self.prepared.llama(inputs, CacheWindow(self.slots, slots, counts, gaps))
         if max(counts) == 1:
             return hidden[:, 0]
         return hidden[torch.arange(len(feeds)), torch.tensor(counts) - 1]

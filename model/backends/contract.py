@@ -1,0 +1,140 @@
+"""The backend contract: what makes the events of a request, and all that others know of it. No torch.
+
+A backend is a class that inherits from `Backend`, and a line of `registry.OPENERS`. It makes images of codes (Janus) or
+without (`capabilities.codes == 0`: a diffusion pipeline), in this process or elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.backends.request import Request, RequestError, Task
+from model.events import Event
+from model.images import Source, read_picture
+from model.trajectory import Origin, Sampling, Token
+
+
+class CheckpointError(Exception):
+    """A folder, Hub id or address that cannot be opened as a backend, or a checkpoint that cannot be written."""
+
+
+class UnavailableError(Exception):
+    """A backend that can make nothing at the moment: no memory, no answer from another machine."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do."""
+
+    draw: bool = True
+    judge: bool = True
+    edit: bool = True
+    thought: bool = False  # writes a plan before an image, where the sampling settings ask for one
+    codes: int = 0  # image codes of an image, row by row of a square; 0: its images have none
+    codebook: int = 0  # image codes there are to choose from
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """How much a backend may take where it serves many people."""
+
+    at_once: int = 32  # requests whose events are made at the same time, at most
+    rounds: int = 4  # of a request, at most
+    memory_share: float = 1.0  # of the memory that is free
+    threads: int = 2  # of the processor
+    busy: Callable[[], bool] = lambda: False  # asked between two steps: whether others need the processor more
+
+
+@dataclass(frozen=True)
+class PromptReading:
+    """A prompt as a backend reads it: in the wording that it was trained with, and why it may not know it."""
+
+    text: str
+    warning: str | None = None
+
+
+class Domain:
+    """Which prompts a backend was trained for; this one: any, as they stand."""
+
+    name = "open"
+
+    def read(self, prompt: str, task: Task = Task.DRAW) -> PromptReading:
+        return PromptReading(prompt)
+
+    def plan(self, text: str) -> str:
+        """A thought that a person wrote, in the wording of thoughts. Raises ValueError for what cannot be read."""
+        return text
+
+
+class Backend(ABC):
+    """What makes the events of a request. `events` and `check` may be called from several threads at a time."""
+
+    name: str  # what trajectories call it (`Trajectory.checkpoint`)
+    image_size: int  # pixels per side
+    capabilities: Capabilities
+    sampling: Sampling  # its own settings, where a request has none
+    domain: Domain = Domain()
+
+    @abstractmethod
+    def check(self, request: Request) -> None:
+        """Raises RequestError for a request that it cannot carry out."""
+
+    @abstractmethod
+    def events(self, request: Request) -> Iterator[Event]:
+        """The events of one trajectory, from `TrajectoryStarted` to `TrajectoryFinished` or `Failed`.
+
+        Raises RequestError and UnavailableError before the first event, nothing after it. Ends soon once `request.stop`
+        says so, and when the iterator is closed.
+        """
+
+    def rollout(self, requests: Sequence[Request], *, at_once: int = 16) -> Iterator[Event]:
+        """Events of all requests, `at_once` trajectories at a time, interleaved; here: one after another.
+
+        Runs in the calling thread. Raises RequestError before the first event, of whichever request.
+        """
+        for request in requests:
+            self.check(request)
+        for request in requests:
+            yield from self.events(request)
+
+    def serve(self, options: ServingOptions) -> int:
+        """Get ready to make events for many people; for how many at the same time, others have to wait."""
+        return 1
+
+    def warning(self, prompt: str, task: Task = Task.DRAW) -> str | None:
+        """Why it may not know what is asked for; None where nothing speaks against it."""
+        return self.domain.read(prompt, task).warning
+
+    def read_source(self, file: Source, task: Task) -> np.ndarray:
+        """An image file as a request's source, (image_size, image_size, 3) uint8; here its middle. Raises OSError for
+        what is no picture."""
+        return read_picture(file, self.image_size)
+
+    def tokens(self, text: str) -> tuple[Token, ...]:
+        """A person's text as the tokens of a thought or a reflection; here a token a word."""
+        return words(text, Origin.PERSON)
+
+    def seconds(self, request: Request) -> float:
+        """How long a data centre's GPU would take for a request at most, without loading the weights."""
+        return 60.0
+
+
+def words(text: str, origin: Origin = Origin.SAMPLED) -> tuple[Token, ...]:
+    """Text as tokens for a backend that has none of its own: words and punctuation, all of id 0."""
+    return tuple(Token(0, part, origin) for part in re.findall(r"\s*\w+|\s*[^\w\s]+|\s+", text))
+
+
+def check_task(backend: Backend, request: Request) -> None:
+    """Raises RequestError for a task, a thought or a number of codes that a backend's capabilities leave out."""
+    able = backend.capabilities
+    possible = {Task.DRAW: able.draw, Task.EDIT: able.edit, Task.JUDGE: able.judge}
+    if not possible[request.task]:
+        others = ", ".join(task.value for task, able in possible.items() if able)
+        raise RequestError(f"{backend.name} cannot {request.task.value}; it can: {others}.")
+    if (request.sampling or backend.sampling).thinks and not able.thought:
+        raise RequestError(f"{backend.name} writes no thought before it draws; ask for none.")

@@ -1,0 +1,40 @@
+"""Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`.
+
+A kind is a line of OPENERS: the function `open(source, *, device, dtype, published) -> Backend`, in a module that is
+imported once that kind is chosen.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+from model.backends.checkpoint.loading import SHIPPED, name_of
+from model.backends.contract import Backend
+
+JANUS = "janus"
+DEFAULT = "embedded"
+OPENERS = {JANUS: "model.decoding.janus_backend:open_janus"}
+
+
+def open_backend(
+    source: str | Path, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
+) -> Backend:
+    """`device`, `dtype` and `published` as `open_checkpoint` takes them. Raises CheckpointError."""
+    kind, rest = _parts(source)
+    return pkgutil.resolve_name(OPENERS[kind])(rest, device=device, dtype=dtype, published=published)
+
+
+def backend_name(source: str | Path) -> str:
+    """What a backend is called once it is open."""
+    return name_of(_parts(source)[1])
+
+
+def description(name: str) -> str | None:
+    """What a shipped checkpoint has learnt, in words; None for others."""
+    return SHIPPED.get(name)
+
+
+def _parts(source: str | Path) -> tuple[str, str | Path]:
+    kind, colon, rest = str(source).partition(":")
+    return (kind, rest) if colon and kind in OPENERS else (JANUS, source)
