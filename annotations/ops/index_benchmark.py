@@ -26,10 +26,9 @@ PAGE = 25  # numbers
 ROWS_PER_WRITE = 2500
 PUBLISHED = 20_000  # rows of an import
 STATEMENTS = {
-    "sqlite": {  # contentless: before SQLite 3.43 a deletion has to repeat the terms
+    "sqlite": {
         "create": ["CREATE VIRTUAL TABLE full_text USING fts5(terms, content='', detail=none, columnsize=0)"],
         "add": "INSERT INTO full_text(rowid, terms) VALUES (:number, :terms)",
-        "remove": "INSERT INTO full_text(full_text, rowid, terms) VALUES ('delete', :number, :terms)",
         "find": "SELECT rowid FROM full_text WHERE full_text MATCH :query ORDER BY rowid DESC LIMIT :limit",
         "count": "SELECT count(*) FROM full_text WHERE full_text MATCH :query",
         "settle": "INSERT INTO full_text(full_text) VALUES ('optimize')",
@@ -40,17 +39,16 @@ STATEMENTS = {
             "CREATE INDEX ix_full_text ON full_text USING gin (terms)",
         ],
         "add": "INSERT INTO full_text VALUES (:number, CAST(:terms AS tsvector))",
-        "remove": "DELETE FROM full_text WHERE number = :number",
         "find": "SELECT number FROM full_text WHERE terms @@ CAST(:query AS tsquery) ORDER BY number DESC LIMIT :limit",
         "count": "SELECT count(*) FROM full_text WHERE terms @@ CAST(:query AS tsquery)",
         "settle": "ANALYZE full_text",
     },
 }
-OPERATORS = {"sqlite": ('"{}"', '"{}"*', " AND ", " OR ", " NOT "), "postgresql": ("{}", "{}:*", " & ", " | ", " & !")}
+SYNTAX = {"sqlite": ('"{}"', '"{}"*', " AND ", " NOT "), "postgresql": ("{}", "{}:*", " & ", " & !")}  # of queries
 
 
 class FullTextIndex:
-    """The full-text index of a database, as `search_index` is used."""
+    """The full-text index of a database, used like `search_index`."""
 
     def __init__(self, session: Session) -> None:
         self.dialect = session.get_bind().dialect.name
@@ -58,30 +56,28 @@ class FullTextIndex:
         for statement in self.statements["create"]:
             session.execute(text(statement))
 
-    def change(self, session: Session, kind: str, terms: Terms) -> None:
-        """`kind`: "add" or "remove"."""
-        rows = [{"number": number, "terms": " ".join(t.hex() for t in sorted(of))} for number, of in terms.items()]
-        session.execute(text(self.statements[kind]), rows)
+    def add(self, session: Session, terms: Terms) -> None:
+        rows = [{"number": number, "terms": " ".join(term.hex() for term in of)} for number, of in terms.items()]
+        session.execute(text(self.statements["add"]), rows)
 
     def settle(self, session: Session) -> None:
+        """What a database does by itself after a while: merge segments, gather statistics."""
         session.execute(text(self.statements["settle"]))
 
     def find(self, session: Session, required: list[TermRange], excluded: list[TermRange], limit: int) -> list[int]:
         values = {"query": self._query(required, excluded), "limit": limit}
         return list(session.scalars(text(self.statements["find"]), values))
 
-    def count(self, session: Session, *terms: bytes) -> int:
-        values = {"query": self._query([exactly(term) for term in terms], [])}
-        return session.scalars(text(self.statements["count"]), values).one()
+    def count(self, session: Session, term: bytes) -> int:
+        return session.scalars(text(self.statements["count"]), {"query": self._query([exactly(term)], [])}).one()
 
     def _query(self, required: list[TermRange], excluded: list[TermRange]) -> str:
-        word, prefix, both, either, without = OPERATORS[self.dialect]
+        term, prefix, both, without = SYNTAX[self.dialect]
 
-        def joined(ranges: list[TermRange], operator: str) -> str:
-            return operator.join((word if first == last else prefix).format(first.hex()) for first, last in ranges)
+        def written(terms: TermRange) -> str:
+            return (term if terms.first == terms.last else prefix).format(terms.first.hex())
 
-        query = f"({joined(required or [exactly(VISIBLE)], both)})"
-        return f"{query}{without}({joined(excluded, either)})" if excluded else query
+        return without.join([both.join(map(written, required or [exactly(VISIBLE)])), *map(written, excluded)])
 
 
 def measure(store: Store, count: int, times: int) -> None:
@@ -93,7 +89,7 @@ def measure(store: Store, count: int, times: int) -> None:
         some = {number: terms[number] for number in range(start, min(start + ROWS_PER_WRITE, count + 1))}
         with store.database.writing() as session:
             search_index.add(session, some)
-            full_text.change(session, "add", some)
+            full_text.add(session, some)
     with store.database.writing() as session:
         full_text.settle(session)
     print(f"{'ms: median, 95 % within':<40}{'search index':>16}{full_text.dialect:>16}   {count:,} trajectories")
@@ -118,7 +114,7 @@ def measure(store: Store, count: int, times: int) -> None:
         "one more",
         store.database.writing,
         lambda session: search_index.add(session, {next(numbers): terms[1]}),
-        lambda session: full_text.change(session, "add", {next(numbers): terms[2]}),
+        lambda session: full_text.add(session, {next(numbers): terms[2]}),
         times,
     )
     published = {number + 2 * count: of_number for number, of_number in terms.items() if number <= PUBLISHED}
@@ -128,7 +124,7 @@ def measure(store: Store, count: int, times: int) -> None:
         f"{len(published):,} are published",
         store.database.writing,
         lambda session: search_index.add(session, {number: [VISIBLE] for number in published}),
-        lambda session: full_text.change(session, "add", published),
+        lambda session: full_text.add(session, published),
         1,
     )
 

@@ -59,27 +59,23 @@ class NewItem:
     gold: tuple[dict[str, Any], ...] = ()
 
 
-def collect(session: Session, trajectory: Trajectory, rank: float) -> None:
-    """Add a new trajectory to every project that collects trajectories, where it has segments they ask about."""
-    if trajectory.stop_reason is None:
-        return
-    for project in projects.collecting(session):
-        if parts := parts_of(project, trajectory):
-            _insert(session, project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank))
-
-
-def stage(session: Session, ranked: Sequence[tuple[Trajectory, float]]) -> None:
-    """As `collect` of trajectories with their ranks, but hidden until `open_staged`."""
-    finished = [(trajectory, rank) for trajectory, rank in ranked if trajectory.stop_reason is not None]
-    rows = []
+def collect(session: Session, created: Sequence[tuple[Trajectory, float]], *, state: State = State.OPEN) -> None:
+    """Add new trajectories, each with the time of its creation in seconds, to every project that collects trajectories,
+    where they have segments that it asks about. Hidden items are opened by `open_staged`.
+    """
+    finished = [(trajectory, seconds) for trajectory, seconds in created if trajectory.stop_reason is not None]
     for project in projects.collecting(session):
         generation = generation_of(session, project.id)
-        for trajectory, rank in finished:
-            if parts := parts_of(project, trajectory):
-                values = _values(project, NewItem(trajectory.id), parts, rank_of(project, trajectory, rank), generation)
-                rows.append(values | {"state": State.HIDDEN.value})
-    if rows:
-        session.execute(insert(ItemRow.__table__), rows)
+        rows = [
+            _values(project, NewItem(trajectory.id), parts, rank_of(project, trajectory, seconds), generation)
+            | {"state": state.value}
+            for trajectory, seconds in finished
+            if (parts := parts_of(project, trajectory))
+        ]
+        if rows:
+            session.execute(insert(ItemRow.__table__), rows)
+        if rows and state is State.OPEN:
+            move_places_back(session, project.id, *min((row["priority"], row["rank"]) for row in rows), item_id=0)
 
 
 def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:

@@ -14,8 +14,9 @@ from annotations.db.tables import DeletionRow, ImageRow, StagedRow, TrajectoryIm
 from annotations.errors import ConflictError, NotFoundError
 from annotations.store import items, search_index
 from annotations.store.images import PngFile
+from annotations.store.items import State
 from annotations.store.search_index import terms_of
-from annotations.store.trajectory_columns import PreparedRows, creation_time, pictures_of, prepare
+from annotations.store.trajectory_columns import PreparedRows, pictures_of, prepare
 from annotations.store.visibility import is_staged, is_visible
 from model.trajectory import Trajectory
 
@@ -34,8 +35,7 @@ def add(session: Session, trajectory: Trajectory, files: Iterable[PngFile], *, o
         return
     if is_staged(session, trajectory.id):
         raise ConflictError(f"trajectory {trajectory.id} is being imported at this moment; save it when that is done")
-    _insert(session, [prepare(trajectory, owner=owner, recorded=recorded)], files, visible=True)
-    items.collect(session, trajectory, creation_time(trajectory).timestamp())
+    insert_rows(session, [prepare(trajectory, owner=owner, recorded=recorded)], files, visible=True)
 
 
 def stage(session: Session, prepared: Sequence[PreparedRows], files: Mapping[str, PngFile], *, batch: str) -> None:
@@ -53,12 +53,12 @@ def stage(session: Session, prepared: Sequence[PreparedRows], files: Mapping[str
     new = [rows for id, rows in by_id.items() if id not in stored]
     if new:
         hashes = {sha256 for rows in new for sha256 in pictures_of(rows.outline).values()}
-        _insert(session, new, [files[sha256] for sha256 in hashes], visible=False)
+        insert_rows(session, new, [files[sha256] for sha256 in hashes], visible=False)
         session.execute(insert(STAGED), [{"trajectory_id": rows.id, "batch": batch} for rows in new])
-        items.stage(session, [(rows.outline, rows.columns["created_at"].timestamp()) for rows in new])
 
 
-def _insert(session: Session, prepared: Sequence[PreparedRows], files: Iterable[PngFile], *, visible: bool) -> None:
+def insert_rows(session: Session, prepared: Sequence[PreparedRows], files: Iterable[PngFile], *, visible: bool) -> None:
+    """Write new trajectories, the descriptions of their pictures, and their items."""
     described = {file.sha256: file for file in files}
     stored = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(described))))
     if new := [dict(vars(file)) for sha256, file in described.items() if sha256 not in stored]:
@@ -74,6 +74,8 @@ def _insert(session: Session, prepared: Sequence[PreparedRows], files: Iterable[
     ]
     if links:
         session.execute(insert(LINKS), links)
+    created = [(rows.outline, rows.columns["created_at"].timestamp()) for rows in prepared]
+    items.collect(session, created, state=State.OPEN if visible else State.HIDDEN)
 
 
 def publish(session: Session, numbers: Sequence[int]) -> None:
