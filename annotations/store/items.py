@@ -99,7 +99,12 @@ def add(session: Session, project: Project, new: NewItem) -> int:
     existing = existing.where(ItemRow.other_id.is_(None) if other is None else ItemRow.other_id == other.id)
     if (item_id := session.scalar(existing)) is not None:
         return item_id
-    return _insert(session, project, new, parts, rank_of(project, trajectory, _seconds(session, trajectory.id)))
+    created = select(TrajectoryRow.created_at).where(TrajectoryRow.id == trajectory.id)
+    seconds = session.scalars(created).one().timestamp()
+    values = _values(project, new, parts, rank_of(project, trajectory, seconds), generation_of(session, project.id))
+    item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
+    move_places_back(session, project.id, values["priority"], values["rank"], item_id)
+    return item_id
 
 
 def check(session: Session, project: Project, new: Sequence[NewItem]) -> None:
@@ -123,10 +128,6 @@ def _read(session: Session, trajectory_id: str) -> Trajectory:
     return Trajectory.from_dict(body)
 
 
-def _seconds(session: Session, trajectory_id: str) -> float:
-    return session.scalars(select(TrajectoryRow.created_at).where(TrajectoryRow.id == trajectory_id)).one().timestamp()
-
-
 def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajectory | None, parts: int) -> None:
     if (project.subject == PAIR) != (other is not None):
         expected = "two trajectories" if project.subject == PAIR else "one trajectory"
@@ -142,13 +143,6 @@ def _check(project: Project, new: NewItem, trajectory: Trajectory, other: Trajec
     for gold in new.gold:
         annotation = Annotation(trajectory.id, gold.get("segment"), "gold", gold.get("answers", {}), Status.UNFINISHED)
         validate(annotation, trajectory, project.questions, other)
-
-
-def _insert(session: Session, project: Project, new: NewItem, parts: int, rank: float) -> int:
-    values = _values(project, new, parts, rank, generation_of(session, project.id))
-    item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
-    move_places_back(session, project.id, values["priority"], rank, item_id)
-    return item_id
 
 
 def _values(project: Project, new: NewItem, parts: int, rank: float, generation: int) -> dict[str, Any]:
