@@ -211,16 +211,14 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
                 segment = replace(segment, sha256=event.sha256)
             return replace(_put(trajectory, event, segment), times_ms=(*trajectory.times_ms, event.t_ms))
         case ImageCodesAdded():
-            image = trajectory.segments[event.segment]
-            if not isinstance(image, Image):
-                raise ValueError(f"“{NAMES[type(event)]}” came for a {image.kind}")
+            image = _image(trajectory, event)
             codes, origins = (
                 (*image.codes, *event.codes),
                 (*image.origins, *[event.origin] * len(event.codes)),
             )
             return _put(trajectory, event, replace(image, codes=codes, origins=origins))
         case FrameAdded(sha256=frame):
-            image = trajectory.segments[event.segment]
+            image = _image(trajectory, event)
             return _put(trajectory, event, replace(image, frames=(*image.frames, frame)))
         case TextAdded():
             segment = trajectory.segments[event.segment]
@@ -232,6 +230,14 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
         case Failed():
             return replace(trajectory, stop_reason=StopReason.FAILED, error=event.error)
     raise ValueError(f"{event!r} is not an event of a rollout")
+
+
+def _image(trajectory: Trajectory, event: Event) -> Image:
+    """The image that an event is about. Raises ValueError where that is another segment."""
+    segment = trajectory.segments[event.segment]
+    if not isinstance(segment, Image):
+        raise ValueError(f"“{NAMES[type(event)]}” came for a {segment.kind}")
+    return segment
 
 
 def _put(trajectory: Trajectory, event: Event, segment: Segment) -> Trajectory:
