@@ -105,7 +105,7 @@ class Run:
     """What is trained, where it goes, and what it is called. `save` writes a checkpoint, given its provenance."""
 
     module: torch.nn.Module  # its parameters that require gradients are trained
-    network: torch.nn.Module  # what the run's state holds; a part of `module`, or all of it
+    network: torch.nn.Module  # what the run's state holds; `module` is it, or shares its parameters
     out: Path
     provenance: Mapping[str, Any]
     save: Callable[[dict[str, Any]], None]
@@ -154,7 +154,7 @@ class Loop:
 
     def _prepare(self, run: Run) -> None:
         settings, self.run = self.settings, run
-        run.module.to(self.accelerator.device)
+        run.network.to(self.accelerator.device)  # all of it, also where only a part is trained
         trained = [p for p in run.module.parameters() if p.requires_grad]
         self.optimizers = new_optimizers(
             trained, settings.learning_rate, settings.weight_decay, settings.muon, run.matrices
