@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from model.backends.contract import Backend
 from model.backends.request import (
@@ -49,13 +50,13 @@ def afresh(trajectory: Trajectory, segment: int) -> Branch:
 
 def with_thought(backend: Backend, trajectory: Trajectory, segment: int, text: str) -> Branch:
     """Another thought; the drawing follows it."""
-    _segment(trajectory, segment, Thought)
+    _finished(trajectory, segment, Thought)
     return _branch(trajectory, segment, written_thought(backend, text))
 
 
 def with_reflection(backend: Backend, trajectory: Trajectory, segment: int, answer: str, reason: str) -> Branch:
     """Another verdict or reason; after a no, the next drawing answers it."""
-    before = _segment(trajectory, segment, Reflection)
+    before = _finished(trajectory, segment, Reflection)
     if answer not in ("yes", "no"):
         raise BranchError(f"got the verdict {answer[:20]!r}; it is “yes” or “no”")
     why = reason.lstrip(" ,\n") if reason.strip(" ,.\n") else ""
@@ -65,7 +66,7 @@ def with_reflection(backend: Backend, trajectory: Trajectory, segment: int, answ
 
 def with_codes(backend: Backend, trajectory: Trajectory, segment: int, changed: Mapping[int, int]) -> Branch:
     """Other image codes at some raster indices (a planted mistake); the model looks at what they show."""
-    image = _segment(trajectory, segment, Image)
+    image = _finished(trajectory, segment, Image)
     if not changed:
         raise BranchError("no patch is changed; choose at least one")
     able = backend.capabilities
@@ -96,11 +97,18 @@ def _branch(trajectory: Trajectory, at: int, segment: Segment, token: int = 0) -
     return Branch((*trajectory.segments[:at], segment), Parent(trajectory.id, at, token))
 
 
-def _segment(trajectory: Trajectory, at: int, kind: type[Segment] | None = None) -> Segment:
+def _segment(trajectory: Trajectory, at: int) -> Segment:
     if not 0 <= at < len(trajectory.segments):
         raise BranchError(f"there is no segment {at}; this drawing has {len(trajectory.segments)}, counted from 0")
-    segment = trajectory.segments[at]
-    if kind is not None and not (isinstance(segment, kind) and segment.finished):
+    return trajectory.segments[at]
+
+
+Kind = TypeVar("Kind", Thought, Image, Reflection)
+
+
+def _finished(trajectory: Trajectory, at: int, kind: type[Kind]) -> Kind:
+    segment = _segment(trajectory, at)
+    if not (isinstance(segment, kind) and segment.finished):
         raise BranchError(f"segment {at} is no finished {kind.kind}")
     return segment
 
