@@ -79,7 +79,7 @@ def test_who_stops_while_an_image_is_painted_still_gets_it(tiny: Janus, gate: th
 
 def test_what_was_under_way_when_everybody_was_forgotten_reaches_nobody(tiny: Janus, gate: threading.Event):
     engine = Engine.for_requests(tiny, [request(tiny, "forgotten"), request(tiny, "next")], 2)
-    after = engine.waiting.pop()
+    after = engine.waiting.pop().request
     drawn_but_not_painted(engine, "forgotten")
     assert engine.running
     engine.clear()
@@ -102,7 +102,7 @@ def test_a_picture_that_cannot_be_painted_ends_its_own_trajectory_alone(tiny: Ja
         raise MemoryError("no room for pixels")
 
     engine = Engine.for_requests(tiny, [request(tiny, "first"), request(tiny, "second")], 2)
-    second = engine.waiting.pop()
+    second = engine.waiting.pop().request
     monkeypatch.setattr(Janus, "decode", full)
     events = drawn_but_not_painted(engine, "first")
     engine.add(second)
@@ -119,7 +119,7 @@ def test_a_step_that_fails_ends_nobody_twice_and_nobody_who_only_waits_for_a_pic
     stopped = threading.Event()
     names = {"painted": {}, "stopped": {"stop": stopped.is_set}, "drawing": {}}
     engine = Engine.for_requests(tiny, [request(tiny, name, **values) for name, values in names.items()], 3)
-    later = [engine.waiting.pop(), engine.waiting.pop()]
+    later = [engine.waiting.pop().request, engine.waiting.pop().request]
     events = drawn_but_not_painted(engine, "painted")
     for each in later:
         engine.add(each)
