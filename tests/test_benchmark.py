@@ -1,8 +1,25 @@
 """The benchmark runs both engines, and says where they disagree."""
 
 import json
+from pathlib import Path
 
+import torch
 from commands import run
+
+from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.cpu.benchmark import seconds, table
+from model.decoding.cpu.operations import Kernels
+from model.decoding.llama import shape_of
+from model.decoding.packed_weights import weights_by
+
+
+def test_a_step_is_timed_by_its_operations_and_set_against_the_best_other(tiny_checkpoint: Path):
+    janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    model = janus.network.model
+    parts = (model.language_model, model.generation_head, model.generation_embeddings, model.generation_aligner)
+    operations = Kernels(shape_of(model.language_model.config))
+    assert seconds((janus, weights_by(operations, *parts)), 2) > 0
+    assert "2.50×" in table({"native.c": [2.0], "oneDNN": [6.0], "torch": [5.0]}, [1])
 
 
 def test_both_engines_pick_the_same_codes_and_every_case_is_measured():

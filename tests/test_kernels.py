@@ -71,7 +71,7 @@ def test_they_work_for_the_caches_of_a_tiny_network(capacity: int, tiny: Janus):
 
 def whole_blocks() -> Llama:
     sizes = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_hidden_layers": 1}
-    return Llama(LlamaModel(LlamaConfig(vocab_size=8, **sizes)).to(DEVICE, torch.bfloat16))
+    return Llama(LlamaModel(LlamaConfig(vocab_size=8, **sizes)).to(DEVICE, torch.bfloat16), None)
 
 
 @pytest.mark.parametrize(("quicker", "few"), [((True, True, True), 4), ((True, True, False), 2), ((False,) * 3, 0)])

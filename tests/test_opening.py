@@ -30,7 +30,7 @@ from model.checkpoint import convert
 from model.decoding.detokenize import TextReader
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.kv_cache import CacheWindow
-from model.decoding.llama import Llama
+from model.decoding.llama import Llama, operations_for
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.examples import JudgeExample
@@ -140,7 +140,7 @@ def test_a_rotation_that_is_implemented_is_transformers_own(kind: str):
         rope["original_max_position_embeddings"] = 32
     config.text_config.rope_parameters = rope
     model = new_network(config, seed=0).double().model.language_model
-    llama = Llama(model)
+    llama = Llama(model, operations_for(model))
     slots, inputs = llama.slots(1, 200), torch.randn(1, 150, 64, dtype=torch.float64)
     slot = slots.take()
     found = llama(inputs.clone(), CacheWindow(slots, [slot], [150]))

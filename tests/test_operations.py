@@ -11,7 +11,7 @@ from model.decoding import llama
 from model.decoding.cpu import native
 from model.decoding.cpu.operations import Kernels, Operations, Shape
 from model.decoding.kv_cache import CacheWindow, KVCache
-from model.decoding.llama import Llama
+from model.decoding.llama import Llama, operations_for
 
 MAKES: dict[str, Callable[[Shape], Operations | None]] = {"compiled": native.native, "torch's": Kernels}
 
@@ -36,7 +36,7 @@ def network(hidden: int, heads: int, key_heads: int) -> LlamaModel:
 
 def ready(model: LlamaModel, make: Callable, monkeypatch: pytest.MonkeyPatch) -> Llama:
     monkeypatch.setattr(llama, "native", lambda shape: make(shape))
-    found = Llama(model)
+    found = Llama(model, operations_for(model))
     assert type(found.layers[0].operations) is type(make(Shape(1, 32, 1.0)))
     return found
 

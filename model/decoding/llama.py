@@ -39,11 +39,11 @@ class Layer(Protocol):
 class Llama:
     """A language model ready to decode. On a CPU a small network's weights are copied: made anew when they change."""
 
-    def __init__(self, model: LlamaModel):
+    def __init__(self, model: LlamaModel, operations: Operations | None):
+        """`operations`: those of packed layers (`operations_for`); None for layers of torch's own."""
         self.model = model
         self.key_heads = model.config.num_key_value_heads
         self.width = width_of(model.config)
-        operations = operations_for(model)
 
         def ready(layer: LlamaDecoderLayer) -> Layer:
             return FusedLayer(layer) if operations is None else PackedLayer(layer, operations)
@@ -77,14 +77,19 @@ def is_plain(config: LlamaConfig) -> bool:
     return config.hidden_act == "silu" and not config.attention_bias and not config.mlp_bias
 
 
+def shape_of(config: LlamaConfig) -> Shape:
+    """What packed layers need to know of a network's sizes."""
+    each = config.num_attention_heads // config.num_key_value_heads
+    return Shape(each, width_of(config), config.hidden_size * config.rms_norm_eps)
+
+
 def operations_for(model: LlamaModel) -> Operations | None:
     """Those that a small network's packed layers are made of on a CPU."""
     config, weight = model.config, model.layers[0].mlp.down_proj.weight
     small = weight.device.type == "cpu" and weight.dtype == torch.float32 and 2 * weight.nbytes <= PACKED
     if not small or not is_plain(config):
         return None
-    each = config.num_attention_heads // config.num_key_value_heads
-    shape = Shape(each, width_of(config), config.hidden_size * config.rms_norm_eps)
+    shape = shape_of(config)
     return native(shape) or (Kernels(shape) if torch.backends.mkldnn.is_available() else None)
 
 

@@ -30,16 +30,29 @@ def prepared(janus: Janus) -> DecodingWeights:
     check_merged(janus.network)
     model = janus.network.model
     if not janus.small or janus.device.type != "cpu":
-        return DecodingWeights(Llama(model.language_model), janus.image_logits, None)
+        return DecodingWeights(
+            Llama(model.language_model, operations_for(model.language_model)), janus.image_logits, None
+        )
     parts = (model.language_model, model.generation_head, model.generation_embeddings, model.generation_aligner)
     return janus.kept.of(prepare, *parts)
 
 
-@torch.no_grad()
 def prepare(layers: LlamaModel, head: JanusVQVAEHead, embeddings: nn.Embedding, aligner: nn.Module) -> DecodingWeights:
-    operations = operations_for(layers)
+    """Those of a small network on a CPU, by the quickest operations that work there."""
+    return weights_by(operations_for(layers), layers, head, embeddings, aligner)
+
+
+@torch.no_grad()
+def weights_by(
+    operations: Operations | None,
+    layers: LlamaModel,
+    head: JanusVQVAEHead,
+    embeddings: nn.Embedding,
+    aligner: nn.Module,
+) -> DecodingWeights:
+    """Weights packed for `operations`; None: layers of torch's own."""
     logits = head if operations is None else ImageHead(head, operations)
-    return DecodingWeights(Llama(layers), logits, aligner(embeddings.weight))
+    return DecodingWeights(Llama(layers, operations), logits, aligner(embeddings.weight))
 
 
 class ImageHead:
