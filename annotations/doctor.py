@@ -61,7 +61,7 @@ def examine(
         yield tables
         if tables.level is Level.FINE:
             with open_database_for_reading(directory) as opened:
-                yield from data_repair.contents(opened, on_progress)
+                yield from data_repair.findings(opened, on_progress)
     except (sqlite3.Error, AnnotationsError) as error:
         advice = "restore the folder from a backup (python -m annotations.backup restore)"
         yield Finding("database", Level.WRONG, f"{FILE} cannot be read: {error}", advice)
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     mended: list[str] = []
     if arguments.fix:
         try:
-            mended = data_repair.mend(directory)
+            mended = data_repair.repair(directory)
         except AnnotationsError as error:
             print(f"error: nothing was mended: {error}", file=sys.stderr)
             return 1

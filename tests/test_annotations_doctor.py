@@ -19,7 +19,7 @@ from annotations.db.engine import FILE
 from annotations.db.upgrade import MIGRATIONS, upgrade
 from annotations.doctor import check_disk, examine, main
 from annotations.errors import DirectoryError
-from annotations.ops.data_repair import Finding, Level, mend
+from annotations.ops.data_repair import Finding, Level, repair
 from annotations.store.images import path_of
 from annotations.store.listing import Filter
 from annotations.store.store import open_store
@@ -171,7 +171,7 @@ def test_what_can_be_mended_without_loss_is_mended(data: Path, name: str):
         before = [store.trajectory(listed.id) for listed in store.trajectories()], store.trajectories()
     BREAKS[name][0](data)
     assert wrong(data, least_free=1)
-    mend(data)
+    repair(data)
     assert wrong(data, least_free=1) == set()
     with open_store(data) as store:
         assert ([store.trajectory(listed.id) for listed in store.trajectories()], store.trajectories()) == before
@@ -199,7 +199,7 @@ def test_tables_of_an_older_version_are_migrated_by_mending(tmp_path: Path):
     (tmp_path / "data").mkdir()
     upgrade(tmp_path / "data" / FILE, first)
     assert wrong(tmp_path / "data", least_free=1) == {"tables"}
-    mend(tmp_path / "data")
+    repair(tmp_path / "data")
     assert wrong(tmp_path / "data", least_free=1) == set()
 
 
@@ -207,7 +207,7 @@ def test_tables_of_an_older_version_are_migrated_by_mending(tmp_path: Path):
 def test_what_is_lost_is_not_hidden_by_mending(data: Path, name: str):
     broken, checks, _ = BREAKS[name]
     broken(data)
-    mend(data)
+    repair(data)
     assert checks <= wrong(data, least_free=1)
 
 
@@ -221,7 +221,7 @@ def test_files_that_nothing_shows_are_told_and_moved_aside_not_removed(data: Pat
     orphans = found(data, least_free=1)["orphans"]
     assert (orphans.level, orphans.count) == (Level.NOTE, 2)
     assert wrong(data, least_free=1) == set()
-    assert len(mend(data)) == 2
+    assert len(repair(data)) == 2
     assert (data / "orphans" / left.name).read_bytes() == png(50)
     assert (data / "orphans" / ".x.partial").read_bytes() == b"half"
     assert young.is_file()  # may belong to a drawing that is being saved

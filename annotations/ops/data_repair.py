@@ -28,8 +28,8 @@ from model.images import PictureFileError, decode
 from model.trajectory import Trajectory
 
 ORPHANS = "orphans"
-YOUNG = 3600  # seconds; a younger file may belong to a drawing that is just being saved
-AT_ONCE = 500  # rows read in one go
+MIN_AGE = 3600  # seconds; a younger file may belong to a drawing that is just being saved
+PAGE_SIZE = 500  # rows read at once
 
 
 class Level(StrEnum):
@@ -54,66 +54,71 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class _Copy:
-    """What is copied from a trajectory's body and differs from it."""
+class _Difference:
+    """Columns and listed pictures of a trajectory that differ from its body."""
 
     trajectory_id: str
-    columns: dict[str, object]  # as they should be
+    columns: dict[str, object]  # with the values of the body
     links: dict[tuple[int, int], str]  # pictures that are not listed, by segment and frame
 
 
-def contents(
+def findings(
     database: Database, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Iterator[Finding]:
     """The findings about trajectories and pictures. Raises DatabaseError."""
     with database.reading() as session:
-        copies, unreadable = _copies(session)
-        shown = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
+        differences, unreadable = _differences(session)
+        sizes = dict(session.execute(select(ImageRow.sha256, ImageRow.size)).all())
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
-        strayed = search_index.inconsistent_terms(session)
+        inconsistent = search_index.inconsistent_terms(session)
         staged = set(session.scalars(_staged()))  # their files are written after their rows
     yield _finding("trajectories", unreadable, "trajectories can be read", "cannot be read", "restore from a backup")
     yield _finding(
         "copies",
-        [copy.trajectory_id for copy in copies],
+        [difference.trajectory_id for difference in differences],
         "what lists show is what trajectories say",
         "are listed as something else than they say",
         fixable=True,
     )
     yield _finding(
-        "traits", strayed, "lists find what trajectories say", "traits are not found, or found wrongly", fixable=True
+        "traits",
+        inconsistent,
+        "lists find what trajectories say",
+        "traits are not found, or found wrongly",
+        fixable=True,
     )
     folder = database.directory / "images"
-    wanted = shown.keys() | linked
-    lost = sorted(sha256 for sha256 in wanted - staged if not images.path_of(folder, sha256).is_file())
-    yield _finding("lost", lost, "every picture has its file", "pictures have no file", "restore from a backup")
+    referenced = sizes.keys() | linked
+    missing = sorted(sha256 for sha256 in referenced - staged if not images.path_of(folder, sha256).is_file())
+    yield _finding("lost", missing, "every picture has its file", "pictures have no file", "restore from a backup")
     files = sorted(folder.glob("??/*.png"))
     damaged, unreadable = [], []
     for done, file in enumerate(files, start=1):
-        if not _is_whole(file, shown.get(file.stem)):
+        if not _is_whole(file, sizes.get(file.stem)):
             damaged.append(file.stem)
-        elif not _can_be_decoded(file):
+        elif not _is_decodable(file):
             unreadable.append(file.stem)
         on_progress(done, len(files))
     yield _finding(
         "damaged", damaged, "every picture is what its name says", "pictures are damaged", "restore from a backup"
     )
     with database.reading() as session:
-        named = [f"{sha256} ({', '.join(_showing(session, sha256)) or 'shown by nothing'})" for sha256 in unreadable]
+        users = {sha256: ", ".join(_trajectories_with(session, sha256)) for sha256 in unreadable}
+    undecodable = [f"{sha256} ({names or 'shown by nothing'})" for sha256, names in users.items()]
     advice = "delete the drawings that show them, or import them again"
-    yield _finding("decoded", named, "every picture can be decoded", "pictures cannot be decoded", advice)
-    undescribed = sorted(linked - shown.keys() - set(lost) - set(damaged) - set(unreadable))
+    yield _finding("decoded", undecodable, "every picture can be decoded", "pictures cannot be decoded", advice)
+    undescribed = sorted(linked - sizes.keys() - set(missing) - set(damaged) - set(unreadable))
     yield _finding(
         "described", undescribed, "every picture is described", "pictures are shown, but not described", fixable=True
     )
-    orphans = [str(file.relative_to(folder)) for file in (*_orphans(files, wanted), *_partial(folder))]
+    orphans = [str(file.relative_to(folder)) for file in (*_orphans(files, referenced), *_partial(folder))]
     advice = "they only take room"
     yield _finding(
         "orphans", orphans, "no file is left over", "files that nothing shows", advice, Level.NOTE, fixable=True
     )
 
 
-def _staged() -> Select[tuple[str]]:
+def _staged() -> Select[str]:
     """The pictures of imports that are under way, or were broken off."""
     link = TrajectoryImageRow
     return select(link.sha256).join(StagedRow, StagedRow.trajectory_id == link.trajectory_id)
@@ -121,43 +126,43 @@ def _staged() -> Select[tuple[str]]:
 
 def _finding(
     check: str,
-    found: list[str],
-    fine: str,
-    wrong: str,
-    do: str = "",
+    affected: list[str],
+    fine_message: str,
+    problem: str,
+    advice: str = "",
     level: Level = Level.WRONG,
     *,
     fixable: bool = False,
 ) -> Finding:
-    if not found:
-        return Finding(check, Level.FINE, fine)
-    few = tuple(found[:5])
-    said = f"{len(found)} {wrong}: {', '.join(few)}{' …' if len(found) > len(few) else ''}"
-    return Finding(check, level, said, do or "--fix writes them anew", len(found), few, fixable)
+    if not affected:
+        return Finding(check, Level.FINE, fine_message)
+    examples = tuple(affected[:5])
+    message = f"{len(affected)} {problem}: {', '.join(examples)}{' …' if len(affected) > len(examples) else ''}"
+    return Finding(check, level, message, advice or "--fix writes them anew", len(affected), examples, fixable)
 
 
-def _copies(session: Session) -> tuple[list[_Copy], list[str]]:
-    """Trajectories of which a copy differs from the body, and the ids of those that cannot be read."""
+def _differences(session: Session) -> tuple[list[_Difference], list[str]]:
+    """Trajectories whose columns or pictures differ from the body, and the ids of those that cannot be read."""
     columns = [column for column in TrajectoryRow.__table__.columns if column.name != "body"]
-    wanted = select(*columns, type_coerce(TrajectoryRow.body, Text).label("body")).order_by(TrajectoryRow.id)
+    query = select(*columns, type_coerce(TrajectoryRow.body, Text).label("body")).order_by(TrajectoryRow.id)
     differing, unreadable, after = [], [], ""
-    while some := session.execute(wanted.where(TrajectoryRow.id > after).limit(AT_ONCE)).mappings().all():
-        ids = [row["id"] for row in some]
+    while page := session.execute(query.where(TrajectoryRow.id > after).limit(PAGE_SIZE)).mappings().all():
+        ids = [row["id"] for row in page]
         link = TrajectoryImageRow
         listed = select(link.trajectory_id, link.segment, link.frame, link.sha256).where(link.trajectory_id.in_(ids))
         links = {(run, (segment, frame)): sha256 for run, segment, frame, sha256 in session.execute(listed)}
-        for row in some:
+        for row in page:
             try:
                 trajectory = Trajectory.from_dict(_parsed(row["body"]))
-                columns = columns_of(trajectory)
+                expected = columns_of(trajectory)
             except (AttributeError, KeyError, TypeError, ValueError, TrajectoryError):
                 unreadable.append(row["id"])
                 continue
-            wrong = {name: value for name, value in columns.items() if row[name] != value}
+            columns_to_correct = {name: value for name, value in expected.items() if row[name] != value}
             shown = pictures_of(trajectory).items()
             missing = {place: sha256 for place, sha256 in shown if links.get((row["id"], place)) != sha256}
-            if wrong or missing:
-                differing.append(_Copy(row["id"], wrong, missing))
+            if columns_to_correct or missing:
+                differing.append(_Difference(row["id"], columns_to_correct, missing))
         after = ids[-1]
     return differing, unreadable
 
@@ -175,7 +180,7 @@ def _is_whole(file: Path, size: int | None) -> bool:
     return hashlib.sha256(content).hexdigest() == file.stem and size in (None, len(content))
 
 
-def _can_be_decoded(file: Path) -> bool:
+def _is_decodable(file: Path) -> bool:
     try:
         decode(file)
     except PictureFileError:
@@ -183,14 +188,14 @@ def _can_be_decoded(file: Path) -> bool:
     return True
 
 
-def _showing(session: Session, sha256: str) -> list[str]:
+def _trajectories_with(session: Session, sha256: str) -> list[str]:
     """The ids of the trajectories that show a picture."""
     link = TrajectoryImageRow
     return list(session.scalars(select(link.trajectory_id).where(link.sha256 == sha256).distinct()))
 
 
-def _orphans(files: list[Path], wanted: set[str]) -> list[Path]:
-    return [file for file in files if file.stem not in wanted and _is_old(file)]
+def _orphans(files: list[Path], referenced: set[str]) -> list[Path]:
+    return [file for file in files if file.stem not in referenced and _is_old(file)]
 
 
 def _partial(folder: Path) -> list[Path]:
@@ -200,28 +205,28 @@ def _partial(folder: Path) -> list[Path]:
 
 def _is_old(file: Path) -> bool:
     try:
-        return time.time() - file.stat().st_mtime > YOUNG
+        return time.time() - file.stat().st_mtime > MIN_AGE
     except FileNotFoundError:
         return False
 
 
-def mend(directory: Path) -> list[str]:
-    """Mend what can be mended without losing anything; what was done. Opening the database sets its journal and
+def repair(directory: Path) -> list[str]:
+    """Repair what can be repaired without losing anything; what was done. Opening the database sets its journal and
     migrates its tables. Raises DatabaseError, such as BusyError where a studio is running.
     """
     if not (directory / FILE).is_file():
         raise DirectoryError(f"there is no {FILE} in {directory}; name the data folder of the studio with --data")
     folder = directory / "images"
     with open_database(directory) as database, database.writing() as session:
-        copies, _ = _copies(session)
+        differences, _ = _differences(session)
         linked = set(session.scalars(select(TrajectoryImageRow.sha256).distinct()))
-        shown = {sha256 for copy in copies for sha256 in copy.links.values()}
-        done = [*_describe(session, folder, linked | shown), *_mend_copies(session, copies)]
-        if strayed := search_index.inconsistent_terms(session):
+        in_bodies = {sha256 for difference in differences for sha256 in difference.links.values()}
+        done = [*_describe(session, folder, linked | in_bodies), *_correct(session, differences)]
+        if inconsistent := search_index.inconsistent_terms(session):
             search_index.rebuild(session)
-            done.append(f"{len(strayed)} traits are found again")
-        wanted = linked | shown | set(session.scalars(select(ImageRow.sha256)))
-        return done + _move_orphans(directory, wanted)
+            done.append(f"{len(inconsistent)} traits are found again")
+        referenced = linked | in_bodies | set(session.scalars(select(ImageRow.sha256)))
+        return done + _move_orphans(directory, referenced)
 
 
 def _describe(session: Session, folder: Path, linked: set[str]) -> list[str]:
@@ -236,26 +241,26 @@ def _describe(session: Session, folder: Path, linked: set[str]) -> list[str]:
     return done
 
 
-def _mend_copies(session: Session, copies: list[_Copy]) -> list[str]:
+def _correct(session: Session, differences: list[_Difference]) -> list[str]:
     described = set(session.scalars(select(ImageRow.sha256)))
     done = []
-    for copy in copies:
-        if copy.columns:
-            set_columns(session, copy.trajectory_id, copy.columns)
-        known = {place: sha256 for place, sha256 in copy.links.items() if sha256 in described}
+    for difference in differences:
+        if difference.columns:
+            set_columns(session, difference.trajectory_id, difference.columns)
+        known = {place: sha256 for place, sha256 in difference.links.items() if sha256 in described}
         for (segment, frame), sha256 in known.items():
-            place = {"trajectory_id": copy.trajectory_id, "segment": segment, "frame": frame}
+            place = {"trajectory_id": difference.trajectory_id, "segment": segment, "frame": frame}
             session.merge(TrajectoryImageRow(**place, sha256=sha256))
-        if copy.columns or known:
-            done.append(f"{copy.trajectory_id} is listed as what it is")
+        if difference.columns or known:
+            done.append(f"{difference.trajectory_id} is listed as what it is")
     return done
 
 
-def _move_orphans(directory: Path, wanted: set[str]) -> list[str]:
-    folder, away = directory / "images", directory / ORPHANS
+def _move_orphans(directory: Path, referenced: set[str]) -> list[str]:
+    folder, orphans = directory / "images", directory / ORPHANS
     done = []
-    for file in (*_orphans(sorted(folder.glob("??/*.png")), wanted), *_partial(folder)):
-        away.mkdir(exist_ok=True)
-        file.rename(away / file.name)
+    for file in (*_orphans(sorted(folder.glob("??/*.png")), referenced), *_partial(folder)):
+        orphans.mkdir(exist_ok=True)
+        file.rename(orphans / file.name)
         done.append(f"{file.name} moved to {ORPHANS}")
     return done

@@ -11,8 +11,8 @@ from annotations.importing.importer import bring_in
 from annotations.ops.synthetic import write_rows
 from annotations.store.store import Store
 
-WITHOUT, WITH = 1000, 150  # rows without and with a picture, of which one of either is wanted in a second of processor
-LONGEST = 0.15  # seconds of processor time that a transaction may keep others waiting
+ROWS_PER_SECOND, PICTURES_PER_SECOND = 1000, 150  # wanted in a second of processor time
+MAX_TRANSACTION = 0.15  # seconds of processor time
 
 
 class TimedLock(FairLock):
@@ -49,7 +49,7 @@ class Speed:
     @property
     def limit(self) -> float:
         """The most seconds of processor time that are acceptable."""
-        return self.pictures / WITH + (self.rows - self.pictures) / WITHOUT
+        return self.pictures / PICTURES_PER_SECOND + (self.rows - self.pictures) / ROWS_PER_SECOND
 
     def __str__(self) -> str:
         lines = {
@@ -81,9 +81,9 @@ def measure(store: Store, folder: Path, rows: int, pictures: int) -> str | None:
     """Print what it took; what is too slow, where something is."""
     speed = imported(store, folder, rows, pictures)
     print(speed)
-    if speed.processor > speed.limit or max(speed.lock.processor) > LONGEST:
+    if speed.processor > speed.limit or max(speed.lock.processor) > MAX_TRANSACTION:
         return (
-            f"wanted {WITHOUT} rows without and {WITH} with a picture a second of processor time, and no transaction "
-            f"of more than {1000 * LONGEST:.0f} ms of it"
+            f"wanted {ROWS_PER_SECOND} rows without and {PICTURES_PER_SECOND} with a picture a second of processor "
+            f"time, and no transaction of more than {1000 * MAX_TRANSACTION:.0f} ms of it"
         )
     return None

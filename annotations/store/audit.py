@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import AnnotationRow, DeletionRow, ImportRow, RestorationRow, TrajectoryRow
 from annotations.errors import NotFoundError
 from annotations.queue.completion import record
-from annotations.schema.annotation import Annotation, Status
+from annotations.schema.annotation import Annotation, Status, Value
 from annotations.store.revisions import by_id, history_even_if_hidden
 from annotations.store.store import Store
 from annotations.store.visibility import is_published, is_staged
@@ -47,10 +47,10 @@ class Change:
     by: str = ""  # who brought the revision back, where that was not its annotator
 
     @property
-    def answers(self) -> dict[str, tuple[str | int | None, str | int | None]]:
+    def answers(self) -> dict[str, tuple[Value | None, Value | None]]:
         """The answers that changed, as (before, after), by question."""
-        before: Mapping = self.before.answers if self.before else {}
-        after: Mapping = self.after.answers if self.after else {}
+        before: Mapping[str, Value] = self.before.answers if self.before else {}
+        after: Mapping[str, Value] = self.after.answers if self.after else {}
         names = dict.fromkeys([*before, *after])
         pairs = {name: (before.get(name), after.get(name)) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -103,12 +103,13 @@ def _revisions(session: Session, trajectory_id: str) -> list[Change]:
         Status.SUBMITTED: AuditEntry.SUBMITTED,
         Status.DISCARDED: AuditEntry.DISCARDED,
     }
-    current: dict[tuple, Annotation] = {}
+    current: dict[tuple[object, ...], Annotation] = {}
     query = select(RestorationRow.revision_id, RestorationRow.actor)
     query = query.join(AnnotationRow, AnnotationRow.id == RestorationRow.revision_id)
     restored_by = dict(session.execute(query.where(AnnotationRow.trajectory_id == trajectory_id)).all())
     changes = []
     for after in history_even_if_hidden(session, trajectory_id):
+        assert after.id is not None and after.created_at is not None  # stored revisions have both
         place = after.project, after.item, after.segment, after.annotator
         act = acts[after.status] if after.undoes is None else AuditEntry.UNDID
         by = restored_by.get(after.id, "")

@@ -214,7 +214,7 @@ def _is_identical_pair() -> ColumnElement[bool]:
     return ItemRow.other_id.is_not(None) & (_last_picture(ItemRow.trajectory_id) == _last_picture(ItemRow.other_id))
 
 
-def _last_picture(trajectory_id: InstrumentedAttribute) -> ColumnElement[str]:
+def _last_picture(trajectory_id: InstrumentedAttribute[Any]) -> ColumnElement[str]:
     row = TrajectoryImageRow
     pictures = select(row.sha256).where(row.trajectory_id == trajectory_id, row.frame == 0)
     last = pictures.order_by(row.segment.desc()).limit(1)

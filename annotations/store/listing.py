@@ -83,7 +83,7 @@ EVERYTHING = Filter()
 def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -> list[TrajectorySummary]:
     """At most `limit` trajectories, and at most MAX_PAGE, newest first; those older than `before`."""
     required, excluded = required_and_excluded(keep)
-    older_than = before and before.number
+    older_than = None if before is None else before.number
     numbers = search_index.find(session, required, excluded, before=older_than, limit=min(limit, MAX_PAGE))
     column = TrajectoryRow.number
     rows = session.execute(select(*SUMMARY_COLUMNS).where(column.in_(numbers)).order_by(column.desc()))

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow
 from annotations.errors import AnswerError, ConflictError, NotFoundError
-from annotations.schema.annotation import Annotation, Answers, Status, validate
+from annotations.schema.annotation import Annotation, Answers, Decision, Status, validate
 from annotations.schema.project import Use
 from annotations.store import items, projects
 from annotations.store.trajectories import get, mark_annotated
@@ -48,7 +48,7 @@ def append(session: Session, annotation: Annotation, *, now: datetime) -> Annota
         "kind": kind,
         "annotator": annotation.annotator,
         "status": annotation.status.value,
-        "answers": annotation.answers.to_dict(),
+        "answers": Answers(annotation.answers).to_dict(),
         "seconds": annotation.seconds,
         "idempotency_key": annotation.key or uuid4().hex,
         "undoes": annotation.undoes,
@@ -83,7 +83,7 @@ def by_key(session: Session, key: str) -> Annotation | None:
     if len(key) > LONGEST_KEY:
         raise AnswerError(f"got a key of {len(key)} characters, wanted at most {LONGEST_KEY}")
     row = session.scalar(select(AnnotationRow).where(AnnotationRow.idempotency_key == key)) if key else None
-    return row and _value(row)
+    return None if row is None else _value(row)
 
 
 def undo(
@@ -177,7 +177,7 @@ def newest(session: Session) -> int:
     return session.scalar(select(func.max(AnnotationRow.id))) or 0
 
 
-def current_ids() -> Select:
+def current_ids() -> Select[int]:
     """The last revision of each annotator per project, item, trajectory and segment, of visible trajectories."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(is_visible(row.trajectory_id))
@@ -248,5 +248,5 @@ def _value(row: AnnotationRow) -> Annotation:
         project=row.project_id,
         item=row.item_id,
         created_at=row.created_at,
-        decision=row.decision,
+        decision=None if row.decision is None else Decision(row.decision),
     )

@@ -53,7 +53,7 @@ def starting_with(term: bytes) -> TermRange:
     return TermRange(term, term + AFTER_ALL)
 
 
-def terms_of(columns: Mapping[str, Any]) -> set[bytes]:
+def terms_of(columns: Mapping[Any, Any]) -> set[bytes]:
     """The terms of a trajectory's row; VISIBLE and ANNOTATED, which change, are not among them."""
     facets = {kind: columns[kind] for kind in ("checkpoint", "category", "owner")}
     facets["verdict"] = next(reversed(columns["answers"].split()), None)

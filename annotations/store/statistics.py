@@ -36,7 +36,7 @@ def count(session: Session) -> Counts:
     corrected = annotated.where(row.answers[REASON_CORRECTION].as_string().is_not(None))
     wrong = annotated.where(row.answers[VERDICT_RIGHT].as_string() == NO)
 
-    def number(query: Select) -> int:
+    def number(query: Select[int]) -> int:
         return session.scalar(query) or 0
 
     return Counts(

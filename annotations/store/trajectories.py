@@ -5,7 +5,7 @@ Opens no transaction and sees no file.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -146,15 +146,17 @@ def visible_ids(session: Session, ids: Sequence[str]) -> set[str]:
 def mark_annotated(session: Session, trajectory_id: str) -> None:
     """Let lists count the trajectory as annotated from now on."""
     number = session.scalar(select(TrajectoryRow.number).where(TrajectoryRow.id == trajectory_id))
-    search_index.add(session, {number: [search_index.ANNOTATED]})
+    if number is not None:
+        search_index.add(session, {number: [search_index.ANNOTATED]})
 
 
 def set_columns(session: Session, trajectory_id: str, columns: Mapping[str, object]) -> None:
     """Correct columns that differ from the body, and the terms by which lists find the trajectory."""
     row = TrajectoryRow
-    before = dict(session.execute(select(*TRAJECTORIES.columns).where(row.id == trajectory_id)).mappings().one())
+    stored = session.execute(select(*TRAJECTORIES.columns).where(row.id == trajectory_id))
+    before: dict[Any, Any] = dict(stored.mappings().one())
     session.execute(update(row).where(row.id == trajectory_id).values(**columns))
-    old, new = terms_of(before), terms_of(before | columns)
+    old, new = terms_of(before), terms_of({**before, **columns})
     search_index.remove(session, {before["number"]: old - new})
     search_index.add(session, {before["number"]: new - old})
 
