@@ -111,7 +111,7 @@ def question(tokenizer: Tokenizer) -> list[Piece]:
     return [Text(ids(tokenizer, CHECK))]
 
 
-def invitation(tokenizer: Tokenizer) -> list[Piece]:
+def invitation(tokenizer: Tokenizer) -> list[Text]:
     """Between a reflection and the next drawing, in both streams."""
     return [Text(ids(tokenizer, CONNECT))]
 

@@ -26,7 +26,8 @@ def attend_in_blocks(janus: Janus) -> None:
 
 def attention(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
     """(B, H, T, W) each → (B, H, T, W): position t sees positions 0 … t."""
-    parts, last = [], queries.shape[2]
+    parts: list[torch.Tensor] = []
+    last = queries.shape[2]
     for start in range(0, last, BLOCK):
         stop = min(start + BLOCK, last)
         scores = (queries[:, :, start:stop] * scale) @ keys[:, :, :stop].transpose(2, 3)
@@ -35,12 +36,20 @@ def attention(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, s
     return torch.cat(parts, 2)
 
 
-def _attend(module, query, key, value, attention_mask, scaling, **_) -> tuple[torch.Tensor, None]:
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    scaling: float,
+    **_: object,
+) -> tuple[torch.Tensor, None]:
     """In transformers' form: (B, T, H, W) out."""
     groups = query.shape[1] // key.shape[1]
     key, value = (each.repeat_interleave(groups, 1) if groups > 1 else each for each in (key, value))
     return attention(query, key, value, scaling).transpose(1, 2).contiguous(), None
 
 
-def _no_mask(*_, **__) -> None:
+def _no_mask(*_: object, **__: object) -> None:
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -109,8 +110,10 @@ def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, .
         for targets in sequence.targets:
             key = (targets.kind is Kind.CODE, targets.depth, targets.rule)
             members.setdefault(key, []).append((row, targets))
-    groups, start = [], 0
-    rows, positions, tokens, kinds, weights, advantages = columns = [], [], [], [], [], []
+    groups: list[TargetGroup] = []
+    columns: list[list[Any]] = [[] for _ in range(6)]
+    rows, positions, tokens, kinds, weights, advantages = columns
+    start = 0
     for (code, depth, rule), group in members.items():
         for row, targets in group:
             count = len(targets.tokens)

@@ -12,10 +12,10 @@ import os
 import pickle
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pyarrow as arrow
@@ -26,7 +26,7 @@ from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, JudgeExample
 from model.images import PictureFileError, decode
 from model.messages import RowError
-from model.sequences import harmless
+from model.sequences import Text, harmless
 from model.training.batch import length
 from model.training.training_sequences import Draft, TrainingSequence, judge
 
@@ -53,8 +53,13 @@ class RowBounds:
 class Row(Protocol):
     """What a method learns from one row: a `TrainingSequence`, or a dataclass of several."""
 
-    weight: float
-    name: str
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def weight(self) -> float: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,8 @@ def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBoun
     """All rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad rows and
     counts the others."""
     rows = Rows(lambda example: row_format.build(janus, example, bounds))
-    bad, count, learnt = [], 0, False
+    bad: list[str] = []
+    count, learnt = 0, False
     for file in data_files(folder, row_format.kind):
         for number, row in rows_of(file):
             count += 1
@@ -179,7 +185,8 @@ def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBoun
     completion = harmless(example.completion)
     sequence = judge(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, pictures[-1], completion)
     verdict = janus.ids.yes if completion.startswith("Yes") else janus.ids.no
-    if sequence.pieces[-1].ids[0] != verdict:
+    end = sequence.pieces[-1]
+    if not isinstance(end, Text) or end.ids[0] != verdict:
         begun = completion[:20]
         raise RowError(f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”")
     if (tokens := length(sequence, janus.image_codes)) > bounds.tokens:
@@ -242,6 +249,6 @@ def sha256_of(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def fingerprint_of(files: list[Path]) -> str:
+def fingerprint_of(files: Sequence[Path]) -> str:
     """One SHA-256 for the contents of several files, in order."""
     return hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()

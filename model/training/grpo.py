@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -77,7 +78,9 @@ def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[flo
         return _separate_advantages(group, comprehension, choice)
     rewards = [choice.drawing * g + choice.judging * c for g, c in zip(generation, comprehension, strict=True)]
     whole = advantages(rewards)
-    return whole and [[a] * len(rollout.trajectory.segments) for a, rollout in zip(whole, group, strict=True)]
+    if whole is None:
+        return None
+    return [[a] * len(rollout.trajectory.segments) for a, rollout in zip(whole, group, strict=True)]
 
 
 def _separate_advantages(
@@ -100,7 +103,8 @@ def _separate_advantages(
 
 def _image_numbers(trajectory: Trajectory) -> list[int | None]:
     """For every segment the number of the image it draws or plans, None for a reflection."""
-    numbers, drawn = [], 0
+    numbers: list[int | None] = []
+    drawn = 0
     for segment in trajectory.segments:
         numbers.append(None if isinstance(segment, Reflection) else drawn)
         drawn += isinstance(segment, Image)
@@ -110,7 +114,8 @@ def _image_numbers(trajectory: Trajectory) -> list[int | None]:
 def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[TrainingSequence], int]:
     """The sequences of all groups whose rewards differ, with advantages, and how many groups were skipped. Weights make
     the mean over a trajectory's tokens, then over trajectories."""
-    graded, skipped = [], 0
+    graded: list[TrainingSequence] = []
+    skipped = 0
     for group in groups:
         segments = advantages_of(group, settings)
         if segments is None:
@@ -215,7 +220,7 @@ def train(
     janus: Janus,
     settings: Settings,
     out: Path,
-    provenance: dict,
+    provenance: dict[str, Any],
     prompts: Callable[[int], Sequence[Prompt]],
     rehearsal: SequenceSource = lambda step, which: (),
     reference: Janus | None = None,

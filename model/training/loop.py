@@ -13,7 +13,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
@@ -37,11 +36,11 @@ Item = TypeVar("Item")
 class Objective(Protocol):
     """What a method minimises. Losses and metrics add up over micro-batches and processes."""
 
-    def totals(self, batch: Any) -> Mapping[str, float]:
+    def totals(self, batch: Any, /) -> Mapping[str, float]:
         """What a batch has to count; summed over a step, these are the denominators of its means."""
 
     def __call__(
-        self, module: torch.nn.Module, batch: Any, totals: Mapping[str, float]
+        self, module: Any, batch: Any, totals: Mapping[str, float], /
     ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
         """A batch's part of the step's loss, and of its metrics."""
 
@@ -186,6 +185,7 @@ class Loop:
 
     def _step(self, step: int, data: StepData) -> dict[str, float]:
         """The optimizer steps on one step's data; their metrics."""
+        metrics: dict[str, float] = {}
         try:
             for _ in range(self.settings.updates):
                 metrics = self._backward(data.shares)
@@ -206,13 +206,14 @@ class Loop:
     def _backward(self, shares: Sequence[Share]) -> dict[str, float]:
         """Gradients of all shares; their metrics, over all processes. Gradients are exchanged with the last batch."""
         counts = self._most([len(share.batches) for share in shares])
-        work = []
+        work: list[tuple[Objective, Any, dict[str, float]]] = []
         for share, count in zip(shares, counts, strict=True):
             batches = [*share.batches, *[share.padding] * (max(count, 1) - len(share.batches))]
-            totals: Counter[str] = Counter()
+            own: dict[str, float] = {}
             for batch in batches:
-                totals.update(share.objective.totals(batch))
-            totals = dict(zip(totals, summed(self.accelerator, totals.values()), strict=True))
+                for name, value in share.objective.totals(batch).items():
+                    own[name] = own.get(name, 0) + value
+            totals = dict(zip(own, summed(self.accelerator, own.values()), strict=True))
             work += [(share.objective, batch, totals) for batch in batches]
         sums: dict[str, torch.Tensor] = {}
         for number, (objective, batch, totals) in enumerate(work, 1):
@@ -234,7 +235,8 @@ class Loop:
 
     def _descend(self) -> float:
         """One clipped step; the gradient's norm before. Raises TrainingError before it where that is not finite."""
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))
+        clipped: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
+        norm = float(clipped)
         check_finite({"gradient_norm": norm})
         for optimizer in self.prepared:
             optimizer.step()

@@ -24,7 +24,8 @@ def new_optimizers(
 
     From random weights Muon is worth it: after 125 steps of 64 drawings its loss was what AdamW reached after 225.
     """
-    parameters, optimizers = list(parameters), []
+    parameters = list(parameters)
+    optimizers: list[torch.optim.Optimizer] = []
     if muon:
         within = {id(matrix) for matrix in matrices}
         chosen = [p for p in parameters if id(p) in within]
@@ -44,7 +45,7 @@ def learning_rate_factor(step: int, steps: int, warmup: int, falling: float = 0.
 
 def new_schedules(
     optimizers: Iterable[torch.optim.Optimizer], steps: int, warmup: int, falling: float = 0.25
-) -> list[torch.optim.lr_scheduler.LRScheduler]:
+) -> list[torch.optim.lr_scheduler.LambdaLR]:
     return [
         torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_factor(step, steps, warmup, falling))
         for each in optimizers

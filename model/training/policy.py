@@ -53,8 +53,10 @@ class Policy(torch.nn.Module):
         states = self._states(batch, batch.ids, every_layer=deep)
         twins = None if batch.unconditional_ids is None else self._states(batch, batch.unconditional_ids)[-1]
         parts = [self._scored(batch, group, states, twins) for group in batch.groups]
-        columns = [torch.cat(column) for column in list(zip(*parts, strict=True))[:3]]
-        return Scores(*columns, sum(part.verdicts_right for part in parts))
+        log_probs, untruncated, entropies, verdicts_right = zip(*parts, strict=True)
+        return Scores(
+            torch.cat(log_probs), torch.cat(untruncated), torch.cat(entropies), torch.stack(verdicts_right).sum()
+        )
 
     def _states(self, batch: Batch, ids: torch.Tensor, *, every_layer: bool = False) -> tuple[torch.Tensor, ...]:
         """(B, T, D) of the last layer, normalised; with `every_layer` also before the first and after each."""
@@ -78,6 +80,7 @@ class Policy(torch.nn.Module):
         head = self.janus.image_logits if group.code else self.janus.text_logits
         logits = head(hidden).float()
         if group.code and group.rule.guidance != 1:
+            assert twins is not None  # a batch with such a rule has them
             unconditional = head(twins.flatten(0, 1).index_select(0, flat)).float()
             logits = guided(logits, unconditional, group.rule.guidance)
         every = log_probabilities(logits, group.rule)

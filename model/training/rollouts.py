@@ -89,7 +89,8 @@ def roll_out(
     janus: Janus, reward: Reward, starts: Sequence[GroupStart], size: int, rounds: int, rng: random.Random
 ) -> list[list[Rollout]]:
     """`size` trajectories of every start, all together."""
-    requests, start_of = [], {}
+    requests: list[Request] = []
+    start_of: dict[str, GroupStart] = {}
     for number, start in enumerate(starts):
         for member in range(size):
             name = f"{number} {member}"
@@ -97,14 +98,15 @@ def roll_out(
             text, seed = start.prompt.text, rng.getrandbits(31)
             requests.append(Request(text, seed, rounds, start.sampling, None, given=start.given, id=name))
     finished = pictures_of(JanusBackend(janus), requests, len(requests), progress=False) if requests else ()
-    rollouts = {name: _assessed(janus, reward, start_of[name], *rest) for name, *rest in finished}
+    rollouts = {name: _assessed(janus, reward, start_of[name], drawn, images) for name, drawn, images in finished}
     return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 
 
 def _assessed(
     janus: Janus, reward: Reward, start: GroupStart, trajectory: Trajectory, drawn: Sequence[np.ndarray]
 ) -> Rollout:
-    pictures = {image.sha256: picture for image, picture in zip(trajectory.images, drawn, strict=True)}
+    pairs = zip(trajectory.images, drawn, strict=True)
+    pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
     assessment = reward(trajectory, drawn)
     sequences = list(trajectory_sequences(janus, trajectory, pictures, given=len(start.given)))
     return Rollout(start, trajectory, list(assessment.fits), list(assessment.untrue), pictures, sequences)
@@ -117,12 +119,12 @@ def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, fl
     begun = [rollout for group in groups for rollout in group if rollout.start.given]
     judged = [(fit == 1, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
     return {
-        "r_gen": np.mean([rollout.generation(rounds) for rollout in fresh]),
-        "r_comp": np.mean([rollout.comprehension(rounds) for rollout in fresh]),
-        "first_right": np.mean([rollout.fits[0] == 1 for rollout in fresh]),
-        "final_right": np.mean([rollout.fits[-1] == 1 for rollout in fresh]),
-        "verdict_right": np.mean([right == yes for right, yes in judged]),
-        "images": np.mean([len(rollout.fits) for rollout in fresh]),
+        "r_gen": float(np.mean([rollout.generation(rounds) for rollout in fresh])),
+        "r_comp": float(np.mean([rollout.comprehension(rounds) for rollout in fresh])),
+        "first_right": float(np.mean([rollout.fits[0] == 1 for rollout in fresh])),
+        "final_right": float(np.mean([rollout.fits[-1] == 1 for rollout in fresh])),
+        "verdict_right": float(np.mean([right == yes for right, yes in judged])),
+        "images": float(np.mean([len(rollout.fits) for rollout in fresh])),
         "begun": len(begun),
         "mended": sum(rollout.fits[-1] == 1 for rollout in begun),
     }
@@ -130,7 +132,8 @@ def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, fl
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:
     """The images of every group's first rollout, one row each."""
-    rows = [[first.pictures[image.sha256] for image in first.trajectory.images] for first, *_ in groups]
+    images = [[image.sha256 for image in first.trajectory.images if image.sha256] for first, *_ in groups]
+    rows = [[group[0].pictures[sha256] for sha256 in hashes] for group, hashes in zip(groups, images, strict=True)]
     side, most = rows[0][0].shape[0], max(map(len, rows))
     sheet = np.full((side * len(rows), side * most, 3), 255, np.uint8)
     for y, row in enumerate(rows):

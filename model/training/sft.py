@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -78,7 +79,7 @@ class CrossEntropy:
         device = scores.log_probs.device
         losses = -scores.log_probs * batch.weights.to(device)
         means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in KINDS}
-        weighted = sum(KIND_WEIGHTS[kind] * mean for kind, mean in means.items())
+        weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
         right = scores.verdicts_right / max(1, totals[Kind.VERDICT])
         metrics = {**means, "verdicts_right": right}
         return self.share * weighted, {f"{self.prefix}{name}": value for name, value in metrics.items()}
@@ -97,7 +98,7 @@ def train(
     source: SequenceSource,
     settings: Settings,
     out: Path,
-    provenance: dict,
+    provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
 ) -> None:
     """Train on a source's sequences; raises what `Loop.train` raises."""

@@ -60,7 +60,8 @@ def open_sources(
     janus: Janus, arguments: argparse.Namespace, batch: int, mixture: str, seed: int, bounds: RowBounds
 ) -> tuple[SequenceSource, dict[str, Any]]:
     """The source of `batch` sequences per step, and what provenance says of it. Raises DataError."""
-    sources, about = [], {}
+    sources: list[SequenceSource] = []
+    about: dict[str, Any] = {}
     each = batch // 2 if arguments.data and arguments.world else batch
     if arguments.data:
         rows, about = open_rows(janus, arguments.data, JUDGE_ROWS, bounds)
@@ -89,7 +90,7 @@ def open_prompts(file: Path | None, seed: int, count: int) -> tuple[Callable[[in
         known = read_prompts(file) if file else ()
     except PromptFileError as error:
         raise DataError(str(error)) from error
-    return world_prompts(seed, count, known), {"prompts_sha256": fingerprint_of([file] if known else [])}
+    return world_prompts(seed, count, known), {"prompts_sha256": fingerprint_of([file] if file and known else [])}
 
 
 def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:

@@ -126,9 +126,10 @@ class SequenceBuilder:
     def build(self) -> TrainingSequence:
         judges = any(isinstance(piece, Pixels) for piece in self.pieces)
         kind = Kind.JUDGING_AUXILIARY if judges else Kind.DRAWING_AUXILIARY
-        auxiliary = [
-            Targets(kind, *zip(*pairs, strict=True), depth=depth) for depth, pairs in sorted(self.auxiliary.items())
-        ]
+        auxiliary: list[Targets] = []
+        for depth, pairs in sorted(self.auxiliary.items()):
+            positions, tokens = zip(*pairs, strict=True)
+            auxiliary.append(Targets(kind, positions, tokens, depth=depth))
         return TrainingSequence(tuple(self.pieces), (*self.targets, *auxiliary))
 
 
@@ -241,6 +242,7 @@ def judge(
     builder.context(*before)
     builder.context(turn, auxiliary=auxiliary.prompt if auxiliary else ())
     for draft in drafts:
+        assert draft.image is not None  # drafts that are judged have pixels
         _judged_image(builder, draft.image, draft.auxiliary)
         feed = builder.scored if draft.target else builder.context
         feed(Text(ids(janus, draft.reflection)))

@@ -78,6 +78,7 @@ class _Streams:
         rule, self.begin_rule = image_rule(self.trajectory.sampling), None
         rules = [rule if origin is Origin.SAMPLED and sampled else None for origin in image.origins]
         self.to_draw.scored(Codes(image.codes), rules, index)
+        assert image.sha256 is not None  # a finished image has a picture
         self.to_judge.context(*looking(self.janus, self.pictures[image.sha256]))
 
     def _reflection(self, reflection: Reflection, index: int, *, sampled: bool) -> None:

@@ -50,7 +50,8 @@ def reward_names() -> list[str]:
 
 def read_choice(text: str) -> RewardChoice:
     """`both`, `drawing` or `judging`, and rewards with their weights, separated by commas. Raises RewardError."""
-    parts, weights = PARTS["both"], {}
+    parts = PARTS["both"]
+    weights: dict[str, float] = {}
     for word in filter(None, (each.strip() for each in text.split(","))):
         name, _, weight = word.partition(":")
         if word in PARTS:

@@ -9,13 +9,20 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
 
-Settings = TypeVar("Settings")
+
+class SettingsDataclass(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+Settings = TypeVar("Settings", bound=SettingsDataclass)
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
     **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal"), (0, 10**7)),

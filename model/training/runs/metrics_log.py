@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import IO, Any
 
 from accelerate import Accelerator
 
@@ -21,7 +22,7 @@ class Log:
     """
 
     def __init__(self, path: Path, accelerator: Accelerator, *, steps: int, first: int, every: int = 10):
-        self.file = None
+        self.file: IO[str] | None = None
         self.steps, self.every = steps, every
         self.processes = accelerator.num_processes
         if accelerator.is_main_process:
@@ -29,7 +30,7 @@ class Log:
             keep_rows(path, first)
             self.file = path.open("a", encoding="utf-8")
 
-    def write(self, row: dict) -> None:
+    def write(self, row: dict[str, Any]) -> None:
         if self.file is None:
             return
         row = {name: _finite(value) for name, value in row.items()} | {"processes": self.processes}
@@ -61,7 +62,7 @@ def keep_rows(path: Path, first: int) -> None:
     write_whole(path, "".join(json.dumps(row) + "\n" for row in kept), mode=0o644)
 
 
-def read_rows(path: Path) -> list[dict]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a log, none where there is no file. Raises CheckpointError for a file that is no log."""
     rows = []
     lines = path.read_bytes().splitlines() if path.exists() else []

@@ -45,7 +45,7 @@ class RunState:
         path: Path,
         network: torch.nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
-        schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
+        schedules: Sequence[torch.optim.lr_scheduler.LambdaLR],
         definition: Mapping[str, Any],
         steps: int,
     ):
