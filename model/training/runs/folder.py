@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from model.backends.checkpoint.loading import path_of
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, restore
@@ -89,7 +90,8 @@ class StopSignal:
 @contextmanager
 def remembered_signals() -> Iterator[StopSignal]:
     """Meanwhile SIGTERM and SIGINT are remembered; a second one interrupts."""
-    stop, handlers = StopSignal(), {}
+    stop = StopSignal()
+    handlers: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
         handlers = {number: signal.signal(number, stop.remember) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
