@@ -27,14 +27,96 @@ from studio.inference.waiting_line import QueueFull, QueuePosition
 from studio.settings import Settings
 
 
+class _Endpoints:
+    """The endpoints; their signatures and docstrings are what programs and MCP clients see."""
+
+    def __init__(self, checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
+        self._checkpoints, self._store, self._settings = checkpoints, store, settings
+
+    def events(
+        self, request: gr.Request, prompt: str, seed: int, rounds: int, overrides: dict[str, Any], checkpoint: str
+    ) -> Iterator[Event]:
+        """The events of a drawing. `overrides`: sampling by name; None is the checkpoint's own. Raises gr.Error."""
+        generator = _or_error(lambda: self._checkpoints.named(checkpoint))
+        own = generator.sampling
+        chosen = {name: getattr(own, name) if value is None else value for name, value in overrides.items()}
+        form = DrawForm(prompt, rounds, seed=seed, new_seed=False, **chosen)
+        parameters = _or_error(lambda: (form.chosen_seed(), form.most_rounds(), form.sampling(own)))
+        events = generator.stream(prompt, *parameters, owner=owner_name(request, self._settings))
+        for event in _errors_as_gradio(Caller.of(request).drawing(events)):
+            if not isinstance(event, QueuePosition):
+                yield event
+
+    def judge(self, request: gr.Request, image: str, prompt: str) -> dict:
+        """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
+
+        Args:
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); made a square as the checkpoint's
+                processor does: scaled whole and padded, or, where it does not pad, cropped to the middle
+            prompt: what it should show
+        """
+        return self._run_on_image(request, image, prompt, 0, Task.JUDGE)
+
+    def edit(self, request: gr.Request, image: str, instruction: str, seed: int = 0) -> dict:
+        """Edit an image by an instruction. Returns the trajectory; `picture` gives its images by their sha256.
+
+        Args:
+            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); its middle is cropped to a square
+            instruction: for example "make the cat blue"
+            seed: the same seed draws the same
+        """
+        return self._run_on_image(request, image, instruction, seed, Task.EDIT)
+
+    def trajectory(self, run: str) -> dict:
+        """A stored trajectory by its id: prompt, settings, and all thoughts, images (as codes) and reflections.
+
+        Args:
+            run: the id, as in the address of its page
+        """
+        return _or_error(lambda: self._store.trajectory(run).to_dict())
+
+    def picture(self, sha256: str) -> str:
+        """An image of a stored trajectory as base64 PNG, by its sha256.
+
+        Args:
+            sha256: as in the trajectory's image
+        """
+        return _or_error(lambda: base64.b64encode(self._store.picture(sha256)).decode())
+
+    def _run_on_image(self, request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
+        generator = self._checkpoints.first
+        try:
+            content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
+            source = generator.backend.read_source(content, task)
+            seed = chosen_seed(seed, False)
+        except (OSError, ValueError) as error:
+            raise gr.Error(without_places(error), print_exception=False) from error
+        owner = owner_name(request, self._settings)
+        events = generator.stream(words, seed, 1, owner=owner, task=task, source=source)
+        run = ""
+        for event in _errors_as_gradio(Caller.of(request).drawing(events)):
+            run = run if isinstance(event, QueuePosition) else event.trajectory_id
+        return self.trajectory(run)
+
+
 def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
-    """Make the endpoints, within a gr.Blocks."""
+    """Register the endpoints, within a gr.Blocks."""
+    endpoints = _Endpoints(checkpoints, store, settings)
+    for endpoint in (_draw_endpoint(endpoints, settings.rounds), endpoints.judge, endpoints.edit):
+        gr.api(endpoint, **LINE)
+    for endpoint in (endpoints.trajectory, endpoints.picture):
+        gr.api(endpoint, queue=False)
+    import_endpoint.build(store, settings)
+
+
+def _draw_endpoint(endpoints: _Endpoints, default_rounds: int) -> Callable[..., Iterator[dict]]:
+    """The endpoint `draw`, a function of its own since a default of its signature is a setting."""
 
     def draw(
         request: gr.Request,
         prompt: str,
         seed: int = 0,
-        rounds: int = settings.rounds,
+        rounds: int = default_rounds,
         guidance: float | None = None,
         temperature: float | None = None,
         thinks: bool | None = None,
@@ -55,77 +137,10 @@ def build(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             thinks: whether it writes a plan first; none is as the checkpoint does by itself
             checkpoint: which of those that draw here; none is the first
         """
-        given = {"guidance": guidance, "temperature": temperature, "thinks": thinks}
-        yield from _with_failure(drawing(request, prompt, seed, rounds, given, checkpoint))
+        overrides = {"guidance": guidance, "temperature": temperature, "thinks": thinks}
+        yield from _with_failure(endpoints.events(request, prompt, seed, rounds, overrides, checkpoint))
 
-    def drawing(
-        request: gr.Request, prompt: str, seed: int, rounds: int, given: dict[str, Any], checkpoint: str
-    ) -> Iterator[Event]:
-        generator = _found(lambda: checkpoints.named(checkpoint))
-        own = generator.sampling
-        chosen = {name: getattr(own, name) if value is None else value for name, value in given.items()}
-        wish = DrawForm(prompt, rounds, seed=seed, new_seed=False, **chosen)
-        how = _found(lambda: (wish.chosen_seed(), wish.most_rounds(), wish.sampling(own)))
-        events = generator.stream(prompt, *how, owner=owner_name(request, settings))
-        for event in _said(Caller.of(request).drawing(events)):
-            if not isinstance(event, QueuePosition):
-                yield event
-
-    def judge(request: gr.Request, image: str, prompt: str) -> dict:
-        """Judge an image: does it show what the prompt says? Returns the trajectory, with verdict, p_yes and reason.
-
-        Args:
-            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); made a square as the checkpoint's
-                processor does: scaled whole and padded, or, where it does not pad, cropped to the middle
-            prompt: what it should show
-        """
-        return looked_at(request, image, prompt, 0, Task.JUDGE)
-
-    def edit(request: gr.Request, image: str, instruction: str, seed: int = 0) -> dict:
-        """Edit an image by an instruction. Returns the trajectory; `picture` gives its images by their sha256.
-
-        Args:
-            image: a PNG, JPEG, WebP, GIF or BMP file in base64 (a data URL will do); its middle is cropped to a square
-            instruction: for example "make the cat blue"
-            seed: the same seed draws the same
-        """
-        return looked_at(request, image, instruction, seed, Task.EDIT)
-
-    def looked_at(request: gr.Request, image: str, words: str, seed: int, task: Task) -> dict:
-        generator = checkpoints.first
-        try:
-            content = io.BytesIO(base64.b64decode(image.rpartition(",")[2]))
-            source = generator.backend.read_source(content, task)
-            seed = chosen_seed(seed, False)
-        except (OSError, ValueError) as error:
-            raise gr.Error(without_places(error), print_exception=False) from error
-        events = generator.stream(words, seed, 1, owner=owner_name(request, settings), task=task, source=source)
-        run = ""
-        for event in _said(Caller.of(request).drawing(events)):
-            run = run if isinstance(event, QueuePosition) else event.trajectory_id
-        return trajectory(run)
-
-    def trajectory(run: str) -> dict:
-        """A stored trajectory by its id: prompt, settings, and all thoughts, images (as codes) and reflections.
-
-        Args:
-            run: the id, as in the address of its page
-        """
-        return _found(lambda: store.trajectory(run).to_dict())
-
-    def picture(sha256: str) -> str:
-        """An image of a stored trajectory as base64 PNG, by its sha256.
-
-        Args:
-            sha256: as in the trajectory's image
-        """
-        return _found(lambda: base64.b64encode(store.picture(sha256)).decode())
-
-    for endpoint in (draw, judge, edit):
-        gr.api(endpoint, **LINE)
-    for endpoint in (trajectory, picture):
-        gr.api(endpoint, queue=False)
-    import_endpoint.build(store, settings)
+    return draw
 
 
 def _with_failure(events: Iterator[Event]) -> Iterator[dict]:
@@ -144,15 +159,16 @@ def _with_failure(events: Iterator[Event]) -> Iterator[dict]:
         raise
 
 
-def _said(events: Iterator[Any]) -> Iterator[Any]:
-    """The events, with what cannot be done as Gradio's error."""
+def _errors_as_gradio(events: Iterator[Any]) -> Iterator[Any]:
+    """The events; errors that the caller can act on become gr.Error."""
     try:
         yield from events
     except (RequestError, QueueFull, LimitError, AnnotationsError) as error:
         raise gr.Error(without_places(error), print_exception=False) from error
 
 
-def _found(get: Callable[[], Any]) -> Any:
+def _or_error(get: Callable[[], Any]) -> Any:
+    """The value of a call; errors that the caller can act on become gr.Error."""
     try:
         return get()
     except (AnnotationsError, CheckpointError, RequestError) as error:

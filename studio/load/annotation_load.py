@@ -139,7 +139,7 @@ def confirmed_by(team: Sequence[Annotator]) -> dict[str, dict[str, Any]]:
 
 def sent_by(team: Sequence[Annotator]) -> int:
     """Submits that were confirmed, and those that broke off."""
-    return sum(len(annotator.confirmed) + annotator.cut for annotator in team)
+    return sum(len(annotator.confirmed) + annotator.broken_off for annotator in team)
 
 
 def doubled_by(store: Store, team: Sequence[Annotator], overlap: int) -> list[int]:
@@ -165,7 +165,7 @@ def _result(
         times=tuple(ms for annotator in team for ms in annotator.times),
         seconds=seconds,
         confirmed=len(confirmed),
-        broken_off=sum(annotator.cut for annotator in team),
+        broken_off=sum(annotator.broken_off for annotator in team),
         errors=tuple(error for annotator in team for error in annotator.errors),
         doubled=tuple(doubled_by(store, team, load.overlap)),
         lost=tuple(queue_checks.missing_submits(store, confirmed)),

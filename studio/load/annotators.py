@@ -20,14 +20,14 @@ from studio.annotate.item_token import ItemToken
 from studio.load.page_client import Handler, HandlerError, PageClient
 from studio.load.server import Server
 
-PATIENCE = 120.0  # seconds for one answer
-MOST_ERRORS = 100  # after which somebody gives up
-KEPT = 0.3  # share of answers that the page keeps unfinished before they are submitted, as it does while one types
+TIMEOUT = 120.0  # seconds for one response
+MAX_ERRORS = 100  # after which an annotator gives up
+SAVED_FIRST = 0.3  # share of answers that are saved unfinished before they are submitted
 
 
 @dataclass(frozen=True)
 class PageActions:
-    """What the page's buttons do."""
+    """The handlers of the Annotate page."""
 
     start: Handler
     submit: Handler
@@ -46,7 +46,7 @@ class PageActions:
 
 @dataclass
 class Annotator:
-    """One person, and what they remember of their work."""
+    """A simulated annotator: credentials, and what was shown to and confirmed for them."""
 
     name: str
     password: str
@@ -55,12 +55,12 @@ class Annotator:
     confirmed: dict[str, dict[str, Any]] = field(default_factory=dict)  # answers by their key
     times: list[float] = field(default_factory=list)  # ms from submit to the next item
     errors: list[str] = field(default_factory=list)
-    cut: int = 0  # submits that broke off, so that nothing was confirmed; they were sent again
+    broken_off: int = 0  # submits without a response; they were sent again
 
     async def work(
         self,
         server: Server,
-        desk: PageActions,
+        actions: PageActions,
         *,
         most: int | None = None,
         over: Callable[[], bool] = lambda: False,
@@ -71,21 +71,21 @@ class Annotator:
 
         Raises HandlerError where they are not let in, or everything goes wrong.
         """
-        chance = random.Random(self.name)
+        rng = random.Random(self.name)
         limits = httpx2.Limits(max_connections=None)
-        async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE, limits=limits) as client:
-            await self._arrive(server, client)
-            tab = PageClient(client, f"?project={self.project}")
-            async with tab.open():
-                await self._through(server, tab, desk.start)
-                done = 0
-                while tab.fields.get("annotate-token") and (most is None or done < most) and not over():
-                    await asyncio.sleep(pause * chance.uniform(0.5, 1.5))
-                    await self._answer(server, tab, desk, chance)
-                    done += 1
+        async with httpx2.AsyncClient(base_url=server.url, timeout=TIMEOUT, limits=limits) as client:
+            await self._sign_in(server, client)
+            page = PageClient(client, f"?project={self.project}")
+            async with page.open():
+                await self._call_until_answered(server, page, actions.start)
+                submits = 0
+                while page.fields.get("annotate-token") and (most is None or submits < most) and not over():
+                    await asyncio.sleep(pause * rng.uniform(0.5, 1.5))
+                    await self._answer(server, page, actions, rng)
+                    submits += 1
 
-    async def _arrive(self, server: Server, client: httpx2.AsyncClient) -> None:
-        """Sign in and load the page. Raises HandlerError where the door stays closed."""
+    async def _sign_in(self, server: Server, client: httpx2.AsyncClient) -> None:
+        """Sign in and load the page. Raises HandlerError where that is refused."""
         form = {"name": self.name, "password": self.password, "to": "annotate"}
         while True:
             try:
@@ -98,52 +98,52 @@ class Annotator:
                 await asyncio.sleep(0.05)
                 await server.up.wait()
 
-    async def _answer(self, server: Server, tab: PageClient, desk: PageActions, chance: random.Random) -> None:
-        """Fill in the form and submit it; where that broke off again, with the same token or after a reload."""
-        token, wrong = tab.fields["annotate-token"], len(self.errors)
-        showing = ItemToken.read(token)
-        self.shown.add(showing.item)
-        said = self._fill(tab.fields, showing, chance)
-        await self._through(server, tab, desk.prepare)
-        if chance.random() < KEPT:
-            await self._through(server, tab, desk.save)
+    async def _answer(self, server: Server, page: PageClient, actions: PageActions, rng: random.Random) -> None:
+        """Fill in the form and submit it; where that broke off, again with the same token or after a reload."""
+        token, errors_before = page.fields["annotate-token"], len(self.errors)
+        item = ItemToken.read(token)
+        self.shown.add(item.item)
+        answers = self._fill(page.fields, item, rng)
+        await self._call_until_answered(server, page, actions.prepare)
+        if rng.random() < SAVED_FIRST:
+            await self._call_until_answered(server, page, actions.save)
         began = time.perf_counter()
-        while not await self._try(tab, desk.submit):
-            self.cut += 1
+        while not await self._call(page, actions.submit):
+            self.broken_off += 1
             await server.up.wait()
-            if chance.random() < 0.5:
-                await self._through(server, tab, desk.start)
+            if rng.random() < 0.5:
+                await self._call_until_answered(server, page, actions.start)
                 return
             began = time.perf_counter()
-        note = tab.fields.get("annotate-note")
-        if len(self.errors) == wrong and (note or tab.fields["annotate-token"] == token):
+        note = page.fields.get("annotate-note")
+        if len(self.errors) == errors_before and (note or page.fields["annotate-token"] == token):
             self.errors.append(note or "a submit led nowhere")
-        if len(self.errors) > MOST_ERRORS:
+        if len(self.errors) > MAX_ERRORS:
             raise HandlerError(f"{self.name} gave up after {len(self.errors)} errors, the last: {self.errors[-1]}")
-        if len(self.errors) > wrong:
-            await self._through(server, tab, desk.start)
+        if len(self.errors) > errors_before:
+            await self._call_until_answered(server, page, actions.start)
             return
         self.times.append(1000 * (time.perf_counter() - began))
-        self.confirmed[f"{showing.key}-{showing.segment}"] = said
+        self.confirmed[f"{item.key}-{item.segment}"] = answers
 
-    def _fill(self, fields: dict[str, Any], showing: ItemToken, chance: random.Random) -> dict[str, Any]:
-        """Answer what is asked; the answers as they are to be stored."""
-        said = {VERDICT_RIGHT: chance.choice((YES, NO)), REASON_RATING: chance.randint(1, 5)}
-        if said[VERDICT_RIGHT] == NO:
-            said[REASON_CORRECTION] = f"there are {chance.randint(1, 10**9)}, says {self.name}."
-        fields["annotate-sheet"] = json.dumps({showing.segment: said})
+    def _fill(self, fields: dict[str, Any], item: ItemToken, rng: random.Random) -> dict[str, Any]:
+        """Fill in the form at random; the answers as they are to be stored."""
+        answers = {VERDICT_RIGHT: rng.choice((YES, NO)), REASON_RATING: rng.randint(1, 5)}
+        if answers[VERDICT_RIGHT] == NO:
+            answers[REASON_CORRECTION] = f"there are {rng.randint(1, 10**9)}, says {self.name}."
+        fields["annotate-sheet"] = json.dumps({item.segment: answers})
         fields["annotate-note"] = ""
-        return said
+        return answers
 
-    async def _through(self, server: Server, tab: PageClient, handler: Handler) -> None:
-        """Ask until the server has answered, however often it goes away meanwhile."""
-        while not await self._try(tab, handler):
+    async def _call_until_answered(self, server: Server, page: PageClient, handler: Handler) -> None:
+        """Repeat a call until the server has responded, through restarts."""
+        while not await self._call(page, handler):
             await server.up.wait()
 
-    async def _try(self, tab: PageClient, handler: Handler) -> bool:
-        """Whether the server answered. What it refuses is an error; that it is not there is none."""
+    async def _call(self, page: PageClient, handler: Handler) -> bool:
+        """Whether the server responded; a refusal is recorded as an error, a broken connection is not."""
         try:
-            await tab.ask(handler)
+            await page.ask(handler)
         except httpx2.TransportError:
             await asyncio.sleep(0.05)
             return False

@@ -87,7 +87,9 @@ async def measure(
                 during=during,
                 wanted=annotators * each,
                 refused=tuple(
-                    error for annotator in team for error in annotator.errors + ["a submit broke off"] * annotator.cut
+                    error
+                    for annotator in team
+                    for error in annotator.errors + ["a submit broke off"] * annotator.broken_off
                 ),
                 answers=flooding.answers,
                 seconds=flooding.seconds,
