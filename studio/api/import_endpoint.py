@@ -49,16 +49,18 @@ def build(store: Store, settings: Settings) -> None:
             drawn_by: name of the model that drew, where the records do not say
             project: id of a project that what was imported is put into
         """
-        asking = require(Role.ADMIN, request, settings, store)
+        admin = require(Role.ADMIN, request, settings, store)
         try:
-            into = store.project(project) if project else None
-            given, options = uploaded(files), {"drawn_by": drawn_by or None}
+            target = store.project(project) if project else None
+            paths, options = uploaded(files), {"drawn_by": drawn_by or None}
             if dry_run:
-                with laid_out(given, format) as sources:
+                with laid_out(paths, format) as sources:
                     return rehearse(store, sources, format, **options).to_dict()
-            told = import_uploads(store, given, format, owner=asking.name, leave_out_bad=leave_out_bad, **options)
-            added = item_sources.add(store, into, store.imported(told.batch)).new if into and told.records else 0
-            return told.to_dict() | {"items": added}
+            report = import_uploads(store, paths, format, owner=admin.name, leave_out_bad=leave_out_bad, **options)
+            new_items = 0
+            if target and report.records:
+                new_items = item_sources.add(store, target, store.imported(report.batch)).new
+            return report.to_dict() | {"items": new_items}
         except (AnnotationsError, FillingError) as error:
             raise gr.Error(without_places(error), print_exception=False) from error
 
@@ -67,10 +69,10 @@ def build(store: Store, settings: Settings) -> None:
 
 def uploaded(files: Sequence[Any]) -> list[Path]:
     """Where uploaded files lie. Raises FillingError for others: a path alone could name any file of the server."""
-    folder, found = Path(get_upload_folder()).resolve(), []
+    folder, paths = Path(get_upload_folder()).resolve(), []
     for file in files if isinstance(files, list) else [files]:
         path = Path(str(file.get("path", ""))).resolve() if isinstance(file, dict) else folder
         if not path.is_relative_to(folder) or not path.is_file():
             raise FillingError("got something that is no uploaded file; give handle_file(PATH), of gradio_client")
-        found.append(path)
-    return found
+        paths.append(path)
+    return paths

@@ -16,7 +16,7 @@ from studio.auth.sign_in_routes import PAGES_AFTER_LOGIN
 from studio.components.render import own
 from studio.settings import Settings
 
-SAID = {
+MESSAGES = {
     "wrong": "This name and this password do not open an account. Look at both, then try again.",
     "many": f"Too many tries with a wrong password. Wait {LONGEST_PAUSE.seconds} seconds, then try again.",
     "hub": "Hugging Face did not say who you are. Try again, and agree there that this studio may see your name.",
@@ -29,7 +29,7 @@ FORM = """
 <form class="sign-in" method="post" action="enter">
   <h1>Sign in</h1>
   <p class="lead">To annotate, or to export what was annotated. To draw and to look, you need not.</p>
-  <p class="wrong" role="alert">{said}</p>{hub}
+  <p class="wrong" role="alert">{message}</p>{hub}
   <label>Name<input name="name" autocomplete="username" autocapitalize="none" maxlength="64" required autofocus></label>
   <label>Password<input name="password" type="password" autocomplete="current-password" maxlength="{longest}" required>
   </label>
@@ -41,10 +41,11 @@ FORM = """
 """
 
 
-def form(said: str, to: str, by_hub: bool) -> str:
-    """The form, with what went wrong the last time and where to go on; both are words that we know."""
+def form(reason: str, to: str, by_hub: bool) -> str:
+    """The form. `reason`: why signing in failed before, a key of MESSAGES; `to`: the page that it leads to."""
     to = to if to in PAGES_AFTER_LOGIN else ""
-    return FORM.format(said=SAID.get(said, ""), to=to, longest=LONGEST, hub=HUB.format(to=to) if by_hub else "")
+    hub = HUB.format(to=to) if by_hub else ""
+    return FORM.format(message=MESSAGES.get(reason, ""), to=to, longest=LONGEST, hub=hub)
 
 
 def page(store: Store, settings: Settings) -> None:
@@ -54,8 +55,8 @@ def page(store: Store, settings: Settings) -> None:
         who = asking(request, settings, store)
         if who.name != VISITOR:
             return f'<div class="gate"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
-        asked = request.query_params
-        return form(asked.get("said") or "", asked.get("to") or "", settings.names_people_of_hub)
+        query = request.query_params
+        return form(query.get("said") or "", query.get("to") or "", settings.names_people_of_hub)
 
     shown = gr.HTML(elem_id="sign-in", apply_default_css=False, js_on_load=None)
     gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)
