@@ -195,7 +195,7 @@ def test_a_picture_that_does_not_decode_or_is_huge_refuses_its_row(
 @pytest.mark.parametrize("size", [(640, 96), (60, 90), (64, 64), (200, 200)])
 def test_a_picture_is_learnt_as_it_is_judged(tiny: Janus, size: tuple[int, int]):
     wide = encode_png(Picture.effect_noise(size, 80).convert("RGB"))
-    assert (pixels(wide, tiny) == JanusBackend(tiny).JanusBackend(wide).read_source(Task.JUDGE)).all()
+    assert (pixels(wide, tiny) == JanusBackend(tiny).read_source(wide, Task.JUDGE)).all()
 
 
 def test_a_row_of_too_many_tokens_is_refused_and_the_bound_is_a_setting(tiny: Janus, tmp_path: Path):
