@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import postgres_server
 import pytest
-from running_app import Server
-from test_annotations_backup import ROOT, saved, whole
+from running_app import ROOT, Server
+from test_annotations_backup import saved, whole
 from test_annotations_samples import judged
 
 from annotations.auth import accounts
