@@ -55,12 +55,12 @@ class Accuracy:
         return self.right / self.of
 
 
-def percent_agreement(given: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
+def percent_agreement(ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
     """The share of pairs of answers about an item that are the same, a mean over items."""
-    return _bootstrapped(_counts(_by_item(given)), _observed, resamples, seed)
+    return _bootstrapped(_counts(_by_item(ratings)), _observed, resamples, seed)
 
 
-def fleiss_kappa(given: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
+def fleiss_kappa(ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
     """Fleiss' kappa (1971). Where items have different numbers of answers, each item's pairs are a share of its own
     and chance follows all answers.
     """
@@ -70,14 +70,18 @@ def fleiss_kappa(given: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> 
         chance = ((totals / totals.sum(1, keepdims=True)) ** 2).sum(1)
         return _beyond(_observed(patterns, weights), chance)
 
-    return _bootstrapped(_counts(_by_item(given)), kappa, resamples, seed)
+    return _bootstrapped(_counts(_by_item(ratings)), kappa, resamples, seed)
 
 
 def cohen_kappa(
-    given: Given, one: Hashable, other: Hashable, *, resamples: int = RESAMPLES, seed: int = 0
+    ratings: Given, first: Hashable, other: Hashable, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Agreement | None:
     """Cohen's kappa (1960) of two annotators, over the items that both answered."""
-    pairs = [(said[one], said[other]) for said in _by_item(given).values() if one in said and other in said]
+    pairs = [
+        (by_annotator[first], by_annotator[other])
+        for by_annotator in _by_item(ratings).values()
+        if first in by_annotator and other in by_annotator
+    ]
     known = {answer: index for index, answer in enumerate(dict.fromkeys(a for pair in pairs for a in pair))}
     table = np.zeros((len(pairs), 2 * len(known)))  # one-hot of the one's answer, then of the other's
     for row, (a, b) in enumerate(pairs):
@@ -93,17 +97,17 @@ def cohen_kappa(
 
 
 def cohen_kappas(
-    given: Given, *, resamples: int = RESAMPLES, seed: int = 0
+    ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[tuple[Hashable, Hashable], Agreement]:
     """Cohen's kappa of every two annotators for whom it is defined, in the order they first appear."""
-    rows = list(given)
+    rows = list(ratings)
     people = dict.fromkeys(annotator for _, annotator, _ in rows)
     pairs = {(a, b): cohen_kappa(rows, a, b, resamples=resamples, seed=seed) for a, b in combinations(people, 2)}
     return {pair: kappa for pair, kappa in pairs.items() if kappa is not None}
 
 
 def krippendorff_alpha(
-    given: Given, level: Level = Level.NOMINAL, *, resamples: int = RESAMPLES, seed: int = 0
+    ratings: Given, level: Level = Level.NOMINAL, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Agreement | None:
     """Krippendorff's alpha (2011): 1 − observed / expected disagreement, for any number of annotators and missing
     answers. Raises AnswerError for text where numbers are wanted.
@@ -111,40 +115,40 @@ def krippendorff_alpha(
     Every level is a squared distance between places: an answer's own axis (nominal), its mean rank among all
     (ordinal), its value (interval). So sums of places and of their squares say all, and no pair is looked at.
     """
-    said = _by_item(given)
+    by_item = _by_item(ratings)
     if level is not Level.NOMINAL:
-        _check_numbers(said)
+        _check_numbers(by_item)
     if level is Level.INTERVAL:
-        sums = _sums(said)
+        sums = _sums(by_item)
         return _bootstrapped(sums, _alpha_interval, resamples, seed, answers=int(sums[:, 0].sum()))
     alpha = _alpha_nominal if level is Level.NOMINAL else _alpha_ordinal
-    return _bootstrapped(_counts(said), alpha, resamples, seed)
+    return _bootstrapped(_counts(by_item), alpha, resamples, seed)
 
 
-def gold_accuracy(given: Given, gold: Mapping[Hashable, Value]) -> dict[Hashable, Accuracy]:
+def gold_accuracy(ratings: Given, gold: Mapping[Hashable, Value]) -> dict[Hashable, Accuracy]:
     """Per annotator, how many items whose right answer is known they got right; nobody without such an item."""
     right, of = Counter(), Counter()
-    for item, said in _by_item((i, a, v) for i, a, v in given if i in gold).items():
-        for annotator, answer in said.items():
+    for item, by_annotator in _by_item((i, a, v) for i, a, v in ratings if i in gold).items():
+        for annotator, answer in by_annotator.items():
             of[annotator] += 1
             right[annotator] += answer == gold[item]
     return {annotator: Accuracy(right[annotator], n, *_wilson(right[annotator], n)) for annotator, n in of.items()}
 
 
-def _by_item(given: Given) -> dict[Hashable, dict[Hashable, Value]]:
+def _by_item(ratings: Given) -> dict[Hashable, dict[Hashable, Value]]:
     """What each annotator answered about each item. Raises AnswerError for two answers of one annotator."""
-    said: dict[Hashable, dict[Hashable, Value]] = defaultdict(dict)
-    for item, annotator, answer in given:
+    by_item: dict[Hashable, dict[Hashable, Value]] = defaultdict(dict)
+    for item, annotator, answer in ratings:
         if answer is None or (isinstance(answer, float) and math.isnan(answer)):
             continue
-        if annotator in said[item]:
+        if annotator in by_item[item]:
             raise AnswerError(f"got two answers of {annotator!r} about {item!r}, wanted one: the current one")
-        said[item][annotator] = answer
-    return said
+        by_item[item][annotator] = answer
+    return by_item
 
 
-def _check_numbers(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> None:
-    for item, answers in said.items():
+def _check_numbers(by_item: Mapping[Hashable, Mapping[Hashable, Value]]) -> None:
+    for item, answers in by_item.items():
         for answer in answers.values():
             if not is_number(answer):
                 raise AnswerError(
@@ -152,9 +156,9 @@ def _check_numbers(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> None:
                 )
 
 
-def _counts(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
+def _counts(by_item: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
     """(N, C): how often each answer, in their order, was given about each item that has two or more."""
-    shared = [Counter(answers.values()) for answers in said.values() if len(answers) > 1]
+    shared = [Counter(answers.values()) for answers in by_item.values() if len(answers) > 1]
     answers = sorted({answer for counter in shared for answer in counter}, key=lambda a: (isinstance(a, str), a))
     place = {answer: index for index, answer in enumerate(answers)}
     counts = np.zeros((len(shared), len(answers)))
@@ -164,11 +168,11 @@ def _counts(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
     return counts
 
 
-def _sums(said: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
+def _sums(by_item: Mapping[Hashable, Mapping[Hashable, Value]]) -> np.ndarray:
     """(N, 4) of items with two answers or more: how many, their sum and sum of squares about the mean of all (so that
     no digit is lost), and the squared distances within.
     """
-    shared = [np.array(list(answers.values()), dtype=float) for answers in said.values() if len(answers) > 1]
+    shared = [np.array(list(answers.values()), dtype=float) for answers in by_item.values() if len(answers) > 1]
     middle = np.concatenate(shared).mean() if shared else 0.0
     centred = [values - middle for values in shared]
     rows = [(len(v), v.sum(), (v**2).sum(), len(v) * ((v - v.mean()) ** 2).sum() / (len(v) - 1)) for v in centred]
@@ -211,8 +215,8 @@ def _interval(
 
 def _observed(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(R,): the share of agreeing pairs, a mean over items."""
-    said = patterns.sum(1)
-    agreeing = (patterns * (patterns - 1)).sum(1) / (said * (said - 1))
+    raters = patterns.sum(1)
+    agreeing = (patterns * (patterns - 1)).sum(1) / (raters * (raters - 1))
     return weights @ agreeing / weights.sum(1)
 
 
@@ -223,25 +227,25 @@ def _beyond(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
 
 
 def _alpha_nominal(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    said, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
-    within = (said**2 - (patterns**2).sum(1)) / (said - 1)
+    raters, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
+    within = (raters**2 - (patterns**2).sum(1)) / (raters - 1)
     all_said = totals.sum(1)
     return _less_than(weights @ within, (all_said**2 - (totals**2).sum(1)) / (all_said - 1))
 
 
 def _alpha_ordinal(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Ranks change with what is drawn; they are taken about their mean, so that no digit is lost."""
-    said, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
+    raters, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
     all_said = totals.sum(1)
     ranks = np.cumsum(totals, 1) - totals / 2 - all_said[:, None] / 2
     sums, squares = ranks @ patterns.T, ranks**2 @ patterns.T  # (R, K)
-    within = np.maximum(said * squares - sums**2, 0) / (said - 1)
+    within = np.maximum(raters * squares - sums**2, 0) / (raters - 1)
     return _less_than((weights * within).sum(1), all_said * (totals * ranks**2).sum(1) / (all_said - 1))
 
 
 def _alpha_interval(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    said, sums, squares, within = (weights @ patterns).T  # (R,) each
-    return _less_than(within, (said * squares - sums**2) / (said - 1))
+    raters, sums, squares, within = (weights @ patterns).T  # (R,) each
+    return _less_than(within, (raters * squares - sums**2) / (raters - 1))
 
 
 def _less_than(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:

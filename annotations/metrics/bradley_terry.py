@@ -87,16 +87,16 @@ class Ranking:
     _scores: np.ndarray  # (N,)
     _covariance: np.ndarray  # (N, N)
 
-    def lead(self, one: str, other: str) -> ScoreDifference | None:
+    def lead(self, first: str, other: str) -> ScoreDifference | None:
         """None where no chain of votes connects the two. Raises AnswerError for a name that has no vote."""
         groups = {standing.name: standing.group for standing in self.standings}
-        for name in (one, other):
+        for name in (first, other):
             if name not in groups:
                 raise AnswerError(f"nobody has voted on {name!r}; those voted on are {', '.join(self._names)}")
-        if groups[one] != groups[other]:
+        if groups[first] != groups[other]:
             return None
         apart = np.zeros(len(self._names))
-        apart[self._names.index(one)] += 1
+        apart[self._names.index(first)] += 1
         apart[self._names.index(other)] -= 1
         value, half = float(apart @ self._scores), Z * math.sqrt(max(0.0, apart @ self._covariance @ apart))
         return ScoreDifference(value, value - half, value + half)
@@ -143,13 +143,13 @@ def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> Ranking:
 
 def _tally(votes: Iterable[Vote]) -> tuple[list[str], dict[PairVote, np.ndarray]]:
     """(N, N) counts: wins of row over column (by LEFT), and ties of both kinds, symmetric."""
-    given = [vote for vote in map(_checked, votes) if vote.left != vote.right]
-    names = sorted({name for vote in given for name in vote[:2]})
+    counted = [vote for vote in map(_checked, votes) if vote.left != vote.right]
+    names = sorted({name for vote in counted for name in vote[:2]})
     place = {name: index for index, name in enumerate(names)}
     tallies = {
         choice: np.zeros((len(names), len(names))) for choice in (PairVote.LEFT, PairVote.TIE, PairVote.BOTH_BAD)
     }
-    for left, right, choice in given:
+    for left, right, choice in counted:
         i, j = place[left], place[right]
         match choice:
             case PairVote.LEFT:
@@ -208,7 +208,7 @@ def _logistic(x: np.ndarray) -> np.ndarray:
 
 def _groups(met: np.ndarray) -> np.ndarray:
     """(N,): which contestants are connected by votes; the largest group is 0."""
-    left, found = set(range(len(met))), []
+    left, groups = set(range(len(met))), []
     while left:
         edge = [min(left)]
         group = set(edge)
@@ -217,9 +217,9 @@ def _groups(met: np.ndarray) -> np.ndarray:
             group |= near
             edge += near
         left -= group
-        found.append(sorted(group))
+        groups.append(sorted(group))
     numbers = np.zeros(len(met), dtype=int)
-    for number, group in enumerate(sorted(found, key=lambda g: (-len(g), g))):
+    for number, group in enumerate(sorted(groups, key=lambda g: (-len(g), g))):
         numbers[group] = number
     return numbers
 

@@ -8,13 +8,13 @@ from annotations.schema.annotation import Annotation
 from annotations.schema.questions import Question
 
 
-def disagreement(questions: Sequence[Question], given: Sequence[Annotation]) -> float:
+def disagreement(questions: Sequence[Question], annotations: Sequence[Annotation]) -> float:
     """From 0 (all alike, or nobody else) to almost 1: the share that does not say what most say, a mean over all that
     several people answered. Questions whose answers are not compared do not count.
     """
     forms = {question.name: question.form for question in questions if question.form.level is not None}
     answers: dict[tuple[int | None, str], list[Hashable]] = defaultdict(list)
-    for annotation in given:
+    for annotation in annotations:
         for name in forms.keys() & set(annotation.answers):
             answers[annotation.segment, name].append(forms[name].comparable(annotation.answers[name]))
     several = [values for values in answers.values() if len(values) > 1]

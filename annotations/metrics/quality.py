@@ -56,19 +56,21 @@ class Disagreement:
 
 def agreements(answered: Answered) -> list[QuestionAgreement]:
     """One for every question whose answers can be compared, in their order."""
-    found = []
+    measures = []
     for question in answered.project.questions:
         if (level := question.form.level) is not None:
-            said = sorted((a for a in answered.given if question.name in a.answers), key=moment)
-            given = stances(question, said)
-            alpha, percent = krippendorff_alpha(given, level), percent_agreement(given)
-            found.append(QuestionAgreement(question, level, alpha, percent, _over_time(question, said, level)))
-    return found
+            annotations = sorted((a for a in answered.given if question.name in a.answers), key=moment)
+            ratings = stances(question, annotations)
+            alpha, percent = krippendorff_alpha(ratings, level), percent_agreement(ratings)
+            measures.append(
+                QuestionAgreement(question, level, alpha, percent, _over_time(question, annotations, level))
+            )
+    return measures
 
 
-def stances(question: Question, said: Sequence[Annotation]) -> Given:
+def stances(question: Question, annotations: Sequence[Annotation]) -> Given:
     """(what it is about, who, the answer as something that can be compared)."""
-    return [((a.item, a.trajectory_id, a.segment), a.annotator, stance(question, a)) for a in said]
+    return [((a.item, a.trajectory_id, a.segment), a.annotator, stance(question, a)) for a in annotations]
 
 
 def stance(question: Question, annotation: Annotation) -> Hashable:
@@ -80,30 +82,32 @@ def moment(annotation: Annotation) -> datetime:
     return annotation.created_at
 
 
-def _over_time(question: Question, said: Sequence[Annotation], level: Level) -> tuple[tuple[datetime, Agreement], ...]:
+def _over_time(
+    question: Question, annotations: Sequence[Annotation], level: Level
+) -> tuple[tuple[datetime, Agreement], ...]:
     """After every day on which something was answered; at most MOMENTS days, evenly among the answers."""
-    ends = [len(list(day)) for _, day in groupby(said, key=lambda a: moment(a).date())]
+    ends = [len(list(day)) for _, day in groupby(annotations, key=lambda a: moment(a).date())]
     ends = [sum(ends[: i + 1]) for i in range(len(ends))]
     if len(ends) > MOMENTS:
         ends = sorted({ends[round(i * (len(ends) - 1) / (MOMENTS - 1))] for i in range(MOMENTS)})
-    found = []
+    series = []
     for end in ends:
-        given = stances(question, said[:end])
-        if (alpha := krippendorff_alpha(given, level, resamples=RESAMPLES_OVER_TIME)) is not None:
-            found.append((moment(said[end - 1]), alpha))
-    return tuple(found)
+        ratings = stances(question, annotations[:end])
+        if (alpha := krippendorff_alpha(ratings, level, resamples=RESAMPLES_OVER_TIME)) is not None:
+            series.append((moment(annotations[end - 1]), alpha))
+    return tuple(series)
 
 
 def labels(answered: Answered) -> dict[Question, Counter[str]]:
     """How often every answer was given, with those that nobody gave; of free text, how many wrote one."""
-    found = {}
+    counts = {}
     for question in answered.project.questions:
         values = [a.answers[question.name] for a in answered.given if question.name in a.answers]
         counted: Counter[str] = Counter(dict.fromkeys(question.form.labels(), 0))
         for value in values:
             counted.update(question.form.labels_of(value))
-        found[question] = counted
-    return found
+        counts[question] = counted
+    return counts
 
 
 def accuracy(answered: Answered) -> dict[str, Accuracy]:
@@ -113,25 +117,28 @@ def accuracy(answered: Answered) -> dict[str, Accuracy]:
         if annotation.item in answered.gold:
             mine[annotation.item, annotation.annotator].append(annotation)
     marks = []
-    for (item, annotator), said in mine.items():
-        feedback = compare(answered.project.questions, answered.gold[item], said)
-        marks.append((item, annotator, "right" if all(one.right for one in feedback) else "wrong"))
+    for (item, annotator), submitted in mine.items():
+        feedback = compare(answered.project.questions, answered.gold[item], submitted)
+        marks.append((item, annotator, "right" if all(answer.right for answer in feedback) else "wrong"))
     return gold_accuracy(marks, dict.fromkeys(answered.gold, "right"))
 
 
 def throughput(answered: Answered) -> dict[date, Counter[str]]:
     """Answers per day (UTC) and person, the days in order: what somebody said of one item is one answer, given when
     its last part was."""
-    last = {(one.item or one.trajectory_id, one.annotator): moment(one) for one in sorted(answered.given, key=moment)}
-    found: dict[date, Counter[str]] = defaultdict(Counter)
-    for (_, annotator), given in sorted(last.items(), key=lambda entry: entry[1]):
-        found[given.date()][annotator] += 1
-    return dict(found)
+    last = {
+        (annotation.item or annotation.trajectory_id, annotation.annotator): moment(annotation)
+        for annotation in sorted(answered.given, key=moment)
+    }
+    by_day: dict[date, Counter[str]] = defaultdict(Counter)
+    for (_, annotator), last_answer in sorted(last.items(), key=lambda entry: entry[1]):
+        by_day[last_answer.date()][annotator] += 1
+    return dict(by_day)
 
 
 def disputes(answered: Answered) -> list[Disagreement]:
     """The items on which people differ, those nobody has decided first, then the greatest differences."""
-    return [one for one in cases(answered) if one.score > 0]
+    return [case for case in cases(answered) if case.score > 0]
 
 
 def cases(answered: Answered) -> list[Disagreement]:
@@ -141,12 +148,12 @@ def cases(answered: Answered) -> list[Disagreement]:
     for annotation in answered.given:
         if annotation.item is not None:
             by_item[annotation.item].append(annotation)
-    found = []
-    for item, said in by_item.items():
-        people = len({annotation.annotator for annotation in said})
-        score = disagreement(answered.project.questions, said)
-        found.append(Disagreement(item, said[0].trajectory_id, score, people, item in decided))
-    return sorted(found, key=review_order)
+    disagreements = []
+    for item, submitted in by_item.items():
+        people = len({annotation.annotator for annotation in submitted})
+        score = disagreement(answered.project.questions, submitted)
+        disagreements.append(Disagreement(item, submitted[0].trajectory_id, score, people, item in decided))
+    return sorted(disagreements, key=review_order)
 
 
 def review_order(case: Disagreement) -> tuple[bool, bool, float, int]:

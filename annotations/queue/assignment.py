@@ -229,8 +229,8 @@ def next_trajectory(store: Store, annotator: str, *, after: str | None = None) -
     """
     with store.database.reading() as session:
         seen = items.find(session, REFLECTIONS, after) if after is not None else None
-        found = _next(session, projects.get(session, REFLECTIONS), annotator, seen and seen.id)
-        return found and found.trajectory_id
+        item = _next(session, projects.get(session, REFLECTIONS), annotator, seen and seen.id)
+        return item and item.trajectory_id
 
 
 def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:

@@ -21,12 +21,12 @@ from annotations.store import items, projects, revisions
 from annotations.store.items import State
 
 
-def record(session: Session, given: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
+def record(session: Session, annotations: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
     """Append revisions, all or none, and say what that makes of their items.
 
     Raises NotFoundError, AnswerError, ConflictError, and LeaseError where one more answer would be too many.
     """
-    made = [revisions.append(session, annotation, now=now) for annotation in given]
+    made = [revisions.append(session, annotation, now=now) for annotation in annotations]
     for item_id, annotator in dict.fromkeys((a.item, a.annotator) for a in made if a.item is not None):
         item = items.get(session, item_id)
         project = projects.get(session, item.project_id)
@@ -89,8 +89,8 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
     """Completed, or left out on purpose, or neither."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(row.item_id == item.id, row.annotator == annotator).group_by(row.segment)
-    said = select(row.status).where(row.id.in_(last), row.kind == project.subject, row.decision.is_(None))
-    done = list(session.scalars(said.where(row.status != Status.UNFINISHED.value)))
+    statuses = select(row.status).where(row.id.in_(last), row.kind == project.subject, row.decision.is_(None))
+    done = list(session.scalars(statuses.where(row.status != Status.UNFINISHED.value)))
     if len(done) < item.parts:
         return None
     return Outcome.SUBMITTED if Status.SUBMITTED.value in done else Outcome.SKIPPED
@@ -115,5 +115,5 @@ def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dic
 
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
     """How far its answers differ, a reviewer's left out."""
-    said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    return disagreement(project.questions, [annotation for annotation in said if annotation.decision is None])
+    submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+    return disagreement(project.questions, [annotation for annotation in submitted if annotation.decision is None])

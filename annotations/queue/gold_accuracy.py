@@ -30,12 +30,12 @@ def standing(store: Store, annotator: str, project_id: str) -> GoldRecord | None
     with store.database.reading() as session:
         questions = projects.get(session, project_id).questions
         first: dict[int, dict[int | None, Annotation]] = {}  # by item and segment, in the order of the first answer
-        for said in revisions.on_gold(session, annotator, project_id):
-            first.setdefault(said.item, {}).setdefault(said.segment, said)
+        for annotation in revisions.on_gold(session, annotator, project_id):
+            first.setdefault(annotation.item, {}).setdefault(annotation.segment, annotation)
         compared: list[gold_answers.Feedback] = []
         for item, answers in first.items():
             known = session.get_one(ItemRow, item).gold or ()
-            told = [one for one in known if one.get("segment") in answers]
+            told = [answer for answer in known if answer.get("segment") in answers]
             compared += gold_answers.compare(questions, told, list(answers.values()))
     known = compared[: len(compared) // STEP * STEP][-MOST:]  # the newest few are not told yet
-    return GoldRecord(sum(one.right for one in known), len(known)) if known else None
+    return GoldRecord(sum(answer.right for answer in known), len(known)) if known else None

@@ -24,17 +24,17 @@ class Feedback:
 
 
 def compare(
-    questions: Sequence[Question], gold: Iterable[Mapping[str, Any]], given: Sequence[Annotation]
+    questions: Sequence[Question], gold: Iterable[Mapping[str, Any]], annotations: Sequence[Annotation]
 ) -> tuple[Feedback, ...]:
     """Every known answer that can be compared, beside what was given."""
     asked = {question.name: question for question in questions if question.form.has_gold}
-    said = {annotation.segment: annotation.answers for annotation in given}
+    by_segment = {annotation.segment: annotation.answers for annotation in annotations}
     made = []
     for known in gold:
         segment = known.get("segment")
         for name, wanted in Answers(known["answers"]).items():
             if name in asked:
-                got = said.get(segment, {}).get(name)
+                got = by_segment.get(segment, {}).get(name)
                 right = got is not None and asked[name].form.is_right(got, wanted)
                 made.append(Feedback(segment, asked[name].title, got, wanted, right, known.get("because", "")))
     return tuple(made)

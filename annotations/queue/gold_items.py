@@ -41,9 +41,9 @@ def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
         known = [] if use is Use.WORK else _known(session, project.questions, item)
         if use is not Use.WORK and not known:
             raise ProjectError("nobody has decided this, and people differ on all of it; decide it first, then use it")
-        for one in known:
-            one |= {"because": because.strip()} if because.strip() else {}
-            one |= (
+        for entry in known:
+            entry |= {"because": because.strip()} if because.strip() else {}
+            entry |= (
                 {"after": revisions.last_before_practice(item) or revisions.newest(session)}
                 if use is Use.PRACTICE
                 else {}
@@ -53,25 +53,25 @@ def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
         session.flush()
         if item.state == State.OPEN:
             items.move_places_back(session, project.id, item.priority, item.rank, item.id)
-        return sum(len(one["answers"]) for one in known)
+        return sum(len(entry["answers"]) for entry in known)
 
 
 def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> list[dict[str, Any]]:
     """What is right: what was decided, or else what all say."""
-    said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-    worked = [a for a in said if item.use != Use.PRACTICE or a.id <= revisions.last_before_practice(item)]
-    return right_answers(questions, [a for a in said if a.decision is not None] or worked)
+    submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+    worked = [a for a in submitted if item.use != Use.PRACTICE or a.id <= revisions.last_before_practice(item)]
+    return right_answers(questions, [a for a in submitted if a.decision is not None] or worked)
 
 
-def right_answers(questions: Sequence[Question], said: Sequence[Annotation]) -> list[dict[str, Any]]:
+def right_answers(questions: Sequence[Question], submitted: Sequence[Annotation]) -> list[dict[str, Any]]:
     """[{segment, answers}, …]: whatever all who answered a question say alike. Texts are nobody's right answers."""
     given: dict[tuple[int | None, str], list[Any]] = defaultdict(list)
-    for annotation in said:
+    for annotation in submitted:
         for name, value in annotation.answers.items():
             given[annotation.segment, name].append(value)
     compared = {question.name: question for question in questions if question.form.has_gold}
-    found: dict[int | None, dict[str, Any]] = defaultdict(dict)
+    right: dict[int | None, dict[str, Any]] = defaultdict(dict)
     for (segment, name), values in given.items():
         if name in compared and len(set(map(compared[name].form.comparable, values))) == 1:
-            found[segment][name] = values[0]
-    return [{"segment": segment, "answers": Answers(answers).to_dict()} for segment, answers in found.items()]
+            right[segment][name] = values[0]
+    return [{"segment": segment, "answers": Answers(answers).to_dict()} for segment, answers in right.items()]

@@ -19,27 +19,27 @@ TAKEN_UP = (Outcome.LEFT, Outcome.LAPSED)
 
 def first(session: Session, project: Project, annotator: str, use: Use, *, without: int | None = None) -> int | None:
     """The item that is next for this person, None where nothing is left."""
-    wanted = _line(project, use).where(~_had(annotator))
+    query = _line(project, use).where(~_had(annotator))
     if use is not Use.WORK:
-        return _id(session, wanted.where(ItemRow.id != without) if without is not None else wanted)
+        return _id(session, query.where(ItemRow.id != without) if without is not None else query)
     place = session.get(PlaceRow, (project.id, annotator))
     if place is not None:
-        wanted = wanted.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
-    top = session.execute(wanted.limit(1)).first()
+        query = query.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+    top = session.execute(query.limit(1)).first()
     if top is None:
         return None
     if without is not None:
-        wanted = wanted.where(ItemRow.id != without)
-    return _id(session, wanted.where(tuple_(*POSITION) >= tuple_(*top), _has_room(project)))
+        query = query.where(ItemRow.id != without)
+    return _id(session, query.where(tuple_(*POSITION) >= tuple_(*top), _has_room(project)))
 
 
 def keep_place(session: Session, project: Project, annotator: str) -> None:
     """Remember where the line begins for this person."""
     place = session.get(PlaceRow, (project.id, annotator))
-    wanted = _line(project, Use.WORK).where(~_had(annotator)).limit(1)
+    query = _line(project, Use.WORK).where(~_had(annotator)).limit(1)
     if place is not None:
-        wanted = wanted.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
-    top = session.execute(wanted).first()
+        query = query.where(tuple_(*POSITION) >= tuple_(place.priority, place.rank, place.item_id))
+    top = session.execute(query).first()
     if top is None:
         return
     values = dict(zip(("priority", "rank", "item_id"), top, strict=True))
@@ -54,22 +54,22 @@ def begun(session: Session, project: Project, annotator: str, *, without: int | 
     """What this person holds, then what they left or lost, oldest first; of what is open."""
     held = _mine(project, annotator).where(LeaseRow.outcome.is_(None)).order_by(LeaseRow.taken_at, ItemRow.id)
     gone = _mine(project, annotator).where(LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP]))
-    found = [*session.scalars(held), *session.scalars(gone.order_by(LeaseRow.taken_at, ItemRow.id))]
-    return [item for item in found if item.id != without]
+    items = [*session.scalars(held), *session.scalars(gone.order_by(LeaseRow.taken_at, ItemRow.id))]
+    return [item for item in items if item.id != without]
 
 
 def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
     """What this person skipped for later, the longest ago first."""
-    wanted = _mine(project, annotator).where(LeaseRow.outcome == Outcome.POSTPONED.value)
-    found = session.scalars(wanted.order_by(LeaseRow.renewed_at, ItemRow.id))
-    return [item for item in found if item.id != without]
+    query = _mine(project, annotator).where(LeaseRow.outcome == Outcome.POSTPONED.value)
+    items = session.scalars(query.order_by(LeaseRow.renewed_at, ItemRow.id))
+    return [item for item in items if item.id != without]
 
 
 def _mine(project: Project, annotator: str) -> Select:
     """Open items that this person has a lease of; with its outcome named, found in the index alone."""
-    wanted = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
-    wanted = wanted.where(LeaseRow.project_id == project.id, LeaseRow.annotator == annotator)
-    return wanted.where(ItemRow.state == State.OPEN.value)
+    query = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+    query = query.where(LeaseRow.project_id == project.id, LeaseRow.annotator == annotator)
+    return query.where(ItemRow.state == State.OPEN.value)
 
 
 def _line(project: Project, use: Use) -> Select:
@@ -86,6 +86,6 @@ def _has_room(project: Project) -> ColumnElement[bool]:
     return ItemRow.answers + held < project.overlap if project.overlap is not None else ItemRow.id.is_not(None)
 
 
-def _id(session: Session, wanted: Select) -> int | None:
-    found = session.execute(wanted.limit(1)).first()
-    return found and found.id
+def _id(session: Session, query: Select) -> int | None:
+    row = session.execute(query.limit(1)).first()
+    return row and row.id

@@ -20,7 +20,12 @@ from annotations.store.trajectories import get
 
 
 def decide(
-    store: Store, item_id: int, reviewer: str, given: Sequence[Annotation], *, restored: tuple[int, str] | None = None
+    store: Store,
+    item_id: int,
+    reviewer: str,
+    annotations: Sequence[Annotation],
+    *,
+    restored: tuple[int, str] | None = None,
 ) -> tuple[Annotation, ...]:
     """Store a reviewer's answers about an item, all or none; decided again, the later ones stand. `restored`: the
     revision that is brought back, and by whom.
@@ -32,17 +37,17 @@ def decide(
         lease = leases.get(session, item, reviewer)
         if lease is not None and lease.outcome in COMPLETED:
             raise ProjectError("you are one of those who answered this; let another reviewer decide")
-        if not given:
+        if not annotations:
             raise AnswerError("got no answers; answer what is to be decided")
-        project, said = projects.get(session, item.project_id), revisions.current(session, item=item.id)
+        project, answered = projects.get(session, item.project_id), revisions.current(session, item=item.id)
         pair = get(session, item.trajectory_id), get(session, item.other_id) if item.other_id else None
         made = []
-        for annotation in given:
+        for annotation in annotations:
             if (annotation.trajectory_id, annotation.annotator) != (item.trajectory_id, reviewer):
                 raise AnswerError(f"got answers about {annotation.trajectory_id}, not about this item; open it again")
             ours = replace(annotation, project=item.project_id, item=item.id, status=Status.SUBMITTED, undoes=None)
             validate(ours, pair[0], project.questions, pair[1])
-            ours = replace(ours, decision=kind_of_decision(project.questions, ours, said))
+            ours = replace(ours, decision=kind_of_decision(project.questions, ours, answered))
             made.append(revisions.append(session, ours, now=now))
         leases.end(session, lease or leases.hold(session, item, reviewer, now), Outcome.EXTRA)
         if restored is not None:
@@ -50,10 +55,12 @@ def decide(
         return tuple(made)
 
 
-def kind_of_decision(questions: Sequence[Question], decided: Annotation, said: Sequence[Annotation]) -> Decision:
+def kind_of_decision(questions: Sequence[Question], decided: Annotation, answered: Sequence[Annotation]) -> Decision:
     """By what people have submitted (among `said`) of the thing that is decided."""
     forms = {question.name: question.form for question in questions}
-    people = [a for a in said if a.segment == decided.segment and a.status is Status.SUBMITTED and a.decision is None]
+    people = [
+        a for a in answered if a.segment == decided.segment and a.status is Status.SUBMITTED and a.decision is None
+    ]
 
     def same(name: str, other: Annotation) -> bool:
         pair = decided.answers[name], other.answers.get(name)
@@ -62,9 +69,9 @@ def kind_of_decision(questions: Sequence[Question], decided: Annotation, said: S
     if any(all(same(name, person) for name in decided.answers) for person in people):
         return Decision.ACCEPTED
     for name in decided.answers:
-        given = [person for person in people if name in person.answers]
+        asked = [person for person in people if name in person.answers]
         compared = name in forms and forms[name].level is not None
-        if compared and given and not any(same(name, person) for person in given):
+        if compared and asked and not any(same(name, person) for person in asked):
             return Decision.REJECTED
     return Decision.REWRITTEN
 
@@ -77,12 +84,12 @@ def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> A
         old = revisions.by_id(session, revision)
     if old.decision is None:
         return restore(store, revision, key=key, by=by)
-    given = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
-    [again] = decide(store, old.item, old.annotator, given, restored=(revision, by))
+    restored = [replace(old, key=key, seconds=0.0, id=None, created_at=None)]
+    [again] = decide(store, old.item, old.annotator, restored, restored=(revision, by))
     return again
 
 
-def last_decisions(given: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
+def last_decisions(annotations: Sequence[Annotation]) -> dict[tuple[int | None, int | None], Annotation]:
     """What was decided last about each item and segment, among these annotations."""
-    ordered = sorted((a for a in given if a.decision is not None), key=lambda a: a.id)
+    ordered = sorted((a for a in annotations if a.decision is not None), key=lambda a: a.id)
     return {(a.item, a.segment): a for a in ordered}

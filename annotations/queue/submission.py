@@ -66,7 +66,7 @@ class Receipt:
         return SAYS[self.told]
 
 
-def submit(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]) -> Receipt:
+def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:
     """Store what a person submits about an item, all of it or none. Sent again with the same keys, it is stored once.
 
     When their time ran out and others have completed the item, it is kept as unfinished and the receipt says so.
@@ -79,15 +79,15 @@ def submit(store: Store, item_id: int, annotator: str, given: Sequence[Annotatio
         project = projects.get(session, item.project_id)
         lease = leases.get(session, item, annotator)
         before = lease.outcome if lease is not None else None
-        if not given:
+        if not annotations:
             raise AnswerError("got no answers; answer what is required, or skip it")
-        again = all(a.key and revisions.by_key(session, a.key) for a in given)
+        again = all(a.key and revisions.by_key(session, a.key) for a in annotations)
         late = not leases.is_held(lease) and not leases.has_room(session, project, item, annotator)
         late = before == Outcome.EXTRA if again else late
         status = Status.UNFINISHED if late else Status.SUBMITTED
         if not late and before not in ENDED:
             leases.hold(session, item, annotator, now)
-        ours = [_checked(session, project, item, annotator, a, status) for a in given]
+        ours = [_checked(session, project, item, annotator, a, status) for a in annotations]
         made = tuple(completion.record(session, ours, now=now))
         if late:
             leases.end(session, leases.get(session, item, annotator), Outcome.EXTRA)
@@ -100,7 +100,7 @@ def submit(store: Store, item_id: int, annotator: str, given: Sequence[Annotatio
         return Receipt(told, made, completed, feedback)
 
 
-def save(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]) -> Receipt:
+def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:
     """Keep unfinished work, which is a sign of life as well. It never takes the place of what was submitted.
 
     Raises NotFoundError, AnswerError, ConflictError.
@@ -116,7 +116,7 @@ def save(store: Store, item_id: int, annotator: str, given: Sequence[Annotation]
         if not completed and leases.has_room(session, project, item, annotator):
             leases.hold(session, item, annotator, now)
         made, behind = [], False
-        for annotation in given:
+        for annotation in annotations:
             ours = _checked(session, project, item, annotator, annotation, Status.UNFINISHED)
             known = ours.key and revisions.by_key(session, ours.key)
             made += completion.record(session, [ours], now=now)
@@ -152,15 +152,15 @@ def _skip(session: Session, store: Store, item: ItemRow, annotator: str, reason:
         raise ProjectError(
             f"you have skipped {MOST_SKIPS} items in {minutes} minutes; answer this one, or go on a little later"
         )
-    said = {a.segment: a for a in _said(session, item, annotator)}
+    by_segment = {a.segment: a for a in _said(session, item, annotator)}
     asked = subjects_of(project, get(session, item.trajectory_id))
-    left = [at for at in asked if at not in said or said[at].status not in DONE]
+    left = [at for at in asked if at not in by_segment or by_segment[at].status not in DONE]
     later = project.skipping is Skipping.LATER
     status = Status.UNFINISHED if later else Status.DISCARDED
     why = {SKIP_REASON.name: reason} if reason.strip() else {}
     made = []
     for at in left:
-        known = dict(said[at].answers) if at in said else {}
+        known = dict(by_segment[at].answers) if at in by_segment else {}
         if why or not later:
             new = Annotation(item.trajectory_id, at, annotator, known | why if later else why, status)
             made.append(replace(new, project=project.id, item=item.id))
@@ -180,8 +180,8 @@ def others(store: Store, item_id: int, annotator: str) -> list[Annotation]:
         lease = leases.get(session, item, annotator)
         if lease is None or lease.outcome not in ENDED:
             return []
-        said = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-        return [annotation for annotation in said if annotation.annotator != annotator]
+        submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
+        return [annotation for annotation in submitted if annotation.annotator != annotator]
 
 
 def _said(session: Session, item: ItemRow, annotator: str) -> list[Annotation]:
@@ -189,15 +189,17 @@ def _said(session: Session, item: ItemRow, annotator: str) -> list[Annotation]:
 
 
 def _checked(
-    session: Session, project: Project, item: ItemRow, annotator: str, given: Annotation, status: Status
+    session: Session, project: Project, item: ItemRow, annotator: str, annotation: Annotation, status: Status
 ) -> Annotation:
     """What a person sent as it is stored: in their name, of this item. Raises AnswerError."""
-    if given.trajectory_id != item.trajectory_id or given.annotator != annotator:
-        raise AnswerError(f"got answers of {given.annotator} about {given.trajectory_id}, which are not of this item")
+    if annotation.trajectory_id != item.trajectory_id or annotation.annotator != annotator:
+        raise AnswerError(
+            f"got answers of {annotation.annotator} about {annotation.trajectory_id}, which are not of this item"
+        )
     left = left_of(session, item, annotator)
     for question in project.questions:
-        value = given.answers.get(question.name)
+        value = annotation.answers.get(question.name)
         if isinstance(question.form, Preference) and value is not None and value.get("left") != left:
             raise AnswerError(f"{question.title} What was said to stand on the left did not; open the pair again")
     ours = {"project": project.id, "item": item.id, "status": status, "undoes": None, "decision": None}
-    return replace(given, **ours, key=given.key or uuid4().hex)
+    return replace(annotation, **ours, key=annotation.key or uuid4().hex)

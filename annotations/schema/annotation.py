@@ -53,8 +53,8 @@ class Answers(Mapping[str, Value]):
     __slots__ = ("_pairs",)
 
     def __init__(self, values: Mapping[str, Value | None] | None = None) -> None:
-        given = sorted((values or {}).items())
-        self._pairs = tuple((name, _frozen(value)) for name, value in given if not _is_blank(value))
+        pairs = sorted((values or {}).items())
+        self._pairs = tuple((name, _frozen(value)) for name, value in pairs if not _is_blank(value))
 
     def __getitem__(self, name: str) -> Value:
         for known, value in self._pairs:
@@ -86,13 +86,13 @@ def _is_blank(value: Value | None) -> bool:
 def _frozen(value: Any) -> Value:
     if isinstance(value, Mapping):
         return Answers(value)
-    return tuple(_frozen(one) for one in value) if isinstance(value, (list, tuple)) else value
+    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def _plain(value: Value) -> Any:
     if isinstance(value, Answers):
         return value.to_dict()
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,10 @@ def _check_agreement(reflection: Reflection, answers: Mapping[str, Value]) -> No
     correction, judged = answers.get(REASON_CORRECTION), answers.get(VERDICT_RIGHT)
     if correction is None or judged is None:
         return
-    said, wanted = split_verdict(str(correction))[0], right_answer(reflection, answers)
-    if said is not None and said != wanted:
+    written, right = split_verdict(str(correction))[0], right_answer(reflection, answers)
+    if written is not None and written != right:
         raise AnswerError(
-            f"the correction begins with “{said}”, but by your answer above the right verdict is “{wanted}”; "
+            f"the correction begins with “{written}”, but by your answer above the right verdict is “{right}”; "
             "change one of them"
         )
 

@@ -232,15 +232,15 @@ class Store:
 
     # Imports
 
-    def check(self, given: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
+    def check(self, drawings: Sequence[tuple[Trajectory, Mapping[str, bytes]]]) -> list[Checked | AnnotationsError]:
         """For each trajectory with its pictures: the descriptions of the pictures by hash, or the error that saving it
         would raise. Stores nothing.
         """
         now = self.clock().isoformat()
         dated = [
-            trajectory if trajectory.created_at else replace(trajectory, created_at=now) for trajectory, _ in given
+            trajectory if trajectory.created_at else replace(trajectory, created_at=now) for trajectory, _ in drawings
         ]
-        results = [self._check(each, pictures) for each, (_, pictures) in zip(dated, given, strict=True)]
+        results = [self._check(each, pictures) for each, (_, pictures) in zip(dated, drawings, strict=True)]
         checked = list(zip(dated, results, strict=True))
         valid = [trajectory for trajectory, result in checked if not isinstance(result, AnnotationsError)]
         with self.database.reading() as session:

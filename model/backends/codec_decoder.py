@@ -57,8 +57,8 @@ class Normalized(nn.Module):
         for strip in rows.split(max(1, STRIP // channels), 1):
             squares += (strip - mean[:, None]).square_().sum(1)
         scale = (self._of_groups(squares / (height * width)) + self.eps).rsqrt() * self.weight
-        found = torch.addcmul((self.bias - mean * scale)[:, None], rows, scale[:, None])
-        return found.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        out = torch.addcmul((self.bias - mean * scale)[:, None], rows, scale[:, None])
+        return out.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def _of_groups(self, means: torch.Tensor) -> torch.Tensor:
         """(B, C) means of channels → (B, C), each that of its group."""
@@ -81,9 +81,9 @@ class UpsampledConv(nn.Module):
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) → (B, C, 2 H, 2 W)."""
         batch, channels, height, width = hidden.shape
-        found = self.conv(hidden).unflatten(1, (2, 2, channels))
+        out = self.conv(hidden).unflatten(1, (2, 2, channels))
         doubled = hidden.new_empty(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
         for a in (0, 1):
             for b in (0, 1):
-                doubled[:, :, a::2, b::2] = found[:, a, b, :, a : a + height, b : b + width]
+                doubled[:, :, a::2, b::2] = out[:, a, b, :, a : a + height, b : b + width]
         return doubled

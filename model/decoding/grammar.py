@@ -107,14 +107,14 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
         yield from look(janus, prepared, write, judging_stream)
         return
     to_draw = to_judge = prepared.prompt.pieces
-    given = deque(request.given)
+    context = deque(request.given)
     for _ in range(request.rounds):
-        if thought := _taken(given, Thought):
+        if thought := _taken(context, Thought):
             yield from write.given(thought, {})
             to_draw += tuple(drawing(janus, thought))
-        elif sampling.thinks and not given:
+        elif sampling.thinks and not context:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
-        if image := _taken(given, Image):
+        if image := _taken(context, Image):
             picture, png = yield from known_picture(request, image)
             sha256 = hashlib.sha256(png).hexdigest()
             yield from write.given(replace(image, sha256=sha256), {sha256: png})
@@ -125,7 +125,7 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
             if sampling.official:
                 to_draw = (Rewind(janus.image_codes - 1), Codes(encode(janus, picture)))
         to_judge += tuple(looking(janus, picture))
-        if reflection := _taken(given, Reflection):
+        if reflection := _taken(context, Reflection):
             yield from write.given(reflection, {})
             to_judge += tuple(drawing(janus, reflection))
             ended = True
@@ -144,9 +144,9 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
 Kind = TypeVar("Kind", Thought, Image, Reflection)
 
 
-def _taken(given: deque[Segment], kind: type[Kind]) -> Kind | None:
+def _taken(context: deque[Segment], kind: type[Kind]) -> Kind | None:
     """The next given segment, if it is of this kind."""
-    return given.popleft() if given and isinstance(given[0], kind) else None
+    return context.popleft() if context and isinstance(context[0], kind) else None
 
 
 def known_picture(request: Request, image: Image) -> Generator[Yielded, Answer, tuple[np.ndarray, bytes]]:

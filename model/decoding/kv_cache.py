@@ -234,14 +234,14 @@ class AttentionSpan:
         stored = stored[self.slots, :, :, : self.seen]
         if self.offsets is not None:
             queries = queries.new_zeros((len(stored), *queries.shape[1:])).index_copy_(0, self.offsets, queries)
-        found = self._by_kernel(stored, queries) if self.added is None else self._by_products(stored, queries)
-        return found if self.offsets is None else found[self.offsets]
+        out = self._by_kernel(stored, queries) if self.added is None else self._by_products(stored, queries)
+        return out if self.offsets is None else out[self.offsets]
 
     def _by_kernel(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         keys, values = stored.unbind(2)
         asked, grouped = queries.flatten(2, 3).transpose(1, 2), queries.shape[3] > 1
-        found = F.scaled_dot_product_attention(asked, keys, values, attn_mask=self.mask, enable_gqa=grouped)
-        return found.transpose(1, 2).flatten(2)
+        out = F.scaled_dot_product_attention(asked, keys, values, attn_mask=self.mask, enable_gqa=grouped)
+        return out.transpose(1, 2).flatten(2)
 
     def _by_products(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
         """The same in three operations, which for a position each on a CPU are quicker than the kernel."""

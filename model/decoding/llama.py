@@ -147,8 +147,8 @@ class PackedLayer:
 
     def __call__(self, hidden: torch.Tensor, window: CacheWindow, number: int) -> torch.Tensor:
         do = self.operations
-        found = do.attend(do.product(do.normal(hidden), self.attention), window, number)
-        hidden = do.product(found, self.output, hidden)
+        attended = do.attend(do.product(do.normal(hidden), self.attention), window, number)
+        hidden = do.product(attended, self.output, hidden)
         opened = do.gated(do.product(do.normal(hidden), self.gates))
         return do.product(opened, self.down, hidden)
 

@@ -77,14 +77,16 @@ def interval(figure: Figure, seed: int = 0) -> tuple[float, float] | None:
     return None if figure.value is None else _middle(figure.resampled(_picks(figure.prompts, seed)))
 
 
-def difference(one: Figure, other: Figure, seed: int = 0) -> tuple[float, float, float] | None:
+def difference(figure: Figure, other: Figure, seed: int = 0) -> tuple[float, float, float] | None:
     """one − other over the same prompts: its value and its paired bootstrap interval."""
-    if one.prompts != other.prompts:
-        raise ValueError(f"got figures over {one.prompts} and {other.prompts} prompts; a pair must share its prompts")
-    if one.value is None or other.value is None:
+    if figure.prompts != other.prompts:
+        raise ValueError(
+            f"got figures over {figure.prompts} and {other.prompts} prompts; a pair must share its prompts"
+        )
+    if figure.value is None or other.value is None:
         return None
-    picks = _picks(one.prompts, seed)
-    return (one.value - other.value, *_middle(one.resampled(picks) - other.resampled(picks)))
+    picks = _picks(figure.prompts, seed)
+    return (figure.value - other.value, *_middle(figure.resampled(picks) - other.resampled(picks)))
 
 
 def _picks(count: int, seed: int) -> np.ndarray:

@@ -78,91 +78,93 @@ class Edited:
 
 
 def judge_all(
-    backend: Backend, wanted: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
+    backend: Backend, descriptions: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
 ) -> list[Judged]:
     """Roll out every description once; the i-th has seed `seed + i`."""
     requests = [
         Request(write(description), seed + i, rounds, sampling, preview_every=None, id=str(i))
-        for i, description in enumerate(wanted)
+        for i, description in enumerate(descriptions)
     ]
-    found = {
-        int(name): Judged(wanted[int(name)], trajectory, tuple(map(read, pictures)))
+    judged = {
+        int(name): Judged(descriptions[int(name)], trajectory, tuple(map(read, pictures)))
         for name, trajectory, pictures in pictures_of(backend, requests, batch)
     }
-    return [found[i] for i in range(len(wanted))]
+    return [judged[i] for i in range(len(descriptions))]
 
 
 def edit_all(
-    backend: Backend, wanted: Sequence[tuple[Scene, Edit]], sampling: Sampling, batch: int, seed: int
+    backend: Backend, edits: Sequence[tuple[Scene, Edit]], sampling: Sampling, batch: int, seed: int
 ) -> list[Edited]:
     """Carry out every edit once, on the exact picture of its scene."""
     requests = [
         Request(write_edit(edit), seed + i, 1, sampling, None, task=Task.EDIT, source=render(scene), id=str(i))
-        for i, (scene, edit) in enumerate(wanted)
+        for i, (scene, edit) in enumerate(edits)
     ]
-    found = {int(name): pictures[-1] for name, _, pictures in pictures_of(backend, requests, batch)}
-    return [Edited(edit, scene, found[i]) for i, (scene, edit) in enumerate(wanted)]
+    edited = {int(name): pictures[-1] for name, _, pictures in pictures_of(backend, requests, batch)}
+    return [Edited(edit, scene, edited[i]) for i, (scene, edit) in enumerate(edits)]
 
 
 def held_out_edits(count: int, seed: int = 0) -> list[tuple[Scene, Edit]]:
     """The same edits of held-out scenes for every checkpoint."""
-    rng, found = random.Random(f"edits {seed}"), []
-    while len(found) < count:
+    rng, edits = random.Random(f"edits {seed}"), []
+    while len(edits) < count:
         scene = sample_scene(rng, sample_test(rng, rng.choice(GENEVAL[1:])))
         try:
-            found.append((scene, sample_edit(rng, scene)))
+            edits.append((scene, sample_edit(rng, scene)))
         except ValueError:  # a scene of twins allows none
             continue
-    return found
+    return edits
 
 
 def figures(judged: Sequence[Judged]) -> dict[str, Figure]:
     """All figures of drawing and judging, by the names under which they are printed."""
 
     def share(pairs) -> Proportion:
-        return Proportion.from_pairs([pairs(one) for one in judged])
+        return Proportion.from_pairs([pairs(rollout) for rollout in judged])
 
-    def verdicts(one: Judged, *, right: bool, says: bool) -> tuple[int, int]:
-        answers = [answer for true, answer in zip(one.right, one.says, strict=False) if true is right]
+    def verdicts(rollout: Judged, *, right: bool, says: bool) -> tuple[int, int]:
+        answers = [answer for true, answer in zip(rollout.right, rollout.says, strict=False) if true is right]
         return answers.count(says), len(answers)
 
-    flagged = share(lambda one: verdicts(one, right=False, says=False))
-    passed = share(lambda one: verdicts(one, right=True, says=True))
-    found: dict[str, Figure] = {"first draft": share(lambda one: (one.first, 1))}
-    for category in dict.fromkeys(category_of(one.description) for one in judged):
-        own = [category_of(one.description) == category for one in judged]
-        pairs = [(one.first and mine, mine) for one, mine in zip(judged, own, strict=True)]
-        found[f"  {category}"] = Proportion.from_pairs(pairs)
-    return found | {
-        "final image": share(lambda one: (one.final, 1)),
-        "drawing follows thought": share(lambda one: _count(objects_kept(one))),
+    flagged = share(lambda rollout: verdicts(rollout, right=False, says=False))
+    passed = share(lambda rollout: verdicts(rollout, right=True, says=True))
+    rows: dict[str, Figure] = {"first draft": share(lambda rollout: (rollout.first, 1))}
+    for category in dict.fromkeys(category_of(rollout.description) for rollout in judged):
+        own = [category_of(rollout.description) == category for rollout in judged]
+        pairs = [(rollout.first and mine, mine) for rollout, mine in zip(judged, own, strict=True)]
+        rows[f"  {category}"] = Proportion.from_pairs(pairs)
+    return rows | {
+        "final image": share(lambda rollout: (rollout.final, 1)),
+        "drawing follows thought": share(lambda rollout: _count(objects_kept(rollout))),
         "verdict, balanced": Mean((flagged, passed)),
         "  wrong images flagged": flagged,
         "  right images passed": passed,
-        "reasons for no, true": share(lambda one: _count(reasons_true(one))),
-        "flagged wrong images, a real defect named": share(lambda one: _count(reasons_true(one, of_wrong=True))),
+        "reasons for no, true": share(lambda rollout: _count(reasons_true(rollout))),
+        "flagged wrong images, a real defect named": share(
+            lambda rollout: _count(reasons_true(rollout, of_wrong=True))
+        ),
         "flagged drafts mended": share(_mended),
-        "right drafts spoiled": share(lambda one: (one.first and not one.final, one.first)),
-        "images per prompt": share(lambda one: (len(one.readings), 1)),
+        "right drafts spoiled": share(lambda rollout: (rollout.first and not rollout.final, rollout.first)),
+        "images per prompt": share(lambda rollout: (len(rollout.readings), 1)),
     }
 
 
 def edit_figures(edits: Sequence[Edited]) -> dict[str, Figure]:
     """The figures of editing; the error is a mean absolute difference of 255."""
-    found: dict[str, Figure] = {"edits right": Proportion.from_pairs([(one.right, 1) for one in edits])}
-    for kind in sorted({one.edit.kind for one in edits}):
-        found[f"  {kind}"] = Proportion.from_pairs(
-            [(one.right and one.edit.kind == kind, one.edit.kind == kind) for one in edits]
+    rows: dict[str, Figure] = {"edits right": Proportion.from_pairs([(case.right, 1) for case in edits])}
+    for kind in sorted({case.edit.kind for case in edits}):
+        rows[f"  {kind}"] = Proportion.from_pairs(
+            [(case.right and case.edit.kind == kind, case.edit.kind == kind) for case in edits]
         )
-    return found | {"error where untouched": Proportion.from_pairs([one.untouched_error for one in edits])}
+    return rows | {"error where untouched": Proportion.from_pairs([case.untouched_error for case in edits])}
 
 
 def verdict_auroc(judged: Sequence[Judged]) -> float | None:
     """How well p_yes tells right images from wrong ones, over all thresholds."""
     pairs = [
         (reflection.p_yes, right)
-        for one in judged
-        for right, reflection in zip(one.right, one.trajectory.reflections, strict=False)
+        for rollout in judged
+        for right, reflection in zip(rollout.right, rollout.trajectory.reflections, strict=False)
     ]
     return auroc([p for p, _ in pairs], [right for _, right in pairs])
 
@@ -171,17 +173,17 @@ def _count(values: Sequence[bool]) -> tuple[int, int]:
     return sum(values), len(values)
 
 
-def _mended(one: Judged) -> tuple[int, int]:
+def _mended(rollout: Judged) -> tuple[int, int]:
     """Of wrong first drafts that were judged no: whether the last image is right."""
-    flagged = not one.first and one.says[:1] == [False] and len(one.readings) > 1
-    return flagged and one.final, flagged
+    flagged = not rollout.first and rollout.says[:1] == [False] and len(rollout.readings) > 1
+    return flagged and rollout.final, flagged
 
 
-def objects_kept(one: Judged) -> list[bool]:
+def objects_kept(rollout: Judged) -> list[bool]:
     """For every object of every thought: whether the drawing after it shows it where the thought says."""
     kept: list[bool] = []
-    thoughts = [s for s in one.trajectory.segments if isinstance(s, Thought)]
-    for thought, reading in zip(thoughts, one.readings, strict=False):
+    thoughts = [s for s in rollout.trajectory.segments if isinstance(s, Thought)]
+    for thought, reading in zip(thoughts, rollout.readings, strict=False):
         try:
             planned = read_plan(thought.text).items
         except ValueError:
@@ -191,17 +193,17 @@ def objects_kept(one: Judged) -> list[bool]:
     return kept
 
 
-def reasons_true(one: Judged, *, of_wrong: bool = False) -> list[bool]:
+def reasons_true(rollout: Judged, *, of_wrong: bool = False) -> list[bool]:
     """For every reason for “no” (`of_wrong`: of a wrong image): whether the verifier finds the defect it names."""
-    seen = zip(one.readings, one.trajectory.reflections, one.right, strict=False)
+    seen = zip(rollout.readings, rollout.trajectory.reflections, rollout.right, strict=False)
     return [
-        reason_is_true(one.description, reading, reflection)
+        reason_is_true(rollout.description, reading, reflection)
         for reading, reflection, right in seen
         if reflection.answer == "no" and not (right and of_wrong)
     ]
 
 
 def reason_is_true(description: Description, reading: Reading, reflection: Reflection) -> bool:
-    said = "".join(token.text for token in reflection.tokens[1:])
-    claim = read_reason(said)
+    reason = "".join(token.text for token in reflection.tokens[1:])
+    claim = read_reason(reason)
     return claim is not None and claim_holds(claim, description, reading)

@@ -89,7 +89,7 @@ def read_results(path: Path) -> dict:
     """What `python -m model.evaluate --json` printed: checkpoint → setting → figure. Raises LogError."""
     try:
         results = json.loads(path.read_text("utf-8"))
-        [row["value"] for found in results.values() for rows in found.values() for row in rows.values()]
+        [row["value"] for result in results.values() for rows in result.values() for row in rows.values()]
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise LogError(f"{path}: {error}; give what python -m model.evaluate --json printed") from error
     return results
@@ -97,14 +97,14 @@ def read_results(path: Path) -> dict:
 
 def bars(results: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Figure:
     """Of every setting a panel: for each headline a bar per checkpoint, with its interval."""
-    settings = list(dict.fromkeys(name for found in results.values() for name in found))
+    settings = list(dict.fromkeys(name for result in results.values() for name in result))
     figure = Figure(figsize=(6.2, 2.4 * len(settings)), layout="constrained")
     for at, setting in zip(figure.subplots(len(settings), 1, squeeze=False)[:, 0], settings, strict=True):
-        known = [found.get(setting, {}) for found in results.values()]
-        rows = [row for row in ROWS if any(row in found for found in known)]
+        known = [result.get(setting, {}) for result in results.values()]
+        rows = [row for row in ROWS if any(row in result for result in known)]
         width = 0.8 / len(known)
-        for number, (checkpoint, found) in enumerate(zip(results, known, strict=True)):
-            shown = [(x, found[row]) for x, row in enumerate(rows) if found.get(row, {}).get("value") is not None]
+        for number, (checkpoint, result) in enumerate(zip(results, known, strict=True)):
+            shown = [(x, result[row]) for x, row in enumerate(rows) if result.get(row, {}).get("value") is not None]
             left = [x + (number - (len(known) - 1) / 2) * width for x, _ in shown]
             heights = [figure["value"] for _, figure in shown]
             at.bar(left, heights, width * 0.92, color=COLOURS[number % len(COLOURS)], label=checkpoint)

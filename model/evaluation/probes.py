@@ -56,29 +56,30 @@ CHANGES = {  # what is done to one object of a thought or of an accepted drawing
 
 def drawn(backend: JanusBackend, requests: Sequence[Request]) -> list[Reading]:
     """What the last picture of every request shows."""
-    found = {name: read(pictures[-1]) for name, _, pictures in pictures_of(backend, requests, BATCH)}
-    return [found[request.id] for request in requests]
+    readings = {name: read(pictures[-1]) for name, _, pictures in pictures_of(backend, requests, BATCH)}
+    return [readings[request.id] for request in requests]
 
 
 def redraws(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of drafts rightly judged no: the share right after a redraw, afresh, and after another prompt's reason."""
-    wanted = held_out_prompts(count, (*GENEVAL[1:2], *GENEVAL[4:], *HARD), seed)
-    first = judge_all(backend, wanted, sampling, 1, BATCH, seed)
-    drafts = [one for one in first if not one.first and one.says == [False]]
+    prompts = held_out_prompts(count, (*GENEVAL[1:2], *GENEVAL[4:], *HARD), seed)
+    first = judge_all(backend, prompts, sampling, 1, BATCH, seed)
+    drafts = [draft for draft in first if not draft.first and draft.says == [False]]
     if len(drafts) < 2:
         return {}
     others = drafts[1:] + drafts[:1]
     ways = {
-        "after its reflection": [one.trajectory.segments for one in drafts],
+        "after its reflection": [draft.trajectory.segments for draft in drafts],
         "afresh, another seed": [() for _ in drafts],
         "after another's reason": [
-            (*one.trajectory.segments[:-1], other.trajectory.segments[-1])
-            for one, other in zip(drafts, others, strict=True)
+            (*draft.trajectory.segments[:-1], other.trajectory.segments[-1])
+            for draft, other in zip(drafts, others, strict=True)
         ],
     }
     return {
         name: _right(
-            drafts, drawn(backend, [_onward(one, given, sampling, seed) for one, given in pairs(drafts, begun)])
+            drafts,
+            drawn(backend, [_onward(draft, segments, sampling, seed) for draft, segments in pairs(drafts, begun)]),
         )
         for name, begun in ways.items()
     }
@@ -88,24 +89,24 @@ def pairs(ones: Sequence[Judged], begun: Sequence[tuple[Segment, ...]]):
     return list(zip(ones, begun, strict=True))
 
 
-def _onward(one: Judged, given: tuple[Segment, ...], sampling: Sampling, seed: int) -> Request:
-    rounds = 2 if given else 1
-    number = 100_000 + seed + one.trajectory.seed
-    return Request(one.trajectory.prompt, number, rounds, sampling, None, given=given)
+def _onward(draft: Judged, segments: tuple[Segment, ...], sampling: Sampling, seed: int) -> Request:
+    rounds = 2 if segments else 1
+    number = 100_000 + seed + draft.trajectory.seed
+    return Request(draft.trajectory.prompt, number, rounds, sampling, None, given=segments)
 
 
 def _right(ones: Sequence[Judged], readings: Sequence[Reading]) -> Proportion:
     shown = zip(ones, readings, strict=True)
-    return Proportion.from_pairs([(accepted(check(one.description, reading)), 1) for one, reading in shown])
+    return Proportion.from_pairs([(accepted(check(rollout.description, reading)), 1) for rollout, reading in shown])
 
 
 def edited_thoughts(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of the model's own thoughts with one object changed by hand: the share that is drawn exactly so."""
     rng = random.Random(f"thoughts {seed}")
-    wanted = held_out_prompts(2 * count, GENEVAL, seed)
+    prompts = held_out_prompts(2 * count, GENEVAL, seed)
     requests, plans, kinds = [], [], []
-    for one in judge_all(backend, wanted, replace(sampling, thinks=True), 1, BATCH, seed):
-        thought = one.trajectory.segments[0].text
+    for rollout in judge_all(backend, prompts, replace(sampling, thinks=True), 1, BATCH, seed):
+        thought = rollout.trajectory.segments[0].text
         try:
             read_plan(thought)
         except ValueError:
@@ -113,8 +114,8 @@ def edited_thoughts(backend: JanusBackend, count: int, sampling: Sampling, seed:
         kind = tuple(CHANGES)[len(plans) % len(CHANGES)]
         changed = change_plan(rng, read_items(thought), kind)
         if changed is not None and len(plans) < count:
-            given = (written_thought(backend, write_items(changed)),)
-            requests.append(Request(one.trajectory.prompt, seed + len(plans), 1, sampling, None, given=given))
+            segments = (written_thought(backend, write_items(changed)),)
+            requests.append(Request(rollout.trajectory.prompt, seed + len(plans), 1, sampling, None, given=segments))
             plans.append(Scene(tuple(changed)))
             kinds.append(kind)
     kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(backend, requests), strict=True)]
@@ -123,25 +124,25 @@ def edited_thoughts(backend: JanusBackend, count: int, sampling: Sampling, seed:
 
 def by_kind(right: Sequence[bool], kinds: Sequence[str]) -> dict[str, Figure]:
     """The share that is right, of all and of every kind."""
-    found: dict[str, Figure] = {"all": Proportion.from_pairs([(one, 1) for one in right])}
+    rows: dict[str, Figure] = {"all": Proportion.from_pairs([(holds, 1) for holds in right])}
     for kind in sorted(set(kinds)):
-        own = [one == kind for one in kinds]
-        found[kind] = Proportion.from_pairs([(one and mine, mine) for one, mine in zip(right, own, strict=True)])
-    return found
+        own = [holds == kind for holds in kinds]
+        rows[kind] = Proportion.from_pairs([(holds and mine, mine) for holds, mine in zip(right, own, strict=True)])
+    return rows
 
 
 def edited_reasons(backend: JanusBackend, count: int, sampling: Sampling, seed: int = 0) -> dict[str, Figure]:
     """Of right drafts rejected by hand, since one fact should be another: the share whose revision shows that fact."""
     rng = random.Random(f"reasons {seed}")
     requests, facts = [], []
-    for one in judge_all(backend, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
-        if not one.first or not one.says or len(requests) == count:
+    for rollout in judge_all(backend, held_out_prompts(2 * count, GENEVAL, seed), sampling, 1, BATCH, seed):
+        if not rollout.first or not rollout.says or len(requests) == count:
             continue
-        while accepted(found := check(other := otherwise(rng, one.description), one.readings[0])):
+        while accepted(found := check(other := otherwise(rng, rollout.description), rollout.readings[0])):
             pass
-        last = len(one.trajectory.segments) - 1
-        branch = with_reflection(backend, one.trajectory, last, "no", write_reason(other, found, rng))
-        requests.append(_onward(one, branch.given, sampling, seed))
+        last = len(rollout.trajectory.segments) - 1
+        branch = with_reflection(backend, rollout.trajectory, last, "no", write_reason(other, found, rng))
+        requests.append(_onward(rollout, branch.given, sampling, seed))
         facts.append((other, main_defect(found)))
     readings = zip(facts, drawn(backend, requests), strict=True)
     follows = [mended(other, fact, reading) for (other, fact), reading in readings]
@@ -174,21 +175,21 @@ def changed_pictures(backend: JanusBackend, each: int, sampling: Sampling, seed:
     """Of accepted drawings, changed in one object: the share flagged, by change; and of the unchanged, those passed."""
     rng = random.Random(f"pictures {seed}")
     right = [
-        one
-        for one in judge_all(backend, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
-        if one.first
+        rollout
+        for rollout in judge_all(backend, held_out_prompts(8 * each, CATEGORIES, seed), sampling, 1, BATCH, seed)
+        if rollout.first
     ]
-    found: dict[str, Figure] = {}
+    rows: dict[str, Figure] = {}
     for name, kinds in CHANGES.items():
         cases = []
-        for one in right:
-            scene = Scene(one.readings[0].items)
-            image = spoil_as(rng, rng.choice(kinds), one.description, scene)
+        for rollout in right:
+            scene = Scene(rollout.readings[0].items)
+            image = spoil_as(rng, rng.choice(kinds), rollout.description, scene)
             if image is not None and len(cases) < each:
-                cases.append((one, image))
-        found[name] = Proportion.from_pairs([(not yes, 1) for yes in verdicts(backend, cases, sampling)])
-    unchanged = [(one, None) for one in right[:each]]
-    return found | {
+                cases.append((rollout, image))
+        rows[name] = Proportion.from_pairs([(not yes, 1) for yes in verdicts(backend, cases, sampling)])
+    unchanged = [(rollout, None) for rollout in right[:each]]
+    return rows | {
         "unchanged, passed": Proportion.from_pairs([(yes, 1) for yes in verdicts(backend, unchanged, sampling)])
     }
 
@@ -198,26 +199,26 @@ def verdicts(
 ) -> list[bool]:
     """Whether each picture (None: as it was drawn) is judged yes for its trajectory's prompt."""
     requests = []
-    for number, (one, picture) in enumerate(cases):
-        image = next(s for s in one.trajectory.segments if isinstance(s, Image))
+    for number, (rollout, picture) in enumerate(cases):
+        image = next(s for s in rollout.trajectory.segments if isinstance(s, Image))
         pngs = {}
         if picture is not None:
             png = encode_png(Picture.fromarray(picture))
             codes = tuple(backend.janus.encode([picture])[0].tolist())
             image = Image(codes, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * len(codes))
             pngs = {image.sha256: png}
-        given = replace(sampling, thinks=False)
+        plain = replace(sampling, thinks=False)
         requests.append(
-            Request(one.trajectory.prompt, number, 1, given, None, given=(image,), pictures=pngs, id=str(number))
+            Request(rollout.trajectory.prompt, number, 1, plain, None, given=(image,), pictures=pngs, id=str(number))
         )
     ended = {name: trajectory for name, trajectory, _ in pictures_of(backend, requests, BATCH)}
     reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]
-    return [isinstance(one, Reflection) and one.answer == "yes" for one in reflections]
+    return [isinstance(rollout, Reflection) and rollout.answer == "yes" for rollout in reflections]
 
 
-def shown(title: str, found: dict[str, Figure]) -> str:
+def shown(title: str, rows: dict[str, Figure]) -> str:
     lines = [title]
-    for name, figure in found.items():
+    for name, figure in rows.items():
         if figure.value is None:
             lines.append(f"  {name:28} –")
         else:
@@ -240,22 +241,20 @@ def main() -> None:
     except CheckpointError as error:
         sys.exit(f"probes: {error}")
     for thinks in (False, True) if backend.sampling.thinks else (False,):
-        found = redraws(backend, arguments.drafts, replace(backend.sampling, thinks=thinks), arguments.seed)
+        rows = redraws(backend, arguments.drafts, replace(backend.sampling, thinks=thinks), arguments.seed)
         print(
-            shown(
-                f"Drafts rightly judged no, {'with' if thinks else 'without'} thoughts, right when drawn again", found
-            )
+            shown(f"Drafts rightly judged no, {'with' if thinks else 'without'} thoughts, right when drawn again", rows)
         )
-        for other in list(found)[1:]:
-            gain = difference(found["after its reflection"], found[other])
+        for other in list(rows)[1:]:
+            gain = difference(rows["after its reflection"], rows[other])
             print(f"  after its reflection − {other}: {points(gain)}")
     if backend.sampling.thinks:
-        found = edited_thoughts(backend, arguments.thoughts, backend.sampling, arguments.seed)
-        print(shown("Thoughts edited by hand, drawn exactly so", found))
-    found = edited_reasons(backend, arguments.reasons, backend.sampling, arguments.seed)
-    print(shown("Reasons written by hand, shown by the revision", found))
-    found = changed_pictures(backend, arguments.changes, backend.sampling, arguments.seed)
-    print(shown("Pictures changed in one object, flagged", found))
+        rows = edited_thoughts(backend, arguments.thoughts, backend.sampling, arguments.seed)
+        print(shown("Thoughts edited by hand, drawn exactly so", rows))
+    rows = edited_reasons(backend, arguments.reasons, backend.sampling, arguments.seed)
+    print(shown("Reasons written by hand, shown by the revision", rows))
+    rows = changed_pictures(backend, arguments.changes, backend.sampling, arguments.seed)
+    print(shown("Pictures changed in one object, flagged", rows))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,9 @@ def development_prompts(count: int, seed: int = 0) -> list[Description]:
 
 
 def measured(
-    backend: Backend, sampling: Sampling, wanted: list[Description], rounds: int, batch: int
+    backend: Backend, sampling: Sampling, descriptions: list[Description], rounds: int, batch: int
 ) -> dict[str, Figure]:
-    judged = figures(judge_all(backend, wanted, sampling, rounds, batch, seed=0))
+    judged = figures(judge_all(backend, descriptions, sampling, rounds, batch, seed=0))
     return {row: judged[row] for row in ROWS}
 
 
@@ -69,20 +69,20 @@ def main() -> None:
         backend = open_backend(arguments.checkpoint)
     except CheckpointError as error:
         sys.exit(f"sweep: {error}")
-    wanted, best = development_prompts(arguments.prompts), None
+    descriptions, best = development_prompts(arguments.prompts), None
     thinks = backend.sampling.thinks and not arguments.without_thought
     print(f"{'guidance':>8}{'codes':>7}{'text':>6}" + "".join(f"{row:>22}" for row in ROWS))
     for guidance, codes, text in itertools.product(
         arguments.guidance, arguments.temperature, arguments.text_temperature
     ):
         sampling = replace(backend.sampling, guidance=guidance, temperature=codes, text_temperature=text, thinks=thinks)
-        found = measured(backend, sampling, wanted, arguments.rounds, arguments.batch)
+        rows = measured(backend, sampling, descriptions, arguments.rounds, arguments.batch)
         shown = [
             "–" if figure.value is None else f"{figure.value:.1%} " + "{:.0%}–{:.0%}".format(*interval(figure))
-            for figure in found.values()
+            for figure in rows.values()
         ]
         print(f"{guidance:8.2f}{codes:7.2f}{text:6.2f}" + "".join(f"{cell:>22}" for cell in shown), flush=True)
-        merit = (found["final image"].value, found["first draft"].value, -guidance, -codes)
+        merit = (rows["final image"].value, rows["first draft"].value, -guidance, -codes)
         best = max(best or (merit, sampling), (merit, sampling), key=lambda pair: pair[0])
     print("best: guidance {0.guidance}, codes {0.temperature}, text {0.text_temperature}".format(best[1]))
     if arguments.write:

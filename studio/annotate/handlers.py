@@ -63,10 +63,10 @@ class AnnotateHandlers:
         at = self._sit(request.query_params.get("project"), request, strict=False)
         choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
         menu = gr.update(choices=choices, value=at.project.id, visible=len(choices) > 1)
-        wanted, turn = request.query_params.get("trajectory"), None
-        if wanted:
+        asked_for, turn = request.query_params.get("trajectory"), None
+        if asked_for:
             with suppress(AnnotationsError):
-                turn = assignment.take(self.store, at.project.id, wanted, at.name)
+                turn = assignment.take(self.store, at.project.id, asked_for, at.name)
         view = self._next(at, first=turn)
         guidelines = gr.update(value=at.project.guidelines)
         return view._replace(
@@ -83,7 +83,7 @@ class AnnotateHandlers:
         """Another project; the item on the table goes back."""
         at = self._sit(project, request)
         shown, ahead = ItemToken.read(token), self.ahead.pop(at.session, None)
-        for item in {one.item for one in (shown, ahead and ahead.laid.showing) if one is not None}:
+        for item in {each.item for each in (shown, ahead and ahead.laid.showing) if each is not None}:
             assignment.leave(self.store, at.name, item)
         return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 

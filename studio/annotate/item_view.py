@@ -86,15 +86,15 @@ class ProjectView:
     ) -> ItemView:
         """One thing of an item, or all of it; `sent` is filled in instead of what is stored. Raises NotFoundError."""
         trajectory = self.trajectory(item_id)
-        said = self._said(item_id, trajectory)
+        annotations = self._said(item_id, trajectory)
         if self.is_about_reflections:
             item = open_item(item_id, self.project.id, trajectory, segment)
-            showing, said = item.showing, _about(item, said)
+            showing, annotations = item.showing, _about(item, annotations)
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
-        view = item_view(self.sheet(showing, trajectory), showing, _kept(said, sent), self._picture)
+        view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self._picture)
         shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
-        return ItemView(showing, said, shown)
+        return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:
         """What an item shows, of a pair the first. Raises what `assignment.given` raises."""
@@ -136,10 +136,10 @@ class ProjectView:
     def said_of(self, showing: ItemToken) -> list[Annotation]:
         """What they have said of what is shown: of a reflection and its thought, or of all of an item."""
         trajectory = self.trajectory(showing.item)
-        said = self._said(showing.item, trajectory)
+        annotations = self._said(showing.item, trajectory)
         if not self.is_about_reflections:
-            return said
-        return _about(open_item(showing.item, self.project.id, trajectory, showing.segment), said)
+            return annotations
+        return _about(open_item(showing.item, self.project.id, trajectory, showing.segment), annotations)
 
     def _said(self, item_id: int, trajectory: Trajectory) -> list[Annotation]:
         narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
@@ -159,11 +159,11 @@ class ProjectView:
         return None
 
 
-def _about(item: Item, said: Sequence[Annotation]) -> list[Annotation]:
+def _about(item: Item, annotations: Sequence[Annotation]) -> list[Annotation]:
     """What was said of what the form of a reflection shows."""
-    return [annotation for annotation in said if annotation.segment in (item.segment, item.thought)]
+    return [annotation for annotation in annotations if annotation.segment in (item.segment, item.thought)]
 
 
-def _kept(said: Sequence[Annotation], sent: Sequence[Annotation]) -> Kept:
+def _kept(annotations: Sequence[Annotation], sent: Sequence[Annotation]) -> Kept:
     """Of one thing said twice, the later."""
-    return {annotation.segment: annotation.answers for annotation in (*said, *sent)}
+    return {annotation.segment: annotation.answers for annotation in (*annotations, *sent)}

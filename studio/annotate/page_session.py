@@ -48,9 +48,9 @@ def sit(
     """Raises gr.Error for visitors, and where the project is not open to this person; another will do if not strict."""
     who = require(Role.ANNOTATOR, request, settings, store)
     projects = open_projects(store, who)
-    found = next((p for p in projects if p.id == (project or REFLECTIONS)), None)
-    if found is None and not strict and projects:
-        found = projects[0]
-    if found is None:
+    chosen = next((p for p in projects if p.id == (project or REFLECTIONS)), None)
+    if chosen is None and not strict and projects:
+        chosen = projects[0]
+    if chosen is None:
         raise gr.Error("There is no such project that is open to you. Load the page again.", print_exception=False)
-    return PageSession(who, request.session_hash or "", ProjectView(store, counts, who.name, found))
+    return PageSession(who, request.session_hash or "", ProjectView(store, counts, who.name, chosen))

@@ -102,9 +102,9 @@ def reflection_sheet(project: Project, trajectory: Trajectory, item: Item) -> Sh
     return Sheet(project, trajectory, layout=LAYOUT, pictures=False, asked=tuple(things))
 
 
-def check_correction(given: Sequence[Annotation]) -> None:
+def check_correction(annotations: Sequence[Annotation]) -> None:
     """Raises AnswerError where the verdict is called wrong and nothing says what it should have been."""
-    for annotation in given:
+    for annotation in annotations:
         if annotation.answers.get(VERDICT_RIGHT) == NO and REASON_CORRECTION not in annotation.answers:
             raise AnswerError(
                 "A wrong verdict has a wrong reason: write what it should have said, or skip this drawing."

@@ -77,18 +77,18 @@ def _standing(known: GoldRecord | None) -> str:
 
 def learnt(feedback: Sequence[Feedback], *, practice: bool = False) -> str:
     """What somebody who practises is told: of the item before, and that this one is for practice."""
-    rows = "".join(_beside(one) for one in feedback)
+    rows = "".join(_beside(answer) for answer in feedback)
     before = f'<ul class="feedback" aria-label="The practice before">{rows}</ul>' if rows else ""
     now = '<p class="practice">This is for practice; you are told what was right afterwards.</p>' if practice else ""
     return before + now
 
 
-def _beside(one: Feedback) -> str:
-    given = "no answer" if one.given is None else str(one.given)
-    outcome = "right" if one.right else f"wanted {one.wanted}"
-    why = f" {own(one.because)}" if one.because else ""
-    kind = "yes" if one.right else "no"
-    return f'<li class="{kind}"><b>{own(one.question)}</b> You: {own(given)} – {text(outcome)}.{why}</li>'
+def _beside(answer: Feedback) -> str:
+    given_text = "no answer" if answer.given is None else str(answer.given)
+    outcome = "right" if answer.right else f"wanted {answer.wanted}"
+    why = f" {own(answer.because)}" if answer.because else ""
+    kind = "yes" if answer.right else "no"
+    return f'<li class="{kind}"><b>{own(answer.question)}</b> You: {own(given_text)} – {text(outcome)}.{why}</li>'
 
 
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
@@ -97,12 +97,12 @@ def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
     rounds = rounds_of(trajectory)
     for shown in rounds:
         image = next((s for _, s in shown.segments if isinstance(s, Image | Source)), None)
-        said = next((s for _, s in shown.segments if isinstance(s, Reflection)), None)
+        reflection = next((s for _, s in shown.segments if isinstance(s, Reflection)), None)
         tag = _picture(image and image.sha256, f"Image {shown.number} for “{trajectory.prompt}”", picture)
         current = ""
         if segment in dict(shown.segments):
             large, current = tag, ' aria-current="true"'
-        cards.append(f"<li{current}>{tag}{mark(said) if said else ''}</li>")
+        cards.append(f"<li{current}>{tag}{mark(reflection) if reflection else ''}</li>")
     strip = f'<ol class="strip">{"".join(cards)}</ol>' if len(rounds) > 1 else ""
     return f'<div class="stage together"><div class="large">{large}</div>{strip}</div>'
 

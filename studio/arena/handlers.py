@@ -139,16 +139,16 @@ class ArenaHandlers:
             questions = asked(project)
             number = next(i for i, question in enumerate(questions) if question.name == showing.question)
             before = self._before(at, showing)
-            given = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
+            answers = {q.name: v for q in questions[:number] if (v := before.get(q.name)) is not None}
             if choice:
-                given[showing.question] = questions[number].form.from_page(choice, showing.left, showing.right)
-            made = Annotation(showing.trajectory_id, None, at.name, given, item=showing.item, project=project.id)
+                answers[showing.question] = questions[number].form.from_page(choice, showing.left, showing.right)
+            made = Annotation(showing.trajectory_id, None, at.name, answers, item=showing.item, project=project.id)
             if number + 1 < len(questions):
                 submission.save(self.store, showing.item, at.name, [made])
                 return self._next(at, project.id, question=questions[number + 1].name, item=showing.item)
             signed = Annotation(**vars(made) | {"key": showing.key})
             receipt = submission.submit(self.store, showing.item, at.name, [signed])
-            right = "".join(_feedback(one.right, one.because) for one in receipt.feedback)
+            right = "".join(_feedback(answered.right, answered.because) for answered in receipt.feedback)
             note = (said(receipt.message) if receipt.message else "") + right
             return self._next(at, project.id)._replace(note=note)
         except (AnnotationsError, StopIteration) as error:
@@ -253,12 +253,12 @@ class ArenaHandlers:
             chosen=menu, progress=progress
         )
 
-    def _shown(self, at: ArenaSession, project: Project, turn: Assignment, wanted: str | None) -> View:
+    def _shown(self, at: ArenaSession, project: Project, turn: Assignment, asked_for: str | None) -> View:
         right = turn.other_id if turn.left == turn.trajectory_id else turn.trajectory_id
         questions = asked(project)
         place = PairToken(project.id, turn.item, turn.trajectory_id, turn.left, right, "", uuid4().hex)
         before = self._before(at, place)
-        number = next((i for i, q in enumerate(questions) if q.name == wanted), None)
+        number = next((i for i, q in enumerate(questions) if q.name == asked_for), None)
         if number is None:
             number = next((i for i, q in enumerate(questions) if q.name not in before), 0)
         question = questions[number]

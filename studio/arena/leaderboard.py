@@ -27,8 +27,8 @@ def contestants(known: Iterable[Trajectory]) -> dict[str, str]:
 
 def votes(told: Answered, question: Question, names: Mapping[str, str]) -> list[Vote]:
     """What people said of every pair; pairs of which a drawing was deleted since count no more."""
-    given = [a.answers[question.name] for a in told.given if question.name in a.answers]
-    shown = [value for value in given if value["left"] in names and value["right"] in names]
+    preferences = [a.answers[question.name] for a in told.given if question.name in a.answers]
+    shown = [value for value in preferences if value["left"] in names and value["right"] in names]
     return [Vote(names[value["left"]], names[value["right"]], value["choice"]) for value in shown]
 
 
@@ -61,6 +61,6 @@ def board(ranking: Ranking) -> str:
     return apart.join(intervals([_estimate(one) for one in group], ends, digits=0) for group in groups.values())
 
 
-def _estimate(one: Standing) -> Estimate:
-    note = f"{one.wins:,} won, {one.losses:,} lost, {one.ties:,} equal, {one.both_bad:,} both bad"
-    return Estimate(one.name, points(one.score), points(one.low), points(one.high), note)
+def _estimate(standing: Standing) -> Estimate:
+    note = f"{standing.wins:,} won, {standing.losses:,} lost, {standing.ties:,} equal, {standing.both_bad:,} both bad"
+    return Estimate(standing.name, points(standing.score), points(standing.low), points(standing.high), note)

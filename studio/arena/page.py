@@ -64,8 +64,8 @@ def _arena(store: Store, settings: Settings) -> None:
     ]
     acted.append(skip.click(ring.skip, [showing], view, **quick))
     acted.append(undo.click(ring.undo, [chosen, showing], view, **quick))
-    for one in acted:
-        one.then(**SETTLED)
+    for event in acted:
+        event.then(**SETTLED)
     count.click(ring.leaders, [chosen], [leaders], **quick)
     gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
     Context.root_block.unload(on_closing(ring.leave, ring.holding))

@@ -94,9 +94,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     first = gr.on([start.click, prompt.submit], begun, [seed, new_seed], [seed, start, stop], **quick)
     for side, view, choice in zip(SIDES, views, choices, strict=True):
         which = gr.State(side)
-        given = {"inputs": [which, prompt, seed, *choice], "outputs": view} | hidden
-        drawing = first.then(asked, **given, **LINE)
-        view.anyway(insisted, **given, **LINE)
+        wiring = {"inputs": [which, prompt, seed, *choice], "outputs": view} | hidden
+        drawing = first.then(asked, **wiring, **LINE)
+        view.anyway(insisted, **wiring, **LINE)
         drawing.then(ended, None, [start, stop], **quick)
         view.forget(forgotten, None, view, **quick)
     stop.click(stopped, **quick)

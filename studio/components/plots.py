@@ -42,17 +42,17 @@ def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: in
 
     made = []
     for row in rows:
-        whisker, said = "", f"{row.value:.{digits}f}"
+        whisker, label = "", f"{row.value:.{digits}f}"
         if row.low is not None and row.high is not None:
             whisker = f'<line x1="{at(row.low):.2f}%" x2="{at(row.high):.2f}%" y1="50%" y2="50%"/>'
-            said += f' <span class="soft">{row.low:.{digits}f} to {row.high:.{digits}f}</span>'
+            label += f' <span class="soft">{row.low:.{digits}f} to {row.high:.{digits}f}</span>'
         zero = f'<line class="zero" x1="{at(0):.2f}%" x2="{at(0):.2f}%" y1="0" y2="100%"/>' if ends[0] < 0 else ""
         dot = f'<circle cx="{at(row.value):.2f}%" cy="50%" r="4.5"/>'
         note = f'<span class="soft">{escape(row.note)}</span>' if row.note else ""
         made.append(
             f"<tr><th>{escape(row.name)}{note}</th>"
             f'<td class="track"><svg aria-hidden="true">{zero}{whisker}{dot}</svg></td>'
-            f'<td class="number">{said}</td></tr>'
+            f'<td class="number">{label}</td></tr>'
         )
     scale = f"<span>{ends[0]:g}</span><span>{ends[1]:g}</span>"
     axis = f'<tr class="axis"><th></th><td class="track"><div>{scale}</div></td><td></td></tr>'
@@ -74,11 +74,11 @@ def curve(points: Sequence[Estimate], ends: tuple[float, float]) -> str:
     upper = [f"{x(i):.2f},{y(p.value if p.high is None else p.high):.2f}" for i, p in enumerate(points)]
     lower = [f"{x(i):.2f},{y(p.value if p.low is None else p.low):.2f}" for i, p in enumerate(points)]
     band = " ".join([*upper, *reversed(lower)])
-    said = "; ".join(f"{point.name}: {point.value:.2f}" for point in points)
+    label = "; ".join(f"{point.name}: {point.value:.2f}" for point in points)
     zero = f'<line x1="0" x2="100" y1="{y(0):.2f}" y2="{y(0):.2f}"/>' if ends[0] < 0 else ""
     return (
         f'<figure class="plot curve"><span class="end">{ends[1]:g}</span><span class="end">{ends[0]:g}</span>'
-        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(said)}">{zero}'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{zero}'
         f'<polygon points="{band}"/><polyline points="{line}"/></svg>'
         f"<figcaption><span>{escape(points[0].name)}</span><span>{escape(points[-1].name)}</span></figcaption></figure>"
     )

@@ -199,8 +199,8 @@ def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None
     """
     rounds = [r for r in rounds_of(trajectory) if only is None or only in dict(r.segments)]
     aha = trajectory.aha_segment
-    given = any(isinstance(segment, Source) for segment in trajectory.segments)
-    first = ("Edited" if given else "Draft") if headed or len(rounds) > 1 else ""
+    has_source = any(isinstance(segment, Source) for segment in trajectory.segments)
+    first = ("Edited" if has_source else "Draft") if headed or len(rounds) > 1 else ""
     items = "".join(_round(r, picture, trajectory.prompt, aha, first) for r in rounds)
     return f'<div class="timeline still"><ol class="rounds">{items}</ol></div>'
 
@@ -297,29 +297,32 @@ def cards(
 
     `address` is that of this view, which the page's script takes over; `none` is the HTML for an empty list.
     """
-    made = "".join(_card(one, picture(one.cover) if one.cover else None) for one in listed)
+    made = "".join(_card(summary, picture(summary.cover) if summary.cover else None) for summary in listed)
     return f'<div class="gallery" data-address="{escape(address)}">{made or none}</div>'
 
 
-def _card(one: TrajectorySummary, png: bytes | None) -> str:
-    answer = f'<span class="verdict {one.answers[-1]}">{verdict(one.answers[-1])}</span>' if one.answers else ""
-    marks = '<span class="aha">aha moment</span>' if one.aha else ""
-    marks += '<span class="recorded">recorded example</span>' if one.recorded else ""
-    marks += '<span class="recorded">goes on from another</span>' if one.parent_id else ""
-    tries = f"{len(one.answers)} drawings" if len(one.answers) > 1 else ""
-    stopped = "stopped" if one.stop_reason is StopReason.CANCELLED else ""
-    facts = " · ".join(filter(None, (day(one.created_at), tries, stopped)))
+def _card(summary: TrajectorySummary, png: bytes | None) -> str:
+    answer = (
+        f'<span class="verdict {summary.answers[-1]}">{verdict(summary.answers[-1])}</span>' if summary.answers else ""
+    )
+    marks = '<span class="aha">aha moment</span>' if summary.aha else ""
+    marks += '<span class="recorded">recorded example</span>' if summary.recorded else ""
+    marks += '<span class="recorded">goes on from another</span>' if summary.parent_id else ""
+    tries = f"{len(summary.answers)} drawings" if len(summary.answers) > 1 else ""
+    stopped = "stopped" if summary.stop_reason is StopReason.CANCELLED else ""
+    facts = " · ".join(filter(None, (day(summary.created_at), tries, stopped)))
     return (
-        f'<a class="card" href="gallery?run={escape(one.id)}" data-run="{escape(one.id)}">{_cover(one, png)}'
-        f'<span class="prompt" dir="auto">{escape(one.prompt)}</span>'
+        f'<a class="card" href="gallery?run={escape(summary.id)}" data-run="{escape(summary.id)}">'
+        f"{_cover(summary, png)}"
+        f'<span class="prompt" dir="auto">{escape(summary.prompt)}</span>'
         f'<span class="marks">{answer}{marks}</span><span class="facts">{facts}</span></a>'
     )
 
 
-def _cover(one: TrajectorySummary, png: bytes | None) -> str:
+def _cover(summary: TrajectorySummary, png: bytes | None) -> str:
     if png is None:
         return '<span class="cover none">unfinished</span>'
-    if (shown := image(png, f"Last drawing of “{one.prompt}”")) is None:
+    if (shown := image(png, f"Last drawing of “{summary.prompt}”")) is None:
         return '<span class="cover none">unreadable picture</span>'
     smooth = " smooth" if width_of(png) > SMOOTH else ""
     return f'<span class="cover{smooth}">{shown}</span>'

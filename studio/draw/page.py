@@ -81,12 +81,12 @@ def ask(
 def go_on(change: Mapping[str, Any], visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
     """As `ask`, from a change that the visitor made in an earlier trajectory."""
     try:
-        generator, wanted = continued(checkpoints, change)
+        generator, branch = continued(checkpoints, change)
     except (AnnotationsError, BranchError, CheckpointError) as error:
         yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
         return
-    events = generator.stream(**wanted, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
-    yield from with_seed(live(events, visit, sessions, generator.store), wanted["seed"])
+    events = generator.stream(**branch, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
+    yield from with_seed(live(events, visit, sessions, generator.store), branch["seed"])
 
 
 def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:

@@ -82,19 +82,19 @@ def pairs_of(places: Sequence[UnpackedFolder]) -> list[Pair]:
     images = [(place, file) for place, file in inside if file.suffix.lower() in SUFFIXES]
     if len(tables) > len({place for place, _ in tables}) or (len(tables) > 1 and tables[0][0].flattened):
         raise BatchError(f"got {len(tables)} tables, wanted one, or one in each zip")
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for place, table in tables:
         theirs = [(p, file) for p, file in images if p == place or place.flattened]
-        found += _listed(table, [(file.relative_to(p.folder).as_posix(), file) for p, file in theirs], place.flattened)
+        pairs += _listed(table, [(file.relative_to(p.folder).as_posix(), file) for p, file in theirs], place.flattened)
     if not tables:
-        found = [Pair(file.name, _said(file), file) for _, file in images]
-    if not found:
+        pairs = [Pair(file.name, _said(file), file) for _, file in images]
+    if not pairs:
         raise BatchError(
             "got no image; give files such as PNG or JPEG, with a CSV or named after what they should show"
         )
-    if len(found) > MOST_IMAGES:
-        raise BatchError(f"got {len(found):,} images; at most {MOST_IMAGES:,} are judged at a time")
-    return found
+    if len(pairs) > MOST_IMAGES:
+        raise BatchError(f"got {len(pairs):,} images; at most {MOST_IMAGES:,} are judged at a time")
+    return pairs
 
 
 def _listed(table: Path, images: Sequence[tuple[str, Path]], flattened: bool) -> list[Pair]:
@@ -145,17 +145,17 @@ def judge(generator: Generator, pair: Pair, owner: str) -> Judgement:
         picture = generator.backend.read_source(pair.path, Task.JUDGE)
         on_start = partial(note, generator.store, file=pair.upload or pair.path)
         events = generator.stream(pair.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture, on_start=on_start)
-        found: dict[str, object] = {}
+        rows: dict[str, object] = {}
         for event in events:
             match event:
                 case TrajectoryStarted():
-                    found["run"] = event.trajectory_id
+                    rows["run"] = event.trajectory_id
                 case Verdict():
-                    found |= {"verdict": event.answer, "p_yes": round(event.p_yes, 4)}
+                    rows |= {"verdict": event.answer, "p_yes": round(event.p_yes, 4)}
                 case SegmentFinished(text=str(text)):
-                    found["reason"] = split_verdict(text)[1]
+                    rows["reason"] = split_verdict(text)[1]
                 case Failed():
-                    found["error"] = event.error
-        return replace(blank, **found)
+                    rows["error"] = event.error
+        return replace(blank, **rows)
     except (RequestError, QueueFull, AnnotationsError, OSError) as error:
         return replace(blank, error=without_places(error))

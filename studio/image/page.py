@@ -80,25 +80,25 @@ class ImageForm:
 
 
 def ask(
-    given: ImageForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+    form: ImageForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
 ) -> Iterator[tuple]:
     """Yields (timeline value, start button, stop button) until the image is judged or edited."""
-    task = TASKS.get(given.choice, Task.JUDGE)
+    task = TASKS.get(form.choice, Task.JUDGE)
     try:
-        generator = checkpoints.named(given.checkpoint)
-        if not given.path:
+        generator = checkpoints.named(form.checkpoint)
+        if not form.path:
             raise RequestError(NO_IMAGE)
-        generator.backend.check(Request(given.words))
-        source = generator.backend.read_source(Path(given.path), task)
+        generator.backend.check(Request(form.words))
+        source = generator.backend.read_source(Path(form.path), task)
     except (CheckpointError, RequestError, OSError) as error:
         yield notice(without_places(error))
         return
-    if not insist and (doubt := generator.backend.warning(given.words, task)) is not None:
-        yield notice(doubt, anyway=f"{given.choice} anyway")
+    if not insist and (doubt := generator.backend.warning(form.words, task)) is not None:
+        yield notice(doubt, anyway=f"{form.choice} anyway")
         return
     how = {"owner": visit.owner, "stop": sessions.begin(visit.session).is_set, "task": task, "source": source}
-    on_start = partial(note, generator.store, file=Path(given.path))
-    events = generator.stream(given.words, new_seed(), 1, **how, on_start=on_start)
+    on_start = partial(note, generator.store, file=Path(form.path))
+    events = generator.stream(form.words, new_seed(), 1, **how, on_start=on_start)
     yield from live(events, visit, sessions, generator.store)
 
 
@@ -184,12 +184,12 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     many(checkpoint, checkpoints, settings)
 
     def asked(path, words, choice, checkpoint, request: gr.Request):
-        given = ImageForm(path, words, choice, checkpoint)
-        yield from ask(given, PageVisit.of(request, settings), checkpoints, sessions)
+        form = ImageForm(path, words, choice, checkpoint)
+        yield from ask(form, PageVisit.of(request, settings), checkpoints, sessions)
 
     def insisted(path, words, choice, checkpoint, request: gr.Request):
-        given = ImageForm(path, words, choice, checkpoint)
-        yield from ask(given, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
+        form = ImageForm(path, words, choice, checkpoint)
+        yield from ask(form, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
 
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
@@ -212,10 +212,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     quick = {"queue": False, **quiet}
-    given = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop], **quiet}
-    gr.on([start.click, words.submit], asked, **given, **LINE)
+    wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop], **quiet}
+    gr.on([start.click, words.submit], asked, **wiring, **LINE)
     view.forget(forgotten, None, view, **quick)
-    view.anyway(insisted, **given, **LINE)
+    view.anyway(insisted, **wiring, **LINE)
     stop.click(stopped, **quick)
     task.change(chosen, task, [words, start], **quick)
     gr.on(None, linked, [], [image, words, view], **quick)

@@ -16,13 +16,13 @@ from studio.components.forms.sheet import Kept, Sheet, SheetSubject, subjects
 
 
 def review_sheet(
-    project: Project, trajectory: Trajectory, other: Trajectory | None, given: Sequence[Annotation]
+    project: Project, trajectory: Trajectory, other: Trajectory | None, submitted: Sequence[Annotation]
 ) -> Sheet:
     """What the project is about and whatever else somebody (`given`) has answered. All of it is seen at once, and
     nothing has to be answered. The pictures are there only where something is to be marked on them: they stand beside
     the form.
     """
-    answered = {None, *(annotation.segment for annotation in given)}
+    answered = {None, *(annotation.segment for annotation in submitted)}
     pictures = other is None and any(question.form.on_image for question in project.questions)
     left = trajectory.id if other is not None else None
     sheet = Sheet(project, trajectory, other, left, layout="review", pictures=pictures, spread=True)
@@ -36,13 +36,13 @@ def _decidable(thing: SheetSubject, trajectory: Trajectory) -> SheetSubject:
     return replace(thing, needed=False, said="", name=name)
 
 
-def agreed(sheet: Sheet, given: Sequence[Annotation]) -> Kept:
+def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     """What all who answered about a thing answered alike."""
-    found = {}
+    kept = {}
     for thing in subjects(sheet):
-        about = [annotation for annotation in given if annotation.segment == thing.segment]
-        found[thing.segment] = Answers({question.name: _agreed(question, about) for question in thing.questions})
-    return found
+        about = [annotation for annotation in submitted if annotation.segment == thing.segment]
+        kept[thing.segment] = Answers({question.name: _agreed(question, about) for question in thing.questions})
+    return kept
 
 
 def _agreed(question: Question, about: Sequence[Annotation]) -> Value | None:

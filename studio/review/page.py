@@ -109,9 +109,9 @@ class ReviewHandlers:
             return self._show(asking, None, None)
         if case.project not in all_readable(self.store, asking):
             return self._show(asking, None, None)
-        found = self.queue.cases(case.project)
-        at = next((i for i, one in enumerate(found) if one.item == case.item), -1)
-        return self._show(asking, case.project, found[(at + 1) % len(found)].item if found else None)
+        cases = self.queue.cases(case.project)
+        at = next((i for i, each in enumerate(cases) if each.item == case.item), -1)
+        return self._show(asking, case.project, cases[(at + 1) % len(cases)].item if cases else None)
 
     def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> View:
         """Store the reviewer's own answer; the item stays on the table."""
@@ -172,11 +172,11 @@ class ReviewHandlers:
 
     def _show(self, asking: Identity, project_id: str | None, item: int | None) -> View:
         open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
-        found = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
-        disputed = (id for id, some in found.items() if any(one.score > 0 and not one.decided for one in some))
-        project_id = project_id if project_id in found else next(disputed, REFLECTIONS)
-        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in found else None)
-        some = found.get(project_id, [])
+        cases = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
+        disputed = (id for id, some in cases.items() if any(one.score > 0 and not one.decided for one in some))
+        project_id = project_id if project_id in cases else next(disputed, REFLECTIONS)
+        menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project_id if project_id in cases else None)
+        some = cases.get(project_id, [])
         case = next((one for one in some if one.item == item), None) if item is not None else None
         case = case or next(iter(some), None)
         listed = self._listed(some, project_id, case.item if case else item)
@@ -217,18 +217,20 @@ class ReviewHandlers:
         shown = [trajectory, other] if other else [trajectory]
         heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
         sides = "".join(
-            f"<div>{head}{still(one, self.store.picture, headed=not other)}</div>"
-            for head, one in zip(heads, shown, strict=True)
+            f"<div>{head}{still(each, self.store.picture, headed=not other)}</div>"
+            for head, each in zip(heads, shown, strict=True)
         )
         guide = f'<details><summary>Guidelines</summary><p dir="auto">{text(project.guidelines)}</p></details>'
         kind = "shown pair" if other else "shown"
         prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
-    def _listed(self, found: Sequence[Disagreement], project: str, current: int | None) -> str:
-        shown = self.store.trajectories_by_id([one.trajectory_id for one in found[: min(MAX_IDS, review_table.SHOWN)]])
+    def _listed(self, cases: Sequence[Disagreement], project: str, current: int | None) -> str:
+        shown = self.store.trajectories_by_id(
+            [each.trajectory_id for each in cases[: min(MAX_IDS, review_table.SHOWN)]]
+        )
         prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
-        return review_table.queue(found, prompts, project, current)
+        return review_table.queue(cases, prompts, project, current)
 
     def _changes(self, asking: Identity, trajectory_id: str) -> list[audit.Change]:
         """The trail of a drawing, without the answers in projects that are closed to who asks. Raises NotFoundError."""

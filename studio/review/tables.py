@@ -29,48 +29,52 @@ ACTS = {
 }
 
 
-def queue(found: Sequence[Disagreement], prompts: Mapping[str, str], project: str, current: int | None) -> str:
+def queue(cases: Sequence[Disagreement], prompts: Mapping[str, str], project: str, current: int | None) -> str:
     """What was answered as links: disagreements first, of those the ones that nobody has decided."""
-    if not found:
+    if not cases:
         return '<p class="none">Nobody has answered here. What people disagree on will be listed, the worst first.</p>'
-    differ = [dispute.decided for dispute in found if dispute.score > 0]
-    rows = "".join(_dispute(one, prompts.get(one.trajectory_id, ""), project, current) for one in found[:SHOWN])
-    more = f'<p class="soft">… and {len(found) - SHOWN:,} more.</p>' if len(found) > SHOWN else ""
+    differ = [dispute.decided for dispute in cases if dispute.score > 0]
+    rows = "".join(_dispute(case, prompts.get(case.trajectory_id, ""), project, current) for case in cases[:SHOWN])
+    more = f'<p class="soft">… and {len(cases) - SHOWN:,} more.</p>' if len(cases) > SHOWN else ""
     told = f"{differ.count(False):,} of {len(differ):,} to decide" if differ else "No two people differ here."
     return f'<p class="soft">{told}</p><ol class="disputes">{rows}</ol>{more}'
 
 
-def _dispute(one: Disagreement, prompt: str, project: str, current: int | None) -> str:
-    address = urlencode({"project": project, "item": one.item})
-    here = ' aria-current="true"' if one.item == current else ""
-    people = "1 person" if one.people == 1 else f"{one.people} people"
-    far = f"{100 * one.score:.0f} % differ" if one.score else "all alike" if one.people > 1 else "answered"
-    state = "decided" if one.decided else f"{far}, {people}"
+def _dispute(case: Disagreement, prompt: str, project: str, current: int | None) -> str:
+    address = urlencode({"project": project, "item": case.item})
+    here = ' aria-current="true"' if case.item == current else ""
+    people = "1 person" if case.people == 1 else f"{case.people} people"
+    far = f"{100 * case.score:.0f} % differ" if case.score else "all alike" if case.people > 1 else "answered"
+    state = "decided" if case.decided else f"{far}, {people}"
     return f'<li{here}><a href="review?{text(address)}"><bdi>{text(prompt)}</bdi><span>{state}</span></a></li>'
 
 
 def answers(
-    project: Project, trajectory: Trajectory, given: Sequence[Annotation], decided: Sequence[Annotation], names: Names
+    project: Project,
+    trajectory: Trajectory,
+    submitted: Sequence[Annotation],
+    decided: Sequence[Annotation],
+    names: Names,
 ) -> str:
     """A row for every question that was answered, a column for every person; what differs is marked."""
-    people = list(dict.fromkeys(annotation.annotator for annotation in given))
+    people = list(dict.fromkeys(annotation.annotator for annotation in submitted))
     reviewers = list(dict.fromkeys(annotation.annotator for annotation in decided))
     head = "".join(f"<th>{text(names(name))}</th>" for name in people)
     head += "".join(f'<th class="decided">decided by {text(names(name))}</th>' for name in reviewers)
-    said = {(a.segment, a.annotator): a for a in (*given, *decided)}
+    by_person = {(a.segment, a.annotator): a for a in (*submitted, *decided)}
     rows = []
-    for segment in sorted({a.segment for a in said.values()}, key=lambda s: -1 if s is None else s):
+    for segment in sorted({a.segment for a in by_person.values()}, key=lambda s: -1 if s is None else s):
         for question in project.questions:
-            row = [_said(said, segment, name, question) for name in (*people, *reviewers)]
+            row = [_said(by_person, segment, name, question) for name in (*people, *reviewers)]
             if any(row):
                 rows.append(_row(question, segment, row, len(people), trajectory))
     return f'<table class="answers"><thead><tr><th></th>{head}</tr></thead>{"".join(rows)}</table>'
 
 
 def _said(
-    said: Mapping[tuple[int | None, str], Annotation], segment: int | None, name: str, question: Question
+    by_person: Mapping[tuple[int | None, str], Annotation], segment: int | None, name: str, question: Question
 ) -> Annotation | None:
-    annotation = said.get((segment, name))
+    annotation = by_person.get((segment, name))
     return annotation if annotation is not None and question.name in annotation.answers else None
 
 

@@ -23,5 +23,5 @@ OPTIONS = {field.name for form in FORMS.values() for field in fields(form)}
 def form_of(row: Mapping[str, Any]) -> QuestionForm:
     """From {form: its name} and its options; options of other forms are passed over. Raises KeyError, TypeError."""
     form = FORMS[row["form"]]
-    given = {field.name: row[field.name] for field in fields(form) if field.name in row}
-    return form(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    options = {field.name: row[field.name] for field in fields(form) if field.name in row}
+    return form(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})

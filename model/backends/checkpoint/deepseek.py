@@ -182,7 +182,7 @@ def named(name: str, tensor: torch.Tensor, *, original: bool) -> dict[str, torch
 def placed(folder: Path) -> dict[str, Placed]:
     """File and shape of every tensor, by transformers' name, of a folder in either layout, without the tensors being
     read. Raises LayoutError, also for one that is there twice."""
-    found: dict[str, Placed] = {}
+    places: dict[str, Placed] = {}
     original = is_original(folder)
     for path in shards(folder):
         with opened(path) as shard:
@@ -192,10 +192,10 @@ def placed(folder: Path) -> dict[str, Placed]:
                 except (LayoutError, ValueError) as error:
                     raise LayoutError(f"{path.name}: {name}: {error}") from error
                 for new, tensor in tensors.items():
-                    if new in found:
-                        raise LayoutError(f"{path.name}: {name} is in {found[new].file}, too; keep one of them")
-                    found[new] = Placed(path.name, tuple(tensor.shape))
-    return found
+                    if new in places:
+                        raise LayoutError(f"{path.name}: {name} is in {places[new].file}, too; keep one of them")
+                    places[new] = Placed(path.name, tuple(tensor.shape))
+    return places
 
 
 def whole(network: JanusForConditionalGeneration, folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -239,11 +239,11 @@ def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], out: Path, most: i
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shape of every original tensor, by its original name, without reading the tensors. Raises LayoutError."""
-    found: dict[str, tuple[int, ...]] = {}
+    by_name: dict[str, tuple[int, ...]] = {}
     for path in shards(folder):
         with opened(path) as shard:
-            found |= {name: shard.shape(name) for name in shard.names}
-    return found
+            by_name |= {name: shard.shape(name) for name in shard.names}
+    return by_name
 
 
 def config_of(folder: Path, image_token_id: int) -> JanusConfig:

@@ -64,30 +64,30 @@ class Native:
     def product(self, inputs: torch.Tensor, weight: Panels, added: torch.Tensor | None = None) -> torch.Tensor:
         inputs, added = inputs.contiguous(), None if added is None else added.contiguous()
         *rows, size = inputs.shape
-        found = inputs.new_empty(*rows, weight.outputs)
+        out = inputs.new_empty(*rows, weight.outputs)
         self.library.product(
             inputs.data_ptr(),
             weight.values.data_ptr(),
             None if added is None else added.data_ptr(),
             weight.outputs if added is not None and added.ndim > 1 else 0,
-            found.data_ptr(),
+            out.data_ptr(),
             inputs.numel() // size,
             size,
             weight.outputs,
         )
-        return found
+        return out
 
     def normal(self, hidden: torch.Tensor) -> torch.Tensor:
         hidden, size = hidden.contiguous(), hidden.shape[-1]
-        found = torch.empty_like(hidden)
+        out = torch.empty_like(hidden)
         least = self.shape.least
-        self.library.normal(hidden.data_ptr(), found.data_ptr(), hidden.numel() // size, size, least)
-        return found
+        self.library.normal(hidden.data_ptr(), out.data_ptr(), hidden.numel() // size, size, least)
+        return out
 
     def attend(self, projected: torch.Tensor, window: CacheWindow, layer: int) -> torch.Tensor:
         each, width, stored = self.shape.each, self.shape.width, window.slots.stored[layer]
         heads, capacity = stored.shape[1], stored.shape[3]
-        found, shares = projected.new_empty(*projected.shape[:2], heads * each * width), projected.new_empty(capacity)
+        out, shares = projected.new_empty(*projected.shape[:2], heads * each * width), projected.new_empty(capacity)
         self.library.attend(
             projected.data_ptr(),
             window.rotary[0].data_ptr(),
@@ -95,26 +95,26 @@ class Native:
             window.slot_of_each.data_ptr(),
             window.positions.data_ptr(),
             shares.data_ptr(),
-            found.data_ptr(),
+            out.data_ptr(),
             window.positions.numel(),
             heads,
             each,
             width,
             capacity,
         )
-        return found
+        return out
 
     def gated(self, both: torch.Tensor) -> torch.Tensor:
         size = both.shape[-1] // 2
-        found = both.new_empty(*both.shape[:-1], size)
-        self.library.gated(both.data_ptr(), found.data_ptr(), found.numel() // size, size)
-        return found
+        out = both.new_empty(*both.shape[:-1], size)
+        self.library.gated(both.data_ptr(), out.data_ptr(), out.numel() // size, size)
+        return out
 
 
 def native(shape: Shape) -> Native | None:
     """The compiled operations, where there is a compiler."""
-    found = library()
-    return None if found is None else Native(found, shape)
+    compiled = library()
+    return None if compiled is None else Native(compiled, shape)
 
 
 @cache

@@ -120,14 +120,14 @@ class CudaGraphs:
                 self.stream.synchronize()
                 graph.capture_begin(pool=self.pool, capture_error_mode="thread_local")  # others may paint meanwhile
                 try:
-                    found = act()
+                    out = act()
                 finally:
                     graph.capture_end()
             torch.cuda.current_stream().wait_stream(self.stream)
 
         def replay() -> torch.Tensor:
             graph.replay()
-            return found
+            return out
 
         return replay
 

@@ -35,10 +35,10 @@ def by_torch(
             onto.add_(bias)
         onto.view(-1, onto.shape[-1]).addmm_(inputs.flatten(0, 1), weight.t())
         return onto
-    found = F.linear(inputs, weight, bias)
+    out = F.linear(inputs, weight, bias)
     if gate is None:
-        return found
-    opening, through = found.chunk(2, -1)
+        return out
+    opening, through = out.chunk(2, -1)
     return gate(opening) * through
 
 

@@ -132,9 +132,9 @@ def subjects(sheet: Sheet) -> list[SheetSubject]:
         asked = questions_about(segment.kind, project.questions)
         if asked and segment.finished:
             pane = next((number for number, pane in enumerate(panes) if index in pane.segments), None)
-            said = segment.text.strip() if isinstance(segment, Thought | Reflection) else ""
+            words = segment.text.strip() if isinstance(segment, Thought | Reflection) else ""
             name = panes[pane].name if pane is not None and len(panes) > 1 else ""
-            made.append(SheetSubject(index, pane, said, asked, index in needed, name))
+            made.append(SheetSubject(index, pane, words, asked, index in needed, name))
     if asked := questions_about(WHOLE, project.questions):
         made.append(SheetSubject(None, None, "", asked, None in needed, "All of it" if made else ""))
     return made
@@ -231,19 +231,19 @@ def _read(filled: str | None) -> dict[str, dict[str, Any]]:
     if len(filled or "") > LONGEST:
         raise AnswerError(f"got {len(filled)} characters of answers, wanted at most {LONGEST}; shorten them")
     try:
-        given = json.loads(filled or "{}")
+        values = json.loads(filled or "{}")
     except (ValueError, RecursionError) as error:
         raise AnswerError(UNREADABLE) from error
-    if not isinstance(given, dict) or not all(isinstance(answers, dict) for answers in given.values()):
+    if not isinstance(values, dict) or not all(isinstance(answers, dict) for answers in values.values()):
         raise AnswerError(UNREADABLE)
-    return given
+    return values
 
 
-def _answers(sheet: Sheet, thing: SheetSubject, given: Mapping[str, Any]) -> Answers:
+def _answers(sheet: Sheet, thing: SheetSubject, values: Mapping[str, Any]) -> Answers:
     """The answers that the page's values stand for; a text that is still the original is none."""
     forms = {question.name: question.form for question in thing.questions}
     answers = {}
-    for name, value in given.items():
+    for name, value in values.items():
         if sheet.asked and name not in forms:
             continue  # it was not on the page
         if name in thing.originals and isinstance(value, str):
