@@ -17,7 +17,7 @@ from model.backends.contract import CheckpointError
 from model.backends.request import RequestError
 from studio.components import render
 from studio.components.header import intro, what_is_kept
-from studio.components.timeline import timeline
+from studio.components.timeline.component import timeline
 from studio.draw.page import EXAMPLES, ask, prompt_row
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import LARGEST_SEED, DrawForm, chosen_seed

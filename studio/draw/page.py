@@ -20,7 +20,7 @@ from model.branches import BranchError
 from model.world.language import category_of, parse
 from studio.components import render
 from studio.components.header import intro, what_is_kept
-from studio.components.timeline import timeline
+from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
 from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints

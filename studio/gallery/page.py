@@ -19,7 +19,7 @@ from annotations.store.store import Store
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.header import intro
-from studio.components.timeline import timeline
+from studio.components.timeline.component import timeline
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, GalleryFilter
 from studio.inference.live_events import PageVisit, forget
 from studio.inference.replays import replay

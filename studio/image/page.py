@@ -24,7 +24,7 @@ from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.request import Request, RequestError, Task
 from studio.components import render
 from studio.components.header import intro, what_is_kept
-from studio.components.timeline import timeline
+from studio.components.timeline.component import timeline
 from studio.draw.page import to_try
 from studio.http.limits import LimitError
 from studio.image.judge_many import BatchError, Judgement, batch, judge_all

@@ -62,18 +62,18 @@ TEMPLATE = """
 
 # In this order: the first has the state that the others read.
 SCRIPTS = [
-    "components/timeline.js",
-    "components/player.js",
-    "components/forced_codes.js",
-    "components/finished.js",
-    "components/recording.js",
+    "components/timeline/timeline.js",
+    "components/timeline/player.js",
+    "components/timeline/forced_codes.js",
+    "components/timeline/finished.js",
+    "components/timeline/recording.js",
 ]
 
 
 def timeline(value: dict[str, Any] | None = None, *, playable: bool = False, **options: Any) -> gr.HTML:
     """An empty timeline, or one that begins with `value`; a playable one lets a visitor change the model's mind."""
     template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
-    scripts = [*SCRIPTS, "components/thought_editor.js"] if playable else SCRIPTS
+    scripts = [*SCRIPTS, "components/timeline/thought_editor.js"] if playable else SCRIPTS
     return gr.HTML(
         value, html_template=template, js_on_load="".join(map(script, scripts)), apply_default_css=False, **options
     )

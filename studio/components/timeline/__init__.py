@@ -1,0 +1,1 @@
+"""The timeline of a trajectory: live, replayed, edited in place."""
