@@ -57,7 +57,7 @@ def test_each_question_of_the_gallery_is_asked_about_what_it_says(store, capsys,
 
 def test_the_search_index_and_the_databases_own_full_text_index_answer_the_same(tmp_path, url, capsys):
     with open_store(tmp_path / "data", url) as store:
-        index_benchmark.measure(store, synthetic.OLD + 10, 2)
+        index_benchmark.measure(store, synthetic.OTHER_CHECKPOINT + 10, 2)
     lines = capsys.readouterr().out.splitlines()
     assert [*synthetic.FILTERS] == [line[:40].strip() for line in lines[1 : 1 + len(synthetic.FILTERS)]]
     assert lines[-1].startswith("510 are published")

@@ -268,7 +268,7 @@ def test_it_is_drawn_watched_again_after_a_restart_and_annotated(page: Page, tmp
     token = showing.input_value()
     page.keyboard.press("y")
     page.keyboard.press("4")
-    expect(page.locator("#annotate-rating input").nth(3)).to_be_checked()
+    expect(page.get_by_role("radio", name="4", exact=True)).to_be_checked()
     page.keyboard.press("Control+Enter")
     expect(showing).not_to_have_value(token)
     [annotation] = studio.store.annotations(listed.id, status=Status.SUBMITTED)

@@ -181,7 +181,7 @@ def test_the_database_holds_no_cookie(store):
 @pytest.mark.parametrize("way", ["run", "queue"])
 def test_a_visitor_is_refused_by_every_handler_over_http(client, studio, store, way):
     found = handlers(studio, "annotate") | handlers(studio, "datasets")
-    assert {"submit", "save", "skip", "undo", "choose", "guide", "alive", "count", "export", "start"} <= set(found)
+    assert {"submit", "save", "skip", "undo", "choose", "alive", "count", "export", "start"} <= set(found)
     for name, fn_index in found.items():
         if name == "leave":
             continue
