@@ -64,12 +64,12 @@ def test_the_search_index_and_the_databases_own_full_text_index_answer_the_same(
 
 
 def test_an_import_is_timed_and_what_is_too_slow_is_said(store, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(import_benchmark, "WITHOUT", 1e-3)
+    monkeypatch.setattr(import_benchmark, "ROWS_PER_SECOND", 1)
     assert import_benchmark.measure(store, tmp_path, 12, 3) is None
     printed = capsys.readouterr().out
     assert len(store.trajectories()) == 12 and "the longest, of processor time" in printed
     assert sum(one.cover is not None for one in store.trajectories()) == 3
-    monkeypatch.setattr(import_benchmark, "LONGEST", 0)
+    monkeypatch.setattr(import_benchmark, "MAX_TRANSACTION", 0)
     with open_store(tmp_path / "other") as other:
         assert "no transaction of more than 0 ms" in import_benchmark.measure(other, tmp_path, 3, 0)
 

@@ -33,7 +33,7 @@ from studio.inference.generator import Generator
 from studio.projects.page import identity
 
 STUDIO = Path(__file__).parent.parent / "studio"
-AFTER = STUDIO / "components" / "finished.js"
+AFTER = STUDIO / "components" / "timeline" / "finished.js"
 SCRIPTS = {
     "Chinese": ("图像模型", "图像评审", "李明", "两个红苹果", "苹果太多了。"),
     "Arabic": ("نموذج", "تقييم الصور", "محمد", "تفاحتان حمراوان", "هل هناك تفاحة؟"),

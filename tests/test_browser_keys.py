@@ -127,7 +127,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def opened(page: Page, server: Server, path: str = "annotate") -> Page:
     page.goto(f"{server.url}/{path}")
-    expect(page.locator("#annotate-submit, #arena-sheet .pane").first).to_be_visible()
+    expect(page.locator("#annotate-sheet .question, #arena-sheet .pane").first).to_be_visible()
     return page
 
 

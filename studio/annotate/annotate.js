@@ -59,7 +59,7 @@ if (!window.ahaAnnotateKeys) {
 
   const submit = () => {
     document.activeElement?.blur(); // so that the next keys are commands again
-    if (sheet()?.missing()) return;
+    if (!sheet() || sheet().missing()) return;
     ahead.begin();
     requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
   };
