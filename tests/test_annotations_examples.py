@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged, png
 
-from annotations.export.judge_sft import LeftOut, judge_example, judge_target
+from annotations.export.kinds.judge_targets import WhyNot, judge_example, judge_target
 from annotations.schema.annotation import Annotation
 from model.reflection_text import sentence
 from model.trajectory import Origin, Source, Token
@@ -46,12 +46,12 @@ def test_a_judgement_becomes_the_words_to_learn(segment, answers, completion, or
 @pytest.mark.parametrize(
     ("annotation", "why"),
     [
-        (judged("t", verdict_right="yes"), LeftOut.LOW_RATING),
-        (judged("t", verdict_right="yes", reason_rating=3), LeftOut.LOW_RATING),
-        (judged("t", verdict_right="no"), LeftOut.NO_CORRECTION),
-        (judged("t", verdict_right="no", reason_rating=5), LeftOut.NO_CORRECTION),
-        (Annotation("t", 0, "ann", {"thought_rating": 5}), LeftOut.NO_REFLECTION),
-        (Annotation("t", None, "ann", {"comment": "all of it"}), LeftOut.NO_REFLECTION),  # a vote on a pair, too
+        (judged("t", verdict_right="yes"), WhyNot.LOW_RATING),
+        (judged("t", verdict_right="yes", reason_rating=3), WhyNot.LOW_RATING),
+        (judged("t", verdict_right="no"), WhyNot.NO_CORRECTION),
+        (judged("t", verdict_right="no", reason_rating=5), WhyNot.NO_CORRECTION),
+        (Annotation("t", 0, "ann", {"thought_rating": 5}), WhyNot.NO_REFLECTION),
+        (Annotation("t", None, "ann", {"comment": "all of it"}), WhyNot.NO_REFLECTION),  # a vote on a pair, too
     ],
 )
 def test_a_judgement_that_says_too_little_makes_no_example(annotation, why):
@@ -62,7 +62,7 @@ def test_earlier_images_and_reflections_are_the_context_in_order():
     annotation = judged("t", 4, verdict_right="yes", reason_rating=5)
     target = judge_target(TRAJECTORY, annotation)
     pictures = aha()[1]
-    example = judge_example(TRAJECTORY, annotation, target, picture=pictures.get, annotator="p")
+    example = judge_example(TRAJECTORY, target, picture=pictures.get, annotator="p")
     assert example.images == (png(0), png(1))
     assert example.reflections == (NO_REASON,)
     assert (example.prompt, example.trajectory_id, example.segment, example.annotator) == ("two apples", "t", 4, "p")
@@ -75,7 +75,7 @@ def test_a_given_image_can_be_judged_but_not_one_drawn_right_after_it():
     annotation = judged("t", 1, verdict_right="yes", reason_rating=5)
     assert judge_target(given, annotation).images == ("0" * 64,)
     edited = dataclasses.replace(TRAJECTORY, segments=(source, *TRAJECTORY.segments))
-    assert judge_target(edited, dataclasses.replace(annotation, segment=3)) is LeftOut.CONTEXT
+    assert judge_target(edited, dataclasses.replace(annotation, segment=3)) is WhyNot.CONTEXT
 
 
 def test_words_that_a_person_wrote_into_the_trajectory_are_not_called_the_models_own():
@@ -125,7 +125,7 @@ def test_what_a_person_wrote_stands_beside_the_sentence_as_it_was_written(writte
     target = judge_target(TRAJECTORY, annotation)
     assert target.correction == written
     assert written.strip() in target.completion
-    example = judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p")
+    example = judge_example(TRAJECTORY, target, picture=aha()[1].get, annotator="p")
     assert example.to_row()["correction"] == written
     assert example.from_row(example.to_row()) == example
 
@@ -133,9 +133,6 @@ def test_what_a_person_wrote_stands_beside_the_sentence_as_it_was_written(writte
 def test_a_row_without_the_written_text_is_read_as_before():
     annotation = judged("t", 4, verdict_right="yes", reason_rating=5)
     target = judge_target(TRAJECTORY, annotation)
-    row = judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p").to_row()
+    row = judge_example(TRAJECTORY, target, picture=aha()[1].get, annotator="p").to_row()
     assert row.pop("correction") is None
-    assert (
-        judge_example(TRAJECTORY, annotation, target, picture=aha()[1].get, annotator="p").from_row(row).correction
-        is None
-    )
+    assert judge_example(TRAJECTORY, target, picture=aha()[1].get, annotator="p").from_row(row).correction is None

@@ -14,9 +14,12 @@ import yaml
 from test_annotations_samples import NO_REASON, aha, judged, png
 
 from annotations.errors import ExportError, NothingToExportError, PictureError
-from annotations.export.exporter import count_examples, export, main
-from annotations.export.judge_sft import Target, judge_example, judge_target
-from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest
+from annotations.export.command import main
+from annotations.export.exporter import export
+from annotations.export.kinds.judge_targets import Target, judge_example, judge_target
+from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest, trajectories_of
+from annotations.export.query import Aggregation, Query
+from annotations.export.survey import survey
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
@@ -68,11 +71,12 @@ def test_what_is_exported_loads_as_the_examples_it_was_made_from(store, tmp_path
         target = judge_target(trajectory, annotation)
         assert isinstance(target, Target)
         annotator = names[annotation.annotator]
-        expected.append(judge_example(trajectory, annotation, target, picture=store.picture, annotator=annotator))
+        expected.append(judge_example(trajectory, target, picture=store.picture, annotator=annotator))
     assert load(tmp_path / "out", tmp_path / "cache") == expected
     assert expected[1].images == (png(0), png(1))
-    assert rows(tmp_path / "out") == [example.to_row() for example in expected]
-    assert manifest.examples == len(expected) == count_examples(store)["judge_sft"] == 3
+    exported = rows(tmp_path / "out")
+    assert [row | example.to_row() for row, example in zip(exported, expected, strict=True)] == exported
+    assert manifest.examples == len(expected) == survey(store, "judge_sft").rows == 3
 
 
 def team(store, trajectory_id: str) -> int:
@@ -95,16 +99,19 @@ def test_what_a_reviewer_decided_is_exported_in_place_of_what_others_said_and_sa
         ("eve", {"verdict_right": "yes", "reason_rating": 4}),
     ):
         store.annotate(said(first, who, **answers))
-    assert export(store, "judge_sft", tmp_path / "before").counts["decided"] == 0
-    assert len(rows(tmp_path / "before")) == 3
+    assert export(store, "judge_sft", tmp_path / "before", query=Query(aggregation=Aggregation.ALL)).examples == 3
+    before = export(store, "judge_sft", tmp_path / "before")
+    assert (before.counts["decided"], before.left_out) == (0, {"others see the verdict the other way": 1})
+    [row] = rows(tmp_path / "before")
+    assert (row["votes"], row["agreement"], row["weight"]) == (3, pytest.approx(2 / 3), 1.0)
     decide(store, item, "rae", [said(first, "rae", verdict_right="no", reason_correction="there are both apples.")])
     manifest = export(store, "judge_sft", tmp_path / "out")
     [row] = rows(tmp_path / "out")
     assert row["completion"][0]["content"][0]["text"].endswith("there are both apples.")
     assert (row["decided"], row["annotator"]) == (True, store.pseudonyms(["rae"])["rae"])
-    assert manifest.counts["decided"] == manifest.examples == count_examples(store)["judge_sft"] == 1
+    assert manifest.counts["decided"] == manifest.examples == survey(store, "judge_sft").rows == 1
     assert manifest.left_out == {"a reviewer has decided instead": 3}
-    assert "| decided by a reviewer, where others disagreed | 1 |" in (tmp_path / "out" / CARD).read_text("utf-8")
+    assert "| decided | 1 |" in (tmp_path / "out" / CARD).read_text("utf-8")
     [example] = load(tmp_path / "out", tmp_path / "cache")
     assert example.decided
     decide(store, item, "sue", [said(first, "sue", verdict_right="no", reason_correction="two apples are there.")])
@@ -144,7 +151,8 @@ def test_the_manifest_says_what_is_in_the_folder_and_names_nobody(store, tmp_pat
     assert manifest.sha256 == hashlib.sha256((out / PARQUET).read_bytes()).hexdigest()
     assert manifest.counts == {"person": 2, "sampled": 0, "yes": 2, "no": 0, "decided": 0}
     assert manifest.left_out == {"verdict wrong, but no corrected reason": 1}
-    assert manifest.trajectory_ids == tuple(sorted([first, second]))
+    assert sorted(trajectories_of(out, manifest)) == sorted([first, second])
+    assert manifest.trajectories == 2
     assert (manifest.checkpoints, manifest.annotators) == (("large", "tiny"), 2)
     assert manifest.versions["datasets"] == datasets.__version__
     for file in out.iterdir():
@@ -184,7 +192,8 @@ def test_a_hidden_trajectory_is_not_exported(store, tmp_path):
     correct(store, hidden)
     correct(store, kept)
     store.hide(hidden, by="ann")
-    assert export(store, "judge_sft", tmp_path / "out").trajectory_ids == (kept,)
+    manifest = export(store, "judge_sft", tmp_path / "out")
+    assert trajectories_of(tmp_path / "out", manifest) == [kept]
 
 
 def test_nothing_to_export_is_one_clear_line_and_leaves_no_folder(store, tmp_path):
@@ -227,8 +236,8 @@ def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):
 
 
 def test_many_pictures_are_written_in_groups_that_a_viewer_can_read(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("annotations.export.exporter.GROUP_BYTES", 3 * len(png()))
-    monkeypatch.setattr("annotations.export.exporter.AT_ONCE", 2)
+    monkeypatch.setattr("annotations.export.writers.GROUP_BYTES", 3 * (1000 + len(png())))
+    monkeypatch.setattr("annotations.export.reading.AT_ONCE", 2)
     for number in range(7):
         correct(store, save(store, number))
     seen = []
@@ -246,7 +255,7 @@ def test_the_command_exports_beside_a_store_that_is_being_written(store, tmp_pat
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((tmp_path / "out" / MANIFEST).read_text("utf-8"))
-    assert "1 of 1 annotations" in done.stderr
+    assert "1 of 1 trajectories" in done.stderr
 
 
 def test_the_command_fails_with_one_line(store, tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 from filling import answers, asked, filled
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations.export.exporter import count_examples
+from annotations.export.survey import survey
 from annotations.queue import assignment
 from annotations.schema.annotation import Status
 from annotations.store.store import open_store
@@ -95,7 +95,7 @@ def test_a_submit_leads_through_the_reflections_of_a_trajectory_and_on_to_the_ne
     assert seen == [(first, 2), (first, 4), (second, 2), (second, 4)]
     assert "Nothing waits" in view.heading and 'href="./"' in view.heading
     assert view.desk["visible"] is False
-    assert count_examples(store) == {"judge_sft": 4}
+    assert survey(store, "judge_sft").rows == 4
 
 
 def test_an_unchanged_text_is_no_correction(store, desk):

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged
 
-from annotations.export.exporter import count_examples
-from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest
+from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_manifest
+from annotations.export.survey import survey
 from annotations.store.store import open_store
 from studio.datasets import page as datasets
-from studio.datasets.page import DatasetsHandlers, exports_of, folder_of, preview, survey, zip_of
+from studio.datasets.page import DatasetsHandlers, exports_of, folder_of, preview, zip_of
 from studio.settings import Mode, Settings
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -48,10 +48,9 @@ def annotate(store) -> str:
 
 def test_the_survey_says_what_an_export_would_hold_and_why_not_more(store):
     annotate(store)
-    found = survey(store)
-    assert found["examples"] == count_examples(store)["judge_sft"] == 2
-    assert found.total() == 3
-    assert [why for why in found if "rated 4" in why]
+    held = survey(store, "judge_sft")
+    assert (held.rows, held.trajectories, held.left_out.total()) == (2, 1, 1)
+    assert [why for why in held.left_out if "neither rated good" in why]
 
 
 def test_an_empty_store_sends_people_to_annotate(shelf):
@@ -66,14 +65,14 @@ def test_the_numbers_are_those_of_the_store(store, shelf):
     view = shelf.start(VISIT)
     for number in ("<dd>2</dd><dd>2 with an aha moment</dd>", "<dd>3</dd><dd>by 1 person</dd>"):
         assert number in view.collected
-    assert "<b>2</b> of 3 annotations" in view.ready
+    assert "<b>2</b> training examples" in view.ready
 
 
 def test_many_annotations_are_counted_only_when_asked(store, shelf, monkeypatch):
     annotate(store)
     monkeypatch.setattr(datasets, "COUNTED_AT_ONCE", 2)
     assert "Press Count" in shelf.start(VISIT).ready
-    assert "<b>2</b> of 3" in shelf.count(VISIT)[1]
+    assert "<b>2</b> training examples" in shelf.count(VISIT)[1]
 
 
 def test_an_export_is_a_folder_with_what_it_says(store, shelf):
@@ -84,7 +83,7 @@ def test_an_export_is_a_folder_with_what_it_says(store, shelf):
     assert pq.read_table(folder / PARQUET).num_rows == manifest.examples == 2
     assert folder.parent == store.database.directory / "exports"
     assert "<dt>Examples</dt><dd>2</dd>" in view.summary
-    assert "<b>2</b> of 3" in view.ready
+    assert "<b>2</b> training examples" in view.ready
     assert view.block["visible"] and view.note == ""
 
 
@@ -109,7 +108,7 @@ def test_the_zip_holds_the_whole_export(store, shelf, tmp_path):
     file = Path(shelf.export(VISIT).download["value"])
     assert file.is_relative_to(tmp_path / "served")  # Gradio may serve it; it may not serve the data folder
     with zipfile.ZipFile(file) as archive:
-        assert {Path(name).name for name in archive.namelist()} == {PARQUET, MANIFEST, CARD}
+        assert {Path(name).name for name in archive.namelist()} == {PARQUET, MANIFEST, CARD, SOURCES}
     ((name, manifest),) = exports_of(store).items()
     before = file.stat().st_mtime_ns
     assert zip_of(folder_of(store) / name, manifest) == str(file)

@@ -2,6 +2,6 @@
 
 import sys
 
-from annotations.export.exporter import main
+from annotations.export.command import main
 
 sys.exit(main())

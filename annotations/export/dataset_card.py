@@ -1,96 +1,94 @@
-"""The dataset card (README.md with YAML) of an export.
+"""The dataset card (README.md with YAML front matter) of an export.
 
 No prompt and no other text of a visitor stands in it; names of checkpoints are shown as code.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import yaml
 
-from annotations.export.manifest import Manifest
+from annotations.export.kind import Kind
+from annotations.export.manifest import SOURCES, Manifest
 
-JUDGE_SFT = """\
+CARD = """\
 ---
 {front}---
 
 # {kind}
 
-Human corrections of what a model said about its own drawings: {examples} examples from {trajectories}
-trajectories, by {annotators} under pseudonyms. Each row is one reflection to learn: the prompt, the
-images drawn for it so far, the reflections between them, and what should be said of the last image.
+{purpose}
 
-| | examples |
-|---|---|
-| written by a person | {person} |
-| the model’s own words, approved | {sampled} |
-| verdict yes | {yes} |
-| verdict no | {no} |
-| decided by a reviewer, where others disagreed | {decided} |
+{examples} rows from {trajectories} trajectories, by {annotators} under pseudonyms.
 
-Drawn by: {checkpoints}
-
-Columns: `prompt`, `completion` and `images` as TRL wants them (conversational, images in the prompt only);
-`origin` (`person` or `sampled`), `weight`, `trajectory_id`, `segment`, `annotator`, `decided` and `correction` beside
-them: what a reviewer decided stands in place of what others said. A completion is a sentence: “No, …”; `correction` is
-the reason as the person wrote it, character by character (null where the words are the model’s own). The images are the
-stored PNG files, byte for byte.
-`manifest.json` has the hash of the Parquet file and what was left out, and why.
-
-```python
-from datasets import load_dataset
-
-rows = load_dataset("parquet", data_files="{file}", split="train")
-```
-"""
-
-ANSWERS = """\
----
-{front}---
-
-# {kind}
-
-What people answered about drawings of a model: {examples} answers about {trajectories} trajectories, by {annotators}
-under pseudonyms.
-
-| form | answers |
+| | rows |
 |---|---|
 {table}
 
 Drawn by: {checkpoints}
 
-A row is one answer: `project`, `question` and `title` say to what, `trajectory_id` and `segment` about what, and the
-column that is named by its `form` holds it; the other forms' columns are null. `decision` says of what kind a
-reviewer's decision is (`accepted`, `rejected`, `rewritten`); null are the answers of everybody else. Regions are boxes
-and points in fractions of the image, `words` are indices of words of the `prompt`, which is split at white space, a
-`preference` names the trajectories that stood on the left and on the right.
+{facts}
 
+`manifest.json` has the query, the hashes of the files and what was left out, and why; `{sources}` the trajectories and
+revisions of annotations that each row was made from.
+{load}"""
+
+LOAD = """
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("parquet", data_files="{file}", split="train")
+rows = load_dataset("parquet", data_files={files}){split}
 ```
 """
 
 
-def dataset_card(manifest: Manifest) -> str:
+def dataset_card(kind: Kind, manifest: Manifest) -> str:
     """Markdown with YAML front matter."""
-    judges = manifest.kind == "judge_sft"
-    front = {
-        "configs": [{"config_name": manifest.kind, "data_files": [{"split": "train", "path": "train-*.parquet"}]}],
-        "task_categories": ["image-text-to-text"] if judges else ["other"],
-        "tags": ["aha-studio", *(["reflection"] if judges else []), "human-feedback", *(["trl"] if judges else [])],
-    }
-    return (JUDGE_SFT if judges else ANSWERS).format(
+    splits = list(dict.fromkeys(file.split for file in manifest.files))
+    by_split = {split: [file.name for file in manifest.files if file.split == split] for split in splits}
+    front: dict[str, Any] = {"task_categories": list(kind.tasks)}
+    if kind.layout == "parquet":
+        data_files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
+        front = {"configs": [{"config_name": kind.name, "data_files": data_files}]} | front
+    if licence := manifest.query.get("licence"):
+        front["license"] = licence
+    front["tags"] = ["aha-studio", "human-feedback", *(["reflection"] if "judge" in kind.name else [])]
+    front["tags"] += ["trl"] if kind.trl else []
+    counts = {"all": manifest.examples, **manifest.counts}
+    return CARD.format(
         front=yaml.safe_dump(front, sort_keys=False),
         kind=manifest.kind,
+        purpose=kind.purpose,
         examples=manifest.examples,
-        trajectories=len(manifest.trajectory_ids),
+        trajectories=manifest.trajectories,
         annotators="one person" if manifest.annotators == 1 else f"{manifest.annotators} people",
-        checkpoints=", ".join(_as_code(name) for name in manifest.checkpoints),
-        file=manifest.file,
-        table="\n".join(f"| {name} | {number} |" for name, number in manifest.counts.items()),
-        **manifest.counts,
+        table="\n".join(f"| {name} | {number} |" for name, number in counts.items()),
+        checkpoints=", ".join(_as_code(name) for name in manifest.checkpoints) or "unknown",
+        facts=" ".join(_facts(kind, manifest)),
+        sources=SOURCES,
+        load=_load(kind, by_split),
     )
+
+
+def _facts(kind: Kind, manifest: Manifest) -> list[str]:
+    facts = [f"Splits: {', '.join(dict.fromkeys(file.split for file in manifest.files))}."]
+    if manifest.agreement is not None:
+        facts.append(f"Mean agreement of the people behind a row: {manifest.agreement:.2f}.")
+    if kind.trl:
+        facts.append(f"TRL's `{kind.trl}` takes it as it is.")
+    return facts
+
+
+def _load(kind: Kind, by_split: dict[str, list[str]]) -> str:
+    if kind.layout != "parquet":
+        return ""
+    files = {split: names[0] if len(names) == 1 else f"{split}-*.parquet" for split, names in by_split.items()}
+    one = len(files) == 1
+    split = ', split="train")' if one else ")"
+    shown = f'"{next(iter(files.values()))}"' if one else str(files)
+    return LOAD.format(files=shown, split="").replace(f"{shown})", f"{shown}{split}")
 
 
 def _as_code(name: str) -> str:

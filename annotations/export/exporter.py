@@ -1,232 +1,323 @@
-"""Exports submitted annotations to a folder: Parquet with images, manifest, dataset card.
+"""Writes an export: a folder with shards per split, manifest, dataset card; whole or not at all.
 
-    python -m annotations.export --kind judge_sft --out my-dataset
-
-Knows the store and the rows that `model.examples` declares; what becomes an example, and that a reviewer's decision
-goes before what others said, is known to `judge_sft`. Runs beside a studio that is being used: it only reads, a few
-rows at a time.
+It runs beside a studio that is being used: it only reads, a few trajectories at a time. Rows are written in parts;
+after each the state is saved, so that an export that was killed goes on behind its last part, and ends with the same
+bytes.
 """
 
-import argparse
+from __future__ import annotations
+
 import hashlib
 import json
+import os
 import platform
 import shutil
 import sqlite3
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features, Image, List, Value
 
-from annotations.db.engine import default_directory, default_url
-from annotations.errors import AnnotationsError, ExportError, NotFoundError, NothingToExportError
-from annotations.export import answers
+from annotations.errors import ExportError, NotFoundError, NothingToExportError
+from annotations.export.context import StoreContext
 from annotations.export.dataset_card import dataset_card
-from annotations.export.judge_sft import (
-    DEFAULT_RATING,
-    LeftOut,
-    Target,
-    judge_example,
-    preferred_target,
-    reason_ratings,
+from annotations.export.kind import Kind, LeftOut, Progress, Row
+from annotations.export.manifest import (
+    CARD,
+    MANIFEST,
+    SCHEMA_VERSION,
+    SOURCES,
+    TRAIN,
+    DataFile,
+    Manifest,
+    Tally,
+    read_manifest,
 )
-from annotations.export.manifest import CARD, MANIFEST, PARQUET, SCHEMA_VERSION, Manifest, Tally, read_manifest
-from annotations.queue.review import last_decisions
-from annotations.schema.annotation import Annotation
-from annotations.schema.forms.rating import GOOD
-from annotations.schema.forms.registry import FORMS
-from annotations.store.store import Store, open_store_for_reading
-from model.atomic_files import sync, sync_tree
-from model.examples import JudgeExample
-from model.reflection_text import split_verdict
-from model.trajectory import Trajectory
+from annotations.export.query import EVERYTHING, Query
+from annotations.export.reading import Subject, count_subjects, subjects
+from annotations.export.registry import KINDS
+from annotations.export.splits import Splitter, splitter
+from annotations.export.writers import WRITERS, Writer, final_names, join
+from annotations.store.store import Store
+from model.atomic_files import sync, sync_tree, write_whole
 
-AT_ONCE = 100  # annotations read from the store in one go
-GROUP_BYTES = 64 * 2**20  # pictures in one row group; viewers refuse groups of more than about 286 MiB
-
-MESSAGES = List({"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})})
-FEATURES = Features(
+PART_BYTES = 256 * 2**20  # of rows, in all splits together
+STATE = "state.json"
+SOURCE_SCHEMA = pa.schema(
     {
-        "prompt": MESSAGES,
-        "completion": MESSAGES,
-        "images": List(Image()),
-        "origin": Value("string"),
-        "weight": Value("float64"),
-        "trajectory_id": Value("string"),
-        "segment": Value("int64"),
-        "annotator": Value("string"),
-        "decided": Value("bool"),
-        "correction": Value("string"),
+        "split": pa.string(),
+        "trajectories": pa.list_(pa.string()),
+        "revisions": pa.list_(pa.int64()),
+        "sha256": pa.string(),  # of the row
     }
 )
-
-
-def count_examples(store: Store) -> dict[str, int]:
-    """How many examples of each kind an export would hold now."""
-    return {"judge_sft": sum(isinstance(made.target, Target) for made in targets(store))}
+DELETED = "trajectory deleted meanwhile"
 
 
 def export(
-    store: Store, kind: str, out: Path, on_progress: Callable[[int, int], None] = lambda done, total: None
+    store: Store,
+    kind: str,
+    out: Path,
+    on_progress: Progress = lambda done, total: None,
+    query: Query = EVERYTHING,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Manifest:
-    """Write the data set to the folder `out`, whole or not at all; an earlier export there is replaced.
+    """Write the data set to the folder `out`; an earlier export there is replaced.
 
-    `on_progress(done, total)` counts annotations. Raises ExportError when the kind is unknown or `out` holds
-    something else, NothingToExportError when no annotation makes an example.
+    `on_progress(done, total)` counts trajectories; `stopped` is asked between them, and ends the export by ExportError
+    with its state kept. Raises ExportError when the kind is unknown or `out` holds something else, NothingToExportError
+    when nothing makes a row, PictureError for a damaged picture.
     """
     if kind not in KINDS:
         raise ExportError(f"“{kind}” is no kind of data set; the kinds are: {', '.join(KINDS)}")
     out = out.expanduser().absolute()
     _check_replaceable(out)
+    folder = out.parent / f".{out.name}.partial"
+    made = KINDS[kind]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as name:
-            made = Path(name) / "dataset"
-            made.mkdir()
-            manifest = _write(store, kind, made, on_progress)
-            _publish(made, out, Path(name) / "replaced")
+        folder.mkdir(parents=True, exist_ok=True)
+        state = _resumed(folder, _fingerprint(store, made, query))
+        _write(store, made, query, folder, state, on_progress, stopped)
+        if not state.tally.rows:
+            (folder / STATE).unlink(missing_ok=True)
+            raise NothingToExportError(_nothing(made, state.tally.left_out))
+        manifest = _finish(made, query, folder, state)
+        _publish(folder, out)
     except OSError as error:
-        raise ExportError(f"cannot write to {out}: {error}; choose another folder with --out") from error
+        raise ExportError(
+            f"cannot write to {out}: {error}; make room and export again, which goes on where it stopped, or choose "
+            "another folder with --out"
+        ) from error
+    finally:
+        if not (folder / STATE).exists():  # nothing to go on with
+            shutil.rmtree(folder, ignore_errors=True)
     return manifest
 
 
-class Kind(NamedTuple):
-    """What a data set is made of."""
+@dataclass
+class State:
+    """How far an export is: JSON in its unfinished folder."""
 
-    features: Features
-    rows: Callable[[Store, Tally, Callable[[int, int], None]], Iterator[tuple[dict[str, Any], int]]]  # and their bytes
-    counts: tuple[str, ...]  # what its manifest counts
-    advice: str  # where there is nothing to export
+    fingerprint: str
+    after: int = 0  # the last trajectory in a finished part
+    seen: int = 0  # trajectories
+    parts: list[list[Any]] = field(default_factory=list)  # [split, number, rows], in order
+    tally: Tally = field(default_factory=Tally)
 
-
-def _write(store: Store, kind: str, folder: Path, on_progress: Callable[[int, int], None]) -> Manifest:
-    tally, made = Tally.begin(), KINDS[kind]
-    file = folder / PARQUET
-    with pq.ParquetWriter(file, made.features.arrow_schema, write_page_index=True) as writer:
-        rows: list[dict[str, Any]] = []
-        size = 0
-        for row, row_bytes in made.rows(store, tally, on_progress):
-            rows.append(row)
-            size += row_bytes
-            if size > GROUP_BYTES:
-                writer.write_table(pa.Table.from_pylist(rows, schema=made.features.arrow_schema))
-                rows.clear()
-                size = 0
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=made.features.arrow_schema))
-    if not tally.rows["examples"]:
-        raise NothingToExportError(_nothing(kind, tally.left_out))
-    manifest = _manifest(kind, file, tally)
-    (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
-    (folder / CARD).write_text(dataset_card(manifest), "utf-8")
-    return manifest
+    def save(self, folder: Path) -> None:
+        write_whole(folder / STATE, json.dumps(vars(self) | {"tally": self.tally.to_dict()}))
 
 
-def _judge_rows(
-    store: Store, tally: Tally, on_progress: Callable[[int, int], None]
-) -> Iterator[tuple[dict[str, Any], int]]:
-    submitted = store.counted()
-    names = store.pseudonyms({annotation.annotator for annotation in submitted})
-    for done, made in enumerate(targets(store, submitted), start=1):
-        on_progress(done, len(submitted))
-        if isinstance(made.target, LeftOut):
-            tally.left_out[made.target.value] += 1
-            continue
-        annotator = names[made.annotation.annotator]
-        about = {"picture": store.picture, "annotator": annotator, "decided": made.decided}
+def _fingerprint(store: Store, kind: Kind, query: Query) -> str:
+    """Of what an unfinished export must have been asked for to be gone on with."""
+    asked = [str(store.database.directory), kind.name, SCHEMA_VERSION, query.to_dict(), version("pyarrow"), PART_BYTES]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _resumed(folder: Path, fingerprint: str) -> State:
+    """The state of an unfinished export of the same; else a new one, in an empty folder."""
+    try:
+        row = json.loads((folder / STATE).read_text("utf-8"))
+        if row["fingerprint"] == fingerprint:
+            return State(**row | {"tally": Tally.from_dict(row["tally"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    shutil.rmtree(folder)
+    folder.mkdir()
+    return State(fingerprint)
+
+
+def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[tuple[Subject, list[Row | LeftOut]]]:
+    """What each trajectory makes, in the order of their numbers."""
+    for subject in subjects(context.store, context.query, everything=kind.everything, after=after):
         try:
-            example = judge_example(made.trajectory, made.annotation, made.target, **about)
+            yield subject, list(kind.rows(subject, context))
         except NotFoundError:  # hidden a moment ago; a damaged picture is an error and stops the export
-            tally.left_out["trajectory deleted meanwhile"] += 1
-            continue
-        try:
-            JudgeExample.from_row(example.to_row())
-        except ValueError as error:
-            tally.left_out[f"the trainer refuses it: {error}"] += 1
-            continue
-        verdict = split_verdict(made.target.completion)[0] or "other"
-        tally.rows.update(["examples", made.target.origin.value, verdict, *(["decided"] if made.decided else [])])
-        tally.annotators.add(annotator)
-        tally.trajectories.add(made.trajectory.id)
-        tally.checkpoints.add(made.trajectory.checkpoint)
-        yield example.to_row(), sum(len(png) for png in example.images)
+            yield subject, [LeftOut(DELETED)]
 
 
-@dataclass(frozen=True)
-class ExampleSource:
-    """A submitted annotation, and what it makes."""
+def _write(
+    store: Store,
+    kind: Kind,
+    query: Query,
+    folder: Path,
+    state: State,
+    on_progress: Progress,
+    stopped: Callable[[], bool],
+) -> None:
+    total = count_subjects(store, query, everything=kind.everything)
+    context = StoreContext(store, query)
+    part = Part(folder, kind, len({number for _, number, _ in state.parts}), splitter(store, kind, query))
+    for subject, made in made_rows(context, kind, after=state.after):
+        if stopped():
+            part.discard()
+            raise ExportError("the export was stopped; export the same again, which goes on where it stopped")
+        for row in made:
+            part.add(subject, row, state.tally)
+        state.seen += 1
+        on_progress(state.seen, max(total, state.seen))
+        if part.size > PART_BYTES:
+            state.parts += part.close()
+            state.after = subject.number
+            state.save(folder)
+            part = Part(folder, kind, part.number + 1, part.split_of)
+    state.parts += part.close()
 
-    annotation: Annotation
-    trajectory: Trajectory
-    target: Target | LeftOut
-    decided: bool  # whether it is what a reviewer decided
+
+class Part:
+    """The files between two saves of the state: one per split, and the sources of their rows."""
+
+    def __init__(self, folder: Path, kind: Kind, number: int, split_of: Splitter) -> None:
+        self.folder, self.kind, self.number, self.split_of = folder, kind, number, split_of
+        self.size = 0
+        self._writers: dict[str, Writer] = {}
+        self._rows: Counter[str] = Counter()
+        self._sources: list[dict[str, Any]] = []
+
+    def add(self, subject: Subject, row: Row | LeftOut, tally: Tally) -> None:
+        if isinstance(row, LeftOut):
+            tally.left_out[row.reason] += 1
+            return
+        split = self.split_of(subject.trajectory)
+        if split not in self._writers:
+            path = part_file(self.folder, self.kind, split, self.number)
+            self._writers[split] = WRITERS[self.kind.layout](path, self.kind.features)
+        self._writers[split].write(row)
+        self._rows[split] += 1
+        self.size += row.size
+        self._sources.append(
+            {
+                "split": split,
+                "trajectories": list(row.trajectories),
+                "revisions": sorted({revision for revision, _ in row.answers}),
+                "sha256": _hash(row),
+            }
+        )
+        _count(tally, row)
+
+    def close(self) -> list[list[Any]]:
+        """Finish the files; their (split, number, rows)."""
+        for writer in self._writers.values():
+            writer.close()
+            sync(writer.path)
+        if self._sources:
+            pq.write_table(pa.Table.from_pylist(self._sources, schema=SOURCE_SCHEMA), self._sources_file)
+        return [[split, self.number, rows] for split, rows in sorted(self._rows.items())]
+
+    def discard(self) -> None:
+        for writer in self._writers.values():
+            with suppress(OSError):
+                writer.close()
+            writer.path.unlink(missing_ok=True)
+
+    @property
+    def _sources_file(self) -> Path:
+        return self.folder / f"sources-{self.number:05}.partial"
 
 
-def targets(store: Store, submitted: list[Annotation] | None = None) -> Iterator[ExampleSource]:
-    """Every current, submitted annotation of what is visible, and what it makes; a few trajectories at a time."""
-    if submitted is None:
-        submitted = store.counted()
-    decisions, ratings = last_decisions(submitted), reason_ratings(store.projects())
-    for start in range(0, len(submitted), AT_ONCE):
-        some = submitted[start : start + AT_ONCE]
-        found = store.trajectories_by_id(list({annotation.trajectory_id for annotation in some}))
-        for annotation in some:
-            trajectory = found.get(annotation.trajectory_id)
-            if trajectory is not None:
-                decision = decisions.get((annotation.item, annotation.segment))
-                rating = ratings.get(annotation.project, DEFAULT_RATING)
-                target = preferred_target(trajectory, annotation, decision, rating)
-                yield ExampleSource(
-                    annotation, trajectory, target, decision is not None and decision.id == annotation.id
-                )
+def part_file(folder: Path, kind: Kind, split: str, number: int) -> Path:
+    return folder / f"{split}-{number:05}.partial.{WRITERS[kind.layout].suffix}"
 
 
-def _manifest(kind: str, file: Path, tally: Tally) -> Manifest:
-    with file.open("rb") as parquet:
-        sha256 = hashlib.file_digest(parquet, "sha256").hexdigest()
-    packages = {name: version(name) for name in ("datasets", "pyarrow", "sqlalchemy")}
-    return Manifest(
-        kind=kind,
+def _hash(row: Row) -> str:
+    """Of all values of a row, pictures by their content."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(row.values, sort_keys=True, default=_of_bytes, ensure_ascii=True).encode())
+    for name, content in sorted(row.files.items()):
+        digest.update(f"{name}:{_of_bytes(content)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _of_bytes(value: Any) -> str:
+    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
+
+
+def _count(tally: Tally, row: Row) -> None:
+    tally.rows += 1
+    tally.counts.update(row.labels)
+    tally.annotators.update(row.people)
+    if checkpoint := row.values.get("checkpoint"):
+        tally.checkpoints.add(checkpoint)
+    if (agreement := row.values.get("agreement")) is not None:
+        tally.agreements += agreement
+        tally.agreed += 1
+
+
+def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
+    """Parts become shards; manifest and card are written, everything else goes."""
+    files = []
+    for split in sorted({split for split, _, _ in state.parts}, key=lambda name: (name != TRAIN, name)):
+        parts = [part_file(folder, kind, split, number) for name, number, _ in state.parts if name == split]
+        rows = [rows for name, _, rows in state.parts if name == split]
+        names = final_names(kind.layout, split, len(parts))
+        if WRITERS[kind.layout].joined:
+            join(parts, folder / names[0])
+            rows = [sum(rows)]
+        else:
+            for part, name in zip(parts, names, strict=True):
+                os.replace(part, folder / name)
+        for name, count in zip(names, rows, strict=True):
+            files.append(DataFile(name, split, count, _sha256(folder / name)))
+    trajectories = _join_sources(folder)
+    tally = state.tally
+    manifest = Manifest(
+        kind=kind.name,
         schema_version=SCHEMA_VERSION,
-        examples=tally.rows["examples"],
-        counts={name: tally.rows[name] for name in KINDS[kind].counts},
+        examples=tally.rows,
+        counts={name: tally.counts[name] for name in kind.counted},
         left_out=dict(sorted(tally.left_out.items())),
         annotators=len(tally.annotators),
-        trajectory_ids=tuple(sorted(tally.trajectories)),
+        trajectories=trajectories,
         checkpoints=tuple(sorted(tally.checkpoints)),
-        file=file.name,
-        sha256=sha256,
+        files=tuple(files),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={"python": platform.python_version(), "sqlite": sqlite3.sqlite_version} | packages,
+        versions=_versions(),
+        query=query.to_dict(),
+        agreement=tally.agreements / tally.agreed if tally.agreed else None,
+        sources=_sha256(folder / SOURCES),
     )
+    for path in folder.iterdir():
+        if ".partial" in path.suffixes or path.name == STATE:
+            path.unlink()
+    (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
+    (folder / CARD).write_text(dataset_card(kind, manifest), "utf-8")
+    return manifest
 
 
-def _nothing(kind: str, left_out: Counter[str]) -> str:
+def _join_sources(folder: Path) -> int:
+    """One table of all rows' sources; how many trajectories are in it."""
+    ids: set[str] = set()
+    with pq.ParquetWriter(folder / SOURCES, SOURCE_SCHEMA) as file:
+        for part in sorted(folder.glob("sources-*.partial")):
+            table = pq.read_table(part)
+            file.write_table(table)
+            ids.update(table.column("trajectories").combine_chunks().flatten().to_pylist())
+    return len(ids)
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("datasets", "pyarrow", "sqlalchemy")}
+    return {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version} | packages
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _nothing(kind: Kind, left_out: Counter[str]) -> str:
     why = "; ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
     return (
-        f"nothing to export: no submitted annotation makes a {kind} example ({why or 'none is submitted'}); "
-        f"{KINDS[kind].advice}"
+        f"nothing to export: no submitted annotation makes a {kind.name} row ({why or 'none is submitted'}); "
+        f"{kind.advice}"
     )
-
-
-KINDS = {
-    "judge_sft": Kind(
-        FEATURES,
-        _judge_rows,
-        ("person", "sampled", "yes", "no", "decided"),
-        f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}",
-    ),
-    "answers": Kind(answers.FEATURES, answers.answer_rows, (*FORMS, "decided"), "submit an answer first"),
-}
 
 
 def _check_replaceable(out: Path) -> None:
@@ -235,19 +326,23 @@ def _check_replaceable(out: Path) -> None:
         return
     if not out.is_dir():
         raise ExportError(f"{out} is a file, wanted a folder; choose another one with --out")
-    inside = {path.name for path in out.iterdir()}
-    foreign = sorted(inside - {MANIFEST, PARQUET, CARD})
-    if foreign:
+    inside = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    manifest = read_manifest(out)
+    own = {MANIFEST, CARD, SOURCES} | ({file.name for file in manifest.files} if manifest else set())
+    foreign = sorted(name for name in inside - own if not name.startswith("images/"))
+    if foreign and inside & own:
         raise ExportError(f"{out} holds {foreign[0]}, which no export has written; choose another folder with --out")
-    if inside and read_manifest(out) is None:
+    if inside and manifest is None:
         raise ExportError(f"{out} is not empty and no export; choose another folder with --out")
 
 
-def _publish(made: Path, out: Path, replaced: Path) -> None:
+def _publish(made: Path, out: Path) -> None:
     """Put the finished folder in its place. What was there is moved aside first, and back if that fails."""
     sync_tree(made)
+    replaced = out.parent / f".{out.name}.replaced"
     if out.exists():
         _check_replaceable(out)
+        shutil.rmtree(replaced, ignore_errors=True)
         out.rename(replaced)
     try:
         made.rename(out)
@@ -257,28 +352,3 @@ def _publish(made: Path, out: Path, replaced: Path) -> None:
             replaced.rename(out)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m annotations.export", description=__doc__.split("\n")[0])
-    parser.add_argument("--kind", choices=KINDS, required=True, help="what the examples teach")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write; an earlier export is replaced")
-    parser.add_argument("--data", type=Path, help="data folder of the studio (default: its usual place)")
-    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    arguments = parser.parse_args(argv)
-    try:
-        with open_store_for_reading(arguments.data or default_directory(), default_url()) as store:
-            manifest = export(store, arguments.kind, arguments.out, _show_progress)
-    except AnnotationsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    if arguments.json:
-        print(json.dumps(manifest.to_dict(), ensure_ascii=False))
-    else:
-        print(f"{manifest.examples} examples written to {arguments.out} ({manifest.sha256[:12]}…)")
-    return 0
-
-
-def _show_progress(done: int, total: int) -> None:
-    if done % AT_ONCE == 0 or done == total:
-        print(f"{done} of {total} annotations", file=sys.stderr)

@@ -184,13 +184,16 @@ def current_ids() -> Select[int]:
     return last.group_by(row.trajectory_id, row.segment, row.annotator, row.project_id, row.item_id)
 
 
-def is_counted() -> ColumnElement[bool]:
-    """Whether a row is current, submitted, and not given for practice."""
+def is_counted(trajectory_ids: Sequence[str] | None = None) -> ColumnElement[bool]:
+    """Whether a row is current, submitted, and not given for practice; of some trajectories, where they are given."""
+    current = current_ids()
+    if trajectory_ids is not None:
+        current = current.where(AnnotationRow.trajectory_id.in_(trajectory_ids))
     last_work = func.coalesce(ItemRow.gold[(0, "after")].as_integer(), 0)
     practice = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
     practice = practice.where(AnnotationRow.id > last_work).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
-    return AnnotationRow.id.in_(current_ids()) & submitted & ~practice.exists()
+    return AnnotationRow.id.in_(current) & submitted & ~practice.exists()
 
 
 def last_before_practice(item: ItemRow) -> int:
@@ -198,9 +201,9 @@ def last_before_practice(item: ItemRow) -> int:
     return int((item.gold or [{}])[0].get("after", 0)) if item.use == Use.PRACTICE else 0
 
 
-def counted(session: Session) -> list[Annotation]:
-    """All counted revisions, oldest first."""
-    query = select(AnnotationRow).where(is_counted()).order_by(AnnotationRow.id)
+def counted(session: Session, trajectory_ids: Sequence[str] | None = None) -> list[Annotation]:
+    """The counted revisions, oldest first; of some trajectories, where they are given."""
+    query = select(AnnotationRow).where(is_counted(trajectory_ids)).order_by(AnnotationRow.id)
     return [_value(row) for row in session.scalars(query)]
 
 

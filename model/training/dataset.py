@@ -31,6 +31,7 @@ from model.training.batch import length
 from model.training.training_sequences import Draft, TrainingSequence, judge
 
 MANIFEST = "manifest.json"
+TRAIN = "train"  # the split that is learnt
 AT_ONCE = 64  # rows in memory while a file is read
 CACHE = 2**28  # bytes of rows that stay in memory
 BUFFER = 2**20  # bytes in memory of every column
@@ -140,7 +141,8 @@ def one_line(error: Exception) -> str:
 
 
 def data_files(folder: Path, kind: str) -> list[Path]:
-    """The Parquet files that are read of `folder`, or the file it is; hidden ones are left aside.
+    """The Parquet files that are read of `folder`, or the file it is; names that begin with . or _ are left aside, and
+    so are other splits of an export than train.
 
     Raises DataError where there are none, and where a manifest beside one says something else, or has another `kind`.
     """
@@ -148,12 +150,13 @@ def data_files(folder: Path, kind: str) -> list[Path]:
         files = [folder]
     else:
         paths = sorted(path for path in folder.rglob("*.parquet") if path.is_file())
-        files = [path for path in paths if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+        files = [path for path in paths if not any(p[0] in "._" for p in path.relative_to(folder).parts)]
     if not files:
         raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
+    chosen: list[Path] = []
     for place in dict.fromkeys(file.parent for file in files):
-        _check_manifest(place, [file for file in files if file.parent == place], kind)
-    return files
+        chosen += _checked(place, [file for file in files if file.parent == place], kind)
+    return chosen
 
 
 def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
@@ -227,21 +230,37 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _check_manifest(folder: Path, files: list[Path], expected: str) -> None:
-    """Raises DataError unless the files are those the manifest beside them, if there is one, was written with."""
+def _checked(folder: Path, files: list[Path], expected: str) -> list[Path]:
+    """Those of the files that are trained on: what the manifest beside them, if there is one, lists under train.
+
+    Raises DataError unless they are what it was written with.
+    """
     manifest = manifest_of(folder)
-    if manifest is None or not {"file", "sha256"} & manifest.keys():  # none of ours
-        return
+    if manifest is None or not {"file", "files", "sha256"} & manifest.keys():  # none of ours
+        return files
     if (kind := manifest.get("kind")) != expected:
         raise DataError(f"{folder} holds rows of the kind {kind}, wanted {expected}; export that kind")
+    listed = _listed(manifest)
     for file in files:
-        if file.name != manifest.get("file"):
+        if file.name not in listed:
             raise DataError(f"{file} is not in the manifest beside it; move it away, or remove {MANIFEST}")
-    whole = folder / str(manifest.get("file"))
-    if not whole.is_file() or sha256_of(whole) != manifest.get("sha256"):
-        raise DataError(
-            f"{whole} is not the file that {MANIFEST} was written with: its SHA-256 differs; export it again"
-        )
+    for name, (_, sha256) in listed.items():
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha256:
+            raise DataError(
+                f"{folder / name} is not the file that {MANIFEST} was written with: its SHA-256 differs; export it "
+                "again"
+            )
+    return [file for file in files if listed[file.name][0] == TRAIN]
+
+
+def _listed(manifest: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Split and SHA-256 of each file of an export; those of earlier versions have one file. Raises DataError."""
+    try:
+        if "files" not in manifest:
+            return {str(manifest["file"]): (TRAIN, str(manifest["sha256"]))}
+        return {file["name"]: (file["split"], file["sha256"]) for file in manifest["files"]}
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{MANIFEST} is damaged: it lacks {error}; export the data again") from error
 
 
 def sha256_of(file: Path) -> str:

@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.errors import AnnotationsError, NotFoundError, without_places
-from annotations.export.exporter import export, targets
-from annotations.export.judge_sft import LeftOut
-from annotations.export.manifest import Manifest, read_manifest
+from annotations.export.exporter import export
+from annotations.export.manifest import Manifest, read_manifest, trajectories_of
+from annotations.export.survey import survey
 from annotations.schema.forms.rating import GOOD
 from annotations.schema.project import Role
 from annotations.store.statistics import Counts
@@ -58,11 +58,6 @@ class View(NamedTuple):
 # What there is
 
 
-def survey(store: Store) -> Counter[str]:
-    """Submitted annotations by what they make: "examples", or the reason why none."""
-    return Counter(made.target.value if isinstance(made.target, LeftOut) else "examples" for made in targets(store))
-
-
 def exports_of(store: Store) -> dict[str, Manifest]:
     """The exports made so far, newest first, by the name of their folder."""
     manifests = {folder.name: read_manifest(folder) for folder in folder_of(store).glob(f"{KIND}-*")}
@@ -82,9 +77,10 @@ def command(folder: Path) -> str:
     )
 
 
-def deleted(store: Store, manifest: Manifest) -> str:
+def deleted(store: Store, folder: Path, manifest: Manifest) -> str:
     """Why an export is not to be shown or downloaded any more; empty where all its drawings are still there."""
-    gone = len(manifest.trajectory_ids) - len(store.visible(manifest.trajectory_ids))
+    ids = trajectories_of(folder, manifest)
+    gone = len(ids) - len(store.visible(ids))
     if not gone:
         return ""
     drawings = "a drawing that was" if gone == 1 else f"{gone:,} drawings that were"
@@ -98,8 +94,8 @@ def zip_of(folder: Path, manifest: Manifest) -> str:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
-            for path in sorted(folder.iterdir()):
-                archive.write(path, f"{folder.name}/{path.name}")
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.write(path, f"{folder.name}/{path.relative_to(folder)}")
         partial.replace(file)
     return str(file)
 
@@ -123,18 +119,17 @@ def people(count: int) -> str:
     return "1 person" if count == 1 else f"{count:,} people"
 
 
-def readiness(tally: Counter[str]) -> str:
-    """How many examples an export would hold, and what is left out and why."""
-    if not tally:
+def readiness(rows: int, left_out: Counter[str]) -> str:
+    """How many rows an export would hold, and what is left out and why."""
+    if not rows and not left_out:
         return (
             '<p class="lead">Nothing to export yet.</p>'
             '<p><a href="annotate">Annotate a reflection</a>: correct it, or call it right and rate its reason '
             f"{GOOD}.</p>"
         )
-    made, left = tally["examples"], [(why, n) for why, n in tally.most_common() if why != "examples"]
-    reasons = "".join(f"<tr><td>{n:,}</td><td>{text(why)}</td></tr>" for why, n in left)
-    table = f'<table class="left-out"><caption>Left out</caption>{reasons}</table>' if left else ""
-    return f'<p class="lead"><b>{made:,}</b> of {tally.total():,} annotations make a training example.</p>{table}'
+    reasons = "".join(f"<tr><td>{n:,}</td><td>{text(why)}</td></tr>" for why, n in left_out.most_common())
+    table = f'<table class="left-out"><caption>Left out</caption>{reasons}</table>' if reasons else ""
+    return f'<p class="lead"><b>{rows:,}</b> training {"example" if rows == 1 else "examples"}.</p>{table}'
 
 
 def summary(manifest: Manifest) -> str:
@@ -154,7 +149,7 @@ def summary(manifest: Manifest) -> str:
 
 def preview(folder: Path, manifest: Manifest, store: Store) -> str:
     """The first rows: the picture, the prompt, what the model said of it, what it should learn to say."""
-    with pq.ParquetFile(folder / manifest.file) as file:
+    with pq.ParquetFile(folder / manifest.files[0].name) as file:
         first = next(file.iter_batches(batch_size=SHOWN)).to_pylist()
     head = "<tr><th>Picture</th><th>Prompt</th><th>The model said</th><th>It should say</th></tr>"
     body = "".join(_row(JudgeExample.from_row(row), store) for row in first)
@@ -196,12 +191,12 @@ class DatasetsHandlers:
             return _nothing("")
         counts = self.store.counts()
         few = counts.annotations <= COUNTED_AT_ONCE
-        ready = readiness(survey(self.store)) if few else "<p>Press Count to see what can be exported.</p>"
+        ready = _ready(self.store) if few else "<p>Press Count to see what can be exported.</p>"
         return self._shown(next(iter(exports_of(self.store)), None))._replace(collected=figures(counts), ready=ready)
 
     def count(self, request: gr.Request) -> tuple[str, str]:
         require(Role.ADMIN, request, self.settings, self.store)
-        return figures(self.store.counts()), readiness(survey(self.store))
+        return figures(self.store.counts()), _ready(self.store)
 
     def export(self, request: gr.Request, progress: gr.Progress = gr.Progress()) -> View:  # noqa: B008
         """Write a new export, and show it."""
@@ -211,8 +206,8 @@ class DatasetsHandlers:
             made = export(self.store, KIND, folder_of(self.store) / name, _report(progress))
         except AnnotationsError as error:
             return _nothing(without_places(error))
-        left = Counter(made.left_out) + Counter(examples=made.examples)
-        return self._shown(name)._replace(collected=figures(self.store.counts()), ready=readiness(left))
+        ready = readiness(made.examples, Counter(made.left_out))
+        return self._shown(name)._replace(collected=figures(self.store.counts()), ready=ready)
 
     def choose(self, name: str | None, request: gr.Request) -> View:
         """Show another export."""
@@ -225,12 +220,12 @@ class DatasetsHandlers:
         if name not in made:
             return _nothing("")._replace(chosen=menu, block=gr.update(visible=False))
         folder, manifest = folder_of(self.store) / name, made[name]
-        if why := deleted(self.store, manifest):
+        if why := deleted(self.store, folder, manifest):
             return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
         try:
             rows = preview(folder, manifest, self.store)
             packed = zip_of(folder, manifest)
-            if why := deleted(self.store, manifest):  # while it was packed
+            if why := deleted(self.store, folder, manifest):  # while it was packed
                 Path(packed).unlink(missing_ok=True)
                 return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
             download = gr.update(value=packed, visible=True)
@@ -256,6 +251,11 @@ def title(name: str, manifest: Manifest) -> str:
     moment = datetime.fromisoformat(manifest.created_at)
     examples = "1 example" if manifest.examples == 1 else f"{manifest.examples:,} examples"
     return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC, {examples}"
+
+
+def _ready(store: Store) -> str:
+    found = survey(store, KIND)
+    return readiness(found.rows, found.left_out)
 
 
 def _nothing(note: str) -> View:

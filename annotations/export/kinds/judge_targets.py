@@ -1,35 +1,38 @@
-"""The rule by which annotations become `judge_sft` rows, and the reasons why some do not.
+"""The rule by which annotations of reflections become what should be said of an image, and why some do not.
 
 A reflection judged right is kept in the model's own words when its reason is rated good, and in the
 person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the
-person's reason, and nothing without it. The images and reflections before it are its context. What a reviewer has
-decided of a reflection stands in place of what others said of it; where that makes no example, those who said the same
-still do.
+person's reason, and nothing without it. The images and reflections before it are its context.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from annotations.schema.annotation import Annotation, right_answer
-from annotations.schema.forms.rating import GOOD, Rating
-from annotations.schema.project import Project
+from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
+from model.numbers import is_number
 from model.reflection_text import sentence, split_verdict
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
 
 DEFAULT_RATING = Rating()
+GOOD_SHARE = 0.75  # of a rating's scale
 
 
-class LeftOut(StrEnum):
+class WhyNot(StrEnum):
     """Why a submitted annotation makes no example."""
 
     NO_REFLECTION = "about something else than a reflection"
     NO_VERDICT = "without an answer to whether the verdict is right"
     NO_CORRECTION = "verdict wrong, but no corrected reason"
-    LOW_RATING = f"verdict right, but the reason neither rated {GOOD} nor corrected"
+    LOW_RATING = "verdict right, but the reason neither rated good nor corrected"
     OVERRULED = "a reviewer has decided instead"
+    OUTVOTED = "others see the verdict the other way"
+    DISAGREE = "people disagree about the verdict, and no reviewer has decided"
+    OWN_WORDS = "the model’s own words, which were not asked for"
     CONTEXT = "images and reflections before it do not alternate"
 
 
@@ -45,61 +48,38 @@ class Target:
     correction: str | None = None  # the reason as a person wrote it, of which the completion is the sentence
 
 
-def judge_target(trajectory: Trajectory, annotation: Annotation, rating: Rating = DEFAULT_RATING) -> Target | LeftOut:
+def judge_target(
+    trajectory: Trajectory, annotation: Annotation, rating: Rating = DEFAULT_RATING, good: float = GOOD_SHARE
+) -> Target | WhyNot:
     """The example that a submitted annotation makes, its pictures still by name, or why it makes none. `rating`: the
-    form in which its project asks for REASON_RATING.
+    form in which its project asks for REASON_RATING; `good`: where on its scale good reasons begin.
     """
     segment = annotation.segment
     reflection = None if segment is None else trajectory.segments[segment]
     if segment is None or not isinstance(reflection, Reflection):
-        return LeftOut.NO_REFLECTION
-    context = _context(trajectory, segment)
+        return WhyNot.NO_REFLECTION
+    context = context_of(trajectory, segment)
     if context is None:
-        return LeftOut.CONTEXT
+        return WhyNot.CONTEXT
     if VERDICT_RIGHT not in annotation.answers:  # a project need not ask it
-        return LeftOut.NO_VERDICT
+        return WhyNot.NO_VERDICT
     correction = annotation.answers.get(REASON_CORRECTION)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
         return Target(segment, completion, Origin.PERSON, *context, correction=str(correction))
     if annotation.answers[VERDICT_RIGHT] != YES:
-        return LeftOut.NO_CORRECTION
-    if not rating.is_good(annotation.answers.get(REASON_RATING)):
-        return LeftOut.LOW_RATING
+        return WhyNot.NO_CORRECTION
+    if not is_good(rating, annotation.answers.get(REASON_RATING), good):
+        return WhyNot.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
-    return Target(segment, _own_words(reflection), origin, *context)
-
-
-def preferred_target(
-    trajectory: Trajectory, annotation: Annotation, decision: Annotation | None, rating: Rating = DEFAULT_RATING
-) -> Target | LeftOut:
-    """The same, where a reviewer may have decided about the same reflection."""
-    if decision is None or decision.id == annotation.id:
-        return judge_target(trajectory, annotation, rating)
-    said, decided = annotation.answers, decision.answers
-    differs = any(said.get(name) != decided[name] for name in (VERDICT_RIGHT, REASON_RATING) if name in decided)
-    if differs or isinstance(judge_target(trajectory, decision, rating), Target):
-        return LeftOut.OVERRULED
-    return judge_target(trajectory, annotation, rating)
-
-
-def reason_ratings(projects: Iterable[Project]) -> dict[str, Rating]:
-    """In which form each project asks how good a reason is, by the project's id; none for those that do not ask."""
-    asked = ((project.id, q.form) for project in projects for q in project.questions if q.name == REASON_RATING)
-    return {id: form for id, form in asked if isinstance(form, Rating)}
+    return Target(segment, own_words(reflection), origin, *context)
 
 
 def judge_example(
-    trajectory: Trajectory,
-    annotation: Annotation,
-    target: Target,
-    *,
-    picture: Callable[[str], bytes],
-    annotator: str,
-    decided: bool = False,
+    trajectory: Trajectory, target: Target, *, picture: Callable[[str], bytes], annotator: str
 ) -> JudgeExample:
-    """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym, `decided` by a reviewer."""
+    """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym."""
     return JudgeExample(
         prompt=trajectory.prompt,
         images=tuple(picture(sha256) for sha256 in target.images),
@@ -107,20 +87,20 @@ def judge_example(
         completion=target.completion,
         origin=target.origin.value,
         correction=target.correction,
-        trajectory_id=annotation.trajectory_id,
+        trajectory_id=trajectory.id,
         segment=target.segment,
         annotator=annotator,
-        decided=decided,
     )
 
 
-def _own_words(reflection: Reflection) -> str:
+def own_words(reflection: Reflection) -> str:
+    """What the model said, as a sentence that begins with its verdict."""
     text = reflection.text.strip()
     return text if split_verdict(text)[0] == reflection.answer else sentence(reflection.answer, reflection.reason)
 
 
-def _context(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """Pictures and the reflections between them, up to this segment; None where they do not alternate."""
+def context_of(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Hashes of pictures, and the reflections between them, up to this segment; None where they do not alternate."""
     pictures: list[str] = []
     reflections: list[str] = []
     for before in trajectory.segments[:segment]:
@@ -131,6 +111,11 @@ def _context(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], tup
         elif isinstance(before, Reflection):
             if len(pictures) != len(reflections) + 1:
                 return None
-            reflections.append(_own_words(before))
+            reflections.append(own_words(before))
     alternates = len(pictures) == len(reflections) + 1
     return (tuple(pictures), tuple(reflections)) if alternates else None
+
+
+def is_good(rating: Rating, value: Any, good: float = GOOD_SHARE) -> bool:
+    """Whether a rating is at least so far up its scale, from 0 to 1."""
+    return is_number(value) and (value - rating.scale[0]) / rating.steps >= good - 1e-9

@@ -1,0 +1,94 @@
+"""What kinds ask for while rows are made, from a store: pictures, pseudonyms, aggregated votes."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Hashable, Iterator
+from functools import cached_property
+from typing import Any
+
+from annotations.export.aggregation import Votes, decided, vote
+from annotations.export.kind import Context
+from annotations.export.query import Aggregation, Query
+from annotations.export.reading import Group, subjects
+from annotations.metrics.quality import accuracy
+from annotations.queue.progress import answered
+from annotations.schema.annotation import Annotation
+from annotations.store.store import Store
+
+DAWID_SKENE = "annotations.export.dawid_skene:dawid_skene"  # imported where it is asked for
+Thing = tuple[str, int | None, str, int | None, str]  # project, item, trajectory, segment, question
+
+
+class StoreContext(Context):
+    """Of one export. `picture` stands for the store's where rows are only counted."""
+
+    def __init__(self, store: Store, query: Query, picture: Callable[[str], bytes] | None = None) -> None:
+        self.store, self.query = store, query
+        self._picture = picture or store.picture
+        self._pseudonyms: dict[str, str] = {}
+        self._weights: dict[str, dict[str, float]] = {}
+
+    def picture(self, sha256: str) -> bytes:
+        return self._picture(sha256)
+
+    def pseudonym(self, annotator: str) -> str:
+        if annotator not in self._pseudonyms:
+            self._pseudonyms |= self.store.pseudonyms([annotator])
+        return self._pseudonyms[annotator]
+
+    def votes(self, group: Group, question: str) -> Votes | None:
+        if group.decision is not None and question in group.decision.answers:
+            label = comparable(group, question, group.decision)
+            return decided({label: 1.0}, len(_answered(group, question)) or 1)
+        people = _answered(group, question)
+        if not people:
+            return None
+        if self.query.aggregation is Aggregation.DAWID_SKENE and _is_compared(group, question):
+            return self._posteriors[thing(group, people[0], question)]
+        weights = self._accuracy(group.project.id) if self.query.aggregation is Aggregation.WEIGHTED else None
+        return vote([(a.annotator, comparable(group, question, a)) for a in people], weights)
+
+    def _accuracy(self, project: str) -> dict[str, float]:
+        """By annotator, the share of a project's gold that was answered right; nobody without gold."""
+        if project not in self._weights:
+            known = accuracy(answered(self.store, project))
+            self._weights[project] = {name: share.value for name, share in known.items()}
+        return self._weights[project]
+
+    @cached_property
+    def _posteriors(self) -> dict[Thing, Votes]:
+        """Dawid–Skene over each question of each project by itself, from all that the query keeps."""
+        estimate = pkgutil.resolve_name(DAWID_SKENE)
+        by_question: dict[tuple[str, str], list[tuple[Thing, str, Hashable]]] = {}
+        for about, annotator, label in self._all_votes():
+            by_question.setdefault((about[0], about[4]), []).append((about, annotator, label))
+        return {about: votes for some in by_question.values() for about, votes in estimate(some).items()}
+
+    def _all_votes(self) -> Iterator[tuple[Thing, str, Hashable]]:
+        for subject in subjects(self.store, self.query):
+            for group in subject.groups:
+                for annotation in group.people:
+                    for name in annotation.answers:
+                        if _is_compared(group, name):
+                            label = comparable(group, name, annotation)
+                            yield thing(group, annotation, name), annotation.annotator, label
+
+
+def thing(group: Group, annotation: Annotation, question: str) -> Thing:
+    return group.project.id, group.item, annotation.trajectory_id, group.segment, question
+
+
+def comparable(group: Group, question: str, annotation: Annotation) -> Hashable:
+    """An answer as its form compares it; as it stands where its question is not asked any more."""
+    value: Any = annotation.answers[question]
+    form = next((q.form for q in group.project.questions if q.name == question), None)
+    return value if form is None else form.comparable(value)
+
+
+def _is_compared(group: Group, question: str) -> bool:
+    return any(q.name == question and q.form.level is not None for q in group.project.questions)
+
+
+def _answered(group: Group, question: str) -> list[Annotation]:
+    return [annotation for annotation in group.people if question in annotation.answers]

@@ -1,0 +1,1 @@
+"""Kinds of rows in layouts that others publish, a file each."""

@@ -1,0 +1,130 @@
+"""The contract of an export kind: from what counts about a trajectory to rows, and to reasons why there are none.
+
+A kind is one class in one file of `kinds` (training here and in TRL) or `formats` (layouts of others), and a line in
+`registry`. It sees values only; pictures come from the context.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from datasets import Features, Image, List, Value
+
+from annotations.export.aggregation import Votes
+from annotations.export.query import Query
+from annotations.export.reading import Group, Subject
+from annotations.schema.annotation import Annotation
+
+MESSAGES = List({"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})})
+IMAGES = List(Image())
+PROVENANCE = {  # columns of every kind that has no layout of others'
+    "project": Value("string"),
+    "trajectory_id": Value("string"),
+    "segment": Value("int64"),  # null: about the whole trajectory, or a pair
+    "checkpoint": Value("string"),
+    "annotator": Value("string"),  # pseudonym; null: of several people, or nobody's
+    "decided": Value("bool"),  # by a reviewer
+    "votes": Value("int64"),  # people who answered
+    "agreement": Value("float64"),  # the label's weight among their votes; 1 where a reviewer decided
+}
+Answer = tuple[int, str]  # a revision and the name of the question that it answers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of an export, and what it was made from."""
+
+    values: Mapping[str, Any]
+    answers: tuple[Answer, ...] = ()
+    trajectories: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # under which it is counted
+    people: tuple[str, ...] = ()  # pseudonyms
+    files: Mapping[str, bytes] = field(default_factory=dict)  # beside the row, by relative path: layouts with files
+    size: int = 1000  # bytes in memory, about
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Answers that make no row, and why."""
+
+    reason: str
+    answers: tuple[Answer, ...] = ()
+
+
+class Context(ABC):
+    """What a kind may ask for beside the subject."""
+
+    query: Query
+
+    @abstractmethod
+    def picture(self, sha256: str) -> bytes:
+        """The PNG. Raises NotFoundError where it was deleted a moment ago, PictureError where it is damaged."""
+
+    @abstractmethod
+    def pseudonym(self, annotator: str) -> str: ...
+
+    @abstractmethod
+    def votes(self, group: Group, question: str) -> Votes | None:
+        """What was answered to one question about one thing, aggregated as the query says; None: by nobody."""
+
+
+class Kind(ABC):
+    """One kind of data set."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]  # a few words, for a menu
+    purpose: ClassVar[str]  # a sentence or two, for the card
+    features: ClassVar[Features]
+    counted: ClassVar[tuple[str, ...]] = ()  # labels that the manifest counts
+    advice: ClassVar[str] = "submit an answer first"
+    carries: ClassVar[tuple[str, ...]] = ()  # forms of questions and other acts of people that its rows are made from
+    everything: ClassVar[bool] = False  # whether trajectories without annotations make rows, too
+    layout: ClassVar[str] = "parquet"  # of its files; `writers` has them
+    tasks: ClassVar[tuple[str, ...]] = ("other",)  # of the Hub
+    trl: ClassVar[str] = ""  # the trainer of TRL that takes it as it is
+
+    @abstractmethod
+    def rows(self, subject: Subject, context: Context) -> Iterable[Row | LeftOut]:
+        """Rows and reasons; every answer that the kind reads is in at least one of them."""
+
+
+def answers_of(annotation: Annotation, names: Iterable[str] | None = None) -> tuple[Answer, ...]:
+    """The answers of an annotation, or those of them that are named."""
+    chosen = annotation.answers if names is None else [name for name in names if name in annotation.answers]
+    return tuple((annotation.id or 0, name) for name in chosen)
+
+
+def provenance(subject: Subject, group: Group, votes: Votes | None, annotator: str | None = None) -> dict[str, Any]:
+    """The columns PROVENANCE of a row."""
+    return {
+        "project": group.project.id,
+        "trajectory_id": subject.trajectory.id,
+        "segment": group.segment,
+        "checkpoint": subject.trajectory.checkpoint,
+        "annotator": annotator,
+        "decided": group.decision is not None,
+        "votes": votes.count if votes else len(group.people),
+        "agreement": votes.agreement if votes else None,
+    }
+
+
+def message(role: str, *parts: str | None) -> dict[str, Any]:
+    """One message of TRL's; a part that is None is a place for the next image."""
+    return {"role": role, "content": [{"type": "image" if part is None else "text", "text": part} for part in parts]}
+
+
+def png(data: bytes) -> dict[str, Any]:
+    """A picture as `datasets.Image` stores it."""
+    return {"bytes": data, "path": None}
+
+
+def in_order(subject: Subject) -> Iterator[Annotation]:
+    """All annotations of a subject, oldest first."""
+    every = [a for group in subject.groups for a in (*group.people, *([group.decision] if group.decision else []))]
+    return iter(sorted(every, key=lambda annotation: annotation.id or 0))
+
+
+Progress = Callable[[int, int], None]

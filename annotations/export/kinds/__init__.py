@@ -1,0 +1,1 @@
+"""Kinds of rows for training here and in TRL, a file each."""

@@ -1,0 +1,112 @@
+"""The kind `judge_sft`: what should be said of an image, to be learnt as it stands.
+
+`judge_targets` has the rule. The rows of one reflection weigh 1 together: people who wrote the same make one row,
+others one each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from datasets import Features, Value
+
+from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
+from annotations.export.kinds.judge_targets import Target, WhyNot, judge_example, judge_target
+from annotations.export.kinds.reflections import Judged, judged, merged
+from annotations.export.query import Aggregation
+from annotations.export.reading import Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.forms.rating import GOOD
+from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
+from model.examples import JudgeExample
+from model.reflection_text import split_verdict
+from model.trajectory import Origin
+
+READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
+
+
+class JudgeSft(Kind):
+    """One row per reflection and wording."""
+
+    name = "judge_sft"
+    title = "Reflections to learn"
+    purpose = (
+        "Human corrections of what a model said about its own drawings. Each row is one reflection to learn: the "
+        "prompt, the images drawn for it so far, the reflections between them, and what should be said of the last "
+        "image. `prompt`, `completion` and `images` are as TRL wants them (conversational, images in the prompt only); "
+        "`origin` (`person` or `sampled`), `weight`, `p_yes` (the model's, of the verdict) and `correction` stand "
+        "beside them. A completion is a sentence: “No, …”; `correction` is the reason as the person wrote it, "
+        "character by character (null where the words are the model's own). The images are the stored PNG files, byte "
+        "for byte."
+    )
+    counted = ("person", "sampled", "yes", "no", "decided")
+    advice = f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
+    carries = ("choice", "rating", "text", "verdict", "reason")
+    tasks = ("image-text-to-text",)
+    trl = "SFTTrainer"
+    features = Features(
+        {
+            "prompt": MESSAGES,
+            "completion": MESSAGES,
+            "images": IMAGES,
+            "origin": Value("string"),
+            "weight": Value("float64"),
+            "correction": Value("string"),
+            "p_yes": Value("float64"),
+            **PROVENANCE,
+        }
+    )
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        for reflection in judged(subject, context, READS):
+            if isinstance(reflection, LeftOut):
+                yield reflection
+            else:
+                yield from _rows(subject, reflection, context)
+
+
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
+    by_target: dict[Target, list[Annotation]] = defaultdict(list)
+    apart = context.query.aggregation is Aggregation.ALL
+    decided = about.group.decision
+    for person in about.people:
+        target = judge_target(subject.trajectory, person, about.rating, context.query.good)
+        if decided is not None and person is not decided and any(decided in some for some in by_target.values()):
+            target = WhyNot.OVERRULED
+        elif isinstance(target, Target) and context.query.own_words and target.origin is not Origin.PERSON:
+            target = WhyNot.OWN_WORDS
+        if isinstance(target, WhyNot):
+            yield LeftOut(target, answers_of(person, READS))
+        elif apart:
+            yield _row(subject, about, target, [person], 1.0, context)
+        else:
+            by_target[target].append(person)
+    for target, people in by_target.items():
+        yield _row(subject, about, target, people, 1 / len(by_target), context)
+
+
+def _row(
+    subject: Subject, about: Judged, target: Target, people: list[Annotation], weight: float, context: Context
+) -> Row | LeftOut:
+    names = [context.pseudonym(person.annotator) for person in people]
+    answers = tuple(answer for person in people for answer in answers_of(person, READS))
+    decided = about.group.decision in people
+    example = judge_example(subject.trajectory, target, picture=context.picture, annotator=merged(names) or "")
+    example = replace(example, weight=weight, decided=decided)
+    try:
+        JudgeExample.from_row(example.to_row())
+    except ValueError as error:
+        return LeftOut(f"the trainer refuses it: {error}", answers)
+    beside: dict[str, Any] = {"p_yes": about.reflection.p_yes, "decided": decided, "annotator": merged(names)}
+    labels = (target.origin.value, split_verdict(target.completion)[0] or "other", *(["decided"] if decided else []))
+    return Row(
+        values=example.to_row() | provenance(subject, about.group, about.votes) | beside,
+        answers=answers,
+        trajectories=(subject.trajectory.id,),
+        labels=labels,
+        people=tuple(names),
+        size=1000 + sum(map(len, example.images)),
+    )

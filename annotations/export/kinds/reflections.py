@@ -1,0 +1,70 @@
+"""What people said of reflections, as the kinds about judging read it: the verdict, and whose words count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annotations.export.aggregation import Votes
+from annotations.export.kind import Context, LeftOut, answers_of
+from annotations.export.kinds.judge_targets import WhyNot
+from annotations.export.query import Aggregation
+from annotations.export.reading import Group, Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.forms.rating import Rating
+from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT
+from model.trajectory import Reflection
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A reflection and the people whose answers count: the reviewer who decided, or all who side with the label."""
+
+    group: Group
+    segment: int
+    reflection: Reflection
+    votes: Votes | None  # on whether the verdict is right; None: a project that does not ask it
+    people: tuple[Annotation, ...]
+
+    @property
+    def rating(self) -> Rating:
+        """The form in which the project asks how good the reason is."""
+        forms = (q.form for q in self.group.project.questions if q.name == REASON_RATING)
+        return next((form for form in forms if isinstance(form, Rating)), Rating())
+
+
+def judged(subject: Subject, context: Context, reads: Sequence[str]) -> Iterator[Judged | LeftOut]:
+    """Every reflection that people were asked about, and why answers of the questions `reads` do not count."""
+    for group in subject.groups:
+        about = None if group.segment is None else subject.trajectory.segments[group.segment]
+        if not isinstance(about, Reflection):
+            continue
+        segment = group.segment or 0
+        if group.decision is not None:
+            for person in group.people:
+                if not _says_the_same(person, group.decision):
+                    yield LeftOut(WhyNot.OVERRULED, answers_of(person, reads))
+            same = tuple(person for person in group.people if _says_the_same(person, group.decision))
+            yield Judged(group, segment, about, context.votes(group, VERDICT_RIGHT), (group.decision, *same))
+            continue
+        votes = context.votes(group, VERDICT_RIGHT)
+        if votes is None or context.query.aggregation is Aggregation.ALL:
+            yield Judged(group, segment, about, votes, group.people)
+        elif votes.label is None or votes.agreement < context.query.min_agreement:
+            yield from (LeftOut(WhyNot.DISAGREE, answers_of(person, reads)) for person in group.people)
+        else:
+            side = [p for p in group.people if p.answers.get(VERDICT_RIGHT, votes.label) == votes.label]
+            yield from (LeftOut(WhyNot.OUTVOTED, answers_of(p, reads)) for p in group.people if p not in side)
+            yield Judged(group, segment, about, votes, tuple(side))
+
+
+def _says_the_same(person: Annotation, decision: Annotation) -> bool:
+    """Whether a reviewer who decided leaves this person's answers standing."""
+    compared = (VERDICT_RIGHT, REASON_RATING)
+    return all(person.answers.get(n) == decision.answers[n] for n in compared if n in decision.answers)
+
+
+def merged(values: Sequence[Any]) -> Any:
+    """The only value, where all are the same; else None."""
+    return values[0] if len(set(values)) == 1 else None

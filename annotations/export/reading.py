@@ -1,0 +1,128 @@
+"""Trajectories with all that counts about them, a few at a time and in a fixed order: what every kind is made from."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session
+
+from annotations.db.tables import AnnotationRow, ItemRow, TrajectoryRow
+from annotations.export.query import Query
+from annotations.schema.annotation import Annotation
+from annotations.schema.project import Project
+from annotations.store import revisions
+from annotations.store.store import Store
+from annotations.store.trajectories import get_all
+from annotations.store.visibility import is_visible
+from model.trajectory import Trajectory
+
+AT_ONCE = 100  # trajectories read in one transaction
+
+
+@dataclass(frozen=True)
+class Group:
+    """What was submitted about one thing in one project: a segment, a whole trajectory (None), or a pair."""
+
+    project: Project
+    item: int | None
+    segment: int | None
+    people: tuple[Annotation, ...]  # oldest first; one each
+    decision: Annotation | None  # the last one of a reviewer
+    other: Trajectory | None = None  # the second of a pair
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A visible trajectory and what counts about it, in the order in which it was first answered."""
+
+    number: int  # its place in the order of all
+    trajectory: Trajectory
+    category: str | None
+    groups: tuple[Group, ...]
+
+
+def count_subjects(store: Store, query: Query, *, everything: bool) -> int:
+    """How many `subjects` there are, at most."""
+    with store.database.reading() as session:
+        return session.scalar(_selected(select(func.count()), query, everything)) or 0
+
+
+def subjects(store: Store, query: Query, *, everything: bool = False, after: int = 0) -> Iterator[Subject]:
+    """Those with numbers above `after`. `everything`: the trajectories too about which nothing was submitted."""
+    projects = {project.id: project for project in store.projects()}
+    while True:
+        with store.database.reading() as session:
+            some = _next(session, query, everything, after)
+            found = _submitted(session, [id for _, id, _, _ in some])
+            pairs = _seconds(session, found)
+        if not some:
+            return
+        named = store.pseudonyms({annotation.annotator for annotation in found})
+        by_id: dict[str, list[Annotation]] = defaultdict(list)
+        for annotation in found:
+            if _is_kept(annotation, query, named):
+                by_id[annotation.trajectory_id].append(annotation)
+        for number, id, body, category in some:
+            if everything or id in by_id:
+                groups = _groups(by_id[id], projects, pairs)
+                yield Subject(number, Trajectory.from_dict(body), category, groups)
+        after = some[-1].number
+
+
+def _selected(columns: Select[*tuple[Any, ...]], query: Query, everything: bool) -> Select[*tuple[Any, ...]]:
+    row = TrajectoryRow
+    chosen = columns.select_from(row).where(is_visible(row.id))
+    if not everything:
+        submitted = exists().where(AnnotationRow.trajectory_id == row.id, AnnotationRow.status == "submitted")
+        chosen = chosen.where(submitted)
+    if query.checkpoints:
+        chosen = chosen.where(row.checkpoint.in_(query.checkpoints))
+    if query.categories:
+        chosen = chosen.where(row.category.in_(query.categories))
+    return chosen
+
+
+def _next(session: Session, query: Query, everything: bool, after: int) -> Sequence[Any]:
+    row = TrajectoryRow
+    chosen = _selected(select(row.number, row.id, row.body, row.category), query, everything)
+    return session.execute(chosen.where(row.number > after).order_by(row.number).limit(AT_ONCE)).all()
+
+
+def _submitted(session: Session, ids: Sequence[str]) -> list[Annotation]:
+    return revisions.counted(session, ids) if ids else []
+
+
+def _seconds(session: Session, annotations: Sequence[Annotation]) -> dict[int, Trajectory]:
+    """By item, the second trajectory of each pair, where it is visible."""
+    items = {annotation.item for annotation in annotations if annotation.item is not None}
+    query = select(ItemRow.id, ItemRow.other_id).where(ItemRow.id.in_(items), ItemRow.other_id.is_not(None))
+    pairs = {item: other for item, other in session.execute(query) if other is not None}
+    second = get_all(session, list(set(pairs.values())))
+    return {item: second[other] for item, other in pairs.items() if other in second}
+
+
+def _is_kept(annotation: Annotation, query: Query, named: dict[str, str]) -> bool:
+    who, when = annotation.annotator, annotation.created_at
+    return (
+        (not query.projects or annotation.project in query.projects)
+        and (not query.annotators or who in query.annotators or named[who] in query.annotators)
+        and (query.since is None or when is not None and when >= query.since)
+        and (query.until is None or when is not None and when < query.until)
+    )
+
+
+def _groups(
+    annotations: Sequence[Annotation], projects: dict[str, Project], pairs: dict[int, Trajectory]
+) -> tuple[Group, ...]:
+    by_thing: dict[tuple[str, int | None, int | None], list[Annotation]] = defaultdict(list)
+    for annotation in annotations:
+        by_thing[annotation.project, annotation.item, annotation.segment].append(annotation)
+    groups = []
+    for (project, item, segment), some in by_thing.items():
+        decisions = [annotation for annotation in some if annotation.decision is not None]
+        people = tuple(annotation for annotation in some if annotation.decision is None)
+        decision = decisions[-1] if decisions else None
+        groups.append(Group(projects[project], item, segment, people, decision, pairs.get(item or 0)))
+    return tuple(groups)
