@@ -1,5 +1,6 @@
 """The Datasets page's handlers, without a browser: real store, real exports."""
 
+import json
 import shlex
 import zipfile
 from pathlib import Path
@@ -10,14 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged
 
+from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_manifest
 from annotations.export.survey import survey
 from annotations.store.store import open_store
-from studio.datasets import page as datasets
-from studio.datasets.page import DatasetsHandlers, exports_of, folder_of, preview, zip_of
+from studio.datasets import handlers as datasets
+from studio.datasets.handlers import Asked, DatasetsHandlers, View, zip_of
+from studio.datasets.rows_table import size
 from studio.settings import Mode, Settings
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
+ASKED = Asked("judge_sft", [], [], "", "", "Majority", 0.5, False, 0)
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def store(tmp_path, monkeypatch):
 
 @pytest.fixture
 def shelf(store):
-    return DatasetsHandlers(store, Settings())
+    return DatasetsHandlers(store, Settings(), ExportJobs(store))
 
 
 def save(store, number: int = 0, **changes) -> str:
@@ -38,12 +42,22 @@ def save(store, number: int = 0, **changes) -> str:
 
 
 def annotate(store) -> str:
-    """Two examples, one left out."""
+    """Two rows, one answer left out."""
     first, second = save(store, 0), save(store, 1)
     store.annotate(judged(first, 2, verdict_right="no", reason_correction="there are <b>two</b>."))
     store.annotate(judged(first, 4, verdict_right="yes", reason_rating=5))
     store.annotate(judged(second, 2, verdict_right="yes", reason_rating=2))
     return first
+
+
+def exported(shelf, asked: Asked = ASKED) -> View:
+    """What is shown once an export has ended."""
+    told, timer, stop = shelf.export(VISIT, *asked)
+    assert "It goes on when this page is closed" in told and timer.active and stop["visible"]
+    shelf.jobs.wait(60)
+    told, timer, stop, *view = shelf.look(VISIT)
+    assert not timer.active and not stop["visible"] and told == ""
+    return View(*view)
 
 
 def test_the_survey_says_what_an_export_would_hold_and_why_not_more(store):
@@ -54,58 +68,79 @@ def test_the_survey_says_what_an_export_would_hold_and_why_not_more(store):
 
 
 def test_an_empty_store_sends_people_to_annotate(shelf):
-    view = shelf.start(VISIT)
-    assert "Nothing to export yet" in view.ready and 'href="annotate"' in view.ready
-    assert view.block["visible"] is False
-    assert "nothing to export" in shelf.export(VISIT).note
+    *_, note = shelf.start(VISIT)
+    ready, rows = shelf.survey(VISIT, *ASKED)
+    assert "Nothing to export yet" in ready and 'href="annotate"' in ready and (rows, note) == ("", "")
+    shelf.export(VISIT, *ASKED)
+    shelf.jobs.wait(60)
+    assert "nothing to export" in shelf.look(VISIT)[0]
+    assert list(folder_of(shelf.store).iterdir()) == []
 
 
 def test_the_numbers_are_those_of_the_store(store, shelf):
     annotate(store)
-    view = shelf.start(VISIT)
+    figures, projects, checkpoints, *_ = shelf.start(VISIT)
     for number in ("<dd>2</dd><dd>2 with an aha moment</dd>", "<dd>3</dd><dd>by 1 person</dd>"):
-        assert number in view.collected
-    assert "<b>2</b> training examples" in view.ready
+        assert number in figures
+    assert ("Reflections", "reflections") in projects["choices"] and checkpoints["choices"] == ["tiny"]
 
 
-def test_many_annotations_are_counted_only_when_asked(store, shelf, monkeypatch):
+def test_counts_and_rows_follow_what_is_asked_for(store, shelf):
     annotate(store)
-    monkeypatch.setattr(datasets, "COUNTED_AT_ONCE", 2)
-    assert "Press Count" in shelf.start(VISIT).ready
-    assert "<b>2</b> training examples" in shelf.count(VISIT)[1]
+    ready, rows = shelf.survey(VISIT, *ASKED)
+    assert "<b>2</b> rows from 1 drawings" in ready and "neither rated good" in ready
+    assert rows.count("<tr>") == 2 and rows.count("<img") == 3 and "Yes, there are &lt;b&gt;two&lt;/b&gt;." in rows
+    ready, rows = shelf.survey(VISIT, *ASKED._replace(own_words=True))
+    assert "<b>1</b> row from" in ready and rows.count("<tr>") == 1
+    assert "Nothing to export" in shelf.survey(VISIT, *ASKED._replace(checkpoints=["large"]))[0]
+    assert "Nothing to export" in shelf.survey(VISIT, *ASKED._replace(since="2999-01-01"))[0]
+    assert "is no day; write it as" in shelf.survey(VISIT, *ASKED._replace(until="soon"))[0]
+
+
+def test_a_long_count_is_cut_off_and_said_to_be_one(store, shelf, monkeypatch):
+    for number in range(3):
+        store.annotate(judged(save(store, number), 2, verdict_right="yes", reason_rating=5))
+    monkeypatch.setattr(datasets, "PATIENCE", -1.0)
+    assert "At least <b>1</b> row" in shelf.survey(VISIT, *ASKED)[0]
+    assert "At least" not in shelf.survey_all(VISIT, *ASKED)[0]
 
 
 def test_an_export_is_a_folder_with_what_it_says(store, shelf):
     annotate(store)
-    view = shelf.export(VISIT)
+    view = exported(shelf)
     ((name, manifest),) = exports_of(store).items()
     folder = folder_of(store) / name
     assert pq.read_table(folder / PARQUET).num_rows == manifest.examples == 2
     assert folder.parent == store.database.directory / "exports"
-    assert "<dt>Examples</dt><dd>2</dd>" in view.summary
-    assert "<b>2</b> training examples" in view.ready
+    assert "<dt>Rows</dt><dd>2</dd>" in view.summary
     assert view.block["visible"] and view.note == ""
 
 
-def test_the_rows_show_what_the_model_said_and_what_it_should_say(store, shelf):
+def test_the_rows_show_what_is_learnt(store, shelf):
     annotate(store)
-    rows = shelf.export(VISIT).rows
-    assert NO_REASON in rows and YES_REASON in rows
-    assert "Yes, there are &lt;b&gt;two&lt;/b&gt;." in rows
-    assert "rated good" in rows
-    assert rows.count("<img") == 2
+    rows = exported(shelf).rows
+    assert NO_REASON in rows and YES_REASON in rows  # of the first image, of the revision
+    assert "Yes, there are &lt;b&gt;two&lt;/b&gt;." in rows and "<dt>origin</dt><dd" in rows
+    assert rows.count("<img") == 3
 
 
 def test_the_command_names_the_folder_and_can_be_pasted(store, shelf):
     annotate(store)
-    words = shlex.split(shelf.export(VISIT).command)
+    words = shlex.split(exported(shelf).command)
     assert words[:3] == ["python", "-m", "model.training.sft"]
     assert read_manifest(Path(words[words.index("--data") + 1])) is not None
 
 
+def test_every_kind_is_offered_and_shown_as_it_is_read(store, shelf):
+    annotate(store)
+    view = exported(shelf, ASKED._replace(kind="answers"))
+    assert "load_dataset" in view.command and "verdict_right" in view.rows
+    assert [name.partition("-")[0] for name in exports_of(store)] == ["answers"]
+
+
 def test_the_zip_holds_the_whole_export(store, shelf, tmp_path):
     annotate(store)
-    file = Path(shelf.export(VISIT).download["value"])
+    file = Path(exported(shelf).download["value"])
     assert file.is_relative_to(tmp_path / "served")  # Gradio may serve it; it may not serve the data folder
     with zipfile.ZipFile(file) as archive:
         assert {Path(name).name for name in archive.namelist()} == {PARQUET, MANIFEST, CARD, SOURCES}
@@ -117,47 +152,80 @@ def test_the_zip_holds_the_whole_export(store, shelf, tmp_path):
 
 def test_the_newest_export_is_shown_and_an_older_one_can_be_chosen(store, shelf):
     annotate(store)
-    shelf.export(VISIT)
-    (folder,) = folder_of(store).iterdir()
-    folder.rename(folder.with_name("judge_sft-20200101-000000"))
-    annotated = save(store, 2)
-    store.annotate(judged(annotated, 4, verdict_right="yes", reason_rating=5))
-    assert "<dd>3</dd>" in shelf.export(VISIT).summary
-    assert shelf.start(VISIT).chosen["value"] != "judge_sft-20200101-000000"
-    older = shelf.choose("judge_sft-20200101-000000", VISIT)
-    assert "<dt>Examples</dt><dd>2</dd>" in older.summary
-    assert older.chosen["visible"]
+    exported(shelf)
+    ((older, manifest),) = exports_of(store).items()
+    past = manifest.to_dict() | {"created_at": "2020-01-01T00:00:00+00:00"}
+    (folder_of(store) / older / MANIFEST).write_text(json.dumps(past))
+    store.annotate(judged(save(store, 2), 4, verdict_right="yes", reason_rating=5))
+    assert "<dd>3</dd>" in exported(shelf).summary
+    menu = View(*shelf.start(VISIT)[7:]).chosen
+    assert menu["value"] != older and menu["visible"]
+    assert "<dt>Rows</dt><dd>2</dd>" in shelf.choose(older, VISIT).summary
+
+
+def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, shelf, monkeypatch):
+    monkeypatch.setattr("annotations.export.exporter.PART_BYTES", 1)
+    monkeypatch.setattr("annotations.export.reading.AT_ONCE", 1)
+    for number in range(4):
+        store.annotate(judged(save(store, number), 2, verdict_right="yes", reason_rating=5))
+    heard = shelf.jobs._heard
+
+    def stop_after_two(done: int, total: int) -> None:
+        heard(done, total)
+        if done == 2:
+            shelf.stop(VISIT)
+
+    monkeypatch.setattr(shelf.jobs, "_heard", stop_after_two)
+    name = shelf.jobs.start("judge_sft", ASKED.query())
+    assert "was stopped" in shelf.jobs.wait(60).error and exports_of(store) == {}
+    monkeypatch.setattr(shelf.jobs, "_heard", heard)
+    assert shelf.jobs.start("judge_sft", ASKED.query()) == name
+    assert shelf.jobs.wait(60).error == ""
+    assert {name: made.examples for name, made in exports_of(store).items()} == {name: 4}
+    assert [path.name for path in folder_of(store).iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["../images", "/etc", "judge_sft-none", "", None])
 def test_only_exports_can_be_chosen(store, shelf, name):
     annotate(store)
-    shelf.export(VISIT)
+    exported(shelf)
     assert shelf.choose(name, VISIT).block["visible"] is False
 
 
 def test_a_damaged_export_is_said_to_be_so(store, shelf):
     annotate(store)
-    shelf.export(VISIT)
+    exported(shelf)
     (folder,) = folder_of(store).iterdir()
-    (folder / PARQUET).write_bytes(b"not parquet")
-    assert "Export again" in shelf.choose(folder.name, VISIT).note
+    for name in (PARQUET, SOURCES):
+        (folder / name).write_bytes(b"not parquet")
+        assert "Export again" in shelf.choose(folder.name, VISIT).note
 
 
-def test_a_row_whose_drawing_was_deleted_still_shows(store, shelf):
+def test_an_export_that_shows_a_deleted_drawing_is_not_handed_out(store, shelf):
     first = annotate(store)
-    shelf.export(VISIT)
+    exported(shelf)
     store.hide(first, by="me")
-    ((name, manifest),) = exports_of(store).items()
-    assert "deleted" in preview(folder_of(store) / name, manifest, store)
+    view = View(*shelf.start(VISIT)[7:])
+    assert "deleted since" in view.note and view.block["visible"] is False
 
 
 def test_a_visitor_is_refused_by_every_handler(store):
     annotate(store)
-    shelf = DatasetsHandlers(store, Settings(mode=Mode.PUBLIC))
-    seen = shelf.start(VISIT)
-    assert seen.note == "" and all(part == gr.skip() for part in seen[:-1])
-    for call in (shelf.count, shelf.export, lambda request: shelf.choose("x", request)):
-        with pytest.raises(gr.Error, match="visitors"):
-            call(VISIT)
+    shelf = DatasetsHandlers(store, Settings(mode=Mode.PUBLIC), ExportJobs(store))
+    assert all(part == gr.skip() for part in shelf.start(VISIT))
+    for call in (
+        lambda: shelf.survey(VISIT, *ASKED),
+        lambda: shelf.survey_all(VISIT, *ASKED),
+        lambda: shelf.export(VISIT, *ASKED),
+        lambda: shelf.stop(VISIT),
+        lambda: shelf.look(VISIT),
+        lambda: shelf.choose("x", VISIT),
+    ):
+        with pytest.raises(gr.Error):
+            call()
     assert exports_of(store) == {}
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 bytes"), (999, "999 bytes"), (4_200_000, "4.2 MB")])
+def test_sizes_are_said_in_round_units(count, words):
+    assert size(count) == words

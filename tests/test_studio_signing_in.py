@@ -68,7 +68,7 @@ def handlers(studio: gr.Blocks, page: str) -> dict[str, int]:
         for id, fn in studio.fns.items()
         if fn.page == page
         and fn.fn
-        and getattr(fn.fn, "__module__", "") in ("studio.annotate.handlers", "studio.datasets.page")
+        and getattr(fn.fn, "__module__", "") in ("studio.annotate.handlers", "studio.datasets.handlers")
     }
 
 
@@ -181,7 +181,7 @@ def test_the_database_holds_no_cookie(store):
 @pytest.mark.parametrize("way", ["run", "queue"])
 def test_a_visitor_is_refused_by_every_handler_over_http(client, studio, store, way):
     found = handlers(studio, "annotate") | handlers(studio, "datasets")
-    assert {"submit", "save", "skip", "undo", "choose", "alive", "count", "export", "start"} <= set(found)
+    assert {"submit", "save", "skip", "undo", "choose", "alive", "survey_all", "look", "export", "start"} <= set(found)
     for name, fn_index in found.items():
         if name == "leave":
             continue
@@ -205,11 +205,11 @@ def test_an_annotator_may_annotate_and_not_export(client: httpx2.Client, studio:
     sign_in(client, "ada")
     started = through_the_queue(client, studio, handlers(studio, "annotate")["start"], [])
     assert started["success"] and "two apples" in json.dumps(started["output"])
-    found = handlers(studio, "datasets")
-    refused = through_the_queue(client, studio, found["count"], [])
+    count, asked = handlers(studio, "datasets")["survey_all"], ["judge_sft", [], [], "", "", "Majority", 0.5, False, 0]
+    refused = through_the_queue(client, studio, count, asked)
     assert not refused["success"] and "admin" in refused["output"]["error"]
     sign_in(client, "bob")
-    assert through_the_queue(client, studio, found["count"], [])["success"]
+    assert through_the_queue(client, studio, count, asked)["success"]
 
 
 def test_an_account_that_is_deactivated_or_changed_is_out_at_once(client, studio, store):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator
 from functools import cached_property
 from typing import Any
 
-from annotations.export.aggregation import Votes, decided, vote
+from annotations.export.aggregate.votes import Votes, decided, vote
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
 from annotations.export.reading import Group, subjects
@@ -16,7 +16,7 @@ from annotations.queue.progress import answered
 from annotations.schema.annotation import Annotation
 from annotations.store.store import Store
 
-DAWID_SKENE = "annotations.export.dawid_skene:dawid_skene"  # imported where it is asked for
+DAWID_SKENE = "annotations.export.aggregate.dawid_skene:dawid_skene"  # imported where it is asked for
 Thing = tuple[str, int | None, str, int | None, str]  # project, item, trajectory, segment, question
 
 

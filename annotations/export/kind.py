@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from datasets import Features, Image, List, Value
 
-from annotations.export.aggregation import Votes
+from annotations.export.aggregate.votes import Votes
 from annotations.export.query import Query
 from annotations.export.reading import Group, Subject
 from annotations.schema.annotation import Annotation

@@ -94,8 +94,9 @@ class _Groups:
         key = self._root(prompt_key(trajectory.prompt))
         self._join(key, prompt_key(first.prompt))
         for png in pngs:
+            self._join(key, hashlib.sha256(png).hexdigest())
             bits = difference_hash(png)
-            if not bits.any():  # an even image is like any other
+            if not bits.any():  # an even image has no near duplicates, only equal ones
                 continue
             for band, part in enumerate(np.array_split(bits, BANDS)):
                 alike = self._bands[band, np.packbits(part).tobytes()]
@@ -106,7 +107,7 @@ class _Groups:
                     alike.append((bits, key))
 
     def names(self) -> dict[str, str]:
-        """Of every prompt's key, the name of its group."""
+        """Of the key of every prompt and image, the name of its group."""
         return {key: self._root(key) for key in self._parents}
 
     def _root(self, key: str) -> str:

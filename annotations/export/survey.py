@@ -1,10 +1,11 @@
-"""What an export would hold, without reading its pictures: rows, what is left out and why, the size, the first rows."""
+"""What an export would hold: rows, what is left out and why and the size, without reading pictures; the first rows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from sqlalchemy import func, select
 
@@ -28,13 +29,11 @@ class Survey:
     left_out: Counter[str] = field(default_factory=Counter)
     trajectories: int = 0
     bytes: int = 0  # about
-    first: list[Row] = field(default_factory=list)
+    complete: bool = True  # whether all trajectories were looked at
 
 
-def survey(
-    store: Store, kind: str, query: Query = EVERYTHING, shown: int = 0, stopped: Callable[[], bool] = lambda: False
-) -> Survey:
-    """Of all that the query keeps, and the first `shown` rows, in which PLACEHOLDER stands for pictures."""
+def survey(store: Store, kind: str, query: Query = EVERYTHING, stopped: Callable[[], bool] = lambda: False) -> Survey:
+    """Of all that the query keeps, or of what was looked at until `stopped` said so."""
     with store.database.reading() as session:
         usual = int(session.scalar(select(func.avg(ImageRow.size))) or 0)
     read = 0
@@ -53,10 +52,15 @@ def survey(
             found.rows += 1
             found.bytes += row.size
             found.counts.update(row.labels)
-            if len(found.first) < shown:
-                found.first.append(row)
         found.trajectories += any(isinstance(row, Row) for row in made)
         if stopped():
+            found.complete = False
             break
     found.bytes += read * usual
     return found
+
+
+def first_rows(store: Store, kind: str, query: Query = EVERYTHING, count: int = 6) -> list[Row]:
+    """The first rows with their pictures, as an export would have them."""
+    every = (row for _, made in made_rows(StoreContext(store, query), KINDS[kind]) for row in made)
+    return list(islice((row for row in every if isinstance(row, Row)), count))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annotations.export.aggregation import Votes
+from annotations.export.aggregate.votes import Votes
 from annotations.export.kind import Context, LeftOut, answers_of
 from annotations.export.kinds.judge_targets import WhyNot
 from annotations.export.query import Aggregation

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable
 import pandas as pd
 from crowdkit.aggregation import DawidSkene
 
-from annotations.export.aggregation import Votes, decided
+from annotations.export.aggregate.votes import Votes, decided
 
 ITERATIONS = 100
 

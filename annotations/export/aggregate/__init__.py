@@ -1,0 +1,1 @@
+"""Labels from what several people said."""

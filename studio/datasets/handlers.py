@@ -1,0 +1,223 @@
+"""Handlers of the Datasets page: what an export would hold, exports in the background, earlier ones. Each checks who
+is asking.
+"""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gradio as gr
+import pyarrow as pa
+
+from annotations.errors import AnnotationsError, ExportError, without_places
+from annotations.export.jobs import ExportJobs, exports_of, folder_of
+from annotations.export.manifest import Manifest, trajectories_of
+from annotations.export.query import Aggregation, Query, Split
+from annotations.export.registry import KINDS
+from annotations.export.survey import first_rows, survey
+from annotations.schema.project import Role
+from annotations.store.store import Store
+from studio.auth.identity import asking, require
+from studio.components.render import text
+from studio.datasets import rows_table
+from studio.inference.served_copies import EXPORTS, served_folder
+from studio.settings import Settings
+
+PATIENCE = 2.0  # seconds after which counting stops, unless it was asked for
+AGGREGATIONS = {
+    "Majority": Aggregation.MAJORITY,
+    "Weighted by accuracy on gold": Aggregation.WEIGHTED,
+    "Dawid–Skene": Aggregation.DAWID_SKENE,
+    "Every answer by itself": Aggregation.ALL,
+}
+
+
+class Asked(NamedTuple):
+    """The page's fields, in their order."""
+
+    kind: str
+    projects: Sequence[str]
+    checkpoints: Sequence[str]
+    since: str  # 2026-11-29
+    until: str
+    aggregation: str  # a name of AGGREGATIONS
+    min_agreement: float
+    own_words: bool
+    held_out: float  # per cent of the prompts, as a split `validation`
+
+    def query(self) -> Query:
+        """Raises ExportError for what cannot be asked for."""
+        if self.kind not in KINDS:
+            raise ExportError(f"“{self.kind}” is no kind of data set; choose one of the menu")
+        return Query(
+            projects=tuple(self.projects or ()),
+            checkpoints=tuple(self.checkpoints or ()),
+            since=_moment(self.since),
+            until=_moment(self.until),
+            aggregation=AGGREGATIONS.get(self.aggregation, Aggregation.MAJORITY),
+            min_agreement=self.min_agreement,
+            own_words=bool(self.own_words),
+            splits=(Split("validation", self.held_out / 100),) if self.held_out else (),
+        )
+
+
+USUAL = Asked(next(iter(KINDS)), (), (), "", "", next(iter(AGGREGATIONS)), 0.5, False, 0)  # as the page opens
+
+
+class View(NamedTuple):
+    """What is shown of a finished export: a value or an update for each part, in the order of `page`."""
+
+    chosen: Any  # the menu of exports
+    block: Any  # all that is said of the chosen export
+    summary: Any
+    rows: Any
+    command: Any
+    download: Any
+    note: Any
+
+
+@dataclass(frozen=True)
+class DatasetsHandlers:
+    """The handlers of the page."""
+
+    store: Store
+    settings: Settings
+    jobs: ExportJobs
+
+    def start(self, request: gr.Request) -> tuple:
+        """The figures, the menus, what an export would hold, and the newest export where there is one."""
+        if not asking(request, self.settings, self.store).may(Role.ADMIN):
+            return (gr.skip(),) * (7 + len(View._fields))
+        projects = gr.update(choices=[(project.name, project.id) for project in self.store.projects()])
+        checkpoints = gr.update(choices=self.store.checkpoints())
+        newest = self._shown(next(iter(exports_of(self.store)), None))
+        figures = rows_table.figures(self.store.counts())
+        return figures, projects, checkpoints, *self._surveyed(USUAL, PATIENCE), *self._waiting(), *newest
+
+    def survey(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
+        """What an export of this would hold, and its first rows; counted for two seconds at most."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        return self._surveyed(Asked(*fields), PATIENCE)
+
+    def survey_all(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
+        """The same, however long it takes."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        return self._surveyed(Asked(*fields), float("inf"))
+
+    def _surveyed(self, asked: Asked, patience: float) -> tuple[str, str]:
+        end = time.monotonic() + patience
+        try:
+            query = asked.query()
+            found = survey(self.store, asked.kind, query, lambda: time.monotonic() > end)
+            rows = first_rows(self.store, asked.kind, query, rows_table.SHOWN) if found.rows else []
+        except AnnotationsError as error:
+            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', ""
+        kind = KINDS[asked.kind]
+        return rows_table.survey_html(kind, found), rows_table.rows_html([row.values for row in rows], found.rows)
+
+    def _waiting(self) -> tuple[gr.Timer, Any]:
+        """The timer that asks how far an export is, and the button that stops it."""
+        running = self.jobs.progress.running
+        return gr.Timer(active=running), gr.update(visible=running)
+
+    def export(self, request: gr.Request, *fields: Any) -> tuple[str, Any, Any]:
+        """Begin an export; what is said of it, the timer and the button."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        asked = Asked(*fields)
+        try:
+            self.jobs.start(asked.kind, asked.query())
+        except AnnotationsError as error:
+            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', gr.skip(), gr.skip()
+        return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
+
+    def stop(self, request: gr.Request) -> None:
+        require(Role.ADMIN, request, self.settings, self.store)
+        self.jobs.stop()
+
+    def look(self, request: gr.Request) -> tuple:
+        """How far the export is; the export itself, once it has ended."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        progress = self.jobs.progress
+        told = rows_table.progress_html(progress)
+        if progress.running:
+            return told, *(gr.skip(),) * (2 + len(View._fields))
+        shown = View(*(gr.skip(),) * len(View._fields)) if progress.error else self._shown(progress.name or None)
+        return told, *self._waiting(), *shown
+
+    def choose(self, name: str | None, request: gr.Request) -> View:
+        """Show another export."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        return self._shown(name)
+
+    def _shown(self, name: str | None) -> View:
+        made = exports_of(self.store)
+        menu = gr.update(choices=[(rows_table.title(m), n) for n, m in made.items()], value=name, visible=len(made) > 1)
+        if name not in made:
+            return _nothing("")._replace(chosen=menu, block=gr.update(visible=False))
+        folder, manifest = folder_of(self.store) / name, made[name]
+        try:
+            if why := deleted(self.store, folder, manifest):
+                return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
+            rows = rows_table.rows_html(rows_table.rows_of_export(folder, manifest), manifest.examples)
+            packed = zip_of(folder, manifest)
+            if why := deleted(self.store, folder, manifest):  # while it was packed
+                Path(packed).unlink(missing_ok=True)
+                return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
+        except (OSError, ValueError, StopIteration, pa.ArrowInvalid) as error:
+            told = f"{folder.name} cannot be read: {without_places(error)}. Export again."
+            return _nothing(told)._replace(chosen=menu)
+        return View(
+            chosen=menu,
+            block=gr.update(visible=True),
+            summary=rows_table.manifest_html(manifest),
+            rows=rows,
+            command=rows_table.command(folder, manifest),
+            download=gr.update(value=packed, visible=True),
+            note="",
+        )
+
+
+def deleted(store: Store, folder: Path, manifest: Manifest) -> str:
+    """Why an export is not to be shown or downloaded any more; empty where all its drawings are still there. Raises
+    OSError and ValueError for a damaged export."""
+    ids = trajectories_of(folder, manifest)
+    gone = len(ids) - len(store.visible(ids))
+    if not gone:
+        return ""
+    drawings = "a drawing that was" if gone == 1 else f"{gone:,} drawings that were"
+    return f"This export holds {drawings} deleted since, so it is not handed out any more. Export again, without that."
+
+
+def zip_of(folder: Path, manifest: Manifest) -> str:
+    """The export as one file, where Gradio may serve it; made once. The hash keeps its address from being guessed."""
+    file = served_folder() / EXPORTS / manifest.sha256 / f"{folder.name}.zip"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                archive.write(path, f"{folder.name}/{path.relative_to(folder)}")
+        partial.replace(file)
+    return str(file)
+
+
+def _moment(value: str) -> datetime | None:
+    """Of a day as it is typed. Raises ExportError."""
+    if not value or not value.strip():
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ExportError(f"“{value.strip()[:40]}” is no day; write it as 2026-11-29") from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _nothing(note: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=text(note))

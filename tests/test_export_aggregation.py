@@ -1,0 +1,118 @@
+"""From what several people said to labels: equal to crowd-kit's, better than any single person, never by chance."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from crowdkit.aggregation import DawidSkene, MajorityVote
+from test_annotations_samples import aha, judged
+
+from annotations.export.aggregate.dawid_skene import dawid_skene
+from annotations.export.aggregate.votes import mean, vote
+from annotations.export.exporter import export
+from annotations.export.query import Aggregation, Query
+from annotations.export.survey import survey
+from annotations.store.store import open_store
+
+# Dawid and Skene (1979), table 1: five observers, of whom the first saw each patient three times (here: once).
+PATIENTS = [
+    (1, 1, 1, 1, 1), (3, 4, 3, 3, 4), (1, 1, 2, 1, 2), (2, 2, 4, 1, 2), (2, 2, 2, 1, 1), (2, 3, 3, 3, 2),
+    (1, 2, 1, 1, 1), (3, 3, 4, 3, 3), (2, 2, 2, 2, 3), (2, 3, 2, 2, 3), (4, 4, 4, 4, 4), (2, 3, 3, 4, 3),
+    (1, 1, 2, 1, 1), (2, 2, 3, 2, 1), (1, 1, 1, 1, 2), (1, 1, 2, 1, 1), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1),
+    (2, 2, 2, 2, 1), (2, 1, 3, 2, 2), (2, 2, 2, 2, 2), (2, 2, 2, 2, 1), (2, 2, 3, 2, 2), (2, 2, 2, 2, 1),
+    (1, 1, 1, 1, 1), (1, 1, 1, 1, 1), (2, 3, 2, 2, 2), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1), (1, 1, 2, 1, 1),
+    (1, 1, 1, 1, 1), (3, 3, 2, 3, 3), (1, 1, 1, 1, 1), (2, 2, 2, 2, 2), (2, 2, 2, 2, 3), (4, 3, 3, 4, 3),
+    (2, 2, 1, 2, 2), (2, 3, 2, 3, 2), (3, 3, 3, 3, 4), (1, 1, 1, 1, 1), (1, 1, 1, 1, 1), (1, 2, 1, 2, 1),
+    (2, 3, 2, 2, 2), (1, 2, 1, 1, 1), (2, 2, 2, 2, 2),
+]  # fmt: skip
+VOTES = [(patient, f"observer {n}", label) for patient, row in enumerate(PATIENTS) for n, label in enumerate(row)]
+
+
+def test_dawid_skene_and_majority_are_crowd_kits_on_the_papers_patients():
+    frame = pd.DataFrame(VOTES, columns=["task", "worker", "label"])
+    theirs = DawidSkene(n_iter=100).fit_predict_proba(frame)
+    ours = dawid_skene(VOTES)
+    for patient in range(len(PATIENTS)):
+        assert dict(ours[patient].shares) == pytest.approx(theirs.loc[patient].to_dict(), abs=1e-9)
+    majority = MajorityVote().fit_predict(frame)
+    for patient, row in enumerate(PATIENTS):
+        counted = vote([(f"observer {n}", label) for n, label in enumerate(row)])
+        best = max(row.count(label) for label in row)
+        tied = len({label for label in row if row.count(label) == best}) > 1
+        assert counted.label == (None if tied else majority[patient])
+        assert counted.count == 5 and sum(counted.shares.values()) == pytest.approx(1)
+
+
+def test_weights_decide_and_a_tie_is_no_label():
+    votes = [("ann", "yes"), ("bob", "no"), ("eve", "no")]
+    assert (vote(votes).label, vote(votes).agreement) == ("no", pytest.approx(2 / 3))
+    weighed = vote(votes, {"ann": 0.9, "bob": 0.3, "eve": 0.3})
+    assert (weighed.label, weighed.agreement, weighed.margin) == ("yes", pytest.approx(0.6), pytest.approx(0.2))
+    assert vote(votes[:2]).label is None and vote(votes[:2]).margin == 0
+    assert vote(votes, {"ann": 0.0, "bob": 0.0, "eve": 0.0}).label == "no"  # nobody was ever right: all count alike
+    assert vote([("zoe", "a"), ("ann", "b")], {"ann": 0.4}).label is None  # who has no gold has the mean weight
+    assert mean([("ann", 5), ("bob", 2)], {"ann": 2.0, "bob": 1.0}) == pytest.approx(4)
+
+
+def test_the_label_of_several_unreliable_people_is_right_more_often_than_any_of_them():
+    """Seven simulated annotators with error rates of 15 to 45 % about 400 verdicts."""
+    rng = np.random.default_rng(0)
+    errors = [0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45]
+    truth = rng.integers(0, 2, 400)
+    votes = [(n, who, int(t ^ (rng.random() < e))) for n, t in enumerate(truth) for who, e in enumerate(errors)]
+    single = max(np.mean([label == truth[n] for n, who, label in votes if who == w]) for w in range(len(errors)))
+    posterior = dawid_skene(votes)
+    counted = [vote([(str(who), label) for n, who, label in votes if n == thing]).label for thing in range(len(truth))]
+    right = {
+        "the best person": single,
+        "majority": np.mean([label == t for label, t in zip(counted, truth, strict=True)]),
+        "Dawid–Skene": np.mean([posterior[n].label == t for n, t in enumerate(truth)]),
+    }
+    print({name: round(float(share), 3) for name, share in right.items()})
+    assert right["Dawid–Skene"] >= right["majority"] > right["the best person"]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def judge(store, number: int, said: dict[str, dict]) -> None:
+    trajectory, pictures = aha(number)
+    id = store.save(trajectory, pictures, owner="visitor")
+    for who, answers in said.items():
+        store.annotate(judged(id, 2, who, **answers))
+
+
+YES, NO = {"verdict_right": "yes", "reason_rating": 5}, {"verdict_right": "no", "reason_correction": "there are two."}
+
+
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+def test_a_reflection_weighs_one_however_many_people_said_it(store, tmp_path, aggregation):
+    judge(store, 0, {"ann": YES, "bob": YES, "eve": YES})
+    judge(store, 1, {"ann": NO})
+    export(store, "judge_sft", tmp_path / "out", query=Query(aggregation=aggregation))
+    rows = pd.read_parquet(tmp_path / "out" / "train-00000-of-00001.parquet")
+    weights = rows.groupby("trajectory_id")["weight"].sum().tolist()
+    assert sorted(weights) == ([1, 3] if aggregation is Aggregation.ALL else [1, 1])
+    assert sorted(rows["votes"]) == ([1, 3, 3, 3] if aggregation is Aggregation.ALL else [1, 3])
+
+
+@pytest.mark.parametrize("aggregation", [a for a in Aggregation if a is not Aggregation.ALL])
+def test_people_who_disagree_make_no_row_and_are_counted(store, aggregation):
+    judge(store, 0, {"ann": YES, "bob": NO})
+    held = survey(store, "judge_sft", Query(aggregation=aggregation))
+    assert held.rows == 0 and held.left_out == {"people disagree about the verdict, and no reviewer has decided": 2}
+
+
+def test_a_label_needs_as_much_agreement_as_is_asked_for(store):
+    judge(store, 0, {"ann": YES, "bob": YES, "eve": NO})
+    assert survey(store, "judge_sft", Query(min_agreement=0.6)).rows == 1
+    assert survey(store, "judge_sft", Query(min_agreement=0.7)).rows == 0
+
+
+def test_two_wordings_of_the_same_verdict_share_the_weight(store, tmp_path):
+    judge(store, 0, {"ann": NO, "bob": NO | {"reason_correction": "two apples are there."}, "eve": NO})
+    export(store, "judge_sft", tmp_path / "out")
+    rows = pd.read_parquet(tmp_path / "out" / "train-00000-of-00001.parquet")
+    assert rows["weight"].tolist() == [0.5, 0.5] and rows["annotator"].isna().tolist() == [True, False]
