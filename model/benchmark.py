@@ -92,7 +92,7 @@ def random_network(shape: str, device: str, dtype: torch.dtype) -> JanusForCondi
     return network.eval()
 
 
-def requests(janus: Janus, prompts: Sequence[str], temperature: float) -> list[Request]:
+def requests(prompts: Sequence[str], temperature: float) -> list[Request]:
     sampling = Sampling(GUIDANCE, temperature, text_temperature=temperature)
     return [Request(prompt, seed, 1, sampling, None, id=str(seed)) for seed, prompt in enumerate(prompts)]
 
@@ -197,7 +197,7 @@ def run(janus: Janus, counts: Sequence[int], repeats: int) -> list[Case]:
     rows = []
     alone, *_ = measured(lambda: theirs(janus, PROMPTS[:1], 1.0), janus.device, repeats)
     for name, prompts in [*((f"{n} at once", _prompts(n)) for n in counts), ("a group of 8", PROMPTS[:1] * 8)]:
-        requested = requests(janus, prompts, 1.0)
+        requested = requests(prompts, 1.0)
         engine = roomy(janus, requested)
         seconds, memory, results = measured(
             lambda requested=requested, engine=engine: ours(engine, requested), janus.device, repeats
@@ -218,7 +218,7 @@ def _prompts(count: int) -> tuple[str, ...]:
 
 def differing(janus: Janus, prompts: Sequence[str]) -> int:
     """How many of the greedy codes differ between the two."""
-    requested = requests(janus, prompts, 0.0)
+    requested = requests(prompts, 0.0)
     engine = roomy(janus, requested)
     mine, _ = ours(engine, requested)
     engine.close()

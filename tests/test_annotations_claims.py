@@ -11,7 +11,7 @@ from test_annotations_samples import aha, judged
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
 from annotations.queue.assignment import Progress, claim, heartbeat, leave, progress, recover
 from annotations.queue.leases import LEASE
-from annotations.queue.submission import SubmitResult, others, save, skip_item, submit
+from annotations.queue.submission import SubmitResult, save, skip_item, submit
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Skipping, Use
@@ -258,16 +258,6 @@ def test_an_item_is_done_when_everything_asked_of_it_is(store):
     assert claim(store, "team", "ann") is None
 
 
-def test_answers_of_others_are_seen_only_after_ones_own(store):
-    make(store)
-    for name in ("ann", "bob"):
-        turn = claim(store, "team", name)
-        assert others(store, turn.item, name) == []
-        submit(store, turn.item, name, [answer(turn, name)])
-    assert [a.annotator for a in others(store, turn.item, "bob")] == ["ann"]
-    assert others(store, turn.item, "eve") == []
-
-
 @pytest.mark.parametrize("policy", list(Skipping))
 def test_a_skip_keeps_its_reason_and_follows_the_project(store, policy):
     first, second = make(store, 2, skipping=policy)
@@ -413,9 +403,8 @@ def test_what_is_deleted_is_given_to_nobody(store):
     first, second = make(store, 2)
     turn = claim(store, "team", "ann")
     store.hide(first, by="ann")
-    for ask in (heartbeat, others):
-        with pytest.raises(NotFoundError):
-            ask(store, turn.item, "ann")
+    with pytest.raises(NotFoundError):
+        heartbeat(store, turn.item, "ann")
     with pytest.raises(NotFoundError, match="may have been deleted"):
         submit(store, turn.item, "ann", [answer(turn, "ann")])
     assert claim(store, "team", "ann").trajectory_id == second

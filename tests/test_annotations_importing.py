@@ -24,7 +24,8 @@ from annotations.db.tables import ImageRow
 from annotations.errors import ImportingError, PictureError
 from annotations.importing.importer import bring_in, main, records, rehearse
 from annotations.ops.synthetic import write_rows
-from annotations.queue.assignment import next_trajectory
+from annotations.queue.assignment import claim
+from annotations.schema.annotation import REFLECTIONS
 from annotations.store import images
 from annotations.store.store import Store, open_store
 from model.trajectory import StopReason
@@ -112,7 +113,7 @@ def test_an_image_of_it_becomes_a_drawing_with_a_reflection(store: Store, tmp_pa
 
 def test_what_is_imported_waits_to_be_annotated_and_can_be(store: Store, tmp_path: Path):
     bring_in(store, janus(tmp_path), "janus_sft", owner="ada")
-    waiting = next_trajectory(store, "ann")
+    waiting = claim(store, REFLECTIONS, "ann").trajectory_id
     assert store.annotate(judged(waiting, 1, verdict_right="yes")).id
 
 

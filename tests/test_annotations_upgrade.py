@@ -20,9 +20,9 @@ from annotations.db.postgres import parse
 from annotations.db.tables import Base, PostingRow
 from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
-from annotations.queue.assignment import Progress, next_trajectory, progress
+from annotations.queue.assignment import Progress, claim, progress
 from annotations.queue.progress import answered
-from annotations.schema.annotation import Annotation
+from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
@@ -278,8 +278,8 @@ def test_after_the_migration_ids_go_on_and_people_find_what_they_left(tmp_path):
     populated(tmp_path, "0002")
     with open_store(tmp_path) as store:
         assert store.project("reflections") == REFLECTIONS_PROJECT
-        assert next_trajectory(store, "ann") == "b"
-        assert (next_trajectory(store, "bob"), next_trajectory(store, "eve")) == ("a", "a")
+        assert claim(store, REFLECTIONS, "ann").trajectory_id == "b"
+        assert {claim(store, REFLECTIONS, name).trajectory_id for name in ("bob", "eve")} == {"a"}
         assert (progress(store, "ann"), progress(store, "new")) == (Progress(1, 1), Progress(0, 2))
         made = store.annotate(Annotation("b", 0, "ann", {"verdict_right": "no"}))
         assert made.id == 10  # no id comes twice, though the ninth was removed

@@ -13,7 +13,7 @@ from studio_samples import HOSTILE, aha
 from annotations.auth import accounts
 from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.metrics.quality import accuracy, agreements, cases, disputes, labels, throughput
+from annotations.metrics.quality import accuracy, agreements, cases, labels, throughput
 from annotations.queue.assignment import claim
 from annotations.queue.gold_items import appoint
 from annotations.queue.progress import answered, changed, extents
@@ -72,8 +72,8 @@ def filled(store) -> list[int]:
 
 def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(store, desk):
     items = filled(store)
-    found = disputes(answered(store, "team"))
-    assert [one.item for one in found] == [items[1], items[0]]
+    disputed = [case.item for case in cases(answered(store, "team")) if case.score > 0]
+    assert disputed == [items[1], items[0]]
     view = desk.start(visit(project="team"))
     assert view.case.item == items[1] and "2 of 2 to decide" in view.queue
     assert desk.following(view.case, visit()).case.item == items[0]
@@ -118,7 +118,10 @@ def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, 
     told = answered(store, "team")
     assert {a.annotator for a in told.decided} == {"me"} and len(told.decided) == 2
     assert (extents(store)["team"], agreements(told)) == before
-    assert [(one.item, one.decided) for one in disputes(told)] == [(items[0], False), (items[1], True)]
+    assert [(case.item, case.decided) for case in cases(told) if case.score > 0] == [
+        (items[0], False),
+        (items[1], True),
+    ]
     again = desk.start(visit(project="team", item=str(items[1])))
     assert "decided by me" in again.answers and again.answers.count('class="differs"') == 2
     decided(desk, case)  # sent twice

@@ -108,7 +108,7 @@ def test_visitors_are_refused_and_share_one_name(tmp_path):
         with pytest.raises(gr.Error, match="not open to visitors"):
             require(Role.ANNOTATOR, request, public, store)
         assert asking(request, public, store) == Identity("visitor", Role.VISITOR)
-    assert owner_name(request, public) == "visitor"
+    assert owner_name(public) == "visitor"
 
 
 def test_the_person_at_the_machine_has_the_name_of_the_settings_and_may_do_everything(tmp_path):

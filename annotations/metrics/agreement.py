@@ -1,4 +1,4 @@
-"""Agreement statistics: Krippendorff's alpha, Fleiss' and Cohen's kappa, percent agreement, accuracy on gold.
+"""Agreement statistics: Krippendorff's alpha, percent agreement, accuracy on gold.
 
 Pure functions over answers given as (item, annotator, answer); None is a missing answer. They know arithmetic only: no
 store, no questions. Only items with two answers or more count. A coefficient is None where it is not defined: nobody
@@ -14,7 +14,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -55,55 +54,9 @@ class Accuracy:
         return self.right / self.of
 
 
-def percent_agreement(ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
+def percent_agreement(ratings: Given) -> Agreement | None:
     """The share of pairs of answers about an item that are the same, a mean over items."""
-    return _bootstrapped(_counts(_by_item(ratings)), _observed, resamples, seed)
-
-
-def fleiss_kappa(ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
-    """Fleiss' kappa (1971). Where items have different numbers of answers, each item's pairs are a share of its own
-    and chance follows all answers.
-    """
-
-    def kappa(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        totals = weights @ patterns  # (R, C)
-        chance = ((totals / totals.sum(1, keepdims=True)) ** 2).sum(1)
-        return _beyond(_observed(patterns, weights), chance)
-
-    return _bootstrapped(_counts(_by_item(ratings)), kappa, resamples, seed)
-
-
-def cohen_kappa(
-    ratings: Given, first: Hashable, other: Hashable, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Agreement | None:
-    """Cohen's kappa (1960) of two annotators, over the items that both answered."""
-    pairs = [
-        (by_annotator[first], by_annotator[other])
-        for by_annotator in _by_item(ratings).values()
-        if first in by_annotator and other in by_annotator
-    ]
-    known = {answer: index for index, answer in enumerate(dict.fromkeys(a for pair in pairs for a in pair))}
-    table = np.zeros((len(pairs), 2 * len(known)))  # one-hot of the one's answer, then of the other's
-    for row, (a, b) in enumerate(pairs):
-        table[row, known[a]] = table[row, len(known) + known[b]] = 1
-
-    def kappa(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        ones, others = np.split(patterns, 2, axis=1)
-        of = weights.sum(1)
-        chance = ((weights @ ones) * (weights @ others)).sum(1) / of**2
-        return _beyond(weights @ (ones * others).sum(1) / of, chance)
-
-    return _bootstrapped(table, kappa, resamples, seed)
-
-
-def cohen_kappas(
-    ratings: Given, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[tuple[Hashable, Hashable], Agreement]:
-    """Cohen's kappa of every two annotators for whom it is defined, in the order they first appear."""
-    rows = list(ratings)
-    people = dict.fromkeys(annotator for _, annotator, _ in rows)
-    pairs = {(a, b): cohen_kappa(rows, a, b, resamples=resamples, seed=seed) for a, b in combinations(people, 2)}
-    return {pair: kappa for pair, kappa in pairs.items() if kappa is not None}
+    return _bootstrapped(_counts(_by_item(ratings)), _observed, RESAMPLES, 0)
 
 
 def krippendorff_alpha(
@@ -220,12 +173,6 @@ def _observed(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return weights @ agreeing / weights.sum(1)
 
 
-def _beyond(observed: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """(R,): (observed − chance) / (1 − chance), NaN where chance is certain."""
-    room = 1 - chance
-    return np.divide(observed - chance, room, out=np.full(len(room), np.nan), where=room > 1e-12)
-
-
 def _alpha_nominal(patterns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     raters, totals = patterns.sum(1), weights @ patterns  # (K,), (R, C)
     within = (raters**2 - (patterns**2).sum(1)) / (raters - 1)
@@ -253,7 +200,8 @@ def _less_than(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return 1 - np.divide(observed, expected, out=np.full(len(expected), np.nan), where=varies)
 
 
-def _wilson(right: int, of: int, z: float = 1.959964) -> tuple[float, float]:
+def _wilson(right: int, of: int) -> tuple[float, float]:
+    z = 1.959964
     share, room = right / of, z * z / of
     middle = (share + room / 2) / (1 + room)
     half = z * math.sqrt(share * (1 - share) / of + room / (4 * of)) / (1 + room)

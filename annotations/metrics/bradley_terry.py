@@ -59,57 +59,16 @@ class Standing:
     both_bad: int
     group: int
 
-    @property
-    def votes(self) -> int:
-        return self.wins + self.losses + self.ties + self.both_bad
-
-
-@dataclass(frozen=True)
-class ScoreDifference:
-    """How far one contestant is ahead of another, as the difference of their scores."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def chance(self) -> float:
-        """That the one is preferred to the other."""
-        return 1 / (1 + math.exp(-self.value))
-
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """The scores of all contestants, and how sure they are."""
-
-    standings: tuple[Standing, ...]  # group by group, the best first
-    _names: tuple[str, ...]
-    _scores: np.ndarray  # (N,)
-    _covariance: np.ndarray  # (N, N)
-
-    def lead(self, first: str, other: str) -> ScoreDifference | None:
-        """None where no chain of votes connects the two. Raises AnswerError for a name that has no vote."""
-        groups = {standing.name: standing.group for standing in self.standings}
-        for name in (first, other):
-            if name not in groups:
-                raise AnswerError(f"nobody has voted on {name!r}; those voted on are {', '.join(self._names)}")
-        if groups[first] != groups[other]:
-            return None
-        apart = np.zeros(len(self._names))
-        apart[self._names.index(first)] += 1
-        apart[self._names.index(other)] -= 1
-        value, half = float(apart @ self._scores), Z * math.sqrt(max(0.0, apart @ self._covariance @ apart))
-        return ScoreDifference(value, value - half, value + half)
-
 
 def points(score: float) -> float:
     """A score on the scale of chess: 1000 is the mean, 400 more are odds of ten to one."""
     return 1000 + 400 / math.log(10) * score
 
 
-def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> Ranking:
-    """Everybody's score. Votes of a contestant on itself count for nothing. Raises AnswerError for a choice that is
-    none, and ValueError for a prior that is not positive.
+def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> list[Standing]:
+    """Everybody's score, group by group, the best first. Votes of a contestant on itself count for nothing.
+
+    Raises AnswerError for a choice that is none, and ValueError for a prior that is not positive.
     """
     if prior <= 0:
         raise ValueError(
@@ -137,8 +96,7 @@ def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> Ranking:
         )
         for i, name in enumerate(names)
     ]
-    standings.sort(key=lambda s: (s.group, -s.score, s.name))
-    return Ranking(tuple(standings), tuple(names), scores, covariance)
+    return sorted(standings, key=lambda s: (s.group, -s.score, s.name))
 
 
 def _tally(votes: Iterable[Vote]) -> tuple[list[str], dict[PairVote, np.ndarray]]:

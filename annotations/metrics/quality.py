@@ -136,13 +136,10 @@ def throughput(answered: Answered) -> dict[date, Counter[str]]:
     return dict(by_day)
 
 
-def disputes(answered: Answered) -> list[Disagreement]:
-    """The items on which people differ, those nobody has decided first, then the greatest differences."""
-    return [case for case in cases(answered) if case.score > 0]
-
-
 def cases(answered: Answered) -> list[Disagreement]:
-    """All items that were answered: those on which people differ, as above, then those on which they do not."""
+    """All items that were answered: those on which people differ, of them those nobody has decided first, then the
+    greatest differences; then those on which they do not.
+    """
     decided = {annotation.item for annotation in answered.decided}
     by_item: dict[int, list[Annotation]] = defaultdict(list)
     for annotation in answered.given:

@@ -17,13 +17,12 @@ from annotations.errors import AnswerError, LeaseError, ProjectError
 from annotations.queue import leases, next_item
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.queue.seeded_choice import left_of, seeded_uniform
-from annotations.schema.annotation import REFLECTIONS, Status
+from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project, Use
 from annotations.store import items, projects
 from annotations.store.items import State
 from annotations.store.store import Store
 
-DONE = (Status.SUBMITTED, Status.DISCARDED)
 MOST_HELD = 50  # items that one person holds at a time
 
 
@@ -221,16 +220,6 @@ def recover(store: Store) -> int:
     """At the start: end the leases whose time went by while nothing ran. How many those were."""
     with store.database.writing() as session:
         return leases.sweep(session, store.clock())
-
-
-def next_trajectory(store: Store, annotator: str, *, after: str | None = None) -> str | None:
-    """The trajectory whose reflections this person would be asked about next; nothing is held. `after` leaves out
-    one that was just seen.
-    """
-    with store.database.reading() as session:
-        seen = items.find(session, REFLECTIONS, after) if after is not None else None
-        item = _next(session, projects.get(session, REFLECTIONS), annotator, seen and seen.id)
-        return item and item.trajectory_id
 
 
 def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Progress:

@@ -40,7 +40,6 @@ class AnnotatorProgress:
     annotator: str
     completed: int
     skipped: int
-    extra: int  # too late, or to decide what others disagreed on
     held: int  # now
 
 
@@ -90,7 +89,6 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
             annotator,
             completed=numbers.get(Outcome.SUBMITTED, 0),
             skipped=numbers.get(Outcome.SKIPPED, 0),
-            extra=numbers.get(Outcome.EXTRA, 0),
             held=numbers.get(None, 0),
         )
         for annotator, numbers in counts.items()

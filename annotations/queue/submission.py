@@ -19,7 +19,7 @@ from annotations.queue import completion, gold_answers, leases
 from annotations.queue.gold_answers import Feedback
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.queue.seeded_choice import left_of
-from annotations.schema.annotation import REFLECTIONS, Annotation, Status
+from annotations.schema.annotation import DONE, Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Skipping, Use
 from annotations.schema.questions import SKIP_REASON
@@ -28,7 +28,6 @@ from annotations.store.items import subjects_of
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 
-DONE = (Status.SUBMITTED, Status.DISCARDED)
 ENDED = (*COMPLETED, Outcome.EXTRA)
 MOST_SKIPS, SKIPS_IN = 100, timedelta(minutes=10)  # of one person in one project
 
@@ -133,55 +132,34 @@ def skip_item(store: Store, item_id: int, annotator: str, *, reason: str = "") -
     takes it back. Raises NotFoundError.
     """
     with store.database.writing() as session:
-        leases.sweep(session, store.clock())
-        return _skip(session, store, items.get(session, item_id), annotator, reason)
-
-
-def skip(store: Store, trajectory_id: str, annotator: str, *, reason: str = "") -> list[Annotation]:
-    """The same for the reflections of one trajectory."""
-    with store.database.writing() as session:
-        get(session, trajectory_id)
-        item = items.find(session, REFLECTIONS, trajectory_id)
-        return [] if item is None else _skip(session, store, item, annotator, reason)
-
-
-def _skip(session: Session, store: Store, item: ItemRow, annotator: str, reason: str) -> list[Annotation]:
-    project, now = projects.get(session, item.project_id), store.clock()
-    if leases.skipped_since(session, project.id, annotator, now - SKIPS_IN) >= MOST_SKIPS:
-        minutes = int(SKIPS_IN.total_seconds() // 60)
-        raise ProjectError(
-            f"you have skipped {MOST_SKIPS} items in {minutes} minutes; answer this one, or go on a little later"
-        )
-    by_segment = {a.segment: a for a in _said(session, item, annotator)}
-    asked = subjects_of(project, get(session, item.trajectory_id))
-    left = [at for at in asked if at not in by_segment or by_segment[at].status not in DONE]
-    later = project.skipping is Skipping.LATER
-    status = Status.UNFINISHED if later else Status.DISCARDED
-    why = {SKIP_REASON.name: reason} if reason.strip() else {}
-    made = []
-    for at in left:
-        known = dict(by_segment[at].answers) if at in by_segment else {}
-        if why or not later:
-            new = Annotation(item.trajectory_id, at, annotator, known | why if later else why, status)
-            made.append(replace(new, project=project.id, item=item.id))
-    stored = completion.record(session, made, now=now)
-    if left:
-        lease = leases.get(session, item, annotator) or leases.hold(session, item, annotator, now)
-        lease.renewed_at = now  # when it was skipped
-        if later:
-            leases.end(session, lease, Outcome.POSTPONED)
-    return stored
-
-
-def others(store: Store, item_id: int, annotator: str) -> list[Annotation]:
-    """What others have submitted of an item: nothing, until this person has completed it."""
-    with store.database.reading() as session:
+        now = store.clock()
+        leases.sweep(session, now)
         item = items.get(session, item_id)
-        lease = leases.get(session, item, annotator)
-        if lease is None or lease.outcome not in ENDED:
-            return []
-        submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
-        return [annotation for annotation in submitted if annotation.annotator != annotator]
+        project = projects.get(session, item.project_id)
+        if leases.skipped_since(session, project.id, annotator, now - SKIPS_IN) >= MOST_SKIPS:
+            minutes = int(SKIPS_IN.total_seconds() // 60)
+            raise ProjectError(
+                f"you have skipped {MOST_SKIPS} items in {minutes} minutes; answer this one, or go on a little later"
+            )
+        by_segment = {a.segment: a for a in _said(session, item, annotator)}
+        asked = subjects_of(project, get(session, item.trajectory_id))
+        left = [at for at in asked if at not in by_segment or by_segment[at].status not in DONE]
+        later = project.skipping is Skipping.LATER
+        status = Status.UNFINISHED if later else Status.DISCARDED
+        why = {SKIP_REASON.name: reason} if reason.strip() else {}
+        made = []
+        for at in left:
+            known = dict(by_segment[at].answers) if at in by_segment else {}
+            if why or not later:
+                new = Annotation(item.trajectory_id, at, annotator, known | why if later else why, status)
+                made.append(replace(new, project=project.id, item=item.id))
+        stored = completion.record(session, made, now=now)
+        if left:
+            lease = leases.get(session, item, annotator) or leases.hold(session, item, annotator, now)
+            lease.renewed_at = now  # when it was skipped
+            if later:
+                leases.end(session, lease, Outcome.POSTPONED)
+        return stored
 
 
 def _said(session: Session, item: ItemRow, annotator: str) -> list[Annotation]:

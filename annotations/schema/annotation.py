@@ -37,6 +37,9 @@ class Status(StrEnum):
     DISCARDED = "discarded"  # this person will not answer
 
 
+DONE = (Status.SUBMITTED, Status.DISCARDED)
+
+
 class Decision(StrEnum):
     """What a reviewer's decision makes of what people answered about the same thing."""
 

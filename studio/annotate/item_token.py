@@ -13,9 +13,8 @@ from itertools import takewhile
 from typing import NamedTuple
 from uuid import uuid4
 
-from annotations.schema.annotation import Annotation, Status
+from annotations.schema.annotation import DONE, Annotation, Status
 
-DONE = (Status.SUBMITTED, Status.DISCARDED)
 LONGEST_KEY = 48  # characters
 LONGEST_TIME = 4 * 3600.0  # seconds on one item; a page that stood open overnight says nothing
 WHOLE_ITEM = -1  # instead of a segment, where all of an item is asked about at once

@@ -42,7 +42,7 @@ class _Endpoints:
         chosen = {name: getattr(own, name) if value is None else value for name, value in overrides.items()}
         form = DrawForm(prompt, rounds, seed=seed, new_seed=False, **chosen)
         parameters = _or_error(lambda: (form.chosen_seed(), form.most_rounds(), form.sampling(own)))
-        events = generator.stream(prompt, *parameters, owner=owner_name(request, self._settings))
+        events = generator.stream(prompt, *parameters, owner=owner_name(self._settings))
         for event in _errors_as_gradio(Caller.of(request).drawing(events)):
             if not isinstance(event, QueuePosition):
                 yield event
@@ -91,7 +91,7 @@ class _Endpoints:
             seed = chosen_seed(seed, False)
         except (OSError, ValueError) as error:
             raise gr.Error(without_places(error), print_exception=False) from error
-        owner = owner_name(request, self._settings)
+        owner = owner_name(self._settings)
         events = generator.stream(words, seed, 1, owner=owner, task=task, source=source)
         run = ""
         for event in _errors_as_gradio(Caller.of(request).drawing(events)):

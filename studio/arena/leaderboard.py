@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from annotations.metrics.bradley_terry import Ranking, Standing, Vote, points, rank
+from annotations.metrics.bradley_terry import Standing, Vote, points, rank
 from annotations.queue.progress import Answered
 from annotations.schema.forms.preference import Preference
 from annotations.schema.questions import Question
@@ -37,10 +37,8 @@ def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
     names = contestants(known)
     boards = []
     for question in told.project.questions:
-        if isinstance(question.form, Preference):
-            ranking = rank(votes(told, question, names))
-            if ranking.standings:
-                boards.append(f"<section><h3>{own(question.title)}</h3>{board(ranking)}</section>")
+        if isinstance(question.form, Preference) and (standings := rank(votes(told, question, names))):
+            boards.append(f"<section><h3>{own(question.title)}</h3>{board(standings)}</section>")
     if not boards:
         return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'
     what = (
@@ -50,12 +48,12 @@ def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
     return f'<div class="dashboard"><p class="soft">{what}</p>{"".join(boards)}</div>'
 
 
-def board(ranking: Ranking) -> str:
+def board(standings: Sequence[Standing]) -> str:
     """Group by group: scores compare within a group only."""
     groups: dict[int, list[Standing]] = {}
-    for standing in ranking.standings:
+    for standing in standings:
         groups.setdefault(standing.group, []).append(standing)
-    lows, highs = ([points(getattr(s, end)) for s in ranking.standings] for end in ("low", "high"))
+    lows, highs = ([points(getattr(s, end)) for s in standings] for end in ("low", "high"))
     ends = 100.0 * math.floor(min(lows) / 100), 100.0 * math.ceil(max(highs) / 100)
     apart = '<p class="soft">Nobody has compared these with those above:</p>'
     return apart.join(intervals([_estimate(one) for one in group], ends, digits=0) for group in groups.values())

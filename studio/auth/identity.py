@@ -66,6 +66,6 @@ def refusal(who: Identity, role: Role) -> str:
     return f"This is open to the role {role} only; you have signed in as {who.name}, {who.role}. Ask an admin for it."
 
 
-def owner_name(request: gr.Request | None, settings: Settings) -> str:
+def owner_name(settings: Settings) -> str:
     """The name that drawings are stored under: all who come from outside share one."""
     return settings.annotator if is_local(settings) else VISITOR

@@ -193,11 +193,9 @@ def rounds_of(trajectory: Trajectory) -> list[Round]:
     return [Round(number, tuple(group)) for number, group in enumerate(groups, start=1 - min(sources, 1))]
 
 
-def still(trajectory: Trajectory, picture: PictureOf, *, only: int | None = None, headed: bool = True) -> str:
-    """A trajectory as HTML that does not move. `only`: just the round that holds the segment of this index. `headed`:
-    whether a drawing of one round says which that is.
-    """
-    rounds = [r for r in rounds_of(trajectory) if only is None or only in dict(r.segments)]
+def still(trajectory: Trajectory, picture: PictureOf, *, headed: bool = True) -> str:
+    """A trajectory as HTML that does not move. `headed`: whether a drawing of one round says which that is."""
+    rounds = rounds_of(trajectory)
     aha = trajectory.aha_segment
     has_source = any(isinstance(segment, Source) for segment in trajectory.segments)
     first = ("Edited" if has_source else "Draft") if headed or len(rounds) > 1 else ""

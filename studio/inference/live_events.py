@@ -103,7 +103,7 @@ class PageVisit:
 
     @staticmethod
     def of(request: gr.Request, settings: Settings) -> PageVisit:
-        return PageVisit(owner_name(request, settings), request.session_hash or "", Caller.of(request))
+        return PageVisit(owner_name(settings), request.session_hash or "", Caller.of(request))
 
 
 def live(events: LiveTrajectory, visit: PageVisit, sessions: Sessions, store: Store) -> Iterator[tuple]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -168,11 +168,10 @@ def draw_all(
     rounds: int,
     *,
     owner: str,
-    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Drawing]:
     """Every prompt in every way, with one seed for all ways of a prompt; as they come. All are stored."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = [pool.submit(_draw, checkpoints, prompt, chosen, rounds, owner, stop) for prompt in prompts]
+        made = [pool.submit(_draw, checkpoints, prompt, chosen, rounds, owner) for prompt in prompts]
         try:
             for future in as_completed(made):
                 yield future.result()
@@ -181,30 +180,24 @@ def draw_all(
                 future.cancel()
 
 
-def _draw(
-    checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str, stop: Callable[[], bool]
-) -> Drawing:
+def _draw(checkpoints: Checkpoints, prompt: str, chosen: Sequence[str], rounds: int, owner: str) -> Drawing:
     seed, ids = new_seed(), []
     try:
         for way in chosen:
-            if stop():
-                return Drawing(prompt, tuple(ids), "stopped")
-            ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner, stop))
+            ids.append(_drawn(checkpoints, prompt, way, seed, rounds, owner))
     except (RequestError, CheckpointError, AnnotationsError, FillingError) as error:
         return Drawing(prompt, tuple(ids), without_places(error))
     return Drawing(prompt, tuple(ids))
 
 
-def _drawn(
-    checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: int, owner: str, stop: Callable[[], bool]
-) -> str:
+def _drawn(checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: int, owner: str) -> str:
     """The id of one drawing, once it is finished."""
     generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
     sampling = replace(generator.sampling, thinks=generator.sampling.thinks and not way.endswith(WITHOUT_PLAN))
     run, ended = "", False
     while not ended:
         try:
-            for event in generator.stream(prompt, seed, rounds, sampling, owner=owner, stop=stop):
+            for event in generator.stream(prompt, seed, rounds, sampling, owner=owner):
                 match event:
                     case TrajectoryStarted():
                         run = event.trajectory_id
