@@ -6,6 +6,7 @@ Coordinates transactions and picture files; no row and no session leaves it. Thr
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,6 +154,12 @@ class Store:
         if not visible:
             raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
         return images.read(self._pictures, sha256)
+
+    def picture_or_none(self, sha256: str) -> bytes | None:
+        """As `picture`; None for one that is deleted, lost or damaged."""
+        with suppress(AnnotationsError):
+            return self.picture(sha256)
+        return None
 
     def hide(self, trajectory_id: str, by: str) -> None:
         """Hide a trajectory from every list, queue and export. Raises NotFoundError."""

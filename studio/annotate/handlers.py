@@ -24,12 +24,12 @@ from studio.annotate.held_items import HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
+from studio.annotate.progress_cache import Counts, complete
 from studio.annotate.reflection_view import learnt
 from studio.annotate.view import View, nothing, sentence, stay
 from studio.auth.identity import asking
 from studio.components.notices import practice_missing
 from studio.components.render import text
-from studio.projects.cached_counts import Counts, complete
 from studio.settings import Settings
 
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few

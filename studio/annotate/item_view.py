@@ -6,12 +6,11 @@ Knows the store, and the view that `view` makes of it all; no page and no reques
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import uuid4
 
-from annotations.errors import AnnotationsError, AnswerError
+from annotations.errors import AnswerError
 from annotations.queue import assignment, gold_accuracy
 from annotations.queue.assignment import Assignment
 from annotations.schema.annotation import Annotation
@@ -20,6 +19,7 @@ from annotations.store.items import subjects_of
 from annotations.store.store import Store
 from model.trajectory import Trajectory
 from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
+from studio.annotate.progress_cache import Counts, progress_of
 from studio.annotate.reflection_form import (
     Item,
     asks_only_about_reflections,
@@ -32,7 +32,6 @@ from studio.annotate.reflection_form import (
 from studio.annotate.reflection_view import learnt, progress_line
 from studio.annotate.view import View, item_view
 from studio.components.forms.sheet import UNREADABLE, Kept, Sheet, annotations_of, unfinished
-from studio.projects.cached_counts import Counts, progress_of
 
 
 class ItemView(NamedTuple):
@@ -92,7 +91,7 @@ class ProjectView:
             showing, annotations = item.showing, _about(item, annotations)
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
-        view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self._picture)
+        view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
         shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
         return ItemView(showing, annotations, shown)
 
@@ -152,11 +151,6 @@ class ProjectView:
             known = gold_accuracy.standing(self.store, self.annotator, self.project.id)
         so_far = progress_of(self.counts, self.store, self.annotator, self.project.id)
         return progress_line(so_far.further(done), known)
-
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
 
 
 def _about(item: Item, annotations: Sequence[Annotation]) -> list[Annotation]:

@@ -17,10 +17,10 @@ from studio.annotate.reflection_view import KEYS, SHEET_KEYS, keys_dialog
 from studio.annotate.view import View
 from studio.auth.role_section import role_section
 from studio.components.forms.sheet import filled_in, sheet_component
+from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
 from studio.theme import script
 
-PLAIN = {"apply_default_css": False, "js_on_load": None}
 KEYBOARD = "".join(map(script, ("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")))
 SETTLED = {"fn": None, "js": "() => window.ahaSettled?.()"}  # what was typed meanwhile is done now
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
@@ -85,17 +85,16 @@ def _table(desk: AnnotateHandlers) -> None:
 
 
 def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -> None:
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     outputs, at = list(view), [view.place, view.token]
     sent = {"inputs": [*at, view.sheet], "js": filled_in("annotate-sheet")}
-    gr.on(fn=desk.start, outputs=outputs, **quick)
-    submitted = buttons["submit"].click(desk.submit, outputs=outputs, **sent, **quick)
-    buttons["save"].click(desk.save, outputs=[view.note], **sent, **quick)
-    skipped = gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **quick)
-    undone = buttons["undo"].click(desk.undo, [view.place], outputs, **quick)
-    view.project.input(desk.choose, [view.project, view.token], outputs, **quick)
+    gr.on(fn=desk.start, outputs=outputs, **QUICK)
+    submitted = buttons["submit"].click(desk.submit, outputs=outputs, **sent, **QUICK)
+    buttons["save"].click(desk.save, outputs=[view.note], **sent, **QUICK)
+    skipped = gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **QUICK)
+    undone = buttons["undo"].click(desk.undo, [view.place], outputs, **QUICK)
+    view.project.input(desk.choose, [view.project, view.token], outputs, **QUICK)
     for answered in (submitted, skipped, undone):
         answered.then(**SETTLED)
-    view.token.change(desk.prepare, at, None, **quick)
-    gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **quick)
+    view.token.change(desk.prepare, at, None, **QUICK)
+    gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **QUICK)
     Context.root_block.unload(on_closing(desk.leave, desk.holding))

@@ -10,8 +10,8 @@ from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from studio.annotate.item_view import ProjectView
+from studio.annotate.progress_cache import Counts
 from studio.auth.identity import Identity, require
-from studio.projects.cached_counts import Counts
 from studio.settings import Settings
 
 

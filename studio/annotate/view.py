@@ -14,6 +14,7 @@ from studio.annotate.item_token import ItemToken
 from studio.annotate.reflection_form import LAYOUT
 from studio.annotate.reflection_view import NOTHING, claim, heading, stage
 from studio.components.forms.sheet import Kept, PictureOf, Sheet, value_of
+from studio.components.page_options import unchanged
 from studio.components.render import text
 
 
@@ -35,14 +36,9 @@ class View(NamedTuple):
     note: Any
 
 
-def _all(**parts: Any) -> View:
-    """These parts; the rest as it is."""
-    return View(*[gr.skip()] * len(View._fields))._replace(**parts)
-
-
 def stay(note: str) -> View:
     """Everything as it is, and a line that says why."""
-    return _all(note=text(sentence(note)))
+    return unchanged(View, note=text(sentence(note)))
 
 
 def nothing(note: str) -> View:
@@ -53,7 +49,8 @@ def nothing(note: str) -> View:
 def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> View:
     """An item: a reflection with its picture and what the model says of it, or a sheet that has its own pictures."""
     trajectory, is_reflection = sheet.trajectory, sheet.layout == LAYOUT
-    return _all(
+    return unchanged(
+        View,
         token=showing.token(),
         heading=heading(trajectory.prompt),
         stage=stage(trajectory, showing.segment, picture) if is_reflection else "",

@@ -33,6 +33,7 @@ from studio.auth.identity import Identity, require
 from studio.auth.project_rights import readable
 from studio.components.forms.sheet import Sheet, SheetSubject, value_of
 from studio.components.notices import done, practice_missing, said
+from studio.components.page_options import stay
 from studio.components.render import own, text
 from studio.settings import Settings
 
@@ -164,7 +165,7 @@ class ArenaHandlers:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         return self._next(at, showing.project)
 
     def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
@@ -177,10 +178,10 @@ class ArenaHandlers:
         last = next((a for a in reversed(mine) if a.status is not Status.UNFINISHED), None)
         try:
             if last is None:
-                return _stay("There is nothing to undo.")
+                return stay(View, "There is nothing to undo.")
             self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         return self._next(at, project)._replace(note=done("Taken back; compare them again."))
 
     def _asked_before(self, showing: PairToken) -> str | None:
@@ -270,7 +271,7 @@ class ArenaHandlers:
             chosen=gr.skip(),
             progress=gr.skip(),
             heading=heading(left.prompt, question, number + 1, len(questions)),
-            sheet=value_of(pair, place.key, {}, self._picture),
+            sheet=value_of(pair, place.key, {}, self.store.picture_or_none),
             desk=gr.update(visible=True),
             none=gr.update(visible=not question.required),
             note="",
@@ -281,16 +282,6 @@ class ArenaHandlers:
         mine = self.store.annotations(annotator=at.name, item=showing.item)
         return dict(mine[-1].answers) if mine and mine[-1].status is Status.UNFINISHED else {}
 
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
-
 
 def _feedback(right: bool, because: str) -> str:
     return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {own(because)}</p>'
-
-
-def _stay(words: str) -> View:
-    """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words))

@@ -16,7 +16,7 @@ from studio.arena.handlers import ArenaHandlers, View
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.sheet import sheet_component
 from studio.components.header import intro
-from studio.projects.page import PLAIN
+from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
 from studio.theme import script
 
@@ -54,18 +54,17 @@ def _arena(store: Store, settings: Settings) -> None:
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
     view = [*View(showing, chosen, progress, head, sheet, desk, none, note)]
-    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **quick)
-    chosen.input(ring.choose, [chosen, showing], view, **quick)
+    on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **QUICK)
+    chosen.input(ring.choose, [chosen, showing], view, **QUICK)
     chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"
     acted = [
-        answer.click(ring.answer, [showing, sheet], view, js=chosen_answer, **quick),
-        none.click(ring.answer, [showing, gr.State("")], view, **quick),
+        answer.click(ring.answer, [showing, sheet], view, js=chosen_answer, **QUICK),
+        none.click(ring.answer, [showing, gr.State("")], view, **QUICK),
     ]
-    acted.append(skip.click(ring.skip, [showing], view, **quick))
-    acted.append(undo.click(ring.undo, [chosen, showing], view, **quick))
+    acted.append(skip.click(ring.skip, [showing], view, **QUICK))
+    acted.append(undo.click(ring.undo, [chosen, showing], view, **QUICK))
     for event in acted:
         event.then(**SETTLED)
-    count.click(ring.leaders, [chosen], [leaders], **quick)
-    gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **quick)
+    count.click(ring.leaders, [chosen], [leaders], **QUICK)
+    gr.Timer(ALIVE).tick(ring.alive, [showing], [note], **QUICK)
     Context.root_block.unload(on_closing(ring.leave, ring.holding))

@@ -13,6 +13,7 @@ from annotations.auth.password_login import LONGEST_PAUSE
 from annotations.store.store import Store
 from studio.auth.identity import VISITOR, asking
 from studio.auth.sign_in_routes import PAGES_AFTER_LOGIN
+from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import own
 from studio.settings import Settings
 
@@ -58,5 +59,5 @@ def page(store: Store, settings: Settings) -> None:
         query = request.query_params
         return form(query.get("said") or "", query.get("to") or "", settings.names_people_of_hub)
 
-    shown = gr.HTML(elem_id="sign-in", apply_default_css=False, js_on_load=None)
-    gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)
+    shown = gr.HTML(elem_id="sign-in", **PLAIN)
+    gr.on(fn=start, outputs=[shown], **QUICK)

@@ -14,6 +14,7 @@ import gradio as gr
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import asking, is_local, refusal
+from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import text
 from studio.settings import Settings
 
@@ -34,10 +35,10 @@ def role_section(role: Role, path: str, store: Store, settings: Settings) -> Ite
         link = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
         return f'<div class="gate"><p>{text(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
 
-    message = gr.HTML(elem_id="gate", apply_default_css=False, js_on_load=None)
+    message = gr.HTML(elem_id="gate", **PLAIN)
     with gr.Column(visible=False) as section:
         yield
-    gr.on(fn=show, outputs=[message, section], show_progress="hidden", api_visibility="private", queue=False)
+    gr.on(fn=show, outputs=[message, section], **QUICK)
 
 
 def on_load_for(

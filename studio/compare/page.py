@@ -17,6 +17,7 @@ from model.backends.contract import CheckpointError
 from model.backends.request import RequestError
 from studio.components import render
 from studio.components.header import intro, what_is_kept
+from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.draw.page import EXAMPLES, ask, prompt_row
 from studio.inference.checkpoints import Checkpoints
@@ -38,10 +39,10 @@ def side_of(visit: PageVisit, side: str) -> PageVisit:
 
 
 def drawn(
-    wish: DrawForm, side: str, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+    form: DrawForm, side: str, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
 ) -> Iterator[render.Row]:
     """Yields the values of one side's timeline."""
-    for value, *_ in ask(wish, side_of(visit, side), checkpoints, sessions, insist=insist):
+    for value, *_ in ask(form, side_of(visit, side), checkpoints, sessions, insist=insist):
         yield value
 
 
@@ -68,11 +69,11 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         except CheckpointError as error:
             yield render.notice_value(without_places(error))
             return
-        wish = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
-        yield from drawn(wish, side, PageVisit.of(request, settings), checkpoints, sessions, insist=insist)
+        form = DrawForm(prompt, settings.rounds, how.guidance, how.temperature, seed, False, thinks, checkpoint)
+        yield from drawn(form, side, PageVisit.of(request, settings), checkpoints, sessions, insist=insist)
 
-    def insisted(side, prompt, seed, checkpoint, thinks, request: gr.Request):
-        yield from asked(side, prompt, seed, checkpoint, thinks, request, insist=True)
+    def insisted(request: gr.Request, *form: Any) -> Iterator[render.Row]:
+        yield from asked(*form, request, insist=True)
 
     def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
         return forget(event, PageVisit.of(request, settings), store, settings)
@@ -89,18 +90,16 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         runs = [dict(request.query_params).get(side) for side in SIDES]
         return tuple(replay(store, run, settings) if run else gr.skip() for run in runs)
 
-    hidden: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    quick = {"queue": False} | hidden
-    first = gr.on([start.click, prompt.submit], begun, [seed, new_seed], [seed, start, stop], **quick)
+    first = gr.on([start.click, prompt.submit], begun, [seed, new_seed], [seed, start, stop], **QUICK)
     for side, view, choice in zip(SIDES, views, choices, strict=True):
         which = gr.State(side)
-        wiring = {"inputs": [which, prompt, seed, *choice], "outputs": view} | hidden
+        wiring = {"inputs": [which, prompt, seed, *choice], "outputs": view} | QUIET
         drawing = first.then(asked, **wiring, **LINE)
         view.anyway(insisted, **wiring, **LINE)
-        drawing.then(ended, None, [start, stop], **quick)
-        view.forget(forgotten, None, view, **quick)
-    stop.click(stopped, **quick)
-    gr.on(None, linked, [], list(views), **quick)
+        drawing.then(ended, None, [start, stop], **QUICK)
+        view.forget(forgotten, None, view, **QUICK)
+    stop.click(stopped, **QUICK)
+    gr.on(None, linked, [], list(views), **QUICK)
 
 
 def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdown, gr.Checkbox]]:
@@ -108,7 +107,7 @@ def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdo
     names = checkpoints.names
     own = names[0] if side == "left" else names[-1]
     with gr.Column(min_width=320), gr.Column(elem_classes="side"):
-        gr.HTML(f"<h2>{side.capitalize()}</h2>", js_on_load=None, apply_default_css=False)
+        gr.HTML(f"<h2>{side.capitalize()}</h2>", **PLAIN)
         with gr.Row(elem_classes="choice"):
             drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
             plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)

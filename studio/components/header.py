@@ -12,6 +12,7 @@ import gradio as gr
 from annotations.auth.accounts import has_people
 from annotations.store.store import Store
 from studio.auth.identity import NOBODY, Identity, asking, is_local
+from studio.components.page_options import PLAIN, QUICK
 from studio.page_list import PAGES, PageEntry
 from studio.settings import Settings
 
@@ -34,9 +35,7 @@ def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
     """Our own menu in place of Gradio's. Off this machine it is filled in for whoever has signed in."""
     gr.Navbar(visible=False)
     local = is_local(settings)
-    shown = gr.HTML(
-        menu(current, asking(None, settings, store), ""), js_on_load=None, apply_default_css=False, elem_id="masthead"
-    )
+    shown = gr.HTML(menu(current, asking(None, settings, store), ""), **PLAIN, elem_id="masthead")
     if local:
         return
 
@@ -46,7 +45,7 @@ def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
             return gr.skip()
         return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))
 
-    gr.on(fn=start, outputs=[shown], show_progress="hidden", api_visibility="private", queue=False)
+    gr.on(fn=start, outputs=[shown], **QUICK)
 
 
 def menu(current: PageEntry, who: Identity, account: str) -> str:
@@ -63,7 +62,7 @@ def _link(page: PageEntry, current: PageEntry) -> str:
 def intro(title: str, text: str) -> None:
     """How a page begins. Both texts are ours, not a person's."""
     html = f'<div class="intro"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>'
-    gr.HTML(html, js_on_load=None, apply_default_css=False)
+    gr.HTML(html, **PLAIN)
 
 
 def what_is_kept(settings: Settings) -> str:

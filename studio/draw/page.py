@@ -20,6 +20,7 @@ from model.branches import BranchError
 from model.world.language import category_of, parse
 from studio.components import render
 from studio.components.header import intro, what_is_kept
+from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
 from studio.inference.branch_request import CHANGE, continued
@@ -53,28 +54,26 @@ EXAMPLES = (  # the first two are aha moments
     Example("a green tree left of a house, a yellow star above it", 4),
 )
 
-HIDDEN = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
-
 
 def ask(
-    wish: DrawForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+    form: DrawForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
 ) -> Iterator[tuple]:
     """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends.
 
     Unless there is nothing to draw, or, where nobody insists, reason to doubt that the checkpoint knows it.
     """
     try:
-        generator = checkpoints.named(wish.checkpoint)
-        generator.backend.check(Request(wish.prompt))
-        how = wish.chosen_seed(), wish.most_rounds(), wish.sampling(generator.sampling)
+        generator = checkpoints.named(form.checkpoint)
+        generator.backend.check(Request(form.prompt))
+        how = form.chosen_seed(), form.most_rounds(), form.sampling(generator.sampling)
     except (CheckpointError, RequestError) as error:
         yield *notice(without_places(error)), gr.skip()
         return
-    if not insist and (doubt := generator.backend.warning(wish.prompt)) is not None:
+    if not insist and (doubt := generator.backend.warning(form.prompt)) is not None:
         yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
         return
     stop = sessions.begin(visit.session)
-    events = generator.stream(wish.prompt, *how, owner=visit.owner, stop=stop.is_set)
+    events = generator.stream(form.prompt, *how, owner=visit.owner, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
 
 
@@ -97,7 +96,7 @@ def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
 
 
 def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tuple:
-    """(timeline value, the wish's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
+    """(timeline value, the form's widgets): a linked trajectory and its settings, to be changed and drawn anew; or a
     recorded aha moment, and the widgets as they are.
     """
     store = checkpoints.first.store
@@ -107,9 +106,9 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
         trajectory = store.trajectory(run)
     except AnnotationsError as error:
         return no_replay(error), *[gr.skip()] * WIDGETS
-    wish = DrawForm.of(trajectory)
-    here = wish.checkpoint if wish.checkpoint in checkpoints.names else checkpoints.names[0]
-    return playing(store, trajectory, settings), *astuple(replace(wish, checkpoint=here))
+    form = DrawForm.of(trajectory)
+    here = form.checkpoint if form.checkpoint in checkpoints.names else checkpoints.names[0]
+    return playing(store, trajectory, settings), *astuple(replace(form, checkpoint=here))
 
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
@@ -124,13 +123,12 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     view = timeline(elem_id="timeline", playable=True)
     sessions = Sessions()
 
-    def asked(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
-        wish = DrawForm(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
-        yield from ask(wish, PageVisit.of(request, settings), checkpoints, sessions)
+    def asked(request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
+        visit = PageVisit.of(request, settings)
+        yield from ask(DrawForm(*form), visit, checkpoints, sessions, insist=insist)
 
-    def insisted(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint, request: gr.Request):
-        wish = DrawForm(prompt, rounds, guidance, temperature, seed, new_seed, thinks, checkpoint)
-        yield from ask(wish, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
+    def insisted(request: gr.Request, *form: Any) -> Iterator[tuple]:
+        yield from asked(request, *form, insist=True)
 
     def changed(event: gr.EventData, request: gr.Request):
         change = {name: getattr(event, name, None) for name in CHANGE}
@@ -152,21 +150,21 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def stopped(request: gr.Request) -> None:
         sessions.ask(request.session_hash or "")
 
-    wish, quick = [prompt, *controls], {"queue": False, "show_progress": "hidden"} | HIDDEN
+    form = [prompt, *controls]
     shown = [view, draw_button, stop_button, controls[3]]
-    drawing = {"inputs": wish, "outputs": shown, "show_progress": "hidden"} | HIDDEN
+    drawing = {"inputs": form, "outputs": shown} | QUIET
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE)
-    view.forget(forgotten, None, view, **quick)
+    view.forget(forgotten, None, view, **QUICK)
     view.anyway(insisted, **drawing, **LINE)
     view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
-    stop_button.click(stopped, **quick)
-    prompt.input(None, None, controls[4], js="() => true", **quick)  # another prompt: an example's seed is done with
-    controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **quick)
-    gr.on(None, linked, [], [view, *wish], **quick)
-    aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **quick)
+    stop_button.click(stopped, **QUICK)
+    prompt.input(None, None, controls[4], js="() => true", **QUICK)  # another prompt: an example's seed is done with
+    controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **QUICK)
+    gr.on(None, linked, [], [view, *form], **QUICK)
+    aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         filled = json.dumps(_example(example, checkpoints, settings))
-        chip.click(None, None, wish, js=f"() => {filled}", **quick)  # at once: *Draw* may be pressed the next moment
+        chip.click(None, None, form, js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
@@ -204,7 +202,7 @@ def _example_row() -> tuple[list[gr.Button], gr.Button]:
 
 def to_try(labels: Mapping[str, list[str]]) -> list[gr.Button]:
     """“Try”, and a button for each, with these classes."""
-    gr.HTML("<span>Try</span>", js_on_load=None, apply_default_css=False, elem_classes="chips-label")
+    gr.HTML("<span>Try</span>", elem_classes="chips-label", **PLAIN)
     return [gr.Button(label, elem_classes=["chip", *classes], size="sm") for label, classes in labels.items()]
 
 

@@ -19,6 +19,7 @@ from annotations.store.store import Store
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.header import intro
+from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, GalleryFilter
 from studio.inference.live_events import PageVisit, forget
@@ -45,7 +46,7 @@ def listing(store: Store, choice: GalleryFilter, cursor: str = "") -> tuple[str,
         )
     page, more = listed[:PAGE], len(listed) > PAGE
     none = "" if page else EMPTY if choice == WHOLE else NO_MATCH
-    html = render.cards(page, lambda sha256: _picture(store, sha256), choice.address(cursor), none)
+    html = render.cards(page, store.picture_or_none, choice.address(cursor), none)
     after = str(page[-1].cursor) if more else ""
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
 
@@ -88,13 +89,6 @@ def backed_up(store: Store, settings: Settings, now: datetime) -> str:
     return f"<p>The last backup was made {age} ago.</p>"
 
 
-def _picture(store: Store, sha256: str) -> bytes | None:
-    try:
-        return store.picture(sha256)
-    except AnnotationsError:
-        return None
-
-
 def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
@@ -106,7 +100,7 @@ def page(store: Store, settings: Settings) -> None:
         newest = gr.Button("Newest", size="sm", visible=False, scale=0)
         older = gr.Button("Older", size="sm", visible=False, scale=0)
 
-    backups = gr.HTML(elem_classes="backups", js_on_load=None, apply_default_css=False)
+    backups = gr.HTML(elem_classes="backups", **PLAIN)
 
     def begun(request: gr.Request) -> Any:
         return begin(store, settings, dict(request.query_params))
@@ -131,15 +125,14 @@ def page(store: Store, settings: Settings) -> None:
         message, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
         return message, *listing(store, GalleryFilter.of(address), address.get("before", ""))
 
-    options = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
-    gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **options)
-    newest.click(newest_first, widgets, outputs, **options)
-    older.click(turned, [cursor, *widgets], outputs, **options)
-    cards.open(opened, None, viewer, **options)
-    viewer.forget(forgotten, None, [viewer, *outputs], **options)
-    gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **options)
-    gr.on(None, linked, [], viewer, **options)
+    gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **QUICK)
+    newest.click(newest_first, widgets, outputs, **QUICK)
+    older.click(turned, [cursor, *widgets], outputs, **QUICK)
+    cards.open(opened, None, viewer, **QUICK)
+    viewer.forget(forgotten, None, [viewer, *outputs], **QUICK)
+    gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **QUICK)
+    gr.on(None, linked, [], viewer, **QUICK)
 
 
 def _filters() -> list[gr.Textbox | gr.Dropdown]:

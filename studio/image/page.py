@@ -24,6 +24,7 @@ from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.request import Request, RequestError, Task
 from studio.components import render
 from studio.components.header import intro, what_is_kept
+from studio.components.page_options import PRIVATE, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.draw.page import to_try
 from studio.http.limits import LimitError
@@ -156,40 +157,20 @@ def path_of(payload: ImageData | None) -> str | None:
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
-    names = checkpoints.names
     intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
-    with gr.Row(elem_classes="your-image"):
-        image = upload(
-            type="filepath",
-            label="The image",
-            show_label=False,
-            placeholder="Drop an image here,\nor click to choose one",
-            sources=["upload", "clipboard"],
-            elem_classes="image",
-            height=280,
-            scale=0,
-            min_width=280,
-        )
-        with gr.Column(scale=1, min_width=280):
-            task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
-            words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
-            checkpoint = gr.Dropdown(names, value=names[0], label="Checkpoint", visible=len(names) > 1)
-            with gr.Row():
-                start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
-                stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
+    image, task, words, checkpoint, start, stop = _form(checkpoints.names)
     with gr.Row(elem_classes="chips", visible=checkpoints.first.backend.domain is EMBEDDED_WORLD):
         chips = to_try({example.label: [] for example in EXAMPLES})
     view = timeline(elem_id="timeline")
     many(checkpoint, checkpoints, settings)
 
-    def asked(path, words, choice, checkpoint, request: gr.Request):
-        form = ImageForm(path, words, choice, checkpoint)
-        yield from ask(form, PageVisit.of(request, settings), checkpoints, sessions)
+    def asked(request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
+        visit = PageVisit.of(request, settings)
+        yield from ask(ImageForm(*form), visit, checkpoints, sessions, insist=insist)
 
-    def insisted(path, words, choice, checkpoint, request: gr.Request):
-        form = ImageForm(path, words, choice, checkpoint)
-        yield from ask(form, PageVisit.of(request, settings), checkpoints, sessions, insist=True)
+    def insisted(request: gr.Request, *form: Any) -> Iterator[tuple]:
+        yield from asked(request, *form, insist=True)
 
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
@@ -210,17 +191,39 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def chosen(choice: str) -> tuple:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    quick = {"queue": False, **quiet}
-    wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop], **quiet}
+    wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop]} | QUIET
     gr.on([start.click, words.submit], asked, **wiring, **LINE)
-    view.forget(forgotten, None, view, **quick)
+    view.forget(forgotten, None, view, **QUICK)
     view.anyway(insisted, **wiring, **LINE)
-    stop.click(stopped, **quick)
-    task.change(chosen, task, [words, start], **quick)
-    gr.on(None, linked, [], [image, words, view], **quick)
+    stop.click(stopped, **QUICK)
+    task.change(chosen, task, [words, start], **QUICK)
+    gr.on(None, linked, [], [image, words, view], **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
-        chip.click(partial(tried, example), None, [image, words, task], **quick)
+        chip.click(partial(tried, example), None, [image, words, task], **QUICK)
+
+
+def _form(names: list[str]) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:
+    """The image, what to do with it, the words, by which checkpoint, the buttons that start and stop."""
+    with gr.Row(elem_classes="your-image"):
+        image = upload(
+            type="filepath",
+            label="The image",
+            show_label=False,
+            placeholder="Drop an image here,\nor click to choose one",
+            sources=["upload", "clipboard"],
+            elem_classes="image",
+            height=280,
+            scale=0,
+            min_width=280,
+        )
+        with gr.Column(scale=1, min_width=280):
+            task = gr.Radio(list(TASKS), value="Judge it", label="What to do", show_label=False, container=False)
+            words = gr.Textbox(show_label=False, label="Words", placeholder=HINTS["Judge it"], container=False, lines=2)
+            checkpoint = gr.Dropdown(names, value=names[0], label="Checkpoint", visible=len(names) > 1)
+            with gr.Row():
+                start = gr.Button("Judge it", variant="primary", scale=0, min_width=140, elem_id="start")
+                stop = gr.Button("Stop", variant="stop", scale=0, min_width=140, visible=False)
+    return image, task, words, checkpoint, start, stop
 
 
 def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) -> None:
@@ -257,4 +260,4 @@ def many(checkpoint: gr.Dropdown, checkpoints: Checkpoints, settings: Settings) 
         table, judged, file = ask_for_many(files, PageVisit.of(request, settings), generator, progress)
         return tuple(gr.update(value=value, visible=True) for value in (table, judged.assign(images=1), file))
 
-    judge_many.click(asked, [files, checkpoint], [table, plot, kept], api_visibility="private", concurrency_limit=1)
+    judge_many.click(asked, [files, checkpoint], [table, plot, kept], concurrency_limit=1, **PRIVATE)

@@ -18,7 +18,7 @@ from model.branches import Branch
 from model.events import Event, Failed, FrameAdded, Preview, TrajectoryFinished, TrajectoryStarted, advance
 from model.trajectory import Sampling, StopReason, Trajectory, pictures_of
 from studio.http.priority import activity
-from studio.inference.unsaved import RetryQueue, StoredLater
+from studio.inference.retry_queue import RetryQueue, StoredLater
 from studio.inference.waiting_line import AT_ONCE, QueuePosition, Serving, WaitingLine
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too

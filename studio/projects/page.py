@@ -23,10 +23,10 @@ from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
 from studio.components.notices import said
+from studio.components.page_options import PLAIN, QUIET
 from studio.components.render import own, text
 from studio.settings import Settings
 
-PLAIN = {"apply_default_css": False, "js_on_load": None}
 KINDS = {project.name: project for project in READY_MADE}
 ORDERS = {
     "The oldest drawings first": Order.OLDEST,
@@ -186,7 +186,7 @@ def _projects(store: Store, settings: Settings) -> None:
         make = gr.Button("Make it", variant="primary", scale=0, min_width=160, elem_id="projects-make")
     note = gr.HTML(elem_id="projects-note", **PLAIN)
 
-    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
+    quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.REVIEWER, shelf.start, [listed], store, settings, **quick)
     kind.input(shelf.kind, [kind], fields, **quick)
     make.click(shelf.make, [kind, *fields], [listed, note], **quick)

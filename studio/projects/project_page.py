@@ -23,6 +23,7 @@ from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.notices import done, practice_missing, said
+from studio.components.page_options import PLAIN, PRIVATE, QUIET, stay, unchanged
 from studio.components.render import text
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
 from studio.inference.checkpoints import Checkpoints
@@ -32,7 +33,7 @@ from studio.projects.dashboard import dashboard
 from studio.projects.import_report import report, table_of
 from studio.projects.import_uploads import import_uploads
 from studio.projects.item_sources import FillingError
-from studio.projects.page import PLAIN, ProjectForm, bar, facts, form
+from studio.projects.page import ProjectForm, bar, facts, form
 from studio.settings import Settings
 
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
@@ -104,7 +105,7 @@ class ProjectHandlers:
         try:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         return self._view(asking, project, done("Stored. Whoever answers from now on sees it."))
 
     def close(self, project_id: str, request: gr.Request) -> View:
@@ -115,7 +116,7 @@ class ProjectHandlers:
             moment = None if project.closed_at else datetime.now(UTC)
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         return self._view(asking, project, done("It is open again." if moment is None else "It is closed now."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
@@ -129,7 +130,7 @@ class ProjectHandlers:
                 raise FillingError("no drawing is like that; choose others")
             return self._added(asking, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
 
     def add_file(
         self,
@@ -152,10 +153,10 @@ class ProjectHandlers:
             table = table_of(told)
             shown = report(told), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(told.batch) if told.records else []
-            view = self._added(asking, project_id, ids) if ids else _stay("")
+            view = self._added(asking, project_id, ids) if ids else stay(View, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, FillingError, KeyError) as error:
-            return (*_stay(without_places(error)), *empty, _still(paths))
+            return (*stay(View, without_places(error)), *empty, _still(paths))
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -171,7 +172,7 @@ class ProjectHandlers:
                 raise FillingError("choose an import; what there was of it may have been deleted")
             return self._added(asking, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
 
     def add_prompts(
         self,
@@ -197,9 +198,9 @@ class ProjectHandlers:
                 if drawing.error:
                     wrong.append(f"“{drawing.prompt}”: {drawing.error}")
                 added += item_sources.add(self.store, project, drawing.ids).new if drawing.ids else 0
-                yield _stay("")._replace(progress=self._progress(project), note=done(f"{added:,} items so far."))
+                yield unchanged(View, progress=self._progress(project), note=done(f"{added:,} items so far."))
         except (AnnotationsError, FillingError) as error:
-            yield _stay(without_places(error))
+            yield stay(View, without_places(error))
             return
         note = said("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
         yield self._view(asking, project, done(f"{added:,} items added.") + note)
@@ -228,11 +229,6 @@ class ProjectHandlers:
 
 def _batch(batch: Any) -> str:
     return f"{batch.source}, {batch.trajectories:,} drawings, {batch.created_at.day} {batch.created_at:%b %Y %H:%M} UTC"
-
-
-def _stay(words: str) -> View:
-    """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
 
 
 def _still(paths: Sequence[Path]) -> Any:
@@ -296,8 +292,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                 close = gr.Button("Close or open it", scale=0, min_width=160)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*View(project, head, block, progress, plots, note)]
-    quick = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
-    long = {"show_progress_on": [note], "api_visibility": "private"}
+    quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
     on_load_for(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)

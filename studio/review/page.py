@@ -7,7 +7,6 @@ checks who is asking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -32,9 +31,9 @@ from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
 from studio.components.header import intro
 from studio.components.notices import done, said
+from studio.components.page_options import PLAIN, QUICK, stay, unchanged
 from studio.components.render import still, text
 from studio.http.whole_numbers import whole_number
-from studio.projects.page import PLAIN
 from studio.review import tables as review_table
 from studio.review.decision_form import agreed, review_sheet
 from studio.review.review_queue import ReviewQueue
@@ -105,9 +104,7 @@ class ReviewHandlers:
     def following(self, case: ReviewCase | None, request: gr.Request) -> View:
         """The next disagreement after this one; the first again after the last."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
-        if case is None:
-            return self._show(asking, None, None)
-        if case.project not in all_readable(self.store, asking):
+        if case is None or case.project not in all_readable(self.store, asking):
             return self._show(asking, None, None)
         cases = self.queue.cases(case.project)
         at = next((i for i, each in enumerate(cases) if each.item == case.item), -1)
@@ -125,7 +122,7 @@ class ReviewHandlers:
             made = annotations_of(self._sheet(told), case.key, filled, asking.name)
             review.decide(self.store, case.item, asking.name, made)
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         return self._show(asking, case.project, case.item)._replace(
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
@@ -144,31 +141,30 @@ class ReviewHandlers:
         try:
             known = gold_items.appoint(self.store, case.item, Use(use), because=because or "")
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
-        return _stay("")._replace(note=done(APPOINTED[Use(use)] + answers))
+        return unchanged(View, note=done(APPOINTED[Use(use)] + answers))
 
     def look(self, trajectory: str, request: gr.Request) -> View:
         """The trail of any drawing, by its id or by a link to it."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
-        identity = (trajectory or "").strip().rpartition("run=")[2]
-        return _stay("")._replace(**self._trail(asking, identity))
+        return unchanged(View, **self._trail(asking, _id_in(trajectory)))
 
     def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> View:
         """Write what a revision said once more, as its writer's newest."""
         asking = require(Role.REVIEWER, request, self.settings, self.store)
-        identity = (trajectory or "").strip().rpartition("run=")[2]
+        id = _id_in(trajectory)
         try:
             if revision is None:
-                return _stay("Choose the revision that is to count again.")
-            known = {a.id: a for a in (change.after for change in self._changes(asking, identity)) if a is not None}
+                return stay(View, "Choose the revision that is to count again.")
+            known = {a.id: a for a in (change.after for change in self._changes(asking, id)) if a is not None}
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
             again = review.bring_back(self.store, number, key=uuid4().hex, by=asking.name)
         except AnnotationsError as error:
-            return _stay(without_places(error))
+            return stay(View, without_places(error))
         note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
-        return _stay("")._replace(**self._trail(asking, identity) | {"note": note})
+        return unchanged(View, **self._trail(asking, id) | {"note": note})
 
     def _show(self, asking: Identity, project_id: str | None, item: int | None) -> View:
         open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
@@ -188,7 +184,7 @@ class ReviewHandlers:
     def _case(self, asking: Identity, project_id: str, dispute: Disagreement) -> View:
         told = answered(self.store, project_id, [dispute.item])
         if not told.given:
-            return _stay("Its answers were taken back meanwhile; Next leads on.")
+            return stay(View, "Its answers were taken back meanwhile; Next leads on.")
         names = names_for(self.store, asking, [a.annotator for a in (*told.given, *told.decided)])
         sheet = self._sheet(told)
         stage = self._stage(told.project, sheet.trajectory, sheet.other)
@@ -201,17 +197,12 @@ class ReviewHandlers:
             queue=gr.skip(),
             stage=stage,
             answers=table,
-            sheet=value_of(sheet, case.key, agreed(sheet, told.given), self._picture),
+            sheet=value_of(sheet, case.key, agreed(sheet, told.given), self.store.picture_or_none),
             desk=gr.update(visible=True),
             appointing=gr.update(visible=asking.may(Role.ADMIN)),
             note="",
             **self._trail(asking, sheet.trajectory.id),
         )
-
-    def _picture(self, sha256: str) -> bytes | None:
-        with suppress(AnnotationsError):
-            return self.store.picture(sha256)
-        return None
 
     def _stage(self, project: Project, trajectory: Trajectory, other: Trajectory | None) -> str:
         shown = [trajectory, other] if other else [trajectory]
@@ -256,14 +247,14 @@ class ReviewHandlers:
         return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names), "revision": menu}
 
 
+def _id_in(trajectory: str | None) -> str:
+    """The id of a drawing, which may have been given as a link to it."""
+    return (trajectory or "").strip().rpartition("run=")[2]
+
+
 def _revision(annotation: Annotation, who: str) -> str:
     where = "" if annotation.segment is None else f", segment {annotation.segment + 1}"
     return f"revision {annotation.id} by {who}{where}, {annotation.status}"
-
-
-def _stay(words: str) -> View:
-    """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=said(words) if words else "")
 
 
 # Layout
@@ -284,7 +275,6 @@ def _review(store: Store, settings: Settings) -> None:
     )
     case = gr.State(None)
     token = gr.Textbox(visible="hidden", elem_id="review-token", label="Item")
-    quick = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     with gr.Row(elem_id="review"):
         with gr.Column(scale=1, min_width=240):
             chosen = gr.Dropdown([], label="Project", interactive=True, elem_id="review-project")
@@ -325,11 +315,11 @@ def _review(store: Store, settings: Settings) -> None:
         trail = gr.HTML(**PLAIN)
     view = [*View(case, token, chosen, queue, stage, table, sheet, block, appointed, trail_of, trail, revision, note)]
 
-    on_load_for(Role.REVIEWER, desk.start, view, store, settings, **quick)
-    chosen.input(desk.choose, [chosen], view, **quick)
-    decide.click(desk.decide, [case, sheet], view, js=filled_in("review-sheet", before=1), **quick)
-    following.click(desk.following, [case], view, **quick)
+    on_load_for(Role.REVIEWER, desk.start, view, store, settings, **QUICK)
+    chosen.input(desk.choose, [chosen], view, **QUICK)
+    decide.click(desk.decide, [case, sheet], view, js=filled_in("review-sheet", before=1), **QUICK)
+    following.click(desk.following, [case], view, **QUICK)
     for use, button in uses.items():
-        button.click(desk.appoint, [case, because, gr.State(use.value)], view, **quick)
-    look.click(desk.look, [trail_of], view, **quick)
-    restore.click(desk.restore, [trail_of, revision], view, **quick)
+        button.click(desk.appoint, [case, because, gr.State(use.value)], view, **QUICK)
+    look.click(desk.look, [trail_of], view, **QUICK)
+    restore.click(desk.restore, [trail_of, revision], view, **QUICK)

@@ -18,7 +18,7 @@ from studio.inference import unsaved
 from studio.inference.draw_request import LARGEST_SEED, chosen_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import PageVisit, Sessions, live
-from studio.inference.unsaved import KEPT, RetryQueue, StoredLater
+from studio.inference.retry_queue import KEPT, RetryQueue, StoredLater
 
 
 class Away:

@@ -6,8 +6,8 @@ from test_annotations_samples import aha
 from annotations.queue.assignment import Progress
 from annotations.schema.annotation import REFLECTIONS
 from annotations.store.store import open_store
-from studio.projects import cached_counts
-from studio.projects.cached_counts import Counts, complete, progress_of
+from studio.annotate import progress_cache
+from studio.annotate.progress_cache import Counts, complete, progress_of
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_of_few_items_every_look_is_a_new_count(store):
 
 
 def test_of_many_a_count_is_good_for_a_minute_but_for_what_one_does_oneself(store, monkeypatch):
-    monkeypatch.setattr(cached_counts, "FEW", 1)
+    monkeypatch.setattr(progress_cache, "FEW", 1)
     counts: Counts = {}
     save(store, 2)
     assert progress_of(counts, store, "ann", REFLECTIONS) == Progress(0, 2)
@@ -41,5 +41,5 @@ def test_of_many_a_count_is_good_for_a_minute_but_for_what_one_does_oneself(stor
     complete(counts, "bob", REFLECTIONS)
     assert progress_of(counts, store, "ann", REFLECTIONS) == Progress(1, 1)
     assert progress_of(counts, store, "bob", REFLECTIONS) == Progress(0, 3)
-    monkeypatch.setattr(cached_counts, "LASTS", 0.0)
+    monkeypatch.setattr(progress_cache, "LASTS", 0.0)
     assert progress_of(counts, store, "ann", REFLECTIONS) == Progress(0, 3)

@@ -1,0 +1,26 @@
+"""Options of components and events, and updates of views, that the pages share."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from studio.components.notices import said
+
+PLAIN = {"apply_default_css": False, "js_on_load": None}  # of a gr.HTML: neither styles nor a script of Gradio's
+PRIVATE = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
+QUIET = {"show_progress": "hidden"} | PRIVATE
+QUICK = {"queue": False} | QUIET
+
+View = TypeVar("View", bound=tuple)
+
+
+def unchanged(view: type[View], **changes: Any) -> View:
+    """Updates for the components of a named tuple `view`: these, and every other stays as it is."""
+    return view(**dict.fromkeys(view._fields, gr.skip()) | changes)
+
+
+def stay(view: type[View], words: str) -> View:
+    """Everything as it is, and a line that says why."""
+    return unchanged(view, note=said(words) if words else "")
