@@ -29,7 +29,7 @@ from typing import Any
 from annotations.db.engine import FILE, default_directory, default_url, make_private_directory
 from annotations.errors import BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
-from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, Manifest, Target, check
+from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, Target, check
 from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.store import images
 from model.atomic_files import move_whole, sync_tree, write_whole
@@ -37,7 +37,7 @@ from model.atomic_files import move_whole, sync_tree, write_whole
 log = logging.getLogger(__name__)
 
 
-def make(directory: Path, target: str, url: str | None = None) -> Manifest:
+def make(directory: Path, target: str, url: str | None = None) -> BackupManifest:
     """Back up a data folder, and the PostgreSQL database at `url` where there is one, also while a studio uses them.
 
     One backup or purge of a folder at a time. Raises BackupError; the target's last backup stays.
@@ -60,7 +60,7 @@ def check_target(target: str, directory: Path) -> None:
     check(target, directory, file.stat().st_size if file.is_file() else 0)
 
 
-def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> Manifest:
+def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> BackupManifest:
     """Whatever a manifest names is there before the manifest is."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
@@ -69,7 +69,7 @@ def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> Ma
     before = target.manifest()
     if before and before.studio != studio:
         raise BackupError("the target holds the backup of another studio; give an empty folder")
-    kept, packed = before or Manifest(studio, now.isoformat(), (copy.name,), ()), target.packed(before)
+    kept, packed = before or BackupManifest(studio, now.isoformat(), (copy.name,), ()), target.packed(before)
     new = _pack(directory / "images", tar, (postgres_dump.pictures(url) if url else _pictures(copy)) - packed)
     target.put(copy)
     made = replace(
@@ -124,7 +124,7 @@ def is_new(directory: Path, url: str | None = None) -> bool:
     return postgres_dump.is_empty(url) if url else not (directory / FILE).exists()
 
 
-def restore(target: str, directory: Path, url: str | None = None) -> Manifest | None:
+def restore(target: str, directory: Path, url: str | None = None) -> BackupManifest | None:
     """Fill a folder that has no database yet, or the empty PostgreSQL database at `url`, with the last backup.
 
     None where there is none. Raises BackupError.

@@ -1,7 +1,7 @@
 """Branches: a trajectory up to a segment, that segment replaced by a person's, and the rollout from there.
 
-Values in, values out: what comes of it is a `Request` with `given` segments and a `Parent`. What a person wrote or
-changed carries that origin, token by token, so that training can tell it from what the model did.
+Values in, values out: what comes of it is a `Request` with a `prefix` of segments and a `Parent`. What a person wrote
+or changed carries that origin, token by token, so that training can tell it from what the model did.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class BranchError(ValueError):
 class Branch:
     """What a branch begins with, and where it leaves its parent."""
 
-    given: tuple[Segment, ...]
+    prefix: tuple[Segment, ...]
     parent: Parent
 
     @property
     def images(self) -> int:
-        return sum(isinstance(segment, Image) for segment in self.given)
+        return sum(isinstance(segment, Image) for segment in self.prefix)
 
 
 def afresh(trajectory: Trajectory, segment: int) -> Branch:

@@ -17,7 +17,7 @@ from studio.annotate import page as annotate
 from studio.api import endpoints
 from studio.arena import page as arena
 from studio.auth import page as sign_in
-from studio.auth.identity import asking, is_local, refusal
+from studio.auth.identity import identity_of, is_local, refusal
 from studio.compare import page as compare
 from studio.components.header import masthead
 from studio.datasets import page as datasets
@@ -69,5 +69,5 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
 
 def told_outside(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
     """What somebody is told who is not in a role; None where they are."""
-    who = asking(request, settings, store)
+    who = identity_of(request, settings, store)
     return None if who.may(role) else refusal(who, role)

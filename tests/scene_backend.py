@@ -18,8 +18,8 @@ from model.reflection_text import sentence
 from model.trajectory import Sampling, StopReason
 from model.world.defects import spoil
 from model.world.language import Description, parse
+from model.world.random_scenes import sample_scene
 from model.world.reasons import write_reason
-from model.world.sampling import sample_scene
 from model.world.scene import SIZE, render
 from model.world.verifier import accepted, check, read
 
@@ -54,11 +54,11 @@ class SceneBackend(Backend):
             yield from judge(write, rng, description, request.source)
             yield write(TrajectoryFinished, stop_reason=StopReason.JUDGED)
             return
-        given = deque(request.given)
+        given = deque(request.prefix)
         for number in range(request.rounds):
             if given:
                 picture = np.asarray(read_rgb(request.pictures[given[0].sha256]))
-                yield from write.given(given.popleft(), request.pictures)
+                yield from write.prefix(given.popleft(), request.pictures)
             else:
                 scene = sample_scene(rng, description)
                 picture = render(scene) if number else spoil(rng, description, scene)[1]
@@ -69,7 +69,7 @@ class SceneBackend(Backend):
                         return
             if given:
                 answer = given[0].answer
-                yield from write.given(given.popleft(), {})
+                yield from write.prefix(given.popleft(), {})
             else:
                 answer = yield from judge(write, rng, description, picture)
             if answer == "yes":

@@ -9,7 +9,7 @@ from annotations.errors import NotFoundError, ProjectError
 from annotations.queue import assignment, review
 from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_items import LONGEST_WHY, appoint, right_answers
-from annotations.queue.progress import answered, extents
+from annotations.queue.progress import answered, project_counts
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -55,7 +55,7 @@ def test_what_all_say_alike_becomes_right_and_who_answers_is_checked_by_it(store
         4: {"reason_rating": 4, "verdict_right": "yes"},
     }
     assert {a.annotator for a in told.given} == {"ann", "bob"}
-    assert extents(store)["team"].gold == 1
+    assert project_counts(store)["team"].gold == 1
 
 
 def test_what_a_reviewer_has_decided_is_right_whatever_others_say(store):
@@ -105,7 +105,7 @@ def test_practice_stays_practice_and_gold_becomes_work_again(store):
     appoint(store, item, Use.GOLD)
     assert assignment.claim(store, "team", "new") is None  # gold comes by lot, and there is no share of it
     assert appoint(store, item, Use.WORK) == 0
-    assert extents(store)["team"].items == 1 and answered(store, "team").gold == {}
+    assert project_counts(store)["team"].items == 1 and answered(store, "team").gold == {}
     assert assignment.claim(store, "team", "new") is None  # two have answered it, and two were wanted
     appoint(store, item, Use.PRACTICE)
     trajectory_id = assignment.claim(store, "team", "new").trajectory_id
@@ -124,7 +124,7 @@ def test_what_nobody_knows_is_refused_and_nothing_changes(store):
         appoint(store, item, Use.GOLD, because="x" * (LONGEST_WHY + 1))
     with pytest.raises(NotFoundError):
         appoint(store, item + 1, Use.GOLD)
-    assert extents(store)["team"].gold == 0
+    assert project_counts(store)["team"].gold == 0
 
 
 def test_a_preference_is_the_same_whatever_side_it_stood_on_and_texts_are_nobodys_right_answers():

@@ -15,7 +15,7 @@ from annotations.errors import ProjectError
 from annotations.ops.import_benchmark import TimedLock
 from annotations.queue import reordering
 from annotations.queue.assignment import claim, leave
-from annotations.queue.progress import extents
+from annotations.queue.progress import project_counts
 from annotations.queue.submission import submit
 from annotations.schema.project import Order
 from annotations.store import items
@@ -120,8 +120,8 @@ def test_another_overlap_counts_at_once_and_opens_what_it_has_to(store: Store, m
     for _ in range(5):
         turn = claim(store, "team", "ann")
         submit(store, turn.item, "ann", [answer(turn, "ann")])
-    assert (extents(store)["team"].done, line(store)) == (5, ids[5:])
-    between(store, monkeypatch, lambda: done.append(extents(store)["team"].done))
+    assert (project_counts(store)["team"].done, line(store)) == (5, ids[5:])
+    between(store, monkeypatch, lambda: done.append(project_counts(store)["team"].done))
     store.change_project(dataclasses.replace(TEAM, overlap=2))
     assert (done, line(store)) == ([0, 0, 0], ids)
     assert claim(store, "team", "bob").trajectory_id == ids[0]

@@ -29,7 +29,7 @@ from annotations.importing.importer import Report, bring_in
 from annotations.ops.import_benchmark import TimedLock
 from annotations.ops.synthetic import made_up, write_rows
 from annotations.queue.assignment import claim, progress
-from annotations.queue.progress import extents
+from annotations.queue.progress import project_counts
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
@@ -102,7 +102,7 @@ def seen(store: Store) -> tuple:
         store.checkpoints(),
         store.imports(),
         progress(store, "ann"),
-        extents(store),
+        project_counts(store),
     )
 
 

@@ -14,7 +14,7 @@ from model.training.training_sequences import Draft, Kind, TrainingSequence, dra
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan
-from model.world.sampling import sample_scene
+from model.world.random_scenes import sample_scene
 from model.world.scene import random_scene, render
 
 PICTURE = render(random_scene(random.Random(0), 3))

@@ -26,10 +26,10 @@ def test_special_tokens_in_a_written_thought_are_words(tiny: Janus):
 
 def test_a_branch_keeps_what_was_before_the_change(tiny: Janus, drawn: Trajectory):
     branch = with_thought(JanusBackend(tiny), drawn, 3, "red car at 1 1")
-    assert branch.given[:3] == drawn.segments[:3]
-    assert branch.given[3].text == " red car at 1 1"
+    assert branch.prefix[:3] == drawn.segments[:3]
+    assert branch.prefix[3].text == " red car at 1 1"
     assert branch.parent == Parent("parent", 3, 0)
-    assert afresh(drawn, 1).given == drawn.segments[:1]
+    assert afresh(drawn, 1).prefix == drawn.segments[:1]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_branch_keeps_what_was_before_the_change(tiny: Janus, drawn: Trajector
     ],
 )
 def test_a_written_reason_reads_as_the_model_would_write_it(tiny: Janus, drawn: Trajectory, answer, reason, text):
-    reflection = with_reflection(JanusBackend(tiny), drawn, 2, answer, reason).given[2]
+    reflection = with_reflection(JanusBackend(tiny), drawn, 2, answer, reason).prefix[2]
     assert (reflection.answer, reflection.text) == (answer, text)
     assert reflection.tokens[0].id == (tiny.ids.yes if answer == "yes" else tiny.ids.no)
     assert origins(reflection) == {Origin.PERSON}
@@ -50,7 +50,7 @@ def test_a_written_reason_reads_as_the_model_would_write_it(tiny: Janus, drawn: 
 
 def test_changed_codes_are_a_person_s_and_the_others_are_not(tiny: Janus, drawn: Trajectory):
     branch = with_codes(JanusBackend(tiny), drawn, 1, {5: 7, 9: 3})
-    image = branch.given[1]
+    image = branch.prefix[1]
     assert [i for i, origin in enumerate(image.origins) if origin is Origin.PERSON] == [5, 9]
     assert (image.codes[5], image.codes[9], image.sha256) == (7, 3, None)
     assert branch.parent.token == 5
@@ -77,5 +77,5 @@ def test_a_change_that_is_not_possible_says_so(tiny: Janus, drawn: Trajectory, c
 
 
 def test_a_verdict_can_be_changed_without_a_reason(tiny: Janus, drawn: Trajectory):
-    reflection = with_reflection(JanusBackend(tiny), drawn, 2, "no", ". , ").given[-1]
+    reflection = with_reflection(JanusBackend(tiny), drawn, 2, "no", ". , ").prefix[-1]
     assert (reflection.answer, reflection.reason) == ("no", "")

@@ -10,7 +10,7 @@ from running_app import Server
 
 from annotations.importing.staging import under_way
 from annotations.ops.synthetic import made_up, write_rows
-from annotations.queue.progress import extents
+from annotations.queue.progress import project_counts
 from annotations.store.store import open_store_for_reading
 
 ROWS = 2500
@@ -50,7 +50,7 @@ def seen(server: Server) -> tuple:
     """(ids that are listed, imports, items of the project, what is under way)."""
     with open_store_for_reading(server.data) as store:
         listed = {one.id for one in store.trajectories(limit=200)}
-        return listed, store.imports(), extents(store)["reflections"].items, under_way(store)
+        return listed, store.imports(), project_counts(store)["reflections"].items, under_way(store)
 
 
 def test_an_import_tells_how_far_it_is_is_stopped_leaves_nothing_and_is_begun_again(page, server, tmp_path):

@@ -17,7 +17,7 @@ from model.decoding.rollout import rollout
 from model.events import Event, ImageCodesAdded, TrajectoryFinished, TrajectoryStarted, advance, fold
 from model.trajectory import StopReason, Trajectory
 from model.world.language import CATEGORIES, write
-from model.world.sampling import sample_description
+from model.world.random_scenes import sample_description
 
 ROOT = Path(__file__).parent.parent
 

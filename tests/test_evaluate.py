@@ -16,7 +16,7 @@ from model.world.defects import spoil
 from model.world.edits import apply_edit, read_edit
 from model.world.language import parse
 from model.world.plan import read_plan, write_plan
-from model.world.sampling import sample_scene
+from model.world.random_scenes import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL
 from model.world.verifier import Reading, read

@@ -32,7 +32,7 @@ from model.training.sources import open_rehearsal
 from model.trajectory import Trajectory
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES
-from model.world.sampling import sample_description, sample_scene
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.scene import render
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import KINDS, check, read
@@ -143,9 +143,9 @@ def test_a_group_that_begins_at_a_wrong_drawing_learns_from_what_came_after_it_a
     rng = random.Random(1)
     starts = wrong_drafts(groups, 1, rng)
     [group] = roll_out(janus, verifier.assess, starts, 3, 2, rng)
-    assert [segment.kind for segment in starts[0].given] == ["thought", "image"]
+    assert [segment.kind for segment in starts[0].prefix] == ["thought", "image"]
     for one in group:
-        assert one.trajectory.segments[1].codes == starts[0].given[1].codes
+        assert one.trajectory.segments[1].codes == starts[0].prefix[1].codes
         assert one.fits[0] == group[0].fits[0] < 1
         chosen = [targets.segment for sequence in one.sequences for targets in sequence.targets]
         assert min(chosen) == 2

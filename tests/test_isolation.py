@@ -74,10 +74,10 @@ REFUSED = {
     "no picture": {"task": Task.JUDGE},
     "a small picture": {"task": Task.JUDGE, "source": np.zeros((8, 8, 3), np.uint8)},
     "a picture of floats": {"task": Task.EDIT, "source": np.zeros((64, 64, 3))},
-    "codes of another network": {"given": (Image(codes=(1,) * 5, finished=True),)},
-    "a code out of the code book": {"given": (Image(codes=(10**9,) * 64, finished=True),)},
-    "a foreign token": {"given": (Thought(tokens=(Token(10**9, "x"),), finished=True),)},
-    "a thought without end": {"given": (Thought(tokens=(Token(1, "x"),) * 5_000, finished=True),)},
+    "codes of another network": {"prefix": (Image(codes=(1,) * 5, finished=True),)},
+    "a code out of the code book": {"prefix": (Image(codes=(10**9,) * 64, finished=True),)},
+    "a foreign token": {"prefix": (Thought(tokens=(Token(10**9, "x"),), finished=True),)},
+    "a thought without end": {"prefix": (Thought(tokens=(Token(1, "x"),) * 5_000, finished=True),)},
 }
 
 

@@ -19,7 +19,7 @@ from model.training.embedded.own_drafts import PolicyDraft, make_drafts, read_dr
 from model.training.embedded.world_sequences import world_sequences
 from model.world.language import parse
 from model.world.patches import patch_codes
-from model.world.sampling import sample_scene
+from model.world.random_scenes import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import held_out
 from model.world.verifier import read

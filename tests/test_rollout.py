@@ -264,7 +264,7 @@ def test_a_branch_goes_on_from_what_is_given_as_the_whole_would_have(tiny: Janus
     pictures = {hashlib.sha256(e.png).hexdigest(): e.png for e in events if isinstance(e, Preview) and e.whole}
     for cut in range(1, len(trajectory.segments) + 1):
         parent = Parent(trajectory.id, cut - 1, 0)
-        given = replace(whole, given=trajectory.segments[:cut], pictures=pictures, parent=parent)
+        given = replace(whole, prefix=trajectory.segments[:cut], pictures=pictures, parent=parent)
         branch = fold(rollout(tiny, [given]))
         assert branch == replace(trajectory, parent=parent)
 
@@ -273,7 +273,7 @@ def test_a_given_thought_is_what_the_image_is_drawn_after(tiny: Janus):
     sampling = replace(tiny.sampling, thinks=True)
     words = tiny.tokenize(" red apple at 2 3")
     thought = Thought(tuple(Token(i, tiny.tokenizer.decode([i]), Origin.PERSON) for i in words))
-    branch = fold(rollout(tiny, [Request("an apple", rounds=1, sampling=sampling, given=(thought,))]))
+    branch = fold(rollout(tiny, [Request("an apple", rounds=1, sampling=sampling, prefix=(thought,))]))
     assert branch.segments[0] == thought
     assert branch.segments[1].kind == "image"
     assert branch.segments[1] != fold(rollout(tiny, [Request("an apple", rounds=1, sampling=sampling)])).segments[1]
@@ -285,6 +285,6 @@ def test_a_given_picture_is_judged_as_it_is_and_not_as_its_codes_would_paint_it(
     for plan in ("red apple at 2 3", "blue car at 0 0"):
         png = encode_png(Picture.fromarray(render(read_plan(plan))))
         image = Image((0,) * 64, hashlib.sha256(png).hexdigest(), (Origin.TEMPLATE,) * 64)
-        request = Request("an apple", rounds=1, sampling=sampling, given=(image,), pictures={image.sha256: png})
+        request = Request("an apple", rounds=1, sampling=sampling, prefix=(image,), pictures={image.sha256: png})
         verdicts.append(fold(rollout(tiny, [request])).reflections[0].p_yes)
     assert verdicts[0] != verdicts[1]

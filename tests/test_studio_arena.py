@@ -15,7 +15,7 @@ from running_app import free_port
 from studio_samples import HOSTILE, aha
 
 from annotations.auth.accounts import add
-from annotations.queue.progress import answered, extents
+from annotations.queue.progress import answered, project_counts
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role
@@ -322,7 +322,7 @@ def test_a_pair_of_one_picture_is_never_asked_about_and_the_next_comes(store):
     page = ring(store)
     view = page.start(visit())
     assert {view.showing.left, view.showing.right} == set(ids[2:])
-    assert extents(store)["arena"].done == 1 and "1 waiting" in view.progress
+    assert project_counts(store)["arena"].done == 1 and "1 waiting" in view.progress
     vote(page, view)
     assert page.start(visit()).showing is None and len(submitted(store)) == 1
 

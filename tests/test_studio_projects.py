@@ -14,7 +14,7 @@ from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
 from annotations.importing.formats import FORMATS
-from annotations.queue.progress import answered, extents
+from annotations.queue.progress import answered, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Role
@@ -89,7 +89,7 @@ def test_what_cannot_be_a_project_is_said_and_nothing_is_stored(store, shelf):
 def test_a_new_project_of_reflections_does_not_collect_every_drawing(store, shelf):
     shelf.make(visit(), REFLECTIONS, *ProjectForm.of(REFLECTIONS_PROJECT)._replace(name="Mine", overlap=2))
     keep(store)
-    assert extents(store)["mine"].items == 0 and extents(store)["reflections"].items == 1
+    assert project_counts(store)["mine"].items == 0 and project_counts(store)["reflections"].items == 1
 
 
 def test_hostile_names_stay_text(shelf):
@@ -141,7 +141,7 @@ def test_only_the_newest_are_added_when_there_are_more(store, board):
         keep(store, number, created_at=f"2026-01-0{number + 1}T00:00:00+00:00")
     board.add_gallery(visit(), project, 2, *CHOICE)
     assert item_sources.of_gallery(store, WHOLE.filter(), 2) == ["t4", "t3"]
-    assert extents(store)[project].items == 2
+    assert project_counts(store)[project].items == 2
 
 
 def test_a_project_of_pairs_takes_drawings_of_one_prompt_by_different_hands(store, board):
@@ -179,14 +179,14 @@ def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
     *view, told, table, _ = board.add_file(visit(), project, [bad], folder, False, quiet)
     assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
     assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
-    assert store.trajectories() == [] and extents(store)[project].items == 0
+    assert store.trajectories() == [] and project_counts(store)[project].items == 0
 
     *view, told, table, _ = board.add_file(visit(), project, [bad], folder, True, quiet)
-    assert "1 records imported" in told and extents(store)[project].items == 1
+    assert "1 records imported" in told and project_counts(store)[project].items == 1
 
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
     *view, told, table, _ = board.add_file(visit(), project, [good], folder, False, quiet)
-    assert extents(store)[project].items == 2 and table["visible"] is False
+    assert project_counts(store)[project].items == 2 and table["visible"] is False
 
 
 def test_the_progress_of_an_import_is_told(store, board, tmp_path):
@@ -210,7 +210,7 @@ def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
         shown[-1].write_bytes(png)
     first, second = new(store), store.create_project(replace(RICH, id="second", name="Second")).id
     board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, quiet)
-    assert extents(store)[first].items == 1
+    assert project_counts(store)[first].items == 1
     [batch] = store.imports()
     assert "1 item added" in board.add_import(second, batch.id, visit()).note
     assert "choose an import" in board.add_import(second, None, visit()).note.lower()
@@ -239,7 +239,7 @@ def test_prompts_are_drawn_and_added(store, board):
 
     *_, last = board.add_prompts(visit(), project, "two cars\n\na red cat\ntwo cars", [way, other], 1, how)
     assert "2 items added" in last.note and seen[-1] == (2, 2)
-    assert extents(store)[project].items == 2
+    assert project_counts(store)[project].items == 2
     drawn = store.trajectories()
     assert len(drawn) == 4 and {one.prompt for one in drawn} == {"two cars", "a red cat"}
     thinks = [bool(store.trajectory(one.id).sampling.thinks) for one in drawn]
@@ -280,7 +280,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
     assert "ann" in html and "bob" in html and "Answers per day" in html
     assert "ordinal, by ranks; 4 items, 8 answers" in html
     assert "All 8 answers are the same" in html
-    assert extents(store)[project] == extents(store)[project]
+    assert project_counts(store)[project] == project_counts(store)[project]
     assert len(answered(store, project).given) == 8
 
 

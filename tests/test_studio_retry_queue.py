@@ -14,7 +14,7 @@ from model.backends.request import RequestError
 from model.decoding.janus_backend import JanusBackend
 from model.events import TrajectoryFinished, fold
 from studio.http.whole_numbers import whole_number
-from studio.inference import unsaved
+from studio.inference import retry_queue
 from studio.inference.draw_request import LARGEST_SEED, chosen_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import PageVisit, Sessions, live
@@ -39,8 +39,8 @@ class Away:
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unsaved, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(unsaved, "LAST_PAUSE", 0.1)
+    monkeypatch.setattr(retry_queue, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry_queue, "LAST_PAUSE", 0.1)
 
 
 def stored(store: Store, count: int) -> list:
@@ -77,8 +77,8 @@ def test_who_left_meanwhile_has_the_drawing_stored_as_cancelled_later(tiny: Janu
 
 
 def test_what_waits_is_bounded_in_number_and_in_time(drawn, store: Store, monkeypatch, caplog):
-    monkeypatch.setattr(unsaved, "MOST", 1)
-    monkeypatch.setattr(unsaved, "LONGEST", 0.2)
+    monkeypatch.setattr(retry_queue, "MOST", 1)
+    monkeypatch.setattr(retry_queue, "LONGEST", 0.2)
     away = Away(store, 10**6)
     saves = RetryQueue(away)
     with pytest.raises(StoredLater):

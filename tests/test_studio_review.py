@@ -16,7 +16,7 @@ from annotations.errors import AnswerError, ProjectError
 from annotations.metrics.quality import accuracy, agreements, cases, labels, throughput
 from annotations.queue.assignment import claim
 from annotations.queue.gold_items import appoint
-from annotations.queue.progress import answered, changed, extents
+from annotations.queue.progress import answered, changed, project_counts
 from annotations.queue.review import bring_back, decide
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
@@ -111,13 +111,13 @@ def decided(desk, case, verdict: str = "yes"):
 
 def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, desk):
     items = filled(store)
-    before = extents(store)["team"], agreements(answered(store, "team"))
+    before = project_counts(store)["team"], agreements(answered(store, "team"))
     case = desk.start(visit(project="team")).case
     view = decided(desk, case)
     assert "Decided" in view.note and view.case.item == items[1]
     told = answered(store, "team")
     assert {a.annotator for a in told.decided} == {"me"} and len(told.decided) == 2
-    assert (extents(store)["team"], agreements(told)) == before
+    assert (project_counts(store)["team"], agreements(told)) == before
     assert [(case.item, case.decided) for case in cases(told) if case.score > 0] == [
         (items[0], False),
         (items[1], True),
@@ -183,7 +183,7 @@ def test_a_decision_that_comes_back_is_still_one(store, desk):
     decided(desk, replace(case, key="again"), "no")
     again = bring_back(store, old.id)
     assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
-    assert extents(store)["team"].answers == 9 and len(answered(store, "team").decided) == 2
+    assert project_counts(store)["team"].answers == 9 and len(answered(store, "team").decided) == 2
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, d
         store.undo("t1", segment, "me", project="team")
     told = answered(store, "team")
     assert [a.answers["verdict_right"] for a in told.decided] == ["yes", "yes"]
-    assert extents(store)["team"].answers == 9
+    assert project_counts(store)["team"].answers == 9
     store.undo("t1", 2, "me", project="team")
     assert [a.segment for a in answered(store, "team").decided] == [5]
 

@@ -12,7 +12,7 @@ import yaml
 
 from annotations.schema.project import Role
 from annotations.store.store import open_store
-from studio.auth.identity import Identity, asking, owner_name, require
+from studio.auth.identity import Identity, identity_of, owner_name, require
 from studio.settings import Mode, Settings, SettingsError, from_environment, of_space, read_settings, settings_from
 
 CONFIG = Path(__file__).parent.parent / "spaces_config.yaml"
@@ -107,13 +107,13 @@ def test_visitors_are_refused_and_share_one_name(tmp_path):
     with open_store(tmp_path) as store:
         with pytest.raises(gr.Error, match="not open to visitors"):
             require(Role.ANNOTATOR, request, public, store)
-        assert asking(request, public, store) == Identity("visitor", Role.VISITOR)
+        assert identity_of(request, public, store) == Identity("visitor", Role.VISITOR)
     assert owner_name(public) == "visitor"
 
 
 def test_the_person_at_the_machine_has_the_name_of_the_settings_and_may_do_everything(tmp_path):
     with open_store(tmp_path) as store:
-        assert asking(gr.Request(), Settings(annotator="ada"), store) == Identity("ada", Role.ADMIN)
+        assert identity_of(gr.Request(), Settings(annotator="ada"), store) == Identity("ada", Role.ADMIN)
 
 
 def test_on_a_space_what_is_not_set_follows_from_how_spaces_are_reached():

@@ -22,7 +22,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
-from studio.auth.identity import NOBODY, asking
+from studio.auth.identity import NOBODY, identity_of
 from studio.auth.session_cookie import COOKIE, new_session, person_of
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
@@ -262,4 +262,4 @@ def test_a_request_without_anything_is_of_a_visitor(tmp_path: Path):
     with open_store(tmp_path) as store:
         for headers in ({}, {"cookie": ""}, {"cookie": f"{COOKIE}="}, {"cookie": "a=b; ; =; x"}):
             request = gr.Request(headers=headers)
-            assert asking(request, Settings(mode=Mode.PUBLIC), store) == NOBODY
+            assert identity_of(request, Settings(mode=Mode.PUBLIC), store) == NOBODY

@@ -9,7 +9,7 @@ import pytest
 from model.world.defects import DEFECTS, RESPECTS, has, mistake, otherwise, spoil, spoil_as
 from model.world.language import CATEGORIES, parse
 from model.world.plan import read_plan
-from model.world.sampling import sample_description, sample_scene
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.scene import render
 from model.world.verifier import accepted, check, read
 

@@ -22,7 +22,7 @@ from model.world.edits import (
     write_edit,
 )
 from model.world.language import CATEGORIES
-from model.world.sampling import sample_description, sample_scene
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.scene import Item, Scene, free_places, random_scene, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import Reading, read

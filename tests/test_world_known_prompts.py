@@ -12,7 +12,7 @@ from model.events import fold
 from model.world.edits import sample_edit, write_edit
 from model.world.known_prompts import normalise, normalise_edit
 from model.world.language import parse, write
-from model.world.sampling import sample_scene
+from model.world.random_scenes import sample_scene
 from model.world.scene import random_scene, render
 from model.world.splits import sample_training
 from model.world.verifier import accepted, check, read

@@ -17,7 +17,7 @@ from model.world.language import (
     reword,
     write,
 )
-from model.world.sampling import sample_description, sample_scene
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.scene import render
 from model.world.verifier import accepted, check, read
 

@@ -6,8 +6,8 @@ import pytest
 
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, parse, write
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.reasons import Claim, claim_holds, main_defect, read_reason, write_reason
-from model.world.sampling import sample_description, sample_scene
 from model.world.scene import Item, render
 from model.world.verifier import KINDS, Reading, check, read
 

@@ -9,8 +9,8 @@ import pytest
 
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES, parse, related, write
+from model.world.random_scenes import sample_description, sample_scene
 from model.world.repair import mend
-from model.world.sampling import sample_description, sample_scene
 from model.world.scene import Item, Scene, free_places, overlaps, random_scene, render
 from model.world.sprites import CELL
 from model.world.verifier import Reading, accepted, check, read

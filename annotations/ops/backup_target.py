@@ -33,7 +33,7 @@ CUT_SHORT = re.compile(r"(\.|studio-|pictures-).*\.partial")
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BackupManifest:
     """What a target holds."""
 
     studio: str  # of which database
@@ -60,7 +60,7 @@ class Target:
         """Where it is on this machine, if it is."""
         return Path(self._root) if isinstance(self._files, LocalFileSystem) else None
 
-    def manifest(self) -> Manifest | None:
+    def manifest(self) -> BackupManifest | None:
         """The newest readable manifest; None where there is none. Raises BackupError where all are cut short."""
         names = self._names()
         candidates = [MANIFEST] if MANIFEST in names else []
@@ -71,16 +71,16 @@ class Target:
             raise BackupError(f"{MANIFEST} there is cut short, and no earlier one is whole; give an empty folder")
         return newest
 
-    def by_names(self) -> Manifest | None:
+    def by_names(self) -> BackupManifest | None:
         """A manifest made from the names of the files, where none can be read."""
         names = sorted(self._names())
         copies = [name for name in names if COPY.fullmatch(name)]
         if not copies:
             return None
         moment = datetime.strptime(copies[-1].partition("-")[2].partition(".")[0], "%Y%m%dT%H%M%S%f")
-        return Manifest("", moment.isoformat(), tuple(copies), tuple(filter(TAR.fullmatch, names)))
+        return BackupManifest("", moment.isoformat(), tuple(copies), tuple(filter(TAR.fullmatch, names)))
 
-    def packed(self, manifest: Manifest | None) -> set[str]:
+    def packed(self, manifest: BackupManifest | None) -> set[str]:
         """The sha256 of the pictures in the tars; empty where no list has them, so that all are packed again."""
         if manifest is None or not manifest.index:
             return set()
@@ -108,7 +108,7 @@ class Target:
         else:
             write_whole(self.folder / name, text)
 
-    def finish(self, manifest: Manifest, stamp: str) -> None:
+    def finish(self, manifest: BackupManifest, stamp: str) -> None:
         """Write the manifest, which makes the backup valid, then remove files that no manifest needs."""
         text = json.dumps(asdict(manifest), indent=1)
         self.write(f"backup-{stamp}.json", text)
@@ -128,12 +128,12 @@ class Target:
             return set()
         return {str(path).rpartition("/")[2] for path in self._files.ls(self._root, detail=False)}
 
-    def _parsed(self, name: str) -> Manifest | None:
+    def _parsed(self, name: str) -> BackupManifest | None:
         """A manifest; None for what is cut short or gone."""
         try:
             row = json.loads(self._files.cat_file(f"{self._root}/{name}"))
-            values = {field.name: row[field.name] for field in fields(Manifest) if field.name in row}
-            return Manifest(**values | {kind: tuple(row[kind]) for kind in ("databases", "pictures")})
+            values = {field.name: row[field.name] for field in fields(BackupManifest) if field.name in row}
+            return BackupManifest(**values | {kind: tuple(row[kind]) for kind in ("databases", "pictures")})
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
 

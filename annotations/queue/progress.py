@@ -22,7 +22,7 @@ from annotations.store.store import Store
 
 
 @dataclass(frozen=True)
-class Extent:
+class ProjectCounts:
     """How much of a project there is, and how much of that is done. Items of work, if nothing else is said."""
 
     items: int = 0
@@ -54,7 +54,7 @@ class Answered:
     others: Mapping[int, str]  # the second of every pair, by item
 
 
-def extents(store: Store) -> dict[str, Extent]:
+def project_counts(store: Store) -> dict[str, ProjectCounts]:
     """How far every project is, by its id."""
     done = or_(ItemRow.state == State.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
     counted = func.count(), func.sum(case((done, 1), else_=0)), func.sum(ItemRow.answers)
@@ -73,7 +73,7 @@ def extents(store: Store) -> dict[str, Extent]:
                 numbers_of[project][use] = items
         for project, number in session.execute(people):
             numbers_of[project]["people"] = number
-    return {project: Extent(**numbers) for project, numbers in numbers_of.items()}
+    return {project: ProjectCounts(**numbers) for project, numbers in numbers_of.items()}
 
 
 def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:

@@ -66,8 +66,8 @@ class EventWriter:
         yield self(Preview, png=png, count=len(codes), whole=True)
         yield self(SegmentFinished, sha256=hashlib.sha256(png).hexdigest(), codes=codes)
 
-    def given(self, segment: Segment, pictures: Mapping[str, bytes]) -> Iterator[Event]:
-        """The events of a given segment, with its pictures (PNG by hash) where they are known."""
+    def prefix(self, segment: Segment, pictures: Mapping[str, bytes]) -> Iterator[Event]:
+        """The events of a segment of the prefix, with its pictures (PNG by hash) where they are known."""
         known = pictures.keys() >= set(pictures_of(segment))
         yield self.begin(segment.kind)
         for event in replay_segment(self.request.id, self.segment, segment, pictures.__getitem__ if known else None):

@@ -44,7 +44,7 @@ class Request:
     stop: Callable[[], bool] = field(default=lambda: False, compare=False)  # asked between steps
     task: Task = Task.DRAW
     source: np.ndarray | None = field(default=None, compare=False)  # (H, W, 3) uint8, to edit or to judge
-    given: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
+    prefix: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
     pictures: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # PNGs of given images, by hash
     parent: Parent | None = None
     id: str = field(default_factory=lambda: uuid4().hex, compare=False)

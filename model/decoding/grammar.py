@@ -107,17 +107,17 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
         yield from look(janus, prepared, write, judging_stream)
         return
     to_draw = to_judge = prepared.prompt.pieces
-    context = deque(request.given)
+    context = deque(request.prefix)
     for _ in range(request.rounds):
         if thought := _taken(context, Thought):
-            yield from write.given(thought, {})
+            yield from write.prefix(thought, {})
             to_draw += tuple(drawing(janus, thought))
         elif sampling.thinks and not context:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
         if image := _taken(context, Image):
             picture, png = yield from known_picture(request, image)
             sha256 = hashlib.sha256(png).hexdigest()
-            yield from write.given(replace(image, sha256=sha256), {sha256: png})
+            yield from write.prefix(replace(image, sha256=sha256), {sha256: png})
             seen = replace(image, codes=encode(janus, picture)) if sampling.official else image
             to_draw += tuple(drawing(janus, seen))
         else:
@@ -126,7 +126,7 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
                 to_draw = (Rewind(janus.image_codes - 1), Codes(encode(janus, picture)))
         to_judge += tuple(looking(janus, picture))
         if reflection := _taken(context, Reflection):
-            yield from write.given(reflection, {})
+            yield from write.prefix(reflection, {})
             to_judge += tuple(drawing(janus, reflection))
             ended = True
         else:

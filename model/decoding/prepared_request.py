@@ -47,19 +47,19 @@ def prepare(janus: Janus, request: Request) -> PreparedRequest:
     prompt = janus.prompts.read(request.prompt, request.task)
     if prompt.size > MOST_PROMPT_TOKENS:
         raise RequestError(f"The prompt has {prompt.size} tokens; at most {MOST_PROMPT_TOKENS} are read. Shorten it.")
-    if request.task is Task.DRAW and request.given:
-        check_given(janus, request)
+    if request.task is Task.DRAW and request.prefix:
+        check_prefix(janus, request)
     sampling = request.sampling or janus.sampling
     rounds = request.rounds if request.task is Task.DRAW else 2  # an edit reads one image and draws one
     positions = most_positions(janus.image_codes, rounds) - MOST_PROMPT_TOKENS + prompt.size
     return PreparedRequest(request, sampling, prompt, positions, STREAMS - 1 + (sampling.guidance != 1))
 
 
-def check_given(janus: Janus, request: Request) -> None:
+def check_prefix(janus: Janus, request: Request) -> None:
     """Raises RequestError for a beginning that this network cannot go on from: a drawing that came from elsewhere may
     have other codes, sizes and lengths."""
     order, turn = (Thought, Image, Reflection), 0
-    for number, segment in enumerate(request.given):
+    for number, segment in enumerate(request.prefix):
         if isinstance(segment, Source) or not segment.finished:
             raise RequestError(f"Part {number + 1} of the drawing is unfinished or was given; nothing can follow it.")
         turn += turn == 0 and isinstance(segment, Image)  # without a thought
@@ -71,7 +71,7 @@ def check_given(janus: Janus, request: Request) -> None:
         else:
             most = MOST_THOUGHT_TOKENS if isinstance(segment, Thought) else MOST_REFLECTION_TOKENS
             check_tokens(janus, segment.kind, segment.tokens, most)
-    images = sum(isinstance(segment, Image) for segment in request.given)
+    images = sum(isinstance(segment, Image) for segment in request.prefix)
     if images > request.rounds:
         raise RequestError(f"The drawing begins with {images} images, and {request.rounds} rounds are asked for.")
 

@@ -19,8 +19,8 @@ from model.trajectory import Reflection, Sampling, Thought, Trajectory
 from model.world.edits import Edit, edited, sample_edit, touched, write_edit
 from model.world.language import Description, category_of, write
 from model.world.plan import read_plan
+from model.world.random_scenes import sample_scene
 from model.world.reasons import claim_holds, read_reason
-from model.world.sampling import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import GENEVAL, sample_test
 from model.world.sprites import CELL

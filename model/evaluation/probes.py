@@ -92,7 +92,7 @@ def pairs(ones: Sequence[Judged], begun: Sequence[tuple[Segment, ...]]):
 def _onward(draft: Judged, segments: tuple[Segment, ...], sampling: Sampling, seed: int) -> Request:
     rounds = 2 if segments else 1
     number = 100_000 + seed + draft.trajectory.seed
-    return Request(draft.trajectory.prompt, number, rounds, sampling, None, given=segments)
+    return Request(draft.trajectory.prompt, number, rounds, sampling, None, prefix=segments)
 
 
 def _right(ones: Sequence[Judged], readings: Sequence[Reading]) -> Proportion:
@@ -115,7 +115,7 @@ def edited_thoughts(backend: JanusBackend, count: int, sampling: Sampling, seed:
         changed = change_plan(rng, read_items(thought), kind)
         if changed is not None and len(plans) < count:
             segments = (written_thought(backend, write_items(changed)),)
-            requests.append(Request(rollout.trajectory.prompt, seed + len(plans), 1, sampling, None, given=segments))
+            requests.append(Request(rollout.trajectory.prompt, seed + len(plans), 1, sampling, None, prefix=segments))
             plans.append(Scene(tuple(changed)))
             kinds.append(kind)
     kept = [reading == Reading(plan.items) for plan, reading in zip(plans, drawn(backend, requests), strict=True)]
@@ -142,7 +142,7 @@ def edited_reasons(backend: JanusBackend, count: int, sampling: Sampling, seed: 
             pass
         last = len(rollout.trajectory.segments) - 1
         branch = with_reflection(backend, rollout.trajectory, last, "no", write_reason(other, found, rng))
-        requests.append(_onward(rollout, branch.given, sampling, seed))
+        requests.append(_onward(rollout, branch.prefix, sampling, seed))
         facts.append((other, main_defect(found)))
     readings = zip(facts, drawn(backend, requests), strict=True)
     follows = [mended(other, fact, reading) for (other, fact), reading in readings]
@@ -209,7 +209,7 @@ def verdicts(
             pngs = {image.sha256: png}
         plain = replace(sampling, thinks=False)
         requests.append(
-            Request(rollout.trajectory.prompt, number, 1, plain, None, given=(image,), pictures=pngs, id=str(number))
+            Request(rollout.trajectory.prompt, number, 1, plain, None, prefix=(image,), pictures=pngs, id=str(number))
         )
     ended = {name: trajectory for name, trajectory, _ in pictures_of(backend, requests, BATCH)}
     reflections = [ended[str(number)].segments[-1] for number in range(len(cases))]

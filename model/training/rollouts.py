@@ -38,7 +38,7 @@ class GroupStart:
 
     prompt: Prompt
     sampling: Sampling
-    given: tuple[Segment, ...] = ()  # an image and, where there is one, the thought before it
+    prefix: tuple[Segment, ...] = ()  # an image and, where there is one, the thought before it
 
 
 @dataclass
@@ -77,7 +77,7 @@ def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Ra
     """At most `count` wrong first images, of as many prompts as there are, to begin again from."""
     wrong = [[rollout for rollout in group if rollout.fits[0] < 1] for group in groups]
     chosen = [rng.choice(rollouts) for rollouts in rng.sample(wrong, len(wrong)) if rollouts]
-    return [replace(rollout.start, given=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
+    return [replace(rollout.start, prefix=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
 
 
 def _first_image(trajectory: Trajectory) -> tuple[Segment, ...]:
@@ -96,7 +96,7 @@ def roll_out(
             name = f"{number} {member}"
             start_of[name] = start
             text, seed = start.prompt.text, rng.getrandbits(31)
-            requests.append(Request(text, seed, rounds, start.sampling, None, given=start.given, id=name))
+            requests.append(Request(text, seed, rounds, start.sampling, None, prefix=start.prefix, id=name))
     finished = pictures_of(JanusBackend(janus), requests, len(requests), progress=False) if requests else ()
     rollouts = {name: _assessed(janus, reward, start_of[name], drawn, images) for name, drawn, images in finished}
     return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
@@ -108,15 +108,15 @@ def _assessed(
     pairs = zip(trajectory.images, drawn, strict=True)
     pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
     assessment = reward(trajectory, drawn)
-    sequences = list(trajectory_sequences(janus, trajectory, pictures, given=len(start.given)))
+    sequences = list(trajectory_sequences(janus, trajectory, pictures, prefix=len(start.prefix)))
     return Rollout(start, trajectory, list(assessment.fits), list(assessment.untrue), pictures, sequences)
 
 
 def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, float]:
     """Rewards and shares right of the rollouts; `begun`: how many began at a wrong image, `mended`: how many of these
     ended at a right one."""
-    fresh = [rollout for group in groups for rollout in group if not rollout.start.given]
-    begun = [rollout for group in groups for rollout in group if rollout.start.given]
+    fresh = [rollout for group in groups for rollout in group if not rollout.start.prefix]
+    begun = [rollout for group in groups for rollout in group if rollout.start.prefix]
     judged = [(fit == 1, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
     return {
         "r_gen": float(np.mean([rollout.generation(rounds) for rollout in fresh])),

@@ -20,19 +20,19 @@ from model.trajectory import Image, Origin, Reflection, Source, Thought, Traject
 
 
 def trajectory_sequences(
-    janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndarray], given: int = 0
+    janus: Janus, trajectory: Trajectory, pictures: Mapping[str, np.ndarray], prefix: int = 0
 ) -> tuple[TrainingSequence, TrainingSequence]:
     """The drawing and the judging stream; `pictures` are (H, W, 3) uint8 by hash.
 
-    No token of the first `given` segments is scored: the trajectory began with them. Raises ValueError for a trajectory
-    of `official` sampling.
+    No token of the first `prefix` segments is scored: the trajectory began with them. Raises ValueError for a
+    trajectory of `official` sampling.
     """
     if trajectory.sampling.official:
         raise ValueError("what was drawn with the published code's contexts cannot be scored: positions were left out")
     streams = _Streams(janus, trajectory, pictures)
     streams.begin()
     for index, segment in enumerate(trajectory.segments):
-        streams.add(segment, index, sampled=index >= given)
+        streams.add(segment, index, sampled=index >= prefix)
     return streams.to_draw.build(), streams.to_judge.build()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from model.world.language import Description, Relation
-from model.world.sampling import sample_places, sample_scene
+from model.world.random_scenes import sample_places, sample_scene
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import CELL, COLOURS, NOUNS
 from model.world.verifier import Reading, accepted, check, read

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from model.world.language import Description, Group, Place, related
-from model.world.sampling import sample_scene
+from model.world.random_scenes import sample_scene
 from model.world.scene import LAST, Item, Scene, free_places
 from model.world.sprites import COLOURS
 from model.world.verifier import Reading

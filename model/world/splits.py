@@ -8,7 +8,7 @@ import itertools
 import random
 
 from model.world.language import CATEGORIES, Description
-from model.world.sampling import sample_description
+from model.world.random_scenes import sample_description
 
 # 24 of the 120 pairs of nouns; every noun is in three. Fixed for good: a noun that is added brings pairs of its own.
 HELD_OUT: frozenset[frozenset[str]] = frozenset(

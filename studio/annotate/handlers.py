@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
 from annotations.queue import assignment, submission
-from annotations.queue.progress import extents
+from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -27,7 +27,7 @@ from studio.annotate.page_session import PageSession, open_projects, sit
 from studio.annotate.progress_cache import Counts, complete
 from studio.annotate.reflection_view import learnt
 from studio.annotate.view import View, nothing, sentence, stay
-from studio.auth.identity import asking
+from studio.auth.identity import identity_of
 from studio.components.notices import practice_missing
 from studio.components.render import text
 from studio.settings import Settings
@@ -58,7 +58,7 @@ class AnnotateHandlers:
 
     def start(self, request: gr.Request) -> View:
         """The first item: of the trajectory named in the address, or of the one that is next."""
-        if not asking(request, self.settings, self.store).may(Role.ANNOTATOR):
+        if not identity_of(request, self.settings, self.store).may(Role.ANNOTATOR):
             return stay("")
         at = self._sit(request.query_params.get("project"), request, strict=False)
         choices = [(project.name, project.id) for project in open_projects(self.store, at.who)]
@@ -77,7 +77,7 @@ class AnnotateHandlers:
         """What those who can appoint items of practice are told where there are too few."""
         if not at.project.practice or not at.who.may(Role.REVIEWER):
             return ""
-        return practice_missing(at.project, extents(self.store)[at.project.id].practice)
+        return practice_missing(at.project, project_counts(self.store)[at.project.id].practice)
 
     def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
         """Another project; the item on the table goes back."""

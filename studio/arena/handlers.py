@@ -17,7 +17,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
-from annotations.queue.progress import answered, extents
+from annotations.queue.progress import answered, project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Role
@@ -120,7 +120,7 @@ class ArenaHandlers:
         if not isinstance(view.showing, PairToken) or not at.who.may(Role.REVIEWER):
             return view
         project = self.store.project(view.showing.project)
-        there = extents(self.store)[project.id].practice if project.practice else 0
+        there = project_counts(self.store)[project.id].practice if project.practice else 0
         return view._replace(note=practice_missing(project, there))
 
     def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
@@ -212,9 +212,9 @@ class ArenaHandlers:
 
     def leaders(self, project: str | None, request: gr.Request) -> str:
         """Who draws better, for those who are not to be blind."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        user = require(Role.REVIEWER, request, self.settings, self.store)
         try:
-            told = answered(self.store, readable(self.store, project or "", asking).id)
+            told = answered(self.store, readable(self.store, project or "", user).id)
         except NotFoundError:
             return ""
         ids = list(dict.fromkeys(id for a in told.given for id in (a.trajectory_id, told.others.get(a.item, ""))))
@@ -231,8 +231,8 @@ class ArenaHandlers:
         """The project of what is shown, as long as it is open to this person. Raises NotFoundError."""
         return readable(self.store, showing.project, at.who)
 
-    def _open(self, asking: Identity) -> list[Project]:
-        return [p for p in self.store.projects() if can_be_asked(p) and p.is_open_to(asking.name, asking.role)]
+    def _open(self, user: Identity) -> list[Project]:
+        return [p for p in self.store.projects() if can_be_asked(p) and p.is_open_to(user.name, user.role)]
 
     def _next(
         self, at: ArenaSession, project_id: str | None, *, question: str | None = None, item: int | None = None
@@ -247,7 +247,7 @@ class ArenaHandlers:
         turn = assignment.claim(self.store, project.id, at.name)
         progress = progress_line(assignment.progress(self.store, at.name, project.id))
         if turn is None:
-            known = extents(self.store)[project.id].items
+            known = project_counts(self.store)[project.id].items
             return empty._replace(progress=progress, heading=NOTHING if known else EMPTY)
         self.holding.remember(at.session, at.name, turn.item)
         return self._shown(at, project, turn, question if item == turn.item else None)._replace(

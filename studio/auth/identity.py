@@ -44,7 +44,7 @@ def is_local(settings: Settings) -> bool:
     return settings.mode is Mode.LOCAL
 
 
-def asking(request: gr.Request | None, settings: Settings, store: Store) -> Identity:
+def identity_of(request: gr.Request | None, settings: Settings, store: Store) -> Identity:
     """The person at the machine, somebody who has signed in, or a visitor."""
     if is_local(settings):
         return Identity(settings.annotator, Role.ADMIN)
@@ -54,7 +54,7 @@ def asking(request: gr.Request | None, settings: Settings, store: Store) -> Iden
 
 def require(role: Role, request: gr.Request | None, settings: Settings, store: Store) -> Identity:
     """Who is asking, if that is somebody in this role or a higher one. Raises gr.Error."""
-    who = asking(request, settings, store)
+    who = identity_of(request, settings, store)
     if not who.may(role):
         raise gr.Error(refusal(who, role), print_exception=False)
     return who

@@ -11,7 +11,7 @@ import gradio as gr
 from annotations.auth.accounts import LONGEST
 from annotations.auth.password_login import LONGEST_PAUSE
 from annotations.store.store import Store
-from studio.auth.identity import VISITOR, asking
+from studio.auth.identity import VISITOR, identity_of
 from studio.auth.sign_in_routes import PAGES_AFTER_LOGIN
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import own
@@ -53,7 +53,7 @@ def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
 
     def start(request: gr.Request) -> str:
-        who = asking(request, settings, store)
+        who = identity_of(request, settings, store)
         if who.name != VISITOR:
             return f'<div class="gate"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
         query = request.query_params

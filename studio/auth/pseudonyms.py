@@ -10,9 +10,9 @@ from studio.auth.identity import Identity
 Names = Callable[[str], str]
 
 
-def names_for(store: Store, asking: Identity, annotators: Iterable[str]) -> Names:
+def names_for(store: Store, user: Identity, annotators: Iterable[str]) -> Names:
     """Whoever asks and does not see names is “you”."""
-    if asking.sees_names:
+    if user.sees_names:
         return lambda name: name
     known = store.pseudonyms(annotators)
-    return lambda name: "you" if name == asking.name else f"person {known.get(name, '')[:6]}"
+    return lambda name: "you" if name == user.name else f"person {known.get(name, '')[:6]}"

@@ -13,7 +13,7 @@ import gradio as gr
 
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.auth.identity import asking, is_local, refusal
+from studio.auth.identity import identity_of, is_local, refusal
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.render import text
 from studio.settings import Settings
@@ -29,7 +29,7 @@ def role_section(role: Role, path: str, store: Store, settings: Settings) -> Ite
         return
 
     def show(request: gr.Request) -> tuple[Any, Any]:
-        who = asking(request, settings, store)
+        who = identity_of(request, settings, store)
         if who.may(role):
             return "", gr.update(visible=True)
         link = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
@@ -52,7 +52,7 @@ def on_load_for(
     """Run `start` when the page is loaded by somebody in the role; for others its outputs stay as they are."""
 
     def opened(request: gr.Request) -> Any:
-        if asking(request, settings, store).may(role):
+        if identity_of(request, settings, store).may(role):
             return start(request)
         return tuple(gr.skip() for _ in outputs) if len(outputs) > 1 else gr.skip()
 

@@ -22,7 +22,7 @@ from studio.components.timeline.component import timeline
 from studio.draw.page import EXAMPLES, ask, prompt_row
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import LARGEST_SEED, DrawForm, chosen_seed
-from studio.inference.live_events import IDLE, LINE, RUNNING, SAME, PageVisit, Sessions, forget
+from studio.inference.live_events import IDLE, LINE, RUNNING, SAME, PageVisit, Sessions, let_forget
 from studio.inference.replays import replay
 from studio.settings import Settings
 
@@ -75,9 +75,6 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def insisted(request: gr.Request, *form: Any) -> Iterator[render.Row]:
         yield from asked(*form, request, insist=True)
 
-    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(event, PageVisit.of(request, settings), store, settings)
-
     def ended(request: gr.Request) -> tuple:
         visit = PageVisit.of(request, settings)
         return SAME if any(sessions.under_way(side_of(visit, side).session) for side in SIDES) else IDLE
@@ -97,7 +94,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         drawing = first.then(asked, **wiring, **LINE)
         view.anyway(insisted, **wiring, **LINE)
         drawing.then(ended, None, [start, stop], **QUICK)
-        view.forget(forgotten, None, view, **QUICK)
+        let_forget(view, store, settings)
     stop.click(stopped, **QUICK)
     gr.on(None, linked, [], list(views), **QUICK)
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from annotations.auth.accounts import has_people
 from annotations.store.store import Store
-from studio.auth.identity import NOBODY, Identity, asking, is_local
+from studio.auth.identity import NOBODY, Identity, identity_of, is_local
 from studio.components.page_options import PLAIN, QUICK
 from studio.page_list import PAGES, PageEntry
 from studio.settings import Settings
@@ -35,12 +35,12 @@ def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
     """Our own menu in place of Gradio's. Off this machine it is filled in for whoever has signed in."""
     gr.Navbar(visible=False)
     local = is_local(settings)
-    shown = gr.HTML(menu(current, asking(None, settings, store), ""), **PLAIN, elem_id="masthead")
+    shown = gr.HTML(menu(current, identity_of(None, settings, store), ""), **PLAIN, elem_id="masthead")
     if local:
         return
 
     def start(request: gr.Request) -> str | dict:
-        who = asking(request, settings, store)
+        who = identity_of(request, settings, store)
         if who == NOBODY and not has_people(store) and not settings.names_people_of_hub:
             return gr.skip()
         return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))

@@ -23,7 +23,7 @@ from annotations.export.registry import KINDS
 from annotations.export.survey import first_rows, survey
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.auth.identity import asking, require
+from studio.auth.identity import identity_of, require
 from studio.components.render import text
 from studio.datasets import rows_table
 from studio.inference.served_copies import EXPORTS, served_folder
@@ -92,7 +92,7 @@ class DatasetsHandlers:
 
     def start(self, request: gr.Request) -> tuple:
         """The figures, the menus, what an export would hold, and the newest export where there is one."""
-        if not asking(request, self.settings, self.store).may(Role.ADMIN):
+        if not identity_of(request, self.settings, self.store).may(Role.ADMIN):
             return (gr.skip(),) * (7 + len(View._fields))
         projects = gr.update(choices=[(project.name, project.id) for project in self.store.projects()])
         checkpoints = gr.update(choices=self.store.checkpoints())

@@ -18,7 +18,6 @@ from model.backends.registry import description
 from model.backends.request import Request, RequestError
 from model.branches import BranchError
 from model.world.language import category_of, parse
-from studio.components import render
 from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
@@ -26,7 +25,7 @@ from studio.components.word_chips import words
 from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
-from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
+from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
@@ -137,9 +136,6 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def linked(request: gr.Request) -> tuple:
         return opened(checkpoints, settings, dict(request.query_params).get("run"))
 
-    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(event, PageVisit.of(request, settings), store, settings)
-
     def chosen(checkpoint: str) -> tuple:
         try:
             own = checkpoints.named(checkpoint).sampling
@@ -147,17 +143,14 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             raise gr.Error(without_places(error), print_exception=False) from error
         return own.guidance, own.temperature, own.thinks
 
-    def stopped(request: gr.Request) -> None:
-        sessions.ask(request.session_hash or "")
-
     form = [prompt, *controls]
     shown = [view, draw_button, stop_button, controls[3]]
     drawing = {"inputs": form, "outputs": shown} | QUIET
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE)
-    view.forget(forgotten, None, view, **QUICK)
+    let_forget(view, store, settings)
     view.anyway(insisted, **drawing, **LINE)
     view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
-    stop_button.click(stopped, **QUICK)
+    stop_button.click(sessions.stop, **QUICK)
     prompt.input(None, None, controls[4], js="() => true", **QUICK)  # another prompt: an example's seed is done with
     controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **QUICK)
     gr.on(None, linked, [], [view, *form], **QUICK)

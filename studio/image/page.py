@@ -32,7 +32,7 @@ from studio.image.judge_many import BatchError, Judgement, batch, judge_all
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
-from studio.inference.live_events import LINE, PageVisit, Sessions, forget, live, notice
+from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.served_copies import note, note_stored, served_file, served_path
 from studio.settings import Settings
 
@@ -179,12 +179,6 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         except AnnotationsError as error:
             return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {without_places(error)}.")
 
-    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
-        return forget(event, PageVisit.of(request, settings), store, settings)
-
-    def stopped(request: gr.Request) -> None:
-        sessions.ask(request.session_hash or "")
-
     def tried(example: Example) -> tuple:
         return picture_of(example), example.words, example.choice
 
@@ -193,9 +187,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     wiring = {"inputs": [image, words, task, checkpoint], "outputs": [view, start, stop]} | QUIET
     gr.on([start.click, words.submit], asked, **wiring, **LINE)
-    view.forget(forgotten, None, view, **QUICK)
+    let_forget(view, store, settings)
     view.anyway(insisted, **wiring, **LINE)
-    stop.click(stopped, **QUICK)
+    stop.click(sessions.stop, **QUICK)
     task.change(chosen, task, [words, start], **QUICK)
     gr.on(None, linked, [], [image, words, view], **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):

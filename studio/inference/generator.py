@@ -132,9 +132,9 @@ class Generator:
 
     def _begun(self, branch: Branch) -> dict[str, Any]:
         """What a request needs to know of a branch; its pictures as they are stored, so that they stay the same."""
-        shown = {sha256 for segment in branch.given for sha256 in pictures_of(segment)}
+        shown = {sha256 for segment in branch.prefix for sha256 in pictures_of(segment)}
         pictures = {sha256: self.store.picture(sha256) for sha256 in shown}
-        return {"given": branch.given, "parent": branch.parent, "pictures": pictures}
+        return {"prefix": branch.prefix, "parent": branch.parent, "pictures": pictures}
 
     def _keep(self, partial: PartialTrajectory, owner: str) -> StoredLater | None:
         """Store it; what to say where it is stored later."""

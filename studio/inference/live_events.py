@@ -18,6 +18,7 @@ from model.backends.request import RequestError
 from model.events import Event, TrajectoryStarted
 from studio.auth.identity import is_local, owner_name
 from studio.components import render
+from studio.components.page_options import QUICK
 from studio.http.limits import Caller, LimitError
 from studio.http.priority import activity
 from studio.inference import served_copies
@@ -47,6 +48,10 @@ class Sessions:
     def ask(self, session: str) -> None:
         if session in self._asked:
             self._asked[session].set()
+
+    def stop(self, request: gr.Request) -> None:
+        """The handler of a page's Stop button."""
+        self.ask(request.session_hash or "")
 
     @property
     def count(self) -> int:
@@ -144,6 +149,15 @@ def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settin
     except AnnotationsError as error:
         return render.notice_value(f"That cannot be deleted: {without_places(error)}.")
     return render.empty_value("It is deleted: nobody sees it any more, here or in the gallery.") | {"gone": run}
+
+
+def let_forget(view: gr.HTML, store: Store, settings: Settings) -> None:
+    """A timeline whose drawing whoever has its receipt may delete."""
+
+    def forgotten(event: gr.EventData, request: gr.Request) -> render.Row:
+        return forget(event, PageVisit.of(request, settings), store, settings)
+
+    view.forget(forgotten, None, view, **QUICK)
 
 
 def notice(text: str, *, anyway: str = "") -> tuple:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from annotations.errors import AnnotationsError, without_places
-from annotations.queue.progress import extents
+from annotations.queue.progress import project_counts
 from annotations.schema.project import Project
 from annotations.schema.subjects import PAIR
 from annotations.store.items import NewItem, parts_of
@@ -68,9 +68,9 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
     else:
         fit = [trajectory for trajectory in known if parts_of(project, trajectory)]
         new, unfit = [NewItem(trajectory.id) for trajectory in fit], len(known) - len(fit)
-    before = extents(store)[project.id].items
+    before = project_counts(store)[project.id].items
     store.add_items(project.id, new)
-    made = extents(store)[project.id].items - before
+    made = project_counts(store)[project.id].items - before
     return AddedItems(made, len(new) - made, unfit, alike)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
-from annotations.queue.progress import Extent, extents
+from annotations.queue.progress import ProjectCounts, project_counts
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
 from annotations.schema.project import MOST_OVERLAP, Order, Project, Role
@@ -85,17 +85,17 @@ class ProjectForm(NamedTuple):
 # HTML
 
 
-def listing(projects: list[Project], extents_by_id: dict[str, Extent]) -> str:
+def listing(projects: list[Project], counts_by_id: dict[str, ProjectCounts]) -> str:
     """Every project as a link, with how far it is."""
-    rows = "".join(_row(project, extents_by_id.get(project.id, Extent())) for project in projects)
+    rows = "".join(_row(project, counts_by_id.get(project.id, ProjectCounts())) for project in projects)
     return f'<ul class="projects">{rows}</ul>'
 
 
-def _row(project: Project, extent: Extent) -> str:
+def _row(project: Project, counts: ProjectCounts) -> str:
     closed = '<span class="tag">closed</span>' if project.closed_at else ""
     return (
         f'<li><a href="project?id={text(project.id)}"><b dir="auto">{text(project.name)}</b>{closed}'
-        f"<span>{facts(project)}</span></a>{bar(extent)}</li>"
+        f"<span>{facts(project)}</span></a>{bar(counts)}</li>"
     )
 
 
@@ -107,13 +107,13 @@ def facts(project: Project) -> str:
     return " · ".join(filter(None, (kind, each.replace("1 answers", "1 answer"), seen)))
 
 
-def bar(extent: Extent) -> str:
-    share = 100 * extent.done / max(1, extent.items)
-    people = "1 person" if extent.people == 1 else f"{extent.people:,} people"
-    special = f"<span>{extent.gold:,} gold, {extent.practice:,} for practice</span>"
+def bar(counts: ProjectCounts) -> str:
+    share = 100 * counts.done / max(1, counts.items)
+    people = "1 person" if counts.people == 1 else f"{counts.people:,} people"
+    special = f"<span>{counts.gold:,} gold, {counts.practice:,} for practice</span>"
     return (
-        f'<div class="counted"><span>{extent.done:,} of {extent.items:,} done</span>'
-        f"<span>{extent.answers:,} answers, {people}</span>{special if extent.gold or extent.practice else ''}"
+        f'<div class="counted"><span>{counts.done:,} of {counts.items:,} done</span>'
+        f"<span>{counts.answers:,} answers, {people}</span>{special if counts.gold or counts.practice else ''}"
         f'<div class="bar"><i style="width:{share:.1f}%"></i></div></div>'
     )
 
@@ -130,9 +130,9 @@ class ProjectsHandlers:
 
     def start(self, request: gr.Request) -> str:
         """The list. People see what is open to them."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
-        known = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
-        return listing(known, extents(self.store))
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        known = [p for p in self.store.projects() if p.is_open_to(user.name, user.role)]
+        return listing(known, project_counts(self.store))
 
     def kind(self, name: str, request: gr.Request) -> ProjectForm:
         """What the form begins with."""

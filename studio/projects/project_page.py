@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
-from annotations.queue.progress import answered, extents, shares
+from annotations.queue.progress import answered, project_counts, shares
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import Identity, require
@@ -87,8 +87,8 @@ class ProjectHandlers:
 
     def start(self, request: gr.Request) -> tuple:
         """The view of the project that the address names, then the widgets of its forms."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
-        project = self._known(asking, dict(request.query_params).get("id", ""))
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = View("", MISSING, gr.update(visible=False), "", "", "")
             return (*nothing, *[gr.skip()] * len(ProjectForm._fields), gr.skip(), gr.skip(), gr.skip())
@@ -97,38 +97,38 @@ class ProjectHandlers:
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
         ways = item_sources.ways(self.checkpoints)[: item_sources.fewest_ways(project)]
         note = said(f"An import is under way: {running}.") if running else ""
-        return (*self._view(asking, project, note), *ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
+        return (*self._view(user, project, note), *ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
         """Store what the form says."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         try:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._view(asking, project, done("Stored. Whoever answers from now on sees it."))
+        return self._view(user, project, done("Stored. Whoever answers from now on sees it."))
 
     def close(self, project_id: str, request: gr.Request) -> View:
         """Nobody is asked any more; or again, where it was closed."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         try:
             project = self.store.project(project_id)
             moment = None if project.closed_at else datetime.now(UTC)
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._view(asking, project, done("It is open again." if moment is None else "It is closed now."))
+        return self._view(user, project, done("It is open again." if moment is None else "It is closed now."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
         """Put in what the gallery lists by this choice, the newest first."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         try:
             if not 1 <= (most or 0) <= MOST_ADDED:
                 raise FillingError(f"choose how many: 1 to {MOST_ADDED:,}")
             ids = item_sources.of_gallery(self.store, GalleryFilter(*choice).filter(), int(most))
             if not ids:
                 raise FillingError("no drawing is like that; choose others")
-            return self._added(asking, project_id, ids)
+            return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
             return stay(View, without_places(error))
 
@@ -142,18 +142,18 @@ class ProjectHandlers:
         progress: gr.Progress = PROGRESS,
     ) -> tuple:
         """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
             self.store.project(project_id)
             told = import_uploads(
-                self.store, paths, FORMAT_NAMES[format], owner=asking.name, leave_out_bad=bool(leave_out_bad),
+                self.store, paths, FORMAT_NAMES[format], owner=user.name, leave_out_bad=bool(leave_out_bad),
                 on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
             )  # fmt: skip
             table = table_of(told)
             shown = report(told), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(told.batch) if told.records else []
-            view = self._added(asking, project_id, ids) if ids else stay(View, "")
+            view = self._added(user, project_id, ids) if ids else stay(View, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, FillingError, KeyError) as error:
             return (*stay(View, without_places(error)), *empty, _still(paths))
@@ -166,11 +166,11 @@ class ProjectHandlers:
 
     def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> View:
         """Put in what was imported before."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         try:
             if not (ids := self.store.imported(batch or "")):
                 raise FillingError("choose an import; what there was of it may have been deleted")
-            return self._added(asking, project_id, ids)
+            return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
             return stay(View, without_places(error))
 
@@ -184,7 +184,7 @@ class ProjectHandlers:
         progress: gr.Progress = PROGRESS,
     ) -> Iterator[View]:
         """Draw every prompt and put it in as soon as it is drawn; what is drawn already stays if it is stopped."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         added, wrong = 0, []
         try:
             project = self.store.project(project_id)
@@ -192,7 +192,7 @@ class ProjectHandlers:
             prompts = item_sources.prompts_of(written or "", self.checkpoints, ways)
             progress((0, len(prompts)), desc="Drawing", unit="prompts")
             limit = min(MOST_ROUNDS, max(1, int(rounds or 1)))
-            drawings = item_sources.draw_all(self.checkpoints, prompts, ways, limit, owner=asking.name)
+            drawings = item_sources.draw_all(self.checkpoints, prompts, ways, limit, owner=user.name)
             for number, drawing in enumerate(drawings, start=1):
                 progress((number, len(prompts)), desc="Drawing", unit="prompts")
                 if drawing.error:
@@ -203,26 +203,26 @@ class ProjectHandlers:
             yield stay(View, without_places(error))
             return
         note = said("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
-        yield self._view(asking, project, done(f"{added:,} items added.") + note)
+        yield self._view(user, project, done(f"{added:,} items added.") + note)
 
-    def _added(self, asking: Identity, project_id: str, ids: Sequence[str]) -> View:
+    def _added(self, user: Identity, project_id: str, ids: Sequence[str]) -> View:
         project = self.store.project(project_id)
-        return self._view(asking, project, done(item_sources.add(self.store, project, ids)))
+        return self._view(user, project, done(item_sources.add(self.store, project, ids)))
 
-    def _known(self, asking: Identity, project_id: str) -> Project | None:
+    def _known(self, user: Identity, project_id: str) -> Project | None:
         try:
             project = self.store.project(project_id)
         except AnnotationsError:
             return None
-        return project if project.is_open_to(asking.name, asking.role) else None
+        return project if project.is_open_to(user.name, user.role) else None
 
     def _progress(self, project: Project) -> str:
-        extent = extents(self.store)[project.id]
-        return bar(extent) + practice_missing(project, extent.practice)
+        counts = project_counts(self.store)[project.id]
+        return bar(counts) + practice_missing(project, counts.practice)
 
-    def _view(self, asking: Identity, project: Project, note: str = "") -> View:
+    def _view(self, user: Identity, project: Project, note: str = "") -> View:
         told, by = answered(self.store, project.id), shares(self.store, project.id)
-        names = names_for(self.store, asking, [*{a.annotator for a in told.given}, *(share.annotator for share in by)])
+        names = names_for(self.store, user, [*{a.annotator for a in told.given}, *(share.annotator for share in by)])
         board = dashboard(told, by, names)
         return View(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
 

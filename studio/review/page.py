@@ -89,12 +89,12 @@ class ReviewHandlers:
 
     def start(self, request: gr.Request) -> View:
         """The project and the item of the address; else the worst disagreement of the first project that has one."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        user = require(Role.REVIEWER, request, self.settings, self.store)
         address = dict(request.query_params)
         item = address.get("item")
-        view = self._show(asking, address.get("project"), whole_number(item))
+        view = self._show(user, address.get("project"), whole_number(item))
         if address.get("trajectory"):
-            view = view._replace(**self._trail(asking, address["trajectory"]))
+            view = view._replace(**self._trail(user, address["trajectory"]))
         return view
 
     def choose(self, project: str | None, request: gr.Request) -> View:
@@ -103,27 +103,27 @@ class ReviewHandlers:
 
     def following(self, case: ReviewCase | None, request: gr.Request) -> View:
         """The next disagreement after this one; the first again after the last."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
-        if case is None or case.project not in all_readable(self.store, asking):
-            return self._show(asking, None, None)
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None or case.project not in all_readable(self.store, user):
+            return self._show(user, None, None)
         cases = self.queue.cases(case.project)
         at = next((i for i, each in enumerate(cases) if each.item == case.item), -1)
-        return self._show(asking, case.project, cases[(at + 1) % len(cases)].item if cases else None)
+        return self._show(user, case.project, cases[(at + 1) % len(cases)].item if cases else None)
 
     def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> View:
         """Store the reviewer's own answer; the item stays on the table."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
-            return self._show(asking, None, None)
+            return self._show(user, None, None)
         try:
-            told = answered(self.store, readable(self.store, case.project, asking).id, [case.item])
+            told = answered(self.store, readable(self.store, case.project, user).id, [case.item])
             if not told.given:
-                return self._show(asking, case.project, None)
-            made = annotations_of(self._sheet(told), case.key, filled, asking.name)
-            review.decide(self.store, case.item, asking.name, made)
+                return self._show(user, case.project, None)
+            made = annotations_of(self._sheet(told), case.key, filled, user.name)
+            review.decide(self.store, case.item, user.name, made)
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._show(asking, case.project, case.item)._replace(
+        return self._show(user, case.project, case.item)._replace(
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
 
@@ -135,9 +135,9 @@ class ReviewHandlers:
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
-        asking = require(Role.ADMIN, request, self.settings, self.store)
+        user = require(Role.ADMIN, request, self.settings, self.store)
         if case is None:
-            return self._show(asking, None, None)
+            return self._show(user, None, None)
         try:
             known = gold_items.appoint(self.store, case.item, Use(use), because=because or "")
         except AnnotationsError as error:
@@ -147,27 +147,27 @@ class ReviewHandlers:
 
     def look(self, trajectory: str, request: gr.Request) -> View:
         """The trail of any drawing, by its id or by a link to it."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
-        return unchanged(View, **self._trail(asking, _id_in(trajectory)))
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        return unchanged(View, **self._trail(user, _id_in(trajectory)))
 
     def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> View:
         """Write what a revision said once more, as its writer's newest."""
-        asking = require(Role.REVIEWER, request, self.settings, self.store)
+        user = require(Role.REVIEWER, request, self.settings, self.store)
         id = _id_in(trajectory)
         try:
             if revision is None:
                 return stay(View, "Choose the revision that is to count again.")
-            known = {a.id: a for a in (change.after for change in self._changes(asking, id)) if a is not None}
+            known = {a.id: a for a in (change.after for change in self._changes(user, id)) if a is not None}
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
-            again = review.bring_back(self.store, number, key=uuid4().hex, by=asking.name)
+            again = review.bring_back(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
             return stay(View, without_places(error))
         note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
-        return unchanged(View, **self._trail(asking, id) | {"note": note})
+        return unchanged(View, **self._trail(user, id) | {"note": note})
 
-    def _show(self, asking: Identity, project_id: str | None, item: int | None) -> View:
-        open_ = [p for p in self.store.projects() if p.is_open_to(asking.name, asking.role)]
+    def _show(self, user: Identity, project_id: str | None, item: int | None) -> View:
+        open_ = [p for p in self.store.projects() if p.is_open_to(user.name, user.role)]
         cases = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
         disputed = (id for id, some in cases.items() if any(one.score > 0 and not one.decided for one in some))
         project_id = project_id if project_id in cases else next(disputed, REFLECTIONS)
@@ -179,13 +179,13 @@ class ReviewHandlers:
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
             return View(None, "", menu, listed, AGREED, "", None, gone, gone, "", "", empty, "")
-        return self._case(asking, project_id, case)._replace(chosen=menu, queue=listed)
+        return self._case(user, project_id, case)._replace(chosen=menu, queue=listed)
 
-    def _case(self, asking: Identity, project_id: str, dispute: Disagreement) -> View:
+    def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> View:
         told = answered(self.store, project_id, [dispute.item])
         if not told.given:
             return stay(View, "Its answers were taken back meanwhile; Next leads on.")
-        names = names_for(self.store, asking, [a.annotator for a in (*told.given, *told.decided)])
+        names = names_for(self.store, user, [a.annotator for a in (*told.given, *told.decided)])
         sheet = self._sheet(told)
         stage = self._stage(told.project, sheet.trajectory, sheet.other)
         table = review_table.answers(told.project, sheet.trajectory, told.given, told.decided, names)
@@ -199,9 +199,9 @@ class ReviewHandlers:
             answers=table,
             sheet=value_of(sheet, case.key, agreed(sheet, told.given), self.store.picture_or_none),
             desk=gr.update(visible=True),
-            appointing=gr.update(visible=asking.may(Role.ADMIN)),
+            appointing=gr.update(visible=user.may(Role.ADMIN)),
             note="",
-            **self._trail(asking, sheet.trajectory.id),
+            **self._trail(user, sheet.trajectory.id),
         )
 
     def _stage(self, project: Project, trajectory: Trajectory, other: Trajectory | None) -> str:
@@ -223,23 +223,21 @@ class ReviewHandlers:
         prompts = {id: trajectory.prompt for id, trajectory in shown.items()}
         return review_table.queue(cases, prompts, project, current)
 
-    def _changes(self, asking: Identity, trajectory_id: str) -> list[audit.Change]:
+    def _changes(self, user: Identity, trajectory_id: str) -> list[audit.Change]:
         """The trail of a drawing, without the answers in projects that are closed to who asks. Raises NotFoundError."""
-        mine = all_readable(self.store, asking)
+        mine = all_readable(self.store, user)
         return [c for c in audit.trail(self.store, trajectory_id) if c.after is None or c.after.project in mine]
 
-    def _trail(self, asking: Identity, trajectory_id: str) -> dict[str, Any]:
+    def _trail(self, user: Identity, trajectory_id: str) -> dict[str, Any]:
         try:
-            changes = self._changes(asking, trajectory_id)
+            changes = self._changes(user, trajectory_id)
         except AnnotationsError as error:
             return {
                 "trail_of": trajectory_id,
                 "trail": said(without_places(error)),
                 "revision": gr.update(choices=[], value=None),
             }
-        names = names_for(
-            self.store, asking, list({who for change in changes for who in (change.who, change.by) if who})
-        )
+        names = names_for(self.store, user, list({who for change in changes for who in (change.who, change.by) if who}))
         revisions = [
             (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
         ]
