@@ -175,7 +175,7 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
         with file.open("rb") as opened:
             pointer = opened.read(12) == b"version http"
         advice = "it is a pointer of Git LFS; run git lfs pull" if pointer else one_line(error)
-        after = f" after row {number}" if number else ""
+        after = f" after row {number}" if number > 0 else ""
         raise DataError(f"{file} cannot be read as Parquet{after}: {advice}") from error
 
 

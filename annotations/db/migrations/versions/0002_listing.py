@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 COLUMNS = ["created_at", "id", "prompt", "aha", "answers", "checkpoint", "owner", "recorded", "parent_id"]
 

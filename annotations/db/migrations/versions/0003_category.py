@@ -10,8 +10,6 @@ from model.world.language import category_of, parse
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 COLUMNS = ["created_at", "id", "prompt", "aha", "answers", "checkpoint", "owner", "recorded", "parent_id", "category"]
 

@@ -14,8 +14,6 @@ from annotations.store.search_words import words
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 BLOCK = 4096
 AT_ONCE = 1000  # rows
