@@ -19,9 +19,11 @@ ASSETS = STUDIO / "assets"
 PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
 
 
-def script(name: str) -> str:
-    """The text of a script, "annotate/annotate.js", for `js_on_load`."""
-    return (STUDIO / name).read_text("utf-8")
+def script(*names: str) -> str:
+    """The text of scripts, such as "annotate/annotate.js", for `js_on_load`: each knows the names of those before it,
+    and all those of dom.js.
+    """
+    return "".join((STUDIO / name).read_text("utf-8") for name in ("components/dom.js", *names))
 
 
 def look() -> dict[str, Any]:

@@ -1,19 +1,16 @@
-// The keys of the Annotate page, after keys.js and zoom.js. Registered once per page; ignored while somebody types.
+// The keys of the Annotate page, after keys.js and zoom.js; ignored while somebody types.
 
-if (!window.ahaAnnotateKeys) {
-  window.ahaAnnotateKeys = true;
-
+once('annotateKeys', () => {
   const find = (selector) => document.querySelector(selector);
-  const press = (id) => find(`#${id}`)?.click();
 
-  const sheet = () => find("#annotate-sheet .sheet:not([hidden])");
-  const isReflection = () => !sheet() || sheet().matches(".reflection");
-  const keys = () => find(isReflection() ? "#annotate-keys" : "#sheet-keys").showModal();
+  const sheet = () => find('#annotate-sheet .sheet:not([hidden])');
+  const isReflection = () => !sheet() || sheet().matches('.reflection');
+  const keys = () => find(isReflection() ? '#annotate-keys' : '#sheet-keys').showModal();
 
   let keeping = 0; // what is written is kept by the server a moment after the last change
 
   const keepSoon = (event) => {
-    if (!event.target.closest?.("#annotate-form") || event.target.closest("#annotate-why")) return;
+    if (!event.target.closest?.('#annotate-form') || event.target.closest('#annotate-why')) return;
     clearTimeout(keeping);
     keeping = setTimeout(keep, 900);
   };
@@ -21,38 +18,22 @@ if (!window.ahaAnnotateKeys) {
   const keep = () => {
     clearTimeout(keeping);
     keeping = 0;
-    press("annotate-save");
-  };
-
-  const tell = (words) => {
-    find("#typed-ahead")?.remove();
-    if (!words) return;
-    const line = document.createElement("p");
-    Object.assign(line, { id: "typed-ahead", textContent: words });
-    line.setAttribute("role", "status");
-    find("#annotate-note")?.after(line);
+    pressButton('annotate-save');
   };
 
   const ahead = typedAhead({
-    shown: () => find("#annotate-token :is(input, textarea)")?.value,
+    shown: () => find('#annotate-token :is(input, textarea)')?.value,
     press: (event) => onPress(event, document.activeElement, true),
-    tell,
+    below: '#annotate-note',
   });
 
-  window.ahaKeys = keys;
-  window.ahaSettled = ahead.settle;
-
-  document.addEventListener("click", (event) => { // what is missing is shown, instead of sent
-    if (event.target.closest?.("#annotate-submit") && sheet()?.missing()) {
-      event.stopImmediatePropagation();
-      event.preventDefault();
-    }
-  }, true);
-  document.addEventListener("input", keepSoon);
-  document.addEventListener("change", keepSoon);
-  document.addEventListener("visibilitychange", () => document.hidden && keeping && keep());
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest?.("#annotate-submit, #annotate-skip, #annotate-undo")) return;
+  showMissing('#annotate-submit', sheet);
+  document.addEventListener('input', keepSoon);
+  document.addEventListener('change', keepSoon);
+  document.addEventListener('visibilitychange', () => document.hidden && keeping && keep());
+  document.addEventListener('click', (event) => {
+    if (event.target.closest?.('#annotate-help')) keys();
+    if (!event.target.closest?.('#annotate-submit, #annotate-skip, #annotate-undo')) return;
     clearTimeout(keeping);
     ahead.begin();
   });
@@ -61,46 +42,46 @@ if (!window.ahaAnnotateKeys) {
     document.activeElement?.blur(); // so that the next keys are commands again
     if (!sheet() || sheet().missing()) return;
     ahead.begin();
-    requestAnimationFrame(() => press("annotate-submit")); // after the text has reached Gradio
+    requestAnimationFrame(() => pressButton('annotate-submit')); // after the text has reached Gradio
   };
 
   const judging = {
-    rate: (index) => sheet()?.pick("reason_rating", index),
-    ratePlan: (index) => sheet()?.pick("thought_rating", index),
-    judge: (index) => sheet()?.pick("verdict_right", index),
-    correct: () => sheet()?.write("reason_correction", Boolean(find("[data-question=verdict_right] [value=no]:checked"))),
-    correctPlan: () => sheet()?.write("thought_correction", false),
+    rate: (index) => sheet()?.pick('reason_rating', index),
+    ratePlan: (index) => sheet()?.pick('thought_rating', index),
+    judge: (index) => sheet()?.pick('verdict_right', index),
+    correct: () => sheet()?.write('reason_correction', Boolean(find('[data-question=verdict_right] [value=no]:checked'))),
+    correctPlan: () => sheet()?.write('thought_correction', false),
   };
 
   const anywhere = {
-    skip: () => press("annotate-skip"),
-    why: () => find("#annotate-why :is(input, textarea)")?.focus(),
-    guide: () => press("annotate-guide"),
-    project: () => find("#annotate-project input")?.focus(),
-    undo: () => press("annotate-undo"),
+    skip: () => pressButton('annotate-skip'),
+    why: () => find('#annotate-why :is(input, textarea)')?.focus(),
+    guide: () => pressButton('annotate-guide'),
+    project: () => find('#annotate-project input')?.focus(),
+    undo: () => pressButton('annotate-undo'),
     keys,
   };
 
   const act = (event) => {
-    if (isReflection() ? perform(event, "reflection", judging) : sheet().press(event)) return true;
-    const pictures = find(`${isReflection() ? "#annotate-stage" : "#annotate-sheet"} .together`);
-    return perform(event, "zoom", zooming(pictures)) || perform(event, "annotate", anywhere);
+    if (isReflection() ? perform(event, 'reflection', judging) : sheet().press(event)) return true;
+    const pictures = find(`${isReflection() ? '#annotate-stage' : '#annotate-sheet'} .together`);
+    return perform(event, 'zoom', zooming(pictures)) || perform(event, 'annotate', anywhere);
   };
 
   const onPress = (event, target, again) => {
-    if (namesOf(event)[0] === "ctrl+Enter") {
+    if (namesOf(event)[0] === 'ctrl+Enter') {
       event.preventDefault();
       return submit();
     }
     if (isTyping(target)) {
       if (again) writeInto(target, event);
-      else if (event.key === "Escape" && !event.isComposing) target.blur();
-      else if (event.key === "Enter" && target.closest("#annotate-why") && !event.isComposing) ahead.begin();
+      else if (event.key === 'Escape' && !event.isComposing) target.blur();
+      else if (event.key === 'Enter' && target.closest('#annotate-why') && !event.isComposing) ahead.begin();
     } else if (act(event)) event.preventDefault();
   };
 
-  document.addEventListener("keydown", (event) => {
-    if (!find("#annotate-top") || find("dialog.keys[open]") || ahead.take(event) || isRepeated(event)) return;
+  document.addEventListener('keydown', (event) => {
+    if (!find('#annotate-top') || find('dialog.keys[open]') || ahead.take(event) || isRepeated(event)) return;
     onPress(event, event.target, false);
   });
-}
+});

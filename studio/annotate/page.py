@@ -21,8 +21,11 @@ from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
 from studio.theme import script
 
-KEYBOARD = "".join(map(script, ("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")))
-SETTLED = {"fn": None, "js": "() => window.ahaSettled?.()"}  # what was typed meanwhile is done now
+KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")
+SETTLED = {
+    "fn": None,
+    "js": "() => { document.dispatchEvent(new Event('answered')); }",
+}  # what was typed meanwhile is done now
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
@@ -55,7 +58,7 @@ def _table(desk: AnnotateHandlers) -> None:
         progress = gr.HTML(elem_id="annotate-progress", **PLAIN)
         guide = gr.Button("Guidelines", elem_id="annotate-guide", size="sm", scale=0)
         undo = gr.Button("Undo", elem_id="annotate-undo", size="sm", scale=0)
-        keys = gr.Button("Keys", elem_id="annotate-help", size="sm", scale=0)
+        gr.Button("Keys", elem_id="annotate-help", size="sm", scale=0)
     guidelines = gr.Markdown(elem_id="annotate-guidelines")
     learnt = gr.HTML(elem_id="annotate-learnt", **PLAIN)
     with gr.Row(elem_id="annotate", visible=False) as table:
@@ -80,7 +83,6 @@ def _table(desk: AnnotateHandlers) -> None:
                 )
     view = View(token, place, project, guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note)
     _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
-    keys.click(None, js="() => window.ahaKeys()")
     guide.click(None, js="() => document.getElementById('annotate-guidelines').classList.toggle('shown')")
 
 

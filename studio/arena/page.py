@@ -36,7 +36,7 @@ def _arena(store: Store, settings: Settings) -> None:
         with gr.Row(elem_id="arena-top"):
             head = gr.HTML(
                 elem_id="arena-prompt",
-                js_on_load=script("components/keys.js") + script("arena/arena.js"),
+                js_on_load=script("components/keys.js", "arena/arena.js"),
                 apply_default_css=False,
             )
             progress = gr.HTML(elem_id="arena-progress", **PLAIN)

@@ -80,18 +80,32 @@ function writeInto(field, event) {
   field.dispatchEvent(new InputEvent('input', { bubbles: true }));
 }
 
+// Where something required is missing in a sheet, a press of the button that sends it shows that instead.
+function showMissing(button, sheet) {
+  document.addEventListener('click', (event) => {
+    if (event.target.closest?.(button) && sheet()?.missing()) swallow(event);
+  }, true);
+}
+
 const PATIENCE = 60000; // ms until an answer that does not arrive is given up
 const SETTLING = 200; // ms in which what has arrived is shown
 
 const inWords = (presses) => presses.map((event) => event.key).join(' ');
 
 // Presses that come while an answer is being sent are kept for what is shown next: never done to what is shown still.
-// `shown()` names what is on the page, `press(event)` does a press, `tell(text)` says what is kept, and what became of it.
-function typedAhead({ shown, press, tell }) {
+// `shown()` names what is on the page, `press(event)` does a press; what is kept, and what became of it, is said below the
+// node `below`. The page sends the document an event `answered` when the answer has arrived.
+function typedAhead({ shown, press, below }) {
   let waiting = null; // what was shown when the answer went off
   let kept = [];
   let giveUp = 0;
 
+  const tell = (words) => {
+    document.getElementById('typed-ahead')?.remove();
+    if (!words) return;
+    const line = Object.assign(make('p', '', words), { id: 'typed-ahead', role: 'status' });
+    document.querySelector(below)?.after(line);
+  };
   const flush = (said = '') => {
     waiting = null;
     const done = [];
@@ -106,6 +120,18 @@ function typedAhead({ shown, press, tell }) {
     flush(left ? `Not sent; what you typed meanwhile (${left === 1 ? '1 key' : `${left} keys`}) was left out.` : '');
   };
 
+  document.addEventListener('answered', () => {
+    if (waiting === null) return;
+    clearTimeout(giveUp);
+    const [since, before, early] = [performance.now(), waiting, kept.length];
+    const look = () => {
+      if (shown() !== before) setTimeout(flush, 40);
+      else if (performance.now() - since < SETTLING) setTimeout(look, 20);
+      else refused(early);
+    };
+    look();
+  });
+
   return {
     get waits() { return waiting !== null; },
     begin() {
@@ -113,17 +139,6 @@ function typedAhead({ shown, press, tell }) {
       tell('');
       waiting = shown();
       giveUp = setTimeout(() => refused(kept.length), PATIENCE);
-    },
-    settle() {
-      if (waiting === null) return;
-      clearTimeout(giveUp);
-      const [since, before, early] = [performance.now(), waiting, kept.length];
-      const look = () => {
-        if (shown() !== before) setTimeout(flush, 40);
-        else if (performance.now() - since < SETTLING) setTimeout(look, 20);
-        else refused(early);
-      };
-      look();
     },
     take(event) { // whether the press is kept for later
       const worth = /^(ctrl\+Enter|(shift\+)?Arrow\w+|Enter|Escape|Delete|Backspace|.|shift\+.)$/u;

@@ -53,7 +53,4 @@ element.addEventListener('click', (event) => {
   trigger('open', { run: card.dataset.run });
   scrollTo({ top: 0 });
 });
-if (!window.ahaGalleryBack) {
-  window.ahaGalleryBack = true;
-  addEventListener('popstate', () => location.reload());
-}
+once('galleryBack', () => addEventListener('popstate', () => location.reload()));

@@ -281,7 +281,7 @@ def _review(store: Store, settings: Settings) -> None:
             stage = gr.HTML(
                 elem_id="review-stage",
                 apply_default_css=False,
-                js_on_load="".join(map(script, ("components/keys.js", "components/forms/zoom.js", "review/review.js"))),
+                js_on_load=script("components/keys.js", "components/forms/zoom.js", "review/review.js"),
             )
         with gr.Column(scale=3, min_width=320):
             note = gr.HTML(elem_id="review-note", **PLAIN)

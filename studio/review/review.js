@@ -1,21 +1,15 @@
 // The keys of the Review page, after keys.js and zoom.js: its own, and those of the sheet while one is at it.
 
-if (!window.ahaReviewKeys) {
-  window.ahaReviewKeys = true;
+once('reviewKeys', () => {
   let isInSheet = false; // whether what was pressed last was in it
 
   const sheet = () => document.querySelector('#review-sheet .sheet:not([hidden])');
-  const pressButton = (id) => document.getElementById(id)?.click() ?? false;
 
-  document.addEventListener('pointerdown', (event) => { isInSheet = Boolean(event.target.closest('#review-sheet')); }, true);
-  document.addEventListener('focusin', (event) => { isInSheet = Boolean(event.target.closest('#review-sheet')); }, true);
+  for (const name of ['pointerdown', 'focusin']) {
+    document.addEventListener(name, (event) => { isInSheet = Boolean(event.target.closest('#review-sheet')); }, true);
+  }
 
-  document.addEventListener('click', (event) => { // what is missing is shown, instead of sent
-    if (event.target.closest?.('#review-decide') && sheet()?.missing()) {
-      event.stopImmediatePropagation();
-      event.preventDefault();
-    }
-  }, true);
+  showMissing('#review-decide', sheet);
 
   document.addEventListener('keydown', (event) => {
     if (!document.getElementById('review') || isRepeated(event)) return;
@@ -31,4 +25,4 @@ if (!window.ahaReviewKeys) {
     document.activeElement?.blur();
     requestAnimationFrame(() => perform(event, 'review', { press: pressButton })); // after the text has reached Gradio
   });
-}
+});

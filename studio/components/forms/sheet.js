@@ -15,13 +15,6 @@ let fields = []; // every question about every thing, in their order
 let shown = 0; // the picture that is large
 let at = null; // the question that keys answer
 
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) Object.assign(node, { textContent: text, dir: 'auto' });
-  return node;
-}
-
 function receive(value) {
   root.hidden = !value;
   if (!value || value.key === sheet?.key) return;

@@ -31,8 +31,9 @@ LONGEST = 200_000  # characters of a filled-in sheet
 ALL = "all"  # instead of a segment: the whole of it
 UNREADABLE = "what this page sent does not fit what is asked; load it again"
 TEMPLATE = '<section class="sheet" hidden><div class="pictures"></div><div class="asked"></div></section>'
-# The names of each script are known to those after it; the last has the state that the others read.
-SCRIPTS = ("components/keys.js", *(f"components/forms/{name}.js" for name in ("options", *FORMS, "pictures", "sheet")))
+# The last script has the state that the others read.
+PARTS = ("options", *FORMS, "pictures", "sheet")
+SCRIPTS = ("components/keys.js", *(f"components/forms/{name}.js" for name in PARTS))
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ class Pane:
 
 def sheet_component(elem_id: str) -> gr.HTML:
     """A component that shows a `value_of`, or nothing for None."""
-    code = "".join(map(script, SCRIPTS))
-    return gr.HTML(None, html_template=TEMPLATE, js_on_load=code, apply_default_css=False, elem_id=elem_id)
+    return gr.HTML(None, html_template=TEMPLATE, js_on_load=script(*SCRIPTS), apply_default_css=False, elem_id=elem_id)
 
 
 def filled_in(elem_id: str, before: int = 2) -> str:

@@ -39,9 +39,7 @@ function zooming(group) {
   };
 }
 
-if (!window.ahaZoom) {
-  window.ahaZoom = true;
-
+once('zoom', () => {
   const large = (event) => event.target.closest?.('.together .large .pane');
 
   document.addEventListener('wheel', (event) => {
@@ -66,4 +64,4 @@ if (!window.ahaZoom) {
     };
     pane.onpointerup = () => { pane.onpointermove = pane.onpointerup = null; };
   });
-}
+});

@@ -74,4 +74,4 @@ def timeline(*, playable: bool = False, **options: Any) -> gr.HTML:
     """An empty timeline; a playable one lets a visitor change the model's mind."""
     template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
     scripts = [*SCRIPTS, "components/timeline/thought_editor.js"] if playable else SCRIPTS
-    return gr.HTML(html_template=template, js_on_load="".join(map(script, scripts)), apply_default_css=False, **options)
+    return gr.HTML(html_template=template, js_on_load=script(*scripts), apply_default_css=False, **options)

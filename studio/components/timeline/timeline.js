@@ -14,13 +14,6 @@ function fresh(run) {
   return { run, seen: 0, gap: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false };
 }
 
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) Object.assign(node, { textContent: text, dir: 'auto' });
-  return node;
-}
-
 // --- values from Python ---------------------------------------------------------------------------------------
 
 function receive(value) {
