@@ -22,10 +22,8 @@ from studio.settings import Settings
 from studio.theme import script
 
 KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")
-SETTLED = {
-    "fn": None,
-    "js": "() => { document.dispatchEvent(new Event('answered')); }",
-}  # what was typed meanwhile is done now
+# What was typed meanwhile is done now (keys.js).
+SETTLED = {"fn": None, "js": "() => { document.dispatchEvent(new Event('answered')); }"}
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
