@@ -8,6 +8,7 @@ from pathlib import Path
 
 from annotations.db.fair_lock import FairLock
 from annotations.importing.importer import bring_in
+from annotations.ops.machine_speed import figures
 from annotations.ops.synthetic import write_rows
 from annotations.store.store import Store
 
@@ -62,7 +63,7 @@ class Speed:
             "the longest": f"{1000 * max(self.lock.seconds):.0f} ms",
             "the longest, of processor time": f"{1000 * max(self.lock.processor):.0f} ms",
         }
-        return "\n".join(f"{name:<40}{figure:>12}" for name, figure in lines.items())
+        return figures(lines)
 
 
 def imported(store: Store, folder: Path, rows: int, pictures: int) -> Speed:

@@ -3,7 +3,7 @@
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 
@@ -29,6 +29,11 @@ def spread(times: Sequence[float]) -> tuple[float, float]:
     """Median and 95th percentile."""
     most = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
     return statistics.median(times), most
+
+
+def figures(rows: Mapping[str, str]) -> str:
+    """Names and figures as a table of two columns."""
+    return "\n".join(f"{name:<48}{figure:>18}" for name, figure in rows.items())
 
 
 def _to_disk(folder: Path) -> Callable[[], object]:

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx2
-
 from annotations.auth import accounts
 from annotations.errors import DatabaseError
 from annotations.ops import queue_checks
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.ops.machine_speed import calibration, spread
+from annotations.ops.machine_speed import calibration, figures, spread
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Project, Role
 from annotations.store.items import NewItem
@@ -79,11 +77,8 @@ async def measure(
         with open_store(folder, database) as store:
             team = prepared(store, load)
         machine = calibration(folder)
-        server = Server(folder, Mode.PUBLIC, database)
-        await server.start()
-        try:
-            async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
-                actions = PageActions.of((await client.get("/config")).raise_for_status().json())
+        async with Server(folder, Mode.PUBLIC, database) as server:
+            actions = await PageActions.of(server)
             await team[0].work(server, actions, most=1)  # to warm up
             team[0].times.clear()
             await team[0].work(server, actions, most=max(2, min(ALONE_AT_MOST, load.items // 4)))
@@ -97,8 +92,6 @@ async def measure(
             with open_store_for_reading(folder, database) as store:
                 await _pages_closed(store)
                 return _result(store, load, team, machine, alone, seconds)
-        finally:
-            server.end()
 
 
 def prepared(store: Store, load: AnnotationLoad) -> list[Annotator]:
@@ -194,4 +187,4 @@ def table(result: AnnotationResult) -> str:
         "items left without all their answers": f"{result.unfinished}",
         "items held though every page is closed": f"{result.held}",
     }
-    return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
+    return figures(rows)

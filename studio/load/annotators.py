@@ -35,7 +35,9 @@ class PageActions:
     prepare: Handler
 
     @staticmethod
-    def of(config: dict) -> PageActions:
+    async def of(server: Server) -> PageActions:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
+            config = (await client.get("/config")).raise_for_status().json()
         return PageActions(
             start=Handler.on(config, "annotate", "annotate-token", "load"),
             submit=Handler.on(config, "annotate", "annotate-submit", "click"),

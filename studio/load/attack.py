@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx2
-
-from annotations.ops.machine_speed import spread
+from annotations.ops.machine_speed import figures, spread
 from annotations.store.store import open_store
 from studio.load.annotation_load import AnnotationLoad, prepared
 from studio.load.annotators import Annotator, PageActions
@@ -67,11 +65,8 @@ async def measure(
         start_fork_server()
         with open_store(folder, database) as store:
             team = prepared(store, AnnotationLoad(annotators, items=annotators * (2 * each + 4), overlap=1))
-        server = Server(folder, Mode.PUBLIC, database)
-        await server.start()
-        try:
-            async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
-                actions = PageActions.of((await client.get("/config")).raise_for_status().json())
+        async with Server(folder, Mode.PUBLIC, database) as server:
+            actions = await PageActions.of(server)
             await _work(team, server, actions, 2, pause)  # to warm up
             calm = await _work(team, server, actions, each // 2, pause)
             held = server.memory
@@ -97,8 +92,6 @@ async def measure(
                 memory=(held, max(flooding.held), after),
                 load=os.getloadavg()[0],
             )
-        finally:
-            server.end()
 
 
 async def _work(
@@ -176,7 +169,7 @@ def table(result: AttackResult) -> str:
         "processor time, server and those who flood": f"{result.used[0]:.0f}, {result.used[1]:.0f} s",
         "load of the machine (1 min)": f"{result.load:.1f}",
     }
-    lines = [f"{name:46}{figure:>22}" for name, figure in rows.items()]
+    lines = [figures(rows)]
     for kind in sorted({kind for kind, _ in result.answers}):
         counts = sorted((status, count) for (its, status), count in result.answers.items() if its == kind)
         counts_text = ", ".join(f"{count:,} × {status or 'broken off'}" for status, count in counts)

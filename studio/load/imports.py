@@ -17,7 +17,7 @@ from gradio_client import Client, handle_file
 
 from annotations.auth import accounts
 from annotations.ops import queue_checks
-from annotations.ops.machine_speed import calibration, spread
+from annotations.ops.machine_speed import calibration, figures, spread
 from annotations.ops.synthetic import write_rows
 from annotations.schema.project import Role
 from annotations.store.store import open_store, open_store_for_reading
@@ -73,12 +73,8 @@ async def measure(rows: int, pictures: int, database: str | None = None, *, item
             annotators = prepared(store, AnnotationLoad(ANNOTATORS, items))
             accounts.add(store, ADMIN, Role.ADMIN, password)
         file = _packed(folder, rows, pictures)
-        server = Server(folder, Mode.PUBLIC, database)
-        await server.start()
-        try:
+        async with Server(folder, Mode.PUBLIC, database) as server:
             report, seconds, drawings = await _at_work(server, annotators, file, password)
-        finally:
-            server.end()
         with open_store_for_reading(folder, database) as store:
             return ImportResult(
                 rows=rows,
@@ -107,8 +103,7 @@ async def _at_work(
     server: Server, annotators: Sequence[Annotator], file: Path, password: str
 ) -> tuple[dict[str, Any], float, list[VisitResult]]:
     """(the report, its seconds, the drawings): the import begins once everybody has begun."""
-    async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
-        actions = PageActions.of((await client.get("/config")).raise_for_status().json())
+    actions = await PageActions.of(server)
     await annotators[0].work(server, actions, most=1)  # to warm up
     annotators[0].times.clear()
     over = asyncio.Event()
@@ -164,4 +159,4 @@ def table(result: ImportResult) -> str:
         "drawings": f"{len(result.drawings)}",
         "drawings shown whole and in order": f"{sum(drawing.complete for drawing in result.drawings)}",
     }
-    return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
+    return figures(rows)

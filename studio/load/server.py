@@ -60,6 +60,13 @@ class Server:
     def _log(self) -> Path:
         return self.folder / "studio.log"
 
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.end()
+
     async def start(self) -> float:
         """Start the studio; the seconds until it answered. Raises RuntimeError where it does not."""
         began = time.monotonic()

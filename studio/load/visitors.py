@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 from gradio_client.utils import apply_diff
 
+from annotations.ops.machine_speed import figures
 from studio.load.page_client import Handler, PageClient
 from studio.load.server import Server
 
@@ -76,14 +77,10 @@ async def visits(url: str, count: int) -> list[VisitResult]:
 async def measure(count: int) -> tuple[VisitResult, list[VisitResult]]:
     """One visitor alone, then `count` at once, at a studio of their own."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder))
-        await server.start()
-        try:
+        async with Server(Path(folder)) as server:
             await visits(server.url, 1)  # to warm up
             [alone] = await visits(server.url, 1)
             return alone, await visits(server.url, count)
-        finally:
-            server.end()
 
 
 def table(alone: VisitResult, many: Sequence[VisitResult]) -> str:
@@ -98,7 +95,7 @@ def table(alone: VisitResult, many: Sequence[VisitResult]) -> str:
         "first row after, slowest": f"{max(visit.times[0] for visit in many):.2f} s",
         "longest silence between two rows": f"{gap:.2f} s",
     }
-    return "\n".join(f"{name:44}{figure:>16}" for name, figure in rows.items())
+    return figures(rows)
 
 
 def passed(alone: VisitResult, many: Sequence[VisitResult]) -> bool:

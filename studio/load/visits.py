@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx2
 
+from annotations.ops.machine_speed import figures
 from studio.load.flood import address, client_at
 from studio.load.page_client import API, Handler, PageClient
 from studio.load.server import Server
@@ -55,18 +56,10 @@ async def measure(visits: int = 2000, drawings: int = 1000) -> VisitCosts:
     """Visits of the front page first, then drawings, at a studio of their own. Raises httpx2.HTTPError."""
     mode = Mode.LOCAL if address(0) is None else Mode.PUBLIC  # from one address there would be too many
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder), mode)
-        await server.start()
-        try:
-            async with AsyncExitStack() as opened:
-                people = [await opened.enter_async_context(_client(server.url, n)) for n in range(ADDRESSES)]
-                return await _measured(server, cycle(people), visits, drawings)
-        finally:
-            server.end()
-
-
-def _client(url: str, number: int) -> httpx2.AsyncClient:
-    return client_at(url, number, timeout=None)
+        async with Server(Path(folder), mode) as server, AsyncExitStack() as opened:
+            clients = [client_at(server.url, number, timeout=None) for number in range(ADDRESSES)]
+            people = [await opened.enter_async_context(client) for client in clients]
+            return await _measured(server, cycle(people), visits, drawings)
 
 
 async def _measured(server: Server, people: Iterator[httpx2.AsyncClient], visits: int, drawings: int) -> VisitCosts:
@@ -140,4 +133,4 @@ def table(costs: VisitCosts) -> str:
         "seconds": f"{costs.seconds:.0f}",
         "load of the machine (1 min)": f"{costs.load:.1f}",
     }
-    return "\n".join(f"{name:46}{figure:>22}" for name, figure in rows.items())
+    return figures(rows)
