@@ -3,8 +3,6 @@
 What the environment says of settings is read here, and nowhere else, and checked before anything that takes long to
 import. What cannot work is said in one line."""
 
-from __future__ import annotations
-
 import os
 import pkgutil
 import sys

@@ -9,8 +9,6 @@ before lacks, as a tar, and last of all a manifest that says what belongs togeth
 before as it was.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

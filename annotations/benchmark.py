@@ -18,8 +18,6 @@ PostgreSQL GIN with --url, by
     python -m annotations.benchmark --index
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

@@ -7,8 +7,6 @@ what is copied from somewhere else, and moves pictures that nothing shows to the
 What is damaged or lost comes back from a backup only. Knows files and tables; `annotations.ops.data_repair` mends.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

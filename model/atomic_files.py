@@ -3,8 +3,6 @@
 Knows the file system only. Whatever is read again later (state, manifests, settings, pictures) is written here.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from pathlib import Path

@@ -4,8 +4,6 @@ Values in, values out: what comes of it is a `Request` with a `prefix` of segmen
 or changed carries that origin, token by token, so that training can tell it from what the model did.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar

@@ -4,8 +4,6 @@ python -m model.checkpoint inspect FOLDER_OR_HUB_ID
 python -m model.checkpoint convert FOLDER OUT
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -6,8 +6,6 @@ On held-out prompts, the same with the same seeds for every checkpoint; the worl
 said. Prints tables, or JSON, which `model.evaluation.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -4,8 +4,6 @@ The live page, the gallery, the command line and the tests read the same events.
 no torch. Previews are for the eye only; folding drops them.
 """
 
-from __future__ import annotations
-
 import base64
 import math
 from collections.abc import Callable, Iterable, Iterator

@@ -4,8 +4,6 @@ Writes trajectory.json and one PNG per image, and shows progress on stderr. `--j
 `--prompts FILE` takes one prompt per line and makes them all in one batch, each in a folder of its own.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

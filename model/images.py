@@ -6,8 +6,6 @@ frame. Memory is bounded: at most `MOST_FILE` bytes of a file and `MOST_MEMORY` 
 picture at a time, given back afterwards.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import io

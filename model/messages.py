@@ -4,8 +4,6 @@ A message is {"role", "content"}; content is text, or a list of {"type": "text",
 message and every part is read or refused: nothing is left out in silence. No torch.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

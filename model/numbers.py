@@ -1,7 +1,5 @@
 """Validation of numbers from outside."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ Pillow neither checks the CRC of image data nor reads a file whose compressed te
 texts are left out here without being unpacked. Chunks are those of the PNG specification, third edition, section 11.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Iterator
 

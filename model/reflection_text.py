@@ -5,8 +5,6 @@ character, in any script; only an English function word that begins it is writte
 Whoever stores or exports a reason keeps the person's text beside the sentence.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

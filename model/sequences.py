@@ -6,8 +6,6 @@ The judging stream: the same without thoughts, and with pixels where the other h
 A stream is a list of pieces. It knows ids and pixels, not embeddings: no torch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol

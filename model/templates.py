@@ -5,8 +5,6 @@ holds the thoughts. The *judging* stream sees them as pixels (understanding embe
 it must look at the picture, not compare two texts. Source: Janus-Pro-R1, inference code and appendix B.4. No torch.
 """
 
-from __future__ import annotations
-
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"
 PAD = "<｜▁pad▁｜>"

@@ -15,8 +15,6 @@ studio: no submit may be refused or take more than twice as long, and the memory
 show what they cost the server, and that it holds no more afterwards.
 """
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import sys

@@ -3,8 +3,6 @@
 `app.py` calls `serve` once the settings are known to be right, since importing this takes seconds.
 """
 
-from __future__ import annotations
-
 import os
 from datetime import timedelta
 from functools import partial

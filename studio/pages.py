@@ -4,8 +4,6 @@ Knows the function that builds each page and nothing of what pages do. A page is
 crosses from one to another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

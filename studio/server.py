@@ -1,7 +1,5 @@
 """Launches the site on a port: Gradio's launch options, and the order of the middleware."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys

@@ -5,8 +5,6 @@ the environment and opens nothing. An unknown key or a value of the wrong kind i
 wanted.
 """
 
-from __future__ import annotations
-
 import difflib
 import ipaddress
 import re

@@ -4,8 +4,6 @@ Knows Gradio 6 from within: what a session holds (`gradio.state_holder`), how a 
 (`Blocks.process_api`), and the application it serves (`gradio.routes.App`). No page.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import Counter, OrderedDict
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Knows Gradio's variables and the folder of assets. Fonts are served from there, 
 letters; nothing is fetched from another server. Our colours are the variables at the top of assets/studio.css.
 """
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 from typing import Any

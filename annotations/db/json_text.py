@@ -1,7 +1,5 @@
 """JSON columns, from values or from serialised text."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -8,8 +8,6 @@ make them agree). Intervals are bootstrapped over items, 95 % wide; resamples in
 Shapes: N items, C different answers, K items that differ in their counts of answers, R resamples.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping

@@ -11,8 +11,6 @@ their mean is zero. Intervals follow from the curvature of the likelihood; they 
 no more telling than other votes, which makes them rather too wide where ties are many.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Pure functions over what counts in a project; they know its questions and no sto
 counted but not compared: no two people write or draw the same.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

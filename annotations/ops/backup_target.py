@@ -5,8 +5,6 @@ where a kill or a disk has cut the newest, the one before still says what belong
 neither databases nor what is in the files.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

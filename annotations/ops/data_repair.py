@@ -4,8 +4,6 @@ A trajectory's body is the truth: its columns and the list of its pictures are c
 its content. Knows rows and files; `annotations.doctor` looks at the database itself, and tells.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import time

@@ -7,8 +7,6 @@ collects what the first command wrote into `example_trajectories.jsonl`, one tra
 are marked as recorded wherever they are shown.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import json

@@ -1,7 +1,5 @@
 """Speed of imports: rows per second, per CPU second, and duration of write transactions."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Periodic work in background threads, and the lock by which backups and purges take turns."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Synthetic trajectories of realistic size, for benchmarks."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -6,8 +6,6 @@ least once, and a second time after a kill, with the same `webhook-id`. Signed b
 receivers can verify with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

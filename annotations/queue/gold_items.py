@@ -4,8 +4,6 @@ Knows the store and the queue's rows; each call is one transaction. What is righ
 what everybody said alike. Who answered the item as work keeps that answer, whatever becomes of the item.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any

@@ -5,8 +5,6 @@ old one, so that the old order holds for whoever takes the next item until the l
 change shows in the rows themselves, and `recover` resumes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from sqlalchemy import select

@@ -1,7 +1,5 @@
 """Type checks of dataclass fields from outside."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum

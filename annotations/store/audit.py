@@ -3,8 +3,6 @@
 Each function is one transaction. Hidden trajectories have a trail, too; the caller decides who may see it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime

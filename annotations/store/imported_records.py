@@ -3,8 +3,6 @@
 Opens no transaction and reads no file. A record of several images has a row for each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -3,8 +3,6 @@
 The decoder and the checkpoint writer read weights. They refuse a network whose layers compute something else.
 """
 
-from __future__ import annotations
-
 from torch import nn
 
 

@@ -4,8 +4,6 @@ Knows transformers' modules of the codec; not codes and pictures.
 Shapes: B batch, C channels, H, W height and width.
 """
 
-from __future__ import annotations
-
 from copy import deepcopy
 
 import torch

@@ -4,8 +4,6 @@ A backend is a class that inherits from `Backend`, and a line of `registry.OPENE
 without (`capabilities.codes == 0`: a diffusion pipeline), in this process or elsewhere.
 """
 
-from __future__ import annotations
-
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Cache of modules derived from a network's weights; rebuilt when the weights have changed."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The embedded world as a backend's domain: the only place where a backend meets the world."""
 
-from __future__ import annotations
-
 import re
 
 from model.backends.contract import Domain, PromptReading

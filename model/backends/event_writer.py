@@ -1,7 +1,5 @@
 """Events of one rollout as a backend writes them: with the id, the segment's index and the time. No torch."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 from collections.abc import Iterator, Mapping

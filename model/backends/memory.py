@@ -3,8 +3,6 @@
 Counted on a network without weights, from its config alone, before it is loaded. One GB is 10⁹ bytes.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import psutil

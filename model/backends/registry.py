@@ -4,8 +4,6 @@ A kind is a line of OPENERS: the function `open(source, *, device, dtype, publis
 imported once that kind is chosen.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A request for one trajectory, and the checks of it that every backend makes alike. No torch."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

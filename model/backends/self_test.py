@@ -3,8 +3,6 @@
 Shapes: N codes of an image, Q positions, D hidden size.
 """
 
-from __future__ import annotations
-
 import torch
 
 from model.backends.contract import CheckpointError

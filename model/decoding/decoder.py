@@ -3,8 +3,6 @@
 Knows pieces, slots and the network; nothing of drawing and judging, which is the grammar's.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

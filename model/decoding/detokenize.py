@@ -1,7 +1,5 @@
 """Incremental detokenisation: token ids to text; incomplete UTF-8 characters wait for the next token."""
 
-from __future__ import annotations
-
 from transformers import PreTrainedTokenizerBase
 
 

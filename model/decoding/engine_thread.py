@@ -1,7 +1,5 @@
 """An engine in a thread of its own, for requests that come from many threads."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

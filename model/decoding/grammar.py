@@ -6,8 +6,6 @@ coroutine its token, and likewise the picture of its codes (`TrajectoryRun.advan
 Janus-Pro-R1, inference code and appendix B.4.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections import deque

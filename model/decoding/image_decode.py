@@ -4,8 +4,6 @@ At most one batch of each is decoded at a time; previews are cut and encoded by 
 engine, not how tokens come to be.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import os

@@ -5,8 +5,6 @@ Knows transformers' Llama modules and computes what they compute, up to rounding
 Shapes: R rows, Q new positions, D hidden size, H heads of keys, W width of a head.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

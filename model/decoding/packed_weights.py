@@ -1,7 +1,5 @@
 """Weights in the decoder's form: packed layers, image head and code embeddings of a small network on a CPU."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A request checked against a Janus network, its prompt tokenised, and the cache positions it may need."""
 
-from __future__ import annotations
-
 import io
 from dataclasses import dataclass
 

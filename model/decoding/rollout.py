@@ -1,7 +1,5 @@
 """Events of a list of requests, interleaved, tagged by trajectory id."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from model.backends.janus import Janus

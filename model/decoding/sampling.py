@@ -3,8 +3,6 @@
 Shapes: V vocabulary (text tokens or image codes).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

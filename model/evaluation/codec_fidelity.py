@@ -1,7 +1,5 @@
 """Fidelity of a checkpoint's image codec: random scenes encoded, decoded and read back by the verifier."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

@@ -3,8 +3,6 @@
 The verifier reads finished pictures; the network never sees it. Knows no checkpoints and prints nothing.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Trajectories of a list of requests, with their pictures, as they finish."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator, Sequence
 

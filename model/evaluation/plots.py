@@ -7,8 +7,6 @@
 Learning curves are drawn from logs of training runs, bars from what the evaluation printed.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

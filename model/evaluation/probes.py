@@ -12,8 +12,6 @@ Four interventions, each against its control, on held-out prompts:
   context, and judged again.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import random

@@ -4,8 +4,6 @@ Every setting of a grid draws the same prompts, of the training split, so that n
 puts the best (by final images, then first drafts, then the calmer setting) into the checkpoint's generation config.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

@@ -4,8 +4,6 @@ torch's own kernel takes three times as long in bfloat16 for 220 positions, forw
 Right-padded batches only: nothing but the order of positions is masked.
 """
 
-from __future__ import annotations
-
 import torch
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface

@@ -4,8 +4,6 @@ Shapes: B sequences, T positions, A scored tokens. Padding stands on the right a
 needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Every row is checked before anything is learnt: one that could not be learnt as 
 Checked rows lie on disk, not in memory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

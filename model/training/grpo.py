@@ -9,8 +9,6 @@ with the rest (T2I-R1). R_QA comes from a reward chosen by name, which is never 
 What is drawn depends on the seed, the step and the number of processes alone.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Optimizers (AdamW, Muon), learning-rate schedule, and sums over processes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -4,8 +4,6 @@ A group begins at a prompt, or at a wrong first image of it: where first images 
 nearly nothing left to learn repair from. Seeds follow from the run's seed and the step alone.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ With both sources, half of every batch is the world's, so that a corrected judge
 a step learns from depends on the seed and the step alone.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

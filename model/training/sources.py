@@ -4,8 +4,6 @@ A source makes the sequences of any step from the seed and the step alone, so th
 uninterrupted one sees.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from array import array

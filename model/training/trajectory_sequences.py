@@ -4,8 +4,6 @@ The rules are those of the rollout (guidance, temperature, top-k, the Yes/No res
 a policy computes of these sequences are those of the distributions sampled from. Knows no rewards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

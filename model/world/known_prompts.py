@@ -3,8 +3,6 @@
 A person writes “Two red apples” or “one cat”; lessons say “two red apples” and “a cat”.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from model.world.edits import read_edit, write_edit

@@ -5,8 +5,6 @@ handler looks up who is asking and whether the project is open to them. Refused 
 form.
 """
 
-from __future__ import annotations
-
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 Knows the queue; a page is known by its session. Lives as long as the process: what it forgets lapses by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 

@@ -3,8 +3,6 @@
 Knows the store, and the view that `view` makes of it all; no page and no request.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Knows where everything stands and which handler of `studio.annotate.handlers` answers to what; nothing of the queue.
 """
 
-from __future__ import annotations
-
 import gradio as gr
 from gradio.context import Context
 

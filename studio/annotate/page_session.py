@@ -1,7 +1,5 @@
 """Annotator and project of an open page."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import gradio as gr

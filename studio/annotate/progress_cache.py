@@ -1,7 +1,5 @@
 """An annotator's progress in a project; large counts are cached for a minute, own submits count at once."""
 
-from __future__ import annotations
-
 import time
 from typing import NamedTuple
 

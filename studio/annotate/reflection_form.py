@@ -4,8 +4,6 @@ Knows trajectories and questions. No store, no page: `handlers` shows an `Item`,
 filled in.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile

@@ -3,8 +3,6 @@
 Pure functions, as in `render`: no store, no Gradio. Probabilities are left out on purpose, lest they persuade.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from annotations.queue.assignment import Progress

@@ -4,8 +4,6 @@ Pure functions from values to what Gradio is given; no store. The text of a traj
 HTML escaped.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import gradio as gr

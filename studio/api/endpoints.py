@@ -3,8 +3,6 @@
 They speak of prompts, events and trajectories, as the command line does; nothing here is shown in a page.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 The importer does the work. An admin asks; a file that is not one they have just uploaded is not looked at.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

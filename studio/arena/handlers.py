@@ -5,8 +5,6 @@ Nothing that is sent to the browser says who drew what, until it is counted. Eve
 answer that is sent twice is stored once. A pair is held by signs of life, and goes to others when the page goes away.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -3,8 +3,6 @@
 Pure functions from what was answered to HTML; the arithmetic is that of `annotations.metrics.bradley_terry`.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -4,8 +4,6 @@ Middleware answers no other route than these, and no handler of a page that is f
 Handlers ask `identity` themselves as well. A test walks all that is registered and fails where something is missing.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

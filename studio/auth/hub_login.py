@@ -6,8 +6,6 @@ userinfo endpoint with the access token, which is not stored. The tests use a pr
 answers, and whether it names all organisations, was read in its documentation, not tried.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -5,8 +5,6 @@ another role or password since, is so at once. Gradio's handlers can be called d
 page out of the menu protects nothing: only a refusal in the handler does.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import gradio as gr

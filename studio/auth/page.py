@@ -4,8 +4,6 @@ Knows the form and what went wrong by a word in the address; the form is sent to
 since only an answer to the browser itself can set a cookie that scripts cannot read.
 """
 
-from __future__ import annotations
-
 import gradio as gr
 
 from annotations.auth.accounts import LONGEST

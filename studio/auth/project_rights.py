@@ -1,7 +1,5 @@
 """Access of a person to a project."""
 
-from __future__ import annotations
-
 from annotations.errors import NotFoundError
 from annotations.schema.project import Project
 from annotations.store.store import Store

@@ -1,7 +1,5 @@
 """Display names: real ones for admins, stable pseudonyms for others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 from annotations.store.store import Store

@@ -3,8 +3,6 @@
 It decides what is seen and protects nothing: each handler inside asks `identity` for itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

@@ -4,8 +4,6 @@ Knows cookies; which word opens what is known to `annotations.auth.sessions`. Th
 is not sent along from other sites.
 """
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

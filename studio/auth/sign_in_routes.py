@@ -4,8 +4,6 @@ Knows accounts, sessions and requests. They answer with a cookie and a redirect 
 that address, which the Sign in page explains. A form sent from another site is refused.
 """
 
-from __future__ import annotations
-
 import logging
 from datetime import timedelta
 from urllib.parse import parse_qs, urlencode

@@ -4,8 +4,6 @@ Or two that are stored, such as a branch and what it goes on from: `/compare?lef
 below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

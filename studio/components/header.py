@@ -3,8 +3,6 @@
 Links the pages of `page_list` that whoever asks may use; knows nothing of what they do.
 """
 
-from __future__ import annotations
-
 from html import escape
 
 import gradio as gr

@@ -1,7 +1,5 @@
 """Notices below buttons, HTML escaped."""
 
-from __future__ import annotations
-
 from annotations.schema.project import Project
 from studio.components.render import text
 

@@ -1,7 +1,5 @@
 """Options of components and events, and updates of views, that the pages share."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 import gradio as gr

@@ -4,8 +4,6 @@ Pure functions; positions are percentages, so that a plot is as wide as its plac
 styles. Every number stands beside its mark in words, so that no one needs to see the plot.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Pure functions; no store, no network, no Gradio. Everything a person or a model 
 text in rows, which the page's script only ever puts in place as text. The class names are those of timeline.js.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Sequence

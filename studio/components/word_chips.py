@@ -3,8 +3,6 @@
 The grammar (articles, plurals, “and”) is in word_chips.js; this file only lays the words out.
 """
 
-from __future__ import annotations
-
 from html import escape
 
 import gradio as gr

@@ -1,7 +1,5 @@
 """The Draw page. Handlers first, layout below."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Iterator, Mapping

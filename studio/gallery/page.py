@@ -3,8 +3,6 @@
 Knows the store and the timeline component; needs no checkpoint. Handlers first, layout below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import astuple, replace
 from datetime import UTC, datetime

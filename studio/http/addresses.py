@@ -3,8 +3,6 @@
 Knows ASGI scopes. Gradio and uvicorn read the `X-Forwarded-…` headers of anybody; `ForwardedHeaders` removes them.
 """
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 import re

@@ -3,8 +3,6 @@
 Knows HTTP and limits; no route and no page.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable

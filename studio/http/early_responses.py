@@ -4,8 +4,6 @@ Knows ASGI. A server that closes a connection on which something is left to read
 a browser shows a lost connection, and a reverse proxy answers 502, where there was a 413 with its reason.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 

@@ -3,8 +3,6 @@
 Knows HTTP, settings and limits; no page. Each class is an ASGI application around another.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

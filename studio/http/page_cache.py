@@ -3,8 +3,6 @@
 Knows HTTP and Gradio's HTML; no page's content.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import re

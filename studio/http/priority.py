@@ -3,8 +3,6 @@
 Knows nothing of HTTP. All but `signed_in_active` is called in the event loop of one studio.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterator

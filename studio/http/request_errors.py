@@ -4,8 +4,6 @@ Gradio answers 500 to whatever a component or a route of its own cannot read; he
 Knows nothing of what the pages mean.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import logging

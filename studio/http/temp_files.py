@@ -4,8 +4,6 @@ Gradio serves the files in it. Its own `delete_cache` knows of what it has store
 the folders of both are removed here, by age.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import shutil

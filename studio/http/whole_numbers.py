@@ -1,7 +1,5 @@
 """Parses whole numbers from clients: digits or numbers of at most 18 digits, else None."""
 
-from __future__ import annotations
-
 DIGITS = 18  # at most; what has more does not fit the 64 bits of a database's integer
 
 

@@ -4,8 +4,6 @@ Which image goes with which prompt is said by a CSV with the columns `image` and
 files: “two_red_apples.png” should show two red apples. Knows the generator; nothing of the page.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed

@@ -3,8 +3,6 @@
 Handlers first, layout below.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """A visitor's change of a trajectory, validated, as a branch request."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

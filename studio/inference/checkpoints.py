@@ -1,7 +1,5 @@
 """Generators by checkpoint name: the first is given, others are loaded when first chosen."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Sequence

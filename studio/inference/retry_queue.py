@@ -3,8 +3,6 @@
 Bounded in number and time, since a database may stay away; knows the store, no pages and no networks.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -5,8 +5,6 @@ trajectory is noted in the data folder (`copies/ID`, one path a line), so that a
 too. Exports that wait there to be downloaded go with any deletion; they are packed again when somebody asks.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import shutil

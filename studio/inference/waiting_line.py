@@ -1,7 +1,5 @@
 """The line before a backend: as many requests are made at a time as it has room for, the others wait in order."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

@@ -4,8 +4,6 @@ Knows requests and events; neither the store nor a page, so that what is kept is
 backends that were opened before it; what it yields is pickled. There is no line here: the lender keeps one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Load test: many annotators on one project; what was confirmed to them is looked up in the database afterwards."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time

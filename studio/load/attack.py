@@ -1,7 +1,5 @@
 """Load test: annotators at work before, during and after a flood."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """Load test: an import while annotators work and visitors draw; its outcome is checked in the database."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """Load test: the server killed and restarted at random moments, the database checked after each."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A scripted backend in place of the network, so that load tests measure web server and store."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Load test: many visitors drawing at once; order and completeness of what they see, delay against one alone."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 import statistics

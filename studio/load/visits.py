@@ -1,7 +1,5 @@
 """Load test: visits of the front page and drawings; the server's CPU and memory for each."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

@@ -4,8 +4,6 @@ Pure functions from values to HTML; no store. People are called what `Names` cal
 looks may see their names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 

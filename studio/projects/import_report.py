@@ -3,8 +3,6 @@
 Pure but for one file. What stands in somebody's rows enters HTML escaped.
 """
 
-from __future__ import annotations
-
 from annotations.importing import csv_files
 from annotations.importing.importer import Report
 from studio.components.render import text

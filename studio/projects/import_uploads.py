@@ -3,8 +3,6 @@
 Else their addresses would go on answering after what came of them was deleted. Knows the importer and `served_copies`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

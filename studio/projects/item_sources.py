@@ -4,8 +4,6 @@ Knows the store, the importer and the generators; no page. In a project of pairs
 were made in different ways become a pair, unless they are the same picture.
 """
 
-from __future__ import annotations
-
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

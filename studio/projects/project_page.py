@@ -4,8 +4,6 @@ Knows the store, how things come into a project, and how the dashboard is laid o
 whole or nothing, and every row that is bad is told.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 Values only; knows questions and trajectories, no store and no page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ Knows the store and how answers are compared; people are pseudonymous unless who
 checks who is asking.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

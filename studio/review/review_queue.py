@@ -4,8 +4,6 @@ Knows the store and how answers differ; no page. Lives as long as the process: o
 the one before.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from annotations.metrics.quality import Disagreement, cases, review_order

@@ -3,8 +3,6 @@
 Pure functions from values to HTML; people are called what `Names` calls them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 

@@ -4,8 +4,6 @@ A form's options for one question (choices, scale) are the fields of its datacla
 database, no page.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields

@@ -3,8 +3,6 @@
 Every error is one line: which file, which entry or tensor, what was found, what was wanted, what to do.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Mapping

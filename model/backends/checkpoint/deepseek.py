@@ -4,8 +4,6 @@
 reads one shard after another: no second copy of the weights is ever in memory. Never runs code from a checkpoint.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -3,8 +3,6 @@
 Knows addresses and the Hub's cache; nothing of what is in a checkpoint.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

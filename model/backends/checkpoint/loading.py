@@ -4,8 +4,6 @@ What this file knows: where the pieces lie and what to say when they do not. `th
 network writes a thought before it draws; guidance, temperature and top-k stand in generation_config.json.
 """
 
-from __future__ import annotations
-
 import math
 import unicodedata
 from collections.abc import Iterator

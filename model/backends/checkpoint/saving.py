@@ -1,7 +1,5 @@
 """Atomic writing of checkpoint folders, their provenance, and the rule which folders may be replaced."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import json

@@ -7,8 +7,6 @@ drawings at once, median of the repeats; the ways take turns within a repeat, so
 all of them alike.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

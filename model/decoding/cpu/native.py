@@ -4,8 +4,6 @@ Compiled once for a machine, where it has a C compiler, into the user's cache; w
 kernels serve. Passes torch's memory on as it is: float32, contiguous.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import logging

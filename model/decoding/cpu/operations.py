@@ -3,8 +3,6 @@
 Shapes: R rows, Q new positions, D hidden size, H heads of keys, G queries that share one, W width of a head.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Protocol
 

@@ -8,8 +8,6 @@ write to a slot's bin.
 Shapes: R rows, D hidden size.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import threading

@@ -3,8 +3,6 @@
 Shapes: R rows, Q positions, I and O what a matrix takes and gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

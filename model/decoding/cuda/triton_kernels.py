@@ -9,8 +9,6 @@ Shapes: R rows, H heads of keys, G queries that share one, C capacity, W width o
 takes and gives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

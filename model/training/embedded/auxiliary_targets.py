@@ -5,8 +5,6 @@ computed side by side, and nothing trained that (LOG.md). Each lies at a depth o
 has layers left to follow in.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import Counter

@@ -8,8 +8,6 @@ What did not work on this network, 2026-11: a straight-through VQ-VAE from k-mea
 random rows instead of principal components needed four times the steps for the same error.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Numbers found by trying; the log (LOG.md) says which others failed.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, replace
 

@@ -3,8 +3,6 @@
 It knows the wording of the world (the tokenizer is trained on it), not the data engine and not the training loop.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any

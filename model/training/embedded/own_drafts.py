@@ -6,8 +6,6 @@
 Constructed mistakes come first, when there is no model yet; its own are of other kinds and shares.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Iterator, Sequence

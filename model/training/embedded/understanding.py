@@ -8,8 +8,6 @@ model a drawn cat looks like the word and stands at a place, as through the SigL
 like the cat it drew. Only the understanding encoder and its aligner learn.
 """
 
-from __future__ import annotations
-
 import argparse
 import random
 from collections.abc import Mapping, Sequence

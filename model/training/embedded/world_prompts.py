@@ -1,7 +1,5 @@
 """Prompts of the embedded world for reinforcement learning: a file's lines, or samples of the training split."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path

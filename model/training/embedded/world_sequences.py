@@ -4,8 +4,6 @@ Draw, follow a changed plan, judge, redraw and edit, endlessly and from a seed. 
 (`patches`).
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace

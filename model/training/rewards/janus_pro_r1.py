@@ -4,8 +4,6 @@ T rounds were allowed, K images were drawn (the last one judged yes, or K = T). 
 fits its prompt; a reward of the registry stands where the paper has InternVL. Pure arithmetic: no torch, no network.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

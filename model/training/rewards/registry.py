@@ -3,8 +3,6 @@
 It is imported where it is chosen: `--reward verifier:1`, or several with weights, `--reward verifier:1,other:0.5`.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import pkgutil

@@ -1,7 +1,5 @@
 """Reward `verifier`: the embedded world's verifier reads every image and checks it against the prompt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

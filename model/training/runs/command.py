@@ -1,7 +1,5 @@
 """The command line of a training run: options from a settings dataclass, how a run begins, errors as one line."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import signal

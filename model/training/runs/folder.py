@@ -5,8 +5,6 @@
 Nothing is replaced but an earlier run's own.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

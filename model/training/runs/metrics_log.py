@@ -1,7 +1,5 @@
 """Metrics of a run as JSON lines, some of them printed."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -4,8 +4,6 @@ One file, replaced whole. A run goes on only as the run it was: what differs is 
 or refused.
 """
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 import zipfile

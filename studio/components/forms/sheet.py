@@ -4,8 +4,6 @@ Knows projects, questions and trajectories; no store and no page. What comes bac
 page learns which picture stands left, never who drew it; which one that was is added to the answer here.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field

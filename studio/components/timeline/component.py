@@ -5,8 +5,6 @@ Its value is made by `render`; its event `anyway` says that a person wants a dou
 wants to go on from there.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gradio as gr
