@@ -10,8 +10,6 @@ milliseconds per token, time to the first code, peak memory. Every image is deco
 also the floor: a step cannot be quicker than reading the weights and the cache once.
 """
 
-from __future__ import annotations
-
 import argparse
 import functools
 import json
@@ -170,7 +168,7 @@ class Peak:
     def __init__(self, device: torch.device):
         self.device, self.bytes = device, 0
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> "Peak":
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         else:

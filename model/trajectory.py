@@ -4,8 +4,6 @@ Values only: frozen, equal by content, readable from and writable to JSON. Ids a
 leave equality alone. No torch, no pictures: an image is its codes and the hash of the PNG that shows them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -178,7 +176,7 @@ class Trajectory:
         return row | {"segments": segments, "times_ms": list(self.times_ms)}
 
     @staticmethod
-    def from_dict(row: dict[str, Any]) -> Trajectory:
+    def from_dict(row: dict[str, Any]) -> "Trajectory":
         known = dict(row)
         known["sampling"] = Sampling(**row["sampling"])
         known["segments"] = tuple(segment_from_dict(s) for s in row["segments"])

@@ -6,8 +6,6 @@ transformers' Janus modules and their gaps, not the templates and not the decode
 Shapes: B batch, T positions, D hidden size, N codes of an image (N = side², raster order), H, W pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -76,7 +74,7 @@ class Janus:
         return EMBEDDED_WORLD if getattr(self.network.config, "embedded_world", False) else Domain()
 
     @cached_property
-    def prompts(self) -> PromptReader:
+    def prompts(self) -> "PromptReader":
         """Prompts as this network reads them."""
         return PromptReader(self.tokenizer, self.domain)
 
@@ -86,7 +84,7 @@ class Janus:
         return self.network.config.vision_config.image_size
 
     @cached_property
-    def ids(self) -> SpecialIds:
+    def ids(self) -> "SpecialIds":
         def one(token: str) -> int:
             return self.tokenizer.convert_tokens_to_ids(token)
 

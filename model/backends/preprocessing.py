@@ -3,8 +3,6 @@
 Knows no files of pictures: a picture comes decoded, upright, RGB.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +33,7 @@ class Preprocessing:
     pads: bool = True
 
     @staticmethod
-    def of(processor: JanusImageProcessorPil) -> Preprocessing:
+    def of(processor: JanusImageProcessorPil) -> "Preprocessing":
         """Raises ValueError for what is no number, naming it."""
         normalizes = processor.do_normalize is not False
         resample, rescale = processor.resample, processor.rescale_factor if processor.do_rescale is not False else 1.0

@@ -4,8 +4,6 @@ Requests join while there is room and leave when they end, between any two steps
 A command's prompts, a group of GRPO and the studio's visitors are all served here. Images are decoded meanwhile.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -38,7 +36,7 @@ class Engine:
         self.image_decoders = ImageDecoders(janus)
 
     @classmethod
-    def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> Engine:
+    def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> "Engine":
         """An engine that has just the room for these, and has them waiting. Raises RequestError."""
         prepared = [prepare(janus, request) for request in requests]
         engine = cls(

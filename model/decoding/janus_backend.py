@@ -1,7 +1,5 @@
 """Janus as a backend: the decoding engine behind the backend contract."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +27,7 @@ BYTES_PER_SECOND = 5e11  # at which weights are read: about half of what such GP
 
 def open_janus(
     source: str | Path, *, device: str | None = None, dtype: str | None = None, published: bool | None = None
-) -> JanusBackend:
+) -> "JanusBackend":
     """As `open_checkpoint`, to draw with; for a small network torch is given one thread. Raises CheckpointError."""
     janus = open_checkpoint(source, device=device, dtype=dtype, published=published)
     if janus.small:

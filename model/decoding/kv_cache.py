@@ -7,8 +7,6 @@ Shapes: R rows of the call, Q new positions, K positions seen, S slots, C capaci
 share one, W width of a head.
 """
 
-from __future__ import annotations
-
 from bisect import insort
 from collections.abc import Sequence
 from copy import copy
@@ -97,7 +95,7 @@ class View(Protocol):
 
     product: Product
 
-    def on(self, device: torch.device) -> View:
+    def on(self, device: torch.device) -> "View":
         """The same where another layer is."""
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
@@ -154,10 +152,10 @@ class CacheWindow:
         return (first * capacity + self.positions[..., None]).flatten()
 
     @cached_property
-    def sight(self) -> AttentionSpan:
+    def sight(self) -> "AttentionSpan":
         return AttentionSpan(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
 
-    def on(self, device: torch.device) -> CacheWindow:
+    def on(self, device: torch.device) -> "CacheWindow":
         if device == self.rows.device:
             return self
         if device not in self._elsewhere:

@@ -3,8 +3,6 @@
 Shapes: N prompts, R resamples.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,7 +34,7 @@ class Proportion:
     of: np.ndarray
 
     @staticmethod
-    def from_pairs(pairs: Sequence[tuple[float, float]]) -> Proportion:
+    def from_pairs(pairs: Sequence[tuple[float, float]]) -> "Proportion":
         counted, of = np.array(list(pairs), dtype=float).reshape(-1, 2).T
         return Proportion(counted, of)
 

@@ -8,8 +8,6 @@ weights and metrics as without the interruption.
 The loop knows no method and no network. A method is an `Objective`; a source makes a step's batches for it.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import time
@@ -84,7 +82,7 @@ class LoopSettings:
     updates: int = 1  # optimizer steps on the data of one step
 
     @staticmethod
-    def of(settings: Any) -> LoopSettings:
+    def of(settings: Any) -> "LoopSettings":
         """From a method's settings, by the names of their fields."""
         return LoopSettings(
             **{f.name: getattr(settings, f.name) for f in fields(LoopSettings) if hasattr(settings, f.name)}

@@ -3,8 +3,6 @@
 Shapes: B sequences, T positions, D hidden size, A scored tokens, V vocabulary (text tokens or image codes).
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
@@ -94,7 +92,7 @@ class Policy(torch.nn.Module):
         right = (says_yes == (tokens[verdict] == ids.yes)).sum()
         return Scores(log_probs, untruncated, entropies, right)
 
-    def reference(self) -> Policy:
+    def reference(self) -> "Policy":
         """A frozen copy of the policy as it is now; it shares codec and vision tower with it."""
         network = copy.deepcopy(self.network, {id(part): part for part in frozen_parts(self.janus)})
         return Policy(replace(self.janus, network=network.requires_grad_(requires_grad=False)))

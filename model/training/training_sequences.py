@@ -4,8 +4,6 @@ Rows of a dataset, sequences of the embedded world and trajectories of a rollout
 tokens are scored, and how, stands in its `Targets`.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,7 +49,7 @@ class Targets:
     def auxiliary(self) -> bool:
         return self.kind in (Kind.JUDGING_AUXILIARY, Kind.DRAWING_AUXILIARY)
 
-    def only(self, keep: Sequence[bool]) -> Targets:
+    def only(self, keep: Sequence[bool]) -> "Targets":
         """The targets for which `keep` is true."""
         kept = [pair for pair, kept in zip(zip(self.positions, self.tokens, strict=True), keep, strict=True) if kept]
         positions, tokens = zip(*kept, strict=True) if kept else ((), ())
@@ -145,7 +143,7 @@ class Draft:
     codes: tuple[int, ...] = ()
     image: np.ndarray | None = None
     target: bool = False
-    auxiliary: JudgeAuxiliary | None = None
+    auxiliary: "JudgeAuxiliary | None" = None
     thought: str | None = None
     code_auxiliary: AuxiliaryTargets = ()
 

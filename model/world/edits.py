@@ -4,8 +4,6 @@ Knows five kinds of edits, how they are written, how a person's wording is read,
 whether a picture shows exactly that. Knows no pixels and no network. A random generator is always an argument.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections.abc import Sequence
@@ -235,7 +233,7 @@ def apply_edit(rng: random.Random, scene: Scene, edit: Edit) -> Scene:
     return Scene((*stay, rng.choice(results)))
 
 
-def edited(edit: Edit, before: Scene, reading: Reading) -> bool:
+def edited(edit: Edit, before: Scene, reading: "Reading") -> bool:
     """Whether a picture shows `before` with the edit done, nothing else changed and nothing broken.
 
     ValueError if the edit is none for `before`.

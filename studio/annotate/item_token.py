@@ -4,8 +4,6 @@ Knows annotations; no store and no page. By the token an answer belongs to what 
 has restarted or the same answer was sent twice.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import time
@@ -29,11 +27,11 @@ class ItemToken(NamedTuple):
     shown_at: float  # seconds since the epoch
 
     @staticmethod
-    def begin(item: int, segment: int) -> ItemToken:
+    def begin(item: int, segment: int) -> "ItemToken":
         return ItemToken(item, segment, uuid4().hex, time.time())
 
     @staticmethod
-    def read(token: str | None) -> ItemToken | None:
+    def read(token: str | None) -> "ItemToken | None":
         """A token is somebody's input: None for what is none."""
         try:
             item, segment, key, shown_at = json.loads(token or "")

@@ -1,7 +1,5 @@
 """Gallery filters: widgets, URL query and store query."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -34,7 +32,7 @@ class GalleryFilter:
     checkpoint: str = ANY_CHECKPOINT
 
     @staticmethod
-    def of(address: Mapping[str, str]) -> GalleryFilter:
+    def of(address: Mapping[str, str]) -> "GalleryFilter":
         """What an address asks for; what it leaves out, or no menu has, is not narrowed."""
         asked = GalleryFilter(**{name: address[name] for name in vars(WHOLE) if name in address})
         kind = asked.kind if asked.kind in KINDS else ALL

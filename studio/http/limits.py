@@ -3,8 +3,6 @@
 Knows neither HTTP nor pages. People who have signed in, and the person at the machine, have no limits here.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -101,12 +99,12 @@ class Caller:
     limits: Limits | None = field(default=None, compare=False)  # None: no limits apply
 
     @staticmethod
-    def of(request: Any) -> Caller:
+    def of(request: Any) -> "Caller":
         """The caller that the middleware stored in the request; one without limits where there is no middleware."""
         return Caller.of_scope(getattr(getattr(request, "request", None) or request, "scope", None) or {})
 
     @staticmethod
-    def of_scope(scope: Mapping[str, Any]) -> Caller:
+    def of_scope(scope: Mapping[str, Any]) -> "Caller":
         """The same for an ASGI scope."""
         caller = (scope.get("state") or {}).get("caller")
         return caller if isinstance(caller, Caller) else Caller()

@@ -1,7 +1,5 @@
 """A visitor's draw request, from widget values, within bounds."""
 
-from __future__ import annotations
-
 import random
 import sys
 from dataclasses import dataclass, fields, replace
@@ -28,7 +26,7 @@ class DrawForm:
     checkpoint: str | None = None  # None: the first that draws here
 
     @staticmethod
-    def of(trajectory: Trajectory) -> DrawForm:
+    def of(trajectory: Trajectory) -> "DrawForm":
         """To draw it once more."""
         how = trajectory.sampling
         prompt, rounds, seed = trajectory.prompt, trajectory.rounds, trajectory.seed

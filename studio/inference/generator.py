@@ -3,8 +3,6 @@
 Knows where events come from and the store; no pages. Who reads the events of one trajectory does not touch another's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -31,7 +29,7 @@ class PartialTrajectory(NamedTuple):
     trajectory: Trajectory | None = None
     pictures: dict[str, bytes] = {}
 
-    def after(self, event: Event) -> PartialTrajectory:
+    def after(self, event: Event) -> "PartialTrajectory":
         shown = {}
         if isinstance(event, Preview) and event.whole:
             shown = {sha256(event.png).hexdigest(): event.png}
@@ -43,7 +41,7 @@ class PartialTrajectory(NamedTuple):
 class LiveTrajectory(Iterator[Event | QueuePosition]):
     """The events of one trajectory as they come; `partial` is folded from those that have come."""
 
-    def __init__(self, events: Callable[[LiveTrajectory], Iterator[Event | QueuePosition]]) -> None:
+    def __init__(self, events: "Callable[[LiveTrajectory], Iterator[Event | QueuePosition]]") -> None:
         self.partial = PartialTrajectory()
         self._events = events(self)
 

@@ -3,8 +3,6 @@
 Knows the generator's events, the timeline's values and the buttons beside it; not what was asked for.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator
@@ -107,7 +105,7 @@ class PageVisit:
     caller: Caller = field(default=Caller(), compare=False)
 
     @staticmethod
-    def of(request: gr.Request, settings: Settings) -> PageVisit:
+    def of(request: gr.Request, settings: Settings) -> "PageVisit":
         return PageVisit(owner_name(settings), request.session_hash or "", Caller.of(request))
 
 

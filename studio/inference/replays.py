@@ -3,8 +3,6 @@
 Knows the store and the timeline's values; needs no checkpoint.
 """
 
-from __future__ import annotations
-
 import random
 import threading
 import time
@@ -29,7 +27,7 @@ FRONT_LASTS = 2.0
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
 
 _kept: WeakKeyDictionary[Store, OrderedDict[tuple, render.Row]] = WeakKeyDictionary()
-_front: WeakKeyDictionary[Store, FrontPageReplays] = WeakKeyDictionary()
+_front: "WeakKeyDictionary[Store, FrontPageReplays]" = WeakKeyDictionary()
 _lock = threading.Lock()
 
 

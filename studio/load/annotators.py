@@ -3,8 +3,6 @@
 Knows the fields of the Annotate page; not the database, which is asked afterwards.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import random
@@ -35,7 +33,7 @@ class PageActions:
     prepare: Handler
 
     @staticmethod
-    async def of(server: Server) -> PageActions:
+    async def of(server: Server) -> "PageActions":
         async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
             config = (await client.get("/config")).raise_for_status().json()
         return PageActions(

@@ -1,7 +1,5 @@
 """Load test: attackers that flood the studio with sessions, draws, uploads and large bodies."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import io
@@ -77,7 +75,7 @@ class Sent:
     forged: tuple[bytes, ...]
 
     @classmethod
-    def made(cls) -> Sent:
+    def made(cls) -> "Sent":
         head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         upload = head.encode() + os.urandom(FILE) + f"\r\n--{BOUNDARY}--\r\n".encode()
         data = [base64.b64encode(large_picture()).decode(), "a red apple"]

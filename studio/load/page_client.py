@@ -3,8 +3,6 @@
 Knows Gradio's protocol; nothing of what the pages mean.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator
@@ -34,7 +32,7 @@ class Handler:
     queued: bool = True  # whether it is called through the queue, as its page does
 
     @staticmethod
-    def on_load(config: dict, page: str) -> list[Handler]:
+    def on_load(config: dict, page: str) -> "list[Handler]":
         """The handlers that run when the page is opened."""
         shown = config["page"][page]["dependencies"]
         handlers = [handler for handler in config["dependencies"] if handler["id"] in shown and handler["backend_fn"]]
@@ -42,7 +40,7 @@ class Handler:
         return [Handler._of(config, handler, target) for handler, target in loads]
 
     @staticmethod
-    def on(config: dict, page: str, name: str, event: str) -> Handler:
+    def on(config: dict, page: str, name: str, event: str) -> "Handler":
         """The handler of an event of the element `name`; of “load”, the one that fills it when the page is opened."""
         props = {handler["id"]: handler["props"] for handler in config["components"]}
         page_config = config["page"][page]
@@ -61,7 +59,7 @@ class Handler:
         return Handler._of(config, handler, target)
 
     @staticmethod
-    def _of(config: dict, dependency: dict, target: list) -> Handler:
+    def _of(config: dict, dependency: dict, target: list) -> "Handler":
         props = {component["id"]: component["props"] for component in config["components"]}
 
         def names(ids: list[int]) -> tuple[str, ...]:

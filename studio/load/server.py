@@ -4,8 +4,6 @@ Each is forked from a process that has imported everything already, so that the 
 needed. This one, which plays the people, imports none of it: what is to be served is named.
 """
 
-from __future__ import annotations
-
 import asyncio
 import multiprocessing
 import os
@@ -60,7 +58,7 @@ class Server:
     def _log(self) -> Path:
         return self.folder / "studio.log"
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> "Server":
         await self.start()
         return self
 

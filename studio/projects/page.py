@@ -3,8 +3,6 @@
 Knows the store and the ready-made projects; what one project is about, and what is in it, has a page of its own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Collection
@@ -55,7 +53,7 @@ class ProjectForm(NamedTuple):
     people: str  # names with commas between; empty is everybody in the role
 
     @staticmethod
-    def of(project: Project) -> ProjectForm:
+    def of(project: Project) -> "ProjectForm":
         return ProjectForm(
             project.name,
             project.guidelines,

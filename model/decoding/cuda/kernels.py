@@ -4,8 +4,6 @@ Knows how a step sees the cache; not how it is recorded.
 Shapes: R rows, D hidden size.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import time
@@ -56,7 +54,7 @@ class Rows:
         self.kernel, self.product, self.stored = attend, product, cache.stored
         self.slots, self.positions, self.rotary = slots, positions, cache.turns(turns)
 
-    def on(self, device: torch.device) -> Rows:
+    def on(self, device: torch.device) -> "Rows":
         return self
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
