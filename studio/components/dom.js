@@ -7,6 +7,7 @@ function make(tag, className, text) {
   return node;
 }
 
+const makeButton = (className, text, act) => Object.assign(make('button', className, text), { type: 'button', onclick: act });
 const pressButton = (id) => document.getElementById(id)?.click();
 const swallow = (event) => { event.stopImmediatePropagation(); event.preventDefault(); };
 

@@ -21,10 +21,8 @@ function layPictures() {
   const strip = make('ol', 'strip');
   if (!sheet.pair && sheet.panes.length > 1) {
     sheet.panes.forEach(({ name }, number) => {
-      const button = make('button', '');
-      button.type = 'button';
+      const button = makeButton('', undefined, () => { turnTo(number); button.blur(); });
       button.append(figure(number), make('span', 'name', name));
-      button.onclick = () => { turnTo(number); button.blur(); };
       const item = make('li', '');
       item.append(button);
       strip.append(item);

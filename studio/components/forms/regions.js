@@ -212,16 +212,12 @@ function regionBody(field) {
   const node = make('div', 'places');
   const labels = make('div', 'options');
   field.question.choices.forEach(([text], number) => {
-    const button = make('button', `label-${number}`);
-    button.type = 'button';
+    const button = makeButton(`label-${number}`, undefined, () => { relabel(field, number); button.blur(); });
     button.append(make('span', '', text), make('kbd', '', number + 1));
-    button.onclick = () => { relabel(field, number); button.blur(); };
     labels.append(button);
   });
-  const draw = make('button', 'draw');
-  draw.type = 'button';
+  const draw = makeButton('draw', undefined, () => { draw.blur(); aim(); });
   draw.append(make('span', '', 'Mark a place'), make('kbd', '', 'R'));
-  draw.onclick = () => { draw.blur(); aim(); };
   labels.append(draw);
   node.append(labels, make('ol', 'list'), make('p', 'hint'));
   return node;
@@ -243,13 +239,11 @@ function hint(field) {
 
 function chip(field, region, number) {
   const item = make('li', `label-${labelOf(field, region)}`);
-  const remove = make('button', '', '×');
+  const remove = makeButton('', '×', (event) => { event.stopPropagation(); removeMark(field, number); });
+  remove.ariaLabel = `Take mark ${number + 1} away`;
   item.classList.toggle('selected', field.selected === number);
   item.append(make('i', '', number + 1), make('span', '', region.label || ('w' in region ? 'box' : 'point')), remove);
   item.onclick = () => { field.selected = number; refresh(field); };
-  remove.type = 'button';
-  remove.setAttribute('aria-label', `Take mark ${number + 1} away`);
-  remove.onclick = (event) => { event.stopPropagation(); removeMark(field, number); };
   return item;
 }
 

@@ -2,8 +2,7 @@
 
 function textBox(field, read, show) {
   const box = make('textarea', '');
-  Object.assign(box, { rows: 1, maxLength: 2000, value: show(answerOf(field)) });
-  box.setAttribute('aria-label', field.question.title);
+  Object.assign(box, { rows: 1, maxLength: 2000, value: show(answerOf(field)), ariaLabel: field.question.title });
   box.oninput = () => answer(field, read(box.value));
   return box;
 }

@@ -29,10 +29,7 @@ function link(text, address, title = '') {
 }
 
 function press(name, text, act) {
-  const button = make('button', name, text);
-  button.type = 'button';
-  button.onclick = () => act(button);
-  $('.ending').append(button);
+  $('.ending').append(makeButton(name, text, (event) => act(event.target)));
 }
 
 async function copyLink(button) {

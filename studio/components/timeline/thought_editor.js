@@ -26,11 +26,7 @@ const TITLES = {
 };
 
 function offer(bar, text, act) {
-  const button = make('button', 'offer', text);
-  button.type = 'button';
-  button.title = TITLES[text];
-  button.onclick = act;
-  bar.append(button);
+  bar.append(Object.assign(makeButton('offer', text, act), { title: TITLES[text] }));
 }
 
 function go(change) {
@@ -44,28 +40,19 @@ function form(node, confirm, act, leave) {
   const box = make('form', 'changing');
   const hint = make('p', 'hint');
   const buttons = make('p', 'buttons');
-  const yes = make('button', 'go', confirm);
-  const no = make('button', '', 'Leave it');
-  no.type = 'button';
-  buttons.append(yes, no);
+  buttons.append(make('button', 'go', confirm), makeButton('', 'Leave it', () => box.leave()));
   box.append(hint, buttons);
   const round = node.parentElement;
   round.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
   box.leave = () => { round.onkeydown = null; box.remove(); leave(); };
-  no.onclick = box.leave;
   box.onsubmit = (event) => { event.preventDefault(); act(); };
   node.after(box);
   return { box, hint, buttons };
 }
 
 function area(label, className, text) {
-  const field = make('textarea', className);
-  field.dir = 'auto';
-  field.value = text;
-  field.rows = Math.max(3, text.split('\n').length);
-  field.maxLength = 600;
-  field.setAttribute('aria-label', label);
-  return field;
+  const rows = Math.max(3, text.split('\n').length);
+  return Object.assign(make('textarea', className), { dir: 'auto', value: text, rows, maxLength: 600, ariaLabel: label });
 }
 
 // --- a thought: as text, or by dragging its outlines ---
@@ -141,12 +128,9 @@ function plant(part, index, codes) {
     hint.textContent = which;
   };
   codes.forEach((code, cell) => {
-    const button = make('button', 'cell');
-    button.type = 'button';
-    button.setAttribute('aria-label', `Patch ${cell + 1} of ${codes.length}`);
-    button.setAttribute('aria-pressed', 'false');
-    button.onclick = (event) => { if (!event.detail) rub(cell, !rubbed.has(cell)); }; // by keyboard; the pointer below
-    grid.append(button);
+    const byKeyboard = (event) => { if (!event.detail) rub(cell, !rubbed.has(cell)); }; // the pointer: below
+    const names = { ariaLabel: `Patch ${cell + 1} of ${codes.length}`, ariaPressed: 'false' };
+    grid.append(Object.assign(makeButton('cell', undefined, byKeyboard), names));
   });
   sweep(grid, part.side, (cell) => rubbed.has(cell), rub);
   part.frame.append(grid);
