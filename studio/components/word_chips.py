@@ -18,7 +18,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "relation": RELATIONS,
 }
 # Shown while the prompt is one of the category “hard”.
-HARDER = '<p class="harder" role="status" hidden>Harder: three kinds of things, and where they stand.</p>'
+HARDER = '<p class="harder soft" role="status" hidden>Harder: three kinds of things, and where they stand.</p>'
 
 
 def words() -> gr.HTML:

@@ -81,10 +81,10 @@ def backed_up(store: Store, settings: Settings, now: datetime) -> str:
         return ""
     done = last(store.database.directory)
     if done is None:
-        return "<p>No backup has been made yet.</p>"
+        return '<p class="soft">No backup has been made yet.</p>'
     minutes = round((now - done).total_seconds() / 60)
     age = f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-    return f"<p>The last backup was made {age} ago.</p>"
+    return f'<p class="soft">The last backup was made {age} ago.</p>'
 
 
 def page(store: Store, settings: Settings) -> None:
