@@ -74,7 +74,7 @@ def test_an_item_is_given_to_as_many_people_as_wanted_and_no_more(store):
     given = [claim(store, "team", name) for name in ("ann", "bob", "eve", "joe", "max")]
     assert [turn and turn.trajectory_id for turn in given] == [first, first, second, second, None]
     assert claim(store, "team", "ann") == dataclasses.replace(given[0], begun=True)  # the same until it is done
-    assert submit(store, given[0].item, "ann", [answer(given[0], "ann")]).told is SubmitResult.COUNTED
+    assert submit(store, given[0].item, "ann", [answer(given[0], "ann")]).result is SubmitResult.COUNTED
     assert claim(store, "team", "max") is None  # ann's answer and bob's lease are two
     leave(store, "bob")
     assert claim(store, "team", "max").trajectory_id == first
@@ -88,7 +88,7 @@ def test_sixty_four_threads_are_given_nothing_twice_beyond_the_overlap(tmp_path,
     def work(annotator: str) -> list[int]:
         done = []
         while turn := claim(store, "team", annotator):
-            assert submit(store, turn.item, annotator, [answer(turn, annotator)]).told is SubmitResult.COUNTED
+            assert submit(store, turn.item, annotator, [answer(turn, annotator)]).result is SubmitResult.COUNTED
             done.append(turn.item)
         return done
 
@@ -133,7 +133,7 @@ def test_who_lost_the_time_but_not_the_item_goes_on(store, clock):
     assert recover(store) == 1
     assert heartbeat(store, turn.item, "ann") == clock.now + LEASE
     clock.go(hours=3)
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).result is SubmitResult.COUNTED
 
 
 def test_what_comes_too_late_is_kept_and_its_writer_told(store, clock):
@@ -143,9 +143,9 @@ def test_what_comes_too_late_is_kept_and_its_writer_told(store, clock):
     taken = claim(store, "team", "bob")
     late = [answer(turn, "ann", key="late", verdict_right="no", reason_correction="it is a dog.")]
     receipt = submit(store, turn.item, "ann", late)  # bob has the item, and keeps it
-    assert (receipt.told, receipt.completed) == (SubmitResult.EXTRA, True)
+    assert (receipt.result, receipt.completed) == (SubmitResult.EXTRA, True)
     assert "kept, but do not count" in receipt.message
-    assert submit(store, turn.item, "bob", [answer(taken, "bob")]).told is SubmitResult.COUNTED
+    assert submit(store, turn.item, "bob", [answer(taken, "bob")]).result is SubmitResult.COUNTED
     assert submit(store, turn.item, "ann", late) == receipt  # a retry hears the same
     assert counted(store) == [(turn.trajectory_id, "bob")]
     [kept] = store.annotations(item=turn.item, annotator="ann")
@@ -173,15 +173,15 @@ def test_a_lease_that_lapsed_does_not_come_back_to_life_with_an_earlier_clock(st
     claim(store, "team", "bob")
     clock.go(hours=-1)
     assert claim(store, "team", "ann") is None
-    assert submit(store, turn.item, "bob", [answer(turn, "bob")]).told is SubmitResult.COUNTED
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.EXTRA
+    assert submit(store, turn.item, "bob", [answer(turn, "bob")]).result is SubmitResult.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).result is SubmitResult.EXTRA
 
 
 def test_a_clock_that_jumps_ahead_costs_nobody_their_answer(store, clock):
     make(store, overlap=1)
     turn = claim(store, "team", "ann")
     clock.go(hours=1)
-    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).told is SubmitResult.COUNTED
+    assert submit(store, turn.item, "ann", [answer(turn, "ann")]).result is SubmitResult.COUNTED
     assert claim(store, "team", "bob") is None
 
 
@@ -191,7 +191,7 @@ def test_the_same_submit_five_times_is_one_row_also_at_once(store):
     with ThreadPoolExecutor(5) as pool:
         receipts = list(pool.map(lambda _: submit(store, turn.item, "ann", [answer(turn, "ann", "k")]), range(5)))
     assert len({receipt.annotations[0].id for receipt in receipts}) == 1
-    assert {receipt.told for receipt in receipts} == {SubmitResult.COUNTED}
+    assert {receipt.result for receipt in receipts} == {SubmitResult.COUNTED}
     assert len(store.history(turn.trajectory_id)) == 1
     assert progress(store, "ann", "team").done == 1
 
@@ -202,7 +202,7 @@ def test_two_tabs_of_one_person_show_the_same_item_and_the_last_word_counts(stor
     assert first.item == second.item
     submit(store, first.item, "ann", [answer(first, "ann", "tab 1")])
     receipt = submit(store, second.item, "ann", [answer(second, "ann", "tab 2", verdict_right="no")])
-    assert receipt.told is SubmitResult.CHANGED
+    assert receipt.result is SubmitResult.CHANGED
     assert "in another tab" in receipt.message
     assert [a.answers["verdict_right"] for a in store.history(first.trajectory_id)] == ["yes", "no"]
     assert len(counted(store)) == 1
@@ -214,7 +214,7 @@ def test_unfinished_work_of_another_tab_never_takes_the_place_of_what_was_submit
     turn = claim(store, "team", "ann")
     submit(store, turn.item, "ann", [answer(turn, "ann", "tab 1")])
     receipt = save(store, turn.item, "ann", [answer(turn, "ann", "tab 2", reason_correction="I was writing this.")])
-    assert receipt.told is SubmitResult.BEHIND
+    assert receipt.result is SubmitResult.BEHIND
     assert [a.answers.get("reason_correction") for a in store.history(turn.trajectory_id)] == [
         None,
         "I was writing this.",

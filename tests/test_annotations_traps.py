@@ -52,7 +52,7 @@ def test_a_database_that_another_process_holds_for_ten_seconds_costs_patience_an
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout.readline() == "held\n"
             began = time.monotonic()
-            assert submit(store, turn.item, "ann", answers(turn)).told is SubmitResult.COUNTED
+            assert submit(store, turn.item, "ann", answers(turn)).result is SubmitResult.COUNTED
             assert time.monotonic() - began > 5  # it did wait
             assert holder.wait(timeout=30) == 0
         assert len(store.history(turn.trajectory_id)) == 2
@@ -166,7 +166,7 @@ def test_a_server_that_goes_away_is_told_and_one_that_comes_back_is_used_again(t
         kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'away'"
         postgres_server.run(address, kill)
         turn = claim(store, "reflections", "ann")  # a connection that died is noticed before it is used
-        assert submit(store, turn.item, "ann", answers(turn)).told is SubmitResult.COUNTED
+        assert submit(store, turn.item, "ann", answers(turn)).result is SubmitResult.COUNTED
 
 
 def test_where_a_server_cannot_be_tested_the_reason_is_said(monkeypatch):

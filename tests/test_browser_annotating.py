@@ -66,7 +66,7 @@ def page(browser: Browser) -> Iterator[Page]:
 def sign_in(page: Page, server: Server, password: str = PASSWORD, name: str = "ada") -> None:
     """From the page that refuses a visitor, through the form, by keyboard."""
     page.goto(f"{server.url}/annotate")
-    page.click("#gate a.button")
+    page.click("#refusal a.button")
     page.locator("input[name=name]").press_sequentially(name)
     page.keyboard.press("Tab")
     page.keyboard.type(password)
@@ -116,7 +116,7 @@ def submitted(server: Server) -> int:
 def test_a_visitor_is_shown_the_way_in_and_nothing_else(page: Page, server: Server):
     for path in ("annotate", "datasets"):
         page.goto(f"{server.url}/{path}")
-        expect(page.locator("#gate")).to_contain_text("not open to visitors")
+        expect(page.locator("#refusal")).to_contain_text("not open to visitors")
         assert "apples" not in page.content()
         expect(page.locator("#annotate-submit, #datasets-export")).to_have_count(0)
     expect(page.locator(".masthead .account")).to_have_text("Sign in")
@@ -186,7 +186,7 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator(".masthead .account")).to_have_text("Sign in")
     page.goto(f"{server.url}/annotate")
-    expect(page.locator("#gate")).to_contain_text(re.compile("Sign in"))
+    expect(page.locator("#refusal")).to_contain_text(re.compile("Sign in"))
     held = select(func.count()).select_from(LeaseRow).where(LeaseRow.outcome.is_(None))
     with server.store() as store:
         for _ in range(240):

@@ -55,14 +55,14 @@ SAYS = {
 class Receipt:
     """What the person who sent something is told."""
 
-    told: SubmitResult
+    result: SubmitResult
     annotations: tuple[Annotation, ...]  # as stored
     completed: bool  # whether nothing more is asked about the item
     feedback: tuple[Feedback, ...] = ()  # of practice
 
     @property
     def message(self) -> str:
-        return SAYS[self.told]
+        return SAYS[self.result]
 
 
 def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:
@@ -91,12 +91,12 @@ def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Ann
         if late:
             leases.end(session, leases.get(session, item, annotator), Outcome.EXTRA)
             return Receipt(SubmitResult.EXTRA, made, completed=True)
-        told = SubmitResult.CHANGED if before in COMPLETED and not again else SubmitResult.COUNTED
+        result = SubmitResult.CHANGED if before in COMPLETED and not again else SubmitResult.COUNTED
         completed = leases.get(session, item, annotator).outcome in COMPLETED
         feedback: tuple[Feedback, ...] = ()
         if completed and item.use == Use.PRACTICE:
             feedback = gold_answers.compare(project.questions, item.gold or (), _said(session, item, annotator))
-        return Receipt(told, made, completed, feedback)
+        return Receipt(result, made, completed, feedback)
 
 
 def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:

@@ -194,17 +194,17 @@ class AnnotateHandlers:
         receipt: Receipt | None = None,
     ) -> View:
         """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
-        told = learnt(receipt.feedback) if receipt is not None else ""
+        feedback = learnt(receipt.feedback) if receipt is not None else ""
         turn = first
         try:
             view = self._fetched(at, after) if after is not None else None
             if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
                 view = self._opened(at, at.place.lay_turn(turn)).view
             if view is not None:
-                return view._replace(learnt=told + view.learnt, note=text(note))
+                return view._replace(learnt=feedback + view.learnt, note=text(note))
         except AnnotationsError as error:
             note = without_places(error)
-        return nothing(note)._replace(progress=at.place.progress(), learnt=told)
+        return nothing(note)._replace(progress=at.place.progress(), learnt=feedback)
 
     def _following(self, at: PageSession, shown: ItemToken) -> ItemView | None:
         """What comes after an item that is still on the table: the rest of the same drawing, or the next."""

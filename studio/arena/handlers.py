@@ -212,14 +212,14 @@ class ArenaHandlers:
         """Who draws better, for those who are not to be blind."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         try:
-            told = answered(self.store, readable(self.store, project or "", user).id)
+            answers = answered(self.store, readable(self.store, project or "", user).id)
         except NotFoundError:
             return ""
-        ids = list(dict.fromkeys(id for a in told.given for id in (a.trajectory_id, told.others.get(a.item, ""))))
+        ids = list(dict.fromkeys(id for a in answers.given for id in (a.trajectory_id, answers.others.get(a.item, ""))))
         known: list[Trajectory] = []
         for start in range(0, len(ids), MAX_IDS):
             known += self.store.trajectories_by_id(ids[start : start + MAX_IDS]).values()
-        return leaderboard(told, known)
+        return leaderboard(answers, known)
 
     def _sit(self, request: gr.Request) -> ArenaSession:
         """Raises gr.Error for visitors."""

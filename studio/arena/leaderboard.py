@@ -23,19 +23,19 @@ def contestants(known: Iterable[Trajectory]) -> dict[str, str]:
     return {id: way if drawers[id] in ways.values() else drawers[id] for id, way in ways.items()}
 
 
-def votes(told: Answered, question: Question, names: Mapping[str, str]) -> list[Vote]:
+def votes(answers: Answered, question: Question, names: Mapping[str, str]) -> list[Vote]:
     """What people said of every pair; pairs of which a drawing was deleted since count no more."""
-    preferences = [a.answers[question.name] for a in told.given if question.name in a.answers]
+    preferences = [a.answers[question.name] for a in answers.given if question.name in a.answers]
     shown = [value for value in preferences if value["left"] in names and value["right"] in names]
     return [Vote(names[value["left"]], names[value["right"]], value["choice"]) for value in shown]
 
 
-def leaderboard(told: Answered, known: Sequence[Trajectory]) -> str:
+def leaderboard(answers: Answered, known: Sequence[Trajectory]) -> str:
     """The ranking by every question that compares two."""
     names = contestants(known)
     boards = []
-    for question in told.project.questions:
-        if isinstance(question.form, Preference) and (standings := rank(votes(told, question, names))):
+    for question in answers.project.questions:
+        if isinstance(question.form, Preference) and (standings := rank(votes(answers, question, names))):
             boards.append(f"<section><h3>{own(question.title)}</h3>{board(standings)}</section>")
     if not boards:
         return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'

@@ -53,7 +53,7 @@ def page(store: Store, settings: Settings) -> None:
     def start(request: gr.Request) -> str:
         who = identity_of(request, settings, store)
         if who.name != VISITOR:
-            return f'<div class="gate"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
+            return f'<div class="refusal"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
         query = request.query_params
         return form(query.get("said") or "", query.get("to") or "", settings.names_people_of_hub)
 

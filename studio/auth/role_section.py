@@ -31,9 +31,9 @@ def role_section(role: Role, path: str, store: Store, settings: Settings) -> Ite
         if who.may(role):
             return "", gr.update(visible=True)
         link = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
-        return f'<div class="gate"><p>{text(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
+        return f'<div class="refusal"><p>{text(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
 
-    message = gr.HTML(elem_id="gate", **PLAIN)
+    message = gr.HTML(elem_id="refusal", **PLAIN)
     with gr.Column(visible=False) as section:
         yield
     gr.on(fn=show, outputs=[message, section], **QUICK)

@@ -144,13 +144,13 @@ class ProjectHandlers:
         empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
             self.store.project(project_id)
-            told = import_uploads(
+            outcome = import_uploads(
                 self.store, paths, FORMAT_NAMES[format], owner=user.name, leave_out_bad=bool(leave_out_bad),
                 on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
             )  # fmt: skip
-            table = table_of(told)
-            shown = report(told), gr.update(value=table, visible=table is not None)
-            ids = self.store.imported(told.batch) if told.records else []
+            table = table_of(outcome)
+            shown = report(outcome), gr.update(value=table, visible=table is not None)
+            ids = self.store.imported(outcome.batch) if outcome.records else []
             view = self._added(user, project_id, ids) if ids else stay(View, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, FillingError, KeyError) as error:
@@ -219,9 +219,9 @@ class ProjectHandlers:
         return bar(counts) + practice_missing(project, counts.practice)
 
     def _view(self, user: Identity, project: Project, note: str = "") -> View:
-        told, by = answered(self.store, project.id), shares(self.store, project.id)
-        names = names_for(self.store, user, [*{a.annotator for a in told.given}, *(share.annotator for share in by)])
-        board = dashboard(told, by, names)
+        answers, by = answered(self.store, project.id), shares(self.store, project.id)
+        names = names_for(self.store, user, [*{a.annotator for a in answers.given}, *(share.annotator for share in by)])
+        board = dashboard(answers, by, names)
         return View(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
 
 
@@ -271,7 +271,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                     with gr.Column(min_width=240):
                         before = gr.Dropdown([], label="Imported before", value=None)
                         again = gr.Button("Add it")
-                told = gr.HTML(elem_id="project-report", **PLAIN)
+                import_report = gr.HTML(elem_id="project-report", **PLAIN)
                 table = gr.File(label="All bad rows as CSV", visible=False, interactive=False)
             with gr.Row(visible=False, elem_classes="adding") as drawing:
                 hint = "two red apples\na cat below a tree"
@@ -294,7 +294,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     on_load_for(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
-    asked, shown = [project, files, format, leave_out], [*view, told, table, files]
+    asked, shown = [project, files, format, leave_out], [*view, import_report, table, files]
     bring.click(board.add_file, asked, shown, concurrency_limit=1, **long)
     halt.click(board.stop_import, None, [note], **quick)
     again.click(board.add_import, [project, before], view, **long)

@@ -114,10 +114,10 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            told = answered(self.store, readable(self.store, case.project, user).id, [case.item])
-            if not told.given:
+            answers = answered(self.store, readable(self.store, case.project, user).id, [case.item])
+            if not answers.given:
                 return self._show(user, case.project, None)
-            made = annotations_of(self._sheet(told), case.key, filled, user.name)
+            made = annotations_of(self._sheet(answers), case.key, filled, user.name)
             review.decide(self.store, case.item, user.name, made)
         except AnnotationsError as error:
             return stay(View, without_places(error))
@@ -125,11 +125,11 @@ class ReviewHandlers:
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
 
-    def _sheet(self, told: Answered) -> Sheet:
+    def _sheet(self, answers: Answered) -> Sheet:
         """The questions about the one item that was answered."""
-        trajectory, other = told.given[0].trajectory_id, told.others.get(told.given[0].item)
+        trajectory, other = answers.given[0].trajectory_id, answers.others.get(answers.given[0].item)
         shown = self.store.trajectory(trajectory)
-        return review_sheet(told.project, shown, self.store.trajectory(other) if other else None, told.given)
+        return review_sheet(answers.project, shown, self.store.trajectory(other) if other else None, answers.given)
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
@@ -180,14 +180,14 @@ class ReviewHandlers:
         return self._case(user, project_id, case)._replace(chosen=menu, queue=listed)
 
     def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> View:
-        told = answered(self.store, project_id, [dispute.item])
-        if not told.given:
+        answers = answered(self.store, project_id, [dispute.item])
+        if not answers.given:
             return stay(View, "Its answers were taken back meanwhile; Next leads on.")
-        names = names_for(self.store, user, [a.annotator for a in (*told.given, *told.decided)])
-        sheet = self._sheet(told)
-        stage = self._stage(told.project, sheet.trajectory, sheet.other)
-        table = review_table.answers(told.project, sheet.trajectory, told.given, told.decided, names)
-        case = ReviewCase(told.project.id, dispute.item, uuid4().hex)
+        names = names_for(self.store, user, [a.annotator for a in (*answers.given, *answers.decided)])
+        sheet = self._sheet(answers)
+        stage = self._stage(answers.project, sheet.trajectory, sheet.other)
+        table = review_table.answers(answers.project, sheet.trajectory, answers.given, answers.decided, names)
+        case = ReviewCase(answers.project.id, dispute.item, uuid4().hex)
         return View(
             case=case,
             token=case.key,
@@ -195,7 +195,7 @@ class ReviewHandlers:
             queue=gr.skip(),
             stage=stage,
             answers=table,
-            sheet=value_of(sheet, case.key, agreed(sheet, told.given), self.store.picture_or_none),
+            sheet=value_of(sheet, case.key, agreed(sheet, answers.given), self.store.picture_or_none),
             desk=gr.update(visible=True),
             appointing=gr.update(visible=user.may(Role.ADMIN)),
             note="",
