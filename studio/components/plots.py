@@ -1,14 +1,15 @@
 """Small plots as SVG and HTML: bars, intervals, curves, columns.
 
-Pure functions; positions are percentages, so that a plot is as wide as its place, and colours are those of the page's
-styles. Every number stands beside its mark in words, so that no one needs to see the plot.
+Pure functions; positions are percentages, so that a plot is as wide as its place. Every number stands beside its mark
+in words, so that no one needs to see the plot.
 """
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 from typing import NamedTuple
 
-TINTS = 6  # different fills of stacked columns, in plots.css
+TINTS = ("var(--accent)", "#c98a1b", "#2f8f5b", "#b0476f", "#7a6bb8", "#7d7361")  # of stacked columns
 
 
 class Estimate(NamedTuple):
@@ -87,19 +88,19 @@ def columns(days: Mapping[str, Mapping[str, int]]) -> str:
     are.
     """
     people = list(dict.fromkeys(name for counts in days.values() for name in counts))
-    tint = {name: index % TINTS for index, name in enumerate(people)}
+    tint = dict(zip(people, cycle(TINTS), strict=False))
     most = max((sum(counts.values()) for counts in days.values()), default=0) or 1
     stacks = "".join(
         f'<li title="{escape(day)}: {sum(counts.values()):,}">'
         + "".join(
-            f'<i class="tint{tint[name]}" style="height:{100 * counts[name] / most:.2f}%"></i>'
+            f'<i style="background:{tint[name]};height:{100 * counts[name] / most:.2f}%"></i>'
             for name in people
             if counts.get(name)
         )
         + "</li>"
         for day, counts in days.items()
     )
-    keys = "".join(f'<li><i class="tint{tint[name]}"></i>{escape(name)}</li>' for name in people)
+    keys = "".join(f'<li><i style="background:{tint[name]}"></i>{escape(name)}</li>' for name in people)
     first, last = next(iter(days), ""), next(reversed(days), "") if len(days) > 1 else ""
     return (
         f'<figure class="plot columns" style="max-width:{64 * max(4, len(days))}px">'
