@@ -8,7 +8,7 @@ Whoever stores or exports a reason keeps the person's text beside the sentence.
 import re
 import unicodedata
 
-from model.templates import NO, YES
+from model.templates import EDIT_TEXT, NO, YES
 
 JOINING = "-‐‑'’_/&@\\"  # between two letters these make one word
 
@@ -91,18 +91,20 @@ def first_verdict(text: str) -> str | None:
     return None if following == "." and after.isdigit() else verdict
 
 
-def sentence(answer: str, reason: str) -> str:
-    """Verdict and reason as the model words them: (“no”, “There are three apples”) → “No, there are three apples.”
+def sentence(answer: str, reason: str, edit: str | None = None) -> str:
+    """Verdict and reason as the model words them: (“no”, “There are three apples”) → “No, there are three apples.”, and
+    behind them the edit, where there is one: “… Edit: remove one apple.”
 
     A verdict word that the reason begins with is left out, and a full stop is added where no punctuation ends it.
     """
     verdict, words = YES if answer == "yes" else NO, split_verdict(reason)[1]
+    behind = f" {EDIT_TEXT} {edit.strip()}" if edit else ""
     if not words:
-        return f"{verdict}."
+        return f"{verdict}.{behind}"
     first = re.match(r"[A-Z][a-z]*(?=\s)", words)
     if first and first[0].lower() in FUNCTION_WORDS:
         words = words[0].lower() + words[1:]
-    return f"{verdict}, {words}{_stop(words)}"
+    return f"{verdict}, {words}{_stop(words)}{behind}"
 
 
 def _stop(words: str) -> str:

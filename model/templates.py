@@ -20,6 +20,7 @@ CONNECT_TEXT = "Next, I will draw a new image"
 CHECK = f"{END_IMAGE}\n{CHECK_TEXT}"
 CONNECT = f"{EOS}\n{CONNECT_TEXT}"
 YES, NO = "Yes", "No"
+EDIT_TEXT = "Edit:"  # what to change, behind the reason; of checkpoints that were trained to write it
 
 
 def ask(prompt: str) -> str:

@@ -10,6 +10,8 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from model.templates import EDIT_TEXT
+
 
 class Origin(StrEnum):
     """Who put a token where it is. Training reads it as the loss mask."""
@@ -98,8 +100,18 @@ class Reflection:
 
     @property
     def reason(self) -> str:
-        """The text after the verdict word."""
-        return text_of(self.tokens[1:]).lstrip(",. ")
+        """What is wrong or right: the text after the verdict word, without the edit."""
+        return self._parts[0]
+
+    @property
+    def edit(self) -> str | None:
+        """What to change, behind “Edit:”; None where the model writes none, as Janus-Pro-R1."""
+        return self._parts[1]
+
+    @property
+    def _parts(self) -> tuple[str, str | None]:
+        reason, mark, edit = text_of(self.tokens[1:]).lstrip(",. ").partition(f" {EDIT_TEXT} ")
+        return (reason, edit.strip()) if mark else (reason, None)
 
 
 @dataclass(frozen=True)

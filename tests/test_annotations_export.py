@@ -22,7 +22,7 @@ from annotations.export.query import Aggregation, Query
 from annotations.export.survey import survey
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation
-from annotations.schema.default_projects import REFLECTIONS_PROJECT
+from annotations.schema.default_projects import EDITS, REFLECTIONS_PROJECT
 from annotations.store.images import path_of
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
@@ -295,3 +295,17 @@ def test_hostile_words_are_exported_letter_by_letter_and_stand_in_no_card(store,
     assert words[:500] in example.completion
     assert words[:10] not in (tmp_path / "out" / CARD).read_text("utf-8")
     assert words[:10] not in (tmp_path / "out" / MANIFEST).read_text("utf-8")
+
+
+def test_what_should_be_changed_is_a_column_of_its_own(store, tmp_path):
+    store.create_project(EDITS)
+    first = save(store)
+    store.add_items(EDITS.id, [NewItem(first)])
+    answers = {"verdict_right": "yes", "reason_correction": "there are three apples.", "edit": "remove one apple"}
+    store.annotate(Annotation(first, 2, "ann", answers, project=EDITS.id))
+    export(store, "judge_sft", tmp_path / "out")
+    [row] = rows(tmp_path / "out")
+    assert (row["edit"], row["completion"][0]["content"][0]["text"]) == (
+        "remove one apple",
+        "No, there are three apples.",
+    )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -213,7 +214,7 @@ def test_an_export_with_a_deleted_drawing_is_shown_and_packed_no_more(studio: St
         run = studio.store.trajectories(limit=1)[0]
         runs.append(run.id)
         annotate(studio.store, run.id)
-    made = admin.ask("datasets", "export")
+    made = exported(admin)
     [packed] = {path for path in made.paths if path.endswith(".zip")}
     assert admin.status(packed) == 200 and "a hen" in made.said
     admin.delete(runs[0], studio.store.receipt(runs[0]))
@@ -221,9 +222,19 @@ def test_an_export_with_a_deleted_drawing_is_shown_and_packed_no_more(studio: St
     again = admin.ask("datasets", "start", shows="datasets-block")
     assert "deleted since" in again.said and "a hen" not in again.said and not again.paths
     assert admin.status(packed) == 404
-    made = admin.ask("datasets", "export")
+    made = exported(admin)
     assert "a fox" in made.said and "a hen" not in made.said
     assert {admin.status(path) for path in made.paths if path.endswith(".zip")} == {200}
+
+
+def exported(admin: Visitor) -> Answer:
+    """What the page shows once an export has ended."""
+    admin.ask("datasets", "export")
+    for _ in range(100):
+        if (answer := admin.ask("datasets", "look")).paths:
+            return answer
+        time.sleep(0.1)
+    raise AssertionError("the export did not end within ten seconds")
 
 
 def annotate(store: Store, run: str) -> None:

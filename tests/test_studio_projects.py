@@ -29,7 +29,7 @@ from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, ProjectHandlers
 from studio.settings import Mode, Settings
 
-REFLECTIONS, PAIRS, FEEDBACK = (project.name for project in READY_MADE)
+REFLECTIONS, PAIRS, FEEDBACK, _ = (project.name for project in READY_MADE)
 CHOICE = tuple(vars(WHOLE).values())
 
 

@@ -12,7 +12,7 @@ from annotations.schema.forms.tags import Tags
 from annotations.schema.forms.text import Text
 from annotations.schema.forms.words import Words
 from annotations.schema.project import Order, Project
-from annotations.schema.questions import QUESTIONS, Question
+from annotations.schema.questions import EDIT_QUESTION, QUESTIONS, Question
 from annotations.schema.subjects import PAIR, WHOLE
 from model.trajectory import Image, Reflection
 
@@ -28,6 +28,18 @@ REFLECTIONS_PROJECT = Project(
     overlap=None,
     order=Order.OLDEST,
     collects=True,
+)
+
+EDITS = Project(
+    id="reflections-and-edits",
+    name="Reflections and edits",
+    questions=(*(question for question in QUESTIONS if question.segment == Reflection.kind), EDIT_QUESTION),
+    subject=Reflection.kind,
+    guidelines=(
+        "As for reflections; and where the picture is wrong, say in one instruction **what to change**, so that the "
+        "next picture can be right."
+    ),
+    overlap=2,
 )
 
 ARENA = Project(
@@ -77,4 +89,4 @@ RICH = Project(
     order=Order.MARGIN,
 )
 
-READY_MADE = (REFLECTIONS_PROJECT, ARENA, RICH)
+READY_MADE = (REFLECTIONS_PROJECT, ARENA, RICH, EDITS)

@@ -64,6 +64,7 @@ def _short(value: Any) -> str:
 VERDICT_RIGHT = "verdict_right"
 REASON_RATING = "reason_rating"
 REASON_CORRECTION = "reason_correction"
+EDIT = "edit"
 THOUGHT_RATING = "thought_rating"
 THOUGHT_CORRECTION = "thought_correction"
 
@@ -105,6 +106,13 @@ QUESTIONS = (
         "What should the plan be?",
         "The whole plan, in the model’s own form.",
     ),
+)
+EDIT_QUESTION = Question(
+    EDIT,
+    Reflection.kind,
+    Text(),
+    "What should be changed?",
+    "One instruction for the next image, such as: make the second apple red. Nothing where the image is right.",
 )
 SKIP_REASON = Question("skip_reason", "", Text(), "Why do you skip it?")  # may come with what is not submitted
 

@@ -20,12 +20,12 @@ from annotations.export.query import Aggregation
 from annotations.export.reading import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
-from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
+from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
 from model.examples import JudgeExample
 from model.reflection_text import split_verdict
 from model.trajectory import Origin
 
-READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
+READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION, EDIT)
 
 
 class JudgeSft(Kind):
@@ -39,12 +39,12 @@ class JudgeSft(Kind):
         "image. `prompt`, `completion` and `images` are as TRL wants them (conversational, images in the prompt only); "
         "`origin` (`person` or `sampled`), `weight`, `p_yes` (the model's, of the verdict) and `correction` stand "
         "beside them. A completion is a sentence: “No, …”; `correction` is the reason as the person wrote it, "
-        "character by character (null where the words are the model's own). The images are the stored PNG files, byte "
-        "for byte."
+        "character by character (null where the words are the model's own), `edit` what should "
+        "be changed, where somebody said so. The images are the stored PNG files, byte for byte."
     )
     counted = ("person", "sampled", "yes", "no", "decided")
     advice = f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
-    carries = ("choice", "rating", "text", "verdict", "reason")
+    carries = ("choice", "rating", "text", "verdict", "reason", "edit")
     tasks = ("image-text-to-text",)
     trl = "SFTTrainer"
     features = Features(
@@ -55,6 +55,7 @@ class JudgeSft(Kind):
             "origin": Value("string"),
             "weight": Value("float64"),
             "correction": Value("string"),
+            "edit": Value("string"),
             "p_yes": Value("float64"),
             **PROVENANCE,
         }
@@ -100,7 +101,12 @@ def _row(
         JudgeExample.from_row(example.to_row())
     except ValueError as error:
         return LeftOut(f"the trainer refuses it: {error}", answers)
-    beside: dict[str, Any] = {"p_yes": about.reflection.p_yes, "decided": decided, "annotator": merged(names)}
+    beside: dict[str, Any] = {
+        "edit": target.edit,
+        "p_yes": about.reflection.p_yes,
+        "decided": decided,
+        "annotator": merged(names),
+    }
     labels = (target.origin.value, split_verdict(target.completion)[0] or "other", *(["decided"] if decided else []))
     return Row(
         values=example.to_row() | provenance(subject, about.group, about.votes) | beside,

@@ -12,7 +12,7 @@ from typing import Any
 
 from annotations.schema.annotation import Annotation, right_answer
 from annotations.schema.forms.rating import Rating
-from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
+from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
 from model.numbers import is_number
 from model.reflection_text import sentence, split_verdict
@@ -46,6 +46,7 @@ class Target:
     images: tuple[str, ...]  # sha256, in the order they were drawn
     reflections: tuple[str, ...]  # one fewer
     correction: str | None = None  # the reason as a person wrote it, of which the completion is the sentence
+    edit: str | None = None  # what to change, as a person or the model wrote it
 
 
 def judge_target(
@@ -63,17 +64,18 @@ def judge_target(
         return WhyNot.CONTEXT
     if VERDICT_RIGHT not in annotation.answers:  # a project need not ask it
         return WhyNot.NO_VERDICT
-    correction = annotation.answers.get(REASON_CORRECTION)
+    correction, written_edit = annotation.answers.get(REASON_CORRECTION), annotation.answers.get(EDIT)
+    edit = reflection.edit if written_edit is None else str(written_edit)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
-        return Target(segment, completion, Origin.PERSON, *context, correction=str(correction))
+        return Target(segment, completion, Origin.PERSON, *context, correction=str(correction), edit=edit)
     if annotation.answers[VERDICT_RIGHT] != YES:
         return WhyNot.NO_CORRECTION
     if not is_good(rating, annotation.answers.get(REASON_RATING), good):
         return WhyNot.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
-    return Target(segment, own_words(reflection), origin, *context)
+    return Target(segment, own_words(reflection), origin, *context, edit=edit)
 
 
 def judge_example(
