@@ -1,115 +1,18 @@
-"""What many tests share: a tiny network with random weights, saved in the real format; databases; a browser."""
+"""The option of the suite, and its fixtures where tests run: importing those takes seconds, which a process that only
+hands tests to workers need not spend.
+"""
 
 import os
-import shutil
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 
-import torch
-
-# read when Triton is imported
-os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")
-
-import postgres_server
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-
-from annotations.auth.accounts import add
-from annotations.schema.project import Role
-from annotations.store.store import Store, open_store
-from model.backends.checkpoint.loading import open_checkpoint
-from model.backends.checkpoint.saving import save_checkpoint
-from model.backends.janus import Janus
-from model.backends.request import Request
-from model.decoding.rollout import rollout
-from model.events import fold
-from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
-from model.trajectory import Trajectory
-from studio.annotate.handlers import AnnotateHandlers
-from studio.settings import Mode, Settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also what takes long, and many more cases of what is random")
 
 
-@pytest.fixture(scope="session")
-def thorough(request: pytest.FixtureRequest) -> bool:
-    """Whether `--all` was given."""
-    return request.config.getoption("--all")
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint folder of the embedded network's kind, small enough for seconds; it draws noise."""
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    network = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0)
-    save_checkpoint(network, new_processor(new_tokenizer()), folder, {"recipe": "random weights"})
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_checkpoint: Path) -> Janus:
-    """The tiny checkpoint, opened in float64 so that arithmetic hides nothing."""
-    return open_checkpoint(tiny_checkpoint, dtype=torch.float64)
-
-
-@pytest.fixture(scope="session")
-def drawn(tiny: Janus) -> Trajectory:
-    """Thought, image and verdict, for two rounds."""
-    sampling = replace(tiny.sampling, thinks=True)
-    for seed in range(50):
-        trajectory = fold(rollout(tiny, [Request("two cars", seed, 2, sampling, id="parent")]))
-        if len(trajectory.images) == 2:
-            return trajectory
-    raise AssertionError("no seed of fifty gave a verdict of no")
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server; the address of its database `{name}`. One called “studio” has our tables."""
-    if reason := postgres_server.why_not():
-        pytest.skip(reason)
-    with postgres_server.server() as address:
-        postgres_server.run(address, "CREATE DATABASE studio")
-        open_store(tmp_path_factory.mktemp("fresh"), address.format(name="studio")).close()
-        yield address
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """Where a test's store lives: in its folder (None), and once more on a server, as after the first start."""
-    if request.param == "sqlite":
-        yield None
-        return
-    address = request.getfixturevalue("postgres").format(name="studio")
-    with postgres_server.emptied_afterwards(address):
-        yield address
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store in which Ada and Bob are annotators."""
-    with open_store(tmp_path / "data") as store:
-        for name in ("ada", "bob"):
-            add(store, name, Role.ANNOTATOR, "a long enough one")
-        yield store
-
-
-@pytest.fixture
-def desk(store: Store) -> AnnotateHandlers:
-    """Where they annotate, in a studio that is open to everybody."""
-    return AnnotateHandlers(store, Settings(mode=Mode.PUBLIC))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium, the system's own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # of what computes: results do not depend on the number of cores
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or config.getoption("dist", "no") == "no":
+        config.pluginmanager.import_plugin("shared_fixtures")

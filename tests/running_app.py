@@ -1,15 +1,18 @@
-"""The app in a process of its own, for tests: started on a free port, waited for, looked into, stopped or killed."""
+"""The app in a process of its own, for tests: started on a free port, waited for, looked into, stopped or killed.
+
+The process has imported everything before it begins (see `preloaded`), unless a test asks for a new one.
+"""
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from urllib.request import urlopen
+
+import preloaded
 
 from annotations.store.store import Store, open_store_for_reading
 
@@ -27,8 +30,9 @@ class Server:
     examples: bool = False
     mode: str = "local"
     more: Mapping[str, str] = field(default_factory=dict)  # variables of the environment beside those
+    new_python: bool = False
     port: int = 0
-    process: subprocess.Popen | None = None
+    process: BaseProcess | None = None
 
     @property
     def url(self) -> str:
@@ -38,13 +42,10 @@ class Server:
         self.port = free_port()
         environment = app_environment(self.data, self.checkpoint, self.port, self.mode, examples=self.examples)
         environment |= self.more
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+        self.process = preloaded.start(["app.py"], self.log, self.log, environment, new=self.new_python)
         until = time.monotonic() + START
         while not self._answers():
-            assert self.process.poll() is None, f"the app ended while starting:\n{self.log.read_text()}"
+            assert self.process.is_alive(), f"the app ended while starting:\n{self.log.read_text()}"
             assert time.monotonic() < until, f"the app did not answer within {START} s:\n{self.log.read_text()}"
             time.sleep(0.2)
 
@@ -55,14 +56,16 @@ class Server:
         except OSError:
             return False
 
-    def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(with_signal)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(30)
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.join(30)
+            self.kill()
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.join(30)
 
     def store(self) -> Store:
         """To look into, while the app runs or after it."""
@@ -89,9 +92,7 @@ def free_port() -> int:
 def start_in_vain(data: Path, checkpoint: Path, port: int) -> str:
     """What the app says when it cannot start: its last line, after checking that it says no more than needed."""
     environment = app_environment(data, checkpoint, port)
-    ended = subprocess.run(
-        [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=START
-    )
+    ended = preloaded.run("app.py", environment=environment, timeout=START)
     assert ended.returncode != 0
     assert "Traceback" not in ended.stdout + ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("Aha Studio cannot start")]

@@ -10,7 +10,7 @@ import pytest
 from commands import run
 from sqlalchemy import func, select, text
 
-from annotations.auth import accounts, sessions
+from annotations.auth import accounts, password_login, sessions
 from annotations.auth.password_login import TRIES, TRIES_FROM, WINDOW, SignIn
 from annotations.db.tables import SessionRow
 from annotations.errors import ConflictError, NotFoundError, PersonError, SignInError
@@ -19,6 +19,7 @@ from annotations.schema.project import Role
 from annotations.store.store import open_store
 
 SECRET = "correct horse battery"
+HASHER = accounts.HASHER  # not the cheap one of most tests
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -28,13 +29,15 @@ def store(tmp_path, url):
         yield store
 
 
-def test_a_password_opens_the_account_and_is_stored_as_a_hash_only(store):
+def test_a_password_opens_the_account_and_is_stored_as_a_hash_only(store, monkeypatch):
+    for module in (accounts, password_login):
+        monkeypatch.setattr(module, "HASHER", HASHER)
     accounts.add(store, "ann", Role.REVIEWER, SECRET)
     found = SignIn(store)("ann", SECRET)
     assert (found.name, found.role, found.active) == ("ann", Role.REVIEWER, True)
     with store.database.reading() as session:
         [stored] = session.scalars(text("SELECT password_hash FROM people"))
-    assert stored.startswith("$argon2id$")
+    assert stored.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert SECRET not in stored
 
 

@@ -6,7 +6,6 @@ answered and exported.
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -514,7 +513,7 @@ def test_a_killed_server_has_lost_nothing_that_was_finished(page, tiny_checkpoin
         submit_and_go_on(page)
         begin_drawing(page, server, "a yellow star")
         page.wait_for_function("window.painted.at(-1) > 0")
-        server.stop(signal.SIGKILL)
+        server.kill()
         server.start()
         with server.store() as store:
             assert store.trajectory(drawn).stop_reason is not None

@@ -100,9 +100,9 @@ class Server:
                 self.kill()
 
 
-def start_fork_server() -> None:
-    """Start the fork server, which imports the studio in advance."""
-    FORKS.set_forkserver_preload([STUDIO])
+def start_fork_server(*modules: str) -> None:
+    """Start the fork server, which imports the studio, and other modules by name, in advance."""
+    FORKS.set_forkserver_preload([STUDIO, *modules])
     with chdir(ROOT):  # where it finds that
         forkserver.ensure_running()
 

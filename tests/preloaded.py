@@ -1,0 +1,79 @@
+"""`python ARGUMENTS` in a process that has imported the studio before it begins, which takes a new one eleven seconds.
+
+It is forked from the load test's fork server.
+"""
+
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from studio.load.server import FORKS, ROOT, start_fork_server
+
+
+MODULES = ("studio.main", "model.training.sft")
+
+
+def start(
+    arguments: Sequence[str | Path], out: Path, err: Path, environment: Mapping[str, str], *, new: bool = False
+) -> BaseProcess:
+    """Start it in the repository's root; what it prints is appended to the files `out` and `err`.
+
+    Variables of the environment that a library reads while it is imported are those of the fork server, unless a
+    `new` Python is asked for, which has imported nothing.
+    """
+    start_fork_server(*MODULES)
+    request = [*map(str, arguments)], out, err, dict(environment)
+    process = FORKS.Process(target=_replace_by_python if new else _do_as_python, args=request, daemon=True)
+    process.start()
+    return process
+
+
+def run(
+    *arguments: str | Path, environment: Mapping[str, str] | None = None, timeout: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end. Raises subprocess.TimeoutExpired."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = start(arguments, out, err, os.environ if environment is None else environment)
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            raise subprocess.TimeoutExpired([*map(str, arguments)], timeout or 0)
+        return subprocess.CompletedProcess(arguments, process.exitcode or 0, out.read_text(), err.read_text())
+
+
+def _redirect(out: Path, err: Path) -> None:
+    for path, descriptor in ((out, 1), (err, 2)):
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), descriptor)
+    os.chdir(ROOT)
+
+
+def _replace_by_python(arguments: list[str], out: Path, err: Path, environment: dict[str, str]) -> None:
+    _redirect(out, err)
+    os.execve(sys.executable, [sys.executable, *arguments], environment)
+
+
+def _do_as_python(arguments: list[str], out: Path, err: Path, environment: dict[str, str]) -> None:
+    _redirect(out, err)
+    os.environ.clear()
+    os.environ.update(environment)
+    warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")  # of a module that is imported already
+    match arguments:
+        case ["-m", module, *rest]:
+            sys.argv, sys.path[0] = [module, *rest], str(ROOT)
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        case ["-c", code, *rest]:
+            sys.argv, sys.path[0] = ["-c", *rest], ""
+            main = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(code, "<string>", "exec"), main.__dict__)
+        case [script, *rest]:
+            sys.argv, sys.path[0] = [script, *rest], str(Path(script).resolve().parent)
+            runpy.run_path(script, run_name="__main__")
