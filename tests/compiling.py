@@ -1,16 +1,17 @@
 """Compiles the decoding kernels for GPUs that are not here, and prints what they would need of each.
 
-A process of its own, since tests import Triton as an interpreter.
+`python compiling.py ROWS …`, which are those of products. A process of its own, since tests import Triton as an
+interpreter.
 """
 
 import json
+import sys
 
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from model.decoding.cuda.kernels import ROWS
 from model.decoding.cuda.triton_kernels import BLOCK, BYTES, OUTPUTS, WARPS, few_times_matrix, turn_keep_and_attend
 
 WIDTH = 128  # Janus-Pro-7B's, as what follows
@@ -45,9 +46,9 @@ def multiplying(matrix: str, rows: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    found = []
+    found, counts = [], [int(rows) for rows in sys.argv[1:]]
     for capability in (80, 90):
         found += [compiled(turn_keep_and_attend, dtype, attending(dtype), capability, WARPS) for dtype in SIZES]
         for matrix in MATRICES:
-            found += [compiled(few_times_matrix, "bf16", multiplying(matrix, rows), capability, 4) for rows in ROWS]
+            found += [compiled(few_times_matrix, "bf16", multiplying(matrix, rows), capability, 4) for rows in counts]
     print(json.dumps(found))

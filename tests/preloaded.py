@@ -16,7 +16,6 @@ from pathlib import Path
 
 from studio.load.server import FORKS, ROOT, start_fork_server
 
-
 MODULES = ("studio.main", "model.training.sft")
 
 

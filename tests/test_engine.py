@@ -1,11 +1,10 @@
 """Many at once: everyone draws what they would draw alone, whoever comes and goes, and nothing is left behind."""
 
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import preloaded
 import pytest
 
 from model.backends.janus import Janus
@@ -18,8 +17,6 @@ from model.events import Event, ImageCodesAdded, TrajectoryFinished, TrajectoryS
 from model.trajectory import StopReason, Trajectory
 from model.world.language import CATEGORIES, write
 from model.world.random_scenes import sample_description
-
-ROOT = Path(__file__).parent.parent
 
 
 class Watched:
@@ -61,7 +58,7 @@ def any_request(rng: random.Random, janus: Janus, name: int) -> Request:
 
 
 def test_many_at_random_draw_what_they_would_alone_and_leave_no_slot_behind(tiny: Janus, thorough: bool):
-    rng, count = random.Random(4), 100 if thorough else 20
+    rng, count = random.Random(4), 100 if thorough else 12
     requests = [any_request(rng, tiny, name) for name in range(count)]
     engine = Engine(tiny, at_once=9, capacity=most_positions(tiny.image_codes, 3))
     watched, coming = Watched(engine), list(requests)
@@ -174,9 +171,8 @@ for count in map(int, sys.argv[2:]):
         engine.step()
     print(psutil.Process().memory_info().rss)
 """
-    counts = ("150", "500") if thorough else ("80", "160")
-    command = [sys.executable, "-c", code, str(tiny_checkpoint), *counts]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    counts = ("150", "500") if thorough else ("48", "80")
+    done = preloaded.run("-c", code, tiny_checkpoint, *counts)
     assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())
     assert after - before <= 50e6

@@ -1,11 +1,10 @@
 """The whole circle on real parts: draw and judge, store, correct, export, train, and the better checkpoint says it."""
 
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 import torch
 from PIL import Image as Picture
@@ -21,7 +20,6 @@ from model.decoding.rollout import rollout
 from model.events import Preview, fold
 from model.sequences import Text, looking, opening, question
 
-ROOT = Path(__file__).parent.parent
 NOUNS = ("cat", "dog", "tree", "house", "star", "heart", "apple", "car", "fish", "key")
 
 
@@ -59,29 +57,31 @@ def say(janus: Janus, store: Store, trajectory_id: str) -> str:
     return janus.tokenizer.decode(said, skip_special_tokens=True)
 
 
-@pytest.mark.parametrize(("which", "steps", "rate"), [("tiny", 120, 3e-3), ("shipped", 60, 5e-4)])
+@pytest.mark.parametrize(("which", "nouns", "steps", "rate"), [("tiny", 10, 120, 3e-3), ("shipped", 4, 40, 5e-4)])
 def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(
-    which: str, steps: int, rate: float, tiny_checkpoint: Path, tmp_path: Path
+    which: str, nouns: int, steps: int, rate: float, tiny_checkpoint: Path, tmp_path: Path
 ):
+    """At least nine in ten verdicts, and eight in ten reasons."""
+    corrected = NOUNS[:nouns]
     start = {"tiny": tiny_checkpoint, "shipped": EMBEDDED}[which]
     janus = open_checkpoint(start)
     with open_store(tmp_path / "data") as store:
-        ids = {noun: draw(janus, store, f"a {noun}", seed) for seed, noun in enumerate(NOUNS)}
-        wanted = {ids[noun]: correct(store, ids[noun], noun) for noun in NOUNS}
+        ids = {noun: draw(janus, store, f"a {noun}", seed) for seed, noun in enumerate(corrected)}
+        wanted = {ids[noun]: correct(store, ids[noun], noun) for noun in corrected}
         manifest = export(store, "judge_sft", tmp_path / "export")
-        assert manifest.examples == len(NOUNS)
+        assert manifest.examples == nouns
 
-        command = [sys.executable, "-m", "model.training.sft", "--data", str(tmp_path / "export")]
-        command += ["--checkpoint", str(start), "--out", str(tmp_path / "better")]
-        command += ["--steps", str(steps), "--batch", "10", "--learning-rate", str(rate), "--warmup", "5"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        command = ["-m", "model.training.sft", "--data", tmp_path / "export"]
+        command += ["--checkpoint", start, "--out", tmp_path / "better"]
+        command += ["--steps", str(steps), "--batch", str(nouns), "--learning-rate", str(rate), "--warmup", "5"]
+        done = preloaded.run(*command)
         assert done.returncode == 0, done.stderr
 
         better = open_checkpoint(tmp_path / "better")
         found = {trajectory_id: say(better, store, trajectory_id) for trajectory_id in wanted}
         verdicts = sum(found[i].split(",")[0] == wanted[i].split(",")[0] for i in wanted)
         reasons = sum(found[i] == wanted[i] for i in wanted)
-        assert verdicts >= 9, found
-        assert reasons >= 8, found
+        assert verdicts >= 0.9 * nouns, found
+        assert reasons >= 0.8 * nouns, found
         draw(better, store, "a cat", seed=99)
-        assert store.counts().trajectories == len(NOUNS) + 1
+        assert store.counts().trajectories == nouns + 1

@@ -2,25 +2,23 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import preloaded
 import pytest
 import torch
 from running_app import free_port
 
 from model.training.optimization import summed
 
-ROOT = Path(__file__).parent.parent
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
 
 
 def run(launcher: list[str], checkpoint: Path, out: Path) -> list[dict]:
     """The metrics of a short run, by step."""
-    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true"}
+    command = [*launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out)]
+    done = preloaded.run(*command, environment=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
 

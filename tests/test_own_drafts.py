@@ -1,12 +1,11 @@
 """A model's own drafts: made, kept, read back, and taught."""
 
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 import torch
 
@@ -23,8 +22,6 @@ from model.world.random_scenes import sample_scene
 from model.world.scene import Scene, render
 from model.world.splits import held_out
 from model.world.verifier import read
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -95,11 +92,6 @@ def test_the_command_makes_drafts_that_the_trainer_takes(tiny_checkpoint: Path, 
     drafts = ["model.training.embedded.own_drafts", "--prompts", "4", "--out", path]
     train = ["model.training.sft", "--world", "--drafts", path, "--steps", "1", "--batch", "4", "--out", out]
     for command in (drafts, train):
-        done = subprocess.run(
-            [sys.executable, "-m", *map(str, command), "--checkpoint", str(tiny_checkpoint)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
+        done = preloaded.run("-m", *command, "--checkpoint", tiny_checkpoint)
         assert done.returncode == 0, done.stderr
     assert '"drafts": 4' in (out / "provenance.json").read_text()

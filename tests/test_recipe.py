@@ -1,14 +1,13 @@
 """The documented recipe at reduced scale: reinforcement learning of the shipped checkpoint raises its reward."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean
 
+import preloaded
+
 from model.backends.checkpoint.loading import open_checkpoint
 
-ROOT = Path(__file__).parent.parent
 PROMPTS = (
     "a red car and a green tree",
     "a pink bird and a black apple",
@@ -21,14 +20,14 @@ MARGIN = 0.5  # of what is missing to it at first
 
 def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path, thorough: bool):
     """Prompts of the training split, drawn without a thought; the mean over 96 rollouts before and after. Without
-    `--all` three steps, whose rollouts are rewarded and whose weights move."""
-    steps = 16 if thorough else 3
-    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS), "utf-8")
-    command = [sys.executable, "-m", "model.training.grpo", "--checkpoint", "sft", "--out", str(tmp_path / "rl")]
-    command += ["--prompts-file", str(tmp_path / "prompts.txt"), "--thinking", "0", "--precision", "bf16"]
-    command += ["--steps", str(steps), "--prompts", "4", "--rounds", "2", "--warmup", "2"]
-    command += ["--learning-rate", "2e-4", "--save-every", "0"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    `--all` one step with one prompt, whose four rollouts are rewarded and whose weights move."""
+    steps, prompts = (16, PROMPTS) if thorough else (1, PROMPTS[:1])
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts), "utf-8")
+    command = ["-m", "model.training.grpo", "--checkpoint", "sft", "--out", tmp_path / "rl"]
+    command += ["--prompts-file", tmp_path / "prompts.txt", "--thinking", "0", "--precision", "bf16"]
+    command += ["--steps", str(steps), "--prompts", str(len(prompts)), "--rounds", "2", "--warmup", "2"]
+    command += ["--learning-rate", "2e-4", "--save-every", "0", *([] if thorough else ["--group", "4"])]
+    done = preloaded.run(*command)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "rl.jsonl").read_text("utf-8").splitlines()]
     rewards = [row["r_gen"] + row["r_comp"] for row in rows]

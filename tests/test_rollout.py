@@ -49,8 +49,8 @@ def test_the_same_seed_gives_the_same_trajectory(tiny: Janus):
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_batch_gives_each_request_the_trajectory_it_has_alone(tiny: Janus, guidance: float):
-    wanted = requests(tiny, 8, guidance=guidance)
-    together = trajectories(rollout(tiny, wanted, at_once=8))
+    wanted = requests(tiny, 5, guidance=guidance)
+    together = trajectories(rollout(tiny, wanted, at_once=5))
     for request in wanted:
         alone = fold(rollout(tiny, [request]))
         assert together[request.id] == alone
@@ -70,7 +70,7 @@ def test_a_checkpoint_that_does_not_think_goes_straight_to_the_image(tiny: Janus
 
 
 def test_it_ends_with_the_first_yes_or_with_the_last_round(tiny: Janus):
-    for trajectory in trajectories(rollout(tiny, requests(tiny, 12))).values():
+    for trajectory in trajectories(rollout(tiny, requests(tiny, 12, thinks=False), at_once=12)).values():
         answers = [r.answer for r in trajectory.reflections]
         assert answers[:-1] == ["no"] * (len(answers) - 1)
         if trajectory.stop_reason is StopReason.CONTENT:
@@ -81,7 +81,8 @@ def test_it_ends_with_the_first_yes_or_with_the_last_round(tiny: Janus):
 
 
 def test_a_verdict_is_sampled_as_often_as_p_yes_says(tiny: Janus):
-    many = [replace(r, rounds=1, seed=100 + i) for i, r in enumerate(requests(tiny, 60, thinks=False))]
+    source = render(read_plan("red apple at 2 3"))
+    many = [replace(r, task=Task.JUDGE, source=source, seed=100 + i) for i, r in enumerate(requests(tiny, 60))]
     verdicts = [e for e in rollout(tiny, many, at_once=30) if isinstance(e, Verdict)]
     expected = sum(v.p_yes for v in verdicts)
     spread = sum(v.p_yes * (1 - v.p_yes) for v in verdicts) ** 0.5
@@ -258,7 +259,7 @@ def test_greedy_edited_codes_are_those_of_one_plain_pass_over_source_instruction
 def test_a_branch_goes_on_from_what_is_given_as_the_whole_would_have(tiny: Janus):
     """Greedy: cut a trajectory after any segment, and the rest comes again."""
     greedy = replace(tiny.sampling, thinks=True, temperature=0.0, text_temperature=0.0)
-    whole = Request("a dog above a cat", rounds=3, sampling=greedy)
+    whole = Request("a dog above a cat", rounds=2, sampling=greedy, preview_every=None)
     events = list(rollout(tiny, [whole]))
     trajectory = fold(events)
     pictures = {hashlib.sha256(e.png).hexdigest(): e.png for e in events if isinstance(e, Preview) and e.whole}

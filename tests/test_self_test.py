@@ -3,13 +3,12 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import preloaded
 import pytest
 import torch
 from accelerate import init_empty_weights
@@ -23,7 +22,7 @@ from model.backends.request import Request
 from model.decoding.rollout import rollout
 from model.events import fold
 
-ROOT = Path(__file__).parent.parent
+COLD_START = Path(__file__).parent / "cold_start.py"
 NAMES = ("embedded", "sft")
 NORM = "model.language_model.norm.weight"
 
@@ -45,9 +44,8 @@ def test_a_first_drawing_beside_the_loading_of_another_checkpoint_is_what_it_is_
 ):
     for start in range(20 if thorough else 3):
         folders = [str(WEIGHTS / name) for name in NAMES]
-        command = [sys.executable, str(ROOT / "tests" / "cold_start.py"), *folders, str(tmp_path / str(start))]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        done = preloaded.run(COLD_START, *folders, tmp_path / str(start), environment=environment)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == alone, f"cold start {start}"
 

@@ -4,12 +4,12 @@ import contextlib
 import json
 import random
 import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
+import preloaded
 import pytest
 import torch
 from PIL import Image as Picture
@@ -32,7 +32,6 @@ from model.training.sft import CrossEntropy, Settings, train
 from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, judge
 from model.world.scene import random_scene, render
 
-ROOT = Path(__file__).parent.parent
 PICTURE = render(random_scene(random.Random(0), 3))
 
 
@@ -213,8 +212,8 @@ def test_a_folder_without_examples_is_said_so(tiny: Janus, tmp_path: Path):
 
 
 def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "model.training.sft", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
-    done = subprocess.run([*command, "--checkpoint", str(tiny_checkpoint)], cwd=ROOT, capture_output=True, text=True)
+    command = ["-m", "model.training.sft", "--data", tmp_path, "--out", tmp_path / "out"]
+    done = preloaded.run(*command, "--checkpoint", tiny_checkpoint)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("sft: ")
     assert "Traceback" not in done.stderr
@@ -222,9 +221,8 @@ def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_p
 
 def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "better"
-    command = [sys.executable, "-m", "model.training.sft", "--world", "--checkpoint", str(tiny_checkpoint)]
-    command += ["--steps", "3", "--batch", "6", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = ["-m", "model.training.sft", "--world", "--checkpoint", tiny_checkpoint]
+    done = preloaded.run(*command, "--steps", "3", "--batch", "6", "--out", out)
     assert done.returncode == 0, done.stderr
     assert "codes" in done.stdout
     assert json.loads((out / PROVENANCE).read_text())["settings"]["steps"] == 3
@@ -233,16 +231,13 @@ def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: P
 
 def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "model.training.sft", "--world", "--checkpoint", str(tiny_checkpoint)]
-    command += ["--batch", "2", "--save-every", "1", "--out", str(out)]
+    command = ["--world", "--checkpoint", tiny_checkpoint, "--batch", "2", "--save-every", "1", "--out", out]
 
-    def run(*arguments: str, largest_file: int) -> subprocess.CompletedProcess:
+    def run(*arguments: str, largest_file: int) -> CompletedProcess[str]:
         """No file can grow beyond so many bytes, which writers meet like a full disk."""
-
-        def limit() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-
-        return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
+        code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}))\n"
+        code += "from model.training import sft; sft.main()"
+        return preloaded.run("-c", code, *command, *arguments)
 
     assert run("--steps", "1", largest_file=resource.RLIM_INFINITY).returncode == 0
     saved = {path: path.read_bytes() for path in [tmp_path / "run.state", *out.iterdir()]}

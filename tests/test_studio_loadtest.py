@@ -56,9 +56,9 @@ def test_annotators_of_a_studio_that_is_killed_three_times_lose_nothing_and_are_
 
 
 def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_all_there(url):
-    account = asyncio.run(imports.measure(40, 5, url, items=40))
+    account = asyncio.run(imports.measure(20, 5, url, items=20))
     print(imports.table(account))
-    assert (account.listed, account.report["errors"], account.report["trajectories"]) == (40, [], 40)
+    assert (account.listed, account.report["errors"], account.report["trajectories"]) == (20, [], 20)
     assert not account.errors and not account.lost and len(account.times) >= imports.ANNOTATORS - 1
     assert len(account.drawings) >= imports.VISITORS and all(one.complete for one in account.drawings)
 

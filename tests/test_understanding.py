@@ -1,10 +1,9 @@
 """The eye learns what the hand draws, and nothing else moves."""
 
 import random
-import subprocess
-import sys
 from pathlib import Path
 
+import preloaded
 import torch
 
 from model.backends.checkpoint.loading import open_checkpoint
@@ -20,8 +19,6 @@ from model.training.embedded.understanding import (
 from model.world.patches import PATCHES
 from model.world.plan import read_plan
 from model.world.scene import render
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_a_patch_is_to_look_like_its_code_its_words_and_its_place(tiny: Janus):
@@ -48,16 +45,8 @@ def word(janus: Janus, text: str) -> torch.Tensor:
 
 def test_the_command_teaches_the_eye_alone(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "eye"
-    command = [
-        sys.executable,
-        "-m",
-        "model.training.embedded.understanding",
-        "--checkpoint",
-        str(tiny_checkpoint),
-        "--out",
-        str(out),
-    ]
-    done = subprocess.run([*command, "--steps", "60", "--batch", "8"], cwd=ROOT, capture_output=True, text=True)
+    command = ["-m", "model.training.embedded.understanding", "--checkpoint", tiny_checkpoint, "--out", out]
+    done = preloaded.run(*command, "--steps", "60", "--batch", "8")
     assert done.returncode == 0, done.stderr
     before, after = (open_checkpoint(path, dtype=torch.float32) for path in (tiny_checkpoint, out))
 
