@@ -17,6 +17,7 @@ from annotations.export.aggregate.votes import Votes
 from annotations.export.query import Query
 from annotations.export.reading import Group, Subject
 from annotations.schema.annotation import Annotation
+from annotations.schema.questions import Question
 
 MESSAGES = List({"role": Value("string"), "content": List({"type": Value("string"), "text": Value("string")})})
 IMAGES = List(Image())
@@ -30,6 +31,13 @@ PROVENANCE = {  # columns of every kind that has no layout of others'
     "votes": Value("int64"),  # people who answered
     "agreement": Value("float64"),  # the label's weight among their votes; 1 where a reviewer decided
 }
+ACTS = (  # of people, beside answers to questions
+    "branch",  # a drawing gone on with from a changed place
+    "plan",  # a plan that a person wrote, in a branch
+    "verdict",  # a verdict or reason that a person wrote, in a branch
+    "skip",  # with a reason perhaps
+    "decision",  # a reviewer's
+)
 Answer = tuple[int, str]  # a revision and the name of the question that it answers
 
 
@@ -80,11 +88,15 @@ class Kind(ABC):
     features: ClassVar[Features]
     counted: ClassVar[tuple[str, ...]] = ()  # labels that the manifest counts
     advice: ClassVar[str] = "submit an answer first"
-    carries: ClassVar[tuple[str, ...]] = ()  # forms of questions and other acts of people that its rows are made from
+    carries: ClassVar[tuple[str, ...]] = ()  # forms of questions and ACTS that its rows are made from
     everything: ClassVar[bool] = False  # whether trajectories without annotations make rows, too
     layout: ClassVar[str] = "parquet"  # of its files; `writers` has them
     tasks: ClassVar[tuple[str, ...]] = ("other",)  # of the Hub
     trl: ClassVar[str] = ""  # the trainer of TRL that takes it as it is
+
+    def reads(self, question: Question) -> bool:
+        """Whether it makes rows, or reasons, of the answers to a question."""
+        return question.form.name in self.carries
 
     @abstractmethod
     def rows(self, subject: Subject, context: Context) -> Iterable[Row | LeftOut]:

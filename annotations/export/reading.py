@@ -1,7 +1,7 @@
 """Trajectories with all that counts about them, a few at a time and in a fixed order: what every kind is made from."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow, TrajectoryRow
 from annotations.export.query import Query
-from annotations.schema.annotation import Annotation
+from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Project
-from annotations.store import revisions
+from annotations.store.revisions import counted, current
 from annotations.store.store import Store
 from annotations.store.trajectories import get_all
 from annotations.store.visibility import is_visible
@@ -41,6 +41,8 @@ class Subject:
     trajectory: Trajectory
     category: str | None
     groups: tuple[Group, ...]
+    parent: Trajectory | None = None  # which it continues, where that is visible
+    skipped: tuple[Annotation, ...] = ()  # by whom, with a reason perhaps; where `everything` is read
 
 
 def count_subjects(store: Store, query: Query, *, everything: bool) -> int:
@@ -55,19 +57,25 @@ def subjects(store: Store, query: Query, *, everything: bool = False, after: int
     while True:
         with store.database.reading() as session:
             some = _next(session, query, everything, after)
-            found = _submitted(session, [id for _, id, _, _ in some])
+            ids = [id for _, id, _, _ in some]
+            found = _submitted(session, ids)
             pairs = _seconds(session, found)
+            parents = _parents(session, [body for _, _, body, _ in some])
+            skipped = current(session, trajectory_ids=ids, status=Status.DISCARDED) if everything and ids else []
         if not some:
             return
-        named = store.pseudonyms({annotation.annotator for annotation in found})
+        named = store.pseudonyms({annotation.annotator for annotation in (*found, *skipped)})
         by_id: dict[str, list[Annotation]] = defaultdict(list)
         for annotation in found:
             if _is_kept(annotation, query, named):
                 by_id[annotation.trajectory_id].append(annotation)
         for number, id, body, category in some:
             if everything or id in by_id:
+                trajectory = Trajectory.from_dict(body)
                 groups = _groups(by_id[id], projects, pairs)
-                yield Subject(number, Trajectory.from_dict(body), category, groups)
+                parent = parents.get(trajectory.parent.trajectory_id) if trajectory.parent else None
+                skips = tuple(a for a in skipped if a.trajectory_id == id and _is_kept(a, query, named))
+                yield Subject(number, trajectory, category, groups, parent, skips)
         after = some[-1].number
 
 
@@ -91,7 +99,7 @@ def _next(session: Session, query: Query, everything: bool, after: int) -> Seque
 
 
 def _submitted(session: Session, ids: Sequence[str]) -> list[Annotation]:
-    return revisions.counted(session, ids) if ids else []
+    return counted(session, ids) if ids else []
 
 
 def _seconds(session: Session, annotations: Sequence[Annotation]) -> dict[int, Trajectory]:
@@ -101,6 +109,12 @@ def _seconds(session: Session, annotations: Sequence[Annotation]) -> dict[int, T
     pairs = {item: other for item, other in session.execute(query) if other is not None}
     second = get_all(session, list(set(pairs.values())))
     return {item: second[other] for item, other in pairs.items() if other in second}
+
+
+def _parents(session: Session, bodies: Sequence[Mapping[str, Any]]) -> dict[str, Trajectory]:
+    """By id, the visible trajectories that some of these continue."""
+    ids = {body["parent"]["trajectory_id"] for body in bodies if body.get("parent")}
+    return get_all(session, list(ids)) if ids else {}
 
 
 def _is_kept(annotation: Annotation, query: Query, named: dict[str, str]) -> bool:

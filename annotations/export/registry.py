@@ -2,6 +2,34 @@
 
 from annotations.export.kind import Kind
 from annotations.export.kinds.answers import AnswersKind
+from annotations.export.kinds.draw_sft import DrawSft
+from annotations.export.kinds.edit_sft import EditSft
+from annotations.export.kinds.image_pref import ImagePref
+from annotations.export.kinds.judge_kto import JudgeKto
+from annotations.export.kinds.judge_pref import JudgePref
 from annotations.export.kinds.judge_sft import JudgeSft
+from annotations.export.kinds.prompts import Prompts
+from annotations.export.kinds.redraw_sft import RedrawSft
+from annotations.export.kinds.reward import Reward
+from annotations.export.kinds.thought_pref import ThoughtPref
+from annotations.export.kinds.thought_sft import ThoughtSft
+from annotations.export.kinds.trajectory import TrajectoryKind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (JudgeSft(), AnswersKind())}
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        JudgeSft(),
+        JudgePref(),
+        JudgeKto(),
+        ThoughtSft(),
+        ThoughtPref(),
+        DrawSft(),
+        RedrawSft(),
+        EditSft(),
+        ImagePref(),
+        Reward(),
+        Prompts(),
+        TrajectoryKind(),
+        AnswersKind(),
+    )
+}

@@ -38,7 +38,7 @@ class AnswersKind(Kind):
         "trajectories that stood on the left and on the right."
     )
     counted = (*FORMS, "decided")
-    carries = tuple(FORMS)
+    carries = (*FORMS, "decision")
     features = Features(
         {
             "project": Value("string"),

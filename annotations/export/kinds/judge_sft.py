@@ -15,17 +15,15 @@ from datasets import Features, Value
 
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
 from annotations.export.kinds.judge_targets import Target, WhyNot, judge_example, judge_target
-from annotations.export.kinds.reflections import Judged, judged, merged
+from annotations.export.kinds.reflections import WITH_EDIT, Judged, judged, merged
 from annotations.export.query import Aggregation
 from annotations.export.reading import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
-from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
+from annotations.schema.questions import Question
 from model.examples import JudgeExample
 from model.reflection_text import split_verdict
 from model.trajectory import Origin
-
-READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION, EDIT)
 
 
 class JudgeSft(Kind):
@@ -44,7 +42,7 @@ class JudgeSft(Kind):
     )
     counted = ("person", "sampled", "yes", "no", "decided")
     advice = f"submit annotations that correct a reflection, or call it right and rate its reason {GOOD}"
-    carries = ("choice", "rating", "text", "verdict", "reason", "edit")
+    carries = ("choice", "rating", "text", "verdict", "decision")
     tasks = ("image-text-to-text",)
     trl = "SFTTrainer"
     features = Features(
@@ -61,8 +59,11 @@ class JudgeSft(Kind):
         }
     )
 
+    def reads(self, question: Question) -> bool:
+        return question.name in WITH_EDIT
+
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        for reflection in judged(subject, context, READS):
+        for reflection in judged(subject, context, WITH_EDIT):
             if isinstance(reflection, LeftOut):
                 yield reflection
             else:
@@ -80,7 +81,7 @@ def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | L
         elif isinstance(target, Target) and context.query.own_words and target.origin is not Origin.PERSON:
             target = WhyNot.OWN_WORDS
         if isinstance(target, WhyNot):
-            yield LeftOut(target, answers_of(person, READS))
+            yield LeftOut(target, answers_of(person, WITH_EDIT))
         elif apart:
             yield _row(subject, about, target, [person], 1.0, context)
         else:
@@ -93,7 +94,7 @@ def _row(
     subject: Subject, about: Judged, target: Target, people: list[Annotation], weight: float, context: Context
 ) -> Row | LeftOut:
     names = [context.pseudonym(person.annotator) for person in people]
-    answers = tuple(answer for person in people for answer in answers_of(person, READS))
+    answers = tuple(answer for person in people for answer in answers_of(person, WITH_EDIT))
     decided = about.group.decision in people
     example = judge_example(subject.trajectory, target, picture=context.picture, annotator=merged(names) or "")
     example = replace(example, weight=weight, decided=decided)

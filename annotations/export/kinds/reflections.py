@@ -13,8 +13,11 @@ from annotations.export.query import Aggregation
 from annotations.export.reading import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
-from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT
+from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
 from model.trajectory import Reflection
+
+READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
+WITH_EDIT = (*READS, EDIT)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""The kind `draw_sft`: drawings that people accept, and their plans. `labels.drawings` has the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datasets import Features
+
+from annotations.export.kind import Context, Kind, LeftOut, Row
+from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit
+from annotations.export.labels.drawings import is_drawn, speaks_of_drawings, standings
+from annotations.export.labels.opinions import with_the_rest
+from annotations.export.labels.plans import READS as PLANS
+from annotations.export.reading import Subject
+from annotations.schema.questions import Question
+
+NO_DRAWING = "about a plan whose drawing is not accepted, or an edited or given image"
+
+
+class DrawSft(Kind):
+    """One row per accepted drawing of a prompt."""
+
+    name = "draw_sft"
+    title = "Drawings to learn"
+    purpose = (
+        "Drawings that people accept: their verdicts say that the drawing is right, they rate it good, or all of at "
+        "least two prefer it, and nothing speaks against it. `image` is the stored PNG, byte for byte; `codes` are its "
+        "image codes in raster order, so that they are learnt without being encoded again (empty: drawn by a model "
+        "without codes), and `origins` says in run lengths who chose them. `thought` is the plan before it, as people "
+        "corrected it, else the model’s own unless it was rated otherwise than good (null)."
+    )
+    counted = COUNTED
+    advice = "submit annotations that call drawings right or rate them good"
+    carries = ("choice", "rating", "text", "preference", "decision")
+    tasks = ("text-to-image",)
+    features = Features(DRAWING)
+
+    def reads(self, question: Question) -> bool:
+        return speaks_of_drawings(question) or question.name in PLANS
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, self._made(subject, context), NO_DRAWING)
+
+    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        found, left_out = standings(subject, context)
+        yield from left_out
+        for segment, standing in found.items():
+            if not is_edit(subject) and is_drawn(subject.trajectory.segments[segment]):
+                yield accepted_drawing(subject, segment, standing, context)

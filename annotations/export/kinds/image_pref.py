@@ -1,0 +1,90 @@
+"""The kind `image_pref`: of two drawings the one that people prefer, by one criterion. `labels.pairs` has the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datasets import Features, Value
+from datasets import Image as Picture
+
+from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row, png
+from annotations.export.labels.drawings import CODES
+from annotations.export.labels.opinions import pseudonyms, with_the_rest
+from annotations.export.labels.pairs import Pair, WhyNoPair, is_compared, pairs
+from annotations.export.reading import Subject
+from annotations.schema.questions import Question
+
+
+class ImagePref(Kind):
+    """One row per pair and criterion."""
+
+    name = "image_pref"
+    title = "Drawings, better and worse"
+    purpose = (
+        "Pairs of drawings of which people prefer `chosen` to `rejected` by one `criterion`, the name of a question. "
+        "`source` says how: they were shown both (`preference`; `shown_left` is the share of people who had the chosen "
+        "one on their left), they called it the best of a trajectory’s (`best`), or the same people rated both "
+        "(`rating`). Ties are left out. `margin` is the share of votes for the chosen one less that for the other, or "
+        "the difference of the mean ratings from 0 to 1. Beside the PNG files stand their image codes in raster order "
+        "(empty: drawn by a model without codes)."
+    )
+    counted = ("preference", "best", "rating", "decided")
+    advice = "compare drawings, choose the best, or rate several of one trajectory"
+    carries = ("preference", "best", "rating", "decision")
+    tasks = ("text-to-image",)
+    features = Features(
+        {
+            "prompt": Value("string"),
+            "chosen": Picture(),
+            "rejected": Picture(),
+            "chosen_codes": CODES,
+            "rejected_codes": CODES,
+            "criterion": Value("string"),
+            "source": Value("string"),
+            "margin": Value("float64"),
+            "shown_left": Value("float64"),
+            "weight": Value("float64"),
+            "chosen_checkpoint": Value("string"),
+            "rejected_checkpoint": Value("string"),
+            "rejected_trajectory_id": Value("string"),
+            "rejected_segment": Value("int64"),
+            **PROVENANCE,
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return is_compared(question)
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        made = (pair if isinstance(pair, LeftOut) else _row(subject, pair, context) for pair in pairs(subject, context))
+        yield from with_the_rest(self, subject, made, WhyNoPair.ALONE)
+
+
+def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+    chosen, rejected = (context.picture(place.sha256) for place in (pair.chosen, pair.rejected))
+    values = {
+        "prompt": subject.trajectory.prompt,
+        "chosen": png(chosen),
+        "rejected": png(rejected),
+        "chosen_codes": list(pair.chosen.image.codes),
+        "rejected_codes": list(pair.rejected.image.codes),
+        "criterion": pair.criterion,
+        "source": pair.source,
+        "margin": pair.margin,
+        "shown_left": pair.shown_left,
+        "weight": pair.weight,
+        "chosen_checkpoint": pair.chosen.trajectory.checkpoint,
+        "rejected_checkpoint": pair.rejected.trajectory.checkpoint,
+        "rejected_trajectory_id": pair.rejected.trajectory.id,
+        "rejected_segment": pair.rejected.segment,
+    }
+    beside = pair.beside(context)
+    codes = len(pair.chosen.image.codes) + len(pair.rejected.image.codes)
+    return Row(
+        values=values | beside,
+        answers=pair.answers,
+        trajectories=pair.trajectories,
+        labels=(pair.source, *(["decided"] if beside["decided"] else [])),
+        people=pseudonyms(pair.people, context),
+        size=1000 + len(chosen) + len(rejected) + 4 * codes,
+    )

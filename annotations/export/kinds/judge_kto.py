@@ -1,0 +1,131 @@
+"""The kind `judge_kto`: a model's reflection, and whether it is as it should be.
+
+False where people hold the verdict wrong, with or without a reason of theirs. Where they hold it right, the rating of
+its reason says: good is True, bad False, between them is no row; without a rating the verdict says it alone, unless
+somebody has corrected the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from datasets import Features, Value
+
+from annotations.export.aggregate.votes import Votes, vote
+from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
+from annotations.export.kinds.judge_targets import Target, WhyNot, context_of, judge_example, own_words
+from annotations.export.kinds.reflections import READS, Judged, judged, merged
+from annotations.export.labels.opinions import Opinion, Why, is_good
+from annotations.export.query import Aggregation
+from annotations.export.reading import Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES, Question
+from model.examples import JudgeExample
+from model.trajectory import Origin
+
+CORRECTED = "verdict right, but the reason corrected and not rated"
+WRITTEN = "the reflection was written by a person, not by the model"
+
+
+class JudgeKto(Kind):
+    """One row per reflection; per person where all answers are wanted by themselves."""
+
+    name = "judge_kto"
+    title = "Reflections, right or wrong"
+    purpose = (
+        "Reflections of a model on its own drawings, each with a `label`: whether people hold it as it should be. "
+        "False where its verdict is wrong, or its reason rated bad; true where the verdict is right and the reason "
+        "rated good or not rated. `rating` is the mean of the reason’s ratings, from 0 to 1. Columns are TRL’s: "
+        "conversational, images in the prompt only."
+    )
+    counted = ("true", "false", "decided")
+    advice = "submit annotations that say whether verdicts are right"
+    carries = ("choice", "rating", "text", "decision")
+    tasks = ("image-text-to-text",)
+    trl = "KTOTrainer"
+    features = Features(
+        {
+            "prompt": MESSAGES,
+            "completion": MESSAGES,
+            "images": IMAGES,
+            "label": Value("bool"),
+            "rating": Value("float64"),
+            "margin": Value("float64"),
+            "p_yes": Value("float64"),
+            **PROVENANCE,
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return question.name in READS
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        for about in judged(subject, context, READS):
+            if isinstance(about, LeftOut):
+                yield about
+            elif context.query.aggregation is Aggregation.ALL and about.group.decision is None:
+                for person in about.people:
+                    yield _row(subject, about, (person,), context)
+            else:
+                yield _row(subject, about, about.people, context)
+
+
+def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], context: Context) -> Row | LeftOut:
+    answers = tuple(answer for person in people for answer in answers_of(person, READS))
+    reflection, trajectory = about.reflection, subject.trajectory
+    before = context_of(trajectory, about.segment)
+    if any(token.origin is Origin.PERSON for token in reflection.tokens):
+        return LeftOut(WRITTEN, answers)
+    if before is None:
+        return LeftOut(WhyNot.CONTEXT, answers)
+    right = next((person.answers[VERDICT_RIGHT] for person in people if VERDICT_RIGHT in person.answers), None)
+    rating = _rating(about, people, context)
+    label = _label(right, rating, people, context)
+    if not isinstance(label, bool):
+        return LeftOut(label, answers)
+    target = Target(about.segment, own_words(reflection), Origin.SAMPLED, *before)
+    example = judge_example(trajectory, target, picture=context.picture, annotator="")
+    row = example.to_row()
+    try:
+        JudgeExample.from_row(row)
+    except ValueError as error:
+        return LeftOut(f"the trainer refuses it: {error}", answers)
+    names = [context.pseudonym(person.annotator) for person in people]
+    alone = context.query.aggregation is Aggregation.ALL
+    votes: Votes | None = vote([(names[0], right)]) if alone and right is not None else about.votes
+    values = {name: row[name] for name in ("prompt", "completion", "images")}
+    values |= {"label": label, "rating": rating, "margin": votes and votes.margin, "p_yes": reflection.p_yes}
+    decided = about.group.decision in people
+    beside = provenance(subject, about.group, votes, merged(names)) | {"decided": decided}
+    return Row(
+        values=values | beside,
+        answers=answers,
+        trajectories=(trajectory.id,),
+        labels=(str(label).lower(), *(["decided"] if decided else [])),
+        people=tuple(dict.fromkeys(names)),
+        size=1000 + sum(map(len, example.images)),
+    )
+
+
+def _rating(about: Judged, people: tuple[Annotation, ...], context: Context) -> float | None:
+    """The mean rating of the reason by these people, from 0 to 1."""
+    rated = tuple(person for person in people if REASON_RATING in person.answers)
+    question = next((q for q in about.group.project.questions if q.name == REASON_RATING), None)
+    decision = about.group.decision
+    group = replace(about.group, people=rated, decision=decision if decision in rated else None)
+    votes = context.votes(group, REASON_RATING) if rated and question is not None else None
+    return Opinion(group, question, votes, rated).mean if votes is not None and question is not None else None
+
+
+def _label(right: object, rating: float | None, people: tuple[Annotation, ...], context: Context) -> bool | str:
+    """The label, or why there is none."""
+    if right is None:
+        return WhyNot.NO_VERDICT
+    if right == NO:
+        return False
+    if rating is None:
+        corrected = any(REASON_CORRECTION in person.answers for person in people)
+        return CORRECTED if corrected else right == YES
+    good = is_good(rating, context.query)
+    return Why.NEITHER if good is None else good

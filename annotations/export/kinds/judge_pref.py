@@ -1,0 +1,209 @@
+"""The kind `judge_pref`: of two reflections on the same images, the one that people hold better.
+
+Chosen is what `judge_targets` makes of the people whose answers count. Rejected is what the model said, what the
+outvoted or overruled wrote, and, where a person rewrote the reflection in a branch, what stood there before.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets import Features, Value
+
+from annotations.export.kind import (
+    IMAGES,
+    MESSAGES,
+    PROVENANCE,
+    Context,
+    Kind,
+    LeftOut,
+    Row,
+    answers_of,
+    message,
+    provenance,
+)
+from annotations.export.kinds.judge_targets import Target, WhyNot, judge_example, judge_target, own_words
+from annotations.export.kinds.reflections import READS, Judged, judged, merged
+from annotations.export.query import Query
+from annotations.export.reading import Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT, Question
+from model.examples import JudgeExample
+from model.trajectory import Origin, Reflection
+
+NOTHING_WORSE = "no other words about the same images that people hold worse"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """Words that were rejected."""
+
+    text: str
+    origin: Origin
+    people: tuple[Annotation, ...] = ()  # who wrote them; nobody of the model's
+
+
+class JudgePref(Kind):
+    """One row per reflection, better wording and worse wording."""
+
+    name = "judge_pref"
+    title = "Reflections, better and worse"
+    purpose = (
+        "Pairs of reflections of a model on its own drawings. Each row has the prompt, the images drawn for it so far "
+        "and the reflections between them, and two things that were said of the last image: `chosen`, which people "
+        "wrote or hold right, and `rejected`, which the model said, or somebody whom the others or a reviewer "
+        "contradict. `margin` is the share of votes for the chosen verdict less that against it (1: a reviewer’s "
+        "decision, or everybody). `weight` makes the pairs of one reflection weigh 1 together. Columns are TRL’s: "
+        "conversational, images in the prompt only."
+    )
+    counted = ("person", "sampled", "decided")  # who wrote what is chosen
+    advice = "submit annotations that correct a reflection"
+    carries = ("choice", "rating", "text", "verdict", "decision")
+    tasks = ("image-text-to-text",)
+    trl = "DPOTrainer"
+    features = Features(
+        {
+            "prompt": MESSAGES,
+            "chosen": MESSAGES,
+            "rejected": MESSAGES,
+            "images": IMAGES,
+            "margin": Value("float64"),
+            "weight": Value("float64"),
+            "chosen_origin": Value("string"),
+            "rejected_origin": Value("string"),
+            "correction": Value("string"),  # the chosen reason as a person wrote it
+            "p_yes": Value("float64"),  # the model's, of its verdict
+            **PROVENANCE,
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return question.name in READS
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        made = [
+            row
+            for about in judged(subject, context, READS)
+            for row in ([about] if isinstance(about, LeftOut) else _rows(subject, about, context))
+        ]
+        used = {answer for row in made if isinstance(row, Row) for answer in row.answers}
+        for row in made:
+            if isinstance(row, Row) or not used.issuperset(row.answers):
+                yield row
+
+
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
+    better: dict[Target, list[Annotation]] = defaultdict(list)
+    for person in about.people:
+        target = judge_target(subject.trajectory, person, about.rating, context.query.good)
+        if isinstance(target, WhyNot):
+            yield LeftOut(target, answers_of(person, READS))
+        else:
+            better[replace(target, edit=None)].append(person)
+    decided = next((target for target, people in better.items() if about.group.decision in people), None)
+    worse = [*_contradicted(subject, about, context.query), *_models(subject, about)]
+    overruled = [target for target in better if decided is not None and target != decided]
+    for target in overruled:
+        worse.append(Wording(target.completion, target.origin, tuple(better.pop(target))))
+    said = {target.completion for target in better}
+    rejected = [wording for wording in _merged(worse) if wording.text not in said]
+    chosen = [t for t in better if not context.query.own_words or t.origin is Origin.PERSON] if rejected else []
+    for target in chosen:
+        for wording in rejected:
+            yield _row(subject, about, target, better[target], wording, 1 / (len(chosen) * len(rejected)), context)
+    for target in better:
+        if target not in chosen:
+            reason = WhyNot.OWN_WORDS if rejected else NOTHING_WORSE
+            yield from (LeftOut(reason, answers_of(person, READS)) for person in better[target])
+    if overruled and not chosen:
+        yield from (LeftOut(WhyNot.OVERRULED, answers_of(p, READS)) for wording in worse for p in wording.people)
+
+
+def _merged(wordings: list[Wording]) -> list[Wording]:
+    """Each text once, with all who wrote it."""
+    by_text: dict[str, Wording] = {}
+    for wording in wordings:
+        before = by_text.get(wording.text)
+        people = (*before.people, *wording.people) if before else wording.people
+        by_text[wording.text] = replace(before or wording, people=people)
+    return list(by_text.values())
+
+
+def _models(subject: Subject, about: Judged) -> Iterator[Wording]:
+    """The reflection that was judged, and the one in whose place a person wrote it."""
+    yield Wording(own_words(about.reflection), _origin(about.reflection))
+    place = subject.trajectory.parent
+    if subject.parent is not None and place is not None and place.segment == about.segment:
+        before = subject.parent.segments[about.segment]
+        if isinstance(before, Reflection) and before.finished and _origin(about.reflection) is Origin.PERSON:
+            yield Wording(own_words(before), _origin(before))
+
+
+def _contradicted(subject: Subject, about: Judged, query: Query) -> Iterator[Wording]:
+    """What those wrote whom the others outvoted, or a reviewer overruled."""
+    if about.votes is None or about.votes.label is None:
+        return
+    for person in about.group.people:
+        if person not in about.people and REASON_CORRECTION in person.answers:
+            target = judge_target(subject.trajectory, person, about.rating, query.good)
+            if isinstance(target, Target):
+                yield Wording(target.completion, target.origin, (person,))
+
+
+def _origin(reflection: Reflection) -> Origin:
+    return Origin.PERSON if any(token.origin is Origin.PERSON for token in reflection.tokens) else Origin.SAMPLED
+
+
+def _margin(about: Judged, person: Annotation) -> float | None:
+    """The share of votes for this person's verdict less the largest for another."""
+    answer = person.answers.get(VERDICT_RIGHT)
+    if about.votes is None or answer is None:
+        return None
+    others = (share for label, share in about.votes.shares.items() if label != answer)
+    return about.votes.shares.get(answer, 0.0) - max(others, default=0.0)
+
+
+def _row(
+    subject: Subject,
+    about: Judged,
+    target: Target,
+    people: list[Annotation],
+    wording: Wording,
+    weight: float,
+    context: Context,
+) -> Row | LeftOut:
+    names = [context.pseudonym(person.annotator) for person in people]
+    answers = tuple(answer for person in (*people, *wording.people) for answer in answers_of(person, READS))
+    example = judge_example(subject.trajectory, target, picture=context.picture, annotator="")
+    row = example.to_row()
+    try:
+        JudgeExample.from_row(row)
+        JudgeExample.from_row(row | {"completion": [message("assistant", wording.text)]})
+    except ValueError as error:
+        return LeftOut(f"the trainer refuses it: {error}", answers)
+    decided = about.group.decision in people
+    values: dict[str, Any] = {
+        "prompt": row["prompt"],
+        "chosen": row["completion"],
+        "rejected": [message("assistant", wording.text)],
+        "images": row["images"],
+        "margin": _margin(about, people[0]),
+        "weight": weight,
+        "chosen_origin": target.origin.value,
+        "rejected_origin": wording.origin.value,
+        "correction": target.correction,
+        "p_yes": about.reflection.p_yes,
+    }
+    beside = provenance(subject, about.group, about.votes, merged(names)) | {"decided": decided}
+    everybody = (*names, *(context.pseudonym(person.annotator) for person in wording.people))
+    return Row(
+        values=values | beside,
+        answers=answers,
+        trajectories=(subject.trajectory.id,),
+        labels=(target.origin.value, *(["decided"] if decided else [])),
+        people=tuple(dict.fromkeys(everybody)),
+        size=1500 + sum(map(len, example.images)),
+    )

@@ -1,0 +1,96 @@
+"""The kind `prompts`: what models were asked to draw, and people's scores, for reinforcement learning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datasets import Features, List, Value
+
+from annotations.export.kind import MESSAGES, Context, Kind, LeftOut, Row, message
+from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
+from annotations.export.labels.plans import is_narrowed
+from annotations.export.labels.scores import Score, is_scored, scores
+from annotations.export.reading import Subject
+from annotations.schema.questions import Question
+from model.world.language import PromptError, parse, write_group
+
+UNSCORED = "about no finished drawing"
+NOT_ASKED = "nobody answered about its drawings"
+
+
+class Prompts(Kind):
+    """One row per trajectory."""
+
+    name = "prompts"
+    title = "Prompts for reinforcement learning"
+    purpose = (
+        "Prompts for reinforcement learning, one per trajectory, whether people answered about it or not. `prompt` is "
+        "conversational, as TRL’s trainers take it, `text` the words alone. Prompts that the embedded world knows have "
+        "a `category` and `facts` that must hold of the drawing; of others both are empty. `score` is the mean of what "
+        "people hold of the drawings, from 0 to 1, over `scores` criteria and drawings (null: nobody was asked)."
+    )
+    counted = ("scored", "known")
+    advice = "draw something first"
+    carries = ("choice", "rating", "branch", "decision")
+    everything = True
+    tasks = ("text-to-image",)
+    trl = "GRPOTrainer"
+    features = Features(
+        {
+            "prompt": MESSAGES,
+            "text": Value("string"),
+            "category": Value("string"),
+            "facts": List(Value("string")),
+            "score": Value("float64"),
+            "scores": Value("int64"),
+            "trajectory_id": Value("string"),
+            "parent_id": Value("string"),  # of a branch
+            "checkpoint": Value("string"),
+            "annotator": Value("string"),
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return is_scored(question)
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
+
+    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        trajectory = subject.trajectory
+        if not subject.groups and is_narrowed(context.query):
+            yield LeftOut(NOT_ASKED)
+            return
+        made = list(scores(subject, context))
+        yield from (score for score in made if isinstance(score, LeftOut))
+        found = [score for score in made if isinstance(score, Score)]
+        facts = facts_of(trajectory.prompt)
+        people = pseudonyms([person for score in found for person in score.opinion.people], context)
+        values = {
+            "prompt": [message("user", trajectory.prompt)],
+            "text": trajectory.prompt,
+            "category": subject.category,
+            "facts": facts,
+            "score": sum(score.mean for score in found) / len(found) if found else None,
+            "scores": len(found),
+            "trajectory_id": trajectory.id,
+            "parent_id": trajectory.parent and trajectory.parent.trajectory_id,
+            "checkpoint": trajectory.checkpoint,
+            "annotator": only(people),
+        }
+        answers = tuple(answer for score in found for answer in score.opinion.answers)
+        labels = (*(["scored"] if found else []), *(["known"] if facts else []))
+        yield Row(values, answers, (trajectory.id,), labels, people)
+
+
+def facts_of(prompt: str) -> list[str]:
+    """What must hold of a drawing, in words; nothing where the embedded world does not understand the prompt."""
+    try:
+        description = parse(prompt)
+    except PromptError:
+        return []
+    groups = [write_group(group) for group in description.groups]
+    relations = [
+        f"{groups[relation.first]} {relation.word} {groups[relation.second]}" for relation in description.relations
+    ]
+    return [*groups, *relations]

@@ -1,0 +1,139 @@
+"""The kind `redraw_sft`: a rejected draft, the reason, and an accepted revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from datasets import Features, List, Value
+
+from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, png
+from annotations.export.kinds.judge_targets import Target, context_of, is_good, judge_target, own_words
+from annotations.export.kinds.reflections import WITH_EDIT, judged
+from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
+from annotations.export.labels.drawings import CODES, Standing, is_drawn, speaks_of_drawings, standings
+from annotations.export.labels.opinions import with_the_rest
+from annotations.export.reading import Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.questions import EDIT, REASON_RATING, Question
+from model.reflection_text import first_verdict
+from model.templates import NO
+from model.trajectory import Image, Reflection, Trajectory
+
+NO_REDRAW = "no part of a redraw whose draft people reject and whose revision they accept"
+
+EQUAL = 1e-6
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is to be said of a draft."""
+
+    text: str
+    correction: str | None = None
+    edit: str | None = None
+    people: tuple[Annotation, ...] = ()  # who wrote it; nobody of the model's
+
+
+class RedrawSft(Kind):
+    """One row per draft that people reject and revision that they accept."""
+
+    name = "redraw_sft"
+    title = "Redraws to learn"
+    purpose = (
+        "Redraws: a drawing that people reject, what is wrong with it, and the next drawing, which they accept. "
+        "`drafts`, `draft_codes` and `reflections` are all drawings before and what was said of each; the last "
+        "reflection begins with No, and its reason is as a person wrote it (`correction`), else the model’s own; "
+        "`edit` is what to change, where somebody or the model said so. The other columns are draw_sft’s, of the "
+        "accepted drawing."
+    )
+    counted = ("corrected", *COUNTED)
+    advice = "say that a no is right, and that the next drawing is"
+    carries = ("choice", "rating", "text", "preference", "verdict", "decision")
+    tasks = ("image-to-image",)
+    features = Features(
+        {
+            **DRAWING,
+            "drafts": IMAGES,
+            "draft_codes": List(CODES),
+            "reflections": List(Value("string")),
+            "correction": Value("string"),
+            "edit": Value("string"),
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return speaks_of_drawings(question) or question.name in WITH_EDIT
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, _redraws(subject, context), NO_REDRAW)
+
+
+def _redraws(subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    trajectory = subject.trajectory
+    found, _ = standings(subject, context)
+    drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(subject)]
+    for draft, revision in zip(drawings, drawings[1:], strict=False):
+        rejected, accepted = found.get(draft), found.get(revision)
+        at = next(
+            (place for place in range(draft, revision) if isinstance(trajectory.segments[place], Reflection)), None
+        )
+        before = None if at is None else context_of(trajectory, at)
+        if rejected is None or rejected.accepted is not False or accepted is None or at is None or before is None:
+            continue
+        said = _said(subject, at, context)
+        if first_verdict(said.text) == NO and accepted.accepted:
+            yield _row(subject, (rejected, accepted, revision), said, before, context)
+
+
+def _said(subject: Subject, segment: int, context: Context) -> Said:
+    """What people wrote of the draft, else the model's own words, and nothing where those are rated bad."""
+    reflection = subject.trajectory.segments[segment]
+    assert isinstance(reflection, Reflection)
+    said = Said(own_words(reflection), edit=reflection.edit)
+    for about in judged(subject, context, WITH_EDIT):
+        if isinstance(about, LeftOut) or about.segment != segment:
+            continue
+        for person in about.people:
+            target = judge_target(subject.trajectory, person, about.rating, context.query.good)
+            if isinstance(target, Target) and target.correction is not None:
+                return Said(target.completion, target.correction, target.edit, (person,))
+            if EDIT in person.answers and not said.people:
+                said = replace(said, edit=str(person.answers[EDIT]), people=(person,))
+        ratings = [person.answers[REASON_RATING] for person in about.people if REASON_RATING in person.answers]
+        if any(not is_good(about.rating, rating, context.query.bad + EQUAL) for rating in ratings):
+            said = Said("")
+    return said
+
+
+def _row(
+    subject: Subject,
+    drawings: tuple[Standing, Standing, int],
+    said: Said,
+    before: tuple[tuple[str, ...], tuple[str, ...]],
+    context: Context,
+) -> Row | LeftOut:
+    rejected, accepted, revision = drawings
+    pictures = [context.picture(sha256) for sha256 in before[0]]
+    beside: dict[str, Any] = {
+        "drafts": [png(picture) for picture in pictures],
+        "draft_codes": _codes(subject.trajectory, revision),
+        "reflections": [*before[1], said.text],
+        "correction": said.correction,
+        "edit": said.edit,
+    }
+    row = with_values(accepted_drawing(subject, revision, accepted, context), beside, sum(map(len, pictures)))
+    if isinstance(row, LeftOut):
+        return row
+    written = tuple(answer for person in said.people for answer in answers_of(person, WITH_EDIT))
+    return replace(
+        row,
+        answers=tuple(dict.fromkeys((*row.answers, *rejected.answers, *written))),
+        labels=(*row.labels, *(["corrected"] if said.correction else [])),
+        people=tuple(dict.fromkeys((*row.people, *rejected.people(context)))),
+    )
+
+
+def _codes(trajectory: Trajectory, revision: int) -> list[list[int]]:
+    return [list(segment.codes) for segment in trajectory.segments[:revision] if isinstance(segment, Image)]

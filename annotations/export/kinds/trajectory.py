@@ -1,0 +1,236 @@
+"""The kind `trajectory`: everything that was drawn and said, one row per trajectory, with all that people answered.
+
+Trajectories that nobody was asked about are in it as well: branches are what people did, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from datasets import Features, List, Value
+
+from annotations.export.kind import IMAGES, MESSAGES, Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.labels.drawings import RUNS, runs
+from annotations.export.labels.opinions import only
+from annotations.export.labels.plans import conversation, is_narrowed
+from annotations.export.reading import Group, Subject
+from annotations.schema.annotation import Annotation, Answers, right_answer
+from annotations.schema.forms.regions import Regions
+from annotations.schema.forms.registry import FORMS
+from annotations.schema.forms.tags import Tags
+from annotations.schema.forms.words import Words
+from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, SKIP_REASON, VERDICT_RIGHT, Question
+from model.trajectory import Image, Origin, Reflection, Segment, Source, Thought, Trajectory, segment_to_dict
+
+NOT_ASKED = "nobody answered about it"
+WHO = {"segment": Value("int32"), "annotator": Value("string")}
+SEGMENT = {
+    "kind": Value("string"),
+    "text": Value("string"),
+    "answer": Value("string"),  # of a reflection
+    "p_yes": Value("float64"),
+    "image": Value("int32"),  # its place in `images`
+    "finished": Value("bool"),
+    "ids": List(Value("int32")),  # token ids of a text, codes of an image
+    "origins": RUNS,
+    "mask": List({"learn": Value("bool"), "count": Value("int32")}),
+}
+REGION = {name: Value("float64") for name in "xywh"} | {"label": Value("string")}
+SAMPLING = {
+    "guidance": Value("float64"),
+    "temperature": Value("float64"),
+    "top_k": Value("int64"),
+    "text_temperature": Value("float64"),
+    "text_top_k": Value("int64"),
+    "thinks": Value("bool"),
+    "official": Value("bool"),
+}
+VERDICT = {
+    **WHO,
+    "decided": Value("bool"),
+    "model_says": Value("string"),
+    "human_says": Value("string"),  # the right verdict
+    "reason": Value("string"),
+    "reason_corrected": Value("string"),
+    "rating": Value("float64"),  # on the question's own scale
+}
+ANSWER = {
+    **WHO,
+    "decided": Value("bool"),
+    "project": Value("string"),
+    "question": Value("string"),
+    "form": Value("string"),
+    "value": Value("string"),  # JSON
+    "seconds": Value("float64"),
+}
+
+
+class TrajectoryKind(Kind):
+    """One row per trajectory."""
+
+    name = "trajectory"
+    title = "Whole trajectories"
+    purpose = (
+        "Whole trajectories: prompt, plans, drawings and reflections in the order in which they were made, with image "
+        "codes, and all that people answered. `messages` and `images` are conversational, with a place for each image; "
+        "`segments` has the same by segment: token ids or image codes in `ids`, who chose them as run lengths in "
+        "`origins` (`sampled` by the model, given by the `template`, written by a `person`), and in `mask` whether "
+        "they may be learnt (all that no template gave, of finished segments). `verdicts`, `regions`, `words` (indices "
+        "of words of the prompt that were not drawn) and `tags` are the usual answers, `answers` has each of them as "
+        "JSON, `skips` who would not answer and why. `parent` is where a branch leaves another trajectory."
+    )
+    counted = ("annotated", "branch", "edited by a person", "skipped", "decided")
+    advice = "draw something first"
+    carries = (*FORMS, "branch", "plan", "verdict", "skip", "decision")
+    everything = True
+    tasks = ("text-to-image", "image-text-to-text")
+    features = Features(
+        {
+            "id": Value("string"),
+            "prompt": Value("string"),
+            "messages": MESSAGES,
+            "images": IMAGES,
+            "segments": List(SEGMENT),
+            "verdicts": List(VERDICT),
+            "regions": List({**WHO, **REGION}),
+            "words": List({**WHO, "words": List(Value("int32"))}),
+            "tags": List({**WHO, "tags": List(Value("string"))}),
+            "answers": List(ANSWER),
+            "skips": List({**WHO, "reason": Value("string")}),
+            "parent": {"trajectory_id": Value("string"), "segment": Value("int32"), "token": Value("int32")},
+            "sampling": SAMPLING,
+            "checkpoint": Value("string"),
+            "category": Value("string"),
+            "seed": Value("int64"),
+            "rounds": Value("int32"),
+            "stop_reason": Value("string"),
+            "created_at": Value("string"),
+            "annotator": Value("string"),
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return True
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        trajectory = subject.trajectory
+        if not subject.groups and not subject.skipped and is_narrowed(context.query):
+            yield LeftOut(NOT_ASKED)
+            return
+        messages, pictures = conversation(trajectory, len(trajectory.segments), context)
+        everybody = [*in_order(subject), *subject.skipped]
+        people = tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in everybody))
+        values = {
+            "id": trajectory.id,
+            "prompt": trajectory.prompt,
+            "messages": messages,
+            "images": pictures,
+            "segments": _segments(trajectory),
+            **_said(subject, context),
+            "parent": vars(trajectory.parent) if trajectory.parent else None,
+            "sampling": dict(vars(trajectory.sampling)),
+            "checkpoint": trajectory.checkpoint,
+            "category": subject.category,
+            "seed": trajectory.seed,
+            "rounds": trajectory.rounds,
+            "stop_reason": trajectory.stop_reason and trajectory.stop_reason.value,
+            "created_at": trajectory.created_at,
+            "annotator": only(people),
+        }
+        yield Row(
+            values=values,
+            answers=tuple(answer for annotation in in_order(subject) for answer in answers_of(annotation)),
+            trajectories=(trajectory.id,),
+            labels=tuple(_labels(subject)),
+            people=people,
+            size=4000 + sum(len(picture["bytes"]) for picture in pictures),
+        )
+
+
+def _labels(subject: Subject) -> Iterator[str]:
+    if subject.groups:
+        yield "annotated"
+    if subject.trajectory.parent is not None:
+        yield "branch"
+    if any(Origin.PERSON in _origins(segment) for segment in subject.trajectory.segments):
+        yield "edited by a person"
+    if subject.skipped:
+        yield "skipped"
+    if any(group.decision is not None for group in subject.groups):
+        yield "decided"
+
+
+def _segments(trajectory: Trajectory) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    images = 0
+    for segment in trajectory.segments:
+        row = dict.fromkeys(SEGMENT) | {k: v for k, v in segment_to_dict(segment).items() if k in SEGMENT}
+        if isinstance(segment, Image | Source) and segment.sha256:
+            row["image"] = images
+            images += 1
+        origins = _origins(segment)
+        row["ids"] = list(segment.codes) if isinstance(segment, Image | Source) else [t.id for t in segment.tokens]
+        row["origins"] = runs(origins)
+        learnt = groupby(segment.finished and origin is not Origin.TEMPLATE for origin in origins)
+        row["mask"] = [{"learn": learn, "count": len(list(run))} for learn, run in learnt]
+        rows.append(row)
+    return rows
+
+
+def _origins(segment: Segment) -> tuple[Origin, ...]:
+    match segment:
+        case Image():
+            return segment.origins
+        case Thought() | Reflection():
+            return tuple(token.origin for token in segment.tokens)
+    return (Origin.PERSON,) * len(segment.codes)  # a given image is nobody's sample
+
+
+def _said(subject: Subject, context: Context) -> dict[str, list[dict[str, Any]]]:
+    """The columns of answers, oldest first."""
+    columns: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("verdicts", "regions", "words", "tags", "answers", "skips")
+    }
+    by_project = {group.project.id: _questions(group) for group in subject.groups}
+    for annotation in in_order(subject):
+        who = {"segment": annotation.segment, "annotator": context.pseudonym(annotation.annotator)}
+        decided = {"decided": annotation.decision is not None}
+        if (verdict := _verdict(subject.trajectory, annotation)) is not None:
+            columns["verdicts"].append(who | decided | verdict)
+        for name, value in Answers(annotation.answers).to_dict().items():
+            question = by_project[annotation.project].get(name)
+            about = who | decided | {"project": annotation.project, "question": name, "seconds": annotation.seconds}
+            about |= {"form": question and question.form.name, "value": json.dumps(value, ensure_ascii=False)}
+            columns["answers"].append(about)
+            match question and question.form:
+                case Regions():
+                    columns["regions"] += [who | dict.fromkeys(REGION) | region for region in value]
+                case Words():
+                    columns["words"].append(who | {"words": value})
+                case Tags():
+                    columns["tags"].append(who | {"tags": value})
+    for skip in subject.skipped:
+        who = {"segment": skip.segment, "annotator": context.pseudonym(skip.annotator)}
+        columns["skips"].append(who | {"reason": skip.answers.get(SKIP_REASON.name)})
+    return columns
+
+
+def _questions(group: Group) -> dict[str, Question]:
+    return {question.name: question for question in group.project.questions}
+
+
+def _verdict(trajectory: Trajectory, annotation: Annotation) -> dict[str, Any] | None:
+    segment = None if annotation.segment is None else trajectory.segments[annotation.segment]
+    if not isinstance(segment, Reflection):
+        return None
+    answers = Answers(annotation.answers).to_dict()
+    return {
+        "model_says": segment.answer,
+        "human_says": right_answer(segment, answers) if VERDICT_RIGHT in answers else None,
+        "reason": segment.reason,
+        "reason_corrected": answers.get(REASON_CORRECTION),
+        "rating": answers.get(REASON_RATING),
+    }

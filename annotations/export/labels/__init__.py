@@ -1,0 +1,1 @@
+"""What people said of plans, images and pairs, as labels from which kinds make rows."""

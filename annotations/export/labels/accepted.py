@@ -1,0 +1,76 @@
+"""Rows of accepted drawings: prompt, plan, picture and codes, who accepted it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from datasets import Image as Picture
+from datasets import Value
+
+from annotations.export.kind import PROVENANCE, Context, LeftOut, Row, png
+from annotations.export.labels.drawings import CODES, RUNS, Standing, runs, standings, why_not
+from annotations.export.labels.plans import Plan, PlanSource, origin_of, plans
+from annotations.export.reading import Subject
+from model.trajectory import Image, Source, Thought
+
+COUNTED = ("with a thought", "decided")
+DRAWING = {
+    "prompt": Value("string"),
+    "thought": Value("string"),
+    "thought_origin": Value("string"),  # person or sampled
+    "image": Picture(),
+    "codes": CODES,
+    "origins": RUNS,
+    **PROVENANCE,
+}
+
+
+def accepted_drawing(subject: Subject, segment: int, standing: Standing, context: Context) -> Row | LeftOut:
+    """A row with the columns DRAWING, where the drawing is accepted."""
+    if not standing.accepted:
+        return LeftOut(why_not(standing), standing.answers)
+    image = subject.trajectory.segments[segment]
+    assert isinstance(image, Image) and image.sha256 is not None
+    plan = _plan_before(subject, segment, context)
+    picture = context.picture(image.sha256)
+    values: dict[str, Any] = {
+        "prompt": subject.trajectory.prompt,
+        "thought": plan and plan.text,
+        "thought_origin": plan and plan.origin.value,
+        "image": png(picture),
+        "codes": list(image.codes),
+        "origins": runs(image.origins),
+        **standing.beside(subject, segment, context),
+    }
+    return Row(
+        values=values,
+        answers=(*standing.answers, *(plan.answers if plan else ())),
+        trajectories=(subject.trajectory.id,),
+        labels=(*(["with a thought"] if plan else []), *(["decided"] if values["decided"] else [])),
+        people=standing.people(context),
+        size=1000 + len(picture) + 4 * len(image.codes),
+    )
+
+
+def with_values(row: Row | LeftOut, values: dict[str, Any], size: int) -> Row | LeftOut:
+    """The same row with further columns, `size` bytes larger."""
+    return replace(row, values={**row.values, **values}, size=row.size + size) if isinstance(row, Row) else row
+
+
+def _plan_before(subject: Subject, segment: int, context: Context) -> Plan | None:
+    """The plan of a drawing as people wrote it, else as it stands, unless it was rated otherwise than good."""
+    thought = subject.trajectory.segments[segment - 1] if segment else None
+    if not isinstance(thought, Thought):
+        return None
+    said = plans(subject, context, standings(subject, context)[0])
+    best = next((plan for plan in said if isinstance(plan, Plan) and plan.segment == segment - 1), None)
+    asked = any(group.segment == segment - 1 for group in subject.groups)
+    if best is not None or asked:
+        return best
+    return Plan(segment - 1, thought.text.strip(), PlanSource.DRAWN, origin_of(thought))
+
+
+def is_edit(subject: Subject) -> bool:
+    """Whether it begins with an image of the user's."""
+    return any(isinstance(segment, Source) for segment in subject.trajectory.segments)

@@ -1,0 +1,153 @@
+"""Whether people accept a drawing, from verdicts on it, ratings and preferences; and the features of their codes.
+
+A drawing is accepted where something speaks for it and nothing against it, rejected the other way round. For it speak a
+verdict that people say makes it right, a rating that is good in the mean, and that all of at least two people prefer
+it. Against it speak the opposite verdict, a bad rating, and that all of at least two call both drawings of a pair bad.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from datasets import List, Value
+
+from annotations.export.kind import Answer, Context, LeftOut
+from annotations.export.labels.opinions import Opinion, Why, asked, is_good, only, opinions, pseudonyms
+from annotations.export.reading import Group, Subject
+from annotations.schema.annotation import right_answer
+from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.rating import Rating
+from annotations.schema.questions import VERDICT_RIGHT, YES, Question
+from annotations.schema.subjects import PAIR, WHOLE
+from model.trajectory import Image, Origin, Reflection, Segment, Source, Trajectory
+
+CODES = List(Value("int32"))
+RUNS = List({"origin": Value("string"), "count": Value("int32")})
+UNANIMOUS = 2  # people
+OTHER_DRAWING = "it prefers the other drawing of the pair, or neither"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one opinion says of a drawing: for it, against it, or (None) neither."""
+
+    speaks: bool | None
+    opinion: Opinion
+
+
+@dataclass(frozen=True)
+class Standing:
+    """All that is said of one drawing, and what follows."""
+
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def accepted(self) -> bool | None:
+        """None: neither accepted nor rejected."""
+        said = {evidence.speaks for evidence in self.evidence}
+        return (True in said) if (True in said) != (False in said) else None
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        return tuple(answer for evidence in self.evidence for answer in evidence.opinion.answers)
+
+    def beside(self, subject: Subject, segment: int, context: Context) -> dict[str, Any]:
+        """The columns PROVENANCE."""
+        some = [evidence.opinion for evidence in self.evidence]
+        agreements = [each.votes.agreement for each in some if not isinstance(each.question.form, Rating)]
+        return {
+            "project": only(each.group.project.id for each in some),
+            "trajectory_id": subject.trajectory.id,
+            "segment": segment,
+            "checkpoint": subject.trajectory.checkpoint,
+            "annotator": only(self.people(context)),
+            "decided": any(each.decided for each in some),
+            "votes": max((each.votes.count for each in some), default=0),
+            "agreement": min(agreements, default=None),
+        }
+
+    def people(self, context: Context) -> tuple[str, ...]:
+        everybody = [person for evidence in self.evidence for person in evidence.opinion.people]
+        return pseudonyms(everybody, context)
+
+
+def standings(subject: Subject, context: Context) -> tuple[dict[int, Standing], list[LeftOut]]:
+    """By segment, the drawings about which something is said; and answers that say nothing."""
+    found: dict[int, list[Evidence]] = defaultdict(list)
+    left_out: list[LeftOut] = []
+    for group in subject.groups:
+        for question in asked(group):
+            segment = drawing_of(subject.trajectory, group, question) if speaks_of_drawings(question) else None
+            if segment is None:
+                continue
+            for opinion in opinions(group, question, context):
+                evidence = opinion if isinstance(opinion, LeftOut) else _evidence(subject, opinion, context)
+                if isinstance(evidence, LeftOut):
+                    left_out.append(evidence)
+                else:
+                    found[segment].append(evidence)
+    return {segment: Standing(tuple(some)) for segment, some in found.items()}, left_out
+
+
+def speaks_of_drawings(question: Question) -> bool:
+    """Whether its answers say how good a drawing is."""
+    if question.segment == Reflection.kind:
+        return question.name == VERDICT_RIGHT
+    about = question.segment in (Image.kind, WHOLE, PAIR)
+    return about and isinstance(question.form, Rating | Preference)
+
+
+def drawing_of(trajectory: Trajectory, group: Group, question: Question) -> int | None:
+    """The segment of the image that a question is about: the image itself, the one that a reflection is on, the last
+    one of the whole trajectory, or of a pair's first."""
+    if group.segment is None:
+        return last_image(trajectory) if question.segment in (WHOLE, PAIR) else None
+    segment = trajectory.segments[group.segment]
+    if isinstance(segment, Image):
+        return group.segment
+    if not isinstance(segment, Reflection):
+        return None
+    images = [at for at in range(group.segment) if isinstance(trajectory.segments[at], Image | Source)]
+    return images[-1] if images else None
+
+
+def last_image(trajectory: Trajectory) -> int | None:
+    """The segment of the last finished image."""
+    return max((at for at, segment in enumerate(trajectory.segments) if is_drawn(segment)), default=None)
+
+
+def is_drawn(segment: Segment) -> bool:
+    return isinstance(segment, Image) and segment.finished and segment.sha256 is not None
+
+
+def runs(origins: Sequence[Origin]) -> list[dict[str, Any]]:
+    """Run lengths of origins."""
+    return [{"origin": origin.value, "count": len(list(run))} for origin, run in groupby(origins)]
+
+
+def why_not(standing: Standing) -> str:
+    """Why a drawing is not accepted."""
+    said = {evidence.speaks for evidence in standing.evidence}
+    if {True, False} <= said:
+        return "people say both, that the drawing is right and that it is not"
+    return "the drawing is not accepted" if False in said else Why.NEITHER
+
+
+def _evidence(subject: Subject, opinion: Opinion, context: Context) -> Evidence | LeftOut:
+    question, group = opinion.question, opinion.group
+    if isinstance(question.form, Rating):
+        return Evidence(is_good(opinion.mean, context.query), opinion)
+    problem = opinion.problem(context.query)
+    if problem is not None:
+        return LeftOut(problem, opinion.answers)
+    if question.name == VERDICT_RIGHT:
+        reflection = subject.trajectory.segments[group.segment or 0]
+        assert isinstance(reflection, Reflection)
+        return Evidence(right_answer(reflection, {VERDICT_RIGHT: str(opinion.votes.label)}) == YES, opinion)
+    unanimous = opinion.votes.count >= UNANIMOUS and opinion.votes.agreement == 1
+    speaks = {subject.trajectory.id: True, "both_bad": False}.get(str(opinion.votes.label))
+    return Evidence(speaks, opinion) if unanimous and speaks is not None else LeftOut(OTHER_DRAWING, opinion.answers)

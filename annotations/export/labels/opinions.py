@@ -1,0 +1,130 @@
+"""What was said to one question about one thing: of all people together, or of each by themselves.
+
+A reviewer's decision stands for everybody who answered otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from annotations.export.aggregate.votes import Votes, vote
+from annotations.export.kind import Answer, Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.query import Aggregation, Query
+from annotations.export.reading import Group, Subject
+from annotations.schema.annotation import Annotation
+from annotations.schema.forms.question_form import QuestionForm
+from annotations.schema.forms.rating import Rating
+from annotations.schema.questions import Question
+
+
+class Why(StrEnum):
+    """Why answers make no label."""
+
+    OVERRULED = "a reviewer has decided instead"
+    TIED = "as many say one thing as another"
+    TOO_FEW_AGREE = "fewer people agree than were asked for"
+    NEITHER = "rated neither good nor bad"
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """`people`: those whose answers went into it."""
+
+    group: Group
+    question: Question
+    votes: Votes
+    people: tuple[Annotation, ...]
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        return tuple((person.id or 0, self.question.name) for person in self.people)
+
+    @property
+    def decided(self) -> bool:
+        return self.group.decision in self.people
+
+    def problem(self, query: Query) -> Why | None:
+        """Why it has no label that counts."""
+        if self.votes.label is None:
+            return Why.TIED
+        return Why.TOO_FEW_AGREE if self.votes.agreement < query.min_agreement else None
+
+    @property
+    def mean(self) -> float:
+        """Of a rating: the mean, from 0 at the lowest end of the scale to 1."""
+        return sum(share * self._place(label) for label, share in self.votes.shares.items())
+
+    @property
+    def deviation(self) -> float:
+        """Of a rating: the standard deviation of what people said, on the same scale."""
+        squares = (share * (self._place(label) - self.mean) ** 2 for label, share in self.votes.shares.items())
+        return math.sqrt(sum(squares))
+
+    def _place(self, label: Any) -> float:
+        form = self.question.form
+        assert isinstance(form, Rating)
+        return (float(label) - form.scale[0]) / form.steps
+
+
+def opinions(group: Group, question: Question, context: Context, *, each: bool = False) -> Iterator[Opinion | LeftOut]:
+    """One opinion; with `each`, and where the query wants all answers by themselves, one of every person."""
+    name, decision = question.name, group.decision
+    people = [person for person in group.people if name in person.answers]
+    if decision is not None and name in decision.answers:
+        label = question.form.comparable(decision.answers[name])
+        same = [person for person in people if question.form.comparable(person.answers[name]) == label]
+        overruled = tuple((person.id or 0, name) for person in people if person not in same)
+        if overruled:
+            yield LeftOut(Why.OVERRULED, overruled)
+        people = [decision, *same]
+    elif each and context.query.aggregation is Aggregation.ALL:
+        for person in people:
+            label = question.form.comparable(person.answers[name])
+            yield Opinion(group, question, vote([(person.annotator, label)]), (person,))
+        return
+    votes = context.votes(group, name)
+    if votes is not None:
+        yield Opinion(group, question, votes, tuple(people))
+
+
+def asked(group: Group, *forms: type[QuestionForm]) -> list[Question]:
+    """The questions that somebody answered about this thing; of these forms, where any are given."""
+    everybody = (*group.people, *([group.decision] if group.decision else []))
+    answered = {name for person in everybody for name in person.answers}
+    questions = [question for question in group.project.questions if question.name in answered]
+    return [question for question in questions if not forms or isinstance(question.form, forms)]
+
+
+def is_good(value: float, query: Query) -> bool | None:
+    """Whether a place on a scale from 0 to 1 is good (True) or bad (False) by the query's thresholds; None: neither."""
+    if value >= query.good - 1e-9:
+        return True
+    return False if value <= query.bad + 1e-9 else None
+
+
+def only(values: Iterable[Any]) -> Any:
+    """The value, where all are the same; else None."""
+    different = set(values)
+    return different.pop() if len(different) == 1 else None
+
+
+def pseudonyms(people: Sequence[Annotation], context: Context) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in people))
+
+
+def with_the_rest(kind: Kind, subject: Subject, made: Iterable[Row | LeftOut], reason: str) -> Iterator[Row | LeftOut]:
+    """What was made, and under `reason` the answers that the kind reads and that are in nothing of it."""
+    used: set[Answer] = set()
+    for row in made:
+        used.update(row.answers)
+        yield row
+    read = {group.project.id: {q.name for q in group.project.questions if kind.reads(q)} for group in subject.groups}
+    for annotation in in_order(subject):
+        names = sorted(read[annotation.project])
+        rest = tuple(answer for answer in answers_of(annotation, names) if answer not in used)
+        if rest:
+            yield LeftOut(reason, rest)

@@ -1,0 +1,56 @@
+"""Scores of drawings from 0 to 1: means of ratings, and the share of people by whom a verdict makes a drawing right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from annotations.export.kind import Context, LeftOut
+from annotations.export.labels.drawings import drawing_of, is_drawn, speaks_of_drawings
+from annotations.export.labels.opinions import Opinion, asked, opinions
+from annotations.export.reading import Subject
+from annotations.schema.annotation import right_answer
+from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.rating import Rating
+from annotations.schema.questions import VERDICT_RIGHT, YES, Question
+from model.trajectory import Reflection
+
+VERDICT = "verdict"  # the criterion of what follows from verdicts
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of the finished image in a segment."""
+
+    segment: int
+    criterion: str  # the name of a question, or VERDICT
+    mean: float
+    deviation: float
+    opinion: Opinion
+
+
+def is_scored(question: Question) -> bool:
+    """Whether answers to a question score drawings."""
+    return speaks_of_drawings(question) and not isinstance(question.form, Preference)
+
+
+def scores(subject: Subject, context: Context, *, each: bool = False) -> Iterator[Score | LeftOut]:
+    """All of a subject; with `each`, and where the query wants all answers by themselves, one of every person."""
+    for group in subject.groups:
+        for question in asked(group):
+            segment = drawing_of(subject.trajectory, group, question) if is_scored(question) else None
+            if segment is None or not is_drawn(subject.trajectory.segments[segment]):
+                continue
+            for opinion in opinions(group, question, context, each=each):
+                yield opinion if isinstance(opinion, LeftOut) else _score(subject, segment, opinion)
+
+
+def _score(subject: Subject, segment: int, opinion: Opinion) -> Score:
+    if isinstance(opinion.question.form, Rating):
+        return Score(segment, opinion.question.name, opinion.mean, opinion.deviation, opinion)
+    reflection = subject.trajectory.segments[opinion.group.segment or 0]
+    assert isinstance(reflection, Reflection)
+    shares = opinion.votes.shares.items()
+    right = sum(share for said, share in shares if right_answer(reflection, {VERDICT_RIGHT: str(said)}) == YES)
+    return Score(segment, VERDICT, right, math.sqrt(max(right * (1 - right), 0.0)), opinion)

@@ -1,0 +1,290 @@
+"""Everything that people say is in some data set, and of every answer each data set says what became of it."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import pytest
+from export_store import ANN, BOB, EVE, RAE, filled
+from PIL import Image as Picture
+from test_annotations_samples import NO_REASON, png
+
+from annotations.export.context import StoreContext
+from annotations.export.exporter import export, made_rows
+from annotations.export.kind import ACTS, LeftOut, Row
+from annotations.export.manifest import Manifest, trajectories_of
+from annotations.export.query import EVERYTHING, Aggregation, Query
+from annotations.export.registry import KINDS
+from annotations.schema.forms.registry import FORMS
+from annotations.store.store import Store
+
+OURS = [name for name, kind in KINDS.items() if ".kinds." in type(kind).__module__]
+
+
+class Exports:
+    """A filled store, and every kind of it exported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store, self.ids = filled(folder / "data")
+        self.folder = folder
+        self.manifests: dict[str, Manifest] = {name: export(self.store, name, folder / name) for name in OURS}
+        self.made = {name: list(made(self.store, name)) for name in OURS}
+
+    def rows(self, kind: str) -> list[Row]:
+        return [row for row in self.made[kind] if isinstance(row, Row)]
+
+    def values(self, kind: str) -> list[dict[str, Any]]:
+        return [dict(row.values) for row in self.rows(kind)]
+
+
+def made(store: Store, kind: str, query: Query = EVERYTHING) -> Iterator[Row | LeftOut]:
+    for _, some in made_rows(StoreContext(store, query), KINDS[kind]):
+        yield from some
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Iterator[Exports]:
+    exports = Exports(tmp_path_factory.mktemp("exports"))
+    yield exports
+    exports.store.close()
+
+
+def form_by_answer(store: Store) -> dict[tuple[int, str], Any]:
+    """The question of every submitted answer."""
+    questions = {p.id: {q.name: q for q in p.questions} for p in store.projects()}
+    return {(a.id, name): questions[a.project][name] for a in store.counted() for name in a.answers}
+
+
+def test_every_form_and_every_act_is_carried_by_a_kind_beside_the_plain_answers(exported):
+    carried = {name for kind in OURS if kind != "answers" for name in KINDS[kind].carries}
+    assert carried == {*FORMS, *ACTS}
+    forms = {question.form.name for question in form_by_answer(exported.store).values()}
+    assert forms == set(FORMS), "the store has an answer of every form"
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_kind_carries_what_it_says(exported, kind):
+    questions = form_by_answer(exported.store)
+    forms = {questions[answer].form.name for row in exported.rows(kind) for answer in row.answers}
+    said = set(KINDS[kind].carries) & set(FORMS)
+    assert forms <= said and (forms == said or kind in ("redraw_sft", "edit_sft"))  # of which no pair was compared
+    ids, carries = exported.ids, KINDS[kind].carries
+    shown = {trajectory for row in exported.rows(kind) for trajectory in row.trajectories}
+    assert ("plan" in carries) <= (ids["plan"] in shown)
+    assert ("verdict" in carries and kind != "redraw_sft") <= (ids["flip"] in shown)
+    assert ("decision" in carries and kind != "edit_sft") <= any(
+        exported.store.pseudonyms([RAE])[RAE] in row.people for row in exported.rows(kind)
+    )
+
+
+def test_acts_beside_answers_stand_in_the_trajectory(exported):
+    by_id = {row["id"]: row for row in exported.values("trajectory")}
+    names = exported.store.pseudonyms([EVE])
+    plan, flip, skipped = (by_id[exported.ids[name]] for name in ("plan", "flip", "t4"))
+    assert plan["parent"] == {"trajectory_id": exported.ids["t0"], "segment": 0, "token": 0}
+    assert plan["segments"][0]["origins"] == [{"origin": "person", "count": 1}]
+    assert flip["segments"][2]["mask"] == [{"learn": True, "count": 2}]
+    assert by_id[exported.ids["t0"]]["segments"][0]["mask"] == [{"learn": False, "count": 1}]  # of the template
+    assert {skip["reason"] for skip in skipped["skips"]} == {"not my language"}
+    assert {skip["annotator"] for skip in skipped["skips"]} == {names[EVE]}
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_of_every_answer_that_a_kind_reads_it_says_what_became_of_it(exported, kind):
+    questions = form_by_answer(exported.store)
+    read = {answer for answer, question in questions.items() if KINDS[kind].reads(question)}
+    assert {answer for row in exported.made[kind] for answer in row.answers} == read
+    in_rows = {answer for row in exported.rows(kind) for answer in row.answers}
+    left_out = [row for row in exported.made[kind] if isinstance(row, LeftOut)]
+    assert sum(exported.manifests[kind].left_out.values()) == len(left_out)
+    twice = [row.reason for row in left_out if row.answers and in_rows.issuperset(row.answers)]
+    assert not twice or kind == "reward", "in a row and left out"  # a rating that is a score, and of a tie
+
+
+def test_every_submitted_answer_is_in_a_row_of_some_kind(exported):
+    answers = form_by_answer(exported.store).keys()
+    for kind in ("trajectory", "answers"):
+        assert {answer for row in exported.rows(kind) for answer in row.answers} == answers
+    of_training = {answer for kind in OURS[:-2] for row in exported.made[kind] for answer in row.answers}
+    others = {
+        question.form.name for answer, question in form_by_answer(exported.store).items() if answer not in of_training
+    }
+    assert others == {"choice", "text", "tags", "regions", "words"}  # comments and free questions
+
+
+def text(messages: list[dict[str, Any]]) -> str:
+    return messages[-1]["content"][0]["text"]
+
+
+FIRST = {  # of the first row, what the store holds
+    "judge_sft": ("completion", lambda ids: "Yes, there are two apples."),
+    "judge_pref": ("rejected", lambda ids: "No, one apple is too much."),
+    "judge_kto": ("completion", lambda ids: NO_REASON),
+    "thought_sft": ("completion", lambda ids: "red apple at 0 0; red apple at 2 0"),
+    "thought_pref": ("rejected", lambda ids: "red apple at 0 0"),
+    "draw_sft": ("image", lambda ids: png(0)),
+    "redraw_sft": ("drafts", lambda ids: png(2)),
+    "edit_sft": ("source", lambda ids: png(200)),
+    "image_pref": ("chosen", lambda ids: png(1)),
+    "reward": ("image", lambda ids: png(0)),
+    "prompts": ("prompt", lambda ids: "two apples"),
+    "trajectory": ("id", lambda ids: ids["t0"]),
+    "answers": ("trajectory_id", lambda ids: ids["t0"]),
+}
+
+
+def plain(value: Any) -> Any:
+    """The last text of messages, the bytes of a picture or of the first of several, any other value."""
+    if isinstance(value, Picture.Image):
+        return value.convert("RGB").tobytes()
+    if isinstance(value, dict):
+        return Picture.open(io.BytesIO(value["bytes"])).convert("RGB").tobytes()
+    if isinstance(value, str):
+        return value
+    first = value[0]
+    return text(list(value)) if isinstance(first, dict) and "role" in first else plain(first)
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_a_folder_loads_with_datasets_and_pandas_and_shows_what_the_store_holds(exported, kind, tmp_path):
+    folder, rows = exported.folder / kind, exported.values(kind)
+    loaded = datasets.load_dataset(str(folder), kind, cache_dir=str(tmp_path))["train"]
+    assert loaded.features == KINDS[kind].features
+    assert loaded.num_rows == len(rows) == exported.manifests[kind].examples > 0
+    column, expected = FIRST[kind]
+    value = expected(exported.ids)
+    if isinstance(value, bytes):
+        value = Picture.open(io.BytesIO(value)).convert("RGB").tobytes()
+    frame = pd.read_parquet(folder / exported.manifests[kind].files[0].name)
+    assert list(frame.columns) == list(KINDS[kind].features)
+    for row in (loaded[0], frame.iloc[0]):
+        assert plain(row[column]) == value
+    assert frame.iloc[0].get("codes") is None or list(frame.iloc[0]["codes"]) == [1, 2, 3, 4]
+
+
+def test_a_wording_of_the_outvoted_and_the_models_own_are_rejected(exported):
+    first = [row for row in exported.values("judge_pref") if row["trajectory_id"] == exported.ids["t0"]]
+    assert {(text(row["chosen"]), text(row["rejected"]), row["rejected_origin"]) for row in first} == {
+        ("Yes, there are two apples.", "No, one apple is too much.", "person"),
+        ("Yes, there are two apples.", NO_REASON, "sampled"),
+    }
+    assert [row["margin"] for row in first] == [pytest.approx(1 / 3)] * 2
+    assert sum(row["weight"] for row in first) == 1
+    [flip] = [row for row in exported.values("judge_pref") if row["trajectory_id"] == exported.ids["flip"]]
+    assert (text(flip["chosen"]), text(flip["rejected"])) == ("Yes, it fits.", NO_REASON)
+    decided = [row for row in exported.values("judge_pref") if row["decided"]]
+    assert {text(row["rejected"]) for row in decided} == {NO_REASON, "Yes, it is a dog."}
+
+
+def test_labels_of_reflections_follow_verdicts_and_ratings(exported):
+    labels = {(r["trajectory_id"], r["segment"], r["decided"]): r["label"] for r in exported.values("judge_kto")}
+    ids = exported.ids
+    assert labels[ids["t0"], 2, False] is False  # two of three say that the verdict is wrong
+    assert labels[ids["t0"], 4, False] is labels[ids["t1"], 4, False] is labels[ids["t3"], 4, True] is True
+    assert labels[ids["t3"], 2, False] is False  # right, but for a bad reason
+    reasons = exported.manifests["judge_kto"].left_out
+    assert reasons["rated neither good nor bad"] == 1
+    assert reasons["the reflection was written by a person, not by the model"] == 1
+
+
+def test_plans_are_corrected_rated_or_begun_in_a_branch(exported):
+    plans = {(row["trajectory_id"], row["source"]): text(row["completion"]) for row in exported.values("thought_sft")}
+    ids = exported.ids
+    assert plans == {
+        (ids["t0"], "correction"): "red apple at 0 0; red apple at 2 0",
+        (ids["t1"], "rating"): "red apple at 0 0",
+        (ids["t3"], "correction"): "a dog at 1 1",
+        (ids["plan"], "branch"): "red apple at 0 0; red apple at 2 0",
+    }
+    pairs = {(row["trajectory_id"], text(row["rejected"])) for row in exported.values("thought_pref")}
+    assert pairs == {
+        (ids["t0"], "red apple at 0 0"),
+        (ids["plan"], "red apple at 0 0"),
+        (ids["t3"], "red apple at 0 0"),
+        (ids["t3"], "one dog at 1 1"),
+    }
+    narrowed = [row for row in made(exported.store, "thought_sft", Query(projects=("team",))) if isinstance(row, Row)]
+    assert [row.values["source"] for row in narrowed] == ["correction"]
+
+
+def test_a_redraw_is_a_rejected_draft_the_written_reason_and_an_accepted_drawing(exported):
+    [first, *_] = exported.values("redraw_sft")
+    assert first["trajectory_id"] == exported.ids["t1"]
+    assert first["reflections"] == ["No, the car is missing."] and first["correction"] == "the car is missing."
+    assert first["drafts"][0]["bytes"] == png(2) and first["image"]["bytes"] == png(3)
+    assert first["draft_codes"] == [[1, 2, 3, 4]] and first["origins"] == [{"origin": "sampled", "count": 4}]
+
+
+def test_a_drawing_goes_with_the_plan_as_people_wrote_it_or_with_none(exported):
+    drawings = {(row["trajectory_id"], row["segment"]): row["thought"] for row in exported.values("draw_sft")}
+    assert drawings[exported.ids["t0"], 1] == "red apple at 0 0; red apple at 2 0"
+    assert drawings[exported.ids["t0"], 3] is None  # no plan stands before it
+    assert (exported.ids["edit"], 1) not in drawings
+    [edit] = exported.values("edit_sft")
+    assert (edit["prompt"], edit["source_codes"]) == ("make it blue", [5, 6, 7, 8])
+
+
+def pair(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["trajectory_id"], row["rejected_trajectory_id"], row["source"]
+
+
+def test_drawings_are_preferred_by_people_and_ties_are_no_pairs(exported):
+    ids, rows = exported.ids, exported.values("image_pref")
+    found = {pair(row): row for row in rows if row["source"] == "preference"}
+    assert set(found) == {(ids["t2"], ids["t3"], "preference"), (ids["t5"], ids["t0"], "preference"),
+                          (ids["t0"], ids["t5"], "preference")}  # fmt: skip
+    two_to_one = found[ids["t5"], ids["t0"], "preference"]
+    assert (two_to_one["margin"], two_to_one["votes"], two_to_one["shown_left"]) == (pytest.approx(1 / 3), 3, 1.0)
+    assert found[ids["t0"], ids["t5"], "preference"]["decided"]
+    reasons = exported.manifests["image_pref"].left_out
+    assert reasons["as many say one thing as another"] == 1
+    assert reasons["both are bad"] == 1 and reasons["the other drawing was deleted"] == 1
+    [best] = [row for row in rows if row["source"] == "best" and row["trajectory_id"] == ids["t1"]]
+    assert (best["segment"], best["rejected_segment"], best["agreement"]) == (3, 1, 1.0)
+    rated = {row["criterion"]: row for row in rows if row["source"] == "rating" and row["trajectory_id"] == ids["t1"]}
+    assert set(rated) == {"alignment"} and rated["alignment"]["margin"] == pytest.approx(0.75)  # appearance is a tie
+
+
+def values_of(store: Store, kind: str, query: Query) -> list[dict[str, Any]]:
+    return [dict(row.values) for row in made(store, kind, query) if isinstance(row, Row)]
+
+
+def test_agreement_can_be_asked_for_and_each_vote_by_itself(exported):
+    ids, agreed = exported.ids, Query(min_agreement=0.9)
+    asked = [pair(row) for row in values_of(exported.store, "image_pref", agreed)]
+    assert (ids["t5"], ids["t0"], "preference") not in asked and (ids["t2"], ids["t3"], "preference") in asked
+    each = [pair(row) for row in values_of(exported.store, "image_pref", Query(aggregation=Aggregation.ALL))]
+    assert each.count((ids["t5"], ids["t0"], "preference")) == 2
+    assert each.count((ids["t0"], ids["t5"], "preference")) == 2  # one of three, and a decision about another item
+    judges = {row["trajectory_id"] for row in values_of(exported.store, "judge_pref", agreed)}
+    assert ids["t0"] not in judges and ids["t1"] in judges
+
+
+def test_scores_have_a_mean_a_deviation_and_their_people(exported):
+    rows = [
+        row
+        for row in exported.values("reward")
+        if row["type"] == "score" and row["trajectory_id"] == exported.ids["t1"]
+    ]
+    scores = {(row["segment"], row["criterion"]): row for row in rows}
+    low = scores[1, "alignment"]
+    assert (low["score"], low["std"], low["count"]) == (pytest.approx(0.125), pytest.approx(0.125), 2)
+    assert scores[3, "overall"]["score"] == 1.0 and scores[3, "verdict"]["score"] == 1.0
+    assert {row["type"] for row in exported.values("reward")} == {"score", "pair"}
+    first = next(row for row in exported.values("prompts") if row["trajectory_id"] == exported.ids["t1"])
+    assert first["facts"] == ["two red apples", "a blue car", "two red apples above a blue car"]
+    assert first["score"] == pytest.approx((0.0 + 0.125 + 0.5 + 1.0 + 0.875 + 0.5 + 1.0) / 7)
+
+
+@pytest.mark.parametrize("kind", OURS)
+def test_people_have_pseudonyms_and_a_deleted_drawing_is_gone(exported, kind):
+    names = set(exported.store.pseudonyms([ANN, BOB, EVE, RAE]).values())
+    assert {person for row in exported.rows(kind) for person in row.people} <= names
+    words = json.dumps(exported.values(kind), default=str)
+    assert "example.org" not in words and "secret" not in words and "visitor" not in words
+    shown = trajectories_of(exported.folder / kind, exported.manifests[kind])
+    assert exported.ids["hidden"] not in shown
