@@ -12,10 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import get_token
+
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError
 from annotations.export.changes import changes
 from annotations.export.exporter import export
+from annotations.export.push import push
 from annotations.export.query import Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.store.store import open_store_for_reading
@@ -29,6 +32,9 @@ def main(argv: list[str] | None = None) -> int:
         with open_store_for_reading(arguments.data or default_directory(), default_url()) as store:
             manifest = export(store, arguments.kind, arguments.out, _show_progress, query_of(arguments))
         told = changes(arguments.diff, arguments.out) if arguments.diff else None
+        pushed = ""
+        if arguments.push:
+            pushed = push(arguments.out, arguments.push, get_token(), private=not arguments.public)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -38,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{manifest.examples} examples written to {arguments.out} ({manifest.sha256[:12]}…)")
         if told is not None:
             print(told)
+        if pushed:
+            print(f"pushed to {pushed}")
     return 0
 
 
@@ -73,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=usual.seed, help="of the splits")
     add("--licence", default="", help="SPDX identifier for the dataset card")
     add("--diff", type=Path, metavar="OLD", help="say what changed since this earlier export")
+    add("--push", metavar="NAME/REPOSITORY", help="then to the Hub, with the token of HF_TOKEN or `hf auth login`")
+    add("--public", action="store_true", help="a repository that is made for it may be read by everybody")
     add("--json", action="store_true", help="print the manifest as JSON")
     return parser
 

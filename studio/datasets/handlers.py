@@ -18,6 +18,7 @@ import pyarrow as pa
 from annotations.errors import AnnotationsError, ExportError, without_places
 from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
+from annotations.export.push import push
 from annotations.export.query import Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.export.survey import first_rows, survey
@@ -154,6 +155,20 @@ class DatasetsHandlers:
         """Show another export."""
         require(Role.ADMIN, request, self.settings, self.store)
         return self._shown(name)
+
+    def push(self, request: gr.Request, name: str | None, repository: str, token: str) -> tuple[str, str]:
+        """Send an export to the Hub; what came of it, and an empty field in place of the token, which nobody keeps."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        if name not in exports_of(self.store):
+            return '<p class="export-error" role="alert">Export first, then push it.</p>', ""
+        try:
+            folder = folder_of(self.store) / name
+            if why := deleted(self.store, folder, exports_of(self.store)[name]):
+                raise ExportError(why)
+            address = push(folder, repository, token)
+        except (AnnotationsError, OSError, ValueError) as error:
+            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', ""
+        return f'<p>Pushed to <a href="{text(address)}" rel="noopener">{text(address)}</a>, private.</p>', ""
 
     def _shown(self, name: str | None) -> View:
         made = exports_of(self.store)

@@ -42,17 +42,25 @@ def _datasets(handlers: DatasetsHandlers) -> None:
         rows = gr.HTML(elem_id="datasets-rows", **PLAIN)
         line = gr.Textbox(label="Use it", lines=2, interactive=False, buttons=["copy"], elem_id="datasets-command")
         download = gr.DownloadButton("Download as a zip", elem_id="datasets-download", size="md")
+        with gr.Accordion("Push to the Hub", open=False, elem_id="datasets-push"):
+            with gr.Row():
+                repository = gr.Textbox(label="Repository", placeholder="name/reflections", max_lines=1)
+                token = gr.Textbox(label="Your token, which is not kept", type="password", max_lines=1)
+                send = gr.Button("Push, private", min_width=140, scale=0)
+            sent = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
     view = [*View(chosen, block, summary, rows, line, download, note)]
-    quick = {"show_progress": "hidden", "api_visibility": "private"}
+    private = {"api_visibility": "private"}
+    quick = {"show_progress": "hidden", **private}
     menus = [asked.projects, asked.checkpoints]
     gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **quick)
     changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in asked]
     gr.on(changes, handlers.survey, [*asked], [ready, first], trigger_mode="always_last", **quick)
-    count.click(handlers.survey_all, [*asked], [ready, first], show_progress_on=[ready], api_visibility="private")
+    count.click(handlers.survey_all, [*asked], [ready, first], show_progress_on=[ready], **private)
     export.click(handlers.export, [*asked], [progress, timer, stop], **quick)
     stop.click(handlers.stop, None, None, **quick)
     timer.tick(handlers.look, None, [progress, timer, stop, *view], **quick)
+    send.click(handlers.push, [chosen, repository, token], [sent, token], show_progress_on=[sent], **private)
     chosen.input(handlers.choose, [chosen], view, **quick)
 
 
