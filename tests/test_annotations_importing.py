@@ -80,7 +80,9 @@ def test_a_dry_run_counts_and_stores_nothing(store: Store, tmp_path: Path):
 def test_the_command_has_a_dry_run(tmp_path: Path, capsys: pytest.CaptureFixture):
     file = janus(tmp_path)
     assert main([str(file), "--format", "janus_sft", "--data", str(tmp_path / "data"), "--dry-run"]) == 0
-    assert capsys.readouterr().out == "dry run: 3 records are good, 0 bad\n"
+    read_as, *rows, counted = capsys.readouterr().out.splitlines()
+    assert (read_as, counted) == ("read as janus_sft", "dry run: 3 records are good, 0 bad")
+    assert len(rows) == 3 and rows[0].startswith("row 1: “A busy intersection") and "and 2 more" in rows[0]
     with open_store(tmp_path / "data") as store:
         assert store.imports() == []
 

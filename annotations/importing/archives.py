@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from annotations.errors import ImportingError
 
-TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".tar")
 MOST_FILES = 200_000
 MOST_BYTES = 8 * 2**30  # unpacked, of all zips together
 FREE_BYTES = 64 * 2**20  # that any zip may hold; beyond them it must be no smaller than …

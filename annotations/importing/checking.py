@@ -103,11 +103,18 @@ def _check(store: Store, job: Job, file: IO[bytes] | None, total: int, on_progre
     return Outcome(checker.new, checker.already, tuple(sorted(checker.errors, key=lambda error: error.row)))
 
 
+def read(job: Job, source: Source) -> Read:
+    """The records of one of a job's files."""
+    options = {"columns": source.columns} if source.columns else {}
+    return job.reader.read(
+        source.path, images=source.images, drawn_by=job.drawn_by, flattened=source.flattened, **options
+    )
+
+
 def _records(job: Job) -> Read:
     """All rows; errors name their file where there are several."""
     for source in job.sources:
-        rows = job.reader.read(source.path, images=source.images, drawn_by=job.drawn_by, flattened=source.flattened)
-        for record in rows:
+        for record in read(job, source):
             if isinstance(record, RowError) and len(job.sources) > 1:
                 record = replace(record, place=f"{source.name}{record.place and f', {record.place}'}")
             yield record

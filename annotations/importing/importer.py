@@ -1,8 +1,10 @@
 """Imports files of any known format into the store: all rows or none.
 
-    python -m annotations.importing SRC --format FORMAT [--dry-run]
+    python -m annotations.importing SRC [--format FORMAT] [--mapping COLUMNS.json] [--dry-run]
 
-Formats are ours, janus_sft, folder, pickapic and richhf; the modules of `formats` say what each looks like.
+The modules of `formats` say what each format looks like; without one it is recognized by the first rows. SRC may also
+be the id of a data set of the Hub, or with --split any folder that `datasets` loads. A mapping such as {"img": "image",
+"text": "prompt"} makes a table of images and prompts a known one.
 Every row is read and checked before the first is stored; each that cannot be is reported, with what was found in it and
 what was wanted. Records that were imported before are left out. What a trajectory has no place for is kept beside it.
 Knows the store; SQLite older than 3.51.3 lets only one process write, so stop the studio there, or import in its page.
@@ -12,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import pkgutil
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,24 +30,31 @@ from uuid import uuid4
 
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError, ImportingError
+from annotations.export.manifest import read_manifest
+from annotations.importing.answering import prepare
 from annotations.importing.checking import (
     AT_ONCE_BYTES,
     Job,
     Prepared,
     check,
     prepared_records,
+    read,
     reader_of,
 )
 from annotations.importing.checking_process import check_in_process
-from annotations.importing.formats import FORMATS
+from annotations.importing.detection import AUTO, check_columns, detect, read_columns, shown
+from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
-from annotations.importing.sources import FOLDER, Source, laid_out, tables_in
+from annotations.importing.sources import FOLDER, Source, laid_out, sources_of, tables_in
 from annotations.importing.staging import Run
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store
 
 BYTES_IN_PROCESS = 2 * 2**20  # of files; from so many on they are checked in a process of their own
 SHOWN = 20  # errors that the command prints
+FIRST = 3  # records that a dry run shows
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+STREAMED = "annotations.importing.hub_datasets:streamed"  # imported where a data set is asked for
 
 OnProgress = Callable[[str, int, int], None]  # what is being done, how far, of how many
 
@@ -58,6 +69,8 @@ class Report:
     already: int  # records that had been imported before
     errors: tuple[RowError, ...]
     good: int = 0  # new records that can be stored, whether they were or not
+    format: str = ""  # as which it was read
+    first: tuple[str, ...] = ()  # of a dry run, the first records in words
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self) | {"errors": [vars(error) for error in self.errors]}
@@ -66,22 +79,24 @@ class Report:
 def bring_in(
     store: Store,
     source: Path | Sequence[Source],
-    format: str,
+    format: str = AUTO,
     *,
     owner: str,
     images: Path | None = None,
     drawn_by: str | None = None,
+    columns: Mapping[str, str] | None = None,
     leave_out_bad: bool = False,
     on_progress: OnProgress = lambda stage, done, total: None,
     bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
     """Import a file, folder or zip, or what files that came together hold (`sources`), while others work.
 
-    `images` is where records' pictures lie, `drawn_by` the model that drew them; from `bytes_in_process` on files are
-    checked in a process of their own, which takes a second to start. Raises ImportingError for an unknown format, for a
-    file that cannot be read at all, while another import is under way, and where somebody stops it.
+    `images` is where records' pictures lie, `drawn_by` the model that drew them, `columns` a mapping of a table
+    to the format `folder`; from `bytes_in_process` on files are checked in a process of their own, which takes
+    a second to start. Raises ImportingError for an unknown format, for a file that cannot be read at all, while another
+    import is under way, and where somebody stops it.
     """
-    with _sources(source, format, images) as sources, tempfile.TemporaryDirectory() as folder:
+    with _sources(source, format, images, columns) as (sources, format), tempfile.TemporaryDirectory() as folder:
         batch = BatchName(uuid4().hex, _name(source, sources), format)
         job = Job(tuple(sources), format, drawn_by, owner, store.clock(), Path(folder, "checked"))
         with Run(store, batch, owner=owner, now=job.now) as run:
@@ -91,9 +106,10 @@ def bring_in(
                 on_progress("checking", done, total)
 
             outcome = (check_in_process if job.bytes >= bytes_in_process else check)(store, job, checking)
-            report = Report(batch.id, 0, 0, outcome.already, outcome.errors, outcome.new)
+            report = Report(batch.id, 0, 0, outcome.already, outcome.errors, outcome.new, format)
             if not outcome.new or (outcome.errors and not leave_out_bad):
                 return report
+            prepare(store, format)
             _stage(run, prepared_records(job.file), outcome.new, on_progress)
             run.publish()
     return replace(report, records=outcome.new, trajectories=len(store.imported(batch.id)))
@@ -116,24 +132,40 @@ def _stage(run: Run, prepared: Iterable[Prepared], total: int, on_progress: OnPr
 def rehearse(
     store: Store,
     source: Path | Sequence[Source],
-    format: str,
+    format: str = AUTO,
     *,
     images: Path | None = None,
     drawn_by: str | None = None,
+    columns: Mapping[str, str] | None = None,
     on_progress: OnProgress = lambda stage, done, total: None,
     bytes_in_process: int = BYTES_IN_PROCESS,
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
-    with _sources(source, format, images) as sources:
+    with _sources(source, format, images, columns) as (sources, format):
         job = Job(tuple(sources), format, drawn_by, "", store.clock(), None)
+        first = tuple(shown(read(job, sources[0]), FIRST))
         checked_by = check_in_process if job.bytes >= bytes_in_process else check
         outcome = checked_by(store, job, partial(on_progress, "checking"))
-    return Report("", 0, 0, outcome.already, outcome.errors, outcome.new)
+    return Report("", 0, 0, outcome.already, outcome.errors, outcome.new, format, first)
 
 
 @contextmanager
-def _sources(source: Path | Sequence[Source], format: str, images: Path | None) -> Iterator[Sequence[Source]]:
-    reader_of(format)
+def _sources(
+    source: Path | Sequence[Source], format: str, images: Path | None, columns: Mapping[str, str] | None
+) -> Iterator[tuple[Sequence[Source], str]]:
+    """The files, and the format that they have."""
+    if columns:
+        check_columns(columns)
+        format = FOLDER
+    with _files(source, format, images) as files:
+        found = detect(files) if format == AUTO else format
+        yield ([replace(file, columns=columns) for file in files] if columns else files), found
+
+
+@contextmanager
+def _files(source: Path | Sequence[Source], format: str, images: Path | None) -> Iterator[Sequence[Source]]:
+    if format != AUTO:
+        reader_of(format)
     if not isinstance(source, Path):
         yield source
     elif not source.exists():
@@ -141,7 +173,9 @@ def _sources(source: Path | Sequence[Source], format: str, images: Path | None) 
     elif source.suffix.lower() == ".zip" and source.is_file():
         with laid_out([source], format) as unpacked:
             yield [replace(table, images=images) for table in unpacked] if images else unpacked
-    elif format == FOLDER and source.is_dir():
+    elif source.is_dir() and (format == AUTO or read_manifest(source)):
+        yield sources_of(source, images)
+    elif format == FOLDER and source.is_dir() and not rows.is_sharded(source):
         tables = tables_in(source)
         yield [Source(table, images or (source if len(tables) == 1 else table.parent), table.name) for table in tables]
     else:
@@ -165,19 +199,14 @@ def records(store: Store, batch: str) -> Iterator[dict[str, Any]]:
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        with open_store(arguments.data or default_directory(), default_url()) as store:
-            options = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
+        options = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
+        options |= {"columns": arguments.mapping and read_columns(arguments.mapping)}
+        with open_store(arguments.data or default_directory(), default_url()) as store, _given(arguments) as source:
             if arguments.dry_run:
-                report = rehearse(store, arguments.source, arguments.format, **options)
+                report = rehearse(store, source, arguments.format, **options)
             else:
-                report = bring_in(
-                    store,
-                    arguments.source,
-                    arguments.format,
-                    owner=arguments.owner,
-                    leave_out_bad=arguments.leave_out_bad,
-                    **options,
-                )
+                options |= {"owner": arguments.owner, "leave_out_bad": arguments.leave_out_bad}
+                report = bring_in(store, source, arguments.format, **options)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -188,10 +217,24 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if report.errors and not arguments.leave_out_bad else 0
 
 
+@contextmanager
+def _given(arguments: argparse.Namespace) -> Iterator[Path | Sequence[Source]]:
+    """The file or folder, or the rows of a data set that `datasets` loads."""
+    path = Path(arguments.source)
+    if arguments.split is None and (path.exists() or not HUB_ID.fullmatch(arguments.source)):
+        yield path
+        return
+    streamed = pkgutil.resolve_name(STREAMED)
+    with streamed(arguments.source, arguments.split, lambda done: _bar("loading", done, 0)) as source:
+        yield [source]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m annotations.importing", description=__doc__.split("\n")[0])
-    parser.add_argument("source", type=Path, help="file or folder")
-    parser.add_argument("--format", choices=list(FORMATS), required=True)
+    parser.add_argument("source", help="file, folder, or id of a data set of the Hub")
+    parser.add_argument("--format", choices=[AUTO, *FORMATS], default=AUTO, help="(default: by the first rows)")
+    parser.add_argument("--mapping", type=Path, help="JSON file: names of columns to those of the format folder")
+    parser.add_argument("--split", help="of a data set that `datasets` loads (default: the first)")
     parser.add_argument(
         "--images", type=Path, help="folder in which records' pictures are looked up (default: beside it)"
     )
@@ -205,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rehearsed(report: Report) -> str:
-    lines = [str(error) for error in report.errors[:SHOWN]]
+    lines = [f"read as {report.format}", *report.first, *map(str, report.errors[:SHOWN])]
     known = f"; {report.already} are there already" if report.already else ""
     return "\n".join([*lines, f"dry run: {report.good} records are good, {len(report.errors)} bad{known}"])
 
@@ -225,7 +268,10 @@ def _told(report: Report, leave_out_bad: bool) -> str:
 def _bar(stage: str, done: int, total: int) -> None:
     if done % max(1, total // 200) and done != total:
         return
-    filled = 30 * done // max(1, total)
+    if not total:
+        print(f"\r{stage:<9} {done:,}", end="", file=sys.stderr, flush=True)
+        return
+    filled = 30 * done // total
     ending = "\n" if done == total else ""
     print(
         f"\r{stage:<9} {'█' * filled}{'░' * (30 - filled)} {done:,} of {total:,}",

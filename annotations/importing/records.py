@@ -112,16 +112,23 @@ def made_elsewhere(
     created_at: str = "",
 ) -> Trajectory:
     """A picture by its hash, drawn by another model, and what was said of it. Raises RowProblem without a prompt."""
+    segments = (Image((), picture), *([reflection] if reflection else ()))
+    return trajectory_of(prompt, segments, checkpoint=checkpoint, created_at=created_at)
+
+
+def trajectory_of(
+    prompt: Any, segments: Sequence[Segment], *, checkpoint: str | None, created_at: str = ""
+) -> Trajectory:
+    """Segments made by another model; the id follows from the content. Raises RowProblem without a prompt."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise RowProblem(f"the prompt {prompt!r:.60}", "what the picture should show")
-    segments: tuple[Segment, ...] = (Image((), picture), *([reflection] if reflection else ()))
     made = Trajectory(
         prompt,
         seed=0,
-        rounds=1,
+        rounds=max(1, sum(isinstance(segment, Image) for segment in segments)),
         sampling=Sampling(),
         checkpoint=checkpoint or UNKNOWN,
-        segments=segments,
+        segments=tuple(segments),
         stop_reason=StopReason.IMPORTED,
         created_at=created_at,
     )
@@ -139,6 +146,30 @@ def said(text: str, p_yes: float) -> Reflection:
         raise RowProblem(f"the reason {text!r:.60}", "a text that begins with “Yes” or “No”")
     tokens = (Token(-1, text[: verdict.end()]), Token(-1, text[verdict.end() :]))
     return Reflection(verdict[1].lower(), p_yes, tuple(token for token in tokens if token.text))
+
+
+def judgement(accepted: bool, reason: str, edit: str = "") -> Reflection:
+    """What was said of an image in a format that keeps verdict, reason and edit apart, character by character."""
+    verdict = "Yes" if accepted else "No"
+    tokens = (Token(-1, verdict), *([Token(-1, f", {reason}")] if reason else ()))
+    return Reflection(verdict.lower(), float(accepted), tokens, edit=edit)
+
+
+def text_in(row: Mapping[str, Any], name: str, place: str = "") -> str:
+    """A text of a row that is not blank. Raises RowProblem."""
+    value = row.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise RowProblem(f"{value!r:.60}", "text", place or name)
+    return value
+
+
+def list_in(row: Mapping[str, Any], name: str, length: int | None = None) -> list[Any]:
+    """A list of a row, of some length. Raises RowProblem."""
+    value = row.get(name)
+    if not isinstance(value, list) or not value or length not in (None, len(value)):
+        expected = "a list of one entry or more" if length is None else f"a list of {length} entries"
+        raise RowProblem(f"{value!r:.60}", expected, name)
+    return value
 
 
 def probability(value: Any, place: str) -> float:

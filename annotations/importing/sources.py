@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotations.errors import ImportingError
+from annotations.export.manifest import read_manifest
 from annotations.importing.archives import TABLES, UnpackedFolder, unpacked
 
 FOLDER = "folder"  # the format whose pictures lie beside its table
@@ -22,6 +23,7 @@ class Source:
     images: Path | None
     name: str  # for messages
     flattened: bool = False  # its pictures came without the folders that they were in
+    columns: Mapping[str, str] = field(default_factory=dict)  # what a mapping calls columns of the table
 
 
 @contextmanager
@@ -70,6 +72,18 @@ def _descended(folder: Path) -> Path:
 def _only_table(folder: Path) -> list[Path]:
     tables = [file for file in folder.iterdir() if file.suffix.lower() in TABLES]
     return tables if len(tables) == 1 else [folder]
+
+
+def sources_of(folder: Path, images: Path | None) -> list[Source]:
+    """What a folder of any format holds: the files of an export, Parquet shards, tars, trajectories, or tables."""
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        tables = [folder / file.name for file in manifest.files]
+    elif any(folder.glob("[!_]*.parquet")) or any(folder.rglob("trajectory.json")):
+        tables = [folder]
+    else:
+        tables = sorted(folder.glob("*.tar")) or tables_in(folder)
+    return [Source(table, images or folder, table.relative_to(folder.parent).as_posix()) for table in tables]
 
 
 def tables_in(folder: Path) -> list[Path]:

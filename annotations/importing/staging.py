@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
+from annotations.importing.answering import add_answers
 from annotations.store import imported_records, items, trajectories
 from annotations.store.images import PngFile
 from annotations.store.imported_records import BatchName, PreparedRecord
@@ -220,16 +221,20 @@ class Run:
 
 
 def _open_items(store: Store, batch: str) -> None:
-    """People are asked about what is published, a few items at a time; then the run is over."""
+    """People are asked about what is published, a few items at a time, and what its records answer is stored; then the
+    run is over.
+    """
     while True:
         with store.database.writing() as session:
             staged = select(StagedRow.trajectory_id).where(StagedRow.batch == batch).limit(OPENED)
             if not (ids := list(session.scalars(staged))):
-                session.execute(delete(ImportRunRow).where(ImportRunRow.batch == batch))
-                return
+                break
             items.open_staged(session, ids)
             session.execute(delete(StagedRow).where(StagedRow.trajectory_id.in_(ids)))
             session.execute(update(ImportRunRow).values(renewed_at=store.clock()))
+    add_answers(store, batch)
+    with store.database.writing() as session:
+        session.execute(delete(ImportRunRow).where(ImportRunRow.batch == batch))
 
 
 def _is_over(run: ImportRunRow, now: datetime) -> bool:

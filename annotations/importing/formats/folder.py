@@ -2,12 +2,13 @@
 
 Also known are `image`, `file`, `path` for the name, `caption`, `text` for the prompt, `model`, `checkpoint` for who
 drew it; and `verdict`, `p_yes` and `reason`, as the studio's own table of judgements has them. The table is a CSV, JSON
-Lines or Parquet file, such as `metadata.jsonl` of an image folder of the Hub.
+Lines or Parquet file, such as `metadata.jsonl` of an image folder of the Hub; in Parquet the column of the name may
+hold the picture itself. A mapping of other names of columns to these makes one of these of any table of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from model.trajectory import Reflection
 NAMES = ("file_name", "image", "file", "path", "filename")
 PROMPTS = ("prompt", "caption", "text")
 MODELS = ("model", "checkpoint", "drawn_by")
+MARKS = tuple(frozenset({name, prompt}) for name in NAMES for prompt in PROMPTS)
+PROJECT = None
 KNOWN = (*NAMES, *PROMPTS, *MODELS, "verdict", "p_yes", "reason")
 
 
@@ -42,15 +45,25 @@ def size(source: Path) -> int:
     return rows.size(_table(source))
 
 
-def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
-    """`source` is the folder, or the table in it. Pictures are looked for beside it, then in all of `images`."""
+def read(
+    source: Path,
+    *,
+    images: Path | None = None,
+    drawn_by: str | None = None,
+    flattened: bool = False,
+    columns: Mapping[str, str] | None = None,
+) -> Read:
+    """`source` is the folder, or the table in it. Pictures are looked for beside it, then in all of `images`. `columns`
+    says by their names in the table which columns are which of KNOWN.
+    """
     table = _table(source)
 
     def asked() -> Iterator[str]:
-        return rows.names(table, lambda row: [row.get(_first(row, NAMES))], KNOWN)
+        return rows.names(table, lambda row: [_renamed(row, columns).get(_first(_renamed(row, columns), NAMES))], KNOWN)
 
-    look = Folder(images or table.parent, table.parent, asked, flattened=flattened)
-    return rows.read(table, partial(_record, look=look, drawn_by=drawn_by), KNOWN)
+    beside = table if table.is_dir() else table.parent
+    look = Folder(images or beside, beside, asked, flattened=flattened)
+    return rows.read(table, partial(_record, look=look, drawn_by=drawn_by, columns=columns), KNOWN)
 
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _table(source: Path) -> Path:
-    if not source.is_dir():
+    if not source.is_dir() or rows.is_sharded(source):
         return source
     tables = tables_in(source)
     if len(tables) != 1:
@@ -66,16 +79,24 @@ def _table(source: Path) -> Path:
     return tables[0]
 
 
-def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
+def _renamed(row: rows.Row, columns: Mapping[str, str] | None) -> rows.Row:
+    return {columns.get(name, name): value for name, value in row.items()} if columns else row
+
+
+def _record(
+    number: int, named: rows.Row, *, look: Look, drawn_by: str | None, columns: Mapping[str, str] | None = None
+) -> Record:
+    row = _renamed(named, columns)
     name, prompt = _first(row, NAMES), _first(row, PROMPTS)
     if name is None or prompt is None:
         raise RowProblem(f"the columns {', '.join(row)}", f"one of {', '.join(NAMES)} and one of {', '.join(PROMPTS)}")
-    sha256, png = as_png(look(row[name], name), name)
+    content = row[name].get("bytes") if isinstance(row[name], dict) else row[name]
+    sha256, png = as_png(content if isinstance(content, bytes) else look(row[name], name), name)
     words = row[prompt].strip() if isinstance(row[prompt], str) else row[prompt]
-    named = _first(row, MODELS)
-    model = name_of(row[named], named) if named else None
+    column = _first(row, MODELS)
+    model = name_of(row[column], column) if column else None
     trajectory = made_elsewhere(words, sha256, checkpoint=model or drawn_by, reflection=_reflection(row))
-    return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))
+    return Record(number, (Part(trajectory, {sha256: png}, *pack(named)),))
 
 
 def _reflection(row: rows.Row) -> Reflection | None:

@@ -31,6 +31,8 @@ from annotations.importing.records import (
 )
 
 FIELDS = ("id", "img_path", "reason", "prob", "state")
+MARKS = (frozenset({"promptid", "prompt", "data"}),)
+PROJECT = None
 size = rows.size
 
 

@@ -29,6 +29,8 @@ from model.images import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
 
 FILE = "trajectory.json"
+MARKS = (frozenset({"segments", "prompt", "sampling"}), frozenset({"trajectory"}))
+PROJECT = None
 KNOWN = set(Trajectory.__dataclass_fields__)
 
 

@@ -2,18 +2,20 @@
 
 Columns: `are_different, best_image_uid, caption, created_at, has_label, image_0_uid, image_0_url, image_1_uid,
 image_1_url, jpg_0, jpg_1, label_0, label_1, model_0, model_1, ranking_id, user_id, num_example_per_prompt`. Each image
-becomes a trajectory, drawn by `model_0` or `model_1`; the pair is kept together by `ranking_id`. The JPEG files are
+becomes a trajectory, drawn by `model_0` or `model_1`; the pair is kept together by `ranking_id`, and its labels are
+what `user_id` answered of it. The JPEG files are
 kept as they are beside the PNG that pages show. In a table without `jpg_0` (a CSV), images are files named by uid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from annotations.importing.formats import rows
+from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
 from annotations.importing.record_json import pack
 from annotations.importing.records import (
@@ -29,6 +31,8 @@ from annotations.importing.records import (
 )
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
+MARKS = (frozenset(NEEDED),)
+PROJECT = PAIRS
 KNOWN = (*NEEDED, "model_0", "model_1", "ranking_id")
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 size = rows.size
@@ -43,6 +47,18 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {name: value for record in records for name, value in record.items()}
+
+
+def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
+    """None where the row has no label."""
+    try:
+        labels = float(record["label_0"]), float(record["label_1"])
+    except (TypeError, ValueError):
+        return None
+    choice = {(1.0, 0.0): "left", (0.0, 1.0): "right", (0.5, 0.5): "tie"}.get(labels)
+    if choice is None or str(record.get("has_label")).lower() == "false":
+        return None
+    return preference(ids, choice, f"pick-a-pic {record.get('user_id', '')}"[:80].strip())
 
 
 def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:

@@ -1,19 +1,22 @@
 """Format `richhf`: RichHF-18K, scores, heat maps and misaligned words of Pick-a-Pic images.
 
 Columns: `filename, aesthetics_score, artifact_score, misalignment_score, overall_score, artifact_map, misalignment_map,
-prompt_misalignment_label` (0: the word is not drawn). The published rows have neither picture nor prompt; copies of the
+prompt_misalignment_label` (0: the word is not drawn). Scores, from 0 to 1 and the higher the better, and words become
+answers: a score the nearest rating. The published rows have neither picture nor prompt; copies of the
 set add `image` (bytes, or bytes and path) and `prompt` or `caption`. Without them the picture is looked for by
 `filename` in a folder of images, and the prompt in a text file beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from annotations.importing.formats import rows
+from annotations.importing.formats.imported_answers import RICH, ImportedAnswers
 from annotations.importing.picture_names import Folder
 from annotations.importing.record_json import pack
 from annotations.importing.records import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere
@@ -21,6 +24,9 @@ from annotations.importing.records import Look, Part, Read, Record, RowProblem, 
 SCORES = ("aesthetics_score", "artifact_score", "misalignment_score", "overall_score")
 PROMPTS = ("prompt", "caption")
 KNOWN = (*SCORES, *PROMPTS, "filename", "image", "artifact_map", "misalignment_map", "prompt_misalignment_label")
+MARKS = (frozenset({"filename", "overall_score", "misalignment_score"}),)
+PROJECT = RICH
+DELIMITERS = re.compile('[,.?!":; ]')  # between the tokens of a prompt that are labelled
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp")
 size = rows.size
 
@@ -41,12 +47,39 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return records[0]
 
 
+def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
+    """Scores as the nearest ratings, and the words that a token of is not drawn; None without an overall score."""
+    scores = {name: float(record[name]) for name in SCORES if record.get(name) not in (None, "")}
+    ratings = {name: 1 + round(4 * score) for name, score in scores.items() if 0 <= score <= 1}
+    if "overall_score" not in ratings:
+        return None
+    words = misaligned_words(record.get("prompt") or record.get("caption"), record.get("prompt_misalignment_label"))
+    return ImportedAnswers(ids[0], None, 0, ratings | ({"words_not_drawn": words} if words else {}), "richhf-18k")
+
+
+def tokens_of(prompt: str) -> list[tuple[str, int]]:
+    """The tokens of a prompt as RichHF-18K labels them, each with the index of its word (split at white space)."""
+    return [
+        (token, index) for index, word in enumerate(prompt.split()) for token in DELIMITERS.split(word) if token.strip()
+    ]
+
+
+def misaligned_words(prompt: Any, labels: Any) -> list[int]:
+    """Indices of words with a token whose label is 0; none where the labels are not of this prompt."""
+    if not isinstance(prompt, str) or not isinstance(labels, str):
+        return []
+    tokens, values = tokens_of(prompt), labels.split()
+    if len(tokens) != len(values):
+        return []
+    return sorted({index for (_, index), value in zip(tokens, values, strict=True) if value == "0"})
+
+
 def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
-    missing = [name for name in ("filename", *SCORES) if row.get(name) in (None, "")]
-    if missing:
-        raise RowProblem(f"nothing in {', '.join(missing)}", f"values in filename, {', '.join(SCORES)}")
+    if row.get("filename") in (None, "") or all(row.get(name) in (None, "") for name in SCORES):
+        raise RowProblem("nothing in filename, or in all scores", f"values in filename, {', '.join(SCORES)}")
     for name in SCORES:
-        _number(row[name], name)
+        if row.get(name) not in (None, ""):
+            _number(row[name], name)
     sha256, png = as_png(_picture(row, look), "image" if row.get("image") else "filename")
     trajectory = made_elsewhere(_prompt(row, look), sha256, checkpoint=drawn_by)
     return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))

@@ -1,4 +1,4 @@
-"""Rows of Parquet (a file or shards), CSV and JSON Lines, streamed, and of JSON files."""
+"""Rows of Parquet (a file or shards), CSV, JSON Lines, WebDataset tars and text, streamed, and of JSON files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from annotations.errors import ImportingError
 from annotations.importing import csv_files
+from annotations.importing.archives import TABLES
+from annotations.importing.formats import tars
 from annotations.importing.records import Read, Record, RowError, RowProblem
 from annotations.importing.text_files import open_text
 
@@ -44,7 +46,20 @@ def rows(source: Path, known: Collection[str] = ()) -> Iterator[tuple[int, Row |
             return ((number, _parsed(number, line)) for number, line in _lines(source))
         case ".json":
             return _json_rows(source)
+        case ".tar":
+            return tars.samples(source)
     raise ImportingError(f"{source} is no table that can be read; give a Parquet, CSV or JSON Lines file")
+
+
+def lines(source: Path) -> Iterator[tuple[int, Row]]:
+    """The lines of a text file that hold something, each as a prompt. Raises ImportingError."""
+    return ((number, {"prompt": line.strip()}) for number, line in _lines(source))
+
+
+def is_sharded(folder: Path) -> bool:
+    """Whether a folder's tables are Parquet shards alone."""
+    tables = [file for file in folder.glob("[!_]*") if file.suffix.lower() in TABLES]
+    return bool(tables) and all(file.suffix.lower() == ".parquet" for file in tables)
 
 
 def read(source: Path, record_of: Callable[[int, Row], Record], known: Collection[str] = ()) -> Read:
@@ -73,11 +88,11 @@ def names(source: Path, asked: Callable[[Row], Iterable[object]], known: Collect
 
 
 def _is_parquet(source: Path) -> bool:
-    return source.suffix.lower() == ".parquet" or (source.is_dir() and any(source.glob("*.parquet")))
+    return source.suffix.lower() == ".parquet" or (source.is_dir() and any(source.glob("[!_]*.parquet")))
 
 
 def _shards(source: Path) -> list[Path]:
-    return sorted(source.glob("*.parquet")) if source.is_dir() else [source]
+    return sorted(source.glob("[!_]*.parquet")) if source.is_dir() else [source]
 
 
 def _parquet(file: Path) -> pq.ParquetFile:

@@ -1,0 +1,42 @@
+"""Format `flow_prompts`: prompts of Flow-GRPO and Flow-Factory, one a line.
+
+A text file, or JSON Lines with `prompt` and what a reward reads beside it (`tag`, `include` … of GenEval), such as
+`train_metadata.jsonl`. A prompt becomes a trajectory without segments, which nobody has drawn yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from annotations.importing.formats import rows
+from annotations.importing.record_json import pack
+from annotations.importing.records import Part, Read, Record, text_in, trajectory_of
+
+MARKS = (frozenset({"prompt", "tag"}), frozenset({"prompt", "include"}))
+PROJECT = None
+
+
+def size(source: Path) -> int:
+    return sum(1 for _ in rows.lines(source)) if _is_text(source) else rows.size(source)
+
+
+def read(source: Path, *, images: Path | None = None, drawn_by: str | None = None, flattened: bool = False) -> Read:
+    """Nothing was drawn, so that `images` and `drawn_by` are for other formats."""
+    if _is_text(source):
+        return (rows.made(number, row, _record) for number, row in rows.lines(source))
+    return rows.read(source, _record)
+
+
+def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return records[0]
+
+
+def _is_text(source: Path) -> bool:
+    return source.suffix.lower() == ".txt"
+
+
+def _record(number: int, row: rows.Row) -> Record:
+    made = trajectory_of(text_in(row, "prompt"), (), checkpoint=None)
+    return Record(number, (Part(made, {}, *pack(row)),))

@@ -1,0 +1,77 @@
+"""What a record says of its images as answers, and the projects that such answers belong to.
+
+Formats whose records hold people's labels have a PROJECT of these and a function `answers` of a record and the ids of
+its trajectories. Values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annotations.schema.forms.choice import Choice
+from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.rating import Rating
+from annotations.schema.forms.words import Words
+from annotations.schema.project import Project, Role
+from annotations.schema.questions import NO, YES, Question
+from annotations.schema.subjects import PAIR
+from model.trajectory import Image
+
+KEY = "imported "  # with which the keys of imported answers begin
+
+
+@dataclass(frozen=True)
+class ImportedAnswers:
+    """One person's answers in a record. `gold`: an item's right answers instead, told as `because`."""
+
+    trajectory_id: str
+    other_id: str | None  # the second of a pair
+    segment: int | None
+    answers: Mapping[str, Any]
+    annotator: str
+    gold: bool = False
+    because: str = ""
+
+
+def preference(ids: Sequence[str], choice: str, annotator: str) -> ImportedAnswers:
+    """Of a pair, the first of which counts as left."""
+    said = {"choice": choice, "left": ids[0], "right": ids[1]}
+    return ImportedAnswers(ids[0], ids[1], None, {"preference": said}, annotator)
+
+
+def _project(id: str, name: str, subject: str, *questions: Question) -> Project:
+    return Project(
+        id=id,
+        name=name,
+        questions=questions,
+        subject=subject,
+        guidelines="Its answers came with imported files.",
+        overlap=None,
+        role=Role.REVIEWER,  # people are not asked again unless somebody wants it
+    )
+
+
+PAIRS = _project(
+    "imported-pairs",
+    "Imported pairs",
+    PAIR,
+    Question("preference", PAIR, Preference(), "Which one is better?", required=True),
+)
+RICH = _project(
+    "imported-rich-feedback",
+    "Imported rich feedback",
+    Image.kind,
+    Question("overall_score", Image.kind, Rating(), "How good is it, all in all?", required=True),
+    Question("aesthetics_score", Image.kind, Rating(), "How does it look?"),
+    Question("artifact_score", Image.kind, Rating(), "How free of artifacts is it?"),
+    Question("misalignment_score", Image.kind, Rating(), "How well does it show what was asked for?"),
+    Question("words_not_drawn", Image.kind, Words(), "Which words were not drawn?"),
+)
+EXPERTS = _project(
+    "imported-gold",
+    "Imported gold",
+    Image.kind,
+    Question("shows_prompt", Image.kind, Choice((YES, NO)), "Does it show what was asked for?", required=True),
+)

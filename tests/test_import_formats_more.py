@@ -1,0 +1,278 @@
+"""Formats of others come in by themselves: recognized, whole, with what their people answered; bad rows in words."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+from foreign_records import (
+    FILES,
+    PROMPT,
+    flow_prompts,
+    genref,
+    pickapic,
+    r3_bench,
+    richhf,
+    umm,
+    unicot,
+    visual_reflection,
+    write_lines,
+    write_parquet,
+)
+from PIL import Image as Picture
+from test_annotations_importing import janus, lines
+from test_annotations_samples import png
+
+from annotations.errors import ImportingError
+from annotations.importing import staging
+from annotations.importing.formats import FORMATS, rows
+from annotations.importing.hub_datasets import streamed
+from annotations.importing.importer import bring_in, main, records, rehearse
+from annotations.schema.project import Use
+from annotations.store.store import Store, open_store
+from model.trajectory import Image, Reflection, Thought
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def rows_of(file: Path) -> list[dict]:
+    return [row for _, row in rows.rows(file)]
+
+
+@pytest.mark.parametrize("format", FILES)
+def test_a_format_is_recognized_and_every_record_comes_back_as_it_was(store: Store, tmp_path: Path, format: str):
+    file = FILES[format](tmp_path)
+    report = bring_in(store, file, owner="ada")
+    assert (report.format, report.errors) == (format, ())
+    assert report.records == len(rows_of(file)) > 0
+    assert list(records(store, report.batch)) == rows_of(file)
+    assert bring_in(store, file, owner="ada").already == report.records
+
+
+def test_the_released_labels_the_studios_own_files_and_a_folder_are_recognized(store: Store, tmp_path: Path):
+    assert rehearse(store, janus(tmp_path)).format == "janus_sft"
+    write_parquet(tmp_path / "t.parquet", [{"caption": "a cat", "image": {"bytes": png(1), "path": None}}])
+    assert rehearse(store, tmp_path / "t.parquet").format == "folder"
+    assert rehearse(store, flow_prompts(tmp_path)).good == 2
+    with pytest.raises(ImportingError, match="has the columns x, which are of no known format"):
+        rehearse(store, write_parquet(tmp_path / "x.parquet", [{"x": 1}]))
+
+
+def test_every_format_says_by_which_columns_it_is_known():
+    for name, reader in FORMATS.items():
+        assert reader.MARKS, name
+        assert (reader.PROJECT is None) or callable(reader.answers), name
+
+
+def test_rounds_of_reflection_become_images_reflections_and_edits(store: Store, tmp_path: Path):
+    for format, write in (("visual_reflection_v1", visual_reflection), ("umm_reflection", umm), ("unicot", unicot)):
+        trajectory = store.trajectory(store.imported(bring_in(store, write(tmp_path), owner="a").batch)[0])
+        judged = [s for s in trajectory.segments if isinstance(s, Reflection)]
+        assert [s.answer for s in judged] == ["no", "yes"], format
+        assert judged[0].reason.endswith("is blue.") and judged[0].edit.startswith("Make"), format
+        assert judged[1].edit == "" and len(trajectory.images) == 2, format
+        assert "edit" not in store.trajectory(trajectory.id).to_dict()["segments"][-1]
+        if format == "umm_reflection":
+            assert isinstance(trajectory.segments[0], Thought)
+            assert trajectory.segments[0].text == "One car, two apples." and judged[0].p_yes == 0.4
+
+
+def test_a_pair_of_genref_becomes_a_draft_its_reflection_and_a_revision(store: Store, tmp_path: Path):
+    ids = store.imported(bring_in(store, genref(tmp_path), owner="a").batch)
+    draft, said, revision = store.trajectory(ids[0]).segments
+    assert isinstance(draft, Image) and isinstance(revision, Image) and said.answer == "no"
+    assert (store.picture(draft.sha256), store.picture(revision.sha256)) == (png(60), png(50))
+    assert said.reason == "The car should be red."
+
+
+def test_labels_of_pairs_become_preferences_of_who_gave_them(store: Store, tmp_path: Path):
+    report = bring_in(store, pickapic(tmp_path), owner="a")
+    given = [annotation for annotation in store.annotations() if annotation.project == "imported-pairs"]
+    assert [a.answers["preference"]["choice"] for a in given] == ["left", "right", "tie"]
+    assert {a.annotator for a in given} == {"pick-a-pic 7"} and len({a.item for a in given}) == 3
+    first = store.trajectory(given[0].answers["preference"]["left"])
+    assert store.picture(first.images[0].sha256) == png(80)
+    staging.add_answers(store, report.batch)  # as after a kill: nothing twice
+    assert len(store.annotations()) == 3
+
+
+def test_scores_become_ratings_and_labels_of_tokens_words(store: Store, tmp_path: Path):
+    bring_in(store, richhf(tmp_path), owner="a")
+    [given] = store.annotations()
+    assert given.answers["words_not_drawn"] == (1,) and PROMPT.split()[1] == "red"
+    scores = {name: given.answers[f"{name}_score"] for name in ("aesthetics", "artifact", "misalignment", "overall")}
+    assert scores == {"aesthetics": 4, "artifact": 5, "misalignment": 3, "overall": 2}
+
+
+def test_what_experts_judged_becomes_gold(store: Store, tmp_path: Path):
+    report = bring_in(store, r3_bench(tmp_path), owner="a")
+    assert store.annotations() == []
+    with store.database.reading() as session:
+        gold = (
+            session.connection().exec_driver_sql("SELECT use, gold FROM items WHERE project_id='imported-gold'").all()
+        )
+    assert [(use, json.loads(entry)[0]["answers"]) for use, entry in gold] == [
+        (Use.GOLD, {"shows_prompt": "no"}),
+        (Use.GOLD, {"shows_prompt": "yes"}),
+    ]
+    assert json.loads(gold[0][1])[0]["because"] == "The car is blue."
+    assert report.trajectories == 2
+
+
+def test_an_import_that_was_killed_behind_its_publishing_is_answered_by_recovery(
+    store: Store, tmp_path: Path, monkeypatch
+):
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(staging, "add_answers", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bring_in(store, pickapic(tmp_path), owner="a")
+    monkeypatch.undo()
+    assert store.annotations() == []
+    assert staging.recover(store) == 1
+    assert len(store.annotations()) == 3
+
+
+def test_prompts_alone_are_trajectories_that_nobody_has_drawn(store: Store, tmp_path: Path):
+    ids = store.imported(bring_in(store, flow_prompts(tmp_path), owner="a").batch)
+    assert [store.trajectory(id).prompt for id in ids] == ["a red car", "two apples"]
+    assert [row["prompt"] for row in records(store, store.imports()[0].id)] == ["a red car", "two apples"]
+
+
+# --- mappings, data sets of the Hub
+
+
+def test_a_mapping_makes_any_table_of_images_and_prompts_a_known_one(tmp_path: Path, capsys: pytest.CaptureFixture):
+    rows = [{"txt": f"cat {n}", "img": {"bytes": png(n), "path": None}, "who": "sdxl", "more": n} for n in range(2)]
+    file = write_parquet(tmp_path / "unknown.parquet", rows)
+    mapping = tmp_path / "columns.json"
+    mapping.write_text(json.dumps({"img": "image", "txt": "prompt", "who": "model"}))
+    command = [str(file), "--mapping", str(mapping), "--data", str(tmp_path / "data")]
+    assert main([*command, "--dry-run"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "read as folder" and told[1] == "row 1: “cat 0”: image (by sdxl)"
+    assert told[-1] == "dry run: 2 records are good, 0 bad"
+    assert main(command) == 0
+    with open_store(tmp_path / "data") as store:
+        assert list(records(store, store.imports()[0].id)) == rows
+    mapping.write_text('{"img": "picture"}')
+    assert main(command) == 1
+    assert "wanted names of columns to: file_name, image" in capsys.readouterr().err
+
+
+def test_what_the_library_loads_comes_in_streamed(store: Store, tmp_path: Path):
+    folder = tmp_path / "set"
+    (folder / "train").mkdir(parents=True)
+    for number in range(3):
+        (folder / "train" / f"{number}.png").write_bytes(png(number))
+    write_lines(
+        folder / "train" / "metadata.jsonl", [{"file_name": f"{n}.png", "prompt": f"cat {n}"} for n in range(3)]
+    )
+    counted: list[int] = []
+    with streamed(str(folder), "train", counted.append) as source:
+        report = bring_in(store, [source], owner="a")
+    assert (report.format, report.records, counted) == ("folder", 3, [3])
+    drawn = [store.trajectory(id) for id in store.imported(report.batch)]
+    assert {t.prompt: store.picture(t.images[0].sha256) for t in drawn} == {f"cat {n}": png(n) for n in range(3)}
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    datasets.Dataset.from_list(pq.read_table(pickapic(tmp_path)).to_pylist()).to_parquet(shards / "train-00000.parquet")
+    with streamed(str(shards)) as source:
+        assert bring_in(store, [source], owner="a").format == "pickapic"
+    with pytest.raises(ImportingError, match="cannot be loaded"), streamed(str(tmp_path / "gone")):
+        pass
+
+
+# --- hostile rows
+
+
+HOSTILE = {
+    "nothing": lambda row: {},
+    "NUL in the prompt": lambda row: (
+        row | {name: "a\0b" for name in ("prompt", "user_prompt", "original_prompt") if name in row}
+    ),
+    "a lone surrogate": lambda row: row | {"more": "\ud800"},
+    "numbers for texts": lambda row: dict.fromkeys(row, 7),
+    "lists for all": lambda row: {name: [[]] for name in row},
+    "null": lambda row: dict.fromkeys(row),
+    "a deep list": lambda row: row | {"steps": [[[[[]]]]], "images": [[[[[]]]]], "bad_image": {"a": {}}},
+}
+
+
+@pytest.mark.parametrize("format", ["visual_reflection_v1", "r3_bench", "flow_prompts"])
+def test_hostile_lines_are_told_by_row(store: Store, tmp_path: Path, format: str):
+    file = FILES[format](tmp_path)
+    good = lines(file)
+    file = write_hostile(file, [change(dict(good[0])) for change in HOSTILE.values()])
+    report = bring_in(store, file, format, owner="a", leave_out_bad=True)
+    kept = set(range(1, len(HOSTILE) + 1)) - {error.row for error in report.errors}
+    assert len(report.errors) + report.records == len(HOSTILE)
+    assert kept <= {list(HOSTILE).index("a deep list") + 1} and all(error.wanted for error in report.errors)
+
+
+def write_hostile(file: Path, rows: list[dict]) -> Path:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("format", ["umm_reflection", "unicot", "verl_dpo", "richhf", "pickapic"])
+def test_hostile_tables_are_told_by_row(store: Store, tmp_path: Path, format: str):
+    file = FILES[format](tmp_path)
+    good = pq.read_table(file).to_pylist()[0]
+    for name, value in good.items():
+        file = write_parquet(tmp_path / "bad.parquet", [good | {name: None}])
+        report = rehearse(store, file, format)
+        assert report.good + len(report.errors) == 1, name
+        if isinstance(value, str):
+            report = rehearse(store, write_parquet(file, [good | {name: "a\0b"}]), format)
+            assert len(report.errors) == 1 and report.errors[0].wanted, name
+        if isinstance(value, bytes):
+            report = rehearse(store, write_parquet(file, [good | {name: b"no picture"}]), format)
+            assert report.good + len(report.errors) == 1, name
+
+
+def test_missing_changed_and_foreign_pictures_are_told(store: Store, tmp_path: Path):
+    file = visual_reflection(tmp_path)
+    rows = lines(file)
+    images = rows[0]["images"]
+    for uri, problem in (
+        ("images/gone.png", "cannot be read"),
+        ("../outside.png", "leads out"),
+        ("/etc/passwd", "leads out|cannot be read"),
+        (images[1]["uri"], "SHA-256"),
+    ):
+        write_lines(file, [rows[0] | {"images": [{"uri": uri, "sha256": images[0]["sha256"]}, images[1]]}])
+        (tmp_path.parent / "outside.png").write_bytes(png(1))
+        [error] = bring_in(store, file, "visual_reflection_v1", owner="a").errors
+        assert error.place.startswith("images[0]"), uri
+        assert any(word in str(error) for word in problem.split("|")), str(error)
+
+
+def test_damaged_tars_and_strange_members_are_told(store: Store, tmp_path: Path):
+    file = genref(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:700])
+    with pytest.raises(ImportingError, match="cannot be read as a tar"):
+        bring_in(store, file, "genref", owner="a")
+    with tarfile.open(file, "w") as tar:
+        link = tarfile.TarInfo("0.good_image.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+        tar.addfile(tarfile.TarInfo("0.prompt.txt"))
+    [error] = bring_in(store, file, "genref", owner="a").errors
+    assert error.place == "bad_image.jpg" and error.got == "no such member"
+
+
+def test_formulas_stay_text(store: Store, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(png(1))
+    (tmp_path / "t.csv").write_text('file_name,prompt\na.png,"=HYPERLINK(""x"")"\n', "utf-8")
+    report = bring_in(store, tmp_path / "t.csv", owner="a")
+    assert store.trajectory(store.imported(report.batch)[0]).prompt == '=HYPERLINK("x")'
+    Picture.new("RGB", (4, 4)).save(tmp_path / "a.png")
