@@ -14,6 +14,7 @@ from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
 from annotations.importing.formats import FORMATS
+from annotations.importing.sources import AUTO
 from annotations.queue.progress import answered, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
@@ -226,7 +227,7 @@ def test_what_is_no_file_or_no_zip_is_said(store, board, tmp_path):
 
 
 def test_every_format_can_be_chosen():
-    assert set(FORMAT_NAMES.values()) == set(FORMATS)
+    assert set(FORMAT_NAMES.values()) == {AUTO, *FORMATS}
 
 
 def test_prompts_are_drawn_and_added(store, board):

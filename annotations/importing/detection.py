@@ -14,7 +14,6 @@ from annotations.importing.records import Read, Record, RowError
 from annotations.importing.sources import Source
 from model.trajectory import Reflection, Trajectory
 
-AUTO = "auto"
 LOOKED_AT = 5  # rows
 LONGEST = 100  # characters of a text that is shown
 

@@ -42,10 +42,10 @@ from annotations.importing.checking import (
     reader_of,
 )
 from annotations.importing.checking_process import check_in_process
-from annotations.importing.detection import AUTO, check_columns, detect, read_columns, shown
+from annotations.importing.detection import check_columns, detect, read_columns, shown
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
-from annotations.importing.sources import FOLDER, Source, laid_out, sources_of, tables_in
+from annotations.importing.sources import AUTO, FOLDER, Source, laid_out, sources_of, tables_in
 from annotations.importing.staging import Run
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store

@@ -11,6 +11,7 @@ from annotations.errors import ImportingError
 from annotations.export.manifest import read_manifest
 from annotations.importing.archives import TABLES, UnpackedFolder, unpacked
 
+AUTO = "auto"  # the format that the first rows have
 FOLDER = "folder"  # the format whose pictures lie beside its table
 USUAL = "metadata"  # name of the table in an image folder of the Hub
 
@@ -51,7 +52,10 @@ def _in_place(place: UnpackedFolder, format: str) -> list[Source]:
     folder = _descended(place.folder)
     if not any(file.suffix.lower() in TABLES for file in folder.rglob("*") if file.is_file()):
         return []
-    tables = tables_in(folder) if format == FOLDER else _only_table(folder)
+    if format == AUTO:
+        tables = [source.path for source in sources_of(folder, None)]
+    else:
+        tables = tables_in(folder) if format == FOLDER else _only_table(folder)
     several = len(tables) > 1
     return [
         Source(table, table.parent if several else folder, _called(place, table, several), place.flattened)

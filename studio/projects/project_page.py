@@ -14,6 +14,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
+from annotations.importing.sources import AUTO
 from annotations.queue.progress import answered, project_counts, shares
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
@@ -37,11 +38,19 @@ from studio.settings import Settings
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
 MOST_ADDED = 10_000
 FORMAT_NAMES = {
+    "Whatever its first rows are": AUTO,
     "The studio’s own JSON": "ours",
     "A folder of images with a CSV": "folder",
     "Labels of Janus-Pro-R1": "janus_sft",
     "Pick-a-Pic": "pickapic",
     "RichHF-18K": "richhf",
+    "verl-omni’s visual_reflection_v1": "visual_reflection_v1",
+    "UMM-Reflection": "umm_reflection",
+    "UniCoT-Self-Reflection": "unicot",
+    "Pairs for DPO of verl-omni": "verl_dpo",
+    "GenRef (WebDataset)": "genref",
+    "R³-Bench": "r3_bench",
+    "Prompts of Flow-GRPO": "flow_prompts",
 }
 GALLERY, FILE, PROMPTS_ = "From the gallery", "From a file", "From prompts"
 MISSING = '<div class="intro"><h1>No such project</h1><p><a href="projects">All projects</a></p></div>'
