@@ -91,7 +91,6 @@ class Reflection:
     p_yes: float  # P(Yes) / (P(Yes) + P(No)) of the first token, before temperature
     tokens: tuple[Token, ...] = ()
     finished: bool = True
-    edit: str = ""  # what to change, where it is said apart from the reason; Janus-Pro-R1 never says it
     kind = "reflection"
 
     @property
@@ -215,8 +214,6 @@ def segment_to_dict(segment: Segment) -> dict[str, Any]:
     if isinstance(segment, Thought | Reflection):
         row["tokens"] = [[id, text, str.__str__(origin)] for id, text, origin in segment.tokens]
         row["text"] = segment.text
-        if not row.get("edit"):
-            row.pop("edit", None)
     else:
         row["codes"] = list(segment.codes)
     if isinstance(segment, Image):

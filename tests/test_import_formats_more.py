@@ -78,8 +78,7 @@ def test_rounds_of_reflection_become_images_reflections_and_edits(store: Store, 
         judged = [s for s in trajectory.segments if isinstance(s, Reflection)]
         assert [s.answer for s in judged] == ["no", "yes"], format
         assert judged[0].reason.endswith("is blue.") and judged[0].edit.startswith("Make"), format
-        assert judged[1].edit == "" and len(trajectory.images) == 2, format
-        assert "edit" not in store.trajectory(trajectory.id).to_dict()["segments"][-1]
+        assert judged[1].edit is None and len(trajectory.images) == 2, format
         if format == "umm_reflection":
             assert isinstance(trajectory.segments[0], Thought)
             assert trajectory.segments[0].text == "One car, two apples." and judged[0].p_yes == 0.4

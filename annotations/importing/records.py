@@ -16,6 +16,7 @@ from annotations.db.json_text import JsonText
 from annotations.importing.record_json import Files
 from annotations.store.images import PngFile
 from model.images import PictureFileError, normalized_png, size_of
+from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
 
 UNKNOWN = "unknown"  # the model that drew, where nobody says
@@ -151,8 +152,8 @@ def said(text: str, p_yes: float) -> Reflection:
 def judgement(accepted: bool, reason: str, edit: str = "") -> Reflection:
     """What was said of an image in a format that keeps verdict, reason and edit apart, character by character."""
     verdict = "Yes" if accepted else "No"
-    tokens = (Token(-1, verdict), *([Token(-1, f", {reason}")] if reason else ()))
-    return Reflection(verdict.lower(), float(accepted), tokens, edit=edit)
+    said = (f", {reason}" if reason else "", f" {EDIT_TEXT} {edit}" if edit else "")
+    return Reflection(verdict.lower(), float(accepted), (Token(-1, verdict), *(Token(-1, t) for t in said if t)))
 
 
 def text_in(row: Mapping[str, Any], name: str, place: str = "") -> str:

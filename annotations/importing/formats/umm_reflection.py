@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,4 +108,4 @@ def _step(think: Any, action: str, place: int, *, judged: bool) -> list[Segment]
         raise RowProblem(f"the edit {edit!r:.40}", "an [EDIT] where the action is edit", f"think_list[{place}]")
     score = re.match(r"(\d+)\s*/\s*10$", fields.get("SCORE", ""))
     said = judgement(action == "done", thinking, edit)
-    return [Reflection(said.answer, min(int(score[1]), 10) / 10, said.tokens, edit=edit) if score else said]
+    return [replace(said, p_yes=min(int(score[1]), 10) / 10) if score else said]
