@@ -16,6 +16,10 @@ What is too slow is said at the end, and the command fails. The index behind the
 PostgreSQL GIN with --url, by
 
     python -m annotations.benchmark --index
+
+and what an export of so many rows of preferences takes, beside `datasets` itself, killed and resumed as well, by
+
+    python -m annotations.benchmark --export 1000000
 """
 
 import argparse
@@ -30,7 +34,7 @@ from pathlib import Path
 from sqlalchemy import insert, select
 
 from annotations.db.tables import ItemRow, LeaseRow
-from annotations.ops import import_benchmark, index_benchmark
+from annotations.ops import export_benchmark, import_benchmark, index_benchmark
 from annotations.ops.machine_speed import calibration, milliseconds, spread
 from annotations.ops.synthetic import BEGIN, FILTERS, SEGMENTS, made_up
 from annotations.queue.assignment import claim, progress
@@ -167,6 +171,7 @@ def main() -> None:
     parser.add_argument("--import", type=int, metavar="ROWS", dest="rows", help="an import, instead of the gallery")
     parser.add_argument("--pictures", type=int, default=0, metavar="ROWS", help="of --import that have a picture")
     parser.add_argument("--index", action="store_true", help="the search index beside the database's full-text index")
+    parser.add_argument("--export", type=int, metavar="ROWS", help="an export of so many rows of preferences")
     arguments = parser.parse_args()
     if (
         arguments.rows is None
@@ -178,18 +183,24 @@ def main() -> None:
             f"got {arguments.pictures} pictures in an import of {arguments.rows} rows; give more rows by --import"
         )
     part = QUEUE if arguments.queue else GALLERY
-    if arguments.rows is None and arguments.trajectories <= part.few:
+    if arguments.export is not None and (arguments.export < 1 or arguments.url):
+        parser.error(f"got {arguments.export} rows to export; wanted one or more, without --url")
+    if arguments.rows is None and arguments.export is None and arguments.trajectories <= part.few:
         parser.error(
             f"got {arguments.trajectories} trajectories, wanted more than the {part.few} they are compared with"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        for name, figure in calibration(Path(folder)).items():
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "data"
+        folder.mkdir()
+        for name, figure in calibration(folder).items():
             print(f"{name:<40}{figure:8.1f}")
-        with open_store(Path(folder), arguments.url) as store:
+        with open_store(folder, arguments.url) as store:
+            if arguments.export is not None:
+                sys.exit(export_benchmark.measure(store, arguments.export))
             if arguments.index:
                 sys.exit(index_benchmark.measure(store, arguments.trajectories, arguments.times))
             if arguments.rows is not None:
-                sys.exit(import_benchmark.measure(store, Path(folder), arguments.rows, arguments.pictures))
+                sys.exit(import_benchmark.measure(store, folder, arguments.rows, arguments.pictures))
             sys.exit(compare(store, part, arguments.trajectories, arguments.times))
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from annotations import benchmark
 from annotations.db.tables import ItemRow, PostingRow, TrajectoryRow
-from annotations.ops import import_benchmark, index_benchmark, synthetic
+from annotations.ops import export_benchmark, import_benchmark, index_benchmark, synthetic
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 
@@ -78,3 +78,9 @@ def test_a_median_that_grew_too_much_is_named_whatever_it_is(store):
     times = iter([{"a": [1.0] * 3, "b": [1.0] * 3}, {"a": [2.5] * 3, "b": [1.9] * 3}])
     part = benchmark.Part(2, 200, 1000, lambda _store, _times: next(times))
     assert benchmark.compare(store, part, 4, 3).endswith("it was not so of: a")
+
+
+def test_an_export_is_timed_beside_datasets_and_is_the_same_after_a_kill(store, capsys):
+    export_benchmark.measure(store, 300)
+    printed = capsys.readouterr().out
+    assert "300 in 1 files" in printed and "the same bytes" in printed and "from_generator" in printed

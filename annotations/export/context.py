@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Hashable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, decided, vote
@@ -17,6 +17,7 @@ from annotations.schema.annotation import Annotation
 from annotations.store.store import Store
 
 DAWID_SKENE = "annotations.export.aggregate.dawid_skene:dawid_skene"  # imported where it is asked for
+PICTURES = 200  # in memory: rows of one trajectory show the same ones
 Thing = tuple[str, int | None, str, int | None, str]  # project, item, trajectory, segment, question
 
 
@@ -25,7 +26,7 @@ class StoreContext(Context):
 
     def __init__(self, store: Store, query: Query, picture: Callable[[str], bytes] | None = None) -> None:
         self.store, self.query = store, query
-        self._picture = picture or store.picture
+        self._picture = lru_cache(PICTURES)(picture or store.picture)
         self._pseudonyms: dict[str, str] = {}
         self._weights: dict[str, dict[str, float]] = {}
 

@@ -153,6 +153,7 @@ def _write(
     stopped: Callable[[], bool],
 ) -> None:
     total = count_subjects(store, query, everything=kind.everything)
+    on_progress(state.seen, max(total, state.seen))
     context = StoreContext(store, query)
     part = Part(folder, kind, len({number for _, number, _ in state.parts}), splitter(store, kind, query))
     for subject, made in made_rows(context, kind, after=state.after):

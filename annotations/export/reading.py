@@ -14,7 +14,7 @@ from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Project
 from annotations.store.revisions import counted, current
 from annotations.store.store import Store
-from annotations.store.trajectories import get_all
+from annotations.store.trajectories import MAX_IDS, get_all
 from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
@@ -59,7 +59,7 @@ def subjects(store: Store, query: Query, *, everything: bool = False, after: int
             some = _next(session, query, everything, after)
             ids = [id for _, id, _, _ in some]
             found = _submitted(session, ids)
-            pairs = _seconds(session, found)
+            pairs = _seconds(session, [id for _, id, _, _ in some])
             parents = _parents(session, [body for _, _, body, _ in some])
             skipped = current(session, trajectory_ids=ids, status=Status.DISCARDED) if everything and ids else []
         if not some:
@@ -102,12 +102,13 @@ def _submitted(session: Session, ids: Sequence[str]) -> list[Annotation]:
     return counted(session, ids) if ids else []
 
 
-def _seconds(session: Session, annotations: Sequence[Annotation]) -> dict[int, Trajectory]:
-    """By item, the second trajectory of each pair, where it is visible."""
-    items = {annotation.item for annotation in annotations if annotation.item is not None}
-    query = select(ItemRow.id, ItemRow.other_id).where(ItemRow.id.in_(items), ItemRow.other_id.is_not(None))
+def _seconds(session: Session, ids: Sequence[str]) -> dict[int, Trajectory]:
+    """By item, the second trajectory of each pair of which one of these is the first, where it is visible."""
+    query = select(ItemRow.id, ItemRow.other_id).where(ItemRow.trajectory_id.in_(ids), ItemRow.other_id.is_not(None))
     pairs = {item: other for item, other in session.execute(query) if other is not None}
-    second = get_all(session, list(set(pairs.values())))
+    others, second = sorted(set(pairs.values())), {}
+    for start in range(0, len(others), MAX_IDS):
+        second |= get_all(session, others[start : start + MAX_IDS])
     return {item: second[other] for item, other in pairs.items() if other in second}
 
 
