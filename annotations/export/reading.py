@@ -106,7 +106,8 @@ def _seconds(session: Session, ids: Sequence[str]) -> dict[int, Trajectory]:
     """By item, the second trajectory of each pair of which one of these is the first, where it is visible."""
     query = select(ItemRow.id, ItemRow.other_id).where(ItemRow.trajectory_id.in_(ids), ItemRow.other_id.is_not(None))
     pairs = {item: other for item, other in session.execute(query) if other is not None}
-    others, second = sorted(set(pairs.values())), {}
+    others = sorted(set(pairs.values()))
+    second: dict[str, Trajectory] = {}
     for start in range(0, len(others), MAX_IDS):
         second |= get_all(session, others[start : start + MAX_IDS])
     return {item: second[other] for item, other in pairs.items() if other in second}
