@@ -44,7 +44,7 @@ def filled(folder: Path) -> tuple[Store, dict[str, str]]:
     store = open_store(folder)
     for project in (TEAM, ARENA, ALL_FORMS):
         store.create_project(project)
-    words = ("two apples", "two red apples above a blue car", "ein Hund", "ein Hund", "ein Hund", "two apples")
+    words = ("two apples", "two red apples above a blue car", "ein hund", "ein hund", "ein hund", "two apples")
     ids = {f"t{number}": store.save(*aha(number, prompt=word), owner="visitor") for number, word in enumerate(words)}
     _reflections(store, ids)
     _team(store, ids)
