@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Hashable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -11,9 +12,11 @@ from annotations.export.aggregate.votes import Votes, decided, vote
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
 from annotations.export.reading import Group, subjects
+from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
 from annotations.queue.progress import answered
 from annotations.schema.annotation import Annotation
+from annotations.store.imported_records import Origin
 from annotations.store.store import Store
 
 DAWID_SKENE = "annotations.export.aggregate.dawid_skene:dawid_skene"  # imported where it is asked for
@@ -37,6 +40,16 @@ class StoreContext(Context):
         if annotator not in self._pseudonyms:
             self._pseudonyms |= self.store.pseudonyms([annotator])
         return self._pseudonyms[annotator]
+
+    def imported(self, ids: Sequence[str], format: str) -> list[dict[str, Any]]:
+        records: dict[tuple[str, int], dict[int, Origin]] = defaultdict(dict)
+        for id in ids:
+            for origin in self.store.origins(id):
+                if origin.format == format:
+                    records[origin.batch, origin.row][origin.part] = origin
+        whole = [[parts[number] for number in sorted(parts)] for parts in records.values()]
+        together = [parts for parts in whole if [origin.trajectory_id for origin in parts] == list(ids)]
+        return [dict(FORMATS[format].merged([origin.record for origin in parts])) for parts in together]
 
     def votes(self, group: Group, question: str) -> Votes | None:
         if group.decision is not None and question in group.decision.answers:

@@ -44,7 +44,7 @@ from annotations.export.query import EVERYTHING, Query
 from annotations.export.reading import Subject, count_subjects, subjects
 from annotations.export.registry import KINDS
 from annotations.export.splits import Splitter, splitter
-from annotations.export.writers import WRITERS, Writer, final_names, join
+from annotations.export.writers import WRITERS, Writer, final_names
 from annotations.store.store import Store
 from model.atomic_files import sync, sync_tree, write_whole
 
@@ -257,10 +257,12 @@ def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
     for split in sorted({split for split, _, _ in state.parts}, key=lambda name: (name != TRAIN, name)):
         parts = [part_file(folder, kind, split, number) for name, number, _ in state.parts if name == split]
         rows = [rows for name, _, rows in state.parts if name == split]
-        names = final_names(kind.layout, split, len(parts))
+        made = sum(rows)
+        names = final_names(kind, split, len(parts))
         if WRITERS[kind.layout].joined:
-            join(parts, folder / names[0])
-            rows = [sum(rows)]
+            (folder / names[0]).parent.mkdir(parents=True, exist_ok=True)
+            rows = [WRITERS[kind.layout].join(parts, folder / names[0])]
+            state.tally.rows += rows[0] - made
         else:
             for part, name in zip(parts, names, strict=True):
                 os.replace(part, folder / name)
@@ -330,7 +332,7 @@ def _check_replaceable(out: Path) -> None:
     inside = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     manifest = read_manifest(out)
     own = {MANIFEST, CARD, SOURCES} | ({file.name for file in manifest.files} if manifest else set())
-    foreign = sorted(name for name in inside - own if not name.startswith("images/"))
+    foreign = sorted(name for name in inside - own if "images" not in name.split("/")[:-1])
     if foreign and inside & own:
         raise ExportError(f"{out} holds {foreign[0]}, which no export has written; choose another folder with --out")
     if inside and manifest is None:

@@ -7,7 +7,7 @@ A kind is one class in one file of `kinds` (training here and in TRL) or `format
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -75,6 +75,10 @@ class Context(ABC):
     def pseudonym(self, annotator: str) -> str: ...
 
     @abstractmethod
+    def imported(self, ids: Sequence[str], format: str) -> list[dict[str, Any]]:
+        """The records from which trajectories were imported together, as they stood in files of the format."""
+
+    @abstractmethod
     def votes(self, group: Group, question: str) -> Votes | None:
         """What was answered to one question about one thing, aggregated as the query says; None: by nobody."""
 
@@ -97,6 +101,10 @@ class Kind(ABC):
     def reads(self, question: Question) -> bool:
         """Whether it makes rows, or reasons, of the answers to a question."""
         return question.form.name in self.carries
+
+    def file_name(self, split: str) -> str | None:
+        """Of a layout that is one file per split: where it lies in the folder; None: where its layout says."""
+        return None
 
     @abstractmethod
     def rows(self, subject: Subject, context: Context) -> Iterable[Row | LeftOut]:

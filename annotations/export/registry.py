@@ -1,5 +1,14 @@
 """The export kinds by name, in the order in which they are offered."""
 
+from annotations.export.formats.flow_prompts import FlowMetadata, FlowPrompts
+from annotations.export.formats.genref import GenRef
+from annotations.export.formats.janus_pro_r1 import JanusProR1
+from annotations.export.formats.pickapic import PickAPic
+from annotations.export.formats.richhf import RichHf
+from annotations.export.formats.umm_reflection import UmmReflection
+from annotations.export.formats.unicot import UniCot
+from annotations.export.formats.verl_dpo import VerlDpo
+from annotations.export.formats.visual_reflection_v1 import VisualReflection
 from annotations.export.kind import Kind
 from annotations.export.kinds.answers import AnswersKind
 from annotations.export.kinds.draw_sft import DrawSft
@@ -31,5 +40,15 @@ KINDS: dict[str, Kind] = {
         Prompts(),
         TrajectoryKind(),
         AnswersKind(),
+        PickAPic(),
+        RichHf(),
+        JanusProR1(),
+        VisualReflection(),
+        UmmReflection(),
+        UniCot(),
+        VerlDpo(),
+        FlowPrompts(),
+        FlowMetadata(),
+        GenRef(),
     )
 }

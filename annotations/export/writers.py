@@ -5,19 +5,22 @@ A part is what a writer writes between two checkpoints of an export; parts becom
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from annotations.export.kind import Row
+from annotations.export.kind import Kind, Row
 
 GROUP_BYTES = 64 * 2**20  # of rows in one row group; viewers refuse groups of more than about 286 MiB
 
@@ -39,9 +42,29 @@ class Writer(ABC):
     def close(self) -> None:
         """Everything is in the file afterwards."""
 
+    @classmethod
+    def join(cls, parts: Sequence[Path], file: Path) -> int:
+        """The parts, one after another, as one file; how many rows it has."""
+        count = 0
+        with file.open("wb") as out:
+            for part in parts:
+                with part.open("rb") as opened:
+                    for line in opened:
+                        out.write(line)
+                        count += 1
+        return count
+
+    def put_files(self, row: Row) -> None:
+        """What lies beside a row, in the folder of the part."""
+        for name, content in row.files.items():
+            path = self.path.parent / name
+            if not path.exists():  # named by its hash
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
 
 class ParquetWriter(Writer):
-    """Row groups of GROUP_BYTES, with page indexes."""
+    """Row groups of GROUP_BYTES, with page indexes; and the rows' files by their relative paths."""
 
     suffix = "parquet"
 
@@ -53,6 +76,7 @@ class ParquetWriter(Writer):
         self._size = 0
 
     def write(self, row: Row) -> None:
+        self.put_files(row)
         self._rows.append(row.values)
         self._size += row.size
         if self._size > GROUP_BYTES:
@@ -80,8 +104,7 @@ class JsonLinesWriter(Writer):
         self._file = path.open("w", encoding="utf-8", errors="surrogatepass", newline="\n")
 
     def write(self, row: Row) -> None:
-        for name, content in row.files.items():
-            _put(self.path.parent / name, content)
+        self.put_files(row)
         self._file.write(self.line(row.values) + "\n")
 
     @staticmethod
@@ -92,14 +115,48 @@ class JsonLinesWriter(Writer):
         self._file.close()
 
 
+class PromptLinesWriter(JsonLinesWriter):
+    """JSON Lines in which rows of one prompt (`promptid`, else `prompt`) become one line: their lists `data` joined."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Path], file: Path) -> int:
+        places: dict[Any, list[tuple[int, int]]] = defaultdict(list)  # by prompt, (part, offset) of its lines
+        with ExitStack() as stack, file.open("wb") as out:
+            opened = [stack.enter_context(part.open("rb")) for part in parts]
+            for number, part in enumerate(opened):
+                offset = 0
+                while line := part.readline():
+                    row = json.loads(line)
+                    places[row.get("promptid", row["prompt"])].append((number, offset))
+                    offset += len(line)
+            for some in places.values():
+                rows = [json.loads(_line_at(opened[number], offset)) for number, offset in some]
+                joined = {"data": [each for row in rows for each in row["data"]]} if "data" in rows[0] else {}
+                out.write(f"{cls.line(rows[0] | joined)}\n".encode("utf-8", "surrogatepass"))
+        return len(places)
+
+
 class TextWriter(JsonLinesWriter):
-    """The column `text`, one line per row."""
+    """The column `text`, one line per different text."""
 
     suffix = "txt"
 
     @staticmethod
     def line(values: Mapping[str, Any]) -> str:
         return " ".join(str(values["text"]).split())
+
+    @classmethod
+    def join(cls, parts: Sequence[Path], file: Path) -> int:
+        seen: set[bytes] = set()
+        with file.open("wb") as out:
+            for part in parts:
+                with part.open("rb") as opened:
+                    for line in opened:
+                        digest = hashlib.sha256(line).digest()[:16]
+                        if digest not in seen:
+                            seen.add(digest)
+                            out.write(line)
+        return len(seen)
 
 
 class WebDatasetWriter(Writer):
@@ -114,7 +171,7 @@ class WebDatasetWriter(Writer):
     def write(self, row: Row) -> None:
         key = str(row.values["__key__"])
         rest = {name: value for name, value in row.values.items() if name != "__key__"}
-        members = {**row.files, "json": json.dumps(rest, ensure_ascii=False).encode()}
+        members = {**row.files, **({"json": json.dumps(rest, ensure_ascii=False).encode()} if rest else {})}
         for extension, content in members.items():
             member = tarfile.TarInfo(f"{key}.{extension}")
             member.size = len(content)
@@ -127,29 +184,20 @@ class WebDatasetWriter(Writer):
 WRITERS: dict[str, type[Writer]] = {
     "parquet": ParquetWriter,
     "jsonl": JsonLinesWriter,
+    "prompt_lines": PromptLinesWriter,
     "text": TextWriter,
     "webdataset": WebDatasetWriter,
 }
 
 
-def final_names(layout: str, split: str, parts: int) -> list[str]:
+def final_names(kind: Kind, split: str, parts: int) -> list[str]:
     """The names of a split's files in the finished folder."""
-    writer = WRITERS[layout]
+    writer = WRITERS[kind.layout]
     if writer.joined:
-        return [f"{split}.{writer.suffix}"] if parts else []
+        return [kind.file_name(split) or f"{split}.{writer.suffix}"] if parts else []
     return [f"{split}-{number:05}-of-{parts:05}.{writer.suffix}" for number in range(parts)]
 
 
-def join(parts: Sequence[Path], file: Path) -> None:
-    """The parts, one after another."""
-    with file.open("wb") as out:
-        for part in parts:
-            with part.open("rb") as opened:
-                while block := opened.read(2**20):
-                    out.write(block)
-
-
-def _put(path: Path, content: bytes) -> None:
-    if not path.exists():  # named by its hash
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+def _line_at(file: IO[bytes], offset: int) -> bytes:
+    file.seek(offset)
+    return file.readline()

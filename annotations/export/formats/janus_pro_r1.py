@@ -1,0 +1,116 @@
+"""The format `janus_pro_r1`: the released fine-tuning labels of Janus-Pro-R1, with images where its reader looks.
+
+Its reader runs beside `data/`: it takes `data/t2i_examples/labels/flux_0.7.jsonl` line by line, images of state 4 as
+right and of states 0 and 1 as wrong, opens them by `img_path`, and for a redraw pairs a wrong with a right image of one
+`promptid`; a line without a right image is not paired.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from datasets import Features, List, Value
+
+from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
+from annotations.export.kind import Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kinds.judge_targets import WhyNot, judge_target
+from annotations.export.kinds.reflections import Judged, judged
+from annotations.export.labels.opinions import with_the_rest
+from annotations.export.manifest import TRAIN
+from annotations.export.reading import Subject
+from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
+
+FORMAT = "janus_sft"  # its name among those that are imported
+LABELS = "data/t2i_examples/labels"
+IMAGES = "data/t2i_examples/images"
+READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
+RIGHT, WRONG = 4, 0  # states
+
+
+class JanusProR1(Kind):
+    """One line per prompt, with all its images."""
+
+    name = "janus_pro_r1"
+    title = "Labels of Janus-Pro-R1"
+    purpose = (
+        "The released labels of Janus-Pro-R1, one prompt per line: `promptid`, `prompt`, and `data` with an entry per "
+        "image: `id`, `img_path` (below `data/t2i_examples/images/`), `reason` (begins with Yes or No: what people "
+        "corrected or called right), `prob` (the share of people by whom the image is right) and `state` (4: right, 0: "
+        "wrong). Copy `data/` beside the released code, which reads `flux_0.7.jsonl`; other splits stand beside it "
+        "under their own names. Imported lines that nobody has answered are as they came, with images in the place of "
+        "theirs."
+    )
+    counted = (ANNOTATED, IMPORTED)
+    advice = "submit annotations that correct a reflection, or call it right and rate its reason"
+    carries = ("choice", "rating", "text")
+    everything = True
+    layout = "prompt_lines"
+    tasks = ("text-to-image",)
+    features = Features(
+        {
+            "promptid": Value("int64"),
+            "prompt": Value("string"),
+            "data": List(
+                {
+                    "id": Value("int64"),
+                    "img_path": Value("string"),
+                    "reason": Value("string"),
+                    "prob": Value("float64"),
+                    "state": Value("int64"),
+                }
+            ),
+        }
+    )
+
+    def file_name(self, split: str) -> str:
+        return f"{LABELS}/{'flux_0.7' if split == TRAIN else split}.jsonl"
+
+    def reads(self, question: Question) -> bool:
+        return question.name in READS
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNot.NO_REFLECTION)
+
+    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        records = context.imported([subject.trajectory.id], FORMAT) if untouched(subject) else []
+        for record in records:
+            [path, *_], files = image_files(hashes_of(subject.trajectory), context, IMAGES)
+            values = record | {"data": [datum | {"img_path": path} for datum in record["data"]]}
+            yield row_of(subject, values, context, list(in_order(subject)), label=IMPORTED, files=files)
+        if records:
+            return
+        for about in judged(subject, context, READS):
+            yield from [about] if isinstance(about, LeftOut) else _rows(subject, about, context)
+
+
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
+    """The first wording that counts; the others are in it."""
+    answers = tuple(answer for person in about.people for answer in answers_of(person, READS))
+    trajectory, why = subject.trajectory, None
+    for person in about.people:
+        target = judge_target(trajectory, person, about.rating, context.query.good)
+        if isinstance(target, WhyNot):
+            why = why or target
+            continue
+        right = target.completion.lower().startswith("yes")
+        agreement = about.votes.agreement if about.votes else 1.0
+        [path], files = image_files([target.images[-1]], context, IMAGES)
+        datum: dict[str, Any] = {
+            "id": 1000 * subject.number + about.segment,
+            "img_path": path,
+            "reason": target.completion,
+            "prob": round(agreement if right else 1 - agreement, 4),
+            "state": RIGHT if right else WRONG,
+        }
+        values = {"promptid": _number(trajectory.prompt), "prompt": trajectory.prompt, "data": [datum]}
+        yield row_of(subject, values, context, about.people, answers=answers, files=files)
+        return
+    if why is not None:
+        yield LeftOut(why, answers)
+
+
+def _number(prompt: str) -> int:
+    """That stands for a prompt, and that JSON readers keep exactly."""
+    return int.from_bytes(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[:6])

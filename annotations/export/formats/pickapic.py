@@ -1,0 +1,120 @@
+"""The format `pickapic`: the columns of Pick-a-Pic v1 and v2, and ours.
+
+Which image is the first follows from their hashes, so that the chosen one is on neither side more often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC
+from typing import Any
+
+from datasets import Features, Value
+
+from annotations.export.formats.restored import ANNOTATED, IMPORTED, imported_pairs, row_of
+from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row
+from annotations.export.labels.opinions import pseudonyms, with_the_rest
+from annotations.export.labels.pairs import Pair, Place, WhyNoPair, is_compared, pairs
+from annotations.export.reading import Subject
+from annotations.schema.questions import Question
+
+PUBLISHED = {
+    "are_different": Value("bool"),
+    "best_image_uid": Value("string"),
+    "caption": Value("string"),
+    "created_at": Value("timestamp[ns]"),
+    "has_label": Value("bool"),
+    "image_0_uid": Value("string"),
+    "image_0_url": Value("string"),
+    "image_1_uid": Value("string"),
+    "image_1_url": Value("string"),
+    "jpg_0": Value("binary"),
+    "jpg_1": Value("binary"),
+    "label_0": Value("float64"),
+    "label_1": Value("float64"),
+    "model_0": Value("string"),
+    "model_1": Value("string"),
+    "ranking_id": Value("int64"),
+    "user_id": Value("int64"),
+    "num_example_per_prompt": Value("int64"),
+}
+
+
+class PickAPic(Kind):
+    """One row per pair and criterion."""
+
+    name = "pickapic"
+    title = "Pairs in Pick-a-Pic’s columns"
+    purpose = (
+        "The columns of Pick-a-Pic: `caption`, two images (`jpg_0`, `jpg_1`: the stored PNG files, without loss; "
+        "readers go by content) with `image_0_uid`, `model_0` and so on, and `label_0`, `label_1` (1 for the preferred "
+        "one). Beside them stand the `criterion` (the name of a question), the `margin` of shares of votes or mean "
+        "ratings, the `weight` of the row, and whose answers these are. A tie is no row, but for imported pairs that "
+        "nobody else has answered, which are as they came."
+    )
+    counted = (ANNOTATED, IMPORTED)
+    advice = "compare two drawings, choose the best of several, or rate two of a trajectory"
+    carries = ("preference", "best", "rating")
+    tasks = ("text-to-image",)
+    features = Features(
+        PUBLISHED | {"criterion": Value("string"), "margin": Value("float64"), "weight": Value("float64")} | PROVENANCE
+    )
+
+    def reads(self, question: Question) -> bool:
+        return is_compared(question)
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoPair.ALONE)
+
+    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        fresh = []
+        for group in subject.groups:
+            records = imported_pairs(subject, group, context, self.name)
+            for record, other in records:
+                yield row_of(subject, record, context, group.people, label=IMPORTED, others=[other])
+            if not records:
+                fresh.append(group)
+        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
+            yield pair if isinstance(pair, LeftOut) else _row(subject, pair, context)
+
+
+def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+    first, second = sorted((pair.chosen, pair.rejected), key=lambda place: (place.sha256, _uid(place)))
+    moments = [person.created_at for person in pair.people if person.created_at]
+    names = pseudonyms(pair.people, context)
+    values: dict[str, Any] = {
+        "are_different": True,
+        "best_image_uid": _uid(pair.chosen),
+        "caption": pair.chosen.trajectory.prompt,
+        "created_at": max(moments).astimezone(UTC).replace(tzinfo=None) if moments else None,
+        "has_label": True,
+        "ranking_id": _number(*pair.trajectories, str(first.segment), str(second.segment), pair.criterion, *names),
+        "user_id": _number(*names),
+        "num_example_per_prompt": 1,
+        "criterion": pair.criterion,
+        "margin": pair.margin,
+        "weight": pair.weight,
+        **pair.beside(context),
+    }
+    for number, place in enumerate((first, second)):
+        values |= {
+            f"image_{number}_uid": _uid(place),
+            f"image_{number}_url": "",
+            f"jpg_{number}": context.picture(place.sha256),
+            f"label_{number}": float(place is pair.chosen),
+            f"model_{number}": place.trajectory.checkpoint,
+        }
+    others = [pair.rejected.trajectory] if pair.rejected.trajectory.id != pair.chosen.trajectory.id else []
+    row = row_of(subject, values, context, pair.people, answers=pair.answers, others=others)
+    return replace(row, trajectories=pair.trajectories)
+
+
+def _uid(place: Place) -> str:
+    return f"{place.trajectory.id}-{place.segment}"
+
+
+def _number(*names: str) -> int:
+    """A number of 63 bits that stands for names."""
+    return int.from_bytes(hashlib.sha256("\0".join(names).encode()).digest()[:8]) >> 1

@@ -1,0 +1,97 @@
+"""The format `verl_dpo`: verl-omni's offline pairs for diffusion DPO, with images beside the Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from datasets import Features, List, Value
+
+from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, imported_pairs, row_of
+from annotations.export.kind import Context, Kind, LeftOut, Row
+from annotations.export.labels.opinions import with_the_rest
+from annotations.export.labels.pairs import Pair, WhyNoPair, is_compared, pairs
+from annotations.export.reading import Subject
+from annotations.schema.questions import Question
+
+MESSAGE = List({"role": Value("string"), "content": Value("string")})
+NEGATIVE = " "  # the negative prompt of the published script
+
+
+class VerlDpo(Kind):
+    """One row per pair and criterion."""
+
+    name = "verl_dpo"
+    title = "Pairs for DPO in verl-omni"
+    purpose = (
+        "verl-omni’s offline DPO pairs: `prompt` and `negative_prompt` (messages), `img_win` and `img_lose` (paths "
+        "below `images/`), `win_score` and `lose_score` (a half, more and less by half the margin of votes or of "
+        "mean ratings), `data_source`, `reward_model` and `extra_info`. Latents and embeddings of prompts belong to a "
+        "checkpoint; its script adds them. Imported pairs that nobody else has answered are as they came, with images "
+        "in the place of theirs."
+    )
+    counted = (ANNOTATED, IMPORTED)
+    advice = "compare two drawings, choose the best of several, or rate two of a trajectory"
+    carries = ("preference", "best", "rating")
+    tasks = ("text-to-image",)
+    features = Features(
+        {
+            "data_source": Value("string"),
+            "prompt": MESSAGE,
+            "negative_prompt": MESSAGE,
+            "img_win": Value("string"),
+            "img_lose": Value("string"),
+            "win_score": Value("float64"),
+            "lose_score": Value("float64"),
+            "reward_model": {"style": Value("string"), "ground_truth": Value("string")},
+            "extra_info": {
+                "split": Value("string"),
+                "index": Value("int64"),
+                "raw_prompt": Value("string"),
+                "raw_negative_prompt": Value("string"),
+            },
+        }
+    )
+
+    def reads(self, question: Question) -> bool:
+        return is_compared(question)
+
+    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoPair.ALONE)
+
+    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+        fresh = []
+        for group in subject.groups:
+            records = imported_pairs(subject, group, context, self.name)
+            for record, other in records:
+                paths, files = image_files(hashes_of(subject.trajectory, other), context)
+                values = record | dict(zip(("img_win", "img_lose"), paths, strict=True))
+                yield row_of(subject, values, context, group.people, label=IMPORTED, files=files, others=[other])
+            if not records:
+                fresh.append(group)
+        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
+            yield pair if isinstance(pair, LeftOut) else _row(subject, pair, context)
+
+
+def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+    paths, files = image_files([pair.chosen.sha256, pair.rejected.sha256], context)
+    prompt = pair.chosen.trajectory.prompt
+    values: dict[str, Any] = {
+        "data_source": "aha-studio",
+        "prompt": [{"role": "user", "content": prompt}],
+        "negative_prompt": [{"role": "user", "content": NEGATIVE}],
+        "img_win": paths[0],
+        "img_lose": paths[1],
+        "win_score": 0.5 + pair.margin / 2,
+        "lose_score": 0.5 - pair.margin / 2,
+        "reward_model": {"style": pair.criterion, "ground_truth": prompt},
+        "extra_info": {
+            "split": "",
+            "index": subject.number,
+            "raw_prompt": prompt,
+            "raw_negative_prompt": NEGATIVE,
+        },
+    }
+    row = row_of(subject, values, context, pair.people, answers=pair.answers, files=files)
+    return replace(row, trajectories=pair.trajectories)
