@@ -3,6 +3,7 @@
 from annotations.export.formats.flow_prompts import FlowMetadata, FlowPrompts
 from annotations.export.formats.genref import GenRef
 from annotations.export.formats.janus_pro_r1 import JanusProR1
+from annotations.export.formats.ours import Ours
 from annotations.export.formats.pickapic import PickAPic
 from annotations.export.formats.richhf import RichHf
 from annotations.export.formats.umm_reflection import UmmReflection
@@ -40,6 +41,7 @@ KINDS: dict[str, Kind] = {
         Prompts(),
         TrajectoryKind(),
         AnswersKind(),
+        Ours(),
         PickAPic(),
         RichHf(),
         JanusProR1(),

@@ -33,6 +33,9 @@ class ImportedAnswers:
     annotator: str
     gold: bool = False
     because: str = ""
+    seconds: float = 0.0  # spent on it
+    decision: str | None = None  # a reviewer's: its kind
+    project: Project | None = None  # None: the format's PROJECT
 
 
 def preference(ids: Sequence[str], choice: str, annotator: str) -> ImportedAnswers:
@@ -41,7 +44,8 @@ def preference(ids: Sequence[str], choice: str, annotator: str) -> ImportedAnswe
     return ImportedAnswers(ids[0], ids[1], None, {"preference": said}, annotator)
 
 
-def _project(id: str, name: str, subject: str, *questions: Question) -> Project:
+def imported_project(id: str, name: str, subject: str, *questions: Question) -> Project:
+    """A project in which nobody is asked again unless somebody wants it."""
     return Project(
         id=id,
         name=name,
@@ -49,17 +53,17 @@ def _project(id: str, name: str, subject: str, *questions: Question) -> Project:
         subject=subject,
         guidelines="Its answers came with imported files.",
         overlap=None,
-        role=Role.REVIEWER,  # people are not asked again unless somebody wants it
+        role=Role.REVIEWER,
     )
 
 
-PAIRS = _project(
+PAIRS = imported_project(
     "imported-pairs",
     "Imported pairs",
     PAIR,
     Question("preference", PAIR, Preference(), "Which one is better?", required=True),
 )
-RICH = _project(
+RICH = imported_project(
     "imported-rich-feedback",
     "Imported rich feedback",
     Image.kind,
@@ -69,7 +73,7 @@ RICH = _project(
     Question("misalignment_score", Image.kind, Rating(), "How well does it show what was asked for?"),
     Question("words_not_drawn", Image.kind, Words(), "Which words were not drawn?"),
 )
-EXPERTS = _project(
+EXPERTS = imported_project(
     "imported-gold",
     "Imported gold",
     Image.kind,

@@ -1,5 +1,8 @@
 """Format `ours`: the studio's trajectory JSON, as *Draw* and `model.generate` save it.
 
+What an export of the kind `ours` writes has beside them what people answered ("annotations"), and the questions of the
+projects in which they did ("projects").
+
 A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
 read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they
 are looked for by their hash among the PNG files beside the file, and at last in the store. A PNG that a browser has
@@ -19,11 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from annotations.db.json_text import sorted_json
-from annotations.errors import ImportingError
+from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import rows
+from annotations.importing.formats.imported_answers import ImportedAnswers, imported_project
 from annotations.importing.record_json import pack
 from annotations.importing.records import Part, Read, Record, RowError, RowProblem, digest
 from annotations.schema.field_types import misfit
+from annotations.schema.project import Project
 from annotations.store.trajectory_columns import pictures_of
 from model.images import PictureFileError, encode_png, read_rgb
 from model.trajectory import Trajectory
@@ -54,6 +59,28 @@ def read(source: Path, *, images: Path | None = None, drawn_by: str | None = Non
 
 def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return records[0]
+
+
+def answers(record: Mapping[str, Any], ids: Sequence[str]) -> list[ImportedAnswers]:
+    """What people said of the trajectory, in projects with the questions that they were asked."""
+    try:
+        projects = {id: _project(row) for id, row in record.get("projects", {}).items()}
+        return [_answers(ids[0], row, projects[row["project"]]) for row in record.get("annotations", ())]
+    except (AttributeError, KeyError, TypeError, ValueError, AnnotationsError):
+        return []
+
+
+def _answers(id: str, row: Mapping[str, Any], project: Project) -> ImportedAnswers:
+    known = {name: row[name] for name in ("other_id", "segment", "answers", "annotator")}
+    return ImportedAnswers(
+        id, **known, seconds=float(row.get("seconds", 0)), decision=row.get("decision"), project=project
+    )
+
+
+def _project(row: Mapping[str, Any]) -> Project:
+    """Raises ProjectError for what is none."""
+    questions = Project.from_dict(row).questions
+    return imported_project(row["id"], row["name"], row["subject"], *questions)
 
 
 def _files(source: Path) -> list[Path]:
@@ -87,14 +114,15 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
     known = dict(beside) | (_decoded(pictures_field) if pictures_field else {})
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
-    part = Part(trajectory, pictures, *_beyond(body), body=text if named else None)
+    said = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
+    part = Part(trajectory, pictures, *_beyond(body, said), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
 
 
-def _beyond(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Fields that a trajectory does not have."""
+def _beyond(body: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Fields that a trajectory does not have, and what people said of it."""
     try:
-        return pack({name: value for name, value in body.items() if name not in KNOWN})
+        return pack({name: value for name, value in body.items() if name not in KNOWN} | said)
     except ValueError as error:
         raise RowProblem(str(error), "text that can be stored") from error
 

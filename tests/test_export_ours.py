@@ -1,0 +1,90 @@
+"""Everything that one studio collected, taken by another: the same drawings, pictures and answers."""
+
+from dataclasses import replace
+
+import pytest
+from test_annotations_samples import aha, judged
+
+from annotations.export.exporter import export
+from annotations.export.manifest import read_manifest
+from annotations.importing.importer import bring_in
+from annotations.queue.review import decide
+from annotations.schema.annotation import Annotation, Answers
+from annotations.schema.default_projects import ARENA, EDITS, RICH
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
+
+PROMPTS = ("a pear", "two apples", "two apples", "a blue car")
+
+
+@pytest.fixture
+def store(tmp_path):
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def answered(store: Store, names: dict[str, str] | None = None) -> list[str]:
+    """What everybody said; under other `names`, where they are given."""
+    said = []
+    for a in store.annotations():
+        name = (names or {}).get(a.annotator, a.annotator)
+        said.append((a.project, a.trajectory_id, a.segment, name, Answers(a.answers).to_dict(), a.seconds, a.decision))
+    return sorted(map(str, said))
+
+
+def fill(store: Store) -> None:
+    ids = [store.save(*aha(number, prompt=prompt), owner="visitor") for number, prompt in enumerate(PROMPTS)]
+    store.annotate(judged(ids[0], 2, "ann", verdict_right="no", reason_correction="there are “two” 苹果."))
+    store.annotate(replace(judged(ids[0], 4, "bob", verdict_right="yes", reason_rating=5), seconds=12.5))
+    for project in (ARENA, RICH, replace(EDITS, collects=False)):
+        store.create_project(project)
+    [pair] = store.add_items(ARENA.id, [NewItem(ids[1], ids[2])])
+    vote = {"choice": "right", "left": ids[1], "right": ids[2]}
+    store.annotate(Annotation(ids[1], None, "ann", {"alignment": vote, "comment": "=1+1"}, project=ARENA.id, item=pair))
+    store.add_items(RICH.id, [NewItem(ids[3])])
+    region = {"x": 0.1, "y": 0.2, "w": 0.3, "h": 0.4, "label": "artifact"}
+    rich = {"alignment": 4, "appearance": 2, "regions": [region], "words_not_drawn": [1]}
+    store.annotate(Annotation(ids[3], 1, "eve", rich, project=RICH.id))
+    store.annotate(Annotation(ids[3], None, "eve", {"best": 3, "tags": ["blurred", "two"]}, project=RICH.id))
+    [item] = store.add_items(EDITS.id, [NewItem(ids[0])])
+    store.annotate(Annotation(ids[0], 2, "ann", {"verdict_right": "yes", "edit": "remove one"}, project=EDITS.id))
+    decide(store, item, "rae", [Annotation(ids[0], 2, "rae", {"verdict_right": "no"}, project=EDITS.id)])
+
+
+def test_another_studio_has_the_same_drawings_and_answers(store, tmp_path):
+    fill(store)
+    manifest = export(store, "ours", tmp_path / "out")
+    pseudonyms = store.pseudonyms(["ann", "bob", "eve", "rae"])
+    assert manifest.counts == {"annotated": 3, "annotations": 7}
+    with open_store(tmp_path / "other") as other:
+        report = bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        assert (report.records, report.errors) == (4, ())
+        assert [other.trajectory(t.id) for t in other.trajectories()] == [
+            store.trajectory(t.id) for t in store.trajectories()
+        ]
+        assert answered(other) == answered(store, pseudonyms)
+        assert {p.id: p.questions for p in store.projects()} == {p.id: p.questions for p in other.projects()}
+        again = export(other, "ours", tmp_path / "again")
+        assert again.examples == 4 and again.counts == manifest.counts
+        bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        assert answered(other) == answered(store, pseudonyms)  # nothing comes in twice
+
+
+def test_a_project_of_the_same_name_with_other_questions_keeps_its_own(store, tmp_path):
+    fill(store)
+    export(store, "ours", tmp_path / "out")
+    with open_store(tmp_path / "other") as other:
+        other.create_project(replace(RICH, questions=RICH.questions[:1]))
+        bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        assert other.project(RICH.id).questions == RICH.questions[:1]
+        imported = other.project(f"imported-{RICH.id}")
+        assert imported.questions == RICH.questions and imported.name != RICH.name
+        assert len(other.annotations(project=imported.id)) == 2
+
+
+def test_what_was_exported_names_nobody(store, tmp_path):
+    fill(store)
+    export(store, "ours", tmp_path / "out")
+    written = (tmp_path / "out" / "train.jsonl").read_text("utf-8")
+    assert read_manifest(tmp_path / "out").annotators == 4
+    assert not [name for name in ("ann", "bob", "eve", "rae", "visitor") if f'"{name}"' in written]
