@@ -16,7 +16,8 @@ os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else 
 
 import postgres_server
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from browsing import new_page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from annotations.auth import accounts, password_login
 from annotations.auth.accounts import add
@@ -144,3 +145,10 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """As wide as an ordinary screen."""
+    with new_page(browser) as page:
+        yield page

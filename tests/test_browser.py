@@ -18,7 +18,8 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from browsing import PATIENCE
+from playwright.sync_api import Page, expect
 from running_app import ROOT, START, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
 
@@ -29,7 +30,6 @@ from annotations.store.store import open_store
 from model.examples import JudgeExample
 from model.trajectory import StopReason, Trajectory
 
-PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PAGES = {  # address: what is there once the page has been filled
     "": "#draw",
     "image": "#start",
@@ -78,19 +78,6 @@ def three_rounds():
     segments = (*segments, reflection("Yes, there are two apples."))
     made = replace(trajectory, segments=segments, stop_reason=StopReason.CONTENT, times_ms=())
     return made, pictures | {third.sha256: png(2)}
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    page.set_default_navigation_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
 
 
 def visit(page: Page, server: Server, path: str) -> None:
@@ -606,7 +593,7 @@ def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
 
 
 def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser, tiny_checkpoint, tmp_path):
-    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public")
+    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public", new_python=True)
     server.start()
     expect.set_options(timeout=PATIENCE)
     try:

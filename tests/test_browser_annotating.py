@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
@@ -19,7 +19,6 @@ from annotations.schema.project import Role, Use
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 
-PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PASSWORD = "a long enough one"
 
 
@@ -48,19 +47,6 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    assert errors == []
 
 
 def sign_in(page: Page, server: Server, password: str = PASSWORD, name: str = "ada") -> None:

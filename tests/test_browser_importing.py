@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import new_page
 from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 
@@ -14,7 +15,6 @@ from annotations.queue.progress import project_counts
 from annotations.store.store import open_store_for_reading
 
 ROWS = 2500
-PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 SIZES = {"desktop": (1440, 900), "telephone": (390, 844)}
 
 
@@ -29,15 +29,8 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(params=SIZES)
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    width, height = SIZES[request.param]
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
+    with new_page(browser, *SIZES[request.param]) as page:
+        yield page
 
 
 def begin(page: Page, file: Path) -> None:

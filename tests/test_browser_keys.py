@@ -15,7 +15,6 @@ from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 from studio.theme import script
 
-PATIENCE = 30_000  # ms
 PRESS = """(presses) => presses.forEach(([key, code, more]) => document.activeElement.dispatchEvent(
   new KeyboardEvent('keydown', { key, code, bubbles: true, cancelable: true, ...more })))"""
 SHIFT, CAPS = {"shiftKey": True}, {"modifierCapsLock": True}
@@ -111,18 +110,6 @@ def disputed(store: Store) -> None:
         store.annotate(
             Annotation(grapes[0], None, name, dict.fromkeys(required, sides), project="reviewed-pairs", item=pair)
         )
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
 
 
 def opened(page: Page, server: Server, path: str = "annotate") -> Page:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import new_page
 from playwright.sync_api import Browser, Page, expect
 from running_app import Server
 from test_annotations_samples import aha
@@ -21,7 +22,6 @@ from annotations.schema.annotation import Status
 from annotations.schema.project import Role
 from annotations.store.store import open_store
 
-PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
 PASSWORD = "a long enough one"
 TURNS = 12
 IDLE = 15  # ms that a million additions take on a machine that has nothing else to do
@@ -59,17 +59,13 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
     """The Annotate page, signed in."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page.goto(f"{server.url}/sign-in?to=annotate")
-    page.locator("input[name=name]").fill("ada")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator(".sign-in button").click()
-    expect(page.locator("#annotate-submit")).to_be_visible()
-    yield page
-    context.close()
+    with new_page(browser) as page:
+        page.goto(f"{server.url}/sign-in?to=annotate")
+        page.locator("input[name=name]").fill("ada")
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator(".sign-in button").click()
+        expect(page.locator("#annotate-submit")).to_be_visible()
+        yield page
 
 
 def wait_until_next_is_fetched(page: Page, server: Server) -> None:

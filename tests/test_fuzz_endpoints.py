@@ -11,21 +11,15 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from fuzzing import FAST
 from gradio_client import Client
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_app import Server
 
 API = "/gradio_api"
 PATIENCE = 20  # s in which a request, however strange, is answered
 PROMPT, SEED = "two red apples above a blue car", 3
-FAST = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
 
 HOSTILE_NUMBERS = [
     0,

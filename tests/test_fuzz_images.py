@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from fuzzing import FAST
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
 
@@ -28,13 +29,6 @@ ORIENTED = ("PNG", "JPEG", "WEBP")  # that say which side is up
 SIZES = ((1, 1), (1, 2), (2, 1), (3000, 3), (3, 3000), (257, 255))
 SUFFIXES = (".png", ".jpg", ".webp", ".gif", ".bmp", ".tif", ".txt", "")
 SIDE = 32  # pixels that the network wants
-FAST = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate, Phase.shrink),
-    suppress_health_check=list(HealthCheck),
-)
 
 
 @dataclass(frozen=True)
