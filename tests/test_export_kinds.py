@@ -3,15 +3,16 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pandas as pd
 import pytest
-from export_store import ANN, BOB, EVE, RAE, filled
+from export_store import ANN, BOB, EVE, RAE, TEAM, filled
 from PIL import Image as Picture
-from test_annotations_samples import NO_REASON, png
+from test_annotations_samples import NO_REASON, aha, png
 
 from annotations.export.context import StoreContext
 from annotations.export.exporter import export, made_rows
@@ -19,8 +20,12 @@ from annotations.export.kind import ACTS, LeftOut, Row
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.query import EVERYTHING, Aggregation, Query
 from annotations.export.registry import KINDS
+from annotations.queue.submission import skip_item
 from annotations.schema.forms.registry import FORMS
-from annotations.store.store import Store
+from annotations.schema.project import Skipping
+from annotations.store.items import NewItem
+from annotations.store.store import Store, open_store
+from model.trajectory import Origin, Parent, Thought, Token
 
 OURS = [name for name, kind in KINDS.items() if ".kinds." in type(kind).__module__]
 
@@ -105,6 +110,15 @@ def test_of_every_answer_that_a_kind_reads_it_says_what_became_of_it(exported, k
     assert not twice or kind == "reward", "in a row and left out"  # a rating that is a score, and of a tie
 
 
+@pytest.mark.parametrize("how", list(Aggregation))
+@pytest.mark.parametrize("kind", OURS)
+def test_the_same_holds_however_answers_become_one(exported, kind, how):
+    questions = form_by_answer(exported.store)
+    read = {answer for answer, question in questions.items() if KINDS[kind].reads(question)}
+    rows = list(made(exported.store, kind, Query(aggregation=how, min_agreement=0.6, own_words=True)))
+    assert {answer for row in rows for answer in row.answers} == read
+
+
 def test_every_submitted_answer_is_in_a_row_of_some_kind(exported):
     answers = form_by_answer(exported.store).keys()
     for kind in ("trajectory", "answers"):
@@ -114,6 +128,29 @@ def test_every_submitted_answer_is_in_a_row_of_some_kind(exported):
         question.form.name for answer, question in form_by_answer(exported.store).items() if answer not in of_training
     }
     assert others == {"choice", "text", "tags", "regions", "words"}  # comments and free questions
+
+
+def test_a_branch_whose_beginning_is_deleted_shows_nothing_of_it(tmp_path):
+    with open_store(tmp_path) as store:
+        first = store.save(*aha(0), owner="visitor")
+        thought = Thought((Token(7, " a plan", Origin.PERSON),))
+        changes = {"segments": (thought, *aha(1)[0].segments[1:]), "parent": Parent(first, 0, 0)}
+        store.save(*aha(1, **changes), owner="visitor")
+        [row] = [row for row in made(store, "thought_pref") if isinstance(row, Row)]
+        assert first in row.trajectories
+        store.hide(first, by="visitor")
+        assert list(made(store, "thought_pref")) == [LeftOut("the drawing that the branch continues was deleted")]
+        [row] = [row for row in made(store, "thought_sft") if isinstance(row, Row)]
+        assert text(row.values["completion"]) == "a plan"
+
+
+def test_who_puts_something_off_is_told_with_the_reason(tmp_path):
+    with open_store(tmp_path) as store:
+        store.create_project(replace(TEAM, skipping=Skipping.LATER))
+        [item] = store.add_items("team", [NewItem(store.save(*aha(0), owner="visitor"))])
+        skip_item(store, item, EVE, reason="too dark")
+        [row] = made(store, "trajectory")
+        assert {skip["reason"] for skip in row.values["skips"]} == {"too dark"}
 
 
 def text(messages: list[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from annotations.db.tables import AnnotationRow, ItemRow, TrajectoryRow
 from annotations.export.query import Query
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Project
+from annotations.schema.questions import SKIP_REASON
 from annotations.store.revisions import counted, current
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS, get_all
@@ -61,7 +62,7 @@ def subjects(store: Store, query: Query, *, everything: bool = False, after: int
             found = _submitted(session, ids)
             pairs = _seconds(session, [id for _, id, _, _ in some])
             parents = _parents(session, [body for _, _, body, _ in some])
-            skipped = current(session, trajectory_ids=ids, status=Status.DISCARDED) if everything and ids else []
+            skipped = _skipped(session, ids) if everything else []
         if not some:
             return
         named = store.pseudonyms({annotation.annotator for annotation in (*found, *skipped)})
@@ -111,6 +112,13 @@ def _seconds(session: Session, ids: Sequence[str]) -> dict[int, Trajectory]:
     for start in range(0, len(others), MAX_IDS):
         second |= get_all(session, others[start : start + MAX_IDS])
     return {item: second[other] for item, other in pairs.items() if other in second}
+
+
+def _skipped(session: Session, ids: Sequence[str]) -> list[Annotation]:
+    """Who will not answer, and who put it off and said why."""
+    some = current(session, trajectory_ids=ids) if ids else []
+    left = (annotation for annotation in some if annotation.status is not Status.SUBMITTED)
+    return [a for a in left if a.status is Status.DISCARDED or SKIP_REASON.name in a.answers]
 
 
 def _parents(session: Session, bodies: Sequence[Mapping[str, Any]]) -> dict[str, Trajectory]:
