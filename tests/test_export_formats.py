@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from PIL import Image as Picture
 from test_annotations_importing import janus, lines
 from test_annotations_samples import aha, image, judged, png, reflection
 
-from annotations.errors import NothingToExportError
+from annotations.errors import ImportingError, NothingToExportError
 from annotations.export.context import StoreContext
 from annotations.export.exporter import export, made_rows
 from annotations.export.kind import LeftOut, Row
 from annotations.export.manifest import read_manifest
 from annotations.export.query import EVERYTHING, Query, Split
 from annotations.export.registry import KINDS
+from annotations.importing.formats import FORMATS as importable
 from annotations.importing.formats import tars
 from annotations.importing.importer import bring_in
 from annotations.schema.annotation import Annotation
@@ -130,6 +132,28 @@ def test_an_export_comes_in_again_and_goes_out_the_same(tmp_path: Path, kind: st
             return
         export(second, kind, tmp_path / "again")
     assert key(rows_in(tmp_path / "again")) == key(rows_in(tmp_path / "out"))
+
+
+def test_a_zip_of_an_export_comes_in_with_its_splits_and_a_manifest_leads_nowhere_else(tmp_path: Path):
+    store, _ = filled(tmp_path / "data")
+    with store:
+        for number in range(6):
+            rounds(store, 30 + number, prompt=f"prompt {number}")
+        export(store, "janus_pro_r1", tmp_path / "out", query=Query(splits=(Split("test", 0.5),), seed=1))
+    assert len(read_manifest(tmp_path / "out").files) == 2
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "out")
+    with open_store(tmp_path / "second") as second:
+        report = bring_in(second, Path(packed), owner="ada")
+        assert (report.format, report.errors) == ("janus_sft", ()) and report.records == len(rows_in(tmp_path / "out"))
+        manifest = tmp_path / "out" / "manifest.json"
+        manifest.write_text(manifest.read_text("utf-8").replace('"name": "data/', '"name": "../out/../data/'), "utf-8")
+        with pytest.raises(ImportingError, match="names files which are not in it"):
+            bring_in(second, tmp_path / "out", owner="ada")
+
+
+def test_every_format_that_goes_out_comes_in():
+    names = {reverse: name for name, reverse in IMPORTED_AS.items()}
+    assert {names.get(kind, kind) for kind in FORMATS} <= set(importable)
 
 
 def key(rows: list[dict[str, Any]]) -> list[str]:

@@ -1,5 +1,6 @@
 """Formats of others come in by themselves: recognized, whole, with what their people answered; bad rows in words."""
 
+import base64
 import json
 import tarfile
 from pathlib import Path
@@ -24,7 +25,7 @@ from foreign_records import (
 from PIL import Image as Picture
 from sqlalchemy import select
 from test_annotations_importing import janus, lines
-from test_annotations_samples import png
+from test_annotations_samples import aha, png
 
 from annotations.db.tables import ItemRow
 from annotations.errors import ImportingError
@@ -64,6 +65,19 @@ def test_the_released_labels_the_studios_own_files_and_a_folder_are_recognized(s
     assert rehearse(store, flow_prompts(tmp_path)).good == 2
     with pytest.raises(ImportingError, match="has the columns x, which are of no known format"):
         rehearse(store, write_parquet(tmp_path / "x.parquet", [{"x": 1}]))
+
+
+def test_drawings_kept_one_by_one_are_recognized_together(store: Store, tmp_path: Path):
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for number in range(2):
+        trajectory, pictures = aha(number)
+        shown = {sha256: base64.b64encode(content).decode() for sha256, content in pictures.items()}
+        kept = {"trajectory": trajectory.to_dict(), "pictures": shown}
+        (folder / f"drawing-{number}.json").write_text(json.dumps(kept), "utf-8")
+    assert rehearse(store, folder / "drawing-0.json").format == "ours"
+    report = bring_in(store, folder, owner="ada")
+    assert (report.format, report.records, report.errors) == ("ours", 2, ())
 
 
 def test_every_format_says_by_which_columns_it_is_known():

@@ -21,7 +21,7 @@ LONGEST = 100  # characters of a text that is shown
 def detect(sources: Sequence[Source]) -> str:
     """The name of the first format that all the first rows of the first file fit. Raises ImportingError."""
     path = sources[0].path
-    if path.is_dir() and (any(path.rglob(FORMATS["ours"].FILE))):
+    if path.is_dir() and not rows.is_sharded(path):  # of trajectories, one a file
         return "ours"
     if path.suffix.lower() == ".txt":
         return "flow_prompts"

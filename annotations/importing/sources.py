@@ -57,8 +57,9 @@ def _in_place(place: UnpackedFolder, format: str) -> list[Source]:
     else:
         tables = tables_in(folder) if format == FOLDER else _only_table(folder)
     several = len(tables) > 1
+    apart = several and format != AUTO  # each with pictures beside it
     return [
-        Source(table, table.parent if several else folder, _called(place, table, several), place.flattened)
+        Source(table, table.parent if apart else folder, _called(place, table, several), place.flattened)
         for table in tables
     ]
 
@@ -79,15 +80,27 @@ def _only_table(folder: Path) -> list[Path]:
 
 
 def sources_of(folder: Path, images: Path | None) -> list[Source]:
-    """What a folder of any format holds: the files of an export, Parquet shards, tars, trajectories, or tables."""
+    """What a folder of any format holds: the files of an export, Parquet shards, tars, trajectories, or tables.
+
+    Raises ImportingError for none, and for a manifest that names files elsewhere.
+    """
     manifest = read_manifest(folder)
     if manifest is not None:
         tables = [folder / file.name for file in manifest.files]
-    elif any(folder.glob("[!_]*.parquet")) or any(folder.rglob("trajectory.json")):
+        inside = [table.resolve().is_relative_to(folder.resolve()) and table.is_file() for table in tables]
+        if not tables or not all(inside):
+            raise ImportingError(f"{folder.name} has a manifest that names files which are not in it; get it again")
+    elif any(folder.glob("[!_]*.parquet")) or any(folder.rglob("trajectory.json")) or _is_of_json(folder):
         tables = [folder]
     else:
         tables = sorted(folder.glob("*.tar")) or tables_in(folder)
     return [Source(table, images or folder, table.relative_to(folder.parent).as_posix()) for table in tables]
+
+
+def _is_of_json(folder: Path) -> bool:
+    """Whether its tables are several JSON files, as drawings are kept one by one."""
+    tables = [file for file in folder.iterdir() if file.suffix.lower() in TABLES]
+    return len(tables) > 1 and all(file.suffix.lower() == ".json" for file in tables)
 
 
 def tables_in(folder: Path) -> list[Path]:
