@@ -104,7 +104,7 @@ def row_source(rows: Rows, seed: int, batch: int) -> Callable[[int, slice], list
     size = min(batch, len(rows))
 
     @lru_cache(maxsize=2)
-    def order(epoch: int) -> array[int]:
+    def order(epoch: int) -> "array[int]":
         return array("Q", random.Random(f"{seed} {epoch}").sample(range(len(rows)), len(rows)))
 
     def items(step: int, which: slice) -> list[Any]:
