@@ -35,7 +35,7 @@ from annotations.schema.questions import EDIT
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 
-FORMATS = [name for name, kind in KINDS.items() if ".formats." in type(kind).__module__]
+FORMATS = [name for name, kind in KINDS.items() if ".formats." in type(kind).__module__ and name != "ours"]
 IMPORTED_AS = {"janus_sft": "janus_pro_r1", "flow_prompts": "flow_metadata"}
 
 
