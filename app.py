@@ -1,7 +1,7 @@
 """Aha Studio: `python app.py`.
 
-What the environment says of settings is read here, and nowhere else, and checked before anything that takes long to
-import. What cannot work is said in one line."""
+Settings of the environment are read here and checked before anything that takes long to import; only the place of the
+data is asked for by commands of `annotations` as well (`db/engine.py`). What cannot work is said in one line."""
 
 import os
 import pkgutil

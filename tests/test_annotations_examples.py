@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from test_annotations_samples import NO_REASON, YES_REASON, aha, judged, png
 
-from annotations.export.kinds.judge_targets import WhyNot, judge_example, judge_target
+from annotations.export.labels.judge_targets import WhyNot, judge_example, judge_target
 from annotations.schema.annotation import Annotation
 from model.reflection_text import sentence
 from model.trajectory import Origin, Source, Token

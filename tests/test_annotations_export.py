@@ -16,10 +16,10 @@ from test_annotations_samples import NO_REASON, aha, judged, png
 from annotations.errors import ExportError, NothingToExportError, PictureError
 from annotations.export.command import main
 from annotations.export.exporter import export
-from annotations.export.kinds.judge_targets import Target, judge_example, judge_target
+from annotations.export.labels.judge_targets import Target, judge_example, judge_target
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest, trajectories_of
+from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
-from annotations.export.survey import survey
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import EDITS, REFLECTIONS_PROJECT
@@ -237,7 +237,7 @@ def test_a_failed_export_leaves_the_earlier_one(store, tmp_path):
 
 def test_many_pictures_are_written_in_groups_that_a_viewer_can_read(store, tmp_path, monkeypatch):
     monkeypatch.setattr("annotations.export.writers.GROUP_BYTES", 3 * (1000 + len(png())))
-    monkeypatch.setattr("annotations.export.reading.AT_ONCE", 2)
+    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 2)
     for number in range(7):
         correct(store, save(store, number))
     seen = []

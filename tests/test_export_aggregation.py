@@ -9,8 +9,8 @@ from test_annotations_samples import aha, judged
 from annotations.export.aggregate.dawid_skene import dawid_skene
 from annotations.export.aggregate.votes import mean, vote
 from annotations.export.exporter import export
+from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
-from annotations.export.survey import survey
 from annotations.store.store import open_store
 
 # Dawid and Skene (1979), table 1: five observers, of whom the first saw each patient three times (here: once).

@@ -20,12 +20,12 @@ from test_annotations_importing import janus, lines
 from test_annotations_samples import aha, image, judged, png, reflection
 
 from annotations.errors import ImportingError, NothingToExportError
-from annotations.export.context import StoreContext
 from annotations.export.exporter import export, made_rows
 from annotations.export.kind import LeftOut, Row
 from annotations.export.manifest import read_manifest
 from annotations.export.query import EVERYTHING, Query, Split
 from annotations.export.registry import KINDS
+from annotations.export.store_context import StoreContext
 from annotations.importing.formats import FORMATS as importable
 from annotations.importing.formats import tars
 from annotations.importing.importer import bring_in

@@ -10,7 +10,7 @@ from training_rows import row
 from transformers import JanusImageProcessorPil
 
 from annotations.errors import AnswerError
-from annotations.export.kinds.judge_targets import WhyNot, judge_target
+from annotations.export.labels.judge_targets import WhyNot, judge_target
 from annotations.importing.record_json import pack, unpack
 from annotations.metrics.agreement import krippendorff_alpha
 from annotations.schema.annotation import validate

@@ -8,7 +8,7 @@ import pytest
 from filling import answers, asked, filled
 from test_annotations_samples import aha, image, png, reflection
 
-from annotations.export.survey import survey
+from annotations.export.preview import survey
 from annotations.queue import assignment
 from annotations.schema.annotation import Status
 from annotations.store.store import open_store

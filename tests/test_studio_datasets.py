@@ -13,7 +13,7 @@ from test_annotations_samples import NO_REASON, YES_REASON, aha, judged
 
 from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_manifest
-from annotations.export.survey import survey
+from annotations.export.preview import survey
 from annotations.store.store import open_store
 from studio.datasets import handlers as datasets
 from studio.datasets.handlers import Asked, DatasetsHandlers, View, zip_of
@@ -165,7 +165,7 @@ def test_the_newest_export_is_shown_and_an_older_one_can_be_chosen(store, shelf)
 
 def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, shelf, monkeypatch):
     monkeypatch.setattr("annotations.export.exporter.PART_BYTES", 1)
-    monkeypatch.setattr("annotations.export.reading.AT_ONCE", 1)
+    monkeypatch.setattr("annotations.export.subjects.AT_ONCE", 1)
     for number in range(4):
         store.annotate(judged(save(store, number), 2, verdict_right="yes", reason_rating=5))
     heard = shelf.jobs._heard

@@ -124,5 +124,5 @@ def _split(text: str) -> Split:
 
 
 def _show_progress(done: int, total: int) -> Any:
-    if done % SHOWN_EVERY == 0 or done == total:
+    if total and (done % SHOWN_EVERY == 0 or done == total):
         print(f"{done} of {total} trajectories", file=sys.stderr)

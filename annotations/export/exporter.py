@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.errors import ExportError, NotFoundError, NothingToExportError
-from annotations.export.context import StoreContext
 from annotations.export.dataset_card import dataset_card
 from annotations.export.kind import Kind, LeftOut, Progress, Row
 from annotations.export.manifest import (
@@ -41,9 +40,10 @@ from annotations.export.manifest import (
     read_manifest,
 )
 from annotations.export.query import EVERYTHING, Query
-from annotations.export.reading import Subject, count_subjects, subjects
 from annotations.export.registry import KINDS
 from annotations.export.splits import Splitter, splitter
+from annotations.export.store_context import StoreContext
+from annotations.export.subjects import Subject, count_subjects, subjects
 from annotations.export.writers import WRITERS, Writer, final_names
 from annotations.store.store import Store
 from model.atomic_files import sync, sync_tree, write_whole

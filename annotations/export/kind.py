@@ -15,7 +15,7 @@ from datasets import Features, Image, List, Value
 
 from annotations.export.aggregate.votes import Votes
 from annotations.export.query import Query
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import Question
 

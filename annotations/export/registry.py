@@ -3,7 +3,6 @@
 from annotations.export.formats.flow_prompts import FlowMetadata, FlowPrompts
 from annotations.export.formats.genref import GenRef
 from annotations.export.formats.janus_pro_r1 import JanusProR1
-from annotations.export.formats.ours import Ours
 from annotations.export.formats.pickapic import PickAPic
 from annotations.export.formats.richhf import RichHf
 from annotations.export.formats.umm_reflection import UmmReflection
@@ -18,6 +17,7 @@ from annotations.export.kinds.image_pref import ImagePref
 from annotations.export.kinds.judge_kto import JudgeKto
 from annotations.export.kinds.judge_pref import JudgePref
 from annotations.export.kinds.judge_sft import JudgeSft
+from annotations.export.kinds.ours import Ours
 from annotations.export.kinds.prompts import Prompts
 from annotations.export.kinds.redraw_sft import RedrawSft
 from annotations.export.kinds.reward import Reward

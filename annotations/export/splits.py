@@ -20,7 +20,7 @@ from annotations.errors import NotFoundError
 from annotations.export.kind import Kind
 from annotations.export.manifest import TRAIN
 from annotations.export.query import Query
-from annotations.export.reading import subjects
+from annotations.export.subjects import subjects
 from annotations.store.store import Store
 from model.trajectory import Image, Source, Trajectory
 

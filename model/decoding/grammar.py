@@ -1,4 +1,4 @@
-"""The grammar of a trajectory: a coroutine that yields the steps of thinking, drawing, judging and redrawing.
+"""The grammar of a trajectory: which segment comes next, think, draw, judge (P(yes) of a verdict) and redraw.
 
 `trajectory` is a coroutine. It yields events for the outside, and steps for the engine: feed these pieces to that
 stream, then sample one token by this rule. The engine runs the steps of all trajectories together and sends every

@@ -1,4 +1,4 @@
-// The keys of the Annotate page, after keys.js and zoom.js; ignored while somebody types.
+// What the keys of the Annotate page do; keys.js says which key is which (SHORTCUTS). Ignored while somebody types.
 
 once('annotateKeys', () => {
   const find = (selector) => document.querySelector(selector);

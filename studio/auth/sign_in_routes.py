@@ -19,17 +19,18 @@ from annotations.auth import accounts, sessions
 from annotations.auth.password_login import SignIn
 from annotations.errors import AnnotationsError, SignInError
 from annotations.schema.names import clean_name
+from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.hub_login import Hub, HubError, LoginSession, fetch_profile, redirect_to_hub
 from studio.auth.session_cookie import COOKIE, LASTS, LASTS_FROM_HUB, cookie_of, is_secure, new_session
 from studio.http.addresses import rate_limit_key
 from studio.http.middleware import is_own
+from studio.page_list import PAGES
 from studio.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Pages that a redirect after signing in may lead to.
-PAGES_AFTER_LOGIN = ("annotate", "arena", "review", "projects", "project", "datasets")
+PAGES_AFTER_LOGIN = tuple(page.path for page in PAGES if page.role is not Role.VISITOR)  # to which signing in leads
 MAX_FORM_BYTES = 4096
 PASSWORDS_AT_ONCE = 4  # each check takes 64 MiB, and counts as a failed attempt until it has succeeded
 FORBIDDEN = Response("This form is of another site, or too long. Sign in on the studio's own page.", status_code=403)

@@ -18,10 +18,10 @@ import pyarrow as pa
 from annotations.errors import AnnotationsError, ExportError, without_places
 from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
+from annotations.export.preview import first_rows, survey
 from annotations.export.push import push
 from annotations.export.query import Aggregation, Query, Split
 from annotations.export.registry import KINDS
-from annotations.export.survey import first_rows, survey
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from annotations.export.jobs import Progress
 from annotations.export.kind import Kind
 from annotations.export.manifest import Manifest
+from annotations.export.preview import Survey
 from annotations.export.registry import KINDS
-from annotations.export.survey import Survey
 from annotations.store.statistics import Counts
 from studio.components.render import image, own, text
 

@@ -11,7 +11,7 @@ from annotations.export.formats.restored import row_of, untouched
 from annotations.export.kind import Context, Kind, LeftOut, Row
 from annotations.export.kinds.prompts import facts_of
 from annotations.export.labels.plans import is_narrowed
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 
 FORMAT = "flow_prompts"  # its name among those that are imported
 GENERAL = "general"  # the tag of a prompt without a category

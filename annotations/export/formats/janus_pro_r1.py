@@ -15,11 +15,11 @@ from datasets import Features, List, Value
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
 from annotations.export.kind import Context, Kind, LeftOut, Row, answers_of, in_order
-from annotations.export.kinds.judge_targets import WhyNot, judge_target
-from annotations.export.kinds.reflections import Judged, judged
+from annotations.export.labels.judge_targets import WhyNot, judge_target
 from annotations.export.labels.opinions import with_the_rest
+from annotations.export.labels.reflections import Judged, judged
 from annotations.export.manifest import TRAIN
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 
 FORMAT = "janus_sft"  # its name among those that are imported

@@ -17,7 +17,7 @@ from annotations.export.formats.restored import ANNOTATED, IMPORTED, imported_pa
 from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row
 from annotations.export.labels.opinions import pseudonyms, with_the_rest
 from annotations.export.labels.pairs import Pair, Place, WhyNoPair, is_compared, pairs
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 PUBLISHED = {

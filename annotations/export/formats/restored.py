@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annotations.export.kind import Answer, Context, Row, answers_of, in_order
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.importing.formats.imported_answers import KEY
 from annotations.schema.annotation import Annotation
 from model.trajectory import Trajectory, pictures_of

@@ -18,7 +18,7 @@ from PIL import ImageDraw
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, is_imported, row_of
 from annotations.export.kind import PROVENANCE, Answer, Context, Kind, LeftOut, Row, png, provenance
 from annotations.export.labels.opinions import Opinion, asked, only, opinions, pseudonyms, with_the_rest
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.importing.formats.richhf import SCORES, tokens_of
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating

@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, image_files, row_of, untouched
 from annotations.export.kind import Answer, Context, Kind, LeftOut, Row, answers_of, in_order
-from annotations.export.kinds.judge_targets import WhyNot, judge_target
-from annotations.export.kinds.reflections import Judged, judged
+from annotations.export.labels.judge_targets import WhyNot, judge_target
 from annotations.export.labels.opinions import with_the_rest
-from annotations.export.reading import Subject
+from annotations.export.labels.reflections import Judged, judged
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
 from model.reflection_text import split_verdict

@@ -12,7 +12,7 @@ from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, 
 from annotations.export.kind import Context, Kind, LeftOut, Row
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.pairs import Pair, WhyNoPair, is_compared, pairs
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 MESSAGE = List({"role": Value("string"), "content": Value("string")})

@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from annotations.export.kind import Context, Kind, LeftOut, Row, in_order
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Answers
 from annotations.schema.forms.question_form import Feature
 from annotations.schema.forms.registry import FORMS

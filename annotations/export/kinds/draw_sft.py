@@ -11,7 +11,7 @@ from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawin
 from annotations.export.labels.drawings import is_drawn, speaks_of_drawings, standings
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.plans import READS as PLANS
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 NO_DRAWING = "about a plan whose drawing is not accepted, or an edited or given image"

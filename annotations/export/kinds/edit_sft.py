@@ -11,7 +11,7 @@ from annotations.export.kind import Context, Kind, LeftOut, Row, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, with_values
 from annotations.export.labels.drawings import CODES, is_drawn, speaks_of_drawings, standings
 from annotations.export.labels.opinions import with_the_rest
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.trajectory import Source
 

@@ -14,11 +14,11 @@ from datasets import Features, Value
 
 from annotations.export.aggregate.votes import Votes, vote
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
-from annotations.export.kinds.judge_targets import Target, WhyNot, context_of, judge_example, own_words
-from annotations.export.kinds.reflections import READS, Judged, judged, merged
+from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example, own_words
 from annotations.export.labels.opinions import Opinion, Why, is_good
+from annotations.export.labels.reflections import READS, Judged, judged, merged
 from annotations.export.query import Aggregation
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES, Question
 from model.examples import JudgeExample

@@ -25,10 +25,10 @@ from annotations.export.kind import (
     message,
     provenance,
 )
-from annotations.export.kinds.judge_targets import Target, WhyNot, judge_example, judge_target, own_words
-from annotations.export.kinds.reflections import READS, Judged, judged, merged
+from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target, own_words
+from annotations.export.labels.reflections import READS, Judged, judged, merged
 from annotations.export.query import Query
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT, Question
 from model.examples import JudgeExample

@@ -14,10 +14,10 @@ from typing import Any
 from datasets import Features, Value
 
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
-from annotations.export.kinds.judge_targets import Target, WhyNot, judge_example, judge_target
-from annotations.export.kinds.reflections import WITH_EDIT, Judged, judged, merged
+from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target
+from annotations.export.labels.reflections import WITH_EDIT, Judged, judged, merged
 from annotations.export.query import Aggregation
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import GOOD
 from annotations.schema.questions import Question

@@ -10,7 +10,7 @@ from annotations.export.kind import MESSAGES, Context, Kind, LeftOut, Row, messa
 from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
 from annotations.export.labels.plans import is_narrowed
 from annotations.export.labels.scores import Score, is_scored, scores
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.world.language import PromptError, parse, write_group
 

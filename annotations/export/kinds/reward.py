@@ -11,7 +11,7 @@ from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row, png
 from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
 from annotations.export.labels.pairs import Pair, is_compared, pairs
 from annotations.export.labels.scores import Score, is_scored, scores
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.trajectory import Image
 

@@ -26,7 +26,7 @@ from annotations.export.labels.drawings import standings
 from annotations.export.labels.opinions import pseudonyms, with_the_rest
 from annotations.export.labels.plans import READS, Plan, PlanSource, conversation, origin_of, plans
 from annotations.export.query import Aggregation
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, Question
 from model.trajectory import Thought

@@ -10,7 +10,7 @@ from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind,
 from annotations.export.labels.drawings import standings
 from annotations.export.labels.opinions import pseudonyms
 from annotations.export.labels.plans import READS, Plan, conversation, plans
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 

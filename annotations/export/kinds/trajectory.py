@@ -16,7 +16,7 @@ from annotations.export.kind import IMAGES, MESSAGES, Context, Kind, LeftOut, Ro
 from annotations.export.labels.drawings import RUNS, runs
 from annotations.export.labels.opinions import only
 from annotations.export.labels.plans import conversation, is_narrowed
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation, Answers, right_answer
 from annotations.schema.forms.regions import Regions
 from annotations.schema.forms.registry import FORMS

@@ -11,7 +11,7 @@ from datasets import Value
 from annotations.export.kind import PROVENANCE, Context, LeftOut, Row, png
 from annotations.export.labels.drawings import CODES, RUNS, Standing, runs, standings, why_not
 from annotations.export.labels.plans import Plan, PlanSource, origin_of, plans
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from model.trajectory import Image, Source, Thought
 
 COUNTED = ("with a thought", "decided")

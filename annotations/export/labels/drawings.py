@@ -17,7 +17,7 @@ from datasets import List, Value
 
 from annotations.export.kind import Answer, Context, LeftOut
 from annotations.export.labels.opinions import Opinion, Why, asked, is_good, only, opinions, pseudonyms
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import right_answer
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating

@@ -14,7 +14,7 @@ from typing import Any
 from annotations.export.aggregate.votes import Votes, vote
 from annotations.export.kind import Answer, Context, Kind, LeftOut, Row, answers_of, in_order
 from annotations.export.query import Aggregation, Query
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating

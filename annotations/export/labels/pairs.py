@@ -15,7 +15,7 @@ from annotations.export.kind import Answer, Context, LeftOut
 from annotations.export.labels.drawings import is_drawn, last_image
 from annotations.export.labels.opinions import Opinion, Why, asked, only, opinions, pseudonyms
 from annotations.export.query import Aggregation
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.best import Best
 from annotations.schema.forms.preference import Preference

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.kind import Answer, Context, LeftOut, answers_of, message, png
-from annotations.export.kinds.judge_targets import WhyNot, own_words
 from annotations.export.labels.drawings import Standing
+from annotations.export.labels.judge_targets import WhyNot, own_words
 from annotations.export.labels.opinions import Opinion, Why, is_good, only, opinions, pseudonyms
 from annotations.export.query import Aggregation, Query
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, THOUGHT_RATING
 from model.templates import CHECK_TEXT, CONNECT_TEXT

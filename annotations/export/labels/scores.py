@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from annotations.export.kind import Context, LeftOut
 from annotations.export.labels.drawings import drawing_of, is_drawn, speaks_of_drawings
 from annotations.export.labels.opinions import Opinion, asked, opinions
-from annotations.export.reading import Subject
+from annotations.export.subjects import Subject
 from annotations.schema.annotation import right_answer
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating

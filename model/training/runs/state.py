@@ -1,4 +1,6 @@
-"""State for exact resume: weights, optimizer, schedule, step, RNG, and the settings that define the run.
+"""State for exact resume: weights, optimizer, schedule, step, and the settings that define the run.
+
+Data and noise follow from seed and step, so no state of a generator is kept.
 
 One file, replaced whole. A run goes on only as the run it was: what differs is listed, and accepted by whoever resumes
 or refused.

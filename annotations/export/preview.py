@@ -10,11 +10,11 @@ from itertools import islice
 from sqlalchemy import func, select
 
 from annotations.db.tables import ImageRow
-from annotations.export.context import StoreContext
 from annotations.export.exporter import made_rows
 from annotations.export.kind import LeftOut, Row
 from annotations.export.query import EVERYTHING, Query
 from annotations.export.registry import KINDS
+from annotations.export.store_context import StoreContext
 from annotations.store.store import Store
 
 PLACEHOLDER = b"\x89PNG"  # stands for every picture

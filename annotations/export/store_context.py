@@ -1,4 +1,4 @@
-"""What kinds ask for while rows are made, from a store: pictures, pseudonyms, aggregated votes."""
+"""Decides the label of what several people answered (a reviewer first, else as the query says); pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from annotations.export.aggregate.votes import Votes, decided, vote
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
-from annotations.export.reading import Group, subjects
+from annotations.export.subjects import Group, subjects
 from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
 from annotations.queue.progress import answered

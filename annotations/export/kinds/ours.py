@@ -13,7 +13,7 @@ from typing import Any
 from datasets import Features, Value
 
 from annotations.export.kind import Context, Kind, LeftOut, Row, answers_of, in_order
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Project

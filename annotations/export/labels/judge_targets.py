@@ -1,4 +1,4 @@
-"""The rule by which annotations of reflections become what should be said of an image, and why some do not.
+"""The rule by which annotations of reflections become what should be said of an image; every reason why some do not.
 
 A reflection judged right is kept in the model's own words when its reason is rated good, and in the
 person's words when they wrote a better reason. One judged wrong becomes the opposite verdict with the

@@ -8,9 +8,9 @@ from typing import Any
 
 from annotations.export.aggregate.votes import Votes
 from annotations.export.kind import Context, LeftOut, answers_of
-from annotations.export.kinds.judge_targets import WhyNot
+from annotations.export.labels.judge_targets import WhyNot
 from annotations.export.query import Aggregation
-from annotations.export.reading import Group, Subject
+from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
