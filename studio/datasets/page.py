@@ -10,10 +10,10 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.role_section import role_section
 from studio.components.header import intro
+from studio.components.page_options import PLAIN, PRIVATE, QUIET
 from studio.datasets.handlers import AGGREGATIONS, USUAL, Asked, DatasetsHandlers, View
 from studio.settings import Settings
 
-PLAIN = {"apply_default_css": False, "js_on_load": None}
 EVERY = 1.0  # seconds between two looks at an export that is under way
 
 
@@ -50,18 +50,16 @@ def _datasets(handlers: DatasetsHandlers) -> None:
             sent = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
     view = [*View(chosen, block, summary, rows, line, download, note)]
-    private = {"api_visibility": "private"}
-    quick = {"show_progress": "hidden", **private}
     menus = [asked.projects, asked.checkpoints]
-    gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **quick)
+    gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **QUIET)
     changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in asked]
-    gr.on(changes, handlers.survey, [*asked], [ready, first], trigger_mode="always_last", **quick)
-    count.click(handlers.survey_all, [*asked], [ready, first], show_progress_on=[ready], **private)
-    export.click(handlers.export, [*asked], [progress, timer, stop], **quick)
-    stop.click(handlers.stop, None, None, **quick)
-    timer.tick(handlers.look, None, [progress, timer, stop, *view], **quick)
-    send.click(handlers.push, [chosen, repository, token], [sent, token], show_progress_on=[sent], **private)
-    chosen.input(handlers.choose, [chosen], view, **quick)
+    gr.on(changes, handlers.survey, [*asked], [ready, first], trigger_mode="always_last", **QUIET)
+    count.click(handlers.survey_all, [*asked], [ready, first], show_progress_on=[ready], **PRIVATE)
+    export.click(handlers.export, [*asked], [progress, timer, stop], **QUIET)
+    stop.click(handlers.stop, None, None, **QUIET)
+    timer.tick(handlers.look, None, [progress, timer, stop, *view], **QUIET)
+    send.click(handlers.push, [chosen, repository, token], [sent, token], show_progress_on=[sent], **PRIVATE)
+    chosen.input(handlers.choose, [chosen], view, **QUIET)
 
 
 def _form() -> tuple[Asked, gr.Button, gr.Button, gr.Button]:
