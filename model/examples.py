@@ -82,6 +82,35 @@ class JudgeExample:
         return JudgeExample(prompt, images, reflections, completion, **_about(row))
 
 
+@dataclass(frozen=True)
+class PreferenceExample:
+    """Two reflections on the same images, of which people hold one better."""
+
+    chosen: JudgeExample
+    rejected: JudgeExample
+    margin: float | None = None  # of the votes for the chosen one
+
+    @property
+    def weight(self) -> float:
+        return self.chosen.weight
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> PreferenceExample:
+        """Raises RowError for whatever could not be learnt as it stands."""
+        missing = [column for column in ("chosen", "rejected") if row.get(column) is None]
+        if missing:
+            raise RowError(f"a judge_pref row needs prompt, chosen, rejected and images; missing: {', '.join(missing)}")
+        chosen, rejected = (
+            JudgeExample.from_row({**row, "completion": row[name]}, most_characters) for name in ("chosen", "rejected")
+        )
+        if chosen.completion.strip() == rejected.completion.strip():
+            raise RowError(f"chosen and rejected are both {shown(chosen.completion)}; wanted two that differ")
+        margin = row.get("margin")
+        if margin is not None and not is_number(margin):
+            raise RowError(f"the margin is {shown(margin)}, wanted a number; mend or leave it out")
+        return PreferenceExample(chosen, rejected, margin)
+
+
 def _message(role: str, text: str | None) -> dict[str, Any]:
     """One message of one part: text, or (text None) a place for the next image."""
     return {"role": role, "content": [{"type": "image" if text is None else "text", "text": text}]}

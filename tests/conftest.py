@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+# Files that take longest, which begin first, so that no worker is left alone with one at the end.
+LONGEST = ("browser", "studio_loadtest", "browser_keys", "backend_without_codes", "browser_importing", "kernels", "loop",
+           "engine", "exactness", "rollout", "grpo", "browser_speed", "studio_generator")  # fmt: skip
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also what takes long, and many more cases of what is random")
@@ -16,3 +20,8 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if is_worker or config.getoption("dist", "no") == "no":
         config.pluginmanager.import_plugin("shared_fixtures")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

@@ -173,7 +173,8 @@ def test_the_day_of_a_card_says_its_time_zone_and_what_the_zone_of_the_browser_m
     store.save(trajectory, pictures, owner="visitor")
     cards = render.cards(store.trajectories(), store.picture)
     assert '<time datetime="2025-12-31T22:00:00Z">31 Dec 2025 (UTC)</time>' in cards
-    script = (STUDIO / "gallery" / "gallery.js").read_text(encoding="utf-8")
+    parts = (STUDIO / "components" / "dom.js", STUDIO / "gallery" / "gallery.js")
+    script = "".join(part.read_text(encoding="utf-8") for part in parts)
     for zone, day in (("Asia/Tokyo", "1 Jan 2026"), ("America/New_York", "31 Dec 2025")):
         page = browser.new_context(timezone_id=zone).new_page()
         page.set_content(cards)

@@ -115,6 +115,8 @@ def disputed(store: Store) -> None:
 def opened(page: Page, server: Server, path: str = "annotate") -> Page:
     page.goto(f"{server.url}/{path}")
     expect(page.locator("#annotate-sheet .question, #arena-sheet .pane").first).to_be_visible()
+    if path == "annotate":
+        expect(token(page)).not_to_have_value("")  # what is shown can be sent now
     return page
 
 

@@ -25,7 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.errors import ExportError, NotFoundError, NothingToExportError
+from annotations.errors import ExportError, NotFoundError, NothingToExportError, PictureError
 from annotations.export.dataset_card import dataset_card
 from annotations.export.kind import Kind, LeftOut, Progress, Row
 from annotations.export.manifest import (
@@ -73,7 +73,7 @@ def export(
 
     `on_progress(done, total)` counts trajectories; `stopped` is asked between them, and ends the export by ExportError
     with its state kept. Raises ExportError when the kind is unknown or `out` holds something else, NothingToExportError
-    when nothing makes a row, PictureError for a damaged picture.
+    when nothing makes a row, PictureError for a damaged or a lost picture.
     """
     if kind not in KINDS:
         raise ExportError(f"“{kind}” is no kind of data set; the kinds are: {', '.join(KINDS)}")
@@ -135,11 +135,14 @@ def _resumed(folder: Path, fingerprint: str) -> State:
 
 
 def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[tuple[Subject, list[Row | LeftOut]]]:
-    """What each trajectory makes, in the order of their numbers."""
+    """What each trajectory makes, in the order of their numbers. Raises PictureError for a picture that is lost."""
     for subject in subjects(context.store, context.query, everything=kind.everything, after=after):
         try:
             yield subject, list(kind.rows(subject, context))
-        except NotFoundError:  # hidden a moment ago; a damaged picture is an error and stops the export
+        except NotFoundError as error:  # hidden a moment ago, or its file is gone
+            shown = {subject.trajectory.id, *(group.other.id for group in subject.groups if group.other is not None)}
+            if context.store.visible(list(shown)) == shown:
+                raise PictureError(str(error)) from error
             yield subject, [LeftOut(DELETED)]
 
 

@@ -65,6 +65,8 @@ def subjects(store: Store, query: Query, *, everything: bool = False, after: int
             skipped = _skipped(session, ids) if everything else []
         if not some:
             return
+        if any(annotation.project not in projects for annotation in found):  # a project that was made meanwhile
+            projects = {project.id: project for project in store.projects()}
         named = store.pseudonyms({annotation.annotator for annotation in (*found, *skipped)})
         by_id: dict[str, list[Annotation]] = defaultdict(list)
         for annotation in found:

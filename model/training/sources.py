@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from model.backends.janus import Janus
 from model.training.dataset import (
@@ -32,6 +32,16 @@ from model.training.rollouts import Prompt
 from model.training.training_sequences import TrainingSequence
 
 MIXTURE_NAMES = tuple(MIXTURES)
+
+
+class Indexed(Protocol):
+    """Rows by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
 SequenceSource = Callable[[int, slice], Sequence[TrainingSequence]]  # step, which of its sequences → those
 
 
@@ -98,7 +108,7 @@ def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBoun
     return rows, about | {"data_sha256": fingerprint_of(data_files(folder, row_format.kind))}
 
 
-def row_source(rows: Rows, seed: int, batch: int) -> Callable[[int, slice], list[Any]]:
+def row_source(rows: Indexed, seed: int, batch: int) -> Callable[[int, slice], list[Any]]:
     """`batch` rows per step, shuffled anew in every epoch."""
 
     size = min(batch, len(rows))

@@ -21,8 +21,9 @@ once('annotateKeys', () => {
     pressButton('annotate-save');
   };
 
+  const shown = () => find('#annotate-token :is(input, textarea)')?.value;
   const ahead = typedAhead({
-    shown: () => find('#annotate-token :is(input, textarea)')?.value,
+    shown,
     press: (event) => onPress(event, document.activeElement, true),
     below: '#annotate-note',
   });
@@ -40,7 +41,7 @@ once('annotateKeys', () => {
 
   const submit = () => {
     document.activeElement?.blur(); // so that the next keys are commands again
-    if (!sheet() || sheet().missing()) return;
+    if (!shown() || sheet()?.missing()) return; // before anything is shown there is nothing to send
     ahead.begin();
     requestAnimationFrame(() => pressButton('annotate-submit')); // after the text has reached Gradio
   };
