@@ -7,8 +7,21 @@ import os
 import pytest
 
 # Files that take longest, which begin first, so that no worker is left alone with one at the end.
-LONGEST = ("browser", "studio_loadtest", "browser_keys", "backend_without_codes", "browser_importing", "kernels", "loop",
-           "engine", "exactness", "rollout", "grpo", "browser_speed", "studio_generator")  # fmt: skip
+LONGEST = (
+    "browser",
+    "studio_loadtest",
+    "browser_keys",
+    "backend_without_codes",
+    "browser_importing",
+    "kernels",
+    "loop",
+    "engine",
+    "exactness",
+    "rollout",
+    "grpo",
+    "browser_speed",
+    "studio_generator",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
