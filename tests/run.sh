@@ -28,7 +28,6 @@ fi
 
 ruff check .
 ruff format --check .
-# One more at once than there are cores, four at most, as many tests wait for a server or a browser; a file's tests stay
-# together, and each computes in one thread.
-cores=$(getconf _NPROCESSORS_ONLN)
-OMP_NUM_THREADS=1 python -m pytest tests -n "$((cores < 4 ? cores + 1 : 4))" --dist loadfile "$@"
+# As many at once as there are cores, four at most; a file's tests stay together, the longest files begin, and each test
+# computes in one thread.
+OMP_NUM_THREADS=1 python -m pytest tests -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

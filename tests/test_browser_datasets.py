@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from running_app import Server
 from test_annotations_samples import aha, judged
 
+from annotations.export.manifest import PARQUET
 from annotations.importing.importer import bring_in
 from annotations.schema.annotation import Answers
 from annotations.store.store import Store, open_store
@@ -73,7 +74,7 @@ def test_what_one_studio_exports_another_one_takes(page: Page, server: Server, t
         page.click("#datasets-download")
     with zipfile.ZipFile(download.value.path()) as archive:
         archive.extractall(tmp_path)
-    [file] = tmp_path.rglob("train.jsonl")
+    [file] = tmp_path.rglob(PARQUET)
     with server.store() as store, open_store(tmp_path / "other") as other:
         assert bring_in(other, file, "ours", owner="me").errors == ()
         assert answered(other, {}) == answered(store, store.pseudonyms(["ann", "bob"]))

@@ -53,6 +53,12 @@ def test_dawid_skene_and_majority_are_crowd_kits_on_the_papers_patients():
         tied = len({label for label in row if row.count(label) == best}) > 1
         assert counted.label == (None if tied else majority[patient])
         assert counted.count == 5 and sum(counted.shares.values()) == pytest.approx(1)
+    skills = {f"observer {n}": skill for n, skill in enumerate((0.9, 0.55, 0.7, 0.62, 0.8))}
+    theirs = MajorityVote().fit(frame, skills=pd.Series(skills))
+    for patient, row in enumerate(PATIENTS):
+        weighed = vote([(f"observer {n}", label) for n, label in enumerate(row)], skills)
+        assert weighed.label == theirs.labels_[patient]
+        assert weighed.agreement == pytest.approx(theirs.probas_.loc[patient, weighed.label])
 
 
 def test_weights_decide_and_a_tie_is_no_label():

@@ -173,6 +173,7 @@ FIRST = {  # of the first row, what the store holds
     "prompts": ("prompt", lambda ids: "two apples"),
     "trajectory": ("id", lambda ids: ids["t0"]),
     "answers": ("trajectory_id", lambda ids: ids["t0"]),
+    "ours": ("prompt", lambda ids: "two apples"),
 }
 
 
@@ -188,7 +189,7 @@ def plain(value: Any) -> Any:
     return text(list(value)) if isinstance(first, dict) and "role" in first else plain(first)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OURS if KINDS[kind].layout == "parquet"])
+@pytest.mark.parametrize("kind", OURS)
 def test_a_folder_loads_with_datasets_and_pandas_and_shows_what_the_store_holds(exported, kind, tmp_path):
     folder, rows = exported.folder / kind, exported.values(kind)
     loaded = datasets.load_dataset(str(folder), kind, cache_dir=str(tmp_path))["train"]

@@ -45,8 +45,8 @@ def test_words_are_in_every_kind_as_they_were_written(store, tmp_path, words):
         assert sum(file.rows for file in manifest.files) >= 1 and first_rows(store, name)
     [row] = pq.read_table(tmp_path / "judge_sft" / "train-00000-of-00001.parquet").to_pylist()
     assert row["correction"] == words
-    [line] = (tmp_path / "ours" / "train.jsonl").read_text("utf-8").splitlines()
-    assert json.loads(line)["annotations"][0]["answers"]["reason_correction"] == words
+    [row] = pq.read_table(tmp_path / "ours" / "train-00000-of-00001.parquet").to_pylist()
+    assert json.loads(row["annotations"])[0]["answers"]["reason_correction"] == words
 
 
 @pytest.mark.parametrize("words", ["a\0b", "\ud800"])

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import aha, judged
 
 from annotations.export.exporter import export
-from annotations.export.manifest import read_manifest
+from annotations.export.manifest import PARQUET, read_manifest
 from annotations.importing.importer import bring_in
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation, Answers
@@ -57,7 +58,7 @@ def test_another_studio_has_the_same_drawings_and_answers(store, tmp_path):
     pseudonyms = store.pseudonyms(["ann", "bob", "eve", "rae"])
     assert manifest.counts == {"annotated": 3, "annotations": 7}
     with open_store(tmp_path / "other") as other:
-        report = bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        report = bring_in(other, tmp_path / "out" / PARQUET, "ours", owner="me")
         assert (report.records, report.errors) == (4, ())
         assert [other.trajectory(t.id) for t in other.trajectories()] == [
             store.trajectory(t.id) for t in store.trajectories()
@@ -66,7 +67,7 @@ def test_another_studio_has_the_same_drawings_and_answers(store, tmp_path):
         assert {p.id: p.questions for p in store.projects()} == {p.id: p.questions for p in other.projects()}
         again = export(other, "ours", tmp_path / "again")
         assert again.examples == 4 and again.counts == manifest.counts
-        bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        bring_in(other, tmp_path / "out" / PARQUET, "ours", owner="me")
         assert answered(other) == answered(store, pseudonyms)  # nothing comes in twice
 
 
@@ -75,7 +76,7 @@ def test_a_project_of_the_same_name_with_other_questions_keeps_its_own(store, tm
     export(store, "ours", tmp_path / "out")
     with open_store(tmp_path / "other") as other:
         other.create_project(replace(RICH, questions=RICH.questions[:1]))
-        bring_in(other, tmp_path / "out" / "train.jsonl", "ours", owner="me")
+        bring_in(other, tmp_path / "out" / PARQUET, "ours", owner="me")
         assert other.project(RICH.id).questions == RICH.questions[:1]
         imported = other.project(f"imported-{RICH.id}")
         assert imported.questions == RICH.questions and imported.name != RICH.name
@@ -85,6 +86,6 @@ def test_a_project_of_the_same_name_with_other_questions_keeps_its_own(store, tm
 def test_what_was_exported_names_nobody(store, tmp_path):
     fill(store)
     export(store, "ours", tmp_path / "out")
-    written = (tmp_path / "out" / "train.jsonl").read_text("utf-8")
+    written = pq.read_table(tmp_path / "out" / PARQUET).select(["trajectory", "annotations"]).to_pylist()
     assert read_manifest(tmp_path / "out").annotators == 4
-    assert not [name for name in ("ann", "bob", "eve", "rae", "visitor") if f'"{name}"' in written]
+    assert not [name for name in ("ann", "bob", "eve", "rae", "visitor") if f'"{name}"' in str(written)]

@@ -191,6 +191,17 @@ def test_whatever_a_handler_is_given_it_answers_and_the_log_has_no_traceback(
     assert all(drawn == alone for drawn in neighbour.result())
 
 
+@pytest.mark.parametrize("value", [[], [[]], {"a": 1}, ["no such choice"]])
+def test_a_menu_that_gets_something_else_than_a_choice_refuses_it(studio: Studio, value: Any) -> None:
+    for name in ("narrowed", "survey", "export"):
+        handler = next(each for each in studio.handlers if each["api_name"] == name)
+        for place in range(len(handler["inputs"])):
+            inputs = studio.inputs(handler)
+            inputs[place] = value
+            studio.posted(f"{API}/run/predict", {"data": inputs, "fn_index": handler["id"], "session_hash": "a"})
+    assert studio.tracebacks() == ""
+
+
 def test_whatever_a_drawing_is_asked_with_it_ends_and_its_neighbours_draw_on(
     studio: Studio, alone: list, thorough: bool
 ) -> None:

@@ -73,9 +73,9 @@ def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
 
 
 def test_annotators_of_a_studio_that_is_flooded_are_refused_nothing():
-    account = asyncio.run(attack.measure(annotators=3, each=4, clients=2, pause=0.5))
+    account = asyncio.run(attack.measure(annotators=3, each=6, clients=2, pause=0.5))
     print(attack.table(account))
-    assert (account.refused, len(account.during)) == ((), 12)
+    assert (account.refused, len(account.during)) == ((), 18)
     kinds = {kind for kind, _ in account.answers}
     assert len(kinds) == 6, account.answers
     assert not [answer for answer in account.answers if answer[1] == 500], account.answers

@@ -57,12 +57,12 @@ class Asked(NamedTuple):
         if self.kind not in KINDS:
             raise ExportError(f"“{self.kind}” is no kind of data set; choose one of the menu")
         return Query(
-            projects=tuple(self.projects or ()),
-            checkpoints=tuple(self.checkpoints or ()),
+            projects=tuple(map(str, self.projects or ())),
+            checkpoints=tuple(map(str, self.checkpoints or ())),
             since=_moment(self.since),
             until=_moment(self.until),
             aggregation=AGGREGATIONS.get(self.aggregation, Aggregation.MAJORITY),
-            min_agreement=self.min_agreement,
+            min_agreement=USUAL.min_agreement if self.min_agreement is None else self.min_agreement,
             own_words=bool(self.own_words),
             splits=(Split("validation", self.held_out / 100),) if self.held_out else (),
         )

@@ -161,6 +161,12 @@ def _checked(block: Any, value: Any) -> Any:
     name = getattr(block, "label", None) or getattr(block, "elem_id", None) or type(block).__name__
     if value is None and isinstance(block, gr.Radio) and block.value is not None:
         raise gr.Error(f"{name}: got nothing, wanted one of its choices", print_exception=False)
+    if isinstance(block, gr.Dropdown):
+        several = bool(block.multiselect)
+        for each in value if several and isinstance(value, list) else [value]:
+            if not isinstance(each, str | int | float | None):
+                expected = "some of its choices" if several else "one of its choices"
+                raise gr.Error(f"{name}: got {_shown(value)}, wanted {expected}", print_exception=False)
     for component, types in TYPES.items():
         if isinstance(block, component):
             if value is None and component in TEXTS:

@@ -1,18 +1,18 @@
 """The kind `ours`: trajectories with their pictures and all that people said of them, for another studio.
 
-One JSON object per line, as the importing format `ours` reads it: {"trajectory": …, "pictures": {sha256: PNG in
-base64}, "projects": {id: …}, "annotations": […]}. Annotators are pseudonyms.
+Columns `trajectory`, `projects` and `annotations` are JSON, as their values differ from row to row; the importing
+format `ours` reads them. Annotators are pseudonyms.
 """
 
 from __future__ import annotations
 
-import base64
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.kind import Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, in_order, png
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
@@ -26,43 +26,48 @@ class Ours(Kind):
     name = "ours"
     title = "Everything, for another studio"
     purpose = (
-        "Trajectories as the studio stores them, each with its pictures (PNG in base64, by SHA-256), the questions of "
-        "the projects in which people were asked about it, and what they answered, under pseudonyms. Another studio "
-        "takes the file back: `python -m annotations.importing train.jsonl --format ours`."
+        "Trajectories as the studio stores them (`trajectory`, JSON), each with its pictures byte for byte, the "
+        "questions of the projects in which people were asked about it (`projects`, JSON), and what they answered "
+        "(`annotations`, JSON), under pseudonyms. Another studio takes the folder: `python -m annotations.importing "
+        "FOLDER`."
     )
     counted = ("annotated", "annotations")
     advice = "draw something first"
     carries = (*FORMS, "decision", "branch", "verdict", "plan")
     everything = True
-    layout = "jsonl"
     features = Features(
         {
+            "prompt": Value("string"),
+            "checkpoint": Value("string"),
+            "images": IMAGES,
             "trajectory": Value("string"),
-            "pictures": Value("string"),
             "projects": Value("string"),
             "annotations": Value("string"),
         }
     )
 
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        pngs = {sha256: context.picture(sha256) for sha256 in sorted(set(pictures_of(subject.trajectory).values()))}
+        trajectory = subject.trajectory
+        pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_of(trajectory).values()))]
         groups = {(group.project.id, group.item, group.segment): group for group in subject.groups}
         submitted = list(in_order(subject))
         said = [_said(a, groups[a.project, a.item, a.segment], context) for a in submitted]
         projects = {group.project.id: _project(group.project) for group in subject.groups}
         values = {
-            "trajectory": subject.trajectory.to_dict(),
-            "pictures": {sha256: base64.b64encode(png).decode() for sha256, png in pngs.items()},
-            "projects": projects,
-            "annotations": said,
+            "prompt": trajectory.prompt,
+            "checkpoint": trajectory.checkpoint,
+            "images": [png(picture) for picture in pngs],
+            "trajectory": json.dumps(trajectory.to_dict(), ensure_ascii=False),
+            "projects": json.dumps(projects, ensure_ascii=False),
+            "annotations": json.dumps(said, ensure_ascii=False),
         }
         yield Row(
             values=values,
             answers=tuple(answer for annotation in submitted for answer in answers_of(annotation)),
             trajectories=(subject.trajectory.id,),
             labels=(*(["annotated"] if said else []), *["annotations"] * len(said)),
-            people=tuple({one["annotator"] for one in said}),
-            size=5000 + sum(map(len, pngs.values())) * 4 // 3,
+            people=tuple({each["annotator"] for each in said}),
+            size=5000 + sum(map(len, pngs)),
         )
 
 

@@ -1,7 +1,7 @@
 """Format `ours`: the studio's trajectory JSON, as *Draw* and `model.generate` save it.
 
-What an export of the kind `ours` writes has beside them what people answered ("annotations"), and the questions of the
-projects in which they did ("projects").
+What an export of the kind `ours` writes is Parquet, with the trajectory as JSON text, its pictures ("images"), what
+people answered ("annotations") and the questions of the projects in which they did ("projects").
 
 A file with a trajectory, or several (a list, or JSON Lines); or a folder, of which every `trajectory.json` below is
 read. What *Draw* keeps has its pictures in it: {"trajectory": …, "pictures": {sha256: PNG in base64}}. Otherwise they
@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -93,6 +94,7 @@ def _files(source: Path) -> list[Path]:
 
 
 def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Record:
+    row = _unpacked(row)
     pictures_field, body = row.get("pictures"), row.get("trajectory")
     body = row if body is None else body
     try:
@@ -112,11 +114,27 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     if not named:
         unnamed = {name: value for name, value in again.items() if name not in ("id", "created_at")}
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
-    known = dict(beside) | (_decoded(pictures_field) if pictures_field else {})
+    known = dict(beside) | (_decoded(pictures_field) if pictures_field else {}) | _of_images(row.get("images"))
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
     said = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
     part = Part(trajectory, pictures, *_beyond(body, said), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
+
+
+def _unpacked(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of Parquet, whose nested values are JSON text."""
+    texts = {name: row[name] for name in ("trajectory", "projects", "annotations") if isinstance(row.get(name), str)}
+    try:
+        return row | {name: json.loads(text) for name, text in texts.items()}
+    except ValueError as error:
+        raise RowProblem(str(error), "JSON text in trajectory, projects and annotations") from error
+
+
+def _of_images(images: Any) -> dict[str, bytes]:
+    """By hash, what stands in the column `images` of Parquet rows."""
+    rows = images if isinstance(images, list) else []
+    contents = [row["bytes"] for row in rows if isinstance(row, dict) and isinstance(row.get("bytes"), bytes)]
+    return {hashlib.sha256(content).hexdigest(): content for content in contents}
 
 
 def _beyond(body: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
