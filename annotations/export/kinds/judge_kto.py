@@ -15,8 +15,8 @@ from datasets import Features, Value
 from annotations.export.aggregate.votes import Votes, vote
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
 from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example, own_words
-from annotations.export.labels.opinions import Opinion, Why, is_good
-from annotations.export.labels.reflections import READS, Judged, judged, merged
+from annotations.export.labels.opinions import Opinion, Why, is_good, only
+from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Aggregation
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
@@ -97,7 +97,7 @@ def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], contex
     values = {name: row[name] for name in ("prompt", "completion", "images")}
     values |= {"label": label, "rating": rating, "margin": votes and votes.margin, "p_yes": reflection.p_yes}
     decided = about.group.decision in people
-    beside = provenance(subject, about.group, votes, merged(names)) | {"decided": decided}
+    beside = provenance(subject, about.group, votes, only(names)) | {"decided": decided}
     return Row(
         values=values | beside,
         answers=answers,

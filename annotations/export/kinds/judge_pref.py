@@ -26,7 +26,8 @@ from annotations.export.kind import (
     provenance,
 )
 from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target, own_words
-from annotations.export.labels.reflections import READS, Judged, judged, merged
+from annotations.export.labels.opinions import only
+from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Query
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
@@ -197,7 +198,7 @@ def _row(
         "correction": target.correction,
         "p_yes": about.reflection.p_yes,
     }
-    beside = provenance(subject, about.group, about.votes, merged(names)) | {"decided": decided}
+    beside = provenance(subject, about.group, about.votes, only(names)) | {"decided": decided}
     everybody = (*names, *(context.pseudonym(person.annotator) for person in wording.people))
     return Row(
         values=values | beside,

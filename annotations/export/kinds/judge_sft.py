@@ -15,7 +15,8 @@ from datasets import Features, Value
 
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
 from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target
-from annotations.export.labels.reflections import WITH_EDIT, Judged, judged, merged
+from annotations.export.labels.opinions import only
+from annotations.export.labels.reflections import WITH_EDIT, Judged, judged
 from annotations.export.query import Aggregation
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
@@ -96,7 +97,7 @@ def _row(
     names = [context.pseudonym(person.annotator) for person in people]
     answers = tuple(answer for person in people for answer in answers_of(person, WITH_EDIT))
     decided = about.group.decision in people
-    example = judge_example(subject.trajectory, target, picture=context.picture, annotator=merged(names) or "")
+    example = judge_example(subject.trajectory, target, picture=context.picture, annotator=only(names) or "")
     example = replace(example, weight=weight, decided=decided)
     try:
         JudgeExample.from_row(example.to_row())
@@ -106,7 +107,7 @@ def _row(
         "edit": target.edit,
         "p_yes": about.reflection.p_yes,
         "decided": decided,
-        "annotator": merged(names),
+        "annotator": only(names),
     }
     labels = (target.origin.value, split_verdict(target.completion)[0] or "other", *(["decided"] if decided else []))
     return Row(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from annotations.export.aggregate.votes import Votes
 from annotations.export.kind import Context, LeftOut, answers_of
@@ -66,8 +65,3 @@ def _says_the_same(person: Annotation, decision: Annotation) -> bool:
     """Whether a reviewer who decided leaves this person's answers standing."""
     compared = (VERDICT_RIGHT, REASON_RATING)
     return all(person.answers.get(n) == decision.answers[n] for n in compared if n in decision.answers)
-
-
-def merged(values: Sequence[Any]) -> Any:
-    """The only value, where all are the same; else None."""
-    return values[0] if len(set(values)) == 1 else None
