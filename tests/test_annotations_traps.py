@@ -103,8 +103,10 @@ def fresh(address: str, name: str) -> str:
     return address.format(name=name)
 
 
-def test_on_a_server_the_migrations_make_the_tables_that_the_code_declares(address):
-    engine = create_engine(address.format(name="studio"))
+def test_on_a_server_the_migrations_make_the_tables_that_the_code_declares(tmp_path, address):
+    url = fresh(address, "declared")
+    open_store(tmp_path, url).close()
+    engine = create_engine(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         differences = compare_metadata(context, Base.metadata)

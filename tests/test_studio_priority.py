@@ -84,6 +84,7 @@ def test_an_engine_rests_after_each_step_while_somebody_is_at_work(monkeypatch):
 
 
 def test_the_more_drawings_are_shown_the_rarer_each_is_told_of(monkeypatch):
+    monkeypatch.setattr("studio.inference.live_events.activity", SimpleNamespace(signed_in_active=False))
     sending = Sending(store=None, rows=[{}], sent_at=time.monotonic() - 0.2)
     assert sending.due() and sending.due(10) and not sending.due(40)
     monkeypatch.setattr("studio.inference.live_events.activity", SimpleNamespace(signed_in_active=True))
