@@ -159,6 +159,15 @@ def test_the_manifest_says_what_is_in_the_folder_and_names_nobody(store, tmp_pat
         assert b"example.org" not in file.read_bytes()
 
 
+def test_the_query_of_a_manifest_names_nobody(store, tmp_path):
+    store.annotate(judged(save(store), 2, "ann@example.org", verdict_right="yes", reason_rating=5))
+    pseudonym = store.pseudonyms(["ann@example.org"])["ann@example.org"]
+    for name in ("ann@example.org", pseudonym):
+        manifest = export(store, "judge_sft", tmp_path / "out", query=Query(annotators=(name, "eve@example.org")))
+        assert manifest.query["annotators"] == [pseudonym, store.pseudonyms(["eve@example.org"])["eve@example.org"]]
+        assert "@" not in (tmp_path / "out" / "manifest.json").read_text("utf-8")
+
+
 def test_the_card_tells_the_hub_which_file_is_which(store, tmp_path):
     correct(store, save(store, checkpoint="a|b`c\nd"))
     export(store, "judge_sft", tmp_path / "out")

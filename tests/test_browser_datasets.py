@@ -55,7 +55,7 @@ def test_counts_and_rows_follow_what_is_asked_for(page: Page, server: Server):
     choose(page, "#datasets-kind", "Every answer")
     expect(page.locator("#datasets-ready")).to_contain_text("12 rows from 3 drawings")
     expect(page.locator("#datasets-first")).to_contain_text("verdict_right")
-    page.click("#datasets-more button")
+    page.click("#datasets-filters button")
     page.get_by_label("From").fill("2999-01-01")
     expect(page.locator("#datasets-ready")).to_contain_text("Nothing to export yet")
     page.get_by_label("From").fill("yesterday")

@@ -11,7 +11,7 @@ from annotations.errors import AnnotationsError, PictureError
 from annotations.export import exporter
 from annotations.export.exporter import export
 from annotations.export.manifest import read_manifest
-from annotations.export.preview import first_rows, survey
+from annotations.export.preview import survey
 from annotations.export.registry import KINDS
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import RICH
@@ -42,7 +42,7 @@ def test_words_are_in_every_kind_as_they_were_written(store, tmp_path, words):
     assert {"judge_sft", "judge_pref", "trajectory", "answers", "ours", "prompts"} <= set(held)
     for name in held:
         manifest = export(store, name, tmp_path / name)
-        assert sum(file.rows for file in manifest.files) >= 1 and first_rows(store, name)
+        assert sum(file.rows for file in manifest.files) >= 1 and survey(store, name, first=1).first
     [row] = pq.read_table(tmp_path / "judge_sft" / "train-00000-of-00001.parquet").to_pylist()
     assert row["correction"] == words
     [row] = pq.read_table(tmp_path / "ours" / "train-00000-of-00001.parquet").to_pylist()

@@ -16,12 +16,12 @@ from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_m
 from annotations.export.preview import survey
 from annotations.store.store import open_store
 from studio.datasets import handlers as datasets
-from studio.datasets.handlers import Asked, DatasetsHandlers, View, zip_of
+from studio.datasets.handlers import DatasetsHandlers, ExportForm, View, zip_of
 from studio.datasets.rows_table import size
 from studio.settings import Mode, Settings
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
-ASKED = Asked("judge_sft", [], [], "", "", "Majority", 0.5, False, 0)
+FORM = ExportForm("judge_sft", [], [], [], [])
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def annotate(store) -> str:
     return first
 
 
-def exported(shelf, asked: Asked = ASKED) -> View:
+def exported(shelf, form: ExportForm = FORM) -> View:
     """What is shown once an export has ended."""
-    told, timer, stop = shelf.export(VISIT, *asked)
+    told, timer, stop = shelf.export(VISIT, *form)
     assert "It goes on when this page is closed" in told and timer.active and stop["visible"]
     shelf.jobs.wait(60)
     told, timer, stop, *view = shelf.look(VISIT)
@@ -69,9 +69,9 @@ def test_the_survey_says_what_an_export_would_hold_and_why_not_more(store):
 
 def test_an_empty_store_sends_people_to_annotate(shelf):
     *_, note = shelf.start(VISIT)
-    ready, rows = shelf.survey(VISIT, *ASKED)
+    ready, rows = shelf.survey(VISIT, *FORM)
     assert "Nothing to export yet" in ready and 'href="annotate"' in ready and (rows, note) == ("", "")
-    shelf.export(VISIT, *ASKED)
+    shelf.export(VISIT, *FORM)
     shelf.jobs.wait(60)
     assert "nothing to export" in shelf.look(VISIT)[0]
     assert list(folder_of(shelf.store).iterdir()) == []
@@ -87,22 +87,46 @@ def test_the_numbers_are_those_of_the_store(store, shelf):
 
 def test_counts_and_rows_follow_what_is_asked_for(store, shelf):
     annotate(store)
-    ready, rows = shelf.survey(VISIT, *ASKED)
+    ready, rows = shelf.survey(VISIT, *FORM)
     assert "<b>2</b> rows from 1 drawings" in ready and "neither rated good" in ready
     assert rows.count("<tr>") == 2 and rows.count("<img") == 3 and "Yes, there are &lt;b&gt;two&lt;/b&gt;." in rows
-    ready, rows = shelf.survey(VISIT, *ASKED._replace(own_words=True))
+    ready, rows = shelf.survey(VISIT, *FORM._replace(own_words=True))
     assert "<b>1</b> row from" in ready and rows.count("<tr>") == 1
-    assert "Nothing to export" in shelf.survey(VISIT, *ASKED._replace(checkpoints=["large"]))[0]
-    assert "Nothing to export" in shelf.survey(VISIT, *ASKED._replace(since="2999-01-01"))[0]
-    assert "is no day; write it as" in shelf.survey(VISIT, *ASKED._replace(until="soon"))[0]
+    assert "Nothing to export" in shelf.survey(VISIT, *FORM._replace(checkpoints=["large"]))[0]
+    assert "Nothing to export" in shelf.survey(VISIT, *FORM._replace(since="2999-01-01"))[0]
+    assert "is no day; write it as" in shelf.survey(VISIT, *FORM._replace(until="soon"))[0]
+
+
+def test_annotators_and_categories_are_filters_and_people_are_told_by_the_pseudonyms_of_the_export(store, shelf):
+    for number, (prompt, who) in enumerate((("a red apple", "ann"), ("two apples", "bob"), ("ein hund", "bob"))):
+        store.annotate(judged(save(store, number, prompt=prompt), 2, who, verdict_right="yes", reason_rating=5))
+    pseudonyms = store.pseudonyms(["ann", "bob"])
+    _, _, _, annotators, categories, *_ = shelf.start(VISIT)
+    assert annotators["choices"] == [(f"{name} · {known}", known) for name, known in pseudonyms.items()]
+    assert categories["choices"] == ["colours", "counting"]
+    assert shelf._annotators(sees_names=False) == [(known, known) for known in pseudonyms.values()]
+    assert "<b>2</b> rows" in shelf.survey(VISIT, *FORM._replace(annotators=[pseudonyms["bob"]]))[0]
+    form = FORM._replace(annotators=[pseudonyms["bob"]], categories=["counting"])
+    ready, rows = shelf.survey(VISIT, *form)
+    assert "<b>1</b> row " in ready and "two apples" in rows
+    exported(shelf, form)
+    [manifest] = exports_of(store).values()
+    assert manifest.query == {"annotators": [pseudonyms["bob"]], "categories": ["counting"]}
+
+
+def test_thresholds_are_fields_and_an_empty_one_is_the_default(store, shelf):
+    store.annotate(judged(save(store), 2, verdict_right="yes", reason_rating=4))
+    assert "<b>1</b> row " in shelf.survey(VISIT, *FORM._replace(good=None))[0]
+    assert "neither rated good" in shelf.survey(VISIT, *FORM._replace(good=0.8))[0]
+    assert "wanted bad below good" in shelf.survey(VISIT, *FORM._replace(good=0.2))[0]
 
 
 def test_a_long_count_is_cut_off_and_said_to_be_one(store, shelf, monkeypatch):
     for number in range(3):
         store.annotate(judged(save(store, number), 2, verdict_right="yes", reason_rating=5))
     monkeypatch.setattr(datasets, "PATIENCE", -1.0)
-    assert "At least <b>1</b> row" in shelf.survey(VISIT, *ASKED)[0]
-    assert "At least" not in shelf.survey_all(VISIT, *ASKED)[0]
+    assert "At least <b>1</b> row" in shelf.survey(VISIT, *FORM)[0]
+    assert "At least" not in shelf.survey_all(VISIT, *FORM)[0]
 
 
 def test_an_export_is_a_folder_with_what_it_says(store, shelf):
@@ -133,7 +157,7 @@ def test_the_command_names_the_folder_and_can_be_pasted(store, shelf):
 
 def test_every_kind_is_offered_and_shown_as_it_is_read(store, shelf):
     annotate(store)
-    view = exported(shelf, ASKED._replace(kind="answers"))
+    view = exported(shelf, FORM._replace(kind="answers"))
     assert "load_dataset" in view.command and "verdict_right" in view.rows
     assert [name.partition("-")[0] for name in exports_of(store)] == ["answers"]
 
@@ -158,7 +182,7 @@ def test_the_newest_export_is_shown_and_an_older_one_can_be_chosen(store, shelf)
     (folder_of(store) / older / MANIFEST).write_text(json.dumps(past))
     store.annotate(judged(save(store, 2), 4, verdict_right="yes", reason_rating=5))
     assert "<dd>3</dd>" in exported(shelf).summary
-    menu = View(*shelf.start(VISIT)[7:]).chosen
+    menu = View(*shelf.start(VISIT)[9:]).chosen
     assert menu["value"] != older and menu["visible"]
     assert "<dt>Rows</dt><dd>2</dd>" in shelf.choose(older, VISIT).summary
 
@@ -176,10 +200,10 @@ def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, shelf, mon
             shelf.stop(VISIT)
 
     monkeypatch.setattr(shelf.jobs, "_heard", stop_after_two)
-    name = shelf.jobs.start("judge_sft", ASKED.query())
+    name = shelf.jobs.start("judge_sft", FORM.query())
     assert "was stopped" in shelf.jobs.wait(60).error and exports_of(store) == {}
     monkeypatch.setattr(shelf.jobs, "_heard", heard)
-    assert shelf.jobs.start("judge_sft", ASKED.query()) == name
+    assert shelf.jobs.start("judge_sft", FORM.query()) == name
     assert shelf.jobs.wait(60).error == ""
     assert {name: made.examples for name, made in exports_of(store).items()} == {name: 4}
     assert [path.name for path in folder_of(store).iterdir()] == [name]
@@ -205,7 +229,7 @@ def test_an_export_that_shows_a_deleted_drawing_is_not_handed_out(store, shelf):
     first = annotate(store)
     exported(shelf)
     store.hide(first, by="me")
-    view = View(*shelf.start(VISIT)[7:])
+    view = View(*shelf.start(VISIT)[9:])
     assert "deleted since" in view.note and view.block["visible"] is False
 
 
@@ -214,9 +238,9 @@ def test_a_visitor_is_refused_by_every_handler(store):
     shelf = DatasetsHandlers(store, Settings(mode=Mode.PUBLIC), ExportJobs(store))
     assert all(part == gr.skip() for part in shelf.start(VISIT))
     for call in (
-        lambda: shelf.survey(VISIT, *ASKED),
-        lambda: shelf.survey_all(VISIT, *ASKED),
-        lambda: shelf.export(VISIT, *ASKED),
+        lambda: shelf.survey(VISIT, *FORM),
+        lambda: shelf.survey_all(VISIT, *FORM),
+        lambda: shelf.export(VISIT, *FORM),
         lambda: shelf.stop(VISIT),
         lambda: shelf.look(VISIT),
         lambda: shelf.choose("x", VISIT),

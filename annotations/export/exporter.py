@@ -16,7 +16,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -81,6 +81,7 @@ def export(
     _check_replaceable(out)
     folder = out.parent / f".{out.name}.partial"
     made = KINDS[kind]
+    query = under_pseudonyms(store, query)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         state = _resumed(folder, _fingerprint(store, made, query))
@@ -113,6 +114,15 @@ class State:
 
     def save(self, folder: Path) -> None:
         write_whole(folder / STATE, json.dumps(vars(self) | {"tally": self.tally.to_dict()}))
+
+
+def under_pseudonyms(store: Store, query: Query) -> Query:
+    """The query as the manifest may show it: annotators by their pseudonyms."""
+    if not query.annotators:
+        return query
+    known = set(store.pseudonyms(store.annotators()).values())
+    names = (name if name in known else store.pseudonyms([name])[name] for name in query.annotators)
+    return replace(query, annotators=tuple(names))
 
 
 def _fingerprint(store: Store, kind: Kind, query: Query) -> str:

@@ -1,11 +1,10 @@
-"""What an export would hold: rows, what is left out and why and the size, without reading pictures; the first rows."""
+"""What an export would hold: rows, what is left out and why, the size, and the first rows with their pictures."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from sqlalchemy import func, select
 
@@ -29,38 +28,43 @@ class Survey:
     left_out: Counter[str] = field(default_factory=Counter)
     trajectories: int = 0
     bytes: int = 0  # about
+    first: list[Row] = field(default_factory=list)  # as an export would have them
     complete: bool = True  # whether all trajectories were looked at
 
 
-def survey(store: Store, kind: str, query: Query = EVERYTHING, stopped: Callable[[], bool] = lambda: False) -> Survey:
-    """Of all that the query keeps, or of what was looked at until `stopped` said so."""
+def survey(
+    store: Store,
+    kind: str,
+    query: Query = EVERYTHING,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    first: int = 0,
+) -> Survey:
+    """Of all that the query keeps, or of what was looked at until `stopped` said so; with so many of the first rows."""
     with store.database.reading() as session:
         usual = int(session.scalar(select(func.avg(ImageRow.size))) or 0)
-    read = 0
+    unread = 0
+    held = Survey()
 
-    def picture(_: str) -> bytes:
-        nonlocal read
-        read += 1
+    def picture(sha256: str) -> bytes:
+        nonlocal unread
+        if len(held.first) < first:
+            return store.picture(sha256)
+        unread += 1
         return PLACEHOLDER
 
-    found = Survey()
     for _, made in made_rows(StoreContext(store, query, picture), KINDS[kind]):
         for row in made:
             if isinstance(row, LeftOut):
-                found.left_out[row.reason] += 1
+                held.left_out[row.reason] += 1
                 continue
-            found.rows += 1
-            found.bytes += row.size
-            found.counts.update(row.labels)
-        found.trajectories += any(isinstance(row, Row) for row in made)
+            held.rows += 1
+            held.bytes += row.size
+            held.counts.update(row.labels)
+            held.first += [row] if len(held.first) < first else []
+        held.trajectories += any(isinstance(row, Row) for row in made)
         if stopped():
-            found.complete = False
+            held.complete = False
             break
-    found.bytes += read * usual
-    return found
-
-
-def first_rows(store: Store, kind: str, query: Query = EVERYTHING, count: int = 6) -> list[Row]:
-    """The first rows with their pictures, as an export would have them."""
-    every = (row for _, made in made_rows(StoreContext(store, query), KINDS[kind]) for row in made)
-    return list(islice((row for row in every if isinstance(row, Row)), count))
+    held.bytes += unread * usual
+    return held

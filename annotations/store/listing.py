@@ -108,8 +108,3 @@ def required_and_excluded(keep: Filter) -> tuple[list[TermRange], list[TermRange
     }
     required += [exactly(flag) for flag, holds in flags.items() if holds]
     return required, [exactly(flag) for flag, holds in flags.items() if holds is False]
-
-
-def checkpoints(session: Session) -> list[str]:
-    """The names of the checkpoints of visible trajectories, in alphabetical order."""
-    return search_index.facet_values(session, "checkpoint")

@@ -196,6 +196,11 @@ def is_counted(trajectory_ids: Sequence[str] | None = None) -> ColumnElement[boo
     return AnnotationRow.id.in_(current) & submitted & ~practice.exists()
 
 
+def annotators(session: Session) -> list[str]:
+    """The names of all whose annotations count, in order."""
+    return list(session.scalars(select(AnnotationRow.annotator).where(is_counted()).distinct().order_by("annotator")))
+
+
 def last_before_practice(item: ItemRow) -> int:
     """The last revision before an item became practice; 0 for one that is work, or was practice from the start."""
     return int((item.gold or [{}])[0].get("after", 0)) if item.use == Use.PRACTICE else 0

@@ -36,6 +36,7 @@ from annotations.store import (
     projects,
     retention,
     revisions,
+    search_index,
     trajectories,
     trajectory_pictures,
 )
@@ -145,7 +146,17 @@ class Store:
     def checkpoints(self) -> list[str]:
         """The names of the checkpoints of visible trajectories."""
         with self.database.reading() as session:
-            return listing.checkpoints(session)
+            return search_index.facet_values(session, "checkpoint")
+
+    def categories(self) -> list[str]:
+        """The categories of the prompts of visible trajectories."""
+        with self.database.reading() as session:
+            return search_index.facet_values(session, "category")
+
+    def annotators(self) -> list[str]:
+        """The names of all whose annotations count."""
+        with self.database.reading() as session:
+            return revisions.annotators(session)
 
     def picture(self, sha256: str) -> bytes:
         """The PNG of a visible trajectory's image. Raises NotFoundError, PictureError when it is damaged."""

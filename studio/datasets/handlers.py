@@ -18,9 +18,9 @@ import pyarrow as pa
 from annotations.errors import AnnotationsError, ExportError, without_places
 from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
-from annotations.export.preview import first_rows, survey
+from annotations.export.preview import survey
 from annotations.export.push import push
-from annotations.export.query import Aggregation, Query, Split
+from annotations.export.query import EVERYTHING, Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -39,36 +39,40 @@ AGGREGATIONS = {
 }
 
 
-class Asked(NamedTuple):
-    """The page's fields, in their order."""
+class ExportForm(NamedTuple):
+    """The page's fields, in their order; the defaults are what stands in them when the page opens."""
 
-    kind: str
-    projects: Sequence[str]
-    checkpoints: Sequence[str]
-    since: str  # 2026-11-29
-    until: str
-    aggregation: str  # a name of AGGREGATIONS
-    min_agreement: float
-    own_words: bool
-    held_out: float  # per cent of the prompts, as a split `validation`
+    kind: str = next(iter(KINDS))
+    projects: Sequence[str] = ()
+    checkpoints: Sequence[str] = ()
+    annotators: Sequence[str] = ()  # pseudonyms
+    categories: Sequence[str] = ()
+    since: str = ""  # 2026-11-29
+    until: str = ""
+    own_words: bool = False
+    aggregation: str = next(iter(AGGREGATIONS))
+    min_agreement: float | None = EVERYTHING.min_agreement
+    good: float | None = EVERYTHING.good
+    bad: float | None = EVERYTHING.bad
+    held_out: float = 0  # per cent of the prompts, as a split `validation`
 
     def query(self) -> Query:
         """Raises ExportError for what cannot be asked for."""
         if self.kind not in KINDS:
             raise ExportError(f"“{self.kind}” is no kind of data set; choose one of the menu")
+        thresholds = {name: getattr(self, name) for name in ("min_agreement", "good", "bad")}
         return Query(
             projects=tuple(map(str, self.projects or ())),
+            annotators=tuple(map(str, self.annotators or ())),
             checkpoints=tuple(map(str, self.checkpoints or ())),
+            categories=tuple(map(str, self.categories or ())),
             since=_moment(self.since),
             until=_moment(self.until),
             aggregation=AGGREGATIONS.get(self.aggregation, Aggregation.MAJORITY),
-            min_agreement=USUAL.min_agreement if self.min_agreement is None else self.min_agreement,
             own_words=bool(self.own_words),
             splits=(Split("validation", self.held_out / 100),) if self.held_out else (),
+            **{name: value for name, value in thresholds.items() if value is not None},
         )
-
-
-USUAL = Asked(next(iter(KINDS)), (), (), "", "", next(iter(AGGREGATIONS)), 0.5, False, 0)  # as the page opens
 
 
 class View(NamedTuple):
@@ -93,34 +97,40 @@ class DatasetsHandlers:
 
     def start(self, request: gr.Request) -> tuple:
         """The figures, the menus, what an export would hold, and the newest export where there is one."""
-        if not identity_of(request, self.settings, self.store).may(Role.ADMIN):
-            return (gr.skip(),) * (7 + len(View._fields))
-        projects = gr.update(choices=[(project.name, project.id) for project in self.store.projects()])
-        checkpoints = gr.update(choices=self.store.checkpoints())
+        user = identity_of(request, self.settings, self.store)
+        if not user.may(Role.ADMIN):
+            return (gr.skip(),) * (9 + len(View._fields))
+        projects = [(project.name, project.id) for project in self.store.projects()]
+        annotators = self._annotators(user.sees_names)
+        menus = [_menu(some) for some in (projects, self.store.checkpoints(), annotators, self.store.categories())]
         newest = self._shown(next(iter(exports_of(self.store)), None))
         figures = rows_table.figures(self.store.counts())
-        return figures, projects, checkpoints, *self._surveyed(USUAL, PATIENCE), *self._waiting(), *newest
+        return figures, *menus, *self._surveyed(ExportForm(), PATIENCE), *self._waiting(), *newest
+
+    def _annotators(self, sees_names: bool) -> list[tuple[str, str]]:
+        """Each by the pseudonym that exports have, beside the name for those who see names."""
+        pseudonyms = self.store.pseudonyms(self.store.annotators())
+        return [(f"{name} · {known}" if sees_names else known, known) for name, known in pseudonyms.items()]
 
     def survey(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
         """What an export of this would hold, and its first rows; counted for two seconds at most."""
         require(Role.ADMIN, request, self.settings, self.store)
-        return self._surveyed(Asked(*fields), PATIENCE)
+        return self._surveyed(ExportForm(*fields), PATIENCE)
 
     def survey_all(self, request: gr.Request, *fields: Any) -> tuple[str, str]:
         """The same, however long it takes."""
         require(Role.ADMIN, request, self.settings, self.store)
-        return self._surveyed(Asked(*fields), float("inf"))
+        return self._surveyed(ExportForm(*fields), float("inf"))
 
-    def _surveyed(self, asked: Asked, patience: float) -> tuple[str, str]:
+    def _surveyed(self, form: ExportForm, patience: float) -> tuple[str, str]:
         end = time.monotonic() + patience
         try:
-            query = asked.query()
-            found = survey(self.store, asked.kind, query, lambda: time.monotonic() > end)
-            rows = first_rows(self.store, asked.kind, query, rows_table.SHOWN) if found.rows else []
+            query = form.query()
+            held = survey(self.store, form.kind, query, lambda: time.monotonic() > end, first=rows_table.SHOWN)
         except AnnotationsError as error:
             return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', ""
-        kind = KINDS[asked.kind]
-        return rows_table.survey_html(kind, found), rows_table.rows_html([row.values for row in rows], found.rows)
+        rows = rows_table.rows_html([row.values for row in held.first], held.rows)
+        return rows_table.survey_html(KINDS[form.kind], held), rows
 
     def _waiting(self) -> tuple[gr.Timer, Any]:
         """The timer that asks how far an export is, and the button that stops it."""
@@ -130,9 +140,9 @@ class DatasetsHandlers:
     def export(self, request: gr.Request, *fields: Any) -> tuple[str, Any, Any]:
         """Begin an export; what is said of it, the timer and the button."""
         require(Role.ADMIN, request, self.settings, self.store)
-        asked = Asked(*fields)
+        form = ExportForm(*fields)
         try:
-            self.jobs.start(asked.kind, asked.query())
+            self.jobs.start(form.kind, form.query())
         except AnnotationsError as error:
             return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', gr.skip(), gr.skip()
         return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
@@ -220,6 +230,11 @@ def zip_of(folder: Path, manifest: Manifest) -> str:
                 archive.write(path, f"{folder.name}/{path.relative_to(folder)}")
         partial.replace(file)
     return str(file)
+
+
+def _menu(choices: Sequence[Any]) -> Any:
+    """The choices of a filter; a filter among fewer than two is not shown."""
+    return gr.update(choices=list(choices), visible=len(choices) > 1)
 
 
 def _moment(value: str) -> datetime | None:

@@ -11,7 +11,7 @@ from annotations.store.store import Store
 from studio.auth.role_section import role_section
 from studio.components.header import intro
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
-from studio.datasets.handlers import AGGREGATIONS, USUAL, Asked, DatasetsHandlers, View
+from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, ExportForm, View
 from studio.settings import Settings
 
 EVERY = 1.0  # seconds between two looks at an export that is under way
@@ -28,7 +28,7 @@ def _datasets(handlers: DatasetsHandlers) -> None:
     collected = gr.HTML(elem_id="datasets-collected", **PLAIN)
     with gr.Row(elem_id="datasets"):
         with gr.Column(scale=1, min_width=320):
-            asked, export, stop, count = _form()
+            form, export, stop, count = _form()
         with gr.Column(scale=1, min_width=320):
             gr.HTML("<h2>What it holds</h2>", **PLAIN)
             ready = gr.HTML(elem_id="datasets-ready", **PLAIN)
@@ -50,39 +50,58 @@ def _datasets(handlers: DatasetsHandlers) -> None:
             sent = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
     view = [*View(chosen, block, summary, rows, line, download, note)]
-    menus = [asked.projects, asked.checkpoints]
+    menus = [form.projects, form.checkpoints, form.annotators, form.categories]
     gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **QUIET)
-    changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in asked]
-    gr.on(changes, handlers.survey, [*asked], [ready, first], trigger_mode="always_last", **QUIET)
-    count.click(handlers.survey_all, [*asked], [ready, first], show_progress_on=[ready], **PRIVATE)
-    export.click(handlers.export, [*asked], [progress, timer, stop], **QUIET)
+    changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in form]
+    gr.on(changes, handlers.survey, [*form], [ready, first], trigger_mode="always_last", **QUIET)
+    count.click(handlers.survey_all, [*form], [ready, first], show_progress_on=[ready], **PRIVATE)
+    export.click(handlers.export, [*form], [progress, timer, stop], **QUIET)
     stop.click(handlers.stop, None, None, **QUIET)
     timer.tick(handlers.look, None, [progress, timer, stop, *view], **QUIET)
     send.click(handlers.push, [chosen, repository, token], [sent, token], show_progress_on=[sent], **PRIVATE)
     chosen.input(handlers.choose, [chosen], view, **QUIET)
 
 
-def _form() -> tuple[Asked, gr.Button, gr.Button, gr.Button]:
-    """The fields of what is asked for, and the buttons below them."""
+def _form() -> tuple[ExportForm, gr.Button, gr.Button, gr.Button]:
+    """The fields of what is exported, and the buttons below them."""
+    usual = ExportForm()
     kinds = [(kind.title, kind.name) for kind in KINDS.values()]
     gr.HTML("<h2>What to export</h2>", **PLAIN)
-    kind = gr.Dropdown(kinds, value=USUAL.kind, label="Kind of data set", elem_id="datasets-kind")
+    kind = gr.Dropdown(kinds, value=usual.kind, label="Kind of data set", elem_id="datasets-kind")
     with gr.Row():
-        projects = gr.Dropdown([], multiselect=True, label="Only of projects", elem_id="datasets-projects")
-        checkpoints = gr.Dropdown([], multiselect=True, label="Only drawn by", elem_id="datasets-checkpoints")
-    with gr.Accordion("Agreement, days, splits", open=False, elem_id="datasets-more"):
-        names = list(AGGREGATIONS)
+        projects = _filter("Only of projects", "projects")
+        checkpoints = _filter("Only drawn by", "checkpoints")
+    with gr.Accordion("Filters", open=False, elem_id="datasets-filters"):
         with gr.Row():
-            aggregation = gr.Dropdown(names, value=USUAL.aggregation, label="Where several people answered")
-            agreement = gr.Slider(0, 1, USUAL.min_agreement, step=0.05, label="Least agreement")
+            annotators = _filter("Only answers of", "annotators")
+            categories = _filter("Only prompts of the category", "categories")
         with gr.Row():
             since = gr.Textbox(label="From", placeholder="2026-11-01", max_lines=1)
             until = gr.Textbox(label="Before", placeholder="2026-12-01", max_lines=1)
-            held_out = gr.Number(0, label="Held out, % of prompts", precision=0, minimum=0, maximum=50)
         own_words = gr.Checkbox(False, label="Only what a person wrote", container=False)
+    with gr.Accordion("Agreement, thresholds, split", open=False, elem_id="datasets-rules"):
+        with gr.Row():
+            aggregation = gr.Dropdown(
+                list(AGGREGATIONS), value=usual.aggregation, label="Where several people answered"
+            )
+            held_out = gr.Number(0, label="Held out, % of prompts", precision=0, minimum=0, maximum=50)
+        with gr.Row():
+            agreement = _share(usual.min_agreement, "Least agreement")
+            good = _share(usual.good, "A rating is good from")
+            bad = _share(usual.bad, "A rating is bad up to")
     with gr.Row():
         export = gr.Button("Export", variant="primary", elem_id="datasets-export")
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="datasets-stop")
         count = gr.Button("Count all", elem_id="datasets-count")
-    fields = Asked(kind, projects, checkpoints, since, until, aggregation, agreement, own_words, held_out)
+    filters = (projects, checkpoints, annotators, categories, since, until, own_words)
+    fields = ExportForm(kind, *filters, aggregation, agreement, good, bad, held_out)
     return fields, export, stop, count
+
+
+def _filter(label: str, name: str) -> gr.Dropdown:
+    """A menu of what to keep; empty: everything."""
+    return gr.Dropdown([], multiselect=True, label=label, min_width=200, elem_id=f"datasets-{name}")
+
+
+def _share(value: float | None, label: str) -> gr.Number:
+    return gr.Number(value, label=label, minimum=0, maximum=1, step=0.05, min_width=140)
