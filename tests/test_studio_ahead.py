@@ -155,7 +155,8 @@ def test_what_is_done_is_not_given_back_one_by_one_when_the_page_is_closed(store
     view = desk.start(ada)
     for _ in range(3):
         view = submit(desk, view, ada)
-    assert desk.open[ada.session_hash] == ("ada", {item_of(view)})
+    name, items = desk.open[ada.session_hash]
+    assert (name, [*items]) == ("ada", [item_of(view)])
 
 
 def test_nobody_practises_more_than_wanted_because_the_next_is_fetched_ahead(store, desk):

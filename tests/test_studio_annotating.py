@@ -91,6 +91,22 @@ def test_one_of_two_tabs_that_closes_leaves_the_other_its_item(store, desk):
     assert desk.start(by(store, "bob", project="one-each")).token
 
 
+def test_a_page_that_closes_while_the_next_one_opens_leaves_it_its_item(store, desk, monkeypatch):
+    fill(store, count=1)
+    desk.start(by(store, "ada", "one", project="one-each"))
+    claim = assignment.claim
+
+    def closed_meanwhile(*given, **options):
+        claimed = claim(*given, **options)
+        desk.leave(by(store, "ada", "one"))  # before the new page is known to have it
+        return claimed
+
+    monkeypatch.setattr(assignment, "claim", closed_meanwhile)
+    desk.start(by(store, "ada", "two", project="one-each"))
+    monkeypatch.setattr(assignment, "claim", claim)
+    assert desk.start(by(store, "bob", project="one-each")).token == ""
+
+
 def test_an_item_is_kept_by_signs_of_life_and_its_loss_is_told(store, desk):
     fill(store, count=1)
     now = datetime.now(UTC)

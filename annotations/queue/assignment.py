@@ -204,12 +204,17 @@ def holds(store: Store, item_id: int, annotator: str) -> bool:
         return leases.is_held(lease) and store.clock() < lease.expires_at
 
 
-def leave(store: Store, annotator: str, item_id: int | None = None) -> int:
-    """The page went away: others may have what this person holds (one item, or everything). How many those were."""
+def leave(
+    store: Store, annotator: str, item_id: int | None = None, *, unless_renewed_after: datetime | None = None
+) -> int:
+    """The page went away: others may have what this person holds (one item, or everything), but for leases that a later
+    page of theirs has renewed. How many were ended."""
     with store.database.writing() as session:
         held = select(LeaseRow).where(LeaseRow.outcome.is_(None), LeaseRow.annotator == annotator)
         if item_id is not None:
             held = held.where(LeaseRow.item_id == item_id)
+        if unless_renewed_after is not None:
+            held = held.where(LeaseRow.renewed_at <= unless_renewed_after)
         mine = list(session.scalars(held))
         for lease in mine:
             leases.end(session, lease, Outcome.LEFT)

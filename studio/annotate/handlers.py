@@ -18,7 +18,7 @@ from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
 from annotations.schema.project import Role
 from annotations.store.store import Store
-from studio.annotate.held_items import HeldItems
+from studio.annotate.held_items import Held, HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
@@ -46,7 +46,7 @@ class AnnotateHandlers:
 
     store: Store
     settings: Settings
-    open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)  # who has which items on which page
+    open: dict[str, Held] = field(default_factory=dict)  # who has which items on which page
     ahead: dict[str, Prefetched] = field(default_factory=dict)  # what follows on which page
     counts: Counts = field(default_factory=dict)  # how far who is
 
@@ -95,7 +95,9 @@ class AnnotateHandlers:
         if (shown := ItemToken.read(token)) is None:
             return ""
         try:
-            return text(submission.save(self.store, shown.item, at.name, at.place.unfinished(shown, filled)).message)
+            receipt = submission.save(self.store, shown.item, at.name, at.place.unfinished(shown, filled))
+            self.holding.renew(at.session, shown.item)
+            return text(receipt.message)
         except AnnotationsError as error:
             return text(f"Not kept yet: {without_places(error)}")
 
@@ -115,11 +117,11 @@ class AnnotateHandlers:
         shown, ahead = ItemToken.read(token), self.ahead.get(at.session)
         if ahead is not None:
             with suppress(AnnotationsError):
-                assignment.heartbeat(self.store, ahead.laid.showing.item, at.name)
+                self._renew(at, ahead.laid.showing.item)
         try:
             if shown is not None:
                 assignment.given(self.store, shown.item, at.name, at.project.id)
-                assignment.heartbeat(self.store, shown.item, at.name)
+                self._renew(at, shown.item)
         except (LeaseError, ProjectError) as error:
             return text(sentence(without_places(error)))
         except NotFoundError:
@@ -229,6 +231,10 @@ class AnnotateHandlers:
         """Remember that this page has it, to give it back when the page is closed."""
         self.holding.remember(at.session, at.name, laid.showing.item)
         return laid
+
+    def _renew(self, at: PageSession, item: int) -> None:
+        assignment.heartbeat(self.store, item, at.name)
+        self.holding.renew(at.session, item)
 
     def _complete(self, at: PageSession, item: int) -> None:
         """What is done is counted, and need not be given back when the page is closed."""

@@ -5,6 +5,7 @@ Knows the queue; a page is known by its session. Lives as long as the process: w
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import gradio as gr
 from anyio import to_thread
@@ -12,30 +13,37 @@ from anyio import to_thread
 from annotations.queue import assignment
 from annotations.store.store import Store
 
+Held = tuple[str, dict[int, datetime]]  # the annotator; each item with the page's last sign of life
+
 
 @dataclass(frozen=True)
 class HeldItems:
     """Who has opened which items on which page."""
 
     store: Store
-    open: dict[str, tuple[str, frozenset[int]]] = field(default_factory=dict)
+    open: dict[str, Held] = field(default_factory=dict)  # by session
 
     def remember(self, session: str, name: str, item: int) -> None:
-        _, before = self.open.get(session, (name, frozenset()))
-        self.open[session] = (name, before | {item})
+        _, items = self.open.setdefault(session, (name, {}))
+        items[item] = self.store.clock()
+
+    def renew(self, session: str, item: int) -> None:
+        """A page gave a sign of life, which renewed its lease."""
+        if session in self.open and item in self.open[session][1]:
+            self.open[session][1][item] = self.store.clock()
 
     def forget(self, session: str, item: int) -> None:
         """What is done need not be given back."""
         if session in self.open:
-            name, items = self.open[session]
-            self.open[session] = (name, items - {item})
+            self.open[session][1].pop(item, None)
 
     def leave(self, session: str) -> None:
-        """The page went away: its items may go to others, but for those that another page of this person has open."""
-        name, items = self.open.pop(session, ("", frozenset()))
-        elsewhere = {item for other, theirs in list(self.open.values()) if other == name for item in theirs}
-        for item in items - elsewhere:
-            assignment.leave(self.store, name, item)
+        """The page went away: its items may go to others, but for those that another page of this person has open, be
+        it one that has only just claimed them."""
+        name, items = self.open.pop(session, ("", {}))
+        elsewhere = {item for other, theirs in list(self.open.values()) if other == name for item in list(theirs)}
+        for item in items.keys() - elsewhere:
+            assignment.leave(self.store, name, item, unless_renewed_after=items[item])
 
 
 def on_closing(leave: Callable[[gr.Request], None], holding: HeldItems) -> Callable[[gr.Request], Awaitable[None]]:

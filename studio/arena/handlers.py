@@ -198,6 +198,7 @@ class ArenaHandlers:
         try:
             self._project(at, showing)
             assignment.heartbeat(self.store, showing.item, at.name)
+            self.holding.renew(at.session, showing.item)
         except LeaseError as error:
             return said(without_places(error))
         except NotFoundError:
