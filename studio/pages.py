@@ -56,10 +56,10 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         masthead(first, settings, store)
         builders[first.path]()
         endpoints.build(checkpoints, store, settings)
-    for entry in others:
-        if entry.path == SIGN_IN and is_local(settings):
-            continue  # nobody signs in on their own machine
-        with demo.route(entry.title, f"/{entry.path}"):
+        for entry in others:
+            if entry.path == SIGN_IN and is_local(settings):
+                continue  # nobody signs in on their own machine
+            demo.begin_page(entry.title, entry.path)
             masthead(entry, settings, store)
             builders[entry.path]()
     return demo.queue(default_concurrency_limit=AT_ONCE, api_open=False)  # nobody passes by the queue
