@@ -77,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--min-agreement", type=float, default=usual.min_agreement, help="of the label's votes (default: %(default)s)")
     add("--good", type=float, default=usual.good, help="a rating is good from here up its scale (default: %(default)s)")
     add("--bad", type=float, default=usual.bad, help="a rating is bad up to here (default: %(default)s)")
+    add(
+        "--min-rating-difference",
+        type=float,
+        default=usual.min_rating_difference,
+        help="of two trajectories' mean ratings, to make a pair of a prompt's drawings (default: %(default)s)",
+    )
     add("--split", action="append", type=_split, default=[], metavar="NAME:SHARE", help="such as validation:0.1")
     add("--seed", type=int, default=usual.seed, help="of the splits")
     add("--licence", default="", help="SPDX identifier for the dataset card")
@@ -101,6 +107,7 @@ def query_of(arguments: argparse.Namespace) -> Query:
         min_agreement=arguments.min_agreement,
         good=arguments.good,
         bad=arguments.bad,
+        min_rating_difference=arguments.min_rating_difference,
         splits=tuple(arguments.split),
         seed=arguments.seed,
         licence=arguments.licence,

@@ -150,7 +150,7 @@ def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[
         try:
             yield subject, list(kind.rows(subject, context))
         except NotFoundError as error:  # hidden a moment ago, or its file is gone
-            shown = {subject.trajectory.id, *(group.other.id for group in subject.groups if group.other is not None)}
+            shown = context.shown_with(subject)
             if context.store.visible(list(shown)) == shown:
                 raise PictureError(str(error)) from error
             yield subject, [LeftOut(DELETED)]

@@ -62,6 +62,13 @@ class LeftOut:
     answers: tuple[Answer, ...] = ()
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Answers that are in a row of another subject."""
+
+    answers: tuple[Answer, ...] = ()
+
+
 class Context(ABC):
     """What a kind may ask for beside the subject."""
 
@@ -77,6 +84,11 @@ class Context(ABC):
     @abstractmethod
     def imported(self, ids: Sequence[str], format: str) -> list[dict[str, Any]]:
         """The records from which trajectories were imported together, as they stood in files of the format."""
+
+    @abstractmethod
+    def same_prompt(self, subject: Subject) -> Sequence[Subject]:
+        """Other trajectories of its prompt with answers in projects that ask for ratings: the nearest before and after
+        it. Of each two of a prompt either both see the other, or neither does."""
 
     @abstractmethod
     def votes(self, group: Group, question: str) -> Votes | None:

@@ -23,6 +23,10 @@ class Aggregation(StrEnum):
     DAWID_SKENE = "dawid_skene"  # posterior under an error rate per annotator (Dawid and Skene, 1979)
 
 
+SHARES = ("min_agreement", "good", "bad", "min_rating_difference")  # named thresholds from 0 to 1
+RULES = ("aggregation", *SHARES)  # which a manifest has in any case
+
+
 @dataclass(frozen=True)
 class Split:
     """A share of the prompts under a name of its own."""
@@ -47,12 +51,13 @@ class Query:
     min_agreement: float = 0.5  # of the label's weight among all votes; ties never pass
     good: float = 0.75
     bad: float = 0.25
+    min_rating_difference: float = 0.25  # of mean ratings of two trajectories' drawings, on the same scale
     splits: tuple[Split, ...] = ()  # beside `train`, which has the rest
     seed: int = 0  # of the splits
     licence: str = ""  # SPDX identifier, for the card
 
     def __post_init__(self) -> None:
-        for name in ("min_agreement", "good", "bad"):
+        for name in SHARES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ExportError(f"{name} is {getattr(self, name)}, wanted a share from 0 to 1")
         if self.bad >= self.good:
@@ -64,12 +69,10 @@ class Query:
             raise ExportError("the shares of the splits are more than all; wanted each above 0, in sum below 1")
 
     def to_dict(self) -> dict[str, Any]:
-        """What differs from the defaults, as JSON values."""
-        usual = Query()
-        changed = {
-            f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != getattr(usual, f.name)
-        }
-        return {name: _plain(value) for name, value in changed.items()}
+        """The rules, and what else differs from the defaults, as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        usual = vars(Query())
+        return {name: _plain(value) for name, value in values.items() if name in RULES or value != usual[name]}
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Query:

@@ -11,7 +11,8 @@ from typing import Any
 from annotations.export.aggregate.votes import Votes, decided, vote
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
-from annotations.export.subjects import Group, subjects
+from annotations.export.same_prompt import SamePrompt
+from annotations.export.subjects import Group, Subject, subjects
 from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
 from annotations.queue.progress import answered
@@ -50,6 +51,19 @@ class StoreContext(Context):
         whole = [[parts[number] for number in sorted(parts)] for parts in records.values()]
         together = [parts for parts in whole if [origin.trajectory_id for origin in parts] == list(ids)]
         return [dict(FORMATS[format].merged([origin.record for origin in parts])) for parts in together]
+
+    def same_prompt(self, subject: Subject) -> Sequence[Subject]:
+        return self._same_prompt.neighbours(subject)
+
+    @cached_property
+    def _same_prompt(self) -> SamePrompt:
+        return SamePrompt(self.store, self.query)
+
+    def shown_with(self, subject: Subject) -> set[str]:
+        """The ids of all trajectories that a row of the subject may show."""
+        near = self._same_prompt.neighbours(subject) if "_same_prompt" in vars(self) else []
+        others = [group.other for group in subject.groups if group.other is not None]
+        return {trajectory.id for trajectory in (subject.trajectory, *others, *(each.trajectory for each in near))}
 
     def votes(self, group: Group, question: str) -> Votes | None:
         if group.decision is not None and question in group.decision.answers:

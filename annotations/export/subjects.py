@@ -20,6 +20,7 @@ from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
 AT_ONCE = 100  # trajectories read in one transaction
+PROMPTS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -55,31 +56,69 @@ def count_subjects(store: Store, query: Query, *, everything: bool) -> int:
 def subjects(store: Store, query: Query, *, everything: bool = False, after: int = 0) -> Iterator[Subject]:
     """Those with numbers above `after`. `everything`: the trajectories too about which nothing was submitted."""
     projects = {project.id: project for project in store.projects()}
+    row, chosen = TrajectoryRow, _selected(_columns(), query, everything)
     while True:
-        with store.database.reading() as session:
-            some = _next(session, query, everything, after)
-            ids = [id for _, id, _, _ in some]
-            found = _submitted(session, ids)
-            pairs = _seconds(session, [id for _, id, _, _ in some])
-            parents = _parents(session, [body for _, _, body, _ in some])
-            skipped = _skipped(session, ids) if everything else []
+        some = _read(store, chosen.where(row.number > after).limit(AT_ONCE), query, projects, everything=everything)
         if not some:
             return
-        if any(annotation.project not in projects for annotation in found):  # a project that was made meanwhile
-            projects = {project.id: project for project in store.projects()}
-        named = store.pseudonyms({annotation.annotator for annotation in (*found, *skipped)})
-        by_id: dict[str, list[Annotation]] = defaultdict(list)
-        for annotation in found:
-            if _is_kept(annotation, query, named):
-                by_id[annotation.trajectory_id].append(annotation)
-        for number, id, body, category in some:
-            if everything or id in by_id:
-                trajectory = Trajectory.from_dict(body)
-                groups = _groups(by_id[id], projects, pairs)
-                parent = parents.get(trajectory.parent.trajectory_id) if trajectory.parent else None
-                skips = tuple(a for a in skipped if a.trajectory_id == id and _is_kept(a, query, named))
-                yield Subject(number, trajectory, category, groups, parent, skips)
+        yield from (subject for subject in some if everything or subject.groups)
         after = some[-1].number
+
+
+def subjects_at(store: Store, query: Query, numbers: Sequence[int]) -> list[Subject]:
+    """Those with these numbers about which something was submitted."""
+    projects = {project.id: project for project in store.projects()}
+    chosen = _selected(_columns(), query, False).where(TrajectoryRow.number.in_(numbers))
+    return [subject for subject in _read(store, chosen, query, projects, everything=False) if subject.groups]
+
+
+def prompts(store: Store, query: Query, projects: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """By number, the prompts of the trajectories about which something was submitted in these projects."""
+    row = TrajectoryRow
+    answered = exists().where(AnnotationRow.trajectory_id == row.id, AnnotationRow.project_id.in_(projects))
+    chosen = _selected(select(row.number, row.prompt), query, False).where(answered).order_by(row.number)
+    after = 0
+    while projects:
+        with store.database.reading() as session:
+            some = session.execute(chosen.where(row.number > after).limit(PROMPTS_AT_ONCE)).all()
+        if not some:
+            return
+        yield from ((number, prompt) for number, prompt in some)
+        after = some[-1].number
+
+
+def _columns() -> Select[*tuple[Any, ...]]:
+    row = TrajectoryRow
+    return select(row.number, row.id, row.body, row.category).order_by(row.number)
+
+
+def _read(
+    store: Store, chosen: Select[*tuple[Any, ...]], query: Query, projects: dict[str, Project], *, everything: bool
+) -> list[Subject]:
+    """The subjects of the chosen rows in one transaction; `projects` gets those that were made meanwhile."""
+    with store.database.reading() as session:
+        rows = session.execute(chosen).all()
+        ids = [row.id for row in rows]
+        submitted = _submitted(session, ids)
+        pairs = _seconds(session, ids)
+        parents = _parents(session, [row.body for row in rows])
+        skipped = _skipped(session, ids) if everything else []
+    if any(annotation.project not in projects for annotation in submitted):
+        projects |= {project.id: project for project in store.projects()}
+    named = store.pseudonyms({annotation.annotator for annotation in (*submitted, *skipped)})
+    by_id: dict[str, list[Annotation]] = defaultdict(list)
+    skips: dict[str, list[Annotation]] = defaultdict(list)
+    for annotations, ids_of in ((submitted, by_id), (skipped, skips)):
+        for annotation in annotations:
+            if _is_kept(annotation, query, named):
+                ids_of[annotation.trajectory_id].append(annotation)
+    made = []
+    for number, id, body, category in rows:
+        trajectory = Trajectory.from_dict(body)
+        parent = parents.get(trajectory.parent.trajectory_id) if trajectory.parent else None
+        groups = _groups(by_id[id], projects, pairs)
+        made.append(Subject(number, trajectory, category, groups, parent, tuple(skips[id])))
+    return made
 
 
 def _selected(columns: Select[*tuple[Any, ...]], query: Query, everything: bool) -> Select[*tuple[Any, ...]]:
@@ -93,12 +132,6 @@ def _selected(columns: Select[*tuple[Any, ...]], query: Query, everything: bool)
     if query.categories:
         chosen = chosen.where(row.category.in_(query.categories))
     return chosen
-
-
-def _next(session: Session, query: Query, everything: bool, after: int) -> Sequence[Any]:
-    row = TrajectoryRow
-    chosen = _selected(select(row.number, row.id, row.body, row.category), query, everything)
-    return session.execute(chosen.where(row.number > after).order_by(row.number).limit(AT_ONCE)).all()
 
 
 def _submitted(session: Session, ids: Sequence[str]) -> list[Annotation]:

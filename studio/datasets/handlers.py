@@ -20,7 +20,7 @@ from annotations.export.jobs import ExportJobs, exports_of, folder_of
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.preview import survey
 from annotations.export.push import push
-from annotations.export.query import EVERYTHING, Aggregation, Query, Split
+from annotations.export.query import EVERYTHING, SHARES, Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -54,13 +54,14 @@ class ExportForm(NamedTuple):
     min_agreement: float | None = EVERYTHING.min_agreement
     good: float | None = EVERYTHING.good
     bad: float | None = EVERYTHING.bad
+    min_rating_difference: float | None = EVERYTHING.min_rating_difference
     held_out: float = 0  # per cent of the prompts, as a split `validation`
 
     def query(self) -> Query:
         """Raises ExportError for what cannot be asked for."""
         if self.kind not in KINDS:
             raise ExportError(f"“{self.kind}” is no kind of data set; choose one of the menu")
-        thresholds = {name: getattr(self, name) for name in ("min_agreement", "good", "bad")}
+        thresholds = {name: getattr(self, name) for name in SHARES}
         return Query(
             projects=tuple(map(str, self.projects or ())),
             annotators=tuple(map(str, self.annotators or ())),

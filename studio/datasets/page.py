@@ -87,6 +87,8 @@ def _form() -> tuple[ExportForm, gr.Button, gr.Button, gr.Button]:
             held_out = gr.Number(0, label="Held out, % of prompts", precision=0, minimum=0, maximum=50)
         with gr.Row():
             agreement = _share(usual.min_agreement, "Least agreement")
+            difference = _share(usual.min_rating_difference, "Least difference of ratings")
+        with gr.Row():
             good = _share(usual.good, "A rating is good from")
             bad = _share(usual.bad, "A rating is bad up to")
     with gr.Row():
@@ -94,7 +96,7 @@ def _form() -> tuple[ExportForm, gr.Button, gr.Button, gr.Button]:
         stop = gr.Button("Stop", variant="stop", visible=False, elem_id="datasets-stop")
         count = gr.Button("Count all", elem_id="datasets-count")
     filters = (projects, checkpoints, annotators, categories, since, until, own_words)
-    fields = ExportForm(kind, *filters, aggregation, agreement, good, bad, held_out)
+    fields = ExportForm(kind, *filters, aggregation, agreement, good, bad, difference, held_out)
     return fields, export, stop, count
 
 

@@ -13,10 +13,11 @@ from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, imported_pairs, row_of
+from annotations.export.formats.restored import ANNOTATED, IMPORTED, row_of, rows_of_pairs
 from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row
-from annotations.export.labels.opinions import pseudonyms, with_the_rest
-from annotations.export.labels.pairs import Pair, Place, WhyNoPair, is_compared, pairs
+from annotations.export.labels.opinions import pseudonyms
+from annotations.export.labels.pair import Pair, Place
+from annotations.export.labels.pairs import is_compared
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
@@ -55,7 +56,7 @@ class PickAPic(Kind):
         "nobody else has answered, which are as they came."
     )
     counted = (ANNOTATED, IMPORTED)
-    advice = "compare two drawings, choose the best of several, or rate two of a trajectory"
+    advice = "compare two drawings, choose the best of several, or rate two of a prompt"
     carries = ("preference", "best", "rating")
     tasks = ("text-to-image",)
     features = Features(
@@ -66,18 +67,9 @@ class PickAPic(Kind):
         return is_compared(question)
 
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoPair.ALONE)
-
-    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        fresh = []
-        for group in subject.groups:
-            records = imported_pairs(subject, group, context, self.name)
-            for record, other in records:
-                yield row_of(subject, record, context, group.people, label=IMPORTED, others=[other])
-            if not records:
-                fresh.append(group)
-        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
-            yield pair if isinstance(pair, LeftOut) else _row(subject, pair, context)
+        return rows_of_pairs(
+            self, subject, context, lambda record, other: (record, {}), lambda pair: _row(subject, pair, context)
+        )
 
 
 def _row(subject: Subject, pair: Pair, context: Context) -> Row:
@@ -106,8 +98,7 @@ def _row(subject: Subject, pair: Pair, context: Context) -> Row:
             f"label_{number}": float(place is pair.chosen),
             f"model_{number}": place.trajectory.checkpoint,
         }
-    others = [pair.rejected.trajectory] if pair.rejected.trajectory.id != pair.chosen.trajectory.id else []
-    row = row_of(subject, values, context, pair.people, answers=pair.answers, others=others)
+    row = row_of(subject, values, context, pair.people, answers=pair.answers)
     return replace(row, trajectories=pair.trajectories)
 
 

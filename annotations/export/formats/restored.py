@@ -5,10 +5,14 @@ A record that nobody has answered otherwise goes out as it came in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from annotations.export.kind import Answer, Context, Row, answers_of, in_order
+from annotations.export.kind import Answer, Context, Elsewhere, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.labels.opinions import with_the_rest
+from annotations.export.labels.pair import Pair, WhyNoPair
+from annotations.export.labels.pairs import pairs
 from annotations.export.subjects import Group, Subject
 from annotations.importing.formats.imported_answers import KEY
 from annotations.schema.annotation import Annotation
@@ -16,6 +20,7 @@ from model.trajectory import Trajectory, pictures_of
 
 IMAGES = "images"  # folder of a layout with files
 IMPORTED, ANNOTATED = "imported", "annotated"  # labels by which rows are counted
+Restored = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, and files beside it
 
 
 def untouched(subject: Subject) -> bool:
@@ -28,13 +33,30 @@ def is_imported(group: Group) -> bool:
     return group.decision is None and all(annotation.key.startswith(KEY) for annotation in group.people)
 
 
-def imported_pairs(
-    subject: Subject, group: Group, context: Context, format: str
-) -> list[tuple[dict[str, Any], Trajectory]]:
-    """The records of a pair with its second trajectory, where only their files have answered about it."""
-    if group.other is None or not is_imported(group):
-        return []
-    return [(record, group.other) for record in context.imported([subject.trajectory.id, group.other.id], format)]
+def rows_of_pairs(
+    kind: Kind,
+    subject: Subject,
+    context: Context,
+    of_record: Callable[[dict[str, Any], Trajectory], Restored],
+    of_pair: Callable[[Pair], Row],
+) -> Iterator[Row | LeftOut]:
+    """A row per pair that people preferred one of, or that only the file which it was imported from has answered
+    about: made of its record and its second trajectory."""
+
+    def made() -> Iterator[Row | LeftOut | Elsewhere]:
+        fresh = []
+        for group in subject.groups:
+            other = group.other if is_imported(group) else None
+            records = context.imported([subject.trajectory.id, other.id], kind.name) if other is not None else []
+            for record in records if other is not None else ():
+                values, files = of_record(record, other)
+                yield row_of(subject, values, context, group.people, label=IMPORTED, files=files, others=[other])
+            if not records:
+                fresh.append(group)
+        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
+            yield of_pair(pair) if isinstance(pair, Pair) else pair
+
+    yield from with_the_rest(kind, subject, made(), WhyNoPair.ALONE)
 
 
 def row_of(

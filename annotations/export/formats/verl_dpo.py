@@ -8,12 +8,21 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, imported_pairs, row_of
+from annotations.export.formats.restored import (
+    ANNOTATED,
+    IMPORTED,
+    Restored,
+    hashes_of,
+    image_files,
+    row_of,
+    rows_of_pairs,
+)
 from annotations.export.kind import Context, Kind, LeftOut, Row
-from annotations.export.labels.opinions import with_the_rest
-from annotations.export.labels.pairs import Pair, WhyNoPair, is_compared, pairs
+from annotations.export.labels.pair import Pair
+from annotations.export.labels.pairs import is_compared
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
+from model.trajectory import Trajectory
 
 MESSAGE = List({"role": Value("string"), "content": Value("string")})
 NEGATIVE = " "  # the negative prompt of the published script
@@ -32,7 +41,7 @@ class VerlDpo(Kind):
         "in the place of theirs."
     )
     counted = (ANNOTATED, IMPORTED)
-    advice = "compare two drawings, choose the best of several, or rate two of a trajectory"
+    advice = "compare two drawings, choose the best of several, or rate two of a prompt"
     carries = ("preference", "best", "rating")
     tasks = ("text-to-image",)
     features = Features(
@@ -58,20 +67,11 @@ class VerlDpo(Kind):
         return is_compared(question)
 
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoPair.ALONE)
+        def of_record(record: dict[str, Any], other: Trajectory) -> Restored:
+            paths, files = image_files(hashes_of(subject.trajectory, other), context)
+            return record | dict(zip(("img_win", "img_lose"), paths, strict=True)), files
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        fresh = []
-        for group in subject.groups:
-            records = imported_pairs(subject, group, context, self.name)
-            for record, other in records:
-                paths, files = image_files(hashes_of(subject.trajectory, other), context)
-                values = record | dict(zip(("img_win", "img_lose"), paths, strict=True))
-                yield row_of(subject, values, context, group.people, label=IMPORTED, files=files, others=[other])
-            if not records:
-                fresh.append(group)
-        for pair in pairs(replace(subject, groups=tuple(fresh)), context):
-            yield pair if isinstance(pair, LeftOut) else _row(subject, pair, context)
+        return rows_of_pairs(self, subject, context, of_record, lambda pair: _row(subject, pair, context))
 
 
 def _row(subject: Subject, pair: Pair, context: Context) -> Row:

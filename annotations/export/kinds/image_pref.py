@@ -10,7 +10,9 @@ from datasets import Image as Picture
 from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row, png
 from annotations.export.labels.drawings import CODES
 from annotations.export.labels.opinions import pseudonyms, with_the_rest
-from annotations.export.labels.pairs import Pair, WhyNoPair, is_compared, pairs
+from annotations.export.labels.pair import Pair, WhyNoPair
+from annotations.export.labels.pairs import is_compared, pairs
+from annotations.export.labels.rated_pairs import ACROSS
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
@@ -23,13 +25,15 @@ class ImagePref(Kind):
     purpose = (
         "Pairs of drawings of which people prefer `chosen` to `rejected` by one `criterion`, the name of a question. "
         "`source` says how: they were shown both (`preference`; `shown_left` is the share of people who had the chosen "
-        "one on their left), they called it the best of a trajectory’s (`best`), or the same people rated both "
-        "(`rating`). Ties are left out. `margin` is the share of votes for the chosen one less that for the other, or "
-        "the difference of the mean ratings from 0 to 1. Beside the PNG files stand their image codes in raster order "
+        "one on their left), they called it the best of a trajectory’s (`best`), the same people rated both images of "
+        "a trajectory (`rating`), or the mean ratings of two trajectories’ drawings of the prompt differ by "
+        "`min_rating_difference` at least (`rating_across`; of a prompt’s trajectories those at most 32 apart). Ties "
+        "are left out. `margin` is the share of votes for the chosen one less that for the other, or the difference of "
+        "the mean ratings from 0 to 1. Beside the PNG files stand their image codes in raster order "
         "(empty: drawn by a model without codes)."
     )
-    counted = ("preference", "best", "rating", "decided")
-    advice = "compare drawings, choose the best, or rate several of one trajectory"
+    counted = ("preference", "best", "rating", ACROSS, "decided")
+    advice = "compare drawings, choose the best, or rate several of one prompt"
     carries = ("preference", "best", "rating", "decision")
     tasks = ("text-to-image",)
     features = Features(
@@ -56,7 +60,7 @@ class ImagePref(Kind):
         return is_compared(question)
 
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
-        made = (pair if isinstance(pair, LeftOut) else _row(subject, pair, context) for pair in pairs(subject, context))
+        made = (_row(subject, pair, context) if isinstance(pair, Pair) else pair for pair in pairs(subject, context))
         yield from with_the_rest(self, subject, made, WhyNoPair.ALONE)
 
 

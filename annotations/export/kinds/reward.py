@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from datasets import Features, Value
 from datasets import Image as Picture
 
-from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row, png, provenance
+from annotations.export.kind import PROVENANCE, Context, Elsewhere, Kind, LeftOut, Row, png, provenance
 from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
-from annotations.export.labels.pairs import Pair, is_compared, pairs
+from annotations.export.labels.pair import Pair
+from annotations.export.labels.pairs import is_compared, pairs
 from annotations.export.labels.scores import Score, is_scored, scores
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
@@ -55,11 +56,11 @@ class Reward(Kind):
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut | Elsewhere]:
         for score in scores(subject, context, each=True):
             yield score if isinstance(score, LeftOut) else _scored(subject, score, context)
         for pair in pairs(subject, context):
-            yield pair if isinstance(pair, LeftOut) else _pair(subject, pair, context)
+            yield _pair(subject, pair, context) if isinstance(pair, Pair) else pair
 
 
 def _scored(subject: Subject, score: Score, context: Context) -> Row:

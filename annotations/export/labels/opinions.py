@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, vote
-from annotations.export.kind import Answer, Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import Answer, Context, Elsewhere, Kind, LeftOut, Row, answers_of, in_order
 from annotations.export.query import Aggregation, Query
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
@@ -116,12 +116,15 @@ def pseudonyms(people: Sequence[Annotation], context: Context) -> tuple[str, ...
     return tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in people))
 
 
-def with_the_rest(kind: Kind, subject: Subject, made: Iterable[Row | LeftOut], reason: str) -> Iterator[Row | LeftOut]:
+def with_the_rest(
+    kind: Kind, subject: Subject, made: Iterable[Row | LeftOut | Elsewhere], reason: str
+) -> Iterator[Row | LeftOut]:
     """What was made, and under `reason` the answers that the kind reads and that are in nothing of it."""
     used: set[Answer] = set()
     for row in made:
         used.update(row.answers)
-        yield row
+        if not isinstance(row, Elsewhere):
+            yield row
     read = {group.project.id: {q.name for q in group.project.questions if kind.reads(q)} for group in subject.groups}
     for annotation in in_order(subject):
         names = sorted(read[annotation.project])
