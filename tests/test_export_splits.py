@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_no_half_export_and_what_was_done_is_gone_on_with(sto
             raise OSError(28, "No space left on device")
         return write(table, file, **options)
 
-    monkeypatch.setattr("annotations.export.exporter.pq.write_table", full)
+    monkeypatch.setattr("annotations.export.writing.parts.pq.write_table", full)
     with pytest.raises(ExportError, match="No space left on device.*goes on where it stopped"):
         export(store, "judge_sft", tmp_path / "out")
     assert not (tmp_path / "out").exists()

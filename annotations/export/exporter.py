@@ -15,18 +15,12 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from annotations.errors import ExportError, NotFoundError, NothingToExportError, PictureError
-from annotations.export.dataset_card import dataset_card
 from annotations.export.kind import Kind, LeftOut, Progress, Row
 from annotations.export.manifest import (
     CARD,
@@ -36,28 +30,20 @@ from annotations.export.manifest import (
     TRAIN,
     DataFile,
     Manifest,
-    Tally,
     read_manifest,
 )
 from annotations.export.query import EVERYTHING, Query
 from annotations.export.registry import KINDS
-from annotations.export.splits import Splitter, splitter
+from annotations.export.splits import splitter
 from annotations.export.store_context import StoreContext
 from annotations.export.subjects import Subject, count_subjects, subjects
-from annotations.export.writers import WRITERS, Writer, final_names
+from annotations.export.writing.dataset_card import dataset_card
+from annotations.export.writing.parts import STATE, Part, State, join_sources, part_file, resumed
+from annotations.export.writing.writers import WRITERS, final_names
 from annotations.store.store import Store
-from model.atomic_files import sync, sync_tree, write_whole
+from model.atomic_files import sync, sync_tree
 
 PART_BYTES = 256 * 2**20  # of rows, in all splits together
-STATE = "state.json"
-SOURCE_SCHEMA = pa.schema(
-    {
-        "split": pa.string(),
-        "trajectories": pa.list_(pa.string()),
-        "revisions": pa.list_(pa.int64()),
-        "sha256": pa.string(),  # of the row
-    }
-)
 DELETED = "trajectory deleted meanwhile"
 
 
@@ -84,7 +70,7 @@ def export(
     query = under_pseudonyms(store, query)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        state = _resumed(folder, _fingerprint(store, made, query))
+        state = resumed(folder, _fingerprint(store, made, query))
         _write(store, made, query, folder, state, on_progress, stopped)
         if not state.tally.rows:
             (folder / STATE).unlink(missing_ok=True)
@@ -102,20 +88,6 @@ def export(
     return manifest
 
 
-@dataclass
-class State:
-    """How far an export is: JSON in its unfinished folder."""
-
-    fingerprint: str
-    after: int = 0  # the last trajectory in a finished part
-    seen: int = 0  # trajectories
-    parts: list[list[Any]] = field(default_factory=list)  # [split, number, rows], in order
-    tally: Tally = field(default_factory=Tally)
-
-    def save(self, folder: Path) -> None:
-        write_whole(folder / STATE, json.dumps(vars(self) | {"tally": self.tally.to_dict()}))
-
-
 def under_pseudonyms(store: Store, query: Query) -> Query:
     """The query as the manifest may show it: annotators by their pseudonyms."""
     if not query.annotators:
@@ -129,19 +101,6 @@ def _fingerprint(store: Store, kind: Kind, query: Query) -> str:
     """Of what an unfinished export must have been asked for to be gone on with."""
     asked = [str(store.database.directory), kind.name, SCHEMA_VERSION, query.to_dict(), version("pyarrow"), PART_BYTES]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-
-def _resumed(folder: Path, fingerprint: str) -> State:
-    """The state of an unfinished export of the same; else a new one, in an empty folder."""
-    try:
-        row = json.loads((folder / STATE).read_text("utf-8"))
-        if row["fingerprint"] == fingerprint:
-            return State(**row | {"tally": Tally.from_dict(row["tally"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    shutil.rmtree(folder)
-    folder.mkdir()
-    return State(fingerprint)
 
 
 def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[tuple[Subject, list[Row | LeftOut]]]:
@@ -185,85 +144,6 @@ def _write(
     state.parts += part.close()
 
 
-class Part:
-    """The files between two saves of the state: one per split, and the sources of their rows."""
-
-    def __init__(self, folder: Path, kind: Kind, number: int, split_of: Splitter) -> None:
-        self.folder, self.kind, self.number, self.split_of = folder, kind, number, split_of
-        self.size = 0
-        self._writers: dict[str, Writer] = {}
-        self._rows: Counter[str] = Counter()
-        self._sources: list[dict[str, Any]] = []
-
-    def add(self, subject: Subject, row: Row | LeftOut, tally: Tally) -> None:
-        if isinstance(row, LeftOut):
-            tally.left_out[row.reason] += 1
-            return
-        split = self.split_of(subject.trajectory)
-        if split not in self._writers:
-            path = part_file(self.folder, self.kind, split, self.number)
-            self._writers[split] = WRITERS[self.kind.layout](path, self.kind.features)
-        self._writers[split].write(row)
-        self._rows[split] += 1
-        self.size += row.size
-        self._sources.append(
-            {
-                "split": split,
-                "trajectories": list(row.trajectories),
-                "revisions": sorted({revision for revision, _ in row.answers}),
-                "sha256": _hash(row),
-            }
-        )
-        _count(tally, row)
-
-    def close(self) -> list[list[Any]]:
-        """Finish the files; their (split, number, rows)."""
-        for writer in self._writers.values():
-            writer.close()
-            sync(writer.path)
-        if self._sources:
-            pq.write_table(pa.Table.from_pylist(self._sources, schema=SOURCE_SCHEMA), self._sources_file)
-        return [[split, self.number, rows] for split, rows in sorted(self._rows.items())]
-
-    def discard(self) -> None:
-        for writer in self._writers.values():
-            with suppress(OSError):
-                writer.close()
-            writer.path.unlink(missing_ok=True)
-
-    @property
-    def _sources_file(self) -> Path:
-        return self.folder / f"sources-{self.number:05}.partial"
-
-
-def part_file(folder: Path, kind: Kind, split: str, number: int) -> Path:
-    return folder / f"{split}-{number:05}.partial.{WRITERS[kind.layout].suffix}"
-
-
-def _hash(row: Row) -> str:
-    """Of all values of a row, pictures by their content."""
-    digest = hashlib.sha256()
-    digest.update(json.dumps(row.values, sort_keys=True, default=_of_bytes, ensure_ascii=True).encode())
-    for name, content in sorted(row.files.items()):
-        digest.update(f"{name}:{_of_bytes(content)}".encode())
-    return digest.hexdigest()[:16]
-
-
-def _of_bytes(value: Any) -> str:
-    return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
-
-
-def _count(tally: Tally, row: Row) -> None:
-    tally.rows += 1
-    tally.counts.update(row.labels)
-    tally.annotators.update(row.people)
-    if checkpoint := row.values.get("checkpoint"):
-        tally.checkpoints.add(checkpoint)
-    if (agreement := row.values.get("agreement")) is not None:
-        tally.agreements += agreement
-        tally.agreed += 1
-
-
 def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
     """Parts become shards; manifest and card are written, everything else goes."""
     files = []
@@ -281,7 +161,7 @@ def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
                 os.replace(part, folder / name)
         for name, count in zip(names, rows, strict=True):
             files.append(DataFile(name, split, count, _sha256(folder / name)))
-    trajectories = _join_sources(folder)
+    trajectories = join_sources(folder)
     tally = state.tally
     manifest = Manifest(
         kind=kind.name,
@@ -305,17 +185,6 @@ def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
     (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", "utf-8")
     (folder / CARD).write_text(dataset_card(kind, manifest), "utf-8")
     return manifest
-
-
-def _join_sources(folder: Path) -> int:
-    """One table of all rows' sources; how many trajectories are in it."""
-    ids: set[str] = set()
-    with pq.ParquetWriter(folder / SOURCES, SOURCE_SCHEMA) as file:
-        for part in sorted(folder.glob("sources-*.partial")):
-            table = pq.read_table(part)
-            file.write_table(table)
-            ids.update(table.column("trajectories").combine_chunks().flatten().to_pylist())
-    return len(ids)
 
 
 def _versions() -> dict[str, str]:

@@ -19,12 +19,13 @@ from datasets import Dataset, disable_progress_bars
 from sqlalchemy import insert
 
 from annotations.db.tables import AnnotationRow, ItemRow
-from annotations.export.exporter import STATE, made_rows
+from annotations.export.exporter import made_rows
 from annotations.export.kind import Row
 from annotations.export.manifest import Manifest, read_manifest
 from annotations.export.query import EVERYTHING
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
+from annotations.export.writing.parts import STATE
 from annotations.ops.synthetic import BEGIN, picture
 from annotations.schema.default_projects import ARENA
 from annotations.store import images, trajectories
