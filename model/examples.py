@@ -7,7 +7,7 @@ same file loads in TRL untouched; what else is known of a row stands in columns 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,34 +60,97 @@ class JudgeExample:
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> JudgeExample:
         """Raises RowError (a ValueError) for whatever could not be learnt as it stands: got, wanted, what to do."""
-        missing = [column for column in COLUMNS if row.get(column) is None]
-        if missing:
-            raise RowError(f"a judge_sft row needs prompt, completion and images; missing: {', '.join(missing)}")
-        for column in UNREAD:
-            if row.get(column):
-                raise RowError(f"got {column}, which the trainer does not read; leave the column out")
-        parts = flattened("prompt", row["prompt"])
-        images = _images(row["images"])
-        places = sum(part.text is None for part in parts)
-        if places != len(images):
-            raise RowError(f"the prompt has {places} images, the row brings {len(images)}; give one for each place")
+        parts, images = _columns(row, "judge_sft")
         prompt, reflections = _conversation(parts)
         completion = _completion(row["completion"])
-        characters = sum(map(len, (prompt, completion, *reflections)))
-        if characters > most_characters:
-            raise RowError(
-                f"got {characters:,} characters of text, wanted at most {most_characters:,}; shorten it, or allow more "
-                "by --most-characters"
-            )
+        _check_characters((prompt, completion, *reflections), most_characters)
         return JudgeExample(prompt, images, reflections, completion, **_about(row))
 
 
 @dataclass(frozen=True)
-class PreferenceExample:
-    """Two reflections on the same images, of which people hold one better."""
+class LabelledExample:
+    """One reflection, and whether people hold it as it should be."""
 
-    chosen: JudgeExample
-    rejected: JudgeExample
+    example: JudgeExample
+    label: bool
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> LabelledExample:
+        """Raises RowError for whatever could not be learnt as it stands."""
+        label = row.get("label")
+        if not isinstance(label, bool):
+            raise RowError(f"the label is {shown(label)}, wanted true or false; give one, or leave the row out")
+        return LabelledExample(JudgeExample.from_row(row, most_characters), label)
+
+
+@dataclass(frozen=True)
+class EarlierImage:
+    """An image that was drawn before a plan, the plan that it was drawn by, and what was said of it."""
+
+    thought: str | None
+    image: bytes  # PNG
+    reflection: str
+
+
+@dataclass(frozen=True)
+class ThoughtExample:
+    """One plan to learn: a prompt, what was planned, drawn and said so far, and the plan that should follow."""
+
+    prompt: str
+    source: bytes | None  # PNG of the image that is edited
+    earlier: tuple[EarlierImage, ...]
+    completion: str
+    weight: float = 1.0
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> ThoughtExample:
+        """Raises RowError for whatever could not be learnt as it stands."""
+        parts, images = _columns(row, "thought_sft")
+        first = [part for part in parts if part.message == 1]
+        prompt = "".join(part.text for part in first if part.text is not None)
+        sources = sum(part.text is None for part in first)
+        if first[0].role != "user" or not prompt.strip() or sources > 1:
+            raise RowError(
+                "message 1 is not the user's words with one picture at most; write there what is to be drawn"
+            )
+        before = [part for part in parts if part.message > 1]
+        earlier = [EarlierImage(*each) for each in _planned(before, images[sources:])]
+        completion = _only_text("completion", row["completion"]).strip()
+        if not completion:
+            raise RowError("the completion has no words, wanted a plan")
+        texts = [text for each in earlier for text in (each.thought or "", each.reflection)]
+        _check_characters((prompt, completion, *texts), most_characters)
+        weight = _about(row).get("weight", 1.0)
+        return ThoughtExample(prompt, images[0] if sources else None, tuple(earlier), completion, weight)
+
+
+@dataclass(frozen=True)
+class DrawnExample:
+    """One drawing to learn; without codes they are made of its PNG."""
+
+    prompt: str
+    completion: bytes  # PNG
+    codes: tuple[int, ...] = ()  # in raster order
+    weight: float = 1.0
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], column: str) -> DrawnExample:
+        """The drawing in one column of the row. Raises RowError for whatever could not be learnt as it stands."""
+        prompt, codes = row.get("prompt"), row.get(f"{column}_codes")
+        if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MOST_CHARACTERS:
+            raise RowError(f"the prompt is {shown(prompt)}, wanted words, at most {MOST_CHARACTERS:,} characters")
+        if codes is not None and not (isinstance(codes, list) and all(type(code) is int for code in codes)):
+            raise RowError(f"{column}_codes is {shown(codes)}, wanted a list of image codes, or nothing")
+        (png,) = _images([row.get(column)])
+        return DrawnExample(prompt, png, tuple(codes or ()), _about(row).get("weight", 1.0))
+
+
+@dataclass(frozen=True)
+class PreferenceExample:
+    """Two reflections on the same images, two plans, or two drawings, of which people hold one better."""
+
+    chosen: JudgeExample | ThoughtExample | DrawnExample
+    rejected: JudgeExample | ThoughtExample | DrawnExample
     margin: float | None = None  # of the votes for the chosen one
 
     @property
@@ -96,19 +159,98 @@ class PreferenceExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> PreferenceExample:
-        """Raises RowError for whatever could not be learnt as it stands."""
+        """A row of judge_pref, thought_pref or image_pref. Raises RowError for whatever could not be learnt."""
         missing = [column for column in ("chosen", "rejected") if row.get(column) is None]
         if missing:
-            raise RowError(f"a judge_pref row needs prompt, chosen, rejected and images; missing: {', '.join(missing)}")
-        chosen, rejected = (
-            JudgeExample.from_row({**row, "completion": row[name]}, most_characters) for name in ("chosen", "rejected")
-        )
+            raise RowError(f"a row of preferences needs prompt, chosen and rejected; missing: {', '.join(missing)}")
+        if isinstance(row.get("prompt"), str):
+            chosen, rejected = (DrawnExample.from_row(row, name) for name in ("chosen", "rejected"))
+        else:
+            plan = _is_plan(row.get("prompt"), row["chosen"])
+            read = ThoughtExample.from_row if plan else JudgeExample.from_row
+            chosen, rejected = (
+                read({**row, "completion": row[name]}, most_characters) for name in ("chosen", "rejected")
+            )
         if chosen.completion.strip() == rejected.completion.strip():
             raise RowError(f"chosen and rejected are both {shown(chosen.completion)}; wanted two that differ")
-        margin = row.get("margin")
-        if margin is not None and not is_number(margin):
-            raise RowError(f"the margin is {shown(margin)}, wanted a number; mend or leave it out")
-        return PreferenceExample(chosen, rejected, margin)
+        return PreferenceExample(chosen, rejected, _number(row, "margin"))
+
+
+@dataclass(frozen=True)
+class RewardExample:
+    """A drawing with its score, or two of which people prefer the first."""
+
+    drawing: DrawnExample
+    rejected: DrawnExample | None = None
+    margin: float = 0.0  # by which it is preferred
+    score: float | None = None  # 0…1, of a drawing alone
+    criterion: str = ""
+
+    @property
+    def weight(self) -> float:
+        return self.drawing.weight
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> RewardExample:
+        """A row of reward or image_pref. Raises RowError for whatever could not be learnt as it stands."""
+        drawing = DrawnExample.from_row(row, "image" if row.get("image") is not None else "chosen")
+        criterion, score, margin = str(row.get("criterion") or ""), _number(row, "score"), _number(row, "margin")
+        if row.get("rejected") is not None:
+            rejected = DrawnExample.from_row(row, "rejected")
+            if rejected.completion == drawing.completion:
+                raise RowError("both pictures are the same; wanted two that differ")
+            return RewardExample(drawing, rejected, margin or 0.0, criterion=criterion)
+        if score is None or not 0 <= score <= 1:
+            raise RowError(f"the score is {shown(score)}, wanted a number from 0 to 1, or a rejected picture")
+        return RewardExample(drawing, score=score, criterion=criterion)
+
+
+def sft_example(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> JudgeExample | ThoughtExample:
+    """A row of judge_sft or thought_sft. Raises RowError."""
+    plan = _is_plan(row.get("prompt"), row.get("completion"))
+    return (ThoughtExample if plan else JudgeExample).from_row(row, most_characters)
+
+
+def _is_plan(prompt: Any, completion: Any) -> bool:
+    """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture."""
+    try:
+        last, answer = flattened("prompt", prompt)[-1], _only_text("completion", completion)
+    except RowError:
+        return False
+    asked = last.role == "user" and (last.text is None or last.text.strip() != CHECK_TEXT)
+    return asked and first_verdict(answer) is None
+
+
+def _columns(row: Mapping[str, Any], kind: str) -> tuple[list[Part], tuple[bytes, ...]]:
+    """The parts of the prompt, and its images, as many as it has places for them."""
+    missing = [column for column in COLUMNS if row.get(column) is None]
+    if missing:
+        raise RowError(f"a {kind} row needs prompt, completion and images; missing: {', '.join(missing)}")
+    for column in UNREAD:
+        if row.get(column):
+            raise RowError(f"got {column}, which the trainer does not read; leave the column out")
+    parts = flattened("prompt", row["prompt"])
+    images = _images(row["images"])
+    places = sum(part.text is None for part in parts)
+    if places != len(images):
+        raise RowError(f"the prompt has {places} images, the row brings {len(images)}; give one for each place")
+    return parts, images
+
+
+def _check_characters(texts: Sequence[str], most: int) -> None:
+    characters = sum(map(len, texts))
+    if characters > most:
+        raise RowError(
+            f"got {characters:,} characters of text, wanted at most {most:,}; shorten it, or allow more by "
+            "--most-characters"
+        )
+
+
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    if value is not None and not is_number(value):
+        raise RowError(f"the {name} is {shown(value)}, wanted a number; mend or leave it out")
+    return value
 
 
 def _message(role: str, text: str | None) -> dict[str, Any]:
@@ -187,11 +329,43 @@ def _reflections(parts: list[Part]) -> list[str]:
     return texts
 
 
-def _completion(value: Any) -> str:
-    parts = flattened("completion", value)
+def _planned(parts: list[Part], images: Sequence[bytes]) -> Iterator[tuple[str | None, bytes, str]]:
+    """Plan, image and reflection of every image before a plan, in TRL's turns. Raises RowError for another order."""
+    state, thought, drawn = "begun", None, 0
+    for part in parts:
+        text = part.text if part.text is None else part.text.strip()
+        match state, part.role, text:
+            case "begun", "assistant", str():
+                state, thought = "planned", text
+            case "begun" | "planned", "assistant", None:
+                state = "drawn"
+            case "drawn", "user", words if words == CHECK_TEXT:
+                state = "checked"
+            case "checked", "assistant", str():
+                _check_verdict(f"message {part.message}", text)
+                yield thought, images[drawn], text
+                state, thought, drawn = "judged", None, drawn + 1
+            case "judged", "user", words if words == CONNECT_TEXT:
+                state = "begun"
+            case _:
+                what = "an image" if text is None else shown(text)
+                raise RowError(
+                    f"message {part.message} is {what} of the {part.role}'s after what was {state}; the trainer reads "
+                    f"a plan, an image, “{CHECK_TEXT}”, what was said of it, “{CONNECT_TEXT}” in turn"
+                )
+    if state not in ("begun", "judged"):
+        raise RowError(f"the prompt ends with what was {state}; wanted a plan to follow it")
+
+
+def _only_text(column: str, value: Any) -> str:
+    parts = flattened(column, value)
     if any(part.role != "assistant" or part.text is None or part.message != 1 for part in parts):
-        raise RowError("the completion is more than one message of the assistant's text; wanted verdict and reason")
-    completion = "".join(part.text or "" for part in parts)
+        raise RowError(f"the {column} is more than one message of the assistant's text; wanted that alone")
+    return "".join(part.text or "" for part in parts)
+
+
+def _completion(value: Any) -> str:
+    completion = _only_text("completion", value)
     _check_verdict("a completion", completion)
     return completion
 

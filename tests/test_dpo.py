@@ -22,9 +22,12 @@ from model.examples import JudgeExample, PreferenceExample
 from model.images import encode_png
 from model.messages import RowError
 from model.training.dataset import RowBounds, Rows
-from model.training.dpo import PREFERENCE_ROWS, PairBatch, PreferenceLoss, Settings, pair_batch, referenced, train
+from model.training.dpo import PreferenceLoss, Settings, train
 from model.training.policy import Policy
+from model.training.preferences.reference import RowBatch, referenced, row_batch
+from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.folder import RunPaths, RunStart
+from model.training.sources import WeightedRows
 from model.trajectory import Image, Origin, Reflection, Sampling, StopReason, Token, Trajectory
 from model.world.scene import random_scene, render
 
@@ -51,17 +54,18 @@ def rows_of(janus: Janus, examples: list[PreferenceExample]) -> Rows:
     return rows
 
 
-def of_papers(batch: PairBatch, own: torch.Tensor, counts: torch.Tensor, loss: PreferenceLoss) -> float:
+def of_papers(batch: RowBatch, own: torch.Tensor, counts: torch.Tensor, loss: PreferenceLoss) -> float:
     """The losses as Rafailov et al. (2023) and Azar et al. (2024) write them, pair by pair."""
     total = 0.0
     for pair, weight in enumerate(batch.weights.tolist()):
         chosen, rejected = 2 * pair, 2 * pair + 1
+        reference = batch.reference.flatten()
         if loss.loss == "ipo":
-            gap = (own[chosen] - batch.reference[chosen]) / counts[chosen]
-            gap = gap - (own[rejected] - batch.reference[rejected]) / counts[rejected]
+            gap = (own[chosen] - reference[chosen]) / counts[chosen]
+            gap = gap - (own[rejected] - reference[rejected]) / counts[rejected]
             value = (gap - 1 / (2 * loss.beta)) ** 2
         else:
-            gap = (own[chosen] - own[rejected]) - (batch.reference[chosen] - batch.reference[rejected])
+            gap = (own[chosen] - own[rejected]) - (reference[chosen] - reference[rejected])
             value = -(1 - loss.label_smoothing) * logsigmoid(loss.beta * gap)
             value = value - loss.label_smoothing * logsigmoid(-loss.beta * gap)
         total += weight * float(value - loss.chosen_nll * own[chosen] / counts[chosen])
@@ -80,7 +84,7 @@ def of_papers(batch: PairBatch, own: torch.Tensor, counts: torch.Tensor, loss: P
 def test_the_loss_is_the_papers(own: Janus, loss: PreferenceLoss):
     policy = Policy(own)
     known = referenced(policy, rows_of(own, [example(0), example(1, 0.25), example(2)]), 2)
-    batch = pair_batch(own, [known[at] for at in range(3)])
+    batch = row_batch(own, [known[at] for at in range(3)])
     with torch.no_grad():
         same, metrics = loss(policy, batch, loss.totals(batch))
         start = math.log(2) if loss.loss == "sigmoid" else 1 / (4 * loss.beta**2)
@@ -100,8 +104,8 @@ def test_the_loss_is_the_papers(own: Janus, loss: PreferenceLoss):
 def test_micro_batches_and_padding_leave_the_loss_alone(own: Janus):
     loss, policy = PreferenceLoss("sigmoid", 0.1, 0.1), Policy(own)
     known = referenced(policy, rows_of(own, [example(at, 1 + at) for at in range(3)]), 8)
-    whole = pair_batch(own, [known[at] for at in range(3)])
-    parts = [pair_batch(own, [known[0]]), pair_batch(own, [known[1], known[2]])]
+    whole = row_batch(own, [known[at] for at in range(3)])
+    parts = [row_batch(own, [known[0]]), row_batch(own, [known[1], known[2]])]
     totals = loss.totals(whole)
     with torch.no_grad():
         value, metrics = loss(policy, whole, totals)
@@ -118,7 +122,7 @@ def test_what_was_chosen_becomes_likelier_and_a_resumed_run_is_the_same(tiny_che
             janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
             rows = rows_of(janus, [example(at) for at in range(4)])
             about, start = {"recipe": "dpo", "parent": str(tiny_checkpoint)}, RunStart(resume=stop != stops[0])
-            train(janus, rows, replace(settings, steps=stop), tmp_path / name, about, start)
+            train(janus, [WeightedRows(rows)], replace(settings, steps=stop), tmp_path / name, about, start)
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
     assert logs[0][0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
@@ -163,5 +167,5 @@ def test_what_people_prefer_in_the_studio_trains_a_checkpoint(tiny_checkpoint: P
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert (provenance["recipe"], provenance["examples"], provenance["data"]["kind"]) == ("dpo", 3, "judge_pref")
     assert open_checkpoint(tmp_path / "out").name
-    wrong = preloaded.run(*map(str, [*command, "--out", tmp_path / "x", "--loss", "hinge"]))
-    assert wrong.returncode == 2 and "hinge" in wrong.stderr
+    wrong = preloaded.run(*map(str, [*command, "--out", tmp_path / "x", "--loss", "orpo"]))
+    assert wrong.returncode == 2 and "orpo" in wrong.stderr

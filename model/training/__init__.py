@@ -1,1 +1,1 @@
-"""One training loop, and the methods on it: supervised fine-tuning, GRPO."""
+"""One training loop, and the methods on it: supervised fine-tuning, DPO, KTO, a reward model, GRPO."""

@@ -21,12 +21,12 @@ import pyarrow.parquet as parquet
 
 from model.backends.janus import Janus
 from model.backends.request import Task
-from model.examples import MOST_CHARACTERS, JudgeExample
+from model.examples import MOST_CHARACTERS, JudgeExample, ThoughtExample, sft_example
 from model.images import PictureFileError, decode
 from model.messages import RowError
-from model.sequences import Text, harmless
+from model.sequences import Codes, Pixels, Text, harmless
 from model.training.batch import length
-from model.training.training_sequences import Draft, TrainingSequence, judge
+from model.training.training_sequences import Draft, TrainingSequence, judge, think
 
 MANIFEST = "manifest.json"
 TRAIN = "train"  # the split that is learnt
@@ -63,9 +63,9 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class RowFormat:
-    """A kind of rows: its name in an export's manifest, from a row to an example, and from that to what is learnt."""
+    """Kinds of rows: their names in an export's manifest, from a row to an example, and from that to what is learnt."""
 
-    kind: str
+    kinds: tuple[str, ...]
     parse: Callable[[Mapping[str, Any], int], Any]  # row, most characters → example; raises RowError
     build: Callable[[Janus, Any, RowBounds], Row]  # raises RowError
 
@@ -111,7 +111,7 @@ def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBoun
     rows = Rows(lambda example: row_format.build(janus, example, bounds))
     bad: list[str] = []
     count, learnt = 0, False
-    for file in data_files(folder, row_format.kind):
+    for file in data_files(folder, *row_format.kinds):
         for number, row in rows_of(file):
             count += 1
             try:
@@ -138,11 +138,11 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
 
 
-def data_files(folder: Path, kind: str) -> list[Path]:
+def data_files(folder: Path, *kinds: str) -> list[Path]:
     """The Parquet files that are read of `folder`, or the file it is; names that begin with . or _ are left aside, and
     so are other splits of an export than train.
 
-    Raises DataError where there are none, and where a manifest beside one says something else, or has another `kind`.
+    Raises DataError where there are none, and where a manifest beside one says something else, or none of the `kinds`.
     """
     if folder.is_file():
         files = [folder]
@@ -153,7 +153,7 @@ def data_files(folder: Path, kind: str) -> list[Path]:
         raise DataError(f"{folder} holds no .parquet file; give the folder that annotations.export wrote")
     chosen: list[Path] = []
     for place in dict.fromkeys(file.parent for file in files):
-        chosen += _checked(place, [file for file in files if file.parent == place], kind)
+        chosen += _checked(place, [file for file in files if file.parent == place], kinds)
     return chosen
 
 
@@ -190,15 +190,55 @@ def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBoun
     if not isinstance(end, Text) or end.ids[0] != verdict:
         begun = completion[:20]
         raise RowError(f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”")
+    return _bounded(janus, replace(sequence, weight=example.weight), bounds)
+
+
+def thought_sequence(janus: Janus, example: ThoughtExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
+    """The sequence of a plan; earlier images are seen through their codes. Raises RowError."""
+    pngs = [*([example.source] if example.source else []), *(each.image for each in example.earlier)]
+    codes = [codes_of(janus, png, bounds, number) for number, png in enumerate(pngs, start=1)]
+    source = codes.pop(0) if example.source else None
+    thoughts = [None if each.thought is None else _plan(each.thought) for each in example.earlier]
+    drafts = [
+        Draft(harmless(each.reflection), codes=drawn, thought=thought)
+        for each, drawn, thought in zip(example.earlier, codes, thoughts, strict=True)
+    ]
+    prompt = janus.prompts.read(example.prompt, Task.DRAW if source is None else Task.EDIT).text
+    sequence = think(janus, prompt, source, drafts, _plan(example.completion))
+    return _bounded(janus, replace(sequence, weight=example.weight), bounds)
+
+
+def _plan(text: str) -> str:
+    """As a model writes it after the user's turn."""
+    return f" {harmless(text.strip())}"
+
+
+def _bounded(janus: Janus, sequence: TrainingSequence, bounds: RowBounds) -> TrainingSequence:
     if (tokens := length(sequence, janus.image_codes)) > bounds.tokens:
+        images = sum(isinstance(piece, Pixels | Codes) for piece in sequence.pieces)
         raise RowError(
-            f"got {tokens:,} tokens with {len(pictures)} images, wanted at most {bounds.tokens:,}; shorten it, or "
-            "allow more by --most-tokens"
+            f"got {tokens:,} tokens with {images} images, wanted at most {bounds.tokens:,}; shorten it, or allow more "
+            "by --most-tokens"
         )
-    return replace(sequence, weight=example.weight)
+    return sequence
 
 
-JUDGE_ROWS = RowFormat("judge_sft", JudgeExample.from_row, sequence_of)
+def text_sequence(
+    janus: Janus, example: JudgeExample | ThoughtExample, bounds: RowBounds = RowBounds()
+) -> TrainingSequence:
+    """The sequence of a reflection or a plan. Raises RowError."""
+    if isinstance(example, ThoughtExample):
+        return thought_sequence(janus, example, bounds)
+    return sequence_of(janus, example, bounds)
+
+
+JUDGE_ROWS = RowFormat(("judge_sft",), JudgeExample.from_row, sequence_of)
+SFT_ROWS = RowFormat(("judge_sft", "thought_sft"), sft_example, text_sequence)
+
+
+def codes_of(janus: Janus, png: bytes, bounds: RowBounds, number: int = 1) -> tuple[int, ...]:
+    """The image codes of a picture, by the checkpoint's codec. Raises RowError."""
+    return tuple(janus.encode([pixels(png, janus, bounds, number)])[0].tolist())
 
 
 def pixels(png: bytes, janus: Janus, bounds: RowBounds = RowBounds(), number: int = 1) -> np.ndarray:
@@ -228,7 +268,7 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def _checked(folder: Path, files: list[Path], expected: str) -> list[Path]:
+def _checked(folder: Path, files: list[Path], expected: tuple[str, ...]) -> list[Path]:
     """Those of the files that are trained on: what the manifest beside them, if there is one, lists under train.
 
     Raises DataError unless they are what it was written with.
@@ -236,8 +276,8 @@ def _checked(folder: Path, files: list[Path], expected: str) -> list[Path]:
     manifest = manifest_of(folder)
     if manifest is None or not {"file", "files", "sha256"} & manifest.keys():  # none of ours
         return files
-    if (kind := manifest.get("kind")) != expected:
-        raise DataError(f"{folder} holds rows of the kind {kind}, wanted {expected}; export that kind")
+    if (kind := manifest.get("kind")) not in expected:
+        raise DataError(f"{folder} holds rows of the kind {kind}, wanted {' or '.join(expected)}; export that kind")
     listed = _listed(manifest)
     for file in files:
         if file.name not in listed:

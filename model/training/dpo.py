@@ -1,34 +1,31 @@
-"""Direct preference optimization on pairs of reflections (rows of the kind `judge_pref`).
+"""Direct preference optimization on pairs of reflections, plans or drawings.
 
     python -m model.training.dpo --data EXPORT --checkpoint DIR --steps 100 --out DIR
+    python -m model.training.dpo --data REFLECTIONS:1 DRAWINGS:0.5 --loss sigmoid_norm --checkpoint DIR --out DIR
 
-The policy's log-probabilities are its own (temperature 1, no guidance), summed over the scored tokens of a reflection;
-those of the reference, which is the checkpoint that the run starts from, are computed once, before the first step.
-Losses: Rafailov et al. (2023), with label smoothing as in cDPO; IPO (Azar et al., 2024), on means over tokens.
+The policy's log-probabilities are its own (temperature 1, no guidance), summed over the scored tokens of a completion:
+a reflection (rows of the kind `judge_pref`), a plan (`thought_pref`), or the codes of a drawing (`image_pref`). The
+reference is the checkpoint that the run starts from; its log-probabilities are computed once, before the first step.
+The losses are in `preferences.losses`.
 """
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import logsigmoid
 
 from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
-from model.examples import PreferenceExample
-from model.training.batch import Batch, collate
-from model.training.dataset import DataError, RowBounds, RowFormat, Rows, sequence_of
-from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
-from model.training.policy import Policy, network_run
+from model.training.dataset import DataError, RowBounds
+from model.training.preferences.losses import PAIR_LOSSES, LossError, check_smoothing, pair_margins
+from model.training.preferences.reference import PreferenceMethod, RowBatch, row_batch, train_from_reference
+from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
-from model.training.sources import Indexed, open_rows, row_source
-from model.training.training_sequences import TrainingSequence
-
-LOSSES = ("sigmoid", "ipo")
+from model.training.sources import WeightedRows, add_data, open_data
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Settings:
     micro_batch: int = 8  # pairs in one pass
     loss: str = "sigmoid"
     beta: float = 0.1  # weight of the pull to the reference
-    label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round (sigmoid)
+    label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_nll: float = 0.0  # weight of the cross-entropy of what was chosen, per token
     learning_rate: float = 2e-5
     warmup: int = 10  # steps
@@ -53,157 +50,71 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Chosen and rejected reflection of one row."""
-
-    chosen: TrainingSequence
-    rejected: TrainingSequence
-    weight: float = 1.0
-    name: str = ""
-    reference: tuple[float, float] = (0.0, 0.0)  # log-probabilities of the reference
-
-
-@dataclass(frozen=True)
-class ReferencedRows:
-    """Rows with the reference's log-probabilities, by index."""
-
-    rows: Indexed
-    log_probs: Sequence[tuple[float, float]]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Pair:
-        return replace(self.rows[index], reference=self.log_probs[index])
-
-
-@dataclass(frozen=True, eq=False)
-class PairBatch:
-    """P pairs: sequences 2 i and 2 i + 1 of `batch` are the chosen and the rejected one of pair i."""
-
-    batch: Batch
-    reference: torch.Tensor  # (2 P,) log-probabilities of the reference
-    weights: torch.Tensor  # (P,)
-
-
-@dataclass(frozen=True)
 class PreferenceLoss:
-    """The weighted mean of a pair's loss."""
+    """The weighted mean of a pair's loss. Batches hold chosen and rejected sequences in turn."""
 
     loss: str
     beta: float
     label_smoothing: float = 0.0
     chosen_nll: float = 0.0
 
-    def totals(self, pairs: PairBatch) -> dict[str, float]:
+    def totals(self, pairs: RowBatch) -> dict[str, float]:
         return {"weight": float(pairs.weights.sum()), "pairs": float((pairs.weights > 0).sum())}
 
     def __call__(
-        self, policy: torch.nn.Module, pairs: PairBatch, totals: Mapping[str, float]
+        self, policy: torch.nn.Module, pairs: RowBatch, totals: Mapping[str, float]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        log_probs = policy(pairs.batch).log_probs
-        own, counts = sums(log_probs, pairs.batch)
-        device = log_probs.device
-        ratios = own - pairs.reference.to(device)
-        if self.loss == "ipo":
-            ratios = ratios / counts
-        margins = ratios[0::2] - ratios[1::2]  # (P,)
-        if self.loss == "ipo":
-            losses = (margins - 1 / (2 * self.beta)) ** 2
-        else:
-            logits, share = self.beta * margins, self.label_smoothing
-            losses = -(1 - share) * logsigmoid(logits) - share * logsigmoid(-logits)
-        losses = losses - self.chosen_nll * own[0::2] / counts[0::2]
-        weights, pairs_counted = pairs.weights.to(device), (pairs.weights > 0).to(device)
+        own, counts = pairs.scored(policy)
+        margins = pair_margins(self.loss, own - pairs.reference.to(own.device), counts)
+        losses = PAIR_LOSSES[self.loss](margins, self.beta, self.label_smoothing)
+        losses = losses - self.chosen_nll * own[:, 0] / counts[:, 0]
+        weights, pairs_counted = pairs.weights.to(own.device), (pairs.weights > 0).to(own.device)
         loss = (losses * weights).sum() / max(totals["weight"], 1e-9)
         means = {
             "margin": self.beta * margins.detach(),
             "accuracy": (margins > 0).float(),
-            "chosen_log_prob": own[0::2].detach(),
-            "rejected_log_prob": own[1::2].detach(),
+            "chosen_log_prob": own[:, 0].detach(),
+            "rejected_log_prob": own[:, 1].detach(),
         }
         count = max(1.0, totals["pairs"])
         metrics = {name: (values * pairs_counted).sum() / count for name, values in means.items()}
         return loss, {"loss": loss.detach(), **metrics}
 
 
-def sums(log_probs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B,) log-probability and (B,) number of the scored tokens of each sequence."""
-    rows = batch.rows.to(log_probs.device)
-    zeros = torch.zeros(len(batch.ids), device=log_probs.device)
-    return zeros.index_add(0, rows, log_probs), zeros.index_add(0, rows, torch.ones_like(log_probs)).clamp(min=1)
-
-
-def pair_of(janus: Janus, example: PreferenceExample, bounds: RowBounds) -> Pair:
-    """Raises RowError for what cannot be learnt."""
-    chosen, rejected = (sequence_of(janus, each, bounds) for each in (example.chosen, example.rejected))
-    return Pair(chosen, rejected, example.weight)
-
-
-PREFERENCE_ROWS = RowFormat("judge_pref", PreferenceExample.from_row, pair_of)
-
-
-def pair_batch(janus: Janus, pairs: Sequence[Pair]) -> PairBatch:
-    sequences = [sequence for pair in pairs for sequence in (pair.chosen, pair.rejected)]
-    reference = torch.tensor([log_prob for pair in pairs for log_prob in pair.reference])
-    return PairBatch(collate(janus, sequences), reference, torch.tensor([pair.weight for pair in pairs]))
-
-
-@torch.no_grad()
-def referenced(policy: Policy, rows: Indexed, at_once: int) -> ReferencedRows:
-    """The rows with the log-probabilities of the policy as it is."""
-    log_probs: list[tuple[float, float]] = []
-    for start in range(0, len(rows), at_once):
-        batch = pair_batch(policy.janus, [rows[at] for at in range(start, min(start + at_once, len(rows)))]).batch
-        own, _ = sums(policy(batch).log_probs, batch)
-        log_probs += [(chosen, rejected) for chosen, rejected in own.view(-1, 2).tolist()]
-    return ReferencedRows(rows, log_probs)
-
-
 def train(
     janus: Janus,
-    rows: Rows,
+    data: Sequence[WeightedRows],
     settings: Settings,
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
 ) -> None:
-    """Train on pairs; raises what `Loop.train` raises."""
-    policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
-    janus.network.to(loop.accelerator.device)
-    with loop.accelerator.autocast():  # as in training
-        known = referenced(policy, rows, settings.micro_batch)
-    source = row_source(known, settings.seed, settings.batch)
+    """Train on pairs; raises LossError and what `train_from_reference` raises."""
+    check_smoothing(settings.loss, settings.label_smoothing)
     objective = PreferenceLoss(settings.loss, settings.beta, settings.label_smoothing, settings.chosen_nll)
-    padding = pair_batch(janus, [replace(known[0], weight=0.0)])
-
-    def data(step: int) -> StepData:
-        pairs: list[Pair] = source(step, loop.own)
-        some = [pairs[at : at + settings.micro_batch] for at in range(0, len(pairs), settings.micro_batch)]
-        batches = [pair_batch(janus, each) for each in some]
-        return StepData([Share(objective, batches, padding)], [pair.name for pair in pairs])
-
-    with prefetched(data, settings.steps) as ahead:
-        loop.train(network_run(janus, policy, out, provenance, start), ahead)
+    method = PreferenceMethod(lambda policy, loop: objective, row_batch)
+    train_from_reference(janus, data, settings, method, out, provenance, start)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
+    check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
-    rows, about = open_rows(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
+    data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}
-    train(janus, rows, settings, arguments.out, provenance, start)
+    train(janus, data, settings, arguments.out, provenance, start)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="an export of the kind judge_pref")
+    add_data(parser, "judge_pref, thought_pref or image_pref", required=True)
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from, and the reference")
 
 
 def main() -> None:
-    description = "Train a Janus checkpoint on people's preferences among reflections."
-    run_method("dpo", description, Settings(), run, options, {"loss": LOSSES, "precision": ("no", "bf16")}, [DataError])
+    description = "Train a Janus checkpoint on people's preferences among reflections, plans or drawings."
+    choices = {"loss": tuple(PAIR_LOSSES), "precision": ("no", "bf16")}
+    run_method("dpo", description, Settings(), run, options, choices, [DataError, LossError])
 
 
 if __name__ == "__main__":

@@ -128,6 +128,11 @@ def network_run(
     return Run(module, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
 
 
-def write_checkpoint(janus: Janus, out: Path, provenance: dict[str, Any]) -> None:
-    """Save the network with the processor of its parent."""
-    save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance)
+def write_checkpoint(
+    janus: Janus,
+    out: Path,
+    provenance: dict[str, Any],
+    beside: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+) -> None:
+    """Save the network with the processor of its parent; `beside`: tensors of further safetensors files, by name."""
+    save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance, beside=beside)

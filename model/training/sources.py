@@ -8,13 +8,14 @@ import argparse
 import random
 from array import array
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from model.backends.janus import Janus
 from model.training.dataset import (
-    JUDGE_ROWS,
+    SFT_ROWS,
     DataError,
     RowBounds,
     RowFormat,
@@ -29,6 +30,7 @@ from model.training.embedded.own_drafts import read_drafts
 from model.training.embedded.world_prompts import PromptFileError, read_prompts, world_prompts
 from model.training.embedded.world_sequences import world_source
 from model.training.rollouts import Prompt
+from model.training.runs.command import bounded
 from model.training.training_sequences import TrainingSequence
 
 MIXTURE_NAMES = tuple(MIXTURES)
@@ -45,9 +47,31 @@ class Indexed(Protocol):
 SequenceSource = Callable[[int, slice], Sequence[TrainingSequence]]  # step, which of its sequences → those
 
 
+@dataclass(frozen=True)
+class DataFolder:
+    """An export, or one Parquet file, and its share of every batch in proportion to others'."""
+
+    path: Path
+    weight: float = 1.0
+
+    @staticmethod
+    def read(text: str) -> "DataFolder":
+        """`FOLDER` or `FOLDER:WEIGHT`, for argparse."""
+        folder, colon, weight = text.rpartition(":")
+        if not colon or Path(text).exists() or not folder:
+            return DataFolder(Path(text))
+        return DataFolder(Path(folder), bounded(float, 1e-6, 1e6)(weight))
+
+
+def add_data(parser: argparse.ArgumentParser, kinds: str, *, required: bool = False) -> None:
+    """The option --data of rows of these kinds."""
+    text = f"exports of the kind {kinds}: folders of Parquet files, each perhaps with its weight in a batch (A:1 B:0.5)"
+    parser.add_argument("--data", type=DataFolder.read, nargs="+", required=required, metavar="FOLDER", help=text)
+
+
 def add_sources(parser: argparse.ArgumentParser) -> None:
     """The options --data, --world and --drafts."""
-    parser.add_argument("--data", type=Path, help="an export: a folder of Parquet files")
+    add_data(parser, "judge_sft or thought_sft")
     world = "sequences of the embedded world; with --data, half of every batch"
     parser.add_argument("--world", action="store_true", help=world)
     drafts = "with --world: files of a model's own drafts (model.training.embedded.own_drafts)"
@@ -72,8 +96,8 @@ def open_sources(
     about: dict[str, Any] = {}
     each = batch // 2 if arguments.data and arguments.world else batch
     if arguments.data:
-        rows, about = open_rows(janus, arguments.data, JUDGE_ROWS, bounds)
-        sources.append(row_source(rows, seed, each))
+        data, about = open_data(janus, arguments.data, SFT_ROWS, bounds)
+        sources.append(mixed_source(data, seed, each))
     if arguments.world:
         drafts = [draft for file in arguments.drafts for draft in read_drafts(file)]
         sources.append(world_source(janus, mixture, seed, each, drafts))
@@ -105,7 +129,41 @@ def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBoun
     """An export's rows, and what provenance says of them. Raises DataError."""
     rows = read_rows(janus, folder, row_format, bounds)
     about = {"data": manifest_of(folder), "examples": len(rows)}
-    return rows, about | {"data_sha256": fingerprint_of(data_files(folder, row_format.kind))}
+    return rows, about | {"data_sha256": fingerprint_of(data_files(folder, *row_format.kinds))}
+
+
+@dataclass(frozen=True)
+class WeightedRows:
+    """Rows, and their share of every batch in proportion to others'."""
+
+    rows: Indexed
+    weight: float = 1.0
+
+
+def open_data(
+    janus: Janus, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds
+) -> tuple[list[WeightedRows], dict[str, Any]]:
+    """The rows of every folder, and what provenance says of them: of several, lists. Raises DataError."""
+    opened = [open_rows(janus, folder.path, row_format, bounds) for folder in folders]
+    data = [WeightedRows(rows, folder.weight) for (rows, _), folder in zip(opened, folders, strict=True)]
+    if len(opened) == 1:
+        return data, opened[0][1]
+    about: dict[str, Any] = {name: [each[name] for _, each in opened] for name in ("data", "examples", "data_sha256")}
+    return data, about | {"data_weights": [folder.weight for folder in folders]}
+
+
+def mixed_source(data: Sequence[WeightedRows], seed: int, batch: int) -> Callable[[int, slice], list[Any]]:
+    """`batch` rows per step, of every folder its share, rounded, at least one. Raises DataError for a smaller batch."""
+    if batch < len(data):
+        raise DataError(
+            f"a batch of {batch} has no room for a row of each of {len(data)} folders; give a larger --batch"
+        )
+    total, counts = sum(each.weight for each in data), [1] * len(data)
+    for _ in range(batch - len(data)):  # each further row to who lacks most
+        lacking = [batch * each.weight / total - count for each, count in zip(data, counts, strict=True)]
+        counts[lacking.index(max(lacking))] += 1
+    sources = [row_source(each.rows, seed, count) for each, count in zip(data, counts, strict=True)]
+    return lambda step, which: [row for source in sources for row in source(step, which)]
 
 
 def row_source(rows: Indexed, seed: int, batch: int) -> Callable[[int, slice], list[Any]]:

@@ -181,13 +181,31 @@ def draw(
     """
     builder = SequenceBuilder(janus)
     builder.context(*opening(janus, prompt))
+    _add_drafts(builder, drafts)
+    return _drawn(builder, thought, codes, auxiliary, given=given)
+
+
+def think(
+    janus: Janus, prompt: str, source: Sequence[int] | None, drafts: Sequence[Draft], thought: str
+) -> TrainingSequence:
+    """A thought and the beginning of the image after it are the targets; `source`: codes of an image that is edited."""
+    builder = SequenceBuilder(janus)
+    builder.context(*(opening(janus, prompt) if source is None else editing(janus, prompt, source)))
+    _add_drafts(builder, drafts)
+    builder.scored(Text(ids(janus, thought), hideable=True))
+    builder.scored(Text(ids(janus, BEGIN_IMAGE)))
+    return builder.build()
+
+
+def _add_drafts(builder: SequenceBuilder, drafts: Sequence[Draft]) -> None:
+    """Earlier drawings as a revision finds them in its context."""
+    janus = builder.janus
     for draft in drafts:
         if draft.thought is not None:
             builder.context(Text(ids(janus, draft.thought), hideable=True))
         builder.context(Text(ids(janus, BEGIN_IMAGE)))
         builder.context(Codes(draft.codes), auxiliary=draft.code_auxiliary)
         builder.context(Text(ids(janus, CHECK)), Text(ids(janus, draft.reflection)), *invitation(janus))
-    return _drawn(builder, thought, codes, auxiliary, given=given)
 
 
 def edit(

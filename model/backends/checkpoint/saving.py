@@ -7,13 +7,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model.atomic_files import sync, sync_tree
@@ -24,6 +25,7 @@ PROVENANCE = "provenance.json"
 OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's folder
     r"provenance\.json|(config|generation_config|processor_config|preprocessor_config)\.json"
     r"|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"|reward_head\.safetensors"
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
 )
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
@@ -35,8 +37,10 @@ def save_checkpoint(
     out: Path,
     provenance: dict[str, Any],
     dtype: torch.dtype = torch.float16,
+    beside: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
 ) -> None:
-    """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing.
+    """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing; `beside`: tensors of
+    further safetensors files, by file name.
 
     The folder is made beside its place and moved there, so that a full disk or a kill leaves what was there intact.
     Raises CheckpointError, also for weights that are not finite as `dtype`.
@@ -50,6 +54,8 @@ def save_checkpoint(
         state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in network.state_dict().items()}
         network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB")
         processor.save_pretrained(scratch)
+        for name, tensors in (beside or {}).items():
+            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, scratch / name)
         write_provenance(scratch, provenance)
 
 

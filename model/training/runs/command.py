@@ -26,6 +26,7 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal"), (0, 10**7)),
     **dict.fromkeys(("falling", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing"), (0, 1)),
     **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)),
+    **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
     "rounds": (1, 16),
     "clip": (1e-9, 1e9),
