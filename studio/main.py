@@ -26,6 +26,7 @@ from studio.inference.generator import Generator
 from studio.inference.zerogpu import lender
 from studio.server import freeze_memory, start
 from studio.settings import Settings, SettingsError
+from studio.training.handlers import add_runs
 
 BACKUPS = PURGES = timedelta(minutes=10)  # between two
 
@@ -57,6 +58,7 @@ def _serve(settings: Settings) -> None:
         if hook:
             start_deliveries(store, hook)
         checkpoints = drawing(settings, store, on_loan=os.environ.get("SPACES_ZERO_GPU") == "true")
+        add_runs(checkpoints, store)
         demo = start(settings, store, checkpoints, hub_of(os.environ))
         freeze_memory()
         if settings.backup:

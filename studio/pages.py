@@ -30,6 +30,7 @@ from studio.projects import project_page as project
 from studio.review import page as review
 from studio.settings import Settings
 from studio.site import Site
+from studio.training import page as training
 
 SIGN_IN = "sign-in"
 FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stored for pages, and how old they are then
@@ -49,6 +50,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         "projects": partial(projects.page, store, settings),
         "project": partial(project.page, store, checkpoints, settings),
         "datasets": partial(datasets.page, store, settings),
+        "training": partial(training.page, checkpoints, store, settings),
         "sign-in": partial(sign_in.page, store, settings),
     }
     first, *others = PAGES

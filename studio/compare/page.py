@@ -18,7 +18,7 @@ from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.draw.page import EXAMPLES, ask, prompt_row
-from studio.inference.checkpoints import Checkpoints
+from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import LARGEST_SEED, DrawForm, chosen_seed
 from studio.inference.live_events import IDLE, LINE, RUNNING, SAME, PageVisit, Sessions, let_forget
 from studio.inference.replays import replay
@@ -83,7 +83,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
     def linked(request: gr.Request) -> tuple:
         runs = [dict(request.query_params).get(side) for side in SIDES]
-        return tuple(replay(store, run, settings) if run else gr.skip() for run in runs)
+        shown = (replay(store, run, settings) if run else gr.skip() for run in runs)
+        return *shown, *[menu(checkpoints)] * len(SIDES)
 
     first = gr.on([start.click, prompt.submit], begun, [seed, new_seed], [seed, start, stop], **QUICK)
     for side, view, choice in zip(SIDES, views, choices, strict=True):
@@ -94,7 +95,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         drawing.then(ended, None, [start, stop], **QUICK)
         let_forget(view, store, settings)
     stop.click(stopped, **QUICK)
-    gr.on(None, linked, [], list(views), **QUICK)
+    gr.on(None, linked, [], [*views, *(choice[0] for choice in choices)], **QUICK)
 
 
 def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdown, gr.Checkbox]]:

@@ -108,3 +108,45 @@ def columns(days: Mapping[str, Mapping[str, int]]) -> str:
         f"<figcaption><span>{escape(first)}</span><span>{escape(last)}</span></figcaption>"
         f'<ul class="keys">{keys}</ul></figure>'
     )
+
+
+class Series(NamedTuple):
+    """A curve with its name: places (step, value) in ascending order."""
+
+    name: str
+    points: Sequence[tuple[int, float]]
+
+
+def lines(series: Sequence[Series], end: int) -> str:
+    """Curves over each other, from 0 to `end`, on the scale that their values span; their names below if several."""
+    values = [value for curve in series for _, value in curve.points]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    room = 0.06 * (high - low) or max(abs(high), 1e-9) * 0.1
+    low, high = low - room, high + room
+
+    def place(step: int, value: float) -> str:
+        return f"{100 * min(step / max(end, 1), 1):.2f},{100 - 100 * (value - low) / (high - low):.2f}"
+
+    drawn = "".join(
+        f'<polyline style="stroke:{tint}" points="{" ".join(place(*point) for point in _drawable(curve.points))}"/>'
+        for curve, tint in zip(series, cycle(TINTS), strict=False)
+    )
+    label = "; ".join(f"{curve.name}: {curve.points[-1][1]:.4g}" for curve in series if curve.points)
+    keys = "".join(
+        f'<li><i style="background:{tint}"></i>{escape(curve.name)}</li>'
+        for curve, tint in zip(series, cycle(TINTS), strict=False)
+    )
+    return (
+        f'<figure class="plot curve lines"><span class="end">{high - room:.3g}</span>'
+        f'<span class="end">{low + room:.3g}</span>'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{drawn}</svg>'
+        f"<figcaption><span>0</span><span>{end:,}</span></figcaption>"
+        f"{f'<ul class=keys>{keys}</ul>' if len(series) > 1 else ''}</figure>"
+    )
+
+
+def _drawable(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """A line needs two ends: a single point is drawn as a short one."""
+    return points if len(points) > 1 else [(max(points[0][0] - 1, 0), points[0][1]), *points]

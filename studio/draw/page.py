@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import gradio as gr
@@ -21,7 +21,7 @@ from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
 from studio.inference.branch_request import CHANGE, continued
-from studio.inference.checkpoints import Checkpoints
+from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
 from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
@@ -98,14 +98,15 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
     """
     store = checkpoints.first.store
     if not run:
-        return recorded_aha(store, settings), *[gr.skip()] * WIDGETS
+        return recorded_aha(store, settings), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
     try:
         trajectory = store.trajectory(run)
     except AnnotationsError as error:
-        return no_replay(error), *[gr.skip()] * WIDGETS
+        return no_replay(error), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
     form = DrawForm.of(trajectory)
     here = form.checkpoint if form.checkpoint in checkpoints.names else checkpoints.names[0]
-    return playing(store, trajectory, settings), *astuple(replace(form, checkpoint=here))
+    *values, _ = astuple(form)
+    return playing(store, trajectory, settings), *values, menu(checkpoints, value=here)
 
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:

@@ -27,7 +27,7 @@ from studio.components.timeline.component import timeline
 from studio.draw.page import to_try
 from studio.http.limits import LimitError
 from studio.image.judge_many import BatchError, Judgement, batch, judge_all
-from studio.inference.checkpoints import Checkpoints
+from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
@@ -173,9 +173,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def linked(request: gr.Request) -> tuple:
         run = dict(request.query_params).get("from")
         try:
-            return (*(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip())
+            return *(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip(), menu(checkpoints)
         except AnnotationsError as error:
-            return gr.skip(), gr.skip(), render.notice_value(f"No image can be taken over: {without_places(error)}.")
+            told = render.notice_value(f"No image can be taken over: {without_places(error)}.")
+            return gr.skip(), gr.skip(), told, menu(checkpoints)
 
     def tried(example: Example) -> tuple:
         return picture_of(example), example.words, example.choice
@@ -189,7 +190,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     view.anyway(insisted, **wiring, **LINE)
     stop.click(sessions.stop, **QUICK)
     task.change(chosen, task, [words, start], **QUICK)
-    gr.on(None, linked, [], [image, words, view], **QUICK)
+    gr.on(None, linked, [], [image, words, view, checkpoint], **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         chip.click(partial(tried, example), None, [image, words, task], **QUICK)
 

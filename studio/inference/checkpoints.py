@@ -3,6 +3,9 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
 
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import backend_name, open_backend
@@ -55,6 +58,26 @@ class Checkpoints:
                 self._loaded[name] = self._opened(name)
             return self._loaded[name]
 
+    def add(self, source: str) -> str:
+        """Offer one more, which is loaded when it is first chosen; its name. Raises CheckpointError for a name that
+        another one has, and where all had to be loaded before."""
+        name = backend_name(source)
+        with self._loading:
+            if self._serving is not None:
+                raise CheckpointError("on a GPU that is lent, only what the settings name can draw")
+            if name in self.names and self._sources.get(name) != source:
+                raise CheckpointError(f"another checkpoint is called {name} already; rename a folder")
+            self._sources[name] = source
+        return name
+
+    def remove(self, source: str) -> None:
+        """Offer one that was added no more; drawings under way go on."""
+        with self._loading:
+            name = backend_name(source)
+            if self._sources.get(name) == source:
+                del self._sources[name]
+                self._loaded.pop(name, None)
+
     def _opened(self, name: str) -> Generator:
         try:
             backend = self._opening(self._sources[name])
@@ -65,3 +88,9 @@ class Checkpoints:
                 raise CheckpointError(str(error)) from error
             log.error("%s", error)
             raise CheckpointError(f"{name} cannot be opened at the moment; choose another checkpoint") from None
+
+
+def menu(checkpoints: Checkpoints, **more: Any) -> Any:
+    """An update of a menu of checkpoints: those that draw now, which may be others than when the page was built."""
+    names = checkpoints.names
+    return gr.update(choices=names, visible=len(names) > 1, **more)

@@ -102,7 +102,8 @@ class ProjectHandlers:
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
-        ways = item_sources.ways(self.checkpoints)[: item_sources.fewest_ways(project)]
+        known = item_sources.ways(self.checkpoints)
+        ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
         note = said(f"An import is under way: {running}.") if running else ""
         return (*self._view(user, project, note), *ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
 

@@ -1,0 +1,102 @@
+"""Metrics of a run, from its log of JSON lines: rate, curves, evaluations. Pure functions of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from studio.components.plots import Series, lines
+from studio.components.render import text
+
+MOST_POINTS = 160  # of a curve; more are averaged
+WARM = 2  # steps that are left out of the rate
+ASIDE = ("step", "seconds", "processes")  # no metrics
+LAST = ("gradient_norm", "learning_rate")  # shown after all others
+
+
+class Point(NamedTuple):
+    """A metric after a step."""
+
+    step: int
+    value: float
+
+
+def read_metrics(path: Path) -> Sequence[Mapping[str, float]]:
+    """The rows of a log, in order; none where there is no file, and without a last one that is being written."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return _rows(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _rows(path: Path, size: int, changed: int) -> tuple[Mapping[str, float], ...]:
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+    return tuple(rows)
+
+
+def seconds_per_step(path: Path) -> float | None:
+    """As measured in a run, its first steps left out; None where there are too few."""
+    rows = [row for row in read_metrics(path) if isinstance(row.get("seconds"), int | float)]
+    times = [(row["step"], row["seconds"]) for row in rows]
+    ascending = [
+        (after[1] - before[1]) / (after[0] - before[0])
+        for before, after in zip(times, times[1:], strict=False)
+        if after[0] > before[0] and after[1] > before[1]  # not over a resume
+    ][WARM:]
+    return sum(ascending) / len(ascending) if ascending else None
+
+
+def curves_of(rows: Iterable[Mapping[str, float]]) -> dict[str, list[Point]]:
+    """Every metric over the steps; of reinforcement learning the rewards first, and what says little last."""
+    curves: dict[str, list[Point]] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in ASIDE and isinstance(value, int | float):
+                curves.setdefault(name, []).append(Point(int(row["step"]) + 1, float(value)))
+    return dict(sorted(curves.items(), key=lambda named: (_rank(named[0]), 0)))
+
+
+def _rank(name: str) -> int:
+    if name in LAST:
+        return 3
+    return 0 if name in ("loss", "kl") or "reward" in name else 1
+
+
+def thinned(points: Sequence[Point]) -> list[Point]:
+    """At most MOST_POINTS, each the mean of its neighbours."""
+    size = -(-len(points) // MOST_POINTS)
+    groups = [points[at : at + size] for at in range(0, len(points), size)] if points else []
+    return [Point(group[-1].step, sum(point.value for point in group) / len(group)) for group in groups]
+
+
+def curves_html(runs: Mapping[str, Sequence[Mapping[str, float]]], steps: int) -> str:
+    """A plot for every metric, with a curve for every run, by its name."""
+    each = {name: curves_of(rows) for name, rows in runs.items()}
+    metrics = list(dict.fromkeys(metric for curves in each.values() for metric in curves))
+    plots = "".join(
+        _plot(metric, {name: curves.get(metric, []) for name, curves in each.items()}, steps) for metric in metrics
+    )
+    return f'<div class="curves">{plots}</div>' if plots else ""
+
+
+def _plot(metric: str, curves: Mapping[str, Sequence[Point]], steps: int) -> str:
+    last = " · ".join(f"{curve[-1].value:.4g}" for curve in curves.values() if curve)
+    series = [Series(name, thinned(curve)) for name, curve in curves.items() if curve]
+    return f"<section><h4>{text(words(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
+
+
+def words(metric: str) -> str:
+    """“gradient norm”."""
+    return metric.replace("_", " ").replace("/", " / ")

@@ -1,0 +1,186 @@
+"""The form of a new run: its fields, the request and the command that they make, what it will take."""
+
+from __future__ import annotations
+
+import pkgutil
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from annotations.export.jobs import exports_of, folder_of
+from annotations.export.manifest import read_manifest
+from annotations.store.store import Store
+from model.backends.checkpoint.loading import open_config, open_tokenizer, path_of
+from model.backends.memory import sizes_of
+from model.backends.registry import JANUS, OPENERS, backend_name
+from model.training.methods import METHODS, Method
+from studio.settings import Settings
+from studio.training.curves import seconds_per_step
+from studio.training.launch import RunError
+from studio.training.runs import RunRequest, TrainingRun, runs_in
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
+MOST_STEPS = 100_000
+SAVES = 8  # at least so many in a run
+USUAL_SAVE = 50  # steps
+MOMENTS = 12  # bytes of a parameter in a run's state: its float32 weight, and two moments
+
+
+class Asked(NamedTuple):
+    """The form's fields, in the page's order."""
+
+    method: str
+    data: Sequence[str]  # names of exports
+    folder: str  # on the server, beside them
+    checkpoint: str
+    steps: float
+    replays: bool
+    name: str
+    options: str  # “--learning-rate 1e-4”
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take; None: not known yet."""
+
+    rows: int | None  # of its data
+    seconds_per_step: float | None
+    memory: int | None  # bytes
+    disk: int  # bytes
+
+
+def place_of(store: Store) -> Path:
+    """The folder of all runs."""
+    return store.database.directory / "runs"
+
+
+def checkpoints_of(store: Store, settings: Settings) -> dict[str, str]:
+    """What can be trained: by name, what `--checkpoint` takes. The studio's own first, then those that runs made."""
+    configured = [s for s in settings.checkpoints if s.partition(":")[0] not in OPENERS.keys() - {JANUS}]
+    known = {backend_name(source): absolute(source.removeprefix(f"{JANUS}:")) for source in configured}
+    return known | {run.name: str(run.out) for run in runs_in(place_of(store)) if run.has_checkpoint}
+
+
+def absolute(source: str) -> str:
+    """A folder's whole path: a run begins elsewhere. Names of shipped checkpoints and of the Hub stay as they are."""
+    return str(Path(source).resolve()) if Path(source).is_dir() else source
+
+
+def exports_for(store: Store, method: Method) -> list[str]:
+    """The names of exports that a method learns from, newest first."""
+    return [name for name, manifest in exports_of(store).items() if manifest.kind in method.kinds]
+
+
+def folders(asked: Asked, store: Store) -> list[Path]:
+    """The folders of rows that are asked for. Raises RunError."""
+    known = exports_of(store)
+    if unknown := [name for name in asked.data or () if name not in known]:
+        raise RunError(f"there is no export {unknown[0][:80]} any more; choose another")
+    chosen = [folder_of(store) / name for name in asked.data or ()]
+    if written := (asked.folder or "").strip():
+        folder = Path(written).expanduser()
+        if not folder.is_absolute() or not folder.exists():
+            raise RunError(f"there is no folder {written[:200]} on the server; give its whole path")
+        chosen.append(folder)
+    return chosen
+
+
+def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple[RunRequest, list[Path]]:
+    """The request, and the folders that it learns from. Raises RunError."""
+    method = method_of(asked.method)
+    data = folders(asked, store) if method.kinds else []
+    if method.kinds and not data and not (method.replays and asked.replays):
+        raise RunError("choose what to learn from: an export, or a folder on the server")
+    if len(data) > method.most_data:
+        raise RunError(f"{method.title} learns from {method.most_data} data set at a time; choose one")
+    sources = checkpoints_of(store, settings)
+    if asked.checkpoint not in sources:
+        raise RunError("choose the checkpoint to start from")
+    steps = whole_steps(asked.steps)
+    now = datetime.now(UTC)
+    name = (asked.name or "").strip() or f"{method.name}-{now:%Y%m%d-%H%M%S}"
+    if not NAME.fullmatch(name):
+        raise RunError(f"“{name[:60]}” is no name for a folder; use letters, digits, - and _")
+    if name in sources:
+        raise RunError(f"there is a checkpoint {name} already; give another name")
+    options = options_of(method, asked.options or "")
+    command = ["-m", f"model.training.{method.name}"]
+    command += ["--data", *map(str, data)] if data else []
+    command += ["--world"] if method.replays and asked.replays else []
+    command += ["--checkpoint", sources[asked.checkpoint], "--steps", str(steps)]
+    command += ["--save-every", str(max(1, min(USUAL_SAVE, steps // SAVES)))]
+    command += [*options, "--out", str(place_of(store) / name / name)]
+    names = tuple(folder.name for folder in data)
+    request = RunRequest(name, method.name, tuple(command), steps, asked.checkpoint, names, by, now.isoformat())
+    return request, data
+
+
+def method_of(name: str) -> Method:
+    """Raises RunError."""
+    if name not in METHODS:
+        raise RunError(f"“{name[:40]}” is no method; there are: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def whole_steps(value: Any) -> int:
+    """Raises RunError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MOST_STEPS:
+        raise RunError(f"the number of steps is {value}; wanted one from 1 to {MOST_STEPS:,}")
+    return int(value)
+
+
+def options_of(method: Method, words: str) -> list[str]:
+    """Options of the training command, each the name of one of the method's settings. Raises RunError."""
+    try:
+        parts = shlex.split(words)
+    except ValueError as error:
+        raise RunError(f"the options cannot be read: {error}") from error
+    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()}
+    taken = ("--steps", "--save-every")
+    at = 0
+    while at < len(parts):
+        if parts[at] not in known or parts[at] in taken:
+            listed = " ".join(name for name in known if name not in taken)
+            raise RunError(f"{parts[at][:40]} is no setting of {method.name}; there are: {listed}")
+        at += 1 if known[parts[at]] is bool else 2
+    if at > len(parts):
+        raise RunError(f"{parts[-1]} needs a value")
+    return parts
+
+
+@lru_cache(maxsize=16)
+def settings_of(method: str) -> Mapping[str, type]:
+    """The settings of a method and their types; its module is imported when it is first asked for."""
+    defaults = pkgutil.resolve_name(f"model.training.{method}:Settings")()
+    return {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
+
+
+def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
+    """What a run like this will take. Raises RunError and CheckpointError."""
+    method, sources = method_of(asked.method), checkpoints_of(store, settings)
+    manifests = [read_manifest(folder) for folder in (folders(asked, store) if method.kinds else ())]
+    rows = sum(m.examples for m in manifests if m) if manifests and all(manifests) else None
+    memory, disk = bytes_of(sources[asked.checkpoint]) if asked.checkpoint in sources else (None, 0)
+    return Estimate(rows, measured(runs_in(place_of(store)), method.name, asked.checkpoint), memory, disk)
+
+
+def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float | None:
+    """Seconds per step of the newest run by the same method from the same checkpoint, else from any."""
+    alike = [run for run in runs if run.request.method == method]
+    for run in sorted(alike, key=lambda run: run.request.checkpoint != checkpoint):
+        if (rate := seconds_per_step(run.metrics)) is not None:
+            return rate
+    return None
+
+
+@lru_cache(maxsize=32)
+def bytes_of(source: str) -> tuple[int, int]:
+    """Bytes of memory while a checkpoint is trained, and of the disk afterwards. Raises CheckpointError."""
+    folder = path_of(source)
+    sizes = sizes_of(open_config(folder, open_tokenizer(folder)))
+    return sizes.to_train(), (MOMENTS + 2) * sizes.parameters

@@ -1,0 +1,240 @@
+"""The Training page's handlers, without a browser: real store, real exports, real runs in processes of their own."""
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from test_annotations_samples import aha, judged
+
+from annotations.export.exporter import export
+from annotations.export.jobs import folder_of
+from annotations.store.store import Store, open_store
+from studio.inference.checkpoints import Checkpoints
+from studio.settings import Mode, Settings
+from studio.training import launch, provenance
+from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
+from studio.training.handlers import TrainingHandlers, View, add_runs
+from studio.training.run_form import Asked, RunError, options_of, place_of, request_of
+from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, State, TrainingRun, identity, read_run, runs_in
+
+VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
+PATIENCE = 120.0  # seconds
+
+
+class NoGenerator:
+    """The first checkpoint's place, where nothing is drawn."""
+
+    name = "tiny"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "data") as store:
+        yield store
+        for run in runs_in(place_of(store)):
+            if run.state.live:
+                launch.stop(run)
+                until(run, lambda run: not run.state.live)
+
+
+@pytest.fixture
+def exported(store: Store) -> Path:
+    """An export with two rows, each made by one annotation."""
+    for number in range(2):
+        trajectory, pictures = aha(number)
+        id = store.save(trajectory, pictures, owner="me")
+        store.annotate(judged(id, 2, "ann", verdict_right="no", reason_correction="there are two."))
+    folder = folder_of(store) / "judge_sft-1"
+    export(store, "judge_sft", folder)
+    return folder
+
+
+@pytest.fixture
+def desk(store: Store, tiny_checkpoint: Path) -> TrainingHandlers:
+    return TrainingHandlers(store, Settings(checkpoint=str(tiny_checkpoint)), Checkpoints(NoGenerator()))
+
+
+def asked(export: Path | None = None, **changes) -> Asked:
+    options = "--batch 1 --learning-rate 1e-4"
+    data = [export.name] if export else []
+    return Asked("sft", data, "", "tiny", 2, False, "", options)._replace(**changes)
+
+
+def until(run: TrainingRun, holds) -> TrainingRun:
+    """The run once something holds of it."""
+    end = time.monotonic() + PATIENCE
+    while not holds(run):
+        assert time.monotonic() < end, "\n".join(run.last_lines())
+        time.sleep(0.05)
+    return run
+
+
+def by_hand(place: Path, name: str = "run", command: tuple[str, ...] = ("-c", "pass"), **changes) -> TrainingRun:
+    """A run of another command, which takes no time."""
+    request = RunRequest(name, "sft", command, 2, "tiny", created_at="2026-11-29T20:00:00+00:00", **changes)
+    return launch.start(place, request)
+
+
+def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, store, exported, tmp_path):
+    view = desk.launch(VISIT, *asked(exported, name="better"))
+    assert "goes on when this page is closed" in view.note and view.chosen == "better"
+    run = until(read_run(place_of(store) / "better"), lambda run: not run.state.live)
+    assert run.state is State.FINISHED, run.last_lines()
+    assert [row["step"] for row in read_metrics(run.metrics)] == [0, 1]
+    assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
+    revisions = [annotation.id for annotation in store.annotations()]
+    assert provenance.learners(runs_in(place_of(store)), revisions) == {id: ["better"] for id in revisions}
+    shown = View(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[6:])
+    assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
+    assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
+    drawing = desk.draw("better", VISIT)
+    assert drawing.take_off["visible"] and desk.checkpoints.names == ["tiny", "better"]
+    again = Checkpoints(NoGenerator())
+    add_runs(again, store)
+    assert again.names == ["tiny", "better"]
+    assert "take it off first" in desk.delete("better", VISIT).note
+    desk.take_off("better", VISIT)
+    desk.delete("better", VISIT)
+    assert desk.checkpoints.names == ["tiny"] and runs_in(place_of(store)) == []
+
+
+def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
+    desk.launch(VISIT, *asked(exported, name="long", steps=5000))
+    run = until(read_run(place_of(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)
+    assert desk.look("long", None, VISIT).stop["visible"]
+    desk.stop("long", VISIT)
+    until(run, lambda run: run.state is State.STOPPED)
+    done = len(read_metrics(run.metrics))
+    assert run.has_checkpoint and desk.look("long", None, VISIT).resume["visible"]
+    desk.resume("long", VISIT)
+    until(run, lambda run: len(read_metrics(run.metrics)) > done)
+    assert [row["step"] for row in read_metrics(run.metrics)][: done + 1] == list(range(done + 1))
+
+
+def test_runs_take_turns(store):
+    place = place_of(store)
+    first = by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
+    second = by_hand(place, "second")
+    until(first, lambda run: run.state is State.RUNNING)
+    assert second.state is State.WAITING
+    launch.stop(first)
+    until(second, lambda run: run.state is State.FINISHED)
+    assert first.state is State.STOPPED
+
+
+def test_a_run_that_waits_can_be_stopped(store):
+    place = place_of(store)
+    by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
+    second = by_hand(place, "second")
+    launch.stop(second)
+    until(second, lambda run: run.state is State.STOPPED)
+    assert not (second.folder / BEGUN).exists()
+
+
+def test_a_failed_run_shows_the_last_lines_of_its_output(desk, store):
+    run = by_hand(place_of(store), "bad", ("-c", "import sys; sys.exit('the disk is <full>')"))
+    until(run, lambda run: run.state is State.FAILED)
+    assert "the disk is &lt;full&gt;" in desk.look("bad", None, VISIT).head
+
+
+def test_a_run_whose_processes_were_killed_has_failed_and_can_go_on(store):
+    run = by_hand(place_of(store), "killed", ("-c", "import time; time.sleep(60)"))
+    until(run, lambda run: run.state is State.RUNNING)
+    for name in (PROCESS, BEGUN):
+        os.kill(json.loads((run.folder / name).read_text())["pid"], signal.SIGKILL)
+    until(run, lambda run: run.state is State.FAILED)
+    launch.resume(run)
+    until(run, lambda run: run.state is State.RUNNING)
+
+
+def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
+    run = by_hand(place_of(store))
+    until(run, lambda run: run.state is State.FINISHED)
+    (run.folder / ENDED).unlink()
+    mine = identity(os.getpid())
+    (run.folder / BEGUN).write_text(json.dumps(mine))
+    assert run.state is State.RUNNING
+    for name in (PROCESS, BEGUN):
+        (run.folder / name).write_text(json.dumps(mine | {"started": mine["started"] - 60}))
+    assert run.state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "magic"}, "is no method"),
+        ({"data": []}, "choose what to learn from"),
+        ({"data": ["../../etc"]}, "no export"),
+        ({"folder": "relative/rows"}, "whole path"),
+        ({"checkpoint": "none"}, "choose the checkpoint"),
+        ({"steps": 0}, "number of steps"),
+        ({"name": "../up"}, "is no name"),
+        ({"name": "tiny"}, "a checkpoint tiny already"),
+        ({"options": "--out /etc"}, "is no setting"),
+        ({"options": "--batch"}, "needs a value"),
+        ({"options": "'"}, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_words(desk, store, exported, changes, words):
+    assert words in desk.launch(VISIT, *asked(exported, **changes)).note
+    assert runs_in(place_of(store)) == []
+
+
+def test_a_full_disk_is_said_before_a_run_begins(store, monkeypatch):
+    monkeypatch.setattr(launch.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**8))
+    with pytest.raises(RunError, match="0.1 GB free"):
+        by_hand(place_of(store))
+
+
+def test_two_runs_are_compared_by_settings_and_measures(desk, store):
+    for name, loss in (("one", 0.5), ("two", 0.25)):
+        run = by_hand(place_of(store), name)
+        until(run, lambda run: run.state is State.FINISHED)
+        run.metrics.write_text(json.dumps({"step": 0, "loss": loss, "seconds": 1.0}) + "\n")
+        run.out.mkdir()
+        (run.out / "provenance.json").write_text(json.dumps({"settings": {"learning_rate": loss, "batch": 8}}))
+    view = desk.compare("one", "two", VISIT)
+    assert "learning rate" in view.compared and "<td>0.25</td>" in view.compared and "batch" not in view.compared
+    assert view.curves.count("<polyline") == 2
+
+
+def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
+    log = tmp_path / "log.jsonl"
+    rows = [{"step": n, "seconds": 2.0 * n, "loss": 1.0 / (n + 1), "learning_rate": 0.1} for n in range(400)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 400, "lo')
+    assert len(read_metrics(log)) == 400 and seconds_per_step(log) == 2.0
+    curves = curves_of(read_metrics(log))
+    assert list(curves) == ["loss", "learning_rate"] and len(thinned(curves["loss"])) <= 160
+    assert read_metrics(tmp_path / "none.jsonl") == () and seconds_per_step(tmp_path / "none.jsonl") is None
+
+
+def test_the_command_can_be_typed_by_hand(desk, store, exported, monkeypatch):
+    request, _ = request_of(asked(exported, replays=True), store, desk.settings, "me")
+    assert request.command[:2] == ("-m", "model.training.sft") and "--world" in request.command
+    assert options_of.__doc__ and request.command[request.command.index("--data") + 1] == str(exported)
+
+
+def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
+    desk = TrainingHandlers(store, Settings(mode=Mode.PUBLIC), Checkpoints(NoGenerator()))
+    assert all(part == gr.skip() for part in desk.start(VISIT))
+    for call in (
+        lambda: desk.launch(VISIT, *asked()),
+        lambda: desk.estimate(VISIT, *asked()),
+        lambda: desk.choose_method("sft", VISIT),
+        lambda: desk.look("x", None, VISIT),
+        lambda: desk.compare("x", "y", VISIT),
+        lambda: desk.stop("x", VISIT),
+        lambda: desk.resume("x", VISIT),
+        lambda: desk.delete("x", VISIT),
+        lambda: desk.draw("x", VISIT),
+        lambda: desk.take_off("x", VISIT),
+    ):
+        with pytest.raises(gr.Error):
+            call()
