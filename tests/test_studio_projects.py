@@ -287,7 +287,8 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
 
 def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
     known = item_sources.ways(board.checkpoints)
-    assert [board.start(visit(id=project))[-1] for project in (new(store), new_pairs(store))] == [known[:1], known[:2]]
+    menus = [board.start(visit(id=project))[-1] for project in (new(store), new_pairs(store))]
+    assert [menu["value"] for menu in menus] == [known[:1], known[:2]] and menus[0]["choices"] == known
 
 
 def test_an_address_that_names_no_project_says_so(board):

@@ -91,7 +91,7 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
     revisions = [annotation.id for annotation in store.annotations()]
     assert provenance.learners(runs_in(place_of(store)), revisions) == {id: ["better"] for id in revisions}
-    shown = View(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[6:])
+    shown = View(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
     assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
     assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
     drawing = desk.draw("better", VISIT)
@@ -170,10 +170,10 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
     ("changes", "words"),
     [
         ({"method": "magic"}, "is no method"),
-        ({"data": []}, "choose what to learn from"),
+        ({"data": []}, "Choose what to learn from"),
         ({"data": ["../../etc"]}, "no export"),
         ({"folder": "relative/rows"}, "whole path"),
-        ({"checkpoint": "none"}, "choose the checkpoint"),
+        ({"checkpoint": "none"}, "Choose the checkpoint"),
         ({"steps": 0}, "number of steps"),
         ({"name": "../up"}, "is no name"),
         ({"name": "tiny"}, "a checkpoint tiny already"),

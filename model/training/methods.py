@@ -11,17 +11,35 @@ class Method(NamedTuple):
     purpose: str  # a sentence, for a page
     kinds: tuple[str, ...] = ()  # of the exports that `--data` takes; empty: it draws its own data
     replays: bool = False  # whether it takes `--world`, which mixes in sequences of the embedded world
+    draws: bool = True  # whether what it makes is to be drawn with
     steps: int = 100  # where a menu begins
-    most_data: int = 1  # folders that `--data` takes
 
 
 METHODS = {
     method.name: method
     for method in (
         Method(
-            "sft", "Supervised fine-tuning", "Learns to say what people wrote of an image.", ("judge_sft",), True, 200
+            "sft",
+            "Fine-tuning",
+            "Learns what people wrote: reflections, and plans.",
+            ("judge_sft", "thought_sft"),
+            replays=True,
+            steps=200,
         ),
-        Method("dpo", "Preference optimization", "Learns which of two reflections people prefer.", ("judge_pref",)),
-        Method("grpo", "Reinforcement learning", "Draws, judges, and learns from rewards.", steps=80),
+        Method(
+            "dpo",
+            "Preferences (DPO)",
+            "Learns which of two reflections, plans or drawings people prefer.",
+            ("judge_pref", "thought_pref", "image_pref"),
+        ),
+        Method("kto", "Right or wrong (KTO)", "Learns from single reflections, held right or wrong.", ("judge_kto",)),
+        Method(
+            "reward",
+            "Reward model",
+            "Learns to score drawings as people do; a reward for reinforcement learning.",
+            ("reward", "image_pref"),
+            draws=False,
+        ),
+        Method("grpo", "Reinforcement learning (GRPO)", "Draws, judges, and learns from rewards.", steps=80),
     )
 }

@@ -118,7 +118,7 @@ class Series(NamedTuple):
 
 
 def lines(series: Sequence[Series], end: int) -> str:
-    """Curves over each other, from 0 to `end`, on the scale that their values span; their names below if several."""
+    """Curves over each other, from 0 to `end`, on the scale that their values span."""
     values = [value for curve in series for _, value in curve.points]
     if not values:
         return ""
@@ -134,17 +134,18 @@ def lines(series: Sequence[Series], end: int) -> str:
         for curve, tint in zip(series, cycle(TINTS), strict=False)
     )
     label = "; ".join(f"{curve.name}: {curve.points[-1][1]:.4g}" for curve in series if curve.points)
-    keys = "".join(
-        f'<li><i style="background:{tint}"></i>{escape(curve.name)}</li>'
-        for curve, tint in zip(series, cycle(TINTS), strict=False)
-    )
     return (
         f'<figure class="plot curve lines"><span class="end">{high - room:.3g}</span>'
         f'<span class="end">{low + room:.3g}</span>'
         f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">{drawn}</svg>'
-        f"<figcaption><span>0</span><span>{end:,}</span></figcaption>"
-        f"{f'<ul class=keys>{keys}</ul>' if len(series) > 1 else ''}</figure>"
+        f"<figcaption><span>0</span><span>{end:,}</span></figcaption></figure>"
     )
+
+
+def line_keys(names: Sequence[str]) -> str:
+    """Which of the curves of `lines` is which."""
+    marks = zip(names, cycle(TINTS), strict=False)
+    return "".join(f'<li><i style="background:{tint}"></i>{escape(name)}</li>' for name, tint in marks)
 
 
 def _drawable(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from studio.components.plots import Series, lines
+from studio.components.plots import Series, line_keys, lines
 from studio.components.render import text
 
 MOST_POINTS = 160  # of a curve; more are averaged
@@ -88,7 +88,8 @@ def curves_html(runs: Mapping[str, Sequence[Mapping[str, float]]], steps: int) -
     plots = "".join(
         _plot(metric, {name: curves.get(metric, []) for name, curves in each.items()}, steps) for metric in metrics
     )
-    return f'<div class="curves">{plots}</div>' if plots else ""
+    keys = f'<ul class="keys">{line_keys([*runs])}</ul>' if len(runs) > 1 else ""
+    return f'{keys}<div class="curves">{plots}</div>' if plots else ""
 
 
 def _plot(metric: str, curves: Mapping[str, Sequence[Point]], steps: int) -> str:

@@ -59,6 +59,7 @@ class Menus(NamedTuple):
 
     data: Any
     checkpoint: Any
+    purpose: Any
     steps: Any
     replays: Any
     folder: Any
@@ -131,8 +132,8 @@ class TrainingHandlers:
         """Offer the checkpoint for drawing, from now on."""
 
         def offer(run: TrainingRun) -> None:
-            if not run.has_checkpoint:
-                raise RunError(f"{run.name} has saved no checkpoint yet")
+            if not can_draw(run):
+                raise RunError(f"{run.name} has saved nothing to draw with")
             self.checkpoints.add(str(run.out))
             launch.let_draw(run, draws=True)
 
@@ -175,6 +176,7 @@ class TrainingHandlers:
         return Menus(
             data=gr.update(choices=[(title(known[n]), n) for n in exports], value=exports[:1], visible=has_data),
             checkpoint=gr.update(choices=sources, value=sources[0] if sources else None),
+            purpose=f"<p>{method.purpose}</p>",
             steps=gr.update(value=method.steps),
             replays=gr.update(visible=method.replays, value=method.replays),
             folder=gr.update(visible=has_data),
@@ -202,7 +204,7 @@ class TrainingHandlers:
             head=run_view.head_html(run),
             stop=gr.update(visible=state.live),
             resume=gr.update(visible=state in (State.STOPPED, State.FAILED)),
-            draw=gr.update(visible=run.has_checkpoint and not run.draws),
+            draw=gr.update(visible=can_draw(run) and not run.draws),
             take_off=gr.update(visible=run.draws),
             delete=gr.update(visible=not state.live and not run.draws),
             curves=self._curves(run, other),
@@ -232,6 +234,12 @@ class TrainingHandlers:
         names = names_for(self.store, who, {each.annotation.annotator for each in learnt})
         line = provenance.ancestors(run.out)
         return run_view.provenance_html(line, provenance.manifests_of(run), counted, learnt, names)
+
+
+def can_draw(run: TrainingRun) -> bool:
+    """Whether a run has saved a checkpoint that is to be drawn with."""
+    method = METHODS.get(run.request.method)
+    return run.has_checkpoint and (method is None or method.draws)
 
 
 def add_runs(checkpoints: Checkpoints, store: Store) -> None:

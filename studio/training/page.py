@@ -28,19 +28,19 @@ def _training(handlers: TrainingHandlers) -> None:
     intro("Training", "What people corrected becomes a better checkpoint, in a process of its own.")
     with gr.Row(elem_id="training"):
         with gr.Column(scale=3, min_width=320):
-            asked, begin = _form()
+            asked, purpose, expected, begin = _form()
         with gr.Column(scale=2, min_width=320):
             gr.HTML("<h2>Runs</h2>", **PLAIN)
             runs = gr.HTML(elem_id="training-runs", **PLAIN)
     view = _run(runs)
     shown = [*view]
-    menus = [*Menus(asked.data, asked.checkpoint, asked.steps, asked.replays, asked.folder)]
-    gr.on(fn=handlers.start, outputs=[*menus, begin[1], *shown], **QUIET)
+    menus = [*Menus(asked.data, asked.checkpoint, purpose, asked.steps, asked.replays, asked.folder)]
+    gr.on(fn=handlers.start, outputs=[*menus, expected, *shown], **QUIET)
     chosen = asked.method.input(handlers.choose_method, [asked.method], menus, **QUIET)
-    chosen.then(handlers.estimate, [*asked], [begin[1]], **QUIET)
+    chosen.then(handlers.estimate, [*asked], [expected], **QUIET)
     changes = [asked.data.input, asked.folder.change, asked.checkpoint.input, asked.steps.change]
-    gr.on(changes, handlers.estimate, [*asked], [begin[1]], trigger_mode="always_last", **QUIET)
-    begin[0].click(handlers.launch, [*asked], shown, **QUIET)
+    gr.on(changes, handlers.estimate, [*asked], [expected], trigger_mode="always_last", **QUIET)
+    begin.click(handlers.launch, [*asked], shown, **QUIET)
     view.timer.tick(handlers.look, [view.chosen, view.other], shown, **QUIET)
     view.other.input(handlers.compare, [view.chosen, view.other], shown, **QUIET)
     acts = {view.stop: handlers.stop, view.resume: handlers.resume, view.draw: handlers.draw}
@@ -48,12 +48,13 @@ def _training(handlers: TrainingHandlers) -> None:
         button.click(act, [view.chosen], shown, **QUIET)
 
 
-def _form() -> tuple[Asked, tuple[gr.Button, gr.HTML]]:
-    """The fields of a new run; the button that starts it, and what it will take."""
+def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
+    """The fields of a new run; what its method does, what it will take, and the button that starts it."""
     first = next(iter(METHODS.values()))
     gr.HTML("<h2>New run</h2>", **PLAIN)
     methods = [(method.title, method.name) for method in METHODS.values()]
     method = gr.Radio(methods, value=first.name, label="Method", elem_id="training-method")
+    purpose = gr.HTML(elem_id="training-purpose", **PLAIN)
     with gr.Row():
         data = gr.Dropdown([], multiselect=True, label="Learns from", elem_id="training-data", min_width=240)
         checkpoint = gr.Dropdown([], label="Starts from", elem_id="training-checkpoint", min_width=160)
@@ -76,7 +77,7 @@ def _form() -> tuple[Asked, tuple[gr.Button, gr.HTML]]:
         )
     expected = gr.HTML(elem_id="training-estimate", **PLAIN)
     start = gr.Button("Start", variant="primary", elem_id="training-start")
-    return Asked(method, data, folder, checkpoint, steps, replays, name, options), (start, expected)
+    return Asked(method, data, folder, checkpoint, steps, replays, name, options), purpose, expected, start
 
 
 def _run(runs: gr.HTML) -> View:

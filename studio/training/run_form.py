@@ -96,8 +96,6 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
     data = folders(asked, store) if method.kinds else []
     if method.kinds and not data and not (method.replays and asked.replays):
         raise RunError("choose what to learn from: an export, or a folder on the server")
-    if len(data) > method.most_data:
-        raise RunError(f"{method.title} learns from {method.most_data} data set at a time; choose one")
     sources = checkpoints_of(store, settings)
     if asked.checkpoint not in sources:
         raise RunError("choose the checkpoint to start from")

@@ -209,9 +209,10 @@ def _data_set(manifest: Mapping[str, Any]) -> str:
 
 def _annotation(each: LearntAnnotation, names: Names) -> str:
     annotation = each.annotation
-    said = "; ".join(f"{own(TITLES.get(name, name))}: {own(str(value))}" for name, value in annotation.answers.items())
+    titled = [(TITLES.get(name, name), str(value)) for name, value in annotation.answers.items()]
+    answers = "<br>".join(f"<i>{own(title)}</i> {own(value)}" for title, value in titled)
     link = f"review?trajectory={text(annotation.trajectory_id)}"
     return (
-        f'<tr><td><a href="{link}">{own(each.prompt)}</a></td><td>{said}</td>'
+        f'<tr><td><a href="{link}">{own(each.prompt)}</a></td><td>{answers}</td>'
         f"<td>{own(names(annotation.annotator))}</td><td>revision {annotation.id}</td></tr>"
     )
