@@ -1,7 +1,9 @@
-"""Inspect a checkpoint without loading its weights, or convert it from DeepSeek's layout to transformers'.
+"""Inspect a checkpoint without loading its weights, convert it from DeepSeek's layout to transformers', or merge an
+adapter into its base.
 
 python -m model.checkpoint inspect FOLDER_OR_HUB_ID
 python -m model.checkpoint convert FOLDER OUT
+python -m model.checkpoint merge ADAPTER OUT
 """
 
 import argparse
@@ -12,7 +14,8 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.checks import check_tensors
+from model.backends.checkpoint.adapter_folder import AdapterFolder
+from model.backends.checkpoint.checks import check_tensors, read_json
 from model.backends.checkpoint.deepseek import is_original, placed, whole, write_shards
 from model.backends.checkpoint.loading import (
     SHARD,
@@ -23,10 +26,19 @@ from model.backends.checkpoint.loading import (
     name_of_dtype,
     one_line,
     open_config,
+    open_network,
     open_tokenizer,
+    path_of,
     processor_of,
+    unstacked,
 )
-from model.backends.checkpoint.saving import CheckpointError, replacing, write_provenance
+from model.backends.checkpoint.saving import (
+    PROVENANCE,
+    CheckpointError,
+    replacing,
+    save_checkpoint,
+    write_provenance,
+)
 from model.backends.memory import sizes_of
 
 
@@ -52,18 +64,44 @@ def convert(source: str | Path, out: Path, shard_bytes: int = SHARD) -> None:
             write_provenance(scratch, {"recipe": "convert", "parent": name_of(source)})
 
 
+def merge(source: str | Path, out: Path) -> None:
+    """An adapter (a folder or Hub id) merged into the weights of its base, written to `out` in transformers' layout and
+    the dtype of the base. Raises CheckpointError."""
+    source = path_of(source)
+    check_layout(source)
+    with one_line(f"{source} could not be merged"):
+        base, adapters = unstacked(source)
+        if not adapters:
+            raise CheckpointError(f"{source} is no adapter; there is nothing to merge")
+        tokenizer = open_tokenizer(base)
+        config = open_config(base, tokenizer)
+        dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float16
+        network, _ = open_network(base, config, tokenizer, dtype, adapters)
+        processor = processor_of(base, config, tokenizer)
+        about = {"recipe": "merge", "parent": name_of(base), "adapters": [provenance_of(each) for each in adapters]}
+        save_checkpoint(network, processor, out, about, dtype)
+
+
+def provenance_of(adapter: AdapterFolder) -> dict[str, Any]:
+    """What the folder of an adapter says of it."""
+    path = adapter.folder / PROVENANCE
+    return {"adapter": name_of(adapter.folder)} | (read_json(path) if path.is_file() else {})
+
+
 def inspect(source: str | Path) -> dict[str, Any]:
     """What a checkpoint is and needs, without its weights being loaded. Raises CheckpointError."""
     check_layout(source)
     with one_line(f"{source} could not be read"):
-        tokenizer = open_tokenizer(source)
-        config = open_config(source, tokenizer)
-        if Path(source).exists():
-            check_tensors(blank(config), placed(Path(source)), source)
+        base, adapters = unstacked(source)
+        tokenizer = open_tokenizer(base)
+        config = open_config(base, tokenizer)
+        if Path(base).exists():
+            check_tensors(blank(config), placed(Path(base)), base)
     sizes, text, codec = sizes_of(config), config.text_config, config.vq_config
     return {
         "checkpoint": name_of(source),
-        "layout": "DeepSeek's" if is_original(Path(source)) else "transformers'",
+        "layout": "DeepSeek's" if is_original(Path(base)) else "transformers'",
+        "adapters": [f"{name_of(each.folder)}, beside {each.base}, {each.parameters:,} numbers" for each in adapters],
         "parameters": sizes.parameters,
         "parts": sizes.parts,
         "language model": f"{text.num_hidden_layers} layers of {text.hidden_size}, {text.vocab_size} tokens",
@@ -86,13 +124,16 @@ def main() -> None:
     looking = commands.add_parser("inspect", help="what a checkpoint is, and the memory it needs")
     looking.add_argument("source", help="a folder or Hub id")
     looking.add_argument("--json", action="store_true")
+    merging = commands.add_parser("merge", help="an adapter into its base, as a checkpoint of its own")
+    merging.add_argument("source", help="a folder or Hub id")
+    merging.add_argument("out", type=Path, help="a folder to write")
     converting = commands.add_parser("convert", help="from DeepSeek's layout to transformers'")
     converting.add_argument("source", help="a folder")
     converting.add_argument("out", type=Path, help="a folder to write")
     arguments = parser.parse_args()
     try:
-        if arguments.command == "convert":
-            convert(arguments.source, arguments.out)
+        if arguments.command != "inspect":
+            {"convert": convert, "merge": merge}[arguments.command](arguments.source, arguments.out)
             return
         inspection = inspect(arguments.source)
     except CheckpointError as error:
@@ -103,6 +144,7 @@ def main() -> None:
 def told(inspection: dict[str, Any]) -> str:
     """An inspection as lines of text."""
     lines = [f"{inspection['checkpoint']}: {inspection['parameters']:,} parameters, in {inspection['layout']} layout"]
+    lines += [f"  with the adapter {adapter}" for adapter in inspection["adapters"]]
     lines += [f"  {part:<40}{count:>16,}" for part, count in inspection["parts"].items()]
     lines += [f"  {name}: {inspection[name]}" for name in ("language model", "images")]
     lines += [f"  {'thinks before it draws' if inspection['thinks'] else 'draws without a thought'}"]

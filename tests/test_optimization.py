@@ -14,19 +14,23 @@ from model.training.optimization import summed
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
 
 
-def run(launcher: list[str], checkpoint: Path, out: Path) -> list[dict]:
+ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
+
+
+def run(launcher: list[str], checkpoint: Path, out: Path, options: tuple[str, ...]) -> list[dict]:
     """The metrics of a short run, by step."""
     environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true"}
-    command = [*launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out)]
+    command = [*launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out), *options]
     done = preloaded.run(*command, environment=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
 
 
-def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Path):
+@pytest.mark.parametrize("options", [(), ADAPTER], ids=["all weights", "adapter"])
+def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Path, options: tuple[str, ...]):
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    alone = run([], tiny_checkpoint, tmp_path / "alone")
-    together = run(launcher, tiny_checkpoint, tmp_path / "together")
+    alone = run([], tiny_checkpoint, tmp_path / "alone", options)
+    together = run(launcher, tiny_checkpoint, tmp_path / "together", options)
     assert [row["step"] for row in together] == [row["step"] for row in alone] == [0, 1]
     assert [row["processes"] for row in (alone[0], together[0])] == [1, 2]
     for one, two in zip(alone, together, strict=True):

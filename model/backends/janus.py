@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 
+from model.backends.adapters import Adapter
 from model.backends.codec_decoder import painter
 from model.backends.contract import Domain
 from model.backends.derived import PATCHING, DerivedCache
@@ -39,6 +40,8 @@ class Janus:
     name: str
     sampling: Sampling  # the checkpoint's own settings
     preprocessing: Preprocessing = Preprocessing()  # of what its eye sees
+    fingerprint: str = ""  # of the weights as they lie in its files
+    adapter: Adapter | None = None  # that is trained beside the weights
     kept: DerivedCache = field(default_factory=DerivedCache, init=False, repr=False, compare=False)
 
     @property

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
 from model.training.dataset import DataError, RowBounds
 from model.training.preferences.losses import PAIR_LOSSES, LossError, check_smoothing, pair_margins
@@ -25,6 +24,7 @@ from model.training.preferences.reference import PreferenceMethod, RowBatch, row
 from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.sources import WeightedRows, add_data, open_data
 
 
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}
     train(janus, data, settings, arguments.out, provenance, start)
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "judge_pref, thought_pref or image_pref", required=True)
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from, and the reference")
+    add_opening(parser, "what to start from, and the reference")
 
 
 def main() -> None:

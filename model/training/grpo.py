@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
 from model.backends.janus import Janus
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
@@ -29,6 +29,7 @@ from model.training.rewards.registry import Reward, RewardChoice, read_choice, w
 from model.training.rollouts import Prompt, Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.runs.state import fingerprint
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_prompts, open_rehearsal
@@ -247,8 +248,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     read_choice(settings.reward)
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
-    # each process has its own device
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu", published=published)
+    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed, published=published)
     if janus.sampling.official:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"
         raise CheckpointError(f"{janus.name} {why}; give --own-contexts to train it in the studio's own")
@@ -262,7 +262,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
+    add_opening(parser)
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     drafts = "with --rehearsal: files of a model's own drafts (model.training.embedded.own_drafts)"

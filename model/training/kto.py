@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
 from model.training.dataset import DataError, RowBounds
 from model.training.loop import Loop
@@ -32,6 +31,7 @@ from model.training.preferences.reference import (
 from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.sources import WeightedRows, add_data, open_data
 
 OWN, MISMATCHED = slice(0, 1), slice(1, 2)  # the sequences of a row
@@ -141,7 +141,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, LABELLED_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "kto", "settings": asdict(settings), **about}
     train(janus, data, settings, arguments.out, provenance, start)
@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "judge_kto", required=True)
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from, and the reference")
+    add_opening(parser, "what to start from, and the reference")
 
 
 def main() -> None:

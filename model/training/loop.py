@@ -111,6 +111,7 @@ class Run:
     evaluation: Evaluation | None = None
     saved: Callable[[int], None] = lambda step: None  # called in the first process after a save
     printed_every: int = 10  # steps
+    trained: Any = None  # what the state holds, with state_dict and load_state_dict, in place of the whole network
 
 
 class Loop:
@@ -160,7 +161,8 @@ class Loop:
         paths = RunPaths(run.out)
         paths.check(run.provenance.get("parent"))
         definition = defining(run.provenance)
-        self.state = RunState(paths.state, run.network, self.optimizers, self.schedules, definition, settings.steps)
+        held = run.trained or run.network
+        self.state = RunState(paths.state, held, self.optimizers, self.schedules, definition, settings.steps)
         self.module, *self.prepared = self.accelerator.prepare(run.module, *self.optimizers)
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.evaluated: dict[str, float] = {}
@@ -253,7 +255,7 @@ class Loop:
         """State and checkpoint as of `step` finished steps. Raises CheckpointError before either is touched where a
         weight is not finite."""
         if self.accelerator.is_main_process and step != self.saved_at:
-            check_weights(self.run.network, self.run.out)
+            check_weights(self.run.trained or self.run.network, self.run.out)
             log.sync()
             self.state.save(step)
             about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})

@@ -5,14 +5,17 @@ Shapes: B sequences, T positions, D hidden size, A scored tokens, V vocabulary (
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from model.backends.adapters import TrainedParameters, switched_off
+from model.backends.checkpoint.adapter_folder import save_adapter
 from model.backends.checkpoint.loading import open_processor
-from model.backends.checkpoint.saving import save_checkpoint
+from model.backends.checkpoint.saving import Files, save_checkpoint
 from model.backends.janus import Janus
 from model.decoding.sampling import guided, log_probabilities
 from model.training.attention import attend_in_blocks
@@ -21,6 +24,8 @@ from model.training.loop import Run
 from model.training.runs.folder import RunStart
 from model.training.runs.state import fingerprint
 from model.training.training_sequences import Kind
+
+ADAPTER_ENTRIES = ("r", "lora_alpha", "use_dora", "target_modules")  # of adapter_config.json that define a run
 
 
 class Scores(NamedTuple):
@@ -34,19 +39,21 @@ class Scores(NamedTuple):
 
 class Policy(torch.nn.Module):
     """Text and codes alike. What trains is the language model, its embeddings and heads; codec and vision tower are
-    frozen (Janus-Pro-R1 freezes them, too; training/LOG.md)."""
+    frozen (Janus-Pro-R1 freezes them, too; training/LOG.md). Of a network with an adapter that alone trains."""
 
-    def __init__(self, janus: Janus, *, entropies: bool = False):
+    def __init__(self, janus: Janus, *, entropies: bool = False, adapter_off: bool = False):
         super().__init__()
-        self.janus, self.network, self.entropies = janus, janus.network, entropies
-        for part in frozen_parts(janus):
-            part.requires_grad_(requires_grad=False)
-        self.network.eval()  # no layer of Janus behaves otherwise in training
+        self.janus, self.network, self.entropies, self.adapter_off = janus, janus.network, entropies, adapter_off
+        make_trainable(janus)
         attend_in_blocks(janus)
 
     def forward(self, batch: Batch) -> Scores:
         """Teacher-force the sequences and read the scored tokens off the hidden states. NaN or infinite logits are
         passed on."""
+        with switched_off(self.network) if self.adapter_off else nullcontext():
+            return self._scores(batch)
+
+    def _scores(self, batch: Batch) -> Scores:
         deep = any(group.depth < 1 for group in batch.groups)
         states = self._states(batch, batch.ids, every_layer=deep)
         twins = None if batch.unconditional_ids is None else self._states(batch, batch.unconditional_ids)[-1]
@@ -93,7 +100,10 @@ class Policy(torch.nn.Module):
         return Scores(log_probs, untruncated, entropies, right)
 
     def reference(self) -> "Policy":
-        """A frozen copy of the policy as it is now; it shares codec and vision tower with it."""
+        """The policy without its adapter; without one, a frozen copy of the policy as it is now, which shares codec and
+        vision tower with it."""
+        if self.janus.adapter is not None:
+            return Policy(self.janus, adapter_off=True)
         network = copy.deepcopy(self.network, {id(part): part for part in frozen_parts(self.janus)})
         return Policy(replace(self.janus, network=network.requires_grad_(requires_grad=False)))
 
@@ -101,6 +111,16 @@ class Policy(torch.nn.Module):
 def _entropies(log_probs: torch.Tensor) -> torch.Tensor:
     """(…, V) → (…)."""
     return -(log_probs.exp() * log_probs.masked_fill(log_probs == -torch.inf, 0.0)).sum(-1)
+
+
+def make_trainable(janus: Janus) -> None:
+    """Freeze what no policy trains; beside an adapter all is frozen already. No layer of Janus behaves otherwise in
+    training, but those that compute activations again do so in training mode alone."""
+    for part in frozen_parts(janus) if janus.adapter is None else ():
+        part.requires_grad_(requires_grad=False)
+    janus.network.eval()
+    layers = janus.network.model.language_model.layers
+    layers.train(any(layer.gradient_checkpointing for layer in layers))
 
 
 def frozen_parts(janus: Janus) -> tuple[torch.nn.Module, ...]:
@@ -119,8 +139,14 @@ def layer_matrices(janus: Janus) -> list[torch.nn.Parameter]:
 def network_run(
     janus: Janus, module: torch.nn.Module, out: Path, provenance: Mapping[str, Any], start: RunStart, **options: Any
 ) -> Run:
-    """A run that trains a module of a network and saves all of it; `options` are further fields of `Run`."""
-    provenance = {**provenance, "parent_weights": fingerprint(janus.network)}
+    """A run that trains a module of a network and saves all of it, or of an adapter the adapter alone; `options` are
+    further fields of `Run`."""
+    if janus.adapter is None:
+        provenance = {**provenance, "parent_weights": fingerprint(janus.network)}
+    else:
+        chosen = {name: janus.adapter.config[name] for name in ADAPTER_ENTRIES}
+        provenance = {**provenance, "parent_weights": janus.adapter.base_weights, "adapter": chosen}
+        options["trained"] = TrainedParameters(module)
 
     def save(about: dict[str, Any]) -> None:
         write_checkpoint(janus, out, about)
@@ -132,7 +158,11 @@ def write_checkpoint(
     janus: Janus,
     out: Path,
     provenance: dict[str, Any],
-    beside: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    beside: Files | None = None,
 ) -> None:
-    """Save the network with the processor of its parent; `beside`: tensors of further safetensors files, by name."""
+    """Save the adapter, or the network with the processor of its parent; `beside`: tensors of further safetensors
+    files, by name."""
+    if janus.adapter is not None:
+        save_adapter(janus.network, janus.adapter, out, provenance, beside)
+        return
     save_checkpoint(janus.network, open_processor(provenance["parent"]), out, provenance, beside=beside)

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.training.dataset import DataError, RowBounds
 from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData, prefetched
 from model.training.policy import network_run, write_checkpoint
@@ -32,6 +31,7 @@ from model.training.preferences.reward_network import (
 )
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.sources import DataFolder, Indexed, WeightedRows, add_data, mixed_source, open_data
 
 
@@ -133,7 +133,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []
     if arguments.held_out:
@@ -150,7 +150,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "reward or image_pref", required=True)
     text = "rows that are not learnt, on which it is measured at every save"
     parser.add_argument("--held-out", type=DataFolder.read, nargs="+", metavar="FOLDER", help=text)
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
+    add_opening(parser)
 
 
 def main() -> None:

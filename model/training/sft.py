@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
 from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError, RowBounds
@@ -23,6 +22,7 @@ from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.sources import MIXTURE_NAMES, SequenceSource, add_sources, check_sources, open_sources
 from model.training.training_sequences import Kind, TrainingSequence
 
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
-    janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
+    janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.lessons, settings.seed, bounds)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings), **about}
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what to start from (default: embedded)")
+    add_opening(parser)
 
 
 def main() -> None:

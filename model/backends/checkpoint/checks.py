@@ -21,6 +21,7 @@ from model.templates import NO, SPECIAL_TOKENS, YES
 
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")  # whose angles do not depend on how long a sequence has become
 GROUPS = 32  # of channels that the codec normalises together
+SAMPLE = 4096  # values of a tensor that a fingerprint is made of
 AGAIN = "download it again, or take it from the checkpoint that it was trained from"
 
 
@@ -30,6 +31,13 @@ class Placed:
 
     file: str
     shape: tuple[int, ...]
+
+
+def described(name: str, tensor: torch.Tensor) -> bytes:
+    """Name, shape and evenly spaced values of a tensor: what fingerprints are made of."""
+    flat = tensor.detach().flatten()
+    some = flat[:: max(1, len(flat) // SAMPLE)].cpu().to(torch.float32)
+    return f"{name} {tuple(tensor.shape)} ".encode() + some.numpy().tobytes()
 
 
 def read_json(path: Path) -> dict[str, Any]:

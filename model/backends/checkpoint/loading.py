@@ -4,9 +4,10 @@ What this file knows: where the pieces lie and what to say when they do not. `th
 network writes a thought before it draws; guidance, temperature and top-k stand in generation_config.json.
 """
 
+import hashlib
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +28,14 @@ from transformers import (
 )
 from transformers.image_utils import SizeDict
 
+from model.backends.checkpoint.adapter_folder import AdapterFolder, is_adapter, read_adapter
 from model.backends.checkpoint.checks import (
     check_config,
     check_dtypes,
     check_finite,
     check_tokenizer,
     check_tokenizer_file,
+    described,
     read_json,
     squared,
     tokenizer_file,
@@ -57,6 +60,7 @@ SHIPPED = {  # what they have learnt, in words
 }
 STAGES = {"rl": EMBEDDED}  # of its training, under another name than their folder's: the last one is what draws
 DTYPES = ("float32", "bfloat16", "float16")
+MOST_ADAPTERS = 8  # one on the other
 SHARD = 2_000_000_000  # bytes of a converted file
 
 
@@ -67,8 +71,8 @@ def open_checkpoint(
     device: str | None = None,
     published: bool | None = None,
 ) -> Janus:
-    """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, or a folder in
-    DeepSeek's; ready for inference.
+    """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, a folder in
+    DeepSeek's, or an adapter in peft's format, which is merged into the weights of its base; ready for inference.
 
     dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
     CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
@@ -81,19 +85,20 @@ def open_checkpoint(
     dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     check_layout(source)
     with PATCHING, one_line(f"{source} could not be opened as a Janus checkpoint"):
-        tokenizer = open_tokenizer(source)
-        config = open_config(source, tokenizer)
+        base, adapters = unstacked(source)
+        tokenizer = open_tokenizer(base)
+        config = open_config(base, tokenizer)
         if device != "auto":
             _check_room(source, sizes_of(config).weights(dtype), dtype, device)
-        network = _open_network(source, config, tokenizer, dtype)
+        network, fingerprint = open_network(base, config, tokenizer, dtype, adapters)
         network = spread(network, dtype) if device == "auto" else network.to(device)
         check_finite(network, source)
         sampling = sampling_of(network)
-        preprocessing = Preprocessing.of(_image_processor(source))
+        preprocessing = Preprocessing.of(_image_processor(base))
         if published is not None:
             network.generation_config.published_contexts = published
             sampling = replace(sampling, official=published)
-        janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing)
+        janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing, fingerprint)
         make_ready(janus)
     return janus
 
@@ -193,8 +198,9 @@ def open_processor(source: str | Path) -> JanusProcessor:
     """The processor to save beside weights that come from `source`, whatever its layout. Raises CheckpointError."""
     source = path_of(source)
     with one_line(f"the processor of {source} could not be opened"):
-        tokenizer = open_tokenizer(source)
-        return processor_of(source, open_config(source, tokenizer), tokenizer)
+        base, _ = unstacked(source)
+        tokenizer = open_tokenizer(base)
+        return processor_of(base, open_config(base, tokenizer), tokenizer)
 
 
 def processor_of(source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase) -> JanusProcessor:
@@ -217,22 +223,70 @@ def _image_processor(source: str | Path) -> JanusImageProcessorPil:
         return JanusImageProcessorPil(image_mean=HALF, image_std=HALF)
 
 
-def _open_network(
-    source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
-) -> JanusForConditionalGeneration:
-    """The network with its weights, which of a folder are checked before they are read, and its generation config.
-    Raises CheckpointError, LayoutError."""
+def unstacked(source: str | Path) -> tuple[str | Path, list[AdapterFolder]]:
+    """What `path_of` gave as the checkpoint at the bottom, and the adapters on it, first things first. Raises
+    CheckpointError."""
+    adapters: list[AdapterFolder] = []
+    while is_adapter(source):
+        adapter = read_adapter(Path(source))
+        if len(adapters) == MOST_ADAPTERS:
+            raise CheckpointError(f"{adapter.folder} stands on more than {MOST_ADAPTERS} adapters; merge some of them")
+        adapters.insert(0, adapter)
+        source = _base_of(adapter)
+        check_layout(source)
+    return source, adapters
+
+
+def _base_of(adapter: AdapterFolder) -> str | Path:
+    """Where its config says, or beside the adapter under the same name."""
+    places = (adapter.base, adapter.folder.absolute().parent / Path(adapter.base).name)
+    for place in places:
+        if Path(path := path_of(place)).exists():
+            return path
+    lacks = f"its base {adapter.base} is not there"
+    raise CheckpointError(f"{adapter.folder} is an adapter, and {lacks}; put it there, or beside {adapter.folder}")
+
+
+def open_network(
+    source: str | Path,
+    config: JanusConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype,
+    adapters: Sequence[AdapterFolder] = (),
+) -> tuple[JanusForConditionalGeneration, str]:
+    """The network with its weights, adapters merged into them, and its generation config; and the fingerprint of the
+    weights. A folder's are checked before they are read. Raises CheckpointError, LayoutError."""
     folder = Path(source)
     if not folder.exists():
-        return _downloaded(str(source), config, dtype)
-    network = blank(config)
-    for name, tensor in whole(network, folder):
+        network = _downloaded(str(source), config, dtype)
+        return network, ""
+    network, described_base = blank(config), {}
+    tensors = _described(whole(network, folder), described_base)
+    for adapter in adapters:
+        tensors = adapter.merged(tensors)
+    for name, tensor in tensors:
         module, _, leaf = name.rpartition(".")
         weight = torch.nn.Parameter(tensor.to(dtype, copy=True), requires_grad=not is_original(folder))
         setattr(network.get_submodule(module), leaf, weight)
     network.tie_weights()
+    fingerprint = hashlib.sha256(b"".join(described_base[name] for name in sorted(described_base))).hexdigest()
+    for adapter in adapters:
+        adapter.check_base(fingerprint)
+        fingerprint = adapter.fingerprint(fingerprint)
     network.generation_config = generation_config_of(folder, tokenizer)
-    return network
+    for adapter in adapters:
+        if (adapter.folder / "generation_config.json").is_file():
+            network.generation_config = generation_config_of(adapter.folder, tokenizer)
+    return network, fingerprint
+
+
+def _described(
+    tensors: Iterator[tuple[str, torch.Tensor]], into: dict[str, bytes]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors as they come; what a fingerprint is made of is put `into` a dictionary by their names."""
+    for name, tensor in tensors:
+        into[name] = described(name, tensor)
+        yield name, tensor
 
 
 def generation_config_of(folder: Path, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
@@ -269,6 +323,8 @@ def blank(config: JanusConfig) -> JanusForConditionalGeneration:
 def check_layout(source: str | Path) -> None:
     path = Path(source)
     restore(path)
+    if is_adapter(path):
+        return
     if not path.exists():
         if isinstance(source, Path) or source.count("/") != 1 or source.startswith((".", "/", "~")):
             raise CheckpointError(f"there is no checkpoint at {source}; give a folder with config.json, or a Hub id")

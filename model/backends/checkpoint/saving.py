@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -24,11 +24,20 @@ from model.backends.contract import CheckpointError
 PROVENANCE = "provenance.json"
 OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's folder
     r"provenance\.json|(config|generation_config|processor_config|preprocessor_config)\.json"
+    r"|adapter_config\.json|adapter_model\.safetensors"
     r"|model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
     r"|reward_head\.safetensors"
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
 )
+SMALL = 1_000_000_000  # bytes of a checkpoint that is written in files of 9 MB, which any repository takes
+Files = Mapping[str, Mapping[str, torch.Tensor]]  # tensors of safetensors files, by file name
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
+
+
+class Weights(Protocol):
+    """What has tensors by name: a module, or a part of one."""
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]: ...
 
 
 def save_checkpoint(
@@ -37,7 +46,7 @@ def save_checkpoint(
     out: Path,
     provenance: dict[str, Any],
     dtype: torch.dtype = torch.float16,
-    beside: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    beside: Files | None = None,
 ) -> None:
     """Write weights (as `dtype`), config, processor and provenance to `out`, all or nothing; `beside`: tensors of
     further safetensors files, by file name.
@@ -52,14 +61,14 @@ def save_checkpoint(
     check_finite(network, out, dtype)
     with replacing(out) as scratch:
         state = {name: tensor.detach().to(dtype).contiguous() for name, tensor in network.state_dict().items()}
-        network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB")
+        size = sum(tensor.nbytes for tensor in state.values())
+        network.save_pretrained(scratch, state_dict=state, max_shard_size="9MB" if size < SMALL else "2GB")
         processor.save_pretrained(scratch)
-        for name, tensors in (beside or {}).items():
-            save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, scratch / name)
+        write_tensors(scratch, beside or {})
         write_provenance(scratch, provenance)
 
 
-def check_finite(network: torch.nn.Module, out: Path, dtype: torch.dtype = torch.float16) -> None:
+def check_finite(network: Weights, out: Path, dtype: torch.dtype = torch.float16) -> None:
     """Raises CheckpointError where a weight is NaN or infinite as `dtype`."""
     bad = [name for name, tensor in network.state_dict().items() if not tensor.detach().to(dtype).isfinite().all()]
     if bad:
@@ -67,6 +76,12 @@ def check_finite(network: torch.nn.Module, out: Path, dtype: torch.dtype = torch
             f"{out} was not written: {len(bad)} tensors are not finite as {str(dtype).removeprefix('torch.')}, first "
             f"{bad[0]}; what was there before is intact, go on from it with a lower learning rate"
         )
+
+
+def write_tensors(folder: Path, files: Files) -> None:
+    for name, tensors in files.items():
+        whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        save_file(whole, folder / name, metadata={"format": "pt"})
 
 
 def write_provenance(folder: Path, provenance: dict[str, Any]) -> None:

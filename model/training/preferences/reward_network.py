@@ -21,7 +21,7 @@ from model.examples import RewardExample
 from model.sequences import looking, opening, question
 from model.training.batch import Batch, collate, length
 from model.training.dataset import RowBounds, RowFormat, pixels
-from model.training.policy import frozen_parts
+from model.training.policy import make_trainable
 from model.training.training_sequences import TrainingSequence
 
 HEAD = "reward_head.safetensors"  # in the checkpoint's folder
@@ -63,16 +63,15 @@ class RewardNetwork(torch.nn.Module):
         super().__init__()
         self.janus, self.network = janus, janus.network
         self.head = head or _verdict_head(janus)
-        for part in frozen_parts(janus):
-            part.requires_grad_(requires_grad=False)
-        self.network.eval()
+        make_trainable(janus)
 
     def forward(self, batch: RewardBatch) -> torch.Tensor:
         """(B,) rewards: logits, any real number."""
         inputs = self.janus.embed(batch.batch.ids, batch.batch.kinds, batch.batch.images)
         states = self.network.model.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         ends = batch.ends.to(states.device)
-        return self.head(states[torch.arange(len(ends), device=states.device), ends]).float()[:, 0]
+        states = states[torch.arange(len(ends), device=states.device), ends]
+        return self.head(states.to(self.head.weight.dtype)).float()[:, 0]
 
     @torch.no_grad()
     def rewards(self, prompt: str, pictures: Sequence[np.ndarray]) -> list[float]:
@@ -84,7 +83,8 @@ class RewardNetwork(torch.nn.Module):
 def _verdict_head(janus: Janus) -> torch.nn.Linear:
     """The logit of “Yes” less that of “No”."""
     weight = janus.network.lm_head.weight
-    head = torch.nn.Linear(weight.shape[1], 1, device=weight.device, dtype=weight.dtype)
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    head = torch.nn.Linear(weight.shape[1], 1, device=weight.device, dtype=dtype)
     with torch.no_grad():
         head.weight.copy_((weight[janus.ids.yes] - weight[janus.ids.no])[None])
         head.bias.zero_()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from model.atomic_files import move_whole
+from model.backends.checkpoint.checks import described
 from model.backends.checkpoint.saving import CheckpointError, not_saved
 
 # Settings that may differ between the parts of one run: how long it is, how often it saves, how it fits into memory.
@@ -24,16 +25,13 @@ FREE = {
     *("most_tokens", "most_characters", "most_megapixels"),
 }
 DAMAGED = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
-SAMPLE = 4096  # weights of every tensor that a fingerprint is made of
 
 
 def fingerprint(network: torch.nn.Module) -> str:
     """SHA-256 of names, shapes and evenly spaced weights of a network: identifies it."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
-        flat = tensor.detach().flatten()
-        some = flat[:: max(1, len(flat) // SAMPLE)].cpu().to(torch.float32)
-        digest.update(f"{name} {tuple(tensor.shape)} ".encode() + some.numpy().tobytes())
+        digest.update(described(name, tensor))
     return digest.hexdigest()
 
 
@@ -43,7 +41,7 @@ class RunState:
     def __init__(
         self,
         path: Path,
-        network: torch.nn.Module,
+        network: Any,
         optimizers: Sequence[torch.optim.Optimizer],
         schedules: Sequence[torch.optim.lr_scheduler.LambdaLR],
         definition: Mapping[str, Any],
