@@ -38,7 +38,7 @@ class AdapterOptions:
 
     kind: str = "lora"
     rank: int = 16
-    alpha: float = 32.0  # the change is multiplied by alpha / rank
+    alpha: int = 32  # the change is multiplied by alpha / rank
     targets: tuple[str, ...] = ("layers",)
 
 
@@ -66,7 +66,7 @@ def add_opening(parser: argparse.ArgumentParser, start: str = "what to start fro
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help=start)
     parser.add_argument("--adapter", choices=tuple(KINDS), help="train an adapter (default: all weights)")
     parser.add_argument("--rank", type=bounded(int, 1, 4096), default=defaults.rank, help="of an adapter")
-    parser.add_argument("--alpha", type=bounded(float, 1e-6, 1e6), default=defaults.alpha, help="of an adapter")
+    parser.add_argument("--alpha", type=bounded(int, 1, 10**6), default=defaults.alpha, help="of an adapter")
     targets = "layers that an adapter stands beside"
     parser.add_argument(
         "--adapter-targets", nargs="+", choices=tuple(TARGETS), default=list(defaults.targets), help=targets
