@@ -3,6 +3,7 @@
 import base64
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
@@ -29,11 +30,12 @@ from test_annotations_samples import aha, png
 
 from annotations.db.tables import ItemRow
 from annotations.errors import ImportingError
-from annotations.importing import staging
+from annotations.importing import answering, staging
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.hub_datasets import streamed
 from annotations.importing.importer import bring_in, main, records, rehearse
-from annotations.schema.project import Use
+from annotations.schema.project import Project, Use
+from annotations.store import imported_records
 from annotations.store.store import Store, open_store
 from model.trajectory import Image, Reflection, Thought
 
@@ -151,6 +153,34 @@ def test_an_import_that_was_killed_behind_its_publishing_is_answered_by_recovery
     assert store.annotations() == []
     assert staging.recover(store) == 1
     assert len(store.annotations()) == 3
+
+
+def test_answers_are_stored_a_few_at_a_time_while_the_next_are_read(store: Store, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(answering, "AT_ONCE", 2)
+    monkeypatch.setattr(imported_records, "ROWS_PER_QUERY", 2)
+    read: list[str] = []
+    stored: list[tuple[int, int]] = []  # parts read so far, answers in one go
+    parts, add = Store.import_parts, answering._add
+
+    def counted(store: Store, batch: str) -> Iterator:
+        for key, origin in parts(store, batch):
+            read.append(key)
+            yield key, origin
+
+    def noted(store: Store, project: Project, keyed: list) -> None:
+        stored.append((len(read), len(keyed)))
+        add(store, project, keyed)
+
+    monkeypatch.setattr(Store, "import_parts", counted)
+    monkeypatch.setattr(answering, "_add", noted)
+    scores = dict.fromkeys(("aesthetics_score", "artifact_score", "misalignment_score"), 0.5)
+    rated = [
+        {"filename": f"{n}.png", **scores, "overall_score": None, "prompt": f"{n} cats", "image": png(n)}
+        for n in range(7)
+    ]
+    assert bring_in(store, write_parquet(tmp_path / "r.parquet", rated), "richhf", owner="a").errors == ()
+    assert [count for _, count in stored] == [2, 2, 2, 1] and stored[0][0] < 7
+    assert {len(annotation.answers) for annotation in store.annotations()} == {3} and len(store.annotations()) == 7
 
 
 def test_prompts_alone_are_trajectories_that_nobody_has_drawn(store: Store, tmp_path: Path):

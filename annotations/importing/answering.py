@@ -7,10 +7,11 @@ keys make it harmless to do it twice.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count, groupby
+from itertools import count, groupby, islice
 from operator import itemgetter
 
 from annotations.errors import AnnotationsError, NotFoundError
@@ -22,7 +23,7 @@ from annotations.schema.project import Project, Use
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 
-AT_ONCE = 100  # records in one transaction
+AT_ONCE = 100  # answers in memory; those of a project in one transaction
 
 
 def prepare(store: Store, format: str) -> None:
@@ -55,19 +56,21 @@ def add_answers(store: Store, batch: str) -> None:
     """Of all records of a published import whose format has some. A drawing that was deleted meanwhile, and a question
     that is not asked any more, are passed over.
     """
-    every = list(_answers(store, batch))  # no row is read while others are written
-    own = {answers.project.id: answers.project for _, _, answers in every if answers.project is not None}
-    made = {id: _made(store, project) for id, project in own.items()}
-    for id, group in groupby(every, key=lambda answered: answered[1].id):
-        answers = [(key, made.get(id, project), each) for key, project, each in group]
-        for start in range(0, len(answers), AT_ONCE):
-            some = answers[start : start + AT_ONCE]
+    made: dict[str, Project] = {}  # by the id that the file has
+    every = _answers(store, batch)
+    while some := list(islice(every, AT_ONCE)):
+        by_project: dict[str, list[tuple[str, ImportedAnswers]]] = defaultdict(list)
+        for key, project, answers in some:
+            if project.id not in made:
+                made[project.id] = project if answers.project is None else _made(store, project)
+            by_project[project.id].append((key, answers))
+        for id, keyed in by_project.items():
             try:
-                _add(store, some)
+                _add(store, made[id], keyed)
             except AnnotationsError:
-                for each in some:
+                for one in keyed:
                     with suppress(AnnotationsError):
-                        _add(store, [each])
+                        _add(store, made[id], [one])
 
 
 def _answers(store: Store, batch: str) -> Iterator[tuple[str, Project, ImportedAnswers]]:
@@ -83,10 +86,9 @@ def _answers(store: Store, batch: str) -> Iterator[tuple[str, Project, ImportedA
                 yield f"{key} {number}" if number else key, answers.project or reader.PROJECT, answers
 
 
-def _add(store: Store, some: Sequence[tuple[str, Project, ImportedAnswers]]) -> None:
+def _add(store: Store, project: Project, keyed: Sequence[tuple[str, ImportedAnswers]]) -> None:
     """All of these or none."""
-    project = some[0][1]
-    items = store.add_items(project.id, [_item(answers) for _, _, answers in some])
+    items = store.add_items(project.id, [_item(answers) for _, answers in keyed])
     annotations = [
         Annotation(
             answers.trajectory_id,
@@ -99,7 +101,7 @@ def _add(store: Store, some: Sequence[tuple[str, Project, ImportedAnswers]]) -> 
             decision=answers.decision and Decision(answers.decision),
             key=KEY + hashlib.sha256(key.encode()).hexdigest()[:40],
         )
-        for item, (key, _, answers) in zip(items, some, strict=True)
+        for item, (key, answers) in zip(items, keyed, strict=True)
         if not answers.gold
     ]
     store.annotate_all(annotations)

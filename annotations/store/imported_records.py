@@ -3,7 +3,7 @@
 Opens no transaction and reads no file. A record of several images has a row for each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -150,18 +150,12 @@ def origins(session: Session, trajectory_id: str) -> list[Origin]:
     return [_origin(session, row) for row in session.scalars(query.order_by(ImportRow.id))]
 
 
-def parts(session: Session, batch: str) -> Iterator[tuple[str, Origin]]:
-    """The visible parts of a batch, each with the key of its record, in the order they were read."""
-    row, last = ImportRow, 0
-    while True:
-        query = select(row).where(row.batch == batch, row.id > last, *_visible())
-        rows = list(session.scalars(query.order_by(row.id).limit(ROWS_PER_QUERY)))
-        if not rows:
-            return
-        for part in rows:
-            yield part.key, _origin(session, part)
-        last = rows[-1].id
-        session.expunge_all()
+def parts(session: Session, batch: str, *, after: int) -> list[tuple[int, str, Origin]]:
+    """The next visible parts of a batch with ids above `after`: id, key of the record, and what it was."""
+    row = ImportRow
+    query = select(row).where(row.batch == batch, row.id > after, *_visible())
+    rows = session.scalars(query.order_by(row.id).limit(ROWS_PER_QUERY)).all()
+    return [(part.id, part.key, _origin(session, part)) for part in rows]
 
 
 def _visible() -> tuple[ColumnElement[bool], ...]:

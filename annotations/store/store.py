@@ -303,9 +303,15 @@ class Store:
             return imported_records.origins(session, trajectory_id)
 
     def import_parts(self, batch: str) -> Iterator[tuple[str, Origin]]:
-        """The visible parts of a batch with the keys of their records, a few at a time, in one transaction."""
-        with self.database.reading() as session:
-            yield from imported_records.parts(session, batch)
+        """The visible parts of a batch with the keys of their records; none is being read while one is yielded."""
+        last = 0
+        while True:
+            with self.database.reading() as session:
+                some = imported_records.parts(session, batch, after=last)
+            if not some:
+                return
+            yield from ((key, origin) for _, key, origin in some)
+            last = some[-1][0]
 
     # Annotations
 

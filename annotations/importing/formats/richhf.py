@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +21,7 @@ from annotations.importing.formats.imported_answers import RICH, ImportedAnswers
 from annotations.importing.picture_names import Folder
 from annotations.importing.record_json import pack
 from annotations.importing.records import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere
+from annotations.schema.project import Project
 
 SCORES = ("aesthetics_score", "artifact_score", "misalignment_score", "overall_score")
 PROMPTS = ("prompt", "caption")
@@ -48,13 +50,25 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
-    """Scores as the nearest ratings, and the words that a token of is not drawn; None without an overall score."""
+    """Scores as the nearest ratings, and the words that a token of is not drawn; None without a score."""
     scores = {name: float(record[name]) for name in SCORES if record.get(name) not in (None, "")}
     ratings = {name: 1 + round(4 * score) for name, score in scores.items() if 0 <= score <= 1}
-    if "overall_score" not in ratings:
+    if not ratings:
         return None
     words = misaligned_words(record.get("prompt") or record.get("caption"), record.get("prompt_misalignment_label"))
-    return ImportedAnswers(ids[0], None, 0, ratings | ({"words_not_drawn": words} if words else {}), "richhf-18k")
+    said = ratings | ({"words_not_drawn": words} if words else {})
+    return ImportedAnswers(ids[0], None, 0, said, "richhf-18k", project=_project_of(ratings))
+
+
+def _project_of(ratings: Mapping[str, int]) -> Project | None:
+    """None: the format's own, which requires an overall score. Without one, a project that requires the first score
+    there is."""
+    required = next(name for name in ("overall_score", *SCORES) if name in ratings)
+    if required == "overall_score":
+        return None
+    questions = tuple(replace(question, required=question.name == required) for question in RICH.questions)
+    aspect = required.removesuffix("_score")
+    return replace(RICH, id=f"{RICH.id}-{aspect}", name=f"{RICH.name}: {aspect}", questions=questions)
 
 
 def tokens_of(prompt: str) -> list[tuple[str, int]]:
