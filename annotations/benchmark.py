@@ -183,8 +183,8 @@ def main() -> None:
             f"got {arguments.pictures} pictures in an import of {arguments.rows} rows; give more rows by --import"
         )
     part = QUEUE if arguments.queue else GALLERY
-    if arguments.export is not None and (arguments.export < 1 or arguments.url):
-        parser.error(f"got {arguments.export} rows to export; wanted one or more, without --url")
+    if arguments.export is not None and arguments.export < 1:
+        parser.error(f"got {arguments.export} rows to export; wanted one or more")
     if arguments.rows is None and arguments.export is None and arguments.trajectories <= part.few:
         parser.error(
             f"got {arguments.trajectories} trajectories, wanted more than the {part.few} they are compared with"
@@ -196,7 +196,7 @@ def main() -> None:
             print(f"{name:<40}{figure:8.1f}")
         with open_store(folder, arguments.url) as store:
             if arguments.export is not None:
-                sys.exit(export_benchmark.measure(store, arguments.export))
+                sys.exit(export_benchmark.measure(store, arguments.export, arguments.url))
             if arguments.index:
                 sys.exit(index_benchmark.measure(store, arguments.trajectories, arguments.times))
             if arguments.rows is not None:

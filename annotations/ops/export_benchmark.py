@@ -108,13 +108,13 @@ def _vote(number: int) -> dict[str, Any]:
     return usual | about | {"answers": answers, "idempotency_key": f"k{number}", "created_at": BEGIN}
 
 
-def measure(store: Store, rows: int) -> str | None:
-    """Print what an export takes; what falls short, where something does."""
+def measure(store: Store, rows: int, url: str | None = None) -> str | None:
+    """Print what an export takes; what falls short, where something does. `url`: of the store's PostgreSQL database."""
     fill(store, rows)
     folder = store.database.directory
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
-        whole, seconds, memory = _exported(folder, Path(out) / "whole")
-        again = _killed_and_resumed(folder, Path(out) / "again")
+        whole, seconds, memory = _exported(_command(folder, Path(out) / "whole", url), Path(out) / "whole")
+        again = _killed_and_resumed(_command(folder, Path(out) / "again", url), Path(out) / "again")
         theirs = _of_datasets(store, min(rows, SAMPLE), Path(out))
     same = [file.sha256 for file in whole.files] == [file.sha256 for file in again.files]
     ours = whole.examples / seconds
@@ -134,16 +134,17 @@ def measure(store: Store, rows: int) -> str | None:
     return None
 
 
-def _command(folder: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "annotations.export", "--kind", KIND, "--data", str(folder), "--out", str(out)]
+def _command(folder: Path, out: Path, url: str | None) -> dict[str, Any]:
+    """What `subprocess` is to run."""
+    options = ["--kind", KIND, "--data", str(folder), "--out", str(out)]
+    environment = os.environ | {"AHA_STUDIO_DATABASE": url or ""}
+    return {"args": [sys.executable, "-m", "annotations.export", *options], "env": environment}
 
 
-def _exported(folder: Path, out: Path) -> tuple[Manifest, float, float]:
+def _exported(command: dict[str, Any], out: Path) -> tuple[Manifest, float, float]:
     """The manifest, seconds without the start of Python, and bytes at the peak."""
     began = time.perf_counter()
-    with subprocess.Popen(
-        _command(folder, out), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    ) as process:
+    with subprocess.Popen(**command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         started, peak = None, 0.0
         for _ in process.stderr:  # a line of progress
@@ -152,15 +153,15 @@ def _exported(folder: Path, out: Path) -> tuple[Manifest, float, float]:
     return _manifest(out), time.perf_counter() - (started or began), peak
 
 
-def _killed_and_resumed(folder: Path, out: Path) -> Manifest:
+def _killed_and_resumed(command: dict[str, Any], out: Path) -> Manifest:
     state = out.parent / f".{out.name}.partial" / STATE
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(_command(folder, out), **quiet) as process:
+    command = command | {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(**command) as process:
         while process.poll() is None and not state.exists():  # its first part is finished
             time.sleep(0.05)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
-    subprocess.run(_command(folder, out), check=True, **quiet)
+    subprocess.run(**command, check=True)
     return _manifest(out)
 
 

@@ -19,6 +19,7 @@ from annotations.export.kind import Kind
 from annotations.export.manifest import Manifest
 from annotations.export.preview import Survey
 from annotations.export.registry import KINDS
+from annotations.export.writing.writers import load_line
 from annotations.store.statistics import Counts
 from studio.components.render import image, own, text
 
@@ -114,9 +115,9 @@ def command(folder: Path, manifest: Manifest) -> str:
             f"python -m model.training.sft --data {data} --world --steps 200 --out {out}\n"
             f"AHA_STUDIO_CHECKPOINT={out} python app.py"
         )
-    if manifest.files[0].name.endswith(".parquet"):
-        return f"from datasets import load_dataset\nrows = load_dataset({str(folder)!r}, {manifest.kind!r})"
-    return f"ls {data}"
+    if manifest.kind not in KINDS:
+        return f"ls {data}"
+    return f"from datasets import load_dataset\nrows = {load_line(KINDS[manifest.kind], manifest.files, f'{folder}/')}"
 
 
 def rows_of_export(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import yaml
 
 from annotations.export.kind import Kind
 from annotations.export.manifest import SOURCES, Manifest
+from annotations.export.writing.writers import load_line
 
 CARD = """\
 ---
@@ -33,13 +34,11 @@ Drawn by: {checkpoints}
 
 `manifest.json` has the query, the hashes of the files and what was left out, and why; `{sources}` the trajectories and
 revisions of annotations that each row was made from.
-{load}"""
 
-LOAD = """
 ```python
 from datasets import load_dataset
 
-rows = load_dataset("parquet", data_files={files}){split}
+rows = {load}
 ```
 """
 
@@ -47,7 +46,6 @@ rows = load_dataset("parquet", data_files={files}){split}
 def dataset_card(kind: Kind, manifest: Manifest) -> str:
     """Markdown with YAML front matter."""
     splits = list(dict.fromkeys(file.split for file in manifest.files))
-    by_split = {split: [file.name for file in manifest.files if file.split == split] for split in splits}
     front: dict[str, Any] = {"task_categories": list(kind.tasks)}
     if kind.layout == "parquet":
         data_files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
@@ -68,7 +66,7 @@ def dataset_card(kind: Kind, manifest: Manifest) -> str:
         checkpoints=", ".join(_as_code(name) for name in manifest.checkpoints) or "unknown",
         facts=" ".join(_facts(kind, manifest)),
         sources=SOURCES,
-        load=_load(kind, by_split),
+        load=load_line(kind, manifest.files),
     )
 
 
@@ -79,16 +77,6 @@ def _facts(kind: Kind, manifest: Manifest) -> list[str]:
     if kind.trl:
         facts.append(f"TRL's `{kind.trl}` takes it as it is.")
     return facts
-
-
-def _load(kind: Kind, by_split: dict[str, list[str]]) -> str:
-    if kind.layout != "parquet":
-        return ""
-    files = {split: names[0] if len(names) == 1 else f"{split}-*.parquet" for split, names in by_split.items()}
-    one = len(files) == 1
-    split = ', split="train")' if one else ")"
-    shown = f'"{next(iter(files.values()))}"' if one else str(files)
-    return LOAD.format(files=shown, split="").replace(f"{shown})", f"{shown}{split}")
 
 
 def _as_code(name: str) -> str:

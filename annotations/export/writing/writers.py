@@ -11,7 +11,7 @@ import json
 import tarfile
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 from annotations.export.kind import Kind, Row
+from annotations.export.manifest import DataFile
 
 GROUP_BYTES = 64 * 2**20  # of rows in one row group; viewers refuse groups of more than about 286 MiB
 
@@ -29,6 +30,7 @@ class Writer(ABC):
     """One part of one split."""
 
     suffix: ClassVar[str]
+    builder: ClassVar[str]  # as which `datasets.load_dataset` reads its files
     joined: ClassVar[bool] = False  # whether the parts of a split are one file in the end
 
     def __init__(self, path: Path, features: Features) -> None:
@@ -66,7 +68,7 @@ class Writer(ABC):
 class ParquetWriter(Writer):
     """Row groups of GROUP_BYTES, with page indexes; and the rows' files by their relative paths."""
 
-    suffix = "parquet"
+    suffix = builder = "parquet"
 
     def __init__(self, path: Path, features: Features) -> None:
         super().__init__(path, features)
@@ -96,7 +98,7 @@ class ParquetWriter(Writer):
 class JsonLinesWriter(Writer):
     """One JSON object per line, and the rows' files by their relative paths."""
 
-    suffix = "jsonl"
+    suffix, builder = "jsonl", "json"
     joined = True
 
     def __init__(self, path: Path, features: Features) -> None:
@@ -139,7 +141,7 @@ class PromptLinesWriter(JsonLinesWriter):
 class TextWriter(JsonLinesWriter):
     """The column `text`, one line per different text."""
 
-    suffix = "txt"
+    suffix, builder = "txt", "text"
 
     @staticmethod
     def line(values: Mapping[str, Any]) -> str:
@@ -162,7 +164,7 @@ class TextWriter(JsonLinesWriter):
 class WebDatasetWriter(Writer):
     """A tar; the members of a sample have its key and an extension each: pictures as they are, the row as JSON."""
 
-    suffix = "tar"
+    suffix, builder = "tar", "webdataset"
 
     def __init__(self, path: Path, features: Features) -> None:
         super().__init__(path, features)
@@ -196,6 +198,19 @@ def final_names(kind: Kind, split: str, parts: int) -> list[str]:
     if writer.joined:
         return [kind.file_name(split) or f"{split}.{writer.suffix}"] if parts else []
     return [f"{split}-{number:05}-of-{parts:05}.{writer.suffix}" for number in range(parts)]
+
+
+def load_line(kind: Kind, files: Iterable[DataFile], folder: str = "") -> str:
+    """The call of `datasets.load_dataset` that loads an export's files, whose paths begin with `folder`."""
+    writer = WRITERS[kind.layout]
+    names: dict[str, str] = {}  # by split
+    for file in files:
+        several = f"{file.split}-*.{writer.suffix}" if file.split in names else file.name
+        names[file.split] = f"{folder}{several}"
+    if len(names) > 1:
+        return f"load_dataset({writer.builder!r}, data_files={names!r})"
+    [(split, name)] = names.items()
+    return f"load_dataset({writer.builder!r}, data_files={name!r}, split={split!r})"
 
 
 def _line_at(file: IO[bytes], offset: int) -> bytes:
