@@ -7,11 +7,11 @@ same file loads in TRL untouched; what else is known of a row stands in columns 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from model.messages import Part, RowError, flattened, shown
+from model.messages import Part, RowError, check_verdict, conversation, flattened, only_text, planned, shown
 from model.numbers import is_number
 from model.reflection_text import first_verdict
 from model.templates import CHECK_TEXT, CONNECT_TEXT
@@ -61,7 +61,7 @@ class JudgeExample:
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> JudgeExample:
         """Raises RowError (a ValueError) for whatever could not be learnt as it stands: got, wanted, what to do."""
         parts, images = _columns(row, "judge_sft")
-        prompt, reflections = _conversation(parts)
+        prompt, reflections = conversation(parts)
         completion = _completion(row["completion"])
         _check_characters((prompt, completion, *reflections), most_characters)
         return JudgeExample(prompt, images, reflections, completion, **_about(row))
@@ -114,8 +114,8 @@ class ThoughtExample:
                 "message 1 is not the user's words with one picture at most; write there what is to be drawn"
             )
         before = [part for part in parts if part.message > 1]
-        earlier = [EarlierImage(*each) for each in _planned(before, images[sources:])]
-        completion = _only_text("completion", row["completion"]).strip()
+        earlier = [EarlierImage(*each) for each in planned(before, images[sources:])]
+        completion = only_text("completion", row["completion"]).strip()
         if not completion:
             raise RowError("the completion has no words, wanted a plan")
         texts = [text for each in earlier for text in (each.thought or "", each.reflection)]
@@ -125,24 +125,56 @@ class ThoughtExample:
 
 
 @dataclass(frozen=True)
+class StoredImage:
+    """A PNG and its image codes in raster order; without codes they are made of the PNG."""
+
+    png: bytes
+    codes: tuple[int, ...] = ()
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any], column: str, codes_column: str) -> StoredImage:
+        """Raises RowError."""
+        (png,) = _images([row.get(column)])
+        return StoredImage(png, _codes(codes_column, row.get(codes_column)))
+
+
+@dataclass(frozen=True)
 class DrawnExample:
-    """One drawing to learn; without codes they are made of its PNG."""
+    """One drawing to learn: of a prompt, after drafts and what was said of them, or (with a source) an edit."""
 
     prompt: str
-    completion: bytes  # PNG
-    codes: tuple[int, ...] = ()  # in raster order
+    image: StoredImage
+    thought: str | None = None  # before it
+    source: StoredImage | None = None
+    drafts: tuple[tuple[StoredImage, str], ...] = ()  # each with its reflection
     weight: float = 1.0
 
     @staticmethod
-    def from_row(row: Mapping[str, Any], column: str) -> DrawnExample:
+    def from_row(row: Mapping[str, Any], column: str = "image") -> DrawnExample:
         """The drawing in one column of the row. Raises RowError for whatever could not be learnt as it stands."""
-        prompt, codes = row.get("prompt"), row.get(f"{column}_codes")
+        prompt = row.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MOST_CHARACTERS:
             raise RowError(f"the prompt is {shown(prompt)}, wanted words, at most {MOST_CHARACTERS:,} characters")
-        if codes is not None and not (isinstance(codes, list) and all(type(code) is int for code in codes)):
-            raise RowError(f"{column}_codes is {shown(codes)}, wanted a list of image codes, or nothing")
-        (png,) = _images([row.get(column)])
-        return DrawnExample(prompt, png, tuple(codes or ()), _about(row).get("weight", 1.0))
+        image = StoredImage.from_row(row, column, "codes" if column == "image" else f"{column}_codes")
+        return DrawnExample(prompt, image, weight=_about(row).get("weight", 1.0))
+
+    @staticmethod
+    def from_sft_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> DrawnExample:
+        """A row of draw_sft, redraw_sft or edit_sft. Raises RowError."""
+        example, thought = DrawnExample.from_row(row), row.get("thought")
+        drafts, reflections = row.get("drafts") or [], row.get("reflections") or []
+        codes = row.get("draft_codes") or [[]] * len(drafts)
+        if thought is not None and not (isinstance(thought, str) and thought.strip()):
+            raise RowError(f"the thought is {shown(thought)}, wanted a plan, or nothing")
+        if not len(drafts) == len(reflections) == len(codes):
+            counts = f"{len(drafts)} drafts, {len(reflections)} reflections and {len(codes)} lists of codes"
+            raise RowError(f"got {counts}, wanted one of each for every draft")
+        for text in reflections:
+            check_verdict("a reflection", text)
+        _check_characters((example.prompt, thought or "", *reflections), most_characters)
+        images = map(StoredImage, _images(drafts), (_codes("draft_codes", each) for each in codes))
+        source = None if row.get("source") is None else StoredImage.from_row(row, "source", "source_codes")
+        return replace(example, thought=thought, source=source, drafts=tuple(zip(images, reflections, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -171,8 +203,9 @@ class PreferenceExample:
             chosen, rejected = (
                 read({**row, "completion": row[name]}, most_characters) for name in ("chosen", "rejected")
             )
-        if chosen.completion.strip() == rejected.completion.strip():
-            raise RowError(f"chosen and rejected are both {shown(chosen.completion)}; wanted two that differ")
+        answers = [each.image.png if isinstance(each, DrawnExample) else each.completion for each in (chosen, rejected)]
+        if answers[0].strip() == answers[1].strip():
+            raise RowError(f"chosen and rejected are both {shown(answers[0])}; wanted two that differ")
         return PreferenceExample(chosen, rejected, _number(row, "margin"))
 
 
@@ -197,7 +230,7 @@ class RewardExample:
         criterion, score, margin = str(row.get("criterion") or ""), _number(row, "score"), _number(row, "margin")
         if row.get("rejected") is not None:
             rejected = DrawnExample.from_row(row, "rejected")
-            if rejected.completion == drawing.completion:
+            if rejected.image.png == drawing.image.png:
                 raise RowError("both pictures are the same; wanted two that differ")
             return RewardExample(drawing, rejected, margin or 0.0, criterion=criterion)
         if score is None or not 0 <= score <= 1:
@@ -205,8 +238,12 @@ class RewardExample:
         return RewardExample(drawing, score=score, criterion=criterion)
 
 
-def sft_example(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> JudgeExample | ThoughtExample:
-    """A row of judge_sft or thought_sft. Raises RowError."""
+def sft_example(
+    row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS
+) -> JudgeExample | ThoughtExample | DrawnExample:
+    """A row of judge_sft, thought_sft, draw_sft, redraw_sft or edit_sft. Raises RowError."""
+    if isinstance(row.get("prompt"), str) and row.get("image") is not None:
+        return DrawnExample.from_sft_row(row, most_characters)
     plan = _is_plan(row.get("prompt"), row.get("completion"))
     return (ThoughtExample if plan else JudgeExample).from_row(row, most_characters)
 
@@ -214,7 +251,7 @@ def sft_example(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) 
 def _is_plan(prompt: Any, completion: Any) -> bool:
     """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture."""
     try:
-        last, answer = flattened("prompt", prompt)[-1], _only_text("completion", completion)
+        last, answer = flattened("prompt", prompt)[-1], only_text("completion", completion)
     except RowError:
         return False
     asked = last.role == "user" and (last.text is None or last.text.strip() != CHECK_TEXT)
@@ -258,6 +295,12 @@ def _message(role: str, text: str | None) -> dict[str, Any]:
     return {"role": role, "content": [{"type": "image" if text is None else "text", "text": text}]}
 
 
+def _codes(name: str, value: Any) -> tuple[int, ...]:
+    if value is not None and not (isinstance(value, list) and all(type(code) is int for code in value)):
+        raise RowError(f"{name} is {shown(value)}, wanted a list of image codes, or nothing")
+    return tuple(value or ())
+
+
 def _images(value: Any) -> tuple[bytes, ...]:
     if not isinstance(value, list):
         raise RowError(f"images is {shown(value)}, wanted a list of pictures, each with its bytes")
@@ -269,112 +312,10 @@ def _images(value: Any) -> tuple[bytes, ...]:
     return tuple(image["bytes"] for image in value)
 
 
-def _conversation(parts: list[Part]) -> tuple[str, tuple[str, ...]]:
-    """The user's words, and what was said between the images.
-
-    A picture in the user's own turn, before or after all of its words, is the first one to be judged. Afterwards the
-    template's fixed words of the user may stand where the template has them, or be left out.
-    """
-    first = [part for part in parts if part.message == 1]
-    if first[0].role != "user":
-        raise RowError(f"message 1 is the {first[0].role}'s, wanted the user's, with what is to be drawn")
-    words = [at for at, part in enumerate(first) if part.text is not None]
-    if words and words != list(range(words[0], words[-1] + 1)):
-        raise RowError("message 1 has a picture between its words, wanted the picture before or after them")
-    prompt = "".join(part.text for part in first if part.text is not None)
-    if not prompt.strip():
-        raise RowError("message 1 has no words, wanted what is to be drawn; write the prompt there")
-    rest = [part for part in first if part.text is None] + [part for part in parts if part.message > 1]
-    return prompt, tuple(_reflections(rest))
-
-
-def _reflections(parts: list[Part]) -> list[str]:
-    """What the assistant said of every image but the last. Raises RowError for any other order of things."""
-    texts: list[str] = []
-    state = "begun"  # then: image, checked, reflected, invited
-    expected = {
-        "begun": "an image",
-        "image": f"“{CHECK_TEXT}” or what was said of the image",
-        "checked": "what was said of the image",
-        "reflected": f"“{CONNECT_TEXT}” or the next image",
-        "invited": "the next image",
-    }
-    last = None
-    for part in parts:
-        got = "image" if part.text is None else part.role
-        text = part.text or ""
-        words = text.strip()
-        own = part.role == "assistant" or (part.message == 1 and state == "begun")
-        if got == "image" and state in ("begun", "reflected", "invited") and own:
-            state = "image"
-        elif got == "user" and state == "image" and words == CHECK_TEXT:
-            state = "checked"
-        elif got == "user" and state == "reflected" and words == CONNECT_TEXT:
-            state = "invited"
-        elif got == "assistant" and state in ("image", "checked"):
-            _check_verdict(f"message {part.message}", text)
-            texts.append(text)
-            state = "reflected"
-        elif got == "assistant" and state == "reflected" and last is not None and last.message == part.message:
-            texts[-1] += text
-        else:
-            is_ = f"an image of the {part.role}'s" if got == "image" else f"the {part.role}'s {shown(text)}"
-            raise RowError(
-                f"message {part.message} is {is_}, wanted {expected[state]}; the trainer reads a prompt, then images "
-                "and what was said of them in turn"
-            )
-        last = part
-    if state not in ("image", "checked"):
-        raise RowError(f"the prompt ends without {expected[state]}; the completion judges its last image")
-    return texts
-
-
-def _planned(parts: list[Part], images: Sequence[bytes]) -> Iterator[tuple[str | None, bytes, str]]:
-    """Plan, image and reflection of every image before a plan, in TRL's turns. Raises RowError for another order."""
-    state, thought, drawn = "begun", None, 0
-    for part in parts:
-        text = part.text if part.text is None else part.text.strip()
-        match state, part.role, text:
-            case "begun", "assistant", str():
-                state, thought = "planned", text
-            case "begun" | "planned", "assistant", None:
-                state = "drawn"
-            case "drawn", "user", words if words == CHECK_TEXT:
-                state = "checked"
-            case "checked", "assistant", str():
-                _check_verdict(f"message {part.message}", text)
-                yield thought, images[drawn], text
-                state, thought, drawn = "judged", None, drawn + 1
-            case "judged", "user", words if words == CONNECT_TEXT:
-                state = "begun"
-            case _:
-                what = "an image" if text is None else shown(text)
-                raise RowError(
-                    f"message {part.message} is {what} of the {part.role}'s after what was {state}; the trainer reads "
-                    f"a plan, an image, “{CHECK_TEXT}”, what was said of it, “{CONNECT_TEXT}” in turn"
-                )
-    if state not in ("begun", "judged"):
-        raise RowError(f"the prompt ends with what was {state}; wanted a plan to follow it")
-
-
-def _only_text(column: str, value: Any) -> str:
-    parts = flattened(column, value)
-    if any(part.role != "assistant" or part.text is None or part.message != 1 for part in parts):
-        raise RowError(f"the {column} is more than one message of the assistant's text; wanted that alone")
-    return "".join(part.text or "" for part in parts)
-
-
 def _completion(value: Any) -> str:
-    completion = _only_text("completion", value)
-    _check_verdict("a completion", completion)
+    completion = only_text("completion", value)
+    check_verdict("a completion", completion)
     return completion
-
-
-def _check_verdict(what: str, text: str) -> None:
-    if first_verdict(text) is None:
-        raise RowError(
-            f"{what} begins with Yes or No as a word of its own, got {shown(text)}; write “No, …” or “Yes, …”"
-        )
 
 
 def _about(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def test_a_reward_that_is_no_number_stops_the_run_and_leaves_the_last_checkpoint
     monkeypatch.setattr(verifier, "fit", breaks)
     janus, prompts = open_checkpoint(tiny_checkpoint, dtype=torch.float32), world_prompts(0, SMALL.prompts)
     with pytest.raises(RewardError, match="nan, not a number"):
-        train(janus, replace(SMALL, steps=9), tmp_path / "out", {"parent": str(tiny_checkpoint)}, prompts)
+        train(janus, replace(SMALL, steps=9, resample=0), tmp_path / "out", {"parent": str(tiny_checkpoint)}, prompts)
     assert open_checkpoint(tmp_path / "out").name == "out"
 
 
@@ -234,7 +234,7 @@ def test_learning_makes_what_was_rewarded_more_likely(tiny_checkpoint: Path, tmp
 
 
 def test_a_reward_is_chosen_by_its_name_and_several_are_weighed(monkeypatch: pytest.MonkeyPatch, janus: Janus):
-    assert reward_names() == ["verifier"]
+    assert reward_names() == ["checklist", "critic", "reward_model", "verifier"]
     both, drawing = read_choice("both"), read_choice("drawing,verifier:0.5")
     assert (both.drawing, both.judging, both.weights) == (True, True, DEFAULT)
     assert (drawing.drawing, drawing.judging, drawing.weights) == (True, False, {"verifier": 0.5})

@@ -14,13 +14,17 @@ from model.backends.janus import Janus
 from model.backends.request import Request, Task
 from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
-from model.decoding.sampling import log_probabilities
+from model.decoding.sampling import Rule, log_probabilities
 from model.events import Preview, fold
+from model.examples import DrawnExample, JudgeExample, StoredImage, ThoughtExample
+from model.images import encode_png
 from model.training.batch import collate, length
+from model.training.dataset import drawn_sequence, sequence_of, thought_sequence
 from model.training.policy import Policy
-from model.training.training_sequences import Kind, TrainingSequence
-from model.training.trajectory_sequences import trajectory_sequences
-from model.trajectory import Origin
+from model.training.preferences.reward_network import RewardNetwork
+from model.training.training_sequences import MODEL_DISTRIBUTION, Kind, TrainingSequence, draw
+from model.training.trajectory_sequences import trajectory_sequences, verdict_log_prob
+from model.trajectory import Origin, Sampling
 from model.world.plan import read_plan
 from model.world.scene import render
 
@@ -31,14 +35,20 @@ def single(tiny_checkpoint) -> Janus:
     return open_checkpoint(tiny_checkpoint, dtype=torch.float32)
 
 
-def rolled_out(janus: Janus, request: Request, monkeypatch: pytest.MonkeyPatch):
-    """The trajectory, its pictures by hash, and the log-probability of every token as it was drawn."""
+@pytest.fixture(scope="module")
+def embedded() -> Janus:
+    """The shipped checkpoint, which writes words that are tokenised as they were."""
+    return open_checkpoint("embedded", dtype=torch.float32)
+
+
+def rolled_out(janus: Janus, request: Request, monkeypatch: pytest.MonkeyPatch, rule: Rule | None = None):
+    """The trajectory, its pictures by hash, and the log-probability of every token as it was drawn, or under `rule`."""
     drawn, real = [], Decoder.advance
 
     def listening(decoder, steps, generators):
         results = real(decoder, steps, generators)
         for step, result in zip(steps, results, strict=True):
-            drawn.append(log_probabilities(result.logits, step.rule)[result.token].item())
+            drawn.append(log_probabilities(result.logits, rule or step.rule)[result.token].item())
         return results
 
     monkeypatch.setattr(Decoder, "advance", listening)
@@ -68,6 +78,38 @@ def test_teacher_forced_log_probabilities_are_those_of_the_rollout(single: Janus
     assert len(found) == len(drawn)
     assert torch.allclose(found.sort().values, torch.tensor(drawn).sort().values, atol=1e-4)
     assert found.sum().item() == pytest.approx(sum(drawn), abs=1e-2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("thinks", [True, False])
+def test_what_every_method_scores_is_what_the_rollout_computed(embedded: Janus, monkeypatch, thinks: bool):
+    """Of the same tokens, by the model's own distribution: supervised fine-tuning, DPO and KTO on plans, drawings and
+    reflections; a reward model before its first step."""
+    prompt, sampling = "two red apples above a car", Sampling(thinks=thinks)
+    request = Request(prompt, 3, 1, sampling)
+    trajectory, pictures, drawn = rolled_out(embedded, request, monkeypatch, MODEL_DISTRIBUTION)
+    image, reflection = trajectory.images[0], trajectory.reflections[0]
+    (picture,) = pictures.values()
+    png = encode_png(Picture.fromarray(picture))
+    judged = sequence_of(embedded, JudgeExample(prompt, (png,), (), reflection.text))
+    if thinks:
+        thought = thought_sequence(embedded, ThoughtExample(prompt, None, (), trajectory.segments[0].text))
+        codes = draw(embedded, prompt, (), trajectory.segments[0].text, image.codes, given=True)
+        sequences = [thought, codes, judged]
+    else:
+        sequences = [drawn_sequence(embedded, DrawnExample(prompt, StoredImage(png, image.codes))), judged]
+    at, policy = 0, Policy(embedded)
+    for sequence in sequences:
+        batch = collate(embedded, [sequence])
+        own = policy(batch).log_probs[batch.positions.argsort()]
+        assert torch.allclose(own, torch.tensor(drawn[at : at + len(own)]), atol=1e-4)
+        at += len(own)
+    assert at == len(drawn)
+    reward = RewardNetwork(embedded).rewards(prompt, [picture])[0]
+    assert torch.tensor(reward).sigmoid().item() == pytest.approx(reflection.p_yes, abs=1e-4)
+    assert verdict_log_prob(reflection, sampling) == pytest.approx(
+        np.log(reflection.p_yes if reflection.answer == "yes" else 1 - reflection.p_yes), abs=1e-6
+    )
 
 
 def scored(sequence: TrainingSequence, segment: int, *, code: bool) -> list[int]:

@@ -4,6 +4,7 @@ Shapes: B sequences, T positions, A scored tokens. Padding stands on the right a
 needed.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ class Batch:
     target_kinds: torch.Tensor  # (A,) index into KINDS, or PADDING
     weights: torch.Tensor  # (A,) of the sequence
     advantages: torch.Tensor  # (A,)
+    rollout_log_probs: torch.Tensor  # (A,) when the tokens were sampled; NaN where not recorded
 
     def of_kind(self, kind: Kind) -> torch.Tensor:
         """(A,) bool."""
@@ -99,7 +101,8 @@ def collate(janus: Janus, sequences: Sequence[TrainingSequence], multiple: int =
 
 
 def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, ...], list[torch.Tensor]]:
-    """The groups of targets, and rows, positions, tokens, kinds, weights and advantages of their tokens."""
+    """The groups of targets, and rows, positions, tokens, kinds, weights, advantages and rollout log-probabilities
+    of their tokens."""
     # both heads have a group, be it empty: every parameter gets a gradient whatever a batch holds
     members: dict[tuple[bool, float, Rule], list[tuple[int, Targets]]] = {
         (code, 1.0, MODEL_DISTRIBUTION): [] for code in (True, False)
@@ -109,8 +112,8 @@ def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, .
             key = (targets.kind is Kind.CODE, targets.depth, targets.rule)
             members.setdefault(key, []).append((row, targets))
     groups: list[TargetGroup] = []
-    columns: list[list[Any]] = [[] for _ in range(6)]
-    rows, positions, tokens, kinds, weights, advantages = columns
+    columns: list[list[Any]] = [[] for _ in range(7)]
+    rows, positions, tokens, kinds, weights, advantages, recorded = columns
     start = 0
     for (code, depth, rule), group in members.items():
         for row, targets in group:
@@ -121,7 +124,8 @@ def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, .
             kinds += [KINDS.index(targets.kind)] * count
             weights += [sequences[row].weight] * count
             advantages += [targets.advantage] * count
+            recorded += targets.rollout_log_probs or [math.nan] * count
         groups.append(TargetGroup(code, depth, rule, start, len(rows)))
         start = len(rows)
-    types = [torch.long] * 4 + [torch.float32] * 2
+    types = [torch.long] * 4 + [torch.float32] * 3
     return tuple(groups), [torch.tensor(column, dtype=kind) for column, kind in zip(columns, types, strict=True)]

@@ -21,12 +21,12 @@ import pyarrow.parquet as parquet
 
 from model.backends.janus import Janus
 from model.backends.request import Task
-from model.examples import MOST_CHARACTERS, JudgeExample, ThoughtExample, sft_example
+from model.examples import MOST_CHARACTERS, DrawnExample, JudgeExample, StoredImage, ThoughtExample, sft_example
 from model.images import PictureFileError, decode
 from model.messages import RowError
 from model.sequences import Codes, Pixels, Text, harmless
 from model.training.batch import length
-from model.training.training_sequences import Draft, TrainingSequence, judge, think
+from model.training.training_sequences import Draft, TrainingSequence, draw, edit, judge, think
 
 MANIFEST = "manifest.json"
 TRAIN = "train"  # the split that is learnt
@@ -223,17 +223,43 @@ def _bounded(janus: Janus, sequence: TrainingSequence, bounds: RowBounds) -> Tra
     return sequence
 
 
-def text_sequence(
-    janus: Janus, example: JudgeExample | ThoughtExample, bounds: RowBounds = RowBounds()
+def drawn_sequence(janus: Janus, example: DrawnExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
+    """The codes of a drawing, and the thought before it, if any. Raises RowError."""
+    codes, thought = _codes(janus, example.image, bounds), example.thought and _plan(example.thought)
+    if example.source is not None:
+        instruction = janus.prompts.read(example.prompt, Task.EDIT).text
+        sequence = edit(janus, instruction, _codes(janus, example.source, bounds), thought, codes)
+    else:
+        drafts = [Draft(harmless(text), codes=_codes(janus, image, bounds)) for image, text in example.drafts]
+        sequence = draw(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, thought, codes)
+    return _bounded(janus, replace(sequence, weight=example.weight), bounds)
+
+
+def example_sequence(
+    janus: Janus, example: JudgeExample | ThoughtExample | DrawnExample, bounds: RowBounds = RowBounds()
 ) -> TrainingSequence:
-    """The sequence of a reflection or a plan. Raises RowError."""
-    if isinstance(example, ThoughtExample):
-        return thought_sequence(janus, example, bounds)
+    """The sequence of a reflection, a plan or a drawing. Raises RowError."""
+    match example:
+        case ThoughtExample():
+            return thought_sequence(janus, example, bounds)
+        case DrawnExample():
+            return drawn_sequence(janus, example, bounds)
     return sequence_of(janus, example, bounds)
 
 
 JUDGE_ROWS = RowFormat(("judge_sft",), JudgeExample.from_row, sequence_of)
-SFT_ROWS = RowFormat(("judge_sft", "thought_sft"), sft_example, text_sequence)
+SFT_ROWS = RowFormat(("judge_sft", "thought_sft", "draw_sft", "redraw_sft", "edit_sft"), sft_example, example_sequence)
+
+
+def _codes(janus: Janus, image: StoredImage, bounds: RowBounds) -> tuple[int, ...]:
+    """As they are stored, else made of the picture. Raises RowError for another codec's, as far as they show it."""
+    codes = image.codes or codes_of(janus, image.png, bounds)
+    if len(codes) != janus.image_codes or not all(0 <= code < janus.codebook_size for code in codes):
+        raise RowError(
+            f"got {len(codes)} image codes up to {max(codes)}, wanted {janus.image_codes} below {janus.codebook_size}, "
+            "as the checkpoint has them; leave the codes out to have the picture encoded"
+        )
+    return codes
 
 
 def codes_of(janus: Janus, png: bytes, bounds: RowBounds, number: int = 1) -> tuple[int, ...]:

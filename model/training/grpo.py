@@ -26,6 +26,7 @@ from model.training.loop import Loop, LoopSettings, Share, StepData
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
+from model.training.rewards.watch import Watch, Watched
 from model.training.rollouts import Prompt, Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
@@ -50,7 +51,9 @@ class Settings:
     rounds: int = 3  # images at most: the paper's T
     thinking: float = 0.15  # share of prompts that are drawn with a thought first; nearly all succeed with one,
     thinking_hard: float = 0.85  # and nearly no hard ones without: who always or never succeeds learns nothing
-    reward: str = "both"  # parts of it (both, drawing, judging), and rewards by name: “drawing,verifier:1”
+    reward: str = "both"  # parts of it (both, drawing, judging), and rewards: “drawing verifier:1 critic:MODEL:0.5”
+    watch: str = ""  # a reward that is not trained, which watches for reward hacking
+    resample: int = 1  # times at most that groups whose rewards are all equal are replaced by others of further prompts
     truth: float = 0.0  # of R_Comp's 1 per image, what a reason that is not true takes; the paper has none
     rehearsal: int = 0  # sequences of supervised fine-tuning per step: what rollouts never meet is kept
     rehearsal_share: float = 0.1  # their loss is multiplied by
@@ -69,8 +72,22 @@ class Settings:
 
 
 def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
-    """An advantage for every segment of every rollout of a group; None where there is nothing to learn."""
+    """An advantage for every segment of every rollout of a group; None where there is nothing to learn. Of several
+    rewards each is normalised within the group, then they are summed by weight (GDPO: Liu et al., 2026)."""
     choice = read_choice(settings.reward)
+    if len(choice.weights) == 1:
+        return _advantages(group, settings, choice)
+    summed: list[list[float]] | None = None
+    for name, share in choice.shares.items():
+        part = _advantages([replace(rollout, fits=[*rollout.parts[name]]) for rollout in group], settings, choice)
+        if part is not None:
+            before = summed or [[0.0] * len(each) for each in part]
+            summed = [[b + share * a for b, a in zip(*pair, strict=True)] for pair in zip(before, part, strict=True)]
+    return summed
+
+
+def _advantages(group: Sequence[Rollout], settings: Settings, choice: RewardChoice) -> list[list[float]] | None:
+    """Of the rewards that the rollouts' fits make."""
     generation = [rollout.generation(settings.rounds) for rollout in group]
     comprehension = [rollout.comprehension(settings.rounds, settings.truth) for rollout in group]
     if settings.advantages == "separate":
@@ -151,6 +168,12 @@ def policy_loss(
     return beta * divergence - surrogate, divergence
 
 
+def clipped(new: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip: float) -> torch.Tensor:
+    """(A,) 1 where the clipped ratio is what counts, so that a token no longer learns: else 0."""
+    ratio = torch.where(old > -torch.inf, new - old, 0.0).detach().exp()
+    return ((ratio < 1 - clip) & (advantage < 0) | (ratio > 1 + clip) & (advantage > 0)).float()
+
+
 @dataclass(frozen=True)
 class ClippedPolicyGradient:
     """GRPO's objective on the batches of one step; `before`: what policy and reference said of them at first."""
@@ -161,7 +184,9 @@ class ClippedPolicyGradient:
     before: dict[Batch, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
 
     def totals(self, batch: Batch) -> dict[str, float]:
-        return {"weight": float(batch.weights.sum()), "tokens": int((batch.target_kinds != PADDING).sum())}
+        known = int(batch.rollout_log_probs.isfinite().sum())
+        tokens = int((batch.target_kinds != PADDING).sum())
+        return {"weight": float(batch.weights.sum()), "tokens": tokens, "known": known}
 
     def __call__(
         self, policy: torch.nn.Module, batch: Batch, totals: Mapping[str, float]
@@ -177,8 +202,13 @@ class ClippedPolicyGradient:
         loss, divergence = policy_loss(
             scores.log_probs, *self.before[batch], advantage, self.beta, self.clip_ratio, scores.untruncated
         )
-        means = {"loss": loss, "kl": divergence, "entropy": scores.entropies}
+        old = self.before[batch][0]
+        outside = clipped(scores.log_probs, old, advantage, self.clip_ratio)
+        means = {"loss": loss, "kl": divergence, "entropy": scores.entropies, "clip_fraction": outside}
         metrics = {name: (values * real).sum() / max(totals["tokens"], 1) for name, values in means.items()}
+        rollout = batch.rollout_log_probs.to(device)
+        apart = torch.where(rollout.isfinite(), old - rollout, 0.0).abs()
+        metrics["rollout_difference"] = apart.sum() / max(totals["known"], 1)
         return (loss * weight).sum() / max(totals["weight"], 1e-9), metrics
 
 
@@ -193,14 +223,16 @@ class Experience:
     prompts: Callable[[int], Sequence[Prompt]]
     rehearsal: SequenceSource
     reward: Reward
+    watch: Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]] = lambda step, groups: {}
     groups: list[list[Rollout]] = field(default_factory=list)  # of the last step
 
     def __call__(self, step: int) -> StepData:
         settings, janus = self.settings, self.janus
         prompts = self.prompts(step)[self.own]
         rng = random.Random(f"{settings.seed} {step} {self.own.start} rollouts")
-        starts = starts_of(janus, prompts, settings.thinking, settings.thinking_hard, rng)
-        groups = roll_out(janus, self.reward, starts, settings.group, settings.rounds, rng)
+        groups = self._rolled_out(prompts, rng)
+        watched = self.watch(step, groups)
+        groups, resampled = self._resampled(step, groups, rng)
         wrong = wrong_drafts(groups, settings.mending, rng)
         self.groups = groups + roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
         graded, skipped = graded_sequences(self.groups, settings)
@@ -212,7 +244,45 @@ class Experience:
             cross_entropy = CrossEntropy(settings.rehearsal_share, "rehearsed_")
             shares.append(cross_entropy_share(janus, cross_entropy, rehearsed, 2))
             names += [sequence.name for sequence in rehearsed]
-        return StepData(shares, names, statistics(self.groups, settings.rounds) | {"skipped": skipped})
+        counts = {"skipped": skipped, "resampled": resampled}
+        return StepData(shares, names, statistics(self.groups, settings.rounds) | watched | counts)
+
+    def _rolled_out(self, prompts: Sequence[Prompt], rng: random.Random) -> list[list[Rollout]]:
+        settings = self.settings
+        starts = starts_of(self.janus, prompts, settings.thinking, settings.thinking_hard, rng)
+        return roll_out(self.janus, self.reward, starts, settings.group, settings.rounds, rng)
+
+    def _resampled(self, step: int, groups: list[list[Rollout]], rng: random.Random) -> tuple[list[list[Rollout]], int]:
+        """The groups, where those whose rewards are all equal are replaced (DAPO: Yu et al., 2025), and how many were
+        drawn for that."""
+        settings, resampled = self.settings, 0
+        for attempt in range(1, settings.resample + 1):
+            equal = [at for at, group in enumerate(groups) if advantages_of(group, settings) is None]
+            if not equal:
+                break
+            others = self.prompts(step + attempt * settings.steps)[self.own][: len(equal)]  # no step's own
+            for at, group in zip(equal, self._rolled_out(others, rng), strict=False):
+                groups[at] = group
+            resampled += len(others)
+        return groups, resampled
+
+
+def watching(
+    settings: Settings, out: Path, process: int
+) -> Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]]:
+    """A reward hacking watch over each step's rollouts, by the fits of their last images; alarms lie beside `out`."""
+    reward = weighted_reward(read_choice(settings.watch).weights)
+    watch = Watch(out.parent / f"{out.name}-watch" / (f"process-{process}" if process else ""))
+
+    def look(step: int, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
+        rollouts: list[Watched] = []
+        for rollout in (rollout for group in groups for rollout in group):
+            drawn = [rollout.pictures[image.sha256 or ""] for image in rollout.trajectory.images]
+            fits = reward(rollout.trajectory, drawn).fits
+            rollouts.append(Watched(rollout.trajectory, rollout.pictures, rollout.fits[-1], fits[-1]))
+        return watch(step, rollouts)
+
+    return look
 
 
 def train(
@@ -235,6 +305,8 @@ def train(
     about = {"reference_weights": fingerprint(frozen.network), "processes": loop.processes}
     frozen.to(loop.accelerator.device)
     experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward)
+    if settings.watch:
+        experience.watch = watching(settings, out, loop.own.start)
 
     def saved(step: int) -> None:
         if experience.groups:  # none where a finished run is resumed
@@ -245,7 +317,8 @@ def train(
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError, RewardError and what `train` raises."""
-    read_choice(settings.reward)
+    for chosen in filter(None, (settings.reward, settings.watch)):
+        read_choice(chosen)
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed, published=published)

@@ -6,7 +6,7 @@ nearly nothing left to learn repair from. Seeds follow from the run's seed and t
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image as Picture
@@ -16,7 +16,7 @@ from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.rewards.janus_pro_r1 import comprehension_reward, generation_reward
-from model.training.rewards.registry import Reward
+from model.training.rewards.registry import RIGHT, Reward
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Sampling, Segment, Trajectory
@@ -49,6 +49,7 @@ class Rollout:
     untrue: list[bool]  # whether an image was rejected for a reason that is not true
     pictures: dict[str, np.ndarray]  # by hash
     sequences: list[TrainingSequence]
+    parts: dict[str, tuple[float, ...]] = field(default_factory=dict)  # `fits` by each of several rewards
 
     @property
     def verdicts(self) -> list[bool]:
@@ -73,7 +74,7 @@ def starts_of(
 
 def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Random) -> list[GroupStart]:
     """At most `count` wrong first images, of as many prompts as there are, to begin again from."""
-    wrong = [[rollout for rollout in group if rollout.fits[0] < 1] for group in groups]
+    wrong = [[rollout for rollout in group if rollout.fits[0] < RIGHT] for group in groups]
     chosen = [rng.choice(rollouts) for rollouts in rng.sample(wrong, len(wrong)) if rollouts]
     return [replace(rollout.start, prefix=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
 
@@ -107,25 +108,38 @@ def _assessed(
     pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
     assessment = reward(trajectory, drawn)
     sequences = list(trajectory_sequences(janus, trajectory, pictures, prefix=len(start.prefix)))
-    return Rollout(start, trajectory, list(assessment.fits), list(assessment.untrue), pictures, sequences)
+    fits, untrue, parts = list(assessment.fits), list(assessment.untrue), dict(assessment.parts)
+    return Rollout(start, trajectory, fits, untrue, pictures, sequences, parts)
 
 
 def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, float]:
-    """Rewards and shares right of the rollouts; `begun`: how many began at a wrong image, `mended`: how many of these
-    ended at a right one."""
+    """Rewards and shares right of the rollouts; of each reward mean and spread within groups for last images. `begun`:
+    how many began at a wrong image, `mended`: how many of these ended at a right one."""
     fresh = [rollout for group in groups for rollout in group if not rollout.start.prefix]
     begun = [rollout for group in groups for rollout in group if rollout.start.prefix]
-    judged = [(fit == 1, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
+    judged = [(fit >= RIGHT, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
     return {
         "r_gen": float(np.mean([rollout.generation(rounds) for rollout in fresh])),
         "r_comp": float(np.mean([rollout.comprehension(rounds) for rollout in fresh])),
-        "first_right": float(np.mean([rollout.fits[0] == 1 for rollout in fresh])),
-        "final_right": float(np.mean([rollout.fits[-1] == 1 for rollout in fresh])),
+        "first_right": float(np.mean([rollout.fits[0] >= RIGHT for rollout in fresh])),
+        "final_right": float(np.mean([rollout.fits[-1] >= RIGHT for rollout in fresh])),
         "verdict_right": float(np.mean([right == yes for right, yes in judged])),
         "images": float(np.mean([len(rollout.fits) for rollout in fresh])),
         "begun": len(begun),
-        "mended": sum(rollout.fits[-1] == 1 for rollout in begun),
+        "mended": sum(rollout.fits[-1] >= RIGHT for rollout in begun),
+        **_parts(groups),
     }
+
+
+def _parts(groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name in groups[0][0].parts:
+        label = f"reward_{name.partition(':')[0]}"
+        if label in found:
+            label = f"{label}_{sum(each.startswith(label) for each in found) // 2 + 1}"
+        last = [[rollout.parts[name][-1] for rollout in group] for group in groups]
+        found |= {label: float(np.mean(last)), f"{label}_spread": float(np.mean([np.std(each) for each in last]))}
+    return found
 
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:

@@ -71,7 +71,7 @@ def add_data(parser: argparse.ArgumentParser, kinds: str, *, required: bool = Fa
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
     """The options --data, --world and --drafts."""
-    add_data(parser, "judge_sft or thought_sft")
+    add_data(parser, "judge_sft, thought_sft, draw_sft, redraw_sft or edit_sft")
     world = "sequences of the embedded world; with --data, half of every batch"
     parser.add_argument("--world", action="store_true", help=world)
     drafts = "with --world: files of a model's own drafts (model.training.embedded.own_drafts)"

@@ -44,6 +44,7 @@ class Targets:
     depth: float = 1.0  # 0…1
     segment: int = 0  # of the trajectory
     advantage: float = 0.0
+    rollout_log_probs: tuple[float, ...] = ()  # of the tokens when they were sampled; empty: not recorded
 
     @property
     def auxiliary(self) -> bool:
@@ -53,7 +54,8 @@ class Targets:
         """The targets for which `keep` is true."""
         kept = [pair for pair, kept in zip(zip(self.positions, self.tokens, strict=True), keep, strict=True) if kept]
         positions, tokens = zip(*kept, strict=True) if kept else ((), ())
-        return replace(self, positions=positions, tokens=tokens)
+        recorded = zip(self.rollout_log_probs, keep, strict=bool(self.rollout_log_probs))
+        return replace(self, positions=positions, tokens=tokens, rollout_log_probs=tuple(v for v, k in recorded if k))
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,10 @@ class SequenceBuilder:
         rules: Sequence[Rule | None] | None = None,
         segment: int = 0,
         auxiliary: AuxiliaryTargets = (),
+        first_log_prob: float | None = None,
     ) -> None:
-        """A piece whose tokens are scored: by the model's distribution, or each by its rule (None: not at all)."""
+        """A piece whose tokens are scored: by the model's distribution, or each by its rule (None: not at all).
+        `first_log_prob`: of the first token, when it was sampled."""
         code = isinstance(piece, Codes)
         tokens = piece.codes if code else piece.ids
         verdicts = (self.janus.ids.yes, self.janus.ids.no)
@@ -118,7 +122,9 @@ class SequenceBuilder:
                 groups.setdefault((kind, rule), []).append((self.length + offset - 1, token))
         for (kind, rule), pairs in groups.items():
             positions, tokens = zip(*pairs, strict=True)
-            self.targets.append(Targets(kind, positions, tokens, rule, segment=segment))
+            known = first_log_prob is not None and len(pairs) == 1 and positions[0] == self.length - 1
+            recorded = (first_log_prob,) if known else ()
+            self.targets.append(Targets(kind, positions, tokens, rule, segment=segment, rollout_log_probs=recorded))
         self.context(piece, auxiliary=auxiliary)
 
     def build(self) -> TrainingSequence:

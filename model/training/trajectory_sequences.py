@@ -4,6 +4,7 @@ The rules are those of the rollout (guidance, temperature, top-k, the Yes/No res
 a policy computes of these sequences are those of the distributions sampled from. Knows no rewards.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from model.decoding.sampling import Rule, image_rule, reason_rule, thought_rule,
 from model.sequences import Codes, Text, drawing, editing, invitation, looking, opening, question
 from model.templates import BEGIN_IMAGE
 from model.training.training_sequences import SequenceBuilder, TrainingSequence
-from model.trajectory import Image, Origin, Reflection, Source, Thought, Trajectory
+from model.trajectory import Image, Origin, Reflection, Sampling, Source, Thought, Trajectory
 
 
 def trajectory_sequences(
@@ -86,12 +87,24 @@ class _Streams:
         rules = [verdict_rule(janus.ids, sampling)] + [reason] * (len(reflection.tokens) - 1)
         self.to_judge.context(*question(janus))
         tokens = tuple(token.id for token in reflection.tokens)
-        self.to_judge.scored(Text(tokens), _of_sampled(reflection, rules, sampled=sampled), index)
+        known = verdict_log_prob(reflection, sampling) if sampled else None
+        own_rules = _of_sampled(reflection, rules, sampled=sampled)
+        self.to_judge.scored(Text(tokens), own_rules, index, first_log_prob=known)
         end, *onward = invitation(janus)[0].ids
         own = sampled and reflection.tokens[-1].origin is Origin.SAMPLED
         ended = own and len(reflection.tokens) < MOST_REFLECTION_TOKENS
         self.to_judge.scored(Text((end,)), [reason if ended else None], index)
         self.to_judge.context(Text(tuple(onward)))
+
+
+def verdict_log_prob(reflection: Reflection, sampling: Sampling) -> float:
+    """The log-probability of a verdict under `verdict_rule`, by what the rollout recorded of P(Yes)."""
+    rule = Rule(sampling.text_temperature, sampling.text_top_k)
+    if rule.greedy or rule.top_k == 1:
+        return 0.0
+    p_yes = min(max(reflection.p_yes, 1e-12), 1 - 1e-12)
+    logit = (math.log(p_yes) - math.log1p(-p_yes)) / rule.temperature
+    return -float(np.logaddexp(0, -logit if reflection.answer == "yes" else logit))
 
 
 def _of_sampled(segment: Thought | Reflection, rules: Sequence[Rule], *, sampled: bool) -> list[Rule | None]:

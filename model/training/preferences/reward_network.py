@@ -100,7 +100,7 @@ def judged_sequence(janus: Janus, prompt: str, picture: np.ndarray) -> TrainingS
 def reward_row(janus: Janus, example: RewardExample, bounds: RowBounds) -> RewardRow:
     """Raises RowError for what cannot be learnt."""
     drawings = [example.drawing, *([example.rejected] if example.rejected else [])]
-    pictures = [pixels(each.completion, janus, bounds, number) for number, each in enumerate(drawings, start=1)]
+    pictures = [pixels(each.image.png, janus, bounds, number) for number, each in enumerate(drawings, start=1)]
     sequences = tuple(judged_sequence(janus, example.drawing.prompt, picture) for picture in pictures)
     return RewardRow(sequences, example.margin, example.score or 0.0, example.weight)
 

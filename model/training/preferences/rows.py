@@ -4,40 +4,19 @@
 from dataclasses import replace
 
 from model.backends.janus import Janus
-from model.backends.request import Task
-from model.examples import DrawnExample, JudgeExample, LabelledExample, PreferenceExample, ThoughtExample
+from model.examples import LabelledExample, PreferenceExample
 from model.messages import RowError
 from model.sequences import size
 from model.training.batch import length
-from model.training.dataset import RowBounds, RowFormat, codes_of, sequence_of, text_sequence
+from model.training.dataset import RowBounds, RowFormat, example_sequence, sequence_of
 from model.training.preferences.reference import ReferencedRow
 from model.training.sources import Indexed
-from model.training.training_sequences import TrainingSequence, draw
-
-
-def drawn_sequence(janus: Janus, example: DrawnExample, bounds: RowBounds) -> TrainingSequence:
-    """The codes of a drawing, after its prompt. Raises RowError for codes of another codec, as far as they show it."""
-    codes = example.codes or codes_of(janus, example.completion, bounds)
-    if len(codes) != janus.image_codes or not all(0 <= code < janus.codebook_size for code in codes):
-        raise RowError(
-            f"got {len(codes)} image codes up to {max(codes)}, wanted {janus.image_codes} below {janus.codebook_size}, "
-            "as the checkpoint has them; leave the codes out to have the picture encoded"
-        )
-    sequence = draw(janus, janus.prompts.read(example.prompt, Task.DRAW).text, (), None, codes)
-    return replace(sequence, weight=example.weight)
-
-
-def completion_sequence(
-    janus: Janus, example: JudgeExample | ThoughtExample | DrawnExample, bounds: RowBounds
-) -> TrainingSequence:
-    """Raises RowError for what cannot be learnt."""
-    build = drawn_sequence if isinstance(example, DrawnExample) else text_sequence
-    return build(janus, example, bounds)
+from model.training.training_sequences import TrainingSequence
 
 
 def pair_of(janus: Janus, example: PreferenceExample, bounds: RowBounds) -> ReferencedRow:
     """Chosen and rejected. Raises RowError for what cannot be learnt."""
-    chosen, rejected = (completion_sequence(janus, each, bounds) for each in (example.chosen, example.rejected))
+    chosen, rejected = (example_sequence(janus, each, bounds) for each in (example.chosen, example.rejected))
     if chosen.pieces == rejected.pieces:
         raise RowError("chosen and rejected have the same image codes; wanted two that differ")
     return ReferencedRow((chosen, rejected), example.weight)

@@ -1,14 +1,18 @@
-"""Rewards by name: a module of this package with a function `assess` is a reward, under the module's name.
+"""Rewards by name: a module of this package is a reward, under the module's name.
 
-It is imported where it is chosen: `--reward verifier:1`, or several with weights, `--reward verifier:1,other:0.5`.
+It has a function `assess`, or, where it needs to know which (a folder, a model's id), a function `opened` that makes
+one. It is imported where it is chosen: `--reward verifier:1`, or several with weights: `--reward verifier:1
+reward_model:FOLDER:0.5`.
 """
 
 import importlib
 import math
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -16,8 +20,9 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.trajectory import Trajectory
 
 PARTS = {"both": (True, True), "drawing": (True, False), "judging": (False, True)}  # R_Gen, R_Comp
-NOT_REWARDS = ("janus_pro_r1", "registry")
+NOT_REWARDS = ("janus_pro_r1", "registry", "watch")
 DEFAULT = {"verifier": 1.0}
+RIGHT = 0.5  # from which fit on an image counts as right
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Assessment:
 
     fits: tuple[float, ...]  # R_QA: how well the image fits the prompt, 0…1
     untrue: tuple[bool, ...] = ()  # whether it was rejected for a reason that is not true; empty: unknown
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # `fits` of each of several rewards, by name
 
 
 Reward = Callable[[Trajectory, Sequence[np.ndarray]], Assessment]  # pictures: (H, W, 3) uint8, one per image
@@ -33,11 +39,18 @@ Reward = Callable[[Trajectory, Sequence[np.ndarray]], Assessment]  # pictures: (
 
 @dataclass(frozen=True)
 class RewardChoice:
-    """What `--reward` chooses: parts of a trajectory's reward, and the weights of the rewards behind R_QA."""
+    """What `--reward` chooses: parts of a trajectory's reward, and the weights of the rewards behind R_QA, each by its
+    name and, behind a colon, which."""
 
     drawing: bool  # R_Gen counts
     judging: bool  # R_Comp counts
     weights: Mapping[str, float]
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weights, divided by their sum."""
+        total = sum(self.weights.values())
+        return {name: weight / total for name, weight in self.weights.items()}
 
 
 def reward_names() -> list[str]:
@@ -47,15 +60,17 @@ def reward_names() -> list[str]:
 
 
 def read_choice(text: str) -> RewardChoice:
-    """`both`, `drawing` or `judging`, and rewards with their weights, separated by commas. Raises RewardError."""
+    """`both`, `drawing` or `judging`, and rewards with their weights, separated by blanks or commas: `NAME`,
+    `NAME:WEIGHT`, `NAME:WHICH` or `NAME:WHICH:WEIGHT`. Raises RewardError."""
     parts = PARTS["both"]
     weights: dict[str, float] = {}
-    for word in filter(None, (each.strip() for each in text.split(","))):
-        name, _, weight = word.partition(":")
+    for word in filter(None, re.split(r"[\s,]+", text)):
+        name, _, rest = word.partition(":")
         if word in PARTS:
             parts = PARTS[word]
         elif name in reward_names():
-            weights[name] = _weight(word, weight)
+            which, weight = _which_and_weight(rest)
+            weights[f"{name}:{which}" if which else name] = _checked(word, name, which, weight)
         else:
             raise RewardError(
                 f"there is no reward {name}; give {', '.join(PARTS)}, or one of: {', '.join(reward_names())}"
@@ -63,26 +78,44 @@ def read_choice(text: str) -> RewardChoice:
     return RewardChoice(*parts, weights or DEFAULT)
 
 
-def _weight(word: str, text: str) -> float:
+def _which_and_weight(text: str) -> tuple[str, float]:
+    """`WHICH:WEIGHT`, either of which may be missing."""
+    which, _, last = text.rpartition(":")
     try:
-        weight = float(text or 1)
+        return which, float(last)
     except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise RewardError(f"got {word}, wanted a name and a weight above 0, such as verifier:1")
+        return text, 1.0
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"model.training.rewards.{name}")
+
+
+def _checked(word: str, name: str, which: str, weight: float) -> float:
+    """The weight. Raises RewardError."""
+    expected = f"{name}:{_module(name).WHICH}" if hasattr(_module(name), "opened") else name
+    if not 0 < weight < math.inf or bool(which) != (":" in expected):
+        raise RewardError(f"got {word}, wanted a name and a weight above 0, such as {expected}:1")
     return weight
 
 
+def open_reward(name: str) -> Reward:
+    """A reward by its name and, behind a colon, which. Raises what opening it raises."""
+    module_name, _, which = name.partition(":")
+    return _module(module_name).opened(which) if which else _module(module_name).assess
+
+
 def weighted_reward(weights: Mapping[str, float]) -> Reward:
-    """The mean of the named rewards, by weight; a reason is untrue where one of them says so."""
-    rewards = [importlib.import_module(f"model.training.rewards.{name}").assess for name in weights]
-    total = sum(weights.values())
+    """The mean of the named rewards, by weight, with its parts; a reason is untrue where one of them says so."""
+    rewards = {name: open_reward(name) for name in weights}
+    shares = RewardChoice(True, True, weights).shares
 
     def assess(trajectory: Trajectory, pictures: Sequence[np.ndarray]) -> Assessment:
-        assessments = [reward(trajectory, pictures) for reward in rewards]
-        scored = zip(*(each.fits for each in assessments), strict=True)
-        fits = (sum(w * fit for w, fit in zip(weights.values(), column, strict=True)) / total for column in scored)
-        reasons = [each.untrue or (False,) * len(pictures) for each in assessments]
-        return Assessment(tuple(fits), tuple(any(column) for column in zip(*reasons, strict=True)))
+        assessments = {name: reward(trajectory, pictures) for name, reward in rewards.items()}
+        parts = {name: each.fits for name, each in assessments.items()}
+        scored = zip(*parts.values(), strict=True)
+        fits = (sum(w * fit for w, fit in zip(shares.values(), column, strict=True)) for column in scored)
+        reasons = [each.untrue or (False,) * len(pictures) for each in assessments.values()]
+        return Assessment(tuple(fits), tuple(any(column) for column in zip(*reasons, strict=True)), parts)
 
-    return rewards[0] if len(rewards) == 1 else assess
+    return assess

@@ -23,7 +23,7 @@ class SettingsDataclass(Protocol):
 Settings = TypeVar("Settings", bound=SettingsDataclass)
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
-    **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal"), (0, 10**7)),
+    **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal", "resample"), (0, 10**7)),
     **dict.fromkeys(("falling", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing"), (0, 1)),
     **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)),
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
@@ -34,6 +34,9 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     "threads": (1, 1024),
     "seed": (-(2**62), 2**62),
 }
+
+
+SEVERAL = ("reward", "watch")  # settings of several words
 
 
 def run_method(
@@ -77,8 +80,16 @@ def add_settings(
         if isinstance(default, bool):
             parser.add_argument(option, action="store_true")
         else:
+            several = {"nargs": "+", "action": _Joined} if name in SEVERAL else {}
             kind = bounded(type(default), *BOUNDS[name]) if name in BOUNDS else type(default)
-            parser.add_argument(option, type=kind, default=default, choices=(choices or {}).get(name))
+            parser.add_argument(option, type=kind, default=default, choices=(choices or {}).get(name), **several)
+
+
+class _Joined(argparse.Action):
+    """Several words as one text."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, " ".join(values))
 
 
 def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], float]:

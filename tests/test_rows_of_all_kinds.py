@@ -22,7 +22,7 @@ from model.messages import RowError
 from model.sequences import Codes, Text, ids
 from model.templates import BEGIN_IMAGE, CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
-from model.training.dataset import SFT_ROWS, DataError, RowBounds, read_rows, thought_sequence
+from model.training.dataset import SFT_ROWS, DataError, RowBounds, codes_of, read_rows, thought_sequence
 from model.training.dpo import Settings, train
 from model.training.policy import Policy
 from model.training.preferences.reference import sums
@@ -85,6 +85,27 @@ def test_a_plan_is_learnt_with_the_beginning_of_the_image_after_all_that_was_bef
     assert text.index("blue cat at 0 0") < text.index(said) < text.index(CONNECT_TEXT) < text.index(plan)
     with pytest.raises(RowError, match=r"message 3 is 'No, the cat is blue.' of the assistant's after what was drawn"):
         ThoughtExample.from_row(row | {"prompt": [turns[0], turns[2], turns[4]]})
+
+
+def test_drawings_redraws_and_edits_are_learnt_with_their_thoughts(tiny: Janus):
+    stored = {"bytes": png(1), "path": None}
+    row = {"prompt": "a red cat", "image": stored, "codes": [3] * 64, "thought": "red cat at 0 0", "weight": 0.5}
+    drafts = {"drafts": [stored], "draft_codes": [[2] * 64], "reflections": ["No, the cat is blue."]}
+    source = {"source": stored, "source_codes": []}
+    for more, before in (({}, []), (drafts, [(2,) * 64]), (source, [codes_of(tiny, png(1), RowBounds())])):
+        sequence = SFT_ROWS.build(tiny, SFT_ROWS.parse(row | more, 1000), RowBounds())
+        assert [piece.codes for piece in sequence.pieces if isinstance(piece, Codes)] == [*before, (3,) * 64]
+        text, codes = ([t for t in sequence.targets if t.kind is kind] for kind in (Kind.TEXT, Kind.CODE))
+        assert tiny.tokenizer.decode(text[0].tokens) == " red cat at 0 0" and sequence.weight == 0.5
+        assert [each.tokens for each in codes] == [(3,) * 64]
+    for wrong, problem in (
+        ({"thought": " "}, "the thought is ' ', wanted a plan"),
+        (drafts | {"reflections": []}, "got 1 drafts, 0 reflections and 1 lists of codes"),
+        (drafts | {"reflections": ["Perhaps."]}, "begins with Yes or No"),
+        ({"codes": [3] * 4}, "got 4 image codes"),
+    ):
+        with pytest.raises(RowError, match=problem):
+            SFT_ROWS.build(tiny, SFT_ROWS.parse(row | wrong, 1000), RowBounds())
 
 
 def test_a_pair_of_drawings_is_scored_on_its_codes_or_on_those_of_the_pictures(folder: Path, tiny: Janus):

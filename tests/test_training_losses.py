@@ -1,4 +1,4 @@
-"""Losses of DPO, its variants and KTO equal TRL's own on the same log-probabilities."""
+"""Losses of DPO, its variants, KTO, reward models and GRPO equal TRL's own on the same log-probabilities."""
 
 from collections import defaultdict
 from types import SimpleNamespace
@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from trl import DPOTrainer, KTOTrainer, RewardTrainer
+from trl import DPOTrainer, GRPOTrainer, KTOTrainer, RewardTrainer
 
+from model.training.grpo import clipped, policy_loss
 from model.training.preferences.losses import (
     LABEL_LOSSES,
     PAIR_LOSSES,
@@ -110,3 +111,27 @@ def test_a_reward_loss_equals_trls_own(center: float):
     expected = RewardTrainer.compute_loss(own, model, inputs)
     losses = reward_losses(*rewards.chunk(2), margins, center)
     assert float(losses.mean()) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_grpos_loss_divergence_and_clipped_share_equal_trls_own(rows: dict[str, torch.Tensor]):
+    new, mask = rows["log_probs"], rows["mask"][:, 1:]
+    noise = torch.randn(2, *new.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    old, reference = new + 0.3 * noise[0], new + 0.5 * noise[1]
+    advantages = torch.tensor([1.0, -1.0, 0.5, -0.5, 2.0, -2.0], dtype=torch.float64)
+    own = trainer(Scorer(), loss_type="grpo", epsilon_low=0.2, epsilon_high=0.2, importance_sampling_level="token")
+    vars(own).update(beta=0.04, args=SimpleNamespace(use_bias_correction_kl=False, delta=None), use_vllm=False)
+    vars(own).update(top_entropy_quantile=1.0, off_policy_mask_threshold=None, current_gradient_accumulation_steps=1)
+    own._entropy_bonus_enabled = False
+    own._get_per_token_logps_and_entropies = lambda *_, **__: (new, torch.zeros_like(new), None)
+    ids = torch.ones(6, 1, dtype=torch.long)
+    inputs = {"prompt_ids": ids, "prompt_mask": ids, "completion_ids": mask.long(), "completion_mask": mask}
+    inputs |= {"advantages": advantages, "old_per_token_logps": old, "ref_per_token_logps": reference}
+    expected = GRPOTrainer._compute_loss(own, own.model, inputs)
+    each = advantages[:, None].expand_as(new)
+    loss, divergence = policy_loss(new, old, reference, each, 0.04, 0.2)
+    of_completions = (loss * mask).sum(1) / rows["counts"]  # as a trajectory's weight, 1 / its tokens, makes it
+    assert float(of_completions.mean()) == pytest.approx(float(expected), abs=1e-6)
+    metrics = own._metrics["train"]
+    assert float((divergence * mask).sum() / mask.sum()) == pytest.approx(metrics["kl"][0], abs=1e-6)
+    share = float((clipped(new, old, each, 0.2) * mask).sum() / mask.sum())
+    assert share == pytest.approx(metrics["clip_ratio/region_mean"][0], abs=1e-6) and share > 0.1

@@ -1,0 +1,10 @@
+"""Reward `checklist:MODEL`: the mean over the facts of a prompt of a critic's P(Yes), fact by fact."""
+
+from model.training.rewards.critic import asking, facts
+from model.training.rewards.registry import Reward
+
+WHICH = "MODEL"
+
+
+def opened(source: str) -> Reward:
+    return asking(source, facts)

@@ -1,0 +1,213 @@
+"""Rewards by name and weight: a reward model, critics, several at once, groups that teach nothing, and the watch."""
+
+import importlib
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from annotations.importing.formats import ours
+from annotations.importing.records import Record
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.janus import Janus
+from model.training.batch import collate
+from model.training.embedded.world_prompts import world_prompts
+from model.training.grpo import (
+    ClippedPolicyGradient,
+    Experience,
+    Settings,
+    advantages_of,
+    clipped,
+    graded_sequences,
+    train,
+)
+from model.training.policy import Policy, write_checkpoint
+from model.training.preferences.reward_network import HEAD, RewardNetwork
+from model.training.rewards import critic, verifier
+from model.training.rewards.janus_pro_r1 import RewardError
+from model.training.rewards.registry import Assessment, open_reward, read_choice
+from model.training.rewards.watch import Watch, Watched, ranks
+from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics
+from model.trajectory import Trajectory
+
+SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def janus(tiny_checkpoint: Path) -> Janus:
+    return open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def groups(janus: Janus) -> list[list[Rollout]]:
+    rng = random.Random(0)
+    starts = starts_of(janus, [Prompt("a cat"), Prompt("two dogs")], 0.0, 0.0, rng)
+    return roll_out(janus, verifier.assess, starts, 4, 1, rng)
+
+
+def redness(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
+    """A critic that one colour fools: the share of pixels that are rather red than green."""
+    return Assessment(tuple(float((p[..., 0].astype(int) > p[..., 1]).mean()) for p in pictures))
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch):
+    """Makes a function a reward under a name."""
+    rewards, real = {}, importlib.import_module
+
+    def found(name: str):
+        return rewards.get(name.rpartition(".")[2]) or real(name)
+
+    def name(label: str, assess) -> None:
+        rewards[label] = SimpleNamespace(assess=assess)
+        names = [*rewards, "verifier"]
+        monkeypatch.setattr("model.training.rewards.registry.reward_names", lambda: names)
+
+    monkeypatch.setattr(importlib, "import_module", found)
+    return name
+
+
+# --- by name ----------------------------------------------------------------------------------------------------
+
+
+def test_rewards_are_chosen_by_name_which_and_weight():
+    choice = read_choice("drawing verifier:1 reward_model:/some/folder:0.5,critic:owner/name")
+    assert choice.weights == {"verifier": 1.0, "reward_model:/some/folder": 0.5, "critic:owner/name": 1.0}
+    assert (choice.drawing, choice.judging, choice.shares["reward_model:/some/folder"]) == (True, False, 0.2)
+    for wrong, problem in (
+        ("reward_model", "such as reward_model:FOLDER:1"),
+        ("critic:0.5", "such as critic:MODEL:1"),
+        ("verifier:else:1", "such as verifier:1"),
+        ("verifier:0", "a weight above 0"),
+    ):
+        with pytest.raises(RewardError, match=problem):
+            read_choice(wrong)
+
+
+def test_a_reward_model_is_a_reward_by_its_folder(janus: Janus, tiny_checkpoint: Path, groups, tmp_path: Path):
+    network = RewardNetwork(janus)
+    write_checkpoint(janus, tmp_path / "reward", {"parent": str(tiny_checkpoint)}, {HEAD: network.head.state_dict()})
+    rollout = groups[0][0]
+    pictures = [rollout.pictures[image.sha256] for image in rollout.trajectory.images]
+    fits = open_reward(f"reward_model:{tmp_path / 'reward'}")(rollout.trajectory, pictures).fits
+    p_yes = [reflection.p_yes for reflection in rollout.trajectory.reflections]
+    assert fits == pytest.approx(p_yes, abs=2e-3)  # before training, but for the weights' half precision
+
+
+def test_a_critic_says_how_probable_yes_is_of_the_whole_or_of_each_fact(tiny_checkpoint: Path, groups):
+    rollout = groups[1][0]
+    pictures = [rollout.pictures[image.sha256] for image in rollout.trajectory.images]
+    fits = open_reward(f"critic:{tiny_checkpoint}")(rollout.trajectory, pictures).fits
+    assert len(fits) == len(pictures) and all(0 < fit < 1 for fit in fits)
+    opened = critic.open_critic(str(tiny_checkpoint))
+    assert fits[0] == opened.p_yes(pictures[0], critic.whole("two dogs")[0])
+    asked = replace(rollout.trajectory, prompt="two dogs, a cat and a red boat")
+    questions = critic.facts(asked.prompt)
+    assert [q.partition("show ")[2].partition("?")[0] for q in questions] == ["two dogs", "a cat", "a red boat"]
+    [mean, *_] = open_reward(f"checklist:{tiny_checkpoint}")(asked, pictures).fits
+    assert mean == pytest.approx(np.mean([opened.p_yes(pictures[0], question) for question in questions]))
+    with pytest.raises(RewardError, match="could not be opened as an image-text-to-text model"):
+        open_reward("critic:/nowhere")
+
+
+# --- several ----------------------------------------------------------------------------------------------------
+
+
+def test_several_rewards_are_normalised_apart_before_they_are_summed_as_in_trl(groups):
+    settings = replace(SMALL, reward="drawing verifier:1 critic:owner/name:0.5")
+    first, second = [0.1, 0.4, 0.2, 0.3], [20.0, 10.0, 50.0, 40.0]
+    group = [
+        replace(rollout, parts={"verifier": (one,), "critic:owner/name": (other,)})
+        for rollout, one, other in zip(groups[0], first, second, strict=True)
+    ]
+    rewards = torch.tensor([first, second]).T
+    normalised = (rewards - rewards.mean(0)) / (rewards.std(0) + 1e-4)  # its multi_objective_aggregation
+    expected = (normalised @ torch.tensor([1.0, 0.5]) / 1.5).tolist()
+    assert [each[0] for each in advantages_of(group, settings)] == pytest.approx(expected, abs=1e-5)
+    assert advantages_of([replace(each, parts=dict.fromkeys(each.parts, (0.5,))) for each in group], settings) is None
+    stated = statistics([group], 1)
+    assert stated["reward_critic"] == pytest.approx(np.mean(second))
+    assert stated["reward_critic_spread"] == pytest.approx(np.std(second))
+
+
+def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(janus: Janus):
+    def experience(reward, resample: int) -> Experience:
+        settings = replace(SMALL, resample=resample, reward="drawing")
+        prompts = world_prompts(0, settings.prompts)
+        return Experience(janus, Policy(janus).reference(), settings, slice(0, None), prompts, lambda *_: (), reward)
+
+    calls: list[int] = []
+
+    def constant(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
+        calls.append(1)
+        return Assessment((0.5,) * len(pictures))
+
+    metrics = experience(constant, 2)(0).metrics
+    assert (metrics["resampled"], metrics["skipped"], len(calls)) == (4, 2, 3 * 2 * 4)
+    assert experience(constant, 0)(0).metrics["resampled"] == 0
+    calls.clear()
+
+    def second_time(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
+        calls.append(1)
+        return Assessment((0.5 if len(calls) <= 4 else len(calls) / 100,) * len(pictures))
+
+    metrics = experience(second_time, 2)(0).metrics
+    assert (metrics["resampled"], metrics["skipped"]) == (1, 0)
+
+
+# --- the loss ---------------------------------------------------------------------------------------------------
+
+
+def test_rollout_and_training_agree_on_log_probabilities_and_the_clipped_share_is_logged(janus: Janus, groups):
+    for rollout, fit in zip(groups[0], (0.1, 0.4, 0.2, 0.3), strict=True):
+        rollout.fits = [fit]
+    graded, _ = graded_sequences(groups[:1], SMALL)
+    batch, policy = collate(janus, graded), Policy(janus)
+    objective = ClippedPolicyGradient(policy.reference(), 0.04, 0.2)
+    with torch.no_grad():
+        _, metrics = objective(policy, batch, objective.totals(batch))
+    assert objective.totals(batch)["known"] == 4  # a verdict each
+    assert float(metrics["rollout_difference"]) < 1e-4 and float(metrics["clip_fraction"]) == 0
+    old, ratios = torch.zeros(4), torch.tensor([1.5, 1.5, 0.5, 0.5]).log()
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    assert clipped(ratios, old, advantage, 0.2).tolist() == [1, 0, 0, 1]  # as TRL counts them
+
+
+# --- the watch --------------------------------------------------------------------------------------------------
+
+
+def rollouts_of(trained: list[float], watch: list[float]) -> list[Watched]:
+    trajectory = Trajectory("a cat", 0, 1, SimpleNamespace(), "tiny", (), None)
+    return [Watched(trajectory, {}, *pair) for pair in zip(trained, watch, strict=True)]
+
+
+def test_the_watch_says_nothing_while_both_rewards_rise_or_differ_by_noise(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    watch = Watch(tmp_path)
+    for step in range(30):
+        right = (rng.random(32) < 0.5 + step / 80).astype(float)
+        metrics = watch(step, rollouts_of((right * 0.8 + rng.random(32) * 0.2).tolist(), right.tolist()))
+        assert not metrics["watch_alarm"]
+    assert not any(tmp_path.iterdir())
+    assert ranks(np.array([3.0, 1.0, 1.0, 2.0])).tolist() == pytest.approx([1, 1 / 6, 1 / 6, 2 / 3])
+
+
+def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
+    tiny_checkpoint: Path, tmp_path: Path, named, capsys: pytest.CaptureFixture[str]
+):
+    named("redness", redness)
+    settings = replace(SMALL, steps=10, prompts=1, group=8, learning_rate=3e-2, warmup=0, beta=0.0, save_every=0)
+    settings = replace(settings, resample=0, reward="drawing redness:1", watch="verifier")
+    janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    train(janus, settings, tmp_path / "out", {"parent": str(tiny_checkpoint)}, world_prompts(0, 1))
+    log = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    alarms = [row["step"] for row in log if row["watch_alarm"]]
+    assert alarms and min(alarms) < 20 and log[-1]["reward_redness"] > log[0]["reward_redness"]
+    assert f"step {alarms[0]}: the reward rises and the watch does not follow" in capsys.readouterr().err
+    records = list(ours.read(tmp_path / "out-watch"))  # as an import reads them
+    assert records and all(isinstance(record, Record) for record in records)
