@@ -38,6 +38,7 @@ from model.training.training_sequences import TrainingSequence, with_advantages
 from model.trajectory import Image, Reflection, Trajectory
 
 ADVANTAGES = ("together", "separate")
+FURTHER = 10**6  # steps from which on prompts replace those of a step, for each further time
 
 
 @dataclass(frozen=True)
@@ -230,11 +231,12 @@ class Experience:
         settings, janus = self.settings, self.janus
         prompts = self.prompts(step)[self.own]
         rng = random.Random(f"{settings.seed} {step} {self.own.start} rollouts")
-        groups = self._rolled_out(prompts, rng)
-        watched = self.watch(step, groups)
-        groups, resampled = self._resampled(step, groups, rng)
+        drawn = self._rolled_out(prompts, rng)
+        watched = self.watch(step, drawn)
+        groups, resampled = self._resampled(step, drawn, rng)
         wrong = wrong_drafts(groups, settings.mending, rng)
-        self.groups = groups + roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
+        begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
+        self.groups = groups + begun
         graded, skipped = graded_sequences(self.groups, settings)
         objective = ClippedPolicyGradient(self.reference, settings.beta, settings.clip_ratio)
         shares = [Share(objective, micro_batches(janus, graded, settings.micro_batch), padding_batch(janus))]
@@ -245,7 +247,7 @@ class Experience:
             shares.append(cross_entropy_share(janus, cross_entropy, rehearsed, 2))
             names += [sequence.name for sequence in rehearsed]
         counts = {"skipped": skipped, "resampled": resampled}
-        return StepData(shares, names, statistics(self.groups, settings.rounds) | watched | counts)
+        return StepData(shares, names, statistics(drawn + begun, settings.rounds) | watched | counts)
 
     def _rolled_out(self, prompts: Sequence[Prompt], rng: random.Random) -> list[list[Rollout]]:
         settings = self.settings
@@ -255,12 +257,12 @@ class Experience:
     def _resampled(self, step: int, groups: list[list[Rollout]], rng: random.Random) -> tuple[list[list[Rollout]], int]:
         """The groups, where those whose rewards are all equal are replaced (DAPO: Yu et al., 2025), and how many were
         drawn for that."""
-        settings, resampled = self.settings, 0
+        settings, groups, resampled = self.settings, [*groups], 0
         for attempt in range(1, settings.resample + 1):
             equal = [at for at, group in enumerate(groups) if advantages_of(group, settings) is None]
             if not equal:
                 break
-            others = self.prompts(step + attempt * settings.steps)[self.own][: len(equal)]  # no step's own
+            others = self.prompts(step + attempt * FURTHER)[self.own][: len(equal)]
             for at, group in zip(equal, self._rolled_out(others, rng), strict=False):
                 groups[at] = group
             resampled += len(others)

@@ -21,8 +21,8 @@ METHODS = {
         Method(
             "sft",
             "Fine-tuning",
-            "Learns what people wrote: reflections, and plans.",
-            ("judge_sft", "thought_sft"),
+            "Learns what people wrote and accepted: reflections, plans, drawings, redraws, edits.",
+            ("judge_sft", "thought_sft", "draw_sft", "redraw_sft", "edit_sft"),
             replays=True,
             steps=200,
         ),
