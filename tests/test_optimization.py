@@ -12,6 +12,7 @@ from running_app import free_port
 from model.training.optimization import summed
 
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
+GUARDED = ("--keep-rollouts", "4", "--keep-batch", "3", "--evaluate-prompts", "2")
 
 
 ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
@@ -20,7 +21,7 @@ ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
 def run(launcher: list[str], checkpoint: Path, out: Path, options: tuple[str, ...]) -> list[dict]:
     """The metrics of a short run, by step."""
     environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true"}
-    command = [*launcher, *SFT, "--checkpoint", str(checkpoint), "--out", str(out), *options]
+    command = [*launcher, *SFT, *GUARDED, "--checkpoint", str(checkpoint), "--out", str(out), *options]
     done = preloaded.run(*command, environment=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
@@ -34,7 +35,7 @@ def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Pa
     assert [row["step"] for row in together] == [row["step"] for row in alone] == [0, 1]
     assert [row["processes"] for row in (alone[0], together[0])] == [1, 2]
     for one, two in zip(alone, together, strict=True):
-        for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm"):
+        for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "keep_kl"):
             assert two[name] == pytest.approx(one[name], rel=1e-3), name
 
 

@@ -13,6 +13,7 @@ import preloaded
 import pytest
 import torch
 from PIL import Image as Picture
+from tests_support import UNGUARDED
 
 from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import PROVENANCE
@@ -32,6 +33,7 @@ from model.training.sft import CrossEntropy, Settings, train
 from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, judge
 from model.world.scene import random_scene, render
 
+SPEED = ("seconds", "eta_seconds", "tokens_per_second", "padding")
 PICTURE = render(random_scene(random.Random(0), 3))
 
 
@@ -113,7 +115,8 @@ def test_micro_batches_add_up_to_the_step_of_the_whole(tiny_checkpoint: Path, tm
         sequences = world_batch(janus, 9)
         settings = Settings(steps=1, batch=9, micro_batches=parts)
         train(janus, lambda step, which: sequences, settings, out, {"parent": str(tiny_checkpoint)})
-        return json.loads(Path(f"{out}.jsonl").read_text()) | {"seconds": 0}
+        row = json.loads(Path(f"{out}.jsonl").read_text())
+        return {name: value for name, value in row.items() if name not in SPEED}
 
     assert metrics(3) == pytest.approx(metrics(1), rel=1e-4)
 
@@ -222,16 +225,31 @@ def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_p
 def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "better"
     command = ["-m", "model.training.sft", "--world", "--checkpoint", tiny_checkpoint]
-    done = preloaded.run(*command, "--steps", "3", "--batch", "6", "--out", out)
+    guarded = ["--keep-rollouts", "2", "--keep-batch", "2", "--evaluate-prompts", "2", "--evaluate-every", "2"]
+    done = preloaded.run(*command, "--steps", "3", "--batch", "6", "--out", out, *guarded)
     assert done.returncode == 0, done.stderr
     assert "codes" in done.stdout
     assert json.loads((out / PROVENANCE).read_text())["settings"]["steps"] == 3
+    table = json.loads((tmp_path / "better.evaluation" / "table.json").read_text())
+    assert table["steps"] == [0, 2, 3] and table["best"] == json.loads((out / PROVENANCE).read_text())["step"]
+    assert "| first draft |" in done.stderr and (tmp_path / "better.evaluation" / "samples" / "000003").is_dir()
     assert open_checkpoint(out).sampling.thinks
 
 
 def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "run"
-    command = ["--world", "--checkpoint", tiny_checkpoint, "--batch", "2", "--save-every", "1", "--out", out]
+    command = [
+        "--world",
+        "--checkpoint",
+        tiny_checkpoint,
+        "--batch",
+        "2",
+        "--save-every",
+        "1",
+        "--out",
+        out,
+        *UNGUARDED,
+    ]
 
     def run(*arguments: str, largest_file: int) -> CompletedProcess[str]:
         """No file can grow beyond so many bytes, which writers meet like a full disk."""

@@ -49,7 +49,7 @@ def train(out: Path, source=rows_at, settings: LoopSettings = SETTINGS, saved: l
 
 def log_of(out: Path) -> list[dict]:
     rows = [json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+    return [{name: value for name, value in row.items() if name not in ("seconds", "eta_seconds")} for row in rows]
 
 
 def test_any_objective_is_minimised_and_micro_batches_make_no_difference(tmp_path: Path):

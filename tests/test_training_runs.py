@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests_support import UNGUARDED
 from training_rows import row, save
 
 from model.backends.checkpoint import saving as folders
@@ -32,7 +33,7 @@ SETTINGS = Settings(steps=4, batch=2, warmup=1, save_every=2)
 
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
     """Exit status and last message of `python -m model.training.sft`."""
-    monkeypatch.setattr(sys, "argv", ["sft", *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", ["sft", *map(str, arguments), *UNGUARDED])
     try:
         sft.main()
     except SystemExit as ended:
@@ -172,7 +173,9 @@ def test_a_loss_that_is_no_number_stops_the_run_before_its_step_and_names_the_ro
     after = contents(tmp_path)
     log = str(tmp_path / "out.jsonl")
     assert {**after, log: b""} == {**before, log: b""}
-    assert [line["step"] for line in rows_of(out)] == [0, 1, 2]
+    *learnt, last = rows_of(out)
+    assert [line["step"] for line in learnt] == [0, 1, 2] and not any("alarms" in line for line in learnt)
+    assert last["step"] == 3 and "codes" not in last and last["alarms"][0].startswith("not finite: step 3")
     assert all(p.isfinite().all() for p in janus.network.parameters())
 
 

@@ -5,6 +5,8 @@ import torch
 from model.backends.janus import CODE, TEXT, Janus
 from model.sequences import Codes, Piece, Text
 
+UNGUARDED = ("--keep", "0", "--evaluate-prompts", "0")  # of a run of a network that draws noise
+
 
 def embed_pieces(janus: Janus, pieces: list[Piece]) -> torch.Tensor:
     """(1, T, D) embeddings of a stream, one piece after the other."""

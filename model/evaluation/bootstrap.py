@@ -3,9 +3,9 @@
 Shapes: N prompts, R resamples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -68,6 +68,20 @@ class Mean:
 
     def resampled(self, picks: np.ndarray) -> np.ndarray:
         return np.mean([part.resampled(picks) for part in self.parts], axis=0)
+
+
+def to_counts(figure: Figure) -> dict[str, Any]:
+    """A figure as plain values, per prompt, from which `from_counts` makes it again."""
+    if isinstance(figure, Mean):
+        return {"parts": [to_counts(part) for part in figure.parts]}
+    assert isinstance(figure, Proportion)
+    return {"counted": figure.counted.tolist(), "of": figure.of.tolist()}
+
+
+def from_counts(counts: Mapping[str, Any]) -> Figure:
+    if "parts" in counts:
+        return Mean(tuple(from_counts(part) for part in counts["parts"]))
+    return Proportion(np.array(counts["counted"], dtype=float), np.array(counts["of"], dtype=float))
 
 
 def interval(figure: Figure, seed: int = 0) -> tuple[float, float] | None:

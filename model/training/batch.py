@@ -100,6 +100,13 @@ def collate(janus: Janus, sequences: Sequence[TrainingSequence], multiple: int =
     return Batch(ids, twin, kinds, images, groups, *columns)
 
 
+def token_counts(batch: Any) -> tuple[int, int]:
+    """(positions that hold something, all positions) of a Batch or of what has one as `batch`; zeros of anything
+    else."""
+    batch = getattr(batch, "batch", batch)
+    return (int((batch.kinds > 0).sum()), batch.kinds.numel()) if isinstance(batch, Batch) else (0, 0)
+
+
 def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, ...], list[torch.Tensor]]:
     """The groups of targets, and rows, positions, tokens, kinds, weights, advantages and rollout log-probabilities
     of their tokens."""

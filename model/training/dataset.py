@@ -23,7 +23,7 @@ from model.backends.janus import Janus
 from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, DrawnExample, JudgeExample, StoredImage, ThoughtExample, sft_example
 from model.images import PictureFileError, decode
-from model.messages import RowError
+from model.messages import RowError, flattened
 from model.sequences import Codes, Pixels, Text, harmless
 from model.training.batch import length
 from model.training.training_sequences import Draft, TrainingSequence, draw, edit, judge, think
@@ -132,6 +132,16 @@ def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBoun
     if not learnt:
         raise DataError(f"all {count} rows under {folder} have the weight 0, so there is nothing to learn")
     return rows
+
+
+def prompts_in(folder: Path, *kinds: str) -> Iterator[str]:
+    """The user's words of every row that has any, in order."""
+    for file in data_files(folder, *kinds):
+        for _, row in rows_of(file):
+            parts = flattened("prompt", row().get("prompt"))
+            words = "".join(part.text for part in parts if part.message == 1 and part.text is not None).strip()
+            if words:
+                yield words
 
 
 def one_line(error: Exception) -> str:

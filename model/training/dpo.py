@@ -25,11 +25,18 @@ from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.safeguards.opening import (
+    NO_SAFEGUARDS,
+    Safeguards,
+    SafeguardSettings,
+    add_safeguards,
+    open_safeguards,
+)
 from model.training.sources import WeightedRows, add_data, open_data
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SafeguardSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 100
@@ -47,6 +54,7 @@ class Settings:
     precision: str = "no"  # or bf16
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
 
 
 @dataclass(frozen=True)
@@ -88,12 +96,13 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
+    safeguards: Safeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on pairs; raises LossError and what `train_from_reference` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     objective = PreferenceLoss(settings.loss, settings.beta, settings.label_smoothing, settings.chosen_nll)
     method = PreferenceMethod(lambda policy, loop: objective, row_batch)
-    train_from_reference(janus, data, settings, method, out, provenance, start)
+    train_from_reference(janus, data, settings, method, out, provenance, start, safeguards)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
@@ -103,12 +112,14 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}
-    train(janus, data, settings, arguments.out, provenance, start)
+    safeguards = open_safeguards(janus, arguments, settings, settings.seed, PREFERENCE_ROWS)
+    train(janus, data, settings, arguments.out, provenance, start, safeguards)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "judge_pref, thought_pref or image_pref", required=True)
     add_opening(parser, "what to start from, and the reference")
+    add_safeguards(parser)
 
 
 def main() -> None:

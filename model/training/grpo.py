@@ -20,6 +20,7 @@ import torch
 
 from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
 from model.backends.janus import Janus
+from model.evaluation.fixed_prompts import FixedPrompts
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
 from model.training.loop import Loop, LoopSettings, Share, StepData
@@ -32,6 +33,8 @@ from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.runs.state import fingerprint
+from model.training.safeguards.evaluations import EvaluationSettings
+from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_prompts, open_rehearsal
 from model.training.training_sequences import TrainingSequence, with_advantages
@@ -42,7 +45,7 @@ FURTHER = 10**6  # steps from which on prompts replace those of a step, for each
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(EvaluationSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 300
@@ -70,6 +73,7 @@ class Settings:
     precision: str = "no"  # or bf16; the rollouts stay exact
     save_every: int = 25  # steps; 0 only at the end
     seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
 
 
 def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
@@ -296,8 +300,9 @@ def train(
     rehearsal: SequenceSource = lambda step, which: (),
     reference: Janus | None = None,
     start: RunStart = FROM_THE_START,
+    fixed: Sequence[FixedPrompts] = (),
 ) -> None:
-    """Train on rollouts of the prompts of each step, near the `reference` (default: the checkpoint as it is). Raises
+    """Train on rollouts of the prompts of each step, evaluated on the `fixed` ones, near the `reference` (default: the checkpoint as it is). Raises
     RewardError and what `Loop.train` raises; what was saved last then stands untouched."""
     reward = weighted_reward(read_choice(settings.reward).weights)
     policy, loop = Policy(janus, entropies=True), Loop(LoopSettings.of(settings))
@@ -314,7 +319,9 @@ def train(
         if experience.groups:  # none where a finished run is resumed
             contact_sheet(experience.groups).save(out.parent / f"{out.name}-{step:05d}.png")
 
-    loop.train(network_run(janus, policy, out, provenance | about, start, saved=saved, printed_every=1), experience)
+    evaluation = evaluation_of(policy, loop, out, settings, fixed)
+    hooks = {"saved": saved, "printed_every": 1, "evaluation": evaluation}
+    loop.train(network_run(janus, policy, out, provenance | about, start, **hooks), experience)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
@@ -333,7 +340,9 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     prompts, about_prompts = open_prompts(arguments.prompts_file, settings.seed, settings.prompts)
     rehearsal, about = open_rehearsal(janus, settings.seed, settings.rehearsal, arguments.drafts)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
-    train(janus, settings, arguments.out, provenance | about | about_prompts, prompts, rehearsal, reference, start)
+    provenance |= about | about_prompts
+    fixed = fixed_prompts(janus, settings)
+    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -32,13 +32,20 @@ from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.safeguards.opening import (
+    NO_SAFEGUARDS,
+    Safeguards,
+    SafeguardSettings,
+    add_safeguards,
+    open_safeguards,
+)
 from model.training.sources import WeightedRows, add_data, open_data
 
 OWN, MISMATCHED = slice(0, 1), slice(1, 2)  # the sequences of a row
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SafeguardSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 100
@@ -56,6 +63,7 @@ class Settings:
     precision: str = "no"  # or bf16
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +131,7 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
+    safeguards: Safeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on labelled reflections; raises what `train_from_reference` raises, and DataError for a folder of one."""
     estimates = settings.loss == "kto"
@@ -135,7 +144,7 @@ def train(
         return LabelledBatch(row_batch(janus, rows, OWN), row_batch(janus, rows, MISMATCHED) if estimates else None)
 
     method = PreferenceMethod(lambda policy, loop: LabelledLoss(settings, policy, loop), batch)
-    train_from_reference(janus, data, settings, method, out, provenance, start)
+    train_from_reference(janus, data, settings, method, out, provenance, start, safeguards)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
@@ -144,12 +153,14 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, LABELLED_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "kto", "settings": asdict(settings), **about}
-    train(janus, data, settings, arguments.out, provenance, start)
+    safeguards = open_safeguards(janus, arguments, settings, settings.seed, LABELLED_ROWS)
+    train(janus, data, settings, arguments.out, provenance, start, safeguards)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "judge_kto", required=True)
     add_opening(parser, "what to start from, and the reference")
+    add_safeguards(parser)
 
 
 def main() -> None:

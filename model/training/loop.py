@@ -23,10 +23,13 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 
 from model.backends.checkpoint.saving import check_finite as check_weights
+from model.training.batch import token_counts
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
 from model.training.runs.metrics_log import Log
 from model.training.runs.state import RunState, defining
+from model.training.runs.trackers import start_tracker, track
+from model.training.safeguards.alarms import Alarms
 
 Item = TypeVar("Item")
 
@@ -80,6 +83,7 @@ class LoopSettings:
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     updates: int = 1  # optimizer steps on the data of one step
+    track: str = "none"  # or a tracker of accelerate
 
     @staticmethod
     def of(settings: Any) -> "LoopSettings":
@@ -91,10 +95,17 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A hook: metrics computed after every `every`-th step and the last, logged with it and kept in provenance."""
+    """A hook: metrics computed after every `every`-th step and the last, logged with it and kept in provenance.
 
-    every: int
-    run: Callable[[int], Mapping[str, float]]  # finished steps → metrics
+    With `begin`, which is told the first step, also before a run's first one. With `is_best` the checkpoint of `out` is
+    the best of those evaluated, and the last one only until there is one.
+    """
+
+    every: int  # 0: after the last step alone
+    run: Callable[[int], Mapping[str, Any]]  # finished steps → metrics
+    begin: Callable[[int], None] | None = None
+    is_best: Callable[[int], bool] | None = None  # finished steps, evaluated → whether none was better
+    finish: Callable[[], None] = lambda: None  # called in the first process at the end
 
 
 @dataclass(frozen=True)
@@ -133,19 +144,26 @@ class Loop:
         """
         self._prepare(run)
         first, log = self._begin(run)
-        began = time.monotonic()
         with remembered_signals() as stop, closing(log):
+            before = self._evaluated_before(first)
+            clock = Clock(first, self.settings.steps)
             for step in range(first, self.settings.steps):
-                metrics = self._step(step, source(step)) | self._evaluated(step + 1)
-                log.write({"step": step, "seconds": round(time.monotonic() - began, 1), **metrics})
+                data = source(step)
+                metrics = self._observed(step, data, log, clock) | (before if step == first else {})
+                metrics |= self._evaluated(step + 1)
+                log.write({"step": step, **clock.times(), **metrics})
+                track(self.accelerator, {"step": step, **metrics})
                 stopped = summed(self.accelerator, [stop.number > 0]) != [0]  # processes hear of it at different steps
-                if stopped or (self.settings.save_every and (step + 1) % self.settings.save_every == 0):
+                due = self.settings.save_every and (step + 1) % self.settings.save_every == 0
+                if stopped or due or self._is_best(step + 1):
                     self._save(step + 1, log)
                 if stopped and step + 1 < self.settings.steps:
                     raise self._stopped(step + 1, stop)
             if first >= self.settings.steps:
                 self._evaluated(first)
             self._save(self.settings.steps, log)
+            if self.run.evaluation and self.accelerator.is_main_process:
+                self.run.evaluation.finish()
         self.accelerator.wait_for_everyone()  # no process leaves the others while they save
         self.accelerator.end_training()
         self._say(f"saved {run.out}")
@@ -165,7 +183,9 @@ class Loop:
         self.state = RunState(paths.state, held, self.optimizers, self.schedules, definition, settings.steps)
         self.module, *self.prepared = self.accelerator.prepare(run.module, *self.optimizers)
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
-        self.evaluated: dict[str, float] = {}
+        self.evaluated: dict[str, Any] = {}
+        self.evaluated_at: int | None = None  # finished steps
+        self.alarms = Alarms()
         self.saved_at = -1
 
     def _begin(self, run: Run) -> tuple[int, Log]:
@@ -181,7 +201,23 @@ class Loop:
         count, steps = self.processes, self.settings.steps
         self._say(f"{count} process{'es' if count > 1 else ''} on {self.accelerator.device}, steps {first} to {steps}")
         path = RunPaths(run.out).log
+        start_tracker(self.accelerator, self.settings.track, RunPaths(run.out), run.provenance.get("settings", {}))
         return first, Log(path, self.accelerator, steps=steps, first=first, every=run.printed_every)
+
+    def _observed(self, step: int, data: StepData, log: Log, clock: "Clock") -> dict[str, Any]:
+        """A step, its speed and its alarms. An error of training is logged before it is raised."""
+        try:
+            metrics: dict[str, Any] = self._step(step, data)
+        except TrainingError as error:
+            log.write({"step": step, **clock.times(), "alarms": [f"not finite: {error}"]})
+            raise
+        counts = [token_counts(batch) for share in data.shares for batch in share.batches]
+        tokens, positions = summed(self.accelerator, [sum(column) for column in zip(*counts, (0, 0), strict=True)])
+        metrics |= clock.after(step, tokens, positions)
+        if alarms := self.alarms.of(metrics):
+            metrics["alarms"] = alarms
+            self._say(f"step {step}: " + "; ".join(alarms))
+        return metrics
 
     def _step(self, step: int, data: StepData) -> dict[str, float]:
         """The optimizer steps on one step's data; their metrics."""
@@ -246,10 +282,30 @@ class Loop:
     def _evaluated(self, step: int) -> dict[str, float]:
         """What the evaluation hook finds where it is due after `step` finished steps."""
         evaluation = self.run.evaluation
-        if evaluation is None or (step % evaluation.every and step != self.settings.steps):
+        if evaluation is None or (
+            step != self.settings.steps and not (evaluation.every and step % evaluation.every == 0)
+        ):
             return {}
-        self.evaluated = dict(evaluation.run(step))
+        self.evaluated, self.evaluated_at = dict(evaluation.run(step)), step
         return self.evaluated
+
+    def _evaluated_before(self, first: int) -> dict[str, Any]:
+        """What the hook finds before a run's first step."""
+        evaluation = self.run.evaluation
+        if evaluation is None or evaluation.begin is None:
+            return {}
+        evaluation.begin(first)
+        return dict(evaluation.run(0)) if first == 0 else {}
+
+    def _is_best(self, step: int) -> bool:
+        """Whether the network was evaluated after these steps, and none before was better."""
+        evaluation = self.run.evaluation
+        return bool(evaluation and evaluation.is_best and step == self.evaluated_at and evaluation.is_best(step))
+
+    def _kept(self, step: int) -> bool:
+        """Whether the checkpoint after these steps is to replace the one that was saved before."""
+        judged = self.run.evaluation is not None and self.run.evaluation.is_best is not None
+        return not judged or self.evaluated_at is None or self._is_best(step)
 
     def _save(self, step: int, log: Log) -> None:
         """State and checkpoint as of `step` finished steps. Raises CheckpointError before either is touched where a
@@ -258,8 +314,9 @@ class Loop:
             check_weights(self.run.trained or self.run.network, self.run.out)
             log.sync()
             self.state.save(step)
-            about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})
-            self.run.save({**self.run.provenance, **about, **self.state.about_resumes})
+            if self._kept(step):
+                about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})
+                self.run.save({**self.run.provenance, **about, **self.state.about_resumes})
             self.run.saved(step)
         self.saved_at = step
 
@@ -270,6 +327,25 @@ class Loop:
     def _say(self, message: str) -> None:
         if self.accelerator.is_main_process:
             print(message, file=sys.stderr)
+
+
+class Clock:
+    """Seconds of a run since it began or was gone on with, and what follows from them."""
+
+    def __init__(self, first: int, steps: int):
+        self.first, self.steps = first, steps
+        self.began = self.last = time.monotonic()
+        self.left = 0.0
+
+    def after(self, step: int, tokens: float, positions: float) -> dict[str, float]:
+        """Speed and padding of a step, of `tokens` among `positions` (0: it has none)."""
+        now = time.monotonic()
+        seconds, self.last = max(now - self.last, 1e-9), now
+        self.left = (now - self.began) / (step + 1 - self.first) * (self.steps - step - 1)
+        return {"tokens_per_second": tokens / seconds, "padding": 1 - tokens / positions} if positions else {}
+
+    def times(self) -> dict[str, float]:
+        return {"seconds": round(time.monotonic() - self.began, 1), "eta_seconds": round(self.left, 1)}
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from model.training.preferences.reward_network import (
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
-from model.training.sources import DataFolder, Indexed, WeightedRows, add_data, mixed_source, open_data
+from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "reward or image_pref", required=True)
-    text = "rows that are not learnt, on which it is measured at every save"
-    parser.add_argument("--held-out", type=DataFolder.read, nargs="+", metavar="FOLDER", help=text)
+    add_held_out(parser)
     add_opening(parser)
 
 

@@ -17,12 +17,19 @@ import torch
 
 from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
-from model.training.dataset import DataError, RowBounds
+from model.training.dataset import SFT_ROWS, DataError, RowBounds
 from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.safeguards.opening import (
+    NO_SAFEGUARDS,
+    Safeguards,
+    SafeguardSettings,
+    add_safeguards,
+    open_safeguards,
+)
 from model.training.sources import MIXTURE_NAMES, SequenceSource, add_sources, check_sources, open_sources
 from model.training.training_sequences import Kind, TrainingSequence
 
@@ -38,13 +45,13 @@ KIND_WEIGHTS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SafeguardSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 200
     batch: int = 32  # sequences per step
     lessons: str = "all"  # mixture of the world's tasks
-    micro_batches: int = 1  # parts a step is split into; sequences of like length go together
+    micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
     learning_rate: float = 2e-4  # AdamW's peak
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
     warmup: int = 20  # steps
@@ -54,6 +61,7 @@ class Settings:
     precision: str = "no"  # or bf16
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
     compile: bool = False  # for a GPU: on a CPU every new length is compiled again
     most_characters: int = RowBounds.characters  # of a row of --data, its texts together
     most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images
@@ -98,9 +106,12 @@ def train(
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
+    safeguards: Safeguards = NO_SAFEGUARDS,
 ) -> None:
-    """Train on a source's sequences; raises what `Loop.train` raises."""
+    """Train on a source's sequences, pulled to the checkpoint and evaluated by the safeguards; raises what `Loop.train`
+    raises."""
     policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    guard = safeguards.begin(policy, loop, out, settings, settings.seed)
     if settings.compile:
         for part in (janus.network.model.language_model, janus.network.model.vision_model.encoder):
             part.compile(dynamic=True)
@@ -109,10 +120,10 @@ def train(
         sequences = list(source(step, loop.own))
         multiple = 32 if settings.compile else 1
         share = cross_entropy_share(janus, CrossEntropy(), sequences, settings.micro_batches, multiple)
-        return StepData([share], [sequence.name for sequence in sequences])
+        return StepData([share, *guard.shares(step)], [sequence.name for sequence in sequences])
 
     with prefetched(data, settings.steps) as ahead:
-        loop.train(network_run(janus, policy, out, provenance, start), ahead)
+        loop.train(network_run(janus, policy, out, provenance, start, evaluation=guard.evaluation), ahead)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
@@ -123,12 +134,14 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.lessons, settings.seed, bounds)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings), **about}
-    train(janus, source, settings, arguments.out, provenance, start)
+    safeguards = open_safeguards(janus, arguments, settings, settings.seed, SFT_ROWS)
+    train(janus, source, settings, arguments.out, provenance, start, safeguards)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
     add_opening(parser)
+    add_safeguards(parser)
 
 
 def main() -> None:

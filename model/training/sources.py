@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.training.dataset import (
     SFT_ROWS,
@@ -23,6 +24,7 @@ from model.training.dataset import (
     data_files,
     fingerprint_of,
     manifest_of,
+    prompts_in,
     read_rows,
 )
 from model.training.embedded.curriculum import MIXTURES
@@ -67,6 +69,12 @@ def add_data(parser: argparse.ArgumentParser, kinds: str, *, required: bool = Fa
     """The option --data of rows of these kinds."""
     text = f"exports of the kind {kinds}: folders of Parquet files, each perhaps with its weight in a batch (A:1 B:0.5)"
     parser.add_argument("--data", type=DataFolder.read, nargs="+", required=required, metavar="FOLDER", help=text)
+
+
+def add_held_out(parser: argparse.ArgumentParser) -> None:
+    """The option --held-out."""
+    text = "rows that are not learnt, by which the run is measured"
+    parser.add_argument("--held-out", type=DataFolder.read, nargs="+", default=[], metavar="FOLDER", help=text)
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +131,33 @@ def open_prompts(file: Path | None, seed: int, count: int) -> tuple[Callable[[in
     except PromptFileError as error:
         raise DataError(str(error)) from error
     return world_prompts(seed, count, known), {"prompts_sha256": fingerprint_of([file] if file and known else [])}
+
+
+def knows_world(janus: Janus) -> bool:
+    """Whether a checkpoint was trained for the embedded world's prompts."""
+    return janus.domain is EMBEDDED_WORLD
+
+
+def add_kept(parser: argparse.ArgumentParser) -> None:
+    """The option --keep-prompts."""
+    kept = "prompts whose drawings and judgements are kept, one per line (default: the embedded world's, or the data's)"
+    parser.add_argument("--keep-prompts", type=Path, metavar="FILE", help=kept)
+
+
+def open_kept(janus: Janus, arguments: argparse.Namespace, row_format: RowFormat, count: int, seed: int) -> list[str]:
+    """`count` prompts for self-distillation: a file's lines, the embedded world's where the checkpoint knows it, or
+    else those of the data. Raises DataError for a file without any."""
+    rng = random.Random(f"{seed} prompts of self-distillation")
+    if arguments.keep_prompts is None and knows_world(janus):
+        return [prompt.text for prompt in world_prompts(seed, count)(0)]
+    if arguments.keep_prompts is not None:
+        known = [line.strip() for line in arguments.keep_prompts.read_text("utf-8").splitlines() if line.strip()]
+        if not known:
+            raise DataError(f"{arguments.keep_prompts} holds no prompt; write one per line")
+    else:
+        every = (prompts_in(folder.path, *row_format.kinds) for folder in arguments.data or ())
+        known = list(dict.fromkeys(prompt for prompts in every for prompt in prompts))
+    return [known[at % len(known)] for at in rng.sample(range(max(count, len(known))), count)] if known else []
 
 
 def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:

@@ -16,6 +16,7 @@ from model.training.batch import Batch, collate
 from model.training.loop import Loop, LoopSettings, Objective, Share, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunStart
+from model.training.safeguards.opening import NO_SAFEGUARDS, Safeguards
 from model.training.sources import Indexed, WeightedRows, mixed_source
 from model.training.training_sequences import TrainingSequence
 
@@ -106,6 +107,7 @@ def train_from_reference(
     out: Path,
     provenance: Mapping[str, Any],
     start: RunStart,
+    safeguards: Safeguards = NO_SAFEGUARDS,
 ) -> None:
     """Train on rows with a reference; `settings` have `batch` and `micro_batch`, in rows, and what `LoopSettings` has.
     Raises what `Loop.train` raises, and DataError for a batch that is too small."""
@@ -114,6 +116,7 @@ def train_from_reference(
     with loop.accelerator.autocast():  # as in training
         known = [WeightedRows(referenced(policy, each.rows, settings.micro_batch), each.weight) for each in data]
     source = mixed_source(known, settings.seed, settings.batch)
+    guard = safeguards.begin(policy, loop, out, settings, settings.seed)
     objective = method.objective(policy, loop)
     padding = method.batch(janus, [replace(known[0].rows[0], weight=0.0)])
 
@@ -121,7 +124,7 @@ def train_from_reference(
         rows: list[ReferencedRow] = source(step, loop.own)
         some = [rows[at : at + settings.micro_batch] for at in range(0, len(rows), settings.micro_batch)]
         batches = [method.batch(janus, each) for each in some]
-        return StepData([Share(objective, batches, padding)], [row.name for row in rows])
+        return StepData([Share(objective, batches, padding), *guard.shares(step)], [row.name for row in rows])
 
     with prefetched(step_data, settings.steps) as ahead:
-        loop.train(network_run(janus, policy, out, provenance, start), ahead)
+        loop.train(network_run(janus, policy, out, provenance, start, evaluation=guard.evaluation), ahead)

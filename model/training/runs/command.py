@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
+from model.training.runs.trackers import TRACKERS
+from model.training.safeguards.evaluations import CRITERIA
 
 
 class SettingsDataclass(Protocol):
@@ -28,6 +30,9 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)),
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
+    **dict.fromkeys(("keep_rollouts", "keep_batch"), (1, 10**6)),
+    **dict.fromkeys(("evaluate_every", "evaluate_prompts"), (0, 10**7)),
+    "keep": (0, 100),
     "rounds": (1, 16),
     "clip": (1e-9, 1e9),
     "most_megapixels": (1e-6, 1e4),
@@ -56,7 +61,7 @@ def run_method(
     accept = "with --resume: go on although settings, data or checkpoint differ, and write that into provenance"
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     parser.add_argument("--restart", action="store_true", help="begin anew in place of an unfinished run of --out")
-    add_settings(parser, defaults, choices)
+    add_settings(parser, defaults, {"best": CRITERIA, "track": TRACKERS} | dict(choices or {}))
     arguments = parser.parse_args()
     settings = type(defaults)(**{field: getattr(arguments, field) for field in asdict(defaults)})
     run_command(name.rpartition(".")[2], lambda: work(arguments, settings, start_of(arguments)), *errors)

@@ -1,6 +1,6 @@
 """Paths of a training run: checkpoint folder, state and log beside it; how a run begins, and the signal that ends it.
 
-    out = better    better/    better.state    better.jsonl
+    out = better    better/    better.state    better.jsonl    better.evaluation/    better.tracking/
 
 Nothing is replaced but an earlier run's own.
 """
@@ -54,6 +54,16 @@ class RunPaths:
     def log(self) -> Path:
         return self.out.parent / f"{self.out.name}.jsonl"
 
+    @property
+    def evaluation(self) -> Path:
+        """The folder of its evaluations (`evaluations`)."""
+        return self.out.parent / f"{self.out.name}.evaluation"
+
+    @property
+    def tracking(self) -> Path:
+        """The folder of a tracker that writes files."""
+        return self.out.parent / f"{self.out.name}.tracking"
+
     def check(self, parent: str | Path | None = None) -> None:
         """Raises CheckpointError where writing would replace what no run has written, or the parent itself."""
         restore(self.out)
@@ -65,6 +75,10 @@ class RunPaths:
         for path in (self.state, self.log):
             if path.exists() and not path.is_file():
                 raise CheckpointError(f"{path} is no file, and a run of this name writes there; choose another --out")
+        if self.evaluation.exists() and not (self.evaluation / "table.json").is_file():
+            raise CheckpointError(
+                f"{self.evaluation} is there already and holds no evaluations of a run; choose another --out"
+            )
         read_rows(self.log)
 
 

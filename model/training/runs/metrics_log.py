@@ -15,6 +15,10 @@ from model.backends.contract import CheckpointError
 class Log:
     """Metrics as JSON lines in a file; printed every `every` steps, and at the last. Only the first process writes.
 
+    A row has `step`, `seconds` since the run began or was gone on with, `eta_seconds`, `learning_rate`,
+    `gradient_norm`, the metrics of the method, `tokens_per_second`, `padding` (share of positions) and, where there is
+    cause, `alarms` (a list of texts, `alarms`), `evaluated_mean` and `evaluation` (`evaluations`).
+
     `first` is the step a run goes on from: rows from there on are dropped, they are written again. A number that JSON
     has no word for is written as null.
     """
@@ -35,7 +39,8 @@ class Log:
         self.file.write(json.dumps(row, allow_nan=False) + "\n")
         self.file.flush()
         if row["step"] % self.every == 0 or row["step"] == self.steps - 1:
-            shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in row.items())
+            numbers = {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+            shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in numbers.items())
             print(" ".join(shown), flush=True)
 
     def sync(self) -> None:
@@ -48,7 +53,9 @@ class Log:
             self.file.close()
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: Any) -> Any:
+    if isinstance(value, str | list | dict):
+        return value
     value = float(value) if not isinstance(value, int) else value
     return value if math.isfinite(value) else None
 

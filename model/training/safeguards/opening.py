@@ -1,0 +1,136 @@
+"""What keeps a run from unlearning unseen: the pull to its checkpoint, and its evaluation on fixed prompts.
+
+A method has both in five lines: its settings derive from `SafeguardSettings`, its options come from `add_safeguards`,
+`open_safeguards` opens them with its data, and `Safeguards.begin` makes of them what its steps learn besides
+(`shares`) and the hook of its run (`evaluation`).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+
+from model.backends.janus import Janus
+from model.evaluation.bootstrap import Proportion
+from model.evaluation.fixed_prompts import SAMPLES, Drawn, Figures, FixedPrompts, draw_fixed, world_prompts
+from model.training.batch import collate
+from model.training.dataset import RowBounds, RowFormat
+from model.training.loop import Evaluation, Loop, Share
+from model.training.policy import Policy
+from model.training.runs.folder import RunPaths
+from model.training.safeguards.evaluations import Evaluations, EvaluationSettings, markdown
+from model.training.safeguards.self_distillation import Pull, PullSettings, open_pull
+from model.training.sources import add_held_out, add_kept, knows_world, open_data, open_kept
+from model.training.training_sequences import Kind, TrainingSequence
+
+HELD_OUT = "held-out rows"  # the setting of their figures
+MOST_HELD_OUT = 200  # rows
+
+
+@dataclass(frozen=True)
+class SafeguardSettings(PullSettings, EvaluationSettings):
+    """Choices of every method that has both."""
+
+
+@dataclass(frozen=True)
+class Safeguards:
+    """Prompts that are kept, fixed prompts that are drawn, and rows that are held out; none by default."""
+
+    kept: Sequence[str] = ()
+    fixed: Sequence[FixedPrompts] = ()
+    held_out: Sequence[TrainingSequence] = ()
+
+    def begin(self, policy: Policy, loop: Loop, out: Path, settings: SafeguardSettings, seed: int) -> "Guard":
+        """Draws what is kept, with the policy as it is."""
+        pull = open_pull(policy, loop, self.kept, settings, seed)
+        return Guard(pull, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
+
+
+NO_SAFEGUARDS = Safeguards()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The safeguards of a run that has begun."""
+
+    pull: Pull
+    evaluation: Evaluation | None
+
+    def shares(self, step: int) -> list[Share]:
+        return self.pull.shares(step)
+
+
+def add_safeguards(parser: argparse.ArgumentParser) -> None:
+    """The options of the safeguards that are no settings."""
+    add_kept(parser)
+    add_held_out(parser)
+
+
+def open_safeguards(
+    janus: Janus, arguments: argparse.Namespace, settings: SafeguardSettings, seed: int, row_format: RowFormat
+) -> Safeguards:
+    """With what a method trains on: rows of `row_format`, under --data and --held-out. Raises DataError."""
+    kept = open_kept(janus, arguments, row_format, settings.keep_rollouts, seed)
+    others = open_data(janus, arguments.held_out, row_format, RowBounds())[0] if arguments.held_out else []
+    rows = [each.rows[at] for each in others for at in range(len(each.rows))][:MOST_HELD_OUT]
+    held_out = [row if isinstance(row, TrainingSequence) else row.sequences[0] for row in rows if row.weight > 0]
+    return Safeguards(kept, fixed_prompts(janus, settings, kept), held_out)
+
+
+def fixed_prompts(janus: Janus, settings: EvaluationSettings, kept: Sequence[str] = ()) -> list[FixedPrompts]:
+    """The embedded world's where the checkpoint knows it; else some of the kept ones, that pictures show the run."""
+    if not settings.evaluate_prompts:
+        return []
+    if knows_world(janus):
+        return world_prompts(settings.evaluate_prompts, thinks=janus.sampling.thinks)
+    some = tuple(dict.fromkeys(kept))[:SAMPLES]
+    return [FixedPrompts("prompts of the data", some, janus.sampling.thinks, False)] if some else []
+
+
+def evaluation_of(
+    policy: Policy,
+    loop: Loop,
+    out: Path,
+    settings: EvaluationSettings,
+    fixed: Sequence[FixedPrompts],
+    held_out: Sequence[TrainingSequence] = (),
+) -> Evaluation | None:
+    """The hook of a run; None where there is nothing to evaluate."""
+    if not (fixed or held_out):
+        return None
+    first = loop.accelerator.is_main_process
+    evaluations = Evaluations(RunPaths(out).evaluation, settings.best, writes=first)
+
+    def run(step: int) -> dict:
+        drawn = draw_fixed(policy.janus, fixed, loop.own)
+        whole = Drawn()
+        for part in gather_object([drawn]) if loop.processes > 1 else [drawn]:
+            whole.add(part)
+        with loop.accelerator.autocast():
+            figures: Figures = whole.figures() | held_out_figures(policy, held_out)
+        return evaluations.add(step, figures, whole.samples)
+
+    def finish() -> None:
+        print(markdown(evaluations.table()), file=sys.stderr)
+
+    return Evaluation(settings.evaluate_every, run, evaluations.begin, lambda step: evaluations.best == step, finish)
+
+
+@torch.no_grad()
+def held_out_figures(policy: Policy, sequences: Sequence[TrainingSequence]) -> dict[str, dict[str, Proportion]]:
+    """Cross-entropy per token of text, and the share of verdicts that are likelier than their opposite."""
+    losses, verdicts = [], []
+    for sequence in sequences:
+        batch = collate(policy.janus, [sequence])
+        scores = policy(batch)
+        text = (batch.of_kind(Kind.TEXT) | batch.of_kind(Kind.VERDICT)).to(scores.log_probs.device)
+        losses.append((-float(scores.log_probs[text].sum()), int(text.sum())))
+        verdicts.append((float(scores.verdicts_right), int(batch.of_kind(Kind.VERDICT).sum())))
+    if not sequences:
+        return {}
+    rows = {"held-out loss": losses, "held-out verdicts right": verdicts}
+    return {HELD_OUT: {name: Proportion.from_pairs(pairs) for name, pairs in rows.items()}}

@@ -1,0 +1,158 @@
+"""Self-distillation: a pull to the checkpoint that a run starts from, on its own rollouts, beside a method's loss.
+
+Before the first step the checkpoint draws and judges a fixed set of prompts with its own sampling, every second one
+after a thought where it has thoughts. Its log-probabilities of the tokens it sampled are computed once, so that no copy
+of the network stays in memory. Every step learns some of these rollouts by the KL divergence from the checkpoint, of
+which a token adds r − log r − 1, with r = π/π_ref: unbiased on tokens that π_ref sampled, and least where both agree.
+
+A method takes part in two lines: its settings derive from `PullSettings`, and its steps have the shares that
+`open_pull` makes.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from accelerate.utils import gather_object
+
+from model.backends.janus import Janus
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
+from model.evaluation.finished_rollouts import pictures_of
+from model.training.batch import Batch, collate, length, padding_batch
+from model.training.loop import Loop, Share
+from model.training.policy import Policy
+from model.training.training_sequences import Kind, TrainingSequence
+from model.training.trajectory_sequences import trajectory_sequences
+
+# Each kind's divergence is a mean over its own tokens: of a trajectory's tokens nine in ten are image codes.
+KIND_WEIGHTS = {Kind.CODE: 4.0, Kind.TEXT: 1.0, Kind.VERDICT: 0.5}
+ROUNDS = 2  # images at most: a draft and its revision
+AT_ONCE = 32  # rollouts of one batch
+CHUNK = 8  # sequences of one forward pass
+
+
+@dataclass(frozen=True)
+class PullSettings:
+    """Choices of every method that is pulled to its reference."""
+
+    keep: float = 1.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
+    keep_rollouts: int = 96  # trajectories that the checkpoint makes before the first step
+    keep_batch: int = 16  # of their sequences per step; a trajectory has two, one of drawing and one of judging
+
+
+@dataclass(frozen=True)
+class Referenced:
+    """A sequence with the checkpoint's log-probabilities of its scored tokens, by position. `number` orders them."""
+
+    number: int
+    sequence: TrainingSequence
+    log_probs: Mapping[int, float]
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencedBatch:
+    batch: Batch
+    reference: torch.Tensor  # (A,) log-probabilities
+
+
+@dataclass(frozen=True)
+class ReferenceDivergence:
+    """`weight` times the weighted sum of each kind's mean KL divergence from the reference, in nats."""
+
+    weight: float
+
+    def totals(self, referenced: ReferencedBatch) -> dict[str, int]:
+        return {kind: int(referenced.batch.of_kind(kind).sum()) for kind in KIND_WEIGHTS}
+
+    def __call__(
+        self, policy: torch.nn.Module, referenced: ReferencedBatch, totals: Mapping[str, float]
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        log_probs = policy(referenced.batch).untruncated
+        device = log_probs.device
+        log_ratios = log_probs - referenced.reference.to(device)
+        divergences = log_ratios.exp() - log_ratios - 1
+        loss = torch.zeros((), device=device)
+        for kind, weight in KIND_WEIGHTS.items():
+            chosen = referenced.batch.of_kind(kind).to(device)
+            loss = loss + weight * divergences[chosen].sum() / max(1, totals[kind])
+        real = sum(referenced.batch.of_kind(kind) for kind in KIND_WEIGHTS).to(device)
+        mean = (divergences.detach() * real).sum() / max(1, sum(totals.values()))
+        return self.weight * loss, {"keep_kl": mean}
+
+
+@dataclass(frozen=True)
+class Pull:
+    """The pull of one run: `shares(step)` are to be learnt in a step beside the method's own."""
+
+    janus: Janus
+    sequences: Sequence[Referenced]
+    settings: PullSettings
+    seed: int
+    own: slice  # this process's part of a step's sequences
+
+    def shares(self, step: int) -> list[Share]:
+        if not self.sequences:
+            return []
+        rng = random.Random(f"{self.seed} {step} self-distillation")
+        chosen = rng.sample(self.sequences, min(self.settings.keep_batch, len(self.sequences)))[self.own]
+        chosen = sorted(chosen, key=lambda each: length(each.sequence, self.janus.image_codes))
+        batches = [referenced_batch(self.janus, chosen[at : at + CHUNK]) for at in range(0, len(chosen), CHUNK)]
+        padding = padding_batch(self.janus)
+        idle = ReferencedBatch(padding, torch.zeros(len(padding.tokens)))
+        return [Share(ReferenceDivergence(self.settings.keep), batches, idle)]
+
+
+def referenced_batch(janus: Janus, chosen: Sequence[Referenced]) -> ReferencedBatch:
+    batch = collate(janus, [each.sequence for each in chosen])
+    pairs = zip(batch.rows.tolist(), batch.positions.tolist(), strict=True)
+    return ReferencedBatch(batch, torch.tensor([chosen[row].log_probs[position] for row, position in pairs]))
+
+
+def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: PullSettings, seed: int) -> Pull:
+    """The pull to the policy as it is, on rollouts of `prompts`; without prompts or weight, none."""
+    janus = policy.janus
+    if not settings.keep or not prompts:
+        return Pull(janus, (), settings, seed, loop.own)
+    janus.network.to(loop.accelerator.device)
+    sequences = own_rollouts(janus, prompts, seed, loop.own)
+    with loop.accelerator.autocast():  # as in training
+        known = referenced(policy, sequences)
+    if loop.processes > 1:
+        known = gather_object(known)
+    known = sorted(known, key=lambda each: each.number)  # the same for any number of processes
+    return Pull(janus, known, settings, seed, loop.own)
+
+
+def own_rollouts(janus: Janus, prompts: Sequence[str], seed: int, which: slice) -> dict[int, TrainingSequence]:
+    """The drawing and the judging sequences of one rollout per prompt, of `which` of them, by number."""
+    plain, thinking = (replace(janus.sampling, thinks=thinks, official=False) for thinks in (False, True))
+    requests = [
+        Request(prompt, seed + at, ROUNDS, thinking if janus.sampling.thinks and at % 2 else plain, None, id=str(at))
+        for at, prompt in enumerate(prompts)
+    ][which]
+    sequences: dict[int, TrainingSequence] = {}
+    for id, trajectory, images in pictures_of(JanusBackend(janus), requests, AT_ONCE):
+        pairs = zip(trajectory.images, images, strict=True)
+        pictures = {image.sha256: picture for image, picture in pairs if image.sha256 is not None}
+        for stream, sequence in enumerate(trajectory_sequences(janus, trajectory, pictures)):
+            if sequence.target_count:
+                sequences[2 * int(id) + stream] = replace(sequence, name=f"“{trajectory.prompt}”")
+    return sequences
+
+
+@torch.no_grad()
+def referenced(policy: Policy, sequences: Mapping[int, TrainingSequence]) -> list[Referenced]:
+    """The sequences with the log-probabilities of the policy as it is."""
+    ordered = sorted(sequences.items(), key=lambda item: length(item[1], policy.janus.image_codes))
+    known: list[Referenced] = []
+    for start in range(0, len(ordered), CHUNK):
+        some = ordered[start : start + CHUNK]
+        batch = collate(policy.janus, [sequence for _, sequence in some])
+        tables: list[dict[int, float]] = [{} for _ in some]
+        scores = policy(batch).untruncated.tolist()
+        for row, position, score in zip(batch.rows.tolist(), batch.positions.tolist(), scores, strict=True):
+            tables[row][position] = score
+        known += [Referenced(*item, table) for item, table in zip(some, tables, strict=True)]
+    return known

@@ -1,0 +1,94 @@
+"""Self-distillation: own rollouts with the checkpoint's log-probabilities, and the divergence from them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.backends.checkpoint.loading import open_checkpoint
+from model.training.loop import Loop, LoopSettings
+from model.training.policy import Policy
+from model.training.runs.folder import RunStart
+from model.training.safeguards.opening import Safeguards
+from model.training.safeguards.self_distillation import (
+    PullSettings,
+    Referenced,
+    ReferenceDivergence,
+    open_pull,
+    own_rollouts,
+    referenced,
+    referenced_batch,
+)
+from model.training.sft import Settings, train
+from model.training.training_sequences import TrainingSequence, draw
+
+PROMPTS = ["a red cat", "two dogs"]
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_checkpoint: Path) -> Policy:
+    return Policy(open_checkpoint(tiny_checkpoint, dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def known(policy: Policy):
+    return referenced(policy, own_rollouts(policy.janus, PROMPTS, 0, slice(None)))
+
+
+def lowered(known: Referenced, by: float) -> Referenced:
+    return replace(known, log_probs={position: value - by for position, value in known.log_probs.items()})
+
+
+def test_every_prompt_is_drawn_and_judged_and_every_second_one_with_a_thought(policy: Policy, known):
+    assert sorted(each.number for each in known) == [0, 1, 2, 3]
+    assert all(len(each.log_probs) == each.sequence.target_count for each in known)
+
+
+def test_the_divergence_is_zero_at_the_checkpoint_and_its_gradient_too(policy: Policy, known):
+    objective, batch = ReferenceDivergence(1.0), referenced_batch(policy.janus, known)
+    loss, metrics = objective(policy, batch, objective.totals(batch))
+    assert loss.item() == pytest.approx(0, abs=1e-9) and float(metrics["keep_kl"]) == pytest.approx(0, abs=1e-9)
+    loss.backward()
+    assert max(float(p.grad.abs().max()) for p in policy.parameters() if p.grad is not None) < 1e-6
+    policy.zero_grad()
+
+
+def test_the_divergence_is_its_formula_token_by_token(policy: Policy, known):
+    objective = ReferenceDivergence(1.0)
+    shifted = [lowered(each, 0.1 * each.number) for each in known]
+    whole, *parts = (referenced_batch(policy.janus, some) for some in (shifted, shifted[:1], shifted[1:]))
+    totals = objective.totals(whole)
+    with torch.no_grad():
+        split = sum(float(objective(policy, part, totals)[0]) for part in parts)
+        assert split == pytest.approx(float(objective(policy, whole, totals)[0]), rel=1e-6)
+
+
+def test_a_weight_of_zero_and_no_prompts_pull_nowhere(policy: Policy):
+    loop = Loop(LoopSettings(1, 1e-3))
+    assert open_pull(policy, loop, PROMPTS, PullSettings(keep=0.0), 0).shares(0) == []
+    assert open_pull(policy, loop, [], PullSettings(), 0).shares(0) == []
+
+
+def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tiny_checkpoint: Path, tmp_path: Path):
+    settings = Settings(steps=4, batch=1, learning_rate=3e-3, warmup=0, falling=0, save_every=2, keep_batch=2)
+
+    def part(name: str, settings: Settings, *, resume: bool) -> None:
+        janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+
+        def source(step: int, which: slice) -> list[TrainingSequence]:
+            return [draw(janus, "a cat", [], None, (step,) * 64)]
+
+        about, start = {"recipe": "sft", "parent": str(tiny_checkpoint)}, RunStart(resume=resume)
+        train(janus, source, settings, tmp_path / name, about, start, Safeguards(PROMPTS))
+
+    def run(name: str, *ends: int, **changes: float) -> list[dict]:
+        for end in ends:
+            part(name, replace(settings, steps=end, **changes), resume=end != ends[0])
+        return [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+
+    whole, cut, weak = run("whole", 4), run("cut", 2, 4), run("weak", 4, keep=1e-6)
+    assert [row["keep_kl"] for row in whole] == [row["keep_kl"] for row in cut]
+    assert whole[0]["keep_kl"] == pytest.approx(0, abs=1e-6)
+    assert 0 < whole[-1]["keep_kl"] < weak[-1]["keep_kl"]
