@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 from test_annotations_samples import judged
+from tests_support import UNGUARDED
 from torch.nn.functional import logsigmoid
 
 from annotations.export.exporter import export
@@ -162,6 +163,7 @@ def test_what_people_prefer_in_the_studio_trains_a_checkpoint(tiny_checkpoint: P
         assert export(store, "judge_pref", tmp_path / "pairs").examples == 3
     command = ["-m", "model.training.dpo", "--data", tmp_path / "pairs", "--checkpoint", tiny_checkpoint]
     options = ["--out", tmp_path / "out", "--steps", "2", "--batch", "2", "--learning-rate", "1e-3"]
+    options += UNGUARDED
     done = preloaded.run(*map(str, [*command, *options]))
     assert done.returncode == 0, done.stderr
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())

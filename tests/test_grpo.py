@@ -268,7 +268,7 @@ def test_published_contexts_are_refused_before_anything_runs(
     with pytest.raises(SystemExit, match="no token can be scored; give --own-contexts to train it in the studio's own"):
         grpo.main()
     assert not out.parent.exists()
-    small = ["--prompts", "1", "--group", "2", "--rounds", "1", "--own-contexts"]
+    small = ["--prompts", "1", "--group", "2", "--rounds", "1", "--own-contexts", "--evaluate-prompts", "0"]
     monkeypatch.setattr(sys, "argv", [*arguments, *small])
     grpo.main()
     assert not open_checkpoint(out).sampling.official  # it draws as it was trained

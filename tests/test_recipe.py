@@ -35,6 +35,7 @@ def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path,
         "0",
         *([] if thorough else ["--group", "4"]),
     ]
+    command += ["--evaluate-prompts", "0"]
     done = preloaded.run(*command)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "rl.jsonl").read_text("utf-8").splitlines()]

@@ -302,8 +302,9 @@ def train(
     start: RunStart = FROM_THE_START,
     fixed: Sequence[FixedPrompts] = (),
 ) -> None:
-    """Train on rollouts of the prompts of each step, evaluated on the `fixed` ones, near the `reference` (default: the checkpoint as it is). Raises
-    RewardError and what `Loop.train` raises; what was saved last then stands untouched."""
+    """Train on rollouts of the prompts of each step, near the `reference` (default: the checkpoint as it is), evaluated
+    on the `fixed` prompts. Raises RewardError and what `Loop.train` raises; what was saved last then stands
+    untouched."""
     reward = weighted_reward(read_choice(settings.reward).weights)
     policy, loop = Policy(janus, entropies=True), Loop(LoopSettings.of(settings))
     if settings.prompts < loop.processes:

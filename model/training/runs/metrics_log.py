@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from model.atomic_files import write_whole
 from model.backends.contract import CheckpointError
 
+NESTED = (str, list, dict)  # what of a row is no number
+
 
 class Log:
     """Metrics as JSON lines in a file; printed every `every` steps, and at the last. Only the first process writes.
@@ -39,7 +41,7 @@ class Log:
         self.file.write(json.dumps(row, allow_nan=False) + "\n")
         self.file.flush()
         if row["step"] % self.every == 0 or row["step"] == self.steps - 1:
-            numbers = {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+            numbers = {key: value for key, value in row.items() if not isinstance(value, NESTED)}
             shown = (f"{key} {'-' if value is None else format(value, '.4g')}" for key, value in numbers.items())
             print(" ".join(shown), flush=True)
 
@@ -54,7 +56,7 @@ class Log:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, str | list | dict):
+    if isinstance(value, NESTED):
         return value
     value = float(value) if not isinstance(value, int) else value
     return value if math.isfinite(value) else None

@@ -30,7 +30,8 @@ class Alarms:
 
     def of(self, metrics: Mapping[str, float]) -> list[str]:
         """The alarms that begin with a step of these metrics."""
-        found = dict(filter(None, [self._zero_gradient(metrics), *self._divergences(metrics), self._entropy(metrics)]))
+        every = [self._zero_gradient(metrics), *self._divergences(metrics), self._entropy(metrics)]
+        found = dict(each for each in every if each is not None)
         begun = [f"{kind}: {message}" for kind, message in found.items() if kind not in self.standing]
         self.standing = set(found)
         return begun

@@ -137,8 +137,8 @@ class Evaluations:
 
     def paired(self, before: int, after: int, setting: str, row: str) -> Change | None:
         """after − before on the same prompts, and its interval; None where either has no value."""
-        pair = [self.figures.get(step, {}).get(setting, {}).get(row) for step in (after, before)]
-        return None if None in pair else difference(*pair)
+        new, old = (self.figures.get(step, {}).get(setting, {}).get(row) for step in (after, before))
+        return None if new is None or old is None else difference(new, old)
 
     def change(self, before: int, after: int, setting: str, row: str) -> str | None:
         """Whether the interval of the difference leaves out 0, and on which side."""
@@ -173,9 +173,10 @@ class Evaluations:
 
     def _write_samples(self, step: int, samples: Sequence[Sample]) -> None:
         settings = list(dict.fromkeys(sample.setting for sample in samples))
-        entries = []
+        entries: list[dict[str, Any]] = []
         for sample in sorted(samples, key=lambda each: (settings.index(each.setting), each.number)):
-            number, names = len(entries), []
+            number = len(entries)
+            names: list[str] = []
             for at, picture in enumerate(sample.pictures):
                 names.append(f"{step:06d}/{number:02d}-{at}.png")
                 path = self.folder / "samples" / names[-1]

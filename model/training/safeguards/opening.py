@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -105,7 +106,7 @@ def evaluation_of(
     first = loop.accelerator.is_main_process
     evaluations = Evaluations(RunPaths(out).evaluation, settings.best, writes=first)
 
-    def run(step: int) -> dict:
+    def run(step: int) -> dict[str, Any]:
         drawn = draw_fixed(policy.janus, fixed, loop.own)
         whole = Drawn()
         for part in gather_object([drawn]) if loop.processes > 1 else [drawn]:
@@ -123,7 +124,8 @@ def evaluation_of(
 @torch.no_grad()
 def held_out_figures(policy: Policy, sequences: Sequence[TrainingSequence]) -> dict[str, dict[str, Proportion]]:
     """Cross-entropy per token of text, and the share of verdicts that are likelier than their opposite."""
-    losses, verdicts = [], []
+    losses: list[tuple[float, int]] = []
+    verdicts: list[tuple[float, int]] = []
     for sequence in sequences:
         batch = collate(policy.janus, [sequence])
         scores = policy(batch)

@@ -20,7 +20,7 @@ from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
-from model.training.batch import Batch, collate, length, padding_batch
+from model.training.batch import PADDING, Batch, collate, length, padding_batch
 from model.training.loop import Loop, Share
 from model.training.policy import Policy
 from model.training.training_sequences import Kind, TrainingSequence
@@ -77,7 +77,7 @@ class ReferenceDivergence:
         for kind, weight in KIND_WEIGHTS.items():
             chosen = referenced.batch.of_kind(kind).to(device)
             loss = loss + weight * divergences[chosen].sum() / max(1, totals[kind])
-        real = sum(referenced.batch.of_kind(kind) for kind in KIND_WEIGHTS).to(device)
+        real = (referenced.batch.target_kinds != PADDING).to(device)
         mean = (divergences.detach() * real).sum() / max(1, sum(totals.values()))
         return self.weight * loss, {"keep_kl": mean}
 
