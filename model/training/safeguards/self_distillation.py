@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate.utils import gather_object
 
+from model.backends.adapters import merged
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
@@ -116,7 +117,8 @@ def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: Pull
     if not settings.keep or not prompts:
         return Pull(janus, (), settings, seed, loop.own)
     janus.network.to(loop.accelerator.device)
-    sequences = own_rollouts(janus, prompts, seed, loop.own)
+    with merged(janus.network):
+        sequences = own_rollouts(janus, prompts, seed, loop.own)
     with loop.accelerator.autocast():  # as in training
         known = referenced(policy, sequences)
     if loop.processes > 1:
