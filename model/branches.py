@@ -4,9 +4,12 @@ Values in, values out: what comes of it is a `Request` with a `prefix` of segmen
 or changed carries that origin, token by token, so that training can tell it from what the model did.
 """
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import numpy as np
 
 from model.backends.contract import Backend
 from model.backends.request import (
@@ -84,6 +87,22 @@ def with_codes(backend: Backend, trajectory: Trajectory, segment: int, changed: 
         codes[index], origins[index] = code, Origin.PERSON
     other = replace(image, codes=tuple(codes), origins=tuple(origins), sha256=None)
     return _branch(trajectory, segment, other, min(changed))
+
+
+def with_mishap(backend: Backend, trajectory: Trajectory, picture: np.ndarray, rng: random.Random) -> Branch:
+    """Its last image, `picture` (H, W, 3) uint8, with one object changed, as a first draft: with the thought before it,
+    without the rounds before that, so that nothing but the image says what is wrong."""
+    images = [index for index, segment in enumerate(trajectory.segments) if isinstance(segment, Image)]
+    if not images:
+        raise BranchError("nothing has been drawn yet")
+    last = _finished(trajectory, images[-1], Image)
+    try:
+        changed = backend.domain.mishap(rng, trajectory.prompt, picture, last.codes)
+    except ValueError as error:
+        raise BranchError(str(error)) from error
+    branch = with_codes(backend, trajectory, images[-1], changed)
+    planned = images[-1] > 0 and isinstance(trajectory.segments[images[-1] - 1], Thought)
+    return Branch(branch.prefix[-2 if planned else -1 :], branch.parent)
 
 
 def written_thought(backend: Backend, text: str) -> Thought:

@@ -54,6 +54,7 @@ class Sampling:
     text_temperature: float = 1.0  # of thoughts, verdicts and reasons; 0 is greedy
     text_top_k: int | None = None
     thinks: bool = False  # a thought before every image
+    thinks_after_no: bool = False  # a thought before every image but the first, where `thinks` is not set
     official: bool = False  # as the published code: earlier images encoded anew, a position left out after a reason
 
 

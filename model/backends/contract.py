@@ -4,10 +4,11 @@ A backend is a class that inherits from `Backend`, and a line of `registry.OPENE
 without (`capabilities.codes == 0`: a diffusion pipeline), in this process or elsewhere.
 """
 
+import random
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,6 +68,15 @@ class Domain:
     def plan(self, text: str) -> str:
         """A thought that a person wrote, in the wording of thoughts. Raises ValueError for what cannot be read."""
         return text
+
+    def at_once(self, sampling: Sampling) -> Sampling:
+        """A backend's own settings for a first draft without a plan; here as they are, without one."""
+        return replace(sampling, thinks=False)
+
+    def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+        """Other codes, by raster index, that make a drawing of the prompt wrong in one object: `picture` (H, W, 3)
+        uint8, of these `codes`. Raises ValueError where there is nothing to change; here always."""
+        raise ValueError("only a drawing whose objects can be read can be changed so; rub out patches instead")
 
 
 class Backend(ABC):
@@ -134,5 +144,6 @@ def check_task(backend: Backend, request: Request) -> None:
     if not possible[request.task]:
         others = ", ".join(task.value for task, able in possible.items() if able)
         raise RequestError(f"{backend.name} cannot {request.task.value}; it can: {others}.")
-    if (request.sampling or backend.sampling).thinks and not able.thought:
+    sampling = request.sampling or backend.sampling
+    if (sampling.thinks or sampling.thinks_after_no) and not able.thought:
         raise RequestError(f"{backend.name} writes no thought before it draws; ask for none.")

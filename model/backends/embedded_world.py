@@ -1,14 +1,26 @@
 """The embedded world as a backend's domain: the only place where a backend meets the world."""
 
+import random
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from model.backends.contract import Domain, PromptReading
 from model.backends.request import Task
+from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
+from model.world.language import parse
+from model.world.mishaps import changed_codes, mishap
+from model.world.patches import PATCHES, cells
 from model.world.plan import read_items, write_items
-from model.world.scene import Item, Scene
+from model.world.scene import Item, Scene, render
+from model.world.verifier import read
+from model.world.vocabulary import PromptError
 
 LONGEST_LINE = 80  # characters; what is longer is no line of a plan
+AT_ONCE_TEMPERATURE = 1.4  # of image codes: a draft without a plan errs in half of all cases, and mostly repairs it
 
 
 class EmbeddedWorld(Domain):
@@ -23,6 +35,27 @@ class EmbeddedWorld(Domain):
         """Where the objects stand is the person's own affair. Raises ValueError, naming the line."""
         lines = [" ".join(line.split()) for line in re.split(r"[;\n]", text)]
         return write_items([_item(number, line) for number, line in enumerate(filter(None, lines), start=1)])
+
+    def at_once(self, sampling: Sampling) -> Sampling:
+        """A quick, bold draft; the plan comes after a no."""
+        if not sampling.thinks:
+            return sampling
+        return replace(sampling, thinks=False, thinks_after_no=True, temperature=AT_ONCE_TEMPERATURE)
+
+    def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+        """One object recoloured, moved, removed or doubled. Raises ValueError where no object can be read."""
+        scene = Scene(read(picture).items)
+        shown = {index: PATCHES[cell] for index, cell in enumerate(cells(render(scene)))}
+        if not scene.items or any(code and codes[index] != code for index, code in shown.items()):
+            raise ValueError("no whole object can be read in this drawing; rub out patches instead")
+        try:
+            description = parse(prompt)
+        except PromptError:
+            description = None
+        changed = mishap(rng, scene, description)
+        if changed is None:
+            raise ValueError("no change of one object would make this drawing wrong; rub out patches instead")
+        return changed_codes(scene, changed[1])
 
 
 EMBEDDED_WORLD = EmbeddedWorld()

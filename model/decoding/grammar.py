@@ -106,11 +106,11 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
         return
     to_draw = to_judge = prepared.prompt.pieces
     context = deque(request.prefix)
-    for _ in range(request.rounds):
+    for number in range(request.rounds):
         if thought := _taken(context, Thought):
             yield from write.prefix(thought, {})
             to_draw += tuple(drawing(janus, thought))
-        elif sampling.thinks and not context:
+        elif (sampling.thinks or (sampling.thinks_after_no and number)) and not context:
             to_draw = yield from think(janus, sampling, write, drawing_stream, to_draw)
         if image := _taken(context, Image):
             picture, png = yield from known_picture(request, image)

@@ -15,14 +15,17 @@ from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.registry import description
 from model.backends.request import Request, RequestError
 from model.branches import BranchError
+from model.trajectory import Sampling
 from model.world.language import category_of, parse
 from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
+from studio.draw.reflection_counts import counted
 from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
+from studio.inference.generator import Generator
 from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
@@ -43,11 +46,11 @@ class Example:
     thinks: bool = True
 
 
-EXAMPLES = (  # the first two are aha moments
+EXAMPLES = (  # the first four are aha moments
     Example("two mushrooms below a yellow flower, two fish right of it", 496),
-    Example("a yellow car and a flower", 678, thinks=False),
-    Example("a yellow star left of a house", 12),
-    Example("a purple cat and an orange key", 1),
+    Example("a yellow car and a flower", 20, thinks=False),
+    Example("a yellow star left of a house", 14, thinks=False),
+    Example("a purple cat and an orange key", 9, thinks=False),
     Example("a green tree left of a house, a yellow star above it", 4),
 )
 
@@ -112,13 +115,16 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
+    thinks = _plan_choice(checkpoints)
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
     with gr.Row(elem_classes="more"):
         if checkpoints.first.backend.domain is EMBEDDED_WORLD:
             words()
         controls = _settings_row(checkpoints, settings)
-    view = timeline(elem_id="timeline", playable=True)
+        controls.insert(-1, thinks)
+    view = timeline(elem_id="timeline", playable=True, trips=checkpoints.first.backend.domain is EMBEDDED_WORLD)
+    so_far = gr.HTML("", elem_id="so-far", **PLAIN)
     sessions = Sessions()
 
     def asked(request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
@@ -135,24 +141,28 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     def linked(request: gr.Request) -> tuple:
         return opened(checkpoints, settings, dict(request.query_params).get("run"))
 
-    def chosen(checkpoint: str) -> tuple:
+    def so_far_counted() -> str:
+        return counted(store)
+
+    def chosen(checkpoint: str, thinks: bool) -> tuple:
         try:
-            own = checkpoints.named(checkpoint).sampling
+            own = _own(checkpoints.named(checkpoint), plan_first=thinks)
         except CheckpointError as error:
             raise gr.Error(without_places(error), print_exception=False) from error
-        return own.guidance, own.temperature, own.thinks
+        return own.guidance, own.temperature
 
     form = [prompt, *controls]
     shown = [view, draw_button, stop_button, controls[3]]
     drawing = {"inputs": form, "outputs": shown} | QUIET
-    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE)
+    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_counted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     view.anyway(insisted, **drawing, **LINE)
     view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     stop_button.click(sessions.stop, **QUICK)
     prompt.input(None, None, controls[4], js="() => true", **QUICK)  # another prompt: an example's seed is done with
-    controls[-1].input(chosen, controls[-1], [controls[1], controls[2], controls[5]], **QUICK)
+    gr.on([controls[-1].input, thinks.input], chosen, [controls[-1], thinks], [controls[1], controls[2]], **QUICK)
     gr.on(None, linked, [], [view, *form], **QUICK)
+    gr.on(None, so_far_counted, [], so_far, **QUICK)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         filled = json.dumps(_example(example, checkpoints, settings))
@@ -160,11 +170,16 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
-    own = checkpoints.first.sampling
-    how = (settings.rounds, own.guidance, own.temperature)
+    how = _own(checkpoints.first, plan_first=example.thinks)
+    rounds, name = settings.rounds, checkpoints.names[0]
     return astuple(
-        DrawForm(example.prompt, *how, example.seed, False, example.thinks and own.thinks, checkpoints.names[0])
+        DrawForm(example.prompt, rounds, how.guidance, how.temperature, example.seed, False, how.thinks, name)
     )
+
+
+def _own(generator: Generator, *, plan_first: bool) -> Sampling:
+    """The checkpoint's own settings for a drawing with a plan before its first draft, or without."""
+    return generator.sampling if plan_first else generator.backend.domain.at_once(generator.sampling)
 
 
 def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:
@@ -203,9 +218,23 @@ def _mark(prompt: str) -> list[str]:
     return ["harder"] if category_of(parse(prompt)) == "hard" else []
 
 
+def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
+    """Whether a plan is written before the first draft, or only before a revision."""
+    can_think = checkpoints.first.backend.capabilities.thought or len(checkpoints.names) > 1
+    return gr.Radio(
+        [("Draw at once", False), ("Plan first", True)],
+        value=False,
+        label="How to begin",
+        show_label=False,
+        container=False,
+        visible=can_think,
+        elem_id="plan-first",
+    )
+
+
 def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
-    """Rounds, guidance, temperature, seed, new seed, thinks, checkpoint."""
-    names, sampling = checkpoints.names, checkpoints.first.sampling
+    """Rounds, guidance, temperature, seed, new seed, checkpoint."""
+    names, sampling = checkpoints.names, _own(checkpoints.first, plan_first=False)
     with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
         at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentBackend) else "")
         rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most)
@@ -216,10 +245,8 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
         with gr.Column(min_width=160):
             seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
             new_seed = gr.Checkbox(True, label="New seed each time", container=False)
-            can_think = checkpoints.first.backend.capabilities.thought or len(names) > 1
-            thinks = gr.Checkbox(sampling.thinks, label="Think first", container=False, visible=can_think)
         known = "; ".join(f"{name}: {words}" for name in names if (words := description(name)) is not None)
         drawn_by = gr.Dropdown(
             names, value=names[0], label="Drawn by", info=known, visible=len(names) > 1, elem_id="checkpoint"
         )
-    return [rounds, guidance, temperature, seed, new_seed, thinks, drawn_by]
+    return [rounds, guidance, temperature, seed, new_seed, drawn_by]

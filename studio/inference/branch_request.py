@@ -1,10 +1,14 @@
 """A visitor's change of a trajectory, validated, as a branch request."""
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from model.backends.contract import Backend
-from model.branches import Branch, BranchError, afresh, with_codes, with_reflection, with_thought
+from model.branches import Branch, BranchError, afresh, with_codes, with_mishap, with_reflection, with_thought
+from model.images import read_rgb
 from model.trajectory import Source, Trajectory
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
@@ -19,12 +23,17 @@ def continued(checkpoints: Checkpoints, change: Mapping[str, Any]) -> tuple[Gene
     """
     parent = checkpoints.first.store.trajectory(str(change.get("run") or ""))
     generator = checkpoints.named(parent.checkpoint)
-    branch = branch_of(generator.backend, parent, change)
+    if change.get("what") == "trip":
+        branch = tripped(generator, parent)
+        sampling = generator.sampling  # with a plan, as it repairs best
+    else:
+        branch = branch_of(generator.backend, parent, change)
+        sampling = parent.sampling
     return generator, {
         "prompt": parent.prompt,
         "seed": new_seed() if change["what"] == "seed" else parent.seed,
         "rounds": min(max(parent.rounds, branch.images + 1), MOST_ROUNDS),
-        "sampling": parent.sampling,
+        "sampling": sampling,
         "branch": branch,
     }
 
@@ -50,6 +59,15 @@ def branch_of(backend: Backend, trajectory: Trajectory, change: Mapping[str, Any
         case "seed":
             return afresh(trajectory, segment)
     raise BranchError(f"got the change {what[:20]!r}; there are thought, reflection, codes and seed")
+
+
+def tripped(generator: Generator, trajectory: Trajectory) -> Branch:
+    """One object of its last image changed behind the model's back. Raises BranchError, AnnotationsError."""
+    shown = [image.sha256 for image in trajectory.images if image.sha256]
+    if not shown:
+        raise BranchError("there is no finished image to change")
+    picture = np.asarray(read_rgb(generator.store.picture(shown[-1])))
+    return with_mishap(generator.backend, trajectory, picture, random.Random())
 
 
 def _plan(backend: Backend, text: str) -> str:

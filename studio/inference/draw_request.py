@@ -37,7 +37,11 @@ class DrawForm:
         """The checkpoint's own settings but for these. Raises RequestError."""
         guidance = _within(GUIDANCE, self.guidance, "guidance")
         temperature = _within(TEMPERATURE, self.temperature, "temperature")
-        return replace(default, guidance=guidance, temperature=temperature, thinks=bool(self.thinks))
+        first, later = (
+            bool(self.thinks),
+            default.thinks and not self.thinks,
+        )  # a plan, if not before a draft, after a no
+        return replace(default, guidance=guidance, temperature=temperature, thinks=first, thinks_after_no=later)
 
     def most_rounds(self) -> int:
         """Raises RequestError."""

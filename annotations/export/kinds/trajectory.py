@@ -47,6 +47,7 @@ SAMPLING = {
     "text_top_k": Value("int64"),
     "thinks": Value("bool"),
     "official": Value("bool"),
+    "thinks_after_no": Value("bool"),
 }
 VERDICT = {
     **WHO,

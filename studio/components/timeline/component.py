@@ -13,7 +13,7 @@ from studio.theme import script
 
 # No template ever shows the value: the script puts it in place, as text.
 TEMPLATE = """
-<section class="timeline"{playable} aria-label="The drawing as it happens">
+<section class="timeline"{flags} aria-label="The drawing as it happens">
   <p class="notice" role="alert" hidden>
     <span dir="auto"></span><button type="button" class="anyway" hidden></button>
   </p>
@@ -68,8 +68,10 @@ SCRIPTS = [
 ]
 
 
-def timeline(*, playable: bool = False, **options: Any) -> gr.HTML:
-    """An empty timeline; a playable one lets a visitor change the model's mind."""
-    template = TEMPLATE.replace("{playable}", " data-playable" if playable else "")
+def timeline(*, playable: bool = False, trips: bool = False, **options: Any) -> gr.HTML:
+    """An empty timeline; a playable one lets a visitor change the model's mind, and, with `trips`, have an object
+    changed behind its back."""
+    flags = " data-playable" * playable + " data-trips" * trips
+    template = TEMPLATE.replace("{flags}", flags)
     scripts = [*SCRIPTS, "components/timeline/thought_editor.js"] if playable else SCRIPTS
     return gr.HTML(html_template=template, js_on_load=script(*scripts), apply_default_css=False, **options)

@@ -11,6 +11,7 @@ function end(row) {
   root.querySelectorAll('.head .progress').forEach((node) => { node.textContent = node.textContent.split(' · ')[0]; });
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', said));
+  if ('trips' in root.dataset) offerTrips(last);
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
   press('copy', 'Copy link', copyLink);

@@ -18,6 +18,19 @@ function mind() {
   });
 }
 
+// After a yes of the model's own: does it notice when one object is not what it drew?
+function offerTrips(last) {
+  const segments = (state.trajectory || {}).segments || [];
+  const index = segments.findLastIndex((segment) => segment.kind === 'image');
+  if (state.answer !== 'yes' || !last || last.overruled || index < 0 || !segments[index].codes.length) return;
+  press('trip', 'Trip it up', () => go({ segment: index, what: 'trip' }));
+  $('.ending .trip').title = 'One object is recoloured, moved, removed or doubled behind its back. Will it notice?';
+  press('trip-yourself', 'Trip it up yourself', () => {
+    plant(state.segments[index], index, segments[index].codes);
+    state.segments[index].frame.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });
+  });
+}
+
 const TITLES = {
   'Change the plan': 'Rewrite the plan or drag its outlines; the model draws that',
   'Rub out patches': 'Take patches out of the drawing, and see whether the model notices',
@@ -30,7 +43,7 @@ function offer(bar, text, act) {
 }
 
 function go(change) {
-  root.querySelectorAll('.mind, .changing').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
+  root.querySelectorAll('.mind, .changing, .ending').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
   trigger('change_mind', { run: state.trajectory.id, ...change });
 }
 

@@ -1,0 +1,51 @@
+"""How many of the last drawings the model sent back itself, and repaired, in one line of HTML."""
+
+import time
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from annotations.errors import AnnotationsError
+from annotations.store.listing import Filter
+from annotations.store.store import Store
+from model.trajectory import StopReason
+
+LAST = 100  # drawings that are counted
+LASTS = 5.0  # seconds for which a count is shown before the store is asked again
+DRAWN = Filter(recorded=False, branch=False)  # no verdict in it is a person's
+
+_counts: "WeakKeyDictionary[Store, tuple[float, Counts]]" = WeakKeyDictionary()
+
+
+class Counts(NamedTuple):
+    """Of the last drawings: all, those whose first draft the model said no to, those with an aha moment."""
+
+    drawn: int
+    sent_back: int
+    repaired: int
+
+
+def counts(store: Store) -> Counts:
+    """Of at most `LAST` drawings, newest first. Raises AnnotationsError."""
+    listed = [
+        summary
+        for summary in store.trajectories(limit=LAST, keep=DRAWN)
+        if summary.answers and summary.stop_reason is not StopReason.JUDGED
+    ]
+    sent_back = [summary for summary in listed if summary.answers[0] == "no"]
+    return Counts(len(listed), len(sent_back), sum(summary.aha for summary in sent_back))
+
+
+def counted(store: Store) -> str:
+    """HTML of one sentence; nothing where nothing has been drawn yet, or the store cannot be asked."""
+    at, made = _counts.get(store, (0.0, None))
+    if made is None or time.monotonic() - at > LASTS:
+        try:
+            made = counts(store)
+        except AnnotationsError:
+            return ""
+        _counts[store] = time.monotonic(), made
+    if not made.drawn:
+        return ""
+    drawn = "Of one drawing" if made.drawn == 1 else f"Of the last {made.drawn} drawings"
+    repaired = f", and repaired <b>{made.repaired}</b>" if made.sent_back else ""
+    return f"<p>{drawn} the model sent back <b>{made.sent_back}</b> itself{repaired}.</p>"
