@@ -90,8 +90,10 @@ def test_counts_make_the_same_figure_again():
 
 
 def test_a_run_does_not_write_into_a_foreign_folder(tmp_path: Path):
-    (tmp_path / "run.evaluation").mkdir()
-    with pytest.raises(CheckpointError, match="holds no evaluations of a run"):
+    evaluated(tmp_path / "run.evaluation", "mean", (0, 5, 0))
+    RunPaths(tmp_path / "run").check()
+    (tmp_path / "run.evaluation" / "thesis.tex").touch()
+    with pytest.raises(CheckpointError, match=r"holds thesis\.tex, which no run has written"):
         RunPaths(tmp_path / "run").check()
 
 

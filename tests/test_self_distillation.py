@@ -1,17 +1,20 @@
 """Self-distillation: own rollouts with the checkpoint's log-probabilities, and the divergence from them."""
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from training_rows import IMAGE, assistant, row, save, text, user
 
 from model.backends.checkpoint.loading import open_checkpoint
+from model.training.dataset import JUDGE_ROWS, DataError
 from model.training.loop import Loop, LoopSettings
 from model.training.policy import Policy
 from model.training.runs.folder import RunStart
-from model.training.safeguards.opening import Safeguards
+from model.training.safeguards.opening import Safeguards, SafeguardSettings, held_out_figures, open_safeguards
 from model.training.safeguards.self_distillation import (
     PullSettings,
     Referenced,
@@ -22,6 +25,7 @@ from model.training.safeguards.self_distillation import (
     referenced_batch,
 )
 from model.training.sft import Settings, train
+from model.training.sources import DataFolder, open_kept
 from model.training.training_sequences import TrainingSequence, draw
 
 PROMPTS = ["a red cat", "two dogs"]
@@ -92,3 +96,34 @@ def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tiny_checkpoint
     assert [row["keep_kl"] for row in whole] == [row["keep_kl"] for row in cut]
     assert whole[0]["keep_kl"] == pytest.approx(0, abs=1e-6)
     assert 0 < whole[-1]["keep_kl"] < weak[-1]["keep_kl"]
+
+
+def test_the_prompts_that_are_kept_are_a_file_s_the_world_s_or_the_data_s(tiny_checkpoint: Path, tmp_path: Path):
+    janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
+    rows = [row(prompt=[user(text(words)), assistant(IMAGE)]) for words in ("a lion", "a lion", "two owls")]
+    arguments = Namespace(keep_prompts=None, data=[DataFolder(save(tmp_path / "rows", rows))])
+    assert len(open_kept(janus, arguments, JUDGE_ROWS, 5, 0)) == 5  # of the embedded world
+    janus.network.config.embedded_world = False
+    assert sorted(open_kept(janus, arguments, JUDGE_ROWS, 4, 0)) == ["a lion"] * 2 + ["two owls"] * 2
+    (tmp_path / "prompts.txt").write_text("a horse\n\n")
+    arguments.keep_prompts = tmp_path / "prompts.txt"
+    assert open_kept(janus, arguments, JUDGE_ROWS, 2, 0) == ["a horse", "a horse"]
+    (tmp_path / "prompts.txt").write_text("\n")
+    with pytest.raises(DataError, match="holds no prompt; write one per line"):
+        open_kept(janus, arguments, JUDGE_ROWS, 2, 0)
+
+
+def test_rows_that_are_held_out_have_a_loss_and_their_verdicts(policy: Policy, tmp_path: Path):
+    folder = save(tmp_path / "rows", [row(), row(weight=0.0)])
+    arguments = Namespace(keep_prompts=None, data=None, held_out=[DataFolder(folder)])
+    settings = SafeguardSettings(keep_rollouts=1, evaluate_prompts=2)
+    safeguards = open_safeguards(policy.janus, arguments, settings, 0, JUDGE_ROWS)
+    assert len(safeguards.kept) == 1 and len(safeguards.held_out) == 1
+    assert [(each.setting, len(each.prompts)) for each in safeguards.fixed] == [
+        ("GenEval-like, without the thought", 1),
+        ("GenEval-like, thinking first", 1),
+        ("hard, without the thought", 1),
+        ("hard, thinking first", 1),
+    ]
+    rows = held_out_figures(policy, safeguards.held_out)["held-out rows"]
+    assert (rows["held-out loss"].value or 0) > 0 and rows["held-out verdicts right"].value in (0.0, 1.0)

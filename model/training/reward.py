@@ -51,6 +51,7 @@ class Settings:
     precision: str = "no"  # or bf16
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@
 Nothing is replaced but an earlier run's own.
 """
 
+import re
 import signal
 import sys
 import threading
@@ -38,6 +39,7 @@ class RunStart:
 
 
 FROM_THE_START = RunStart()
+OWN_EVALUATION = re.compile(r"\d{6}\.json|table\.(json|md)|samples|\..*")  # what a run writes there
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class RunPaths:
         for path in (self.state, self.log):
             if path.exists() and not path.is_file():
                 raise CheckpointError(f"{path} is no file, and a run of this name writes there; choose another --out")
-        if self.evaluation.exists() and not (self.evaluation / "table.json").is_file():
+        foreign = [path.name for path in self.evaluation.glob("*") if not OWN_EVALUATION.fullmatch(path.name)]
+        if foreign or self.evaluation.is_file():
+            held = foreign[0] if foreign else "a file"
             raise CheckpointError(
-                f"{self.evaluation} is there already and holds no evaluations of a run; choose another --out"
+                f"{self.evaluation} is there already and holds {held}, which no run has written; choose another --out"
             )
         read_rows(self.log)
 

@@ -123,14 +123,13 @@ def evaluation_of(
 
 @torch.no_grad()
 def held_out_figures(policy: Policy, sequences: Sequence[TrainingSequence]) -> dict[str, dict[str, Proportion]]:
-    """Cross-entropy per token of text, and the share of verdicts that are likelier than their opposite."""
+    """Cross-entropy per token, and the share of verdicts that are likelier than their opposite."""
     losses: list[tuple[float, int]] = []
     verdicts: list[tuple[float, int]] = []
     for sequence in sequences:
         batch = collate(policy.janus, [sequence])
         scores = policy(batch)
-        text = (batch.of_kind(Kind.TEXT) | batch.of_kind(Kind.VERDICT)).to(scores.log_probs.device)
-        losses.append((-float(scores.log_probs[text].sum()), int(text.sum())))
+        losses.append((-float(scores.log_probs.sum()), len(batch.tokens)))
         verdicts.append((float(scores.verdicts_right), int(batch.of_kind(Kind.VERDICT).sum())))
     if not sequences:
         return {}
