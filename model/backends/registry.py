@@ -1,4 +1,5 @@
-"""Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`.
+"""Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`, such as
+`diffusion:PIPELINE+CRITIC`.
 
 A kind is a line of OPENERS: the function `open(source, *, device, dtype, published) -> Backend`, in a module that is
 imported once that kind is chosen.
@@ -12,7 +13,10 @@ from model.backends.contract import Backend
 
 JANUS = "janus"
 DEFAULT = "embedded"
-OPENERS = {JANUS: "model.decoding.janus_backend:open_janus"}
+OPENERS = {
+    JANUS: "model.decoding.janus_backend:open_janus",
+    "diffusion": "model.backends.diffusion.backend:open_diffusion",
+}
 
 
 def open_backend(
@@ -24,8 +28,10 @@ def open_backend(
 
 
 def backend_name(source: str | Path) -> str:
-    """What a backend is called once it is open."""
-    return name_of(_parts(source)[1])
+    """What a backend is called once it is open: of a pair both names, without options."""
+    kind, rest = _parts(source)
+    parts = [rest] if kind == JANUS else [part.partition("?")[0] for part in str(rest).split("+")]
+    return "+".join(name_of(part) for part in parts)
 
 
 def description(name: str) -> str | None:

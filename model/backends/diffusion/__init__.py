@@ -1,0 +1,1 @@
+"""Diffusers pipelines that paint, with a critic that judges what they painted."""

@@ -1,0 +1,280 @@
+"""A diffusers pipeline that paints the images of many people: opened by folder or Hub id, batched, with previews.
+
+A thread paints. What waits under the same settings is painted together, each image with its own prompt and generator,
+so that it is the one it would be alone but for the order of floating-point sums. Whoever stops is left out of what is
+shown; the batch ends once nobody is left.
+"""
+
+import copy
+import inspect
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from PIL import Image as Picture
+
+from model.backends.checkpoint.loading import default_device, dtype_of
+from model.backends.contract import CheckpointError
+from model.backends.diffusion.predicted_image import decode, watch_steps
+from model.backends.diffusion.source import PaintingOptions
+from model.backends.request import RequestError
+
+PREVIEWS = 8  # of an image, at most: each is stored
+PREVIEW_SIDE = 256  # pixels, at most
+PREVIEW_SHARE = 0.25  # of the time of painting that decoding previews may take
+PREVIEW_SECONDS = 1.0  # that it may take in any case
+MEMORY = "not enough memory for the image; lower its size or batch (diffusion:PIPELINE?size=512&batch=1+…)"
+
+
+class PaintingError(Exception):
+    """An image that could not be painted; what was painted before stands."""
+
+
+class _NobodyWaits(Exception):
+    """Everybody whose image is in the batch has stopped."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The predicted clean image after a share of the steps."""
+
+    picture: Picture.Image
+    share: float
+
+
+@dataclass(eq=False)
+class Job:
+    """One image to paint."""
+
+    prompt: str
+    seed: int
+    guidance: float
+    draft: Picture.Image | None = None  # what it begins at
+    stop: Callable[[], bool] = lambda: False
+    shown: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)  # previews, then a picture or an error
+
+    @property
+    def settings(self) -> tuple[float, bool]:
+        """What the images of one batch have in common."""
+        return self.guidance, self.draft is not None
+
+
+class Painter:
+    """An open pipeline. `paint` may be called from several threads."""
+
+    def __init__(self, pipeline: Any, options: PaintingOptions, tiny: Any = None) -> None:
+        self.pipeline, self.options, self.tiny = pipeline, options, tiny
+        pipeline.set_progress_bar_config(disable=True)
+        self._parameters = inspect.signature(pipeline.__call__).parameters
+        self.size = options.size or _native_size(pipeline)
+        self.steps = options.steps or self._default("num_inference_steps") or 50
+        own = self._default("guidance_scale")
+        self.guidance = own if options.guidance is None else options.guidance
+        self.batch = options.batch
+        self._variant = _from_draft(pipeline) if options.redraw == "image" else None
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def check(self, prompt: str) -> None:
+        """Raises RequestError for a prompt that a class-conditional pipeline has no class for."""
+        if not self.takes_text and prompt.strip() not in self.pipeline.labels:
+            known = ", ".join(list(self.pipeline.labels)[:8])
+            raise RequestError(f"This painter knows classes, not sentences: {known} …; ask for one of them.")
+
+    def paint(self, job: Job) -> Iterator[Preview | np.ndarray]:
+        """Previews, then the picture, (size, size, 3) uint8; ends without one where the job is stopped. Raises
+        PaintingError."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="painter", daemon=True)
+                self._thread.start()
+        self._jobs.put(job)
+        while True:
+            try:
+                shown = job.shown.get(timeout=0.2)
+            except queue.Empty:
+                if job.stop():
+                    return
+                continue
+            if isinstance(shown, PaintingError):
+                raise shown
+            if shown is None:
+                return
+            yield shown
+            if isinstance(shown, np.ndarray) or job.stop():
+                return
+
+    @property
+    def takes_text(self) -> bool:
+        return "prompt" in self._parameters
+
+    def _default(self, name: str) -> Any:
+        parameter = self._parameters.get(name)
+        return parameter.default if parameter is not None and isinstance(parameter.default, int | float) else None
+
+    # In the thread
+
+    def _work(self) -> None:
+        waiting: list[Job] = []
+        while True:
+            waiting.append(self._jobs.get() if not waiting else waiting.pop(0))
+            while not self._jobs.empty():
+                waiting.append(self._jobs.get())
+            first = waiting[0]
+            together = [job for job in waiting if job.settings == first.settings][: self.batch]
+            waiting = [job for job in waiting if job not in together]
+            self._together(together)
+
+    def _together(self, jobs: Sequence[Job]) -> None:
+        """Paint a batch; half of it at a time where there is no memory for all."""
+        try:
+            pictures = self._painted(jobs)
+        except _NobodyWaits:
+            pictures = [None] * len(jobs)
+        except torch.OutOfMemoryError:
+            if half := len(jobs) // 2:
+                self._together(jobs[:half])
+                self._together(jobs[half:])
+                return
+            pictures = [PaintingError(MEMORY)]
+        except Exception as error:  # of whichever pipeline
+            pictures = [PaintingError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")] * len(jobs)
+        for job, picture in zip(jobs, pictures, strict=True):
+            job.shown.put(picture)
+
+    @torch.inference_mode()
+    def _painted(self, jobs: Sequence[Job]) -> list[Any]:
+        from_draft = jobs[0].draft is not None and self._variant is not None
+        pipeline = copy.copy(self._variant if from_draft else self.pipeline)
+        scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # a state of its own
+        pipeline.register_modules(scheduler=scheduler)
+        watch_steps(scheduler, self._shows(pipeline, jobs), self.options.strength if from_draft else 1.0)
+        output = pipeline(**self._arguments(pipeline, jobs, from_draft))
+        flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(jobs)
+        return [
+            PaintingError("the pipeline's safety checker has blacked the image out; ask for something else")
+            if is_flagged
+            else np.asarray(picture.convert("RGB").resize((self.size, self.size)))
+            for picture, is_flagged in zip(output.images, flagged, strict=True)
+        ]
+
+    def _arguments(self, pipeline: Any, jobs: Sequence[Job], from_draft: bool) -> dict[str, Any]:
+        known = inspect.signature(pipeline.__call__).parameters
+        prompts = [job.prompt for job in jobs]
+        offered = {
+            "prompt": prompts,
+            "num_inference_steps": self.steps,
+            "guidance_scale": jobs[0].guidance,
+            "generator": [torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
+            "height": self.size,
+            "width": self.size,
+        }
+        if from_draft:
+            offered |= {"image": [job.draft for job in jobs], "strength": self.options.strength}
+        if not self.takes_text:
+            offered["class_labels"] = pipeline.get_label_ids([prompt.strip() for prompt in prompts])
+        return {name: value for name, value in offered.items() if name in known}
+
+    def _shows(self, pipeline: Any, jobs: Sequence[Job]) -> Callable[[torch.Tensor, float], None]:
+        """What is done after every step: stop where nobody waits; now and then show the predicted images."""
+        began, spent, shown = time.monotonic(), 0.0, 0
+
+        def watch(clean: torch.Tensor, share: float) -> None:
+            nonlocal spent, shown
+            waits = [not job.stop() for job in jobs]
+            if not any(waits):
+                raise _NobodyWaits
+            now = time.monotonic()
+            dear = spent > max(PREVIEW_SECONDS, PREVIEW_SHARE * (now - began))
+            if share >= 1 or share * PREVIEWS < shown + 1 or dear:
+                return
+            vae = self.tiny or getattr(pipeline, "vae", None)
+            for job, wait, picture in zip(
+                jobs, waits, decode(pipeline, vae, clean[: len(jobs)], self.size), strict=True
+            ):
+                if wait:
+                    job.shown.put(Preview(_small(picture), share))
+            spent, shown = spent + time.monotonic() - now, int(share * PREVIEWS)
+
+        return watch
+
+
+def _small(picture: torch.Tensor) -> Picture.Image:
+    """(3, H, W) in [0, 1] as a picture of at most PREVIEW_SIDE."""
+    made = Picture.fromarray((picture * 255).round().byte().permute(1, 2, 0).cpu().numpy())
+    side = min(made.width, PREVIEW_SIDE)
+    return made.resize((side, side))
+
+
+def _native_size(pipeline: Any) -> int:
+    """Pixels per side that the denoiser was trained for."""
+    denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+    sample = getattr(pipeline, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None) or 128
+    vae = getattr(pipeline, "vae", None)
+    own = 1 if vae is None else 2 ** (len(getattr(vae.config, "block_out_channels", (1,))) - 1)
+    sample = sample if isinstance(sample, int) else sample[0]
+    return int(sample * (getattr(pipeline, "vae_scale_factor", None) or own))
+
+
+def _from_draft(pipeline: Any) -> Any:
+    """The same weights as an image-to-image pipeline. Raises CheckpointError."""
+    try:
+        return diffusers.AutoPipelineForImage2Image.from_pipe(pipeline)
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{type(pipeline).__name__} cannot begin at a draft; choose redraw=prompt or redraw=seed"
+        ) from error
+
+
+def open_painter(
+    source: str | Path, options: PaintingOptions, *, device: str | None = None, dtype: str | None = None
+) -> Painter:
+    """A text-to-image pipeline (or a class-conditional one) of a folder or a Hub id. Raises CheckpointError."""
+    device = device or default_device()
+    chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
+    try:
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(str(source), torch_dtype=chosen)
+        if options.scheduler:
+            kind = getattr(diffusers, options.scheduler, None)
+            if kind is None:
+                raise CheckpointError(f"diffusers has no scheduler “{options.scheduler}”")
+            pipeline.register_modules(scheduler=kind.from_config(pipeline.scheduler.config))
+        if options.lora:
+            pipeline.load_lora_weights(options.lora)
+        tiny = options.preview and diffusers.AutoencoderTiny.from_pretrained(options.preview, torch_dtype=chosen)
+        if not {"prompt", "class_labels"} & inspect.signature(pipeline.__call__).parameters.keys():
+            raise CheckpointError(f"{type(pipeline).__name__} paints without a prompt; give a text-to-image pipeline")
+        _place(pipeline, device)
+        return Painter(pipeline, options, tiny.to(device) if tiny else None)
+    except CheckpointError:
+        raise
+    except ImportError as error:
+        raise CheckpointError(f"{source} needs a package that is not installed: {error}") from error
+    except Exception as error:  # files that somebody else wrote, through a library with errors of its own
+        told = " ".join(str(error).split())[:400]
+        raise CheckpointError(f"{source} could not be opened as a diffusers pipeline: {told}") from error
+
+
+def _place(pipeline: Any, device: str) -> None:
+    """On its device; on a GPU that is too small for all of it part by part as it is used."""
+    weights = sum(
+        p.numel() * p.element_size()
+        for m in pipeline.components.values()
+        if isinstance(m, torch.nn.Module)
+        for p in m.parameters()
+    )
+    if device.startswith("cuda") and weights > 0.8 * torch.cuda.mem_get_info()[0]:
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.to(device)
+    vae = getattr(pipeline, "vae", None)
+    if device.startswith("cuda") and hasattr(vae, "enable_slicing"):
+        vae.enable_slicing()
