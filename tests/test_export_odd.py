@@ -5,14 +5,16 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from test_annotations_samples import aha, judged
+from test_annotations_samples import aha, judged, png
 
 from annotations.errors import AnnotationsError, PictureError
 from annotations.export import exporter
 from annotations.export.exporter import export
+from annotations.export.kind import Row
 from annotations.export.manifest import read_manifest
 from annotations.export.preview import survey
 from annotations.export.registry import KINDS
+from annotations.export.writing.writers import JsonLinesWriter
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import RICH
 from annotations.store.images import path_of
@@ -73,6 +75,16 @@ def test_a_picture_that_is_gone_or_damaged_in_the_middle_leaves_nothing_half_wri
     resumed = export(store, kind, tmp_path / "out")
     whole = export(store, kind, tmp_path / "whole")
     assert resumed.files == whole.files and read_manifest(tmp_path / "out") == resumed
+
+
+def test_a_picture_that_was_cut_off_by_a_full_disk_is_written_anew(tmp_path):
+    row = Row({"prompt": "p"}, files={"images/a.png": png(1)})
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(png(1)[:20])
+    writer = JsonLinesWriter(tmp_path / "part.jsonl", KINDS["visual_reflection_v1"].features)
+    writer.write(row)
+    writer.close()
+    assert (tmp_path / "images" / "a.png").read_bytes() == png(1)
 
 
 def test_a_project_that_is_made_or_changed_meanwhile_ends_no_export(store, tmp_path, monkeypatch):

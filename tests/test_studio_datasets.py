@@ -209,6 +209,20 @@ def test_a_stopped_export_goes_on_when_the_same_is_asked_again(store, shelf, mon
     assert [path.name for path in folder_of(store).iterdir()] == [name]
 
 
+def test_a_full_disk_is_said_on_the_page_and_leaves_no_half_zip(store, shelf, tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    annotate(store)
+    monkeypatch.setattr(zipfile.ZipFile, "write", full)
+    shelf.export(VISIT, *FORM)
+    shelf.jobs.wait(60)
+    assert "No space left on device" in View(*shelf.look(VISIT)[3:]).note and len(exports_of(store)) == 1
+    assert [path for path in (tmp_path / "served").rglob("*") if path.is_file()] == []
+    monkeypatch.setattr("annotations.export.jobs.write_whole", full)
+    assert "No space left on device" in shelf.export(VISIT, *FORM)[0] and not shelf.jobs.progress.running
+
+
 @pytest.mark.parametrize("name", ["../images", "/etc", "judge_sft-none", "", None])
 def test_only_exports_can_be_chosen(store, shelf, name):
     annotate(store)

@@ -72,8 +72,11 @@ class ExportJobs:
                 raise ExportError("another export is under way; wait for it, or stop it")
             asked = {"kind": kind, "query": query.to_dict()}
             name = self._unfinished(asked) or f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[: len(kind) + 20]
-            folder_of(self.store).mkdir(parents=True, exist_ok=True)
-            write_whole(self._request(name), json.dumps(asked))
+            try:
+                folder_of(self.store).mkdir(parents=True, exist_ok=True)
+                write_whole(self._request(name), json.dumps(asked))
+            except OSError as error:
+                raise ExportError(f"cannot write to {folder_of(self.store)}: {error}; make room") from error
             self._stop.clear()
             self._progress = Progress(name, kind, running=True)
             self._thread = threading.Thread(target=self._work, args=(name, kind, query), name="export", daemon=True)

@@ -196,7 +196,8 @@ class DatasetsHandlers:
                 Path(packed).unlink(missing_ok=True)
                 return _nothing(why)._replace(chosen=menu, block=gr.update(visible=False))
         except (OSError, ValueError, StopIteration, pa.ArrowInvalid) as error:
-            told = f"{folder.name} cannot be read: {without_places(error)}. Export again."
+            problem = f"{folder.name} cannot be read and packed: {without_places(error)}."
+            told = f"{problem} Export again, or make room where the disk is full."
             return _nothing(told)._replace(chosen=menu)
         return View(
             chosen=menu,
@@ -226,10 +227,13 @@ def zip_of(folder: Path, manifest: Manifest) -> str:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                archive.write(path, f"{folder.name}/{path.relative_to(folder)}")
-        partial.replace(file)
+        try:
+            with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:  # pictures are compressed already
+                for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                    archive.write(path, f"{folder.name}/{path.relative_to(folder)}")
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
     return str(file)
 
 

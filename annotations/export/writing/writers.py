@@ -60,7 +60,7 @@ class Writer(ABC):
         """What lies beside a row, in the folder of the part."""
         for name, content in row.files.items():
             path = self.path.parent / name
-            if not path.exists():  # named by its hash
+            if not path.exists() or path.stat().st_size != len(content):  # named by its hash; cut off by a kill
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
 
