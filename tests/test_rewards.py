@@ -105,13 +105,13 @@ def test_a_critic_says_how_probable_yes_is_of_the_whole_or_of_each_fact(tiny_che
     fits = open_reward(f"critic:{tiny_checkpoint}")(rollout.trajectory, pictures).fits
     assert len(fits) == len(pictures) and all(0 < fit < 1 for fit in fits)
     opened = critic.open_critic(str(tiny_checkpoint))
-    assert fits[0] == opened.p_yes(pictures[0], critic.whole("two dogs")[0])
+    assert fits[0] == opened.p_yes("two dogs", pictures[0])
     asked = replace(rollout.trajectory, prompt="two dogs, a cat and a red boat")
-    questions = critic.facts(asked.prompt)
-    assert [q.partition("show ")[2].partition("?")[0] for q in questions] == ["two dogs", "a cat", "a red boat"]
+    facts = critic.facts(asked.prompt)
+    assert facts == ["two dogs", "a cat", "a red boat"]
     [mean, *_] = open_reward(f"checklist:{tiny_checkpoint}")(asked, pictures).fits
-    assert mean == pytest.approx(np.mean([opened.p_yes(pictures[0], question) for question in questions]))
-    with pytest.raises(RewardError, match="could not be opened as an image-text-to-text model"):
+    assert mean == pytest.approx(np.mean([opened.p_yes(fact, pictures[0]) for fact in facts]))
+    with pytest.raises(RewardError, match="could not be opened as a critic"):
         open_reward("critic:/nowhere")
 
 
