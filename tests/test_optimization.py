@@ -7,6 +7,7 @@ from pathlib import Path
 import preloaded
 import pytest
 import torch
+from preference_runs import METHODS
 from running_app import free_port
 
 from model.training.optimization import summed
@@ -15,6 +16,7 @@ SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "-
 GUARDED = ("--keep-rollouts", "4", "--keep-batch", "3", "--evaluate-prompts", "2")
 
 
+RUNS = Path(__file__).parent / "preference_runs.py"
 ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
 
 
@@ -37,6 +39,23 @@ def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Pa
     for one, two in zip(alone, together, strict=True):
         for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "keep_kl"):
             assert two[name] == pytest.approx(one[name], rel=1e-3), name
+
+
+def test_two_processes_learn_the_preferences_that_one_learns(tiny_checkpoint: Path, tmp_path: Path):
+    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(RUNS.parent.parent)}
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
+    logs: list[dict[str, list[dict]]] = []
+    for number, before in enumerate(([], launcher)):
+        folder = tmp_path / str(number)
+        done = preloaded.run(*before, RUNS, tiny_checkpoint, folder, environment=environment)
+        assert done.returncode == 0, done.stderr
+        texts = {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in METHODS}
+        logs.append({name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items()})
+    for name in METHODS:
+        for one, two in zip(logs[0][name], logs[1][name], strict=True):
+            assert (one["processes"], two["processes"]) == (1, 2)
+            for metric in one.keys() - {"processes", "seconds"}:
+                assert two[metric] == pytest.approx(one[metric], rel=1e-3, abs=1e-5), (name, metric)
 
 
 def test_what_is_summed_is_of_one_kind_in_a_process_that_has_nothing_to_learn_from():

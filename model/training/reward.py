@@ -110,7 +110,8 @@ def train(
     start: RunStart = FROM_THE_START,
     held_out: Sequence[Indexed] = (),
 ) -> None:
-    """Train on pairs and scores; raises what `Loop.train` raises, and DataError for a batch that is too small."""
+    """Train on pairs and scores, and print the figures on held-out rows; raises what `Loop.train` raises, and DataError
+    for a batch that is too small."""
     janus, loop = network.janus, Loop(LoopSettings.of(settings))
     source, objective = mixed_source(data, settings.seed, settings.batch), RewardLoss(settings.center)
     padding = reward_batch(janus, [replace(data[0].rows[0], weight=0.0)])
@@ -129,6 +130,9 @@ def train(
     run: Run = network_run(janus, network, out, provenance, start, evaluation=figures if held_out else None)
     with prefetched(step_data, settings.steps) as ahead:
         loop.train(replace(run, network=network, save=save), ahead)
+    if loop.accelerator.is_main_process:
+        for name, value in loop.evaluated.items():
+            print(f"{name} {value:.4f}", file=sys.stderr)
 
 
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
@@ -141,10 +145,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
         others, about_others = open_data(janus, arguments.held_out, REWARD_ROWS, RowBounds())
         held_out, about = [each.rows for each in others], about | {"held_out_sha256": about_others["data_sha256"]}
     provenance = {"parent": str(arguments.checkpoint), "recipe": "reward", "settings": asdict(settings), **about}
-    network = RewardNetwork(janus)
-    train(network, data, settings, arguments.out, provenance, start, held_out)
-    for name, value in held_out_figures(network, held_out, settings.micro_batch).items():
-        print(f"{name} {value:.4f}", file=sys.stderr)
+    train(RewardNetwork(janus), data, settings, arguments.out, provenance, start, held_out)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
