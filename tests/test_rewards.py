@@ -33,6 +33,7 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, open_reward, read_choice
 from model.training.rewards.watch import Watch, Watched, ranks
 from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics
+from model.training.training_sequences import Kind
 from model.trajectory import Trajectory
 
 SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)
@@ -176,6 +177,17 @@ def test_rollout_and_training_agree_on_log_probabilities_and_the_clipped_share_i
     old, ratios = torch.zeros(4), torch.tensor([1.5, 1.5, 0.5, 0.5]).log()
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
     assert clipped(ratios, old, advantage, 0.2).tolist() == [1, 0, 0, 1]  # as TRL counts them
+
+
+def test_text_or_images_alone_are_trained_where_it_is_asked_for(groups):
+    group = [replace(each, fits=[fit]) for each, fit in zip(groups[0], (0.1, 0.4, 0.2, 0.3), strict=True)]
+    graded = {
+        channels: graded_sequences([group], replace(SMALL, channels=channels))[0] for channels in ("text", "images")
+    }
+    for channels, sequences in graded.items():
+        kinds = {targets.kind for sequence in sequences for targets in sequence.targets}
+        assert (Kind.CODE in kinds) == (channels == "images") and (Kind.VERDICT in kinds) == (channels == "text")
+        assert sum(each.weight * each.target_count for each in sequences) == pytest.approx(len(group))
 
 
 # --- the watch --------------------------------------------------------------------------------------------------

@@ -37,10 +37,11 @@ from model.training.safeguards.evaluations import EvaluationSettings
 from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_prompts, open_rehearsal
-from model.training.training_sequences import TrainingSequence, with_advantages
+from model.training.training_sequences import Kind, TrainingSequence, with_advantages
 from model.trajectory import Image, Reflection, Trajectory
 
 ADVANTAGES = ("together", "separate")
+CHANNELS = ("both", "text", "images")
 FURTHER = 10**6  # steps from which on prompts replace those of a step, for each further time
 
 
@@ -61,6 +62,7 @@ class Settings(EvaluationSettings):
     truth: float = 0.0  # of R_Comp's 1 per image, what a reason that is not true takes; the paper has none
     rehearsal: int = 0  # sequences of supervised fine-tuning per step: what rollouts never meet is kept
     rehearsal_share: float = 0.1  # their loss is multiplied by
+    channels: str = "both"  # what is trained: text (thoughts, reflections), images (their codes), or both
     advantages: str = "together"  # one of R_Gen + R_Comp; or, as the released code, each part of a trajectory its own
     learning_rate: float = 3e-5  # peak
     warmup: int = 10  # steps
@@ -143,10 +145,18 @@ def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: Settings) ->
             skipped += 1
             continue
         for rollout, advantage in zip(group, segments, strict=True):
-            tokens = sum(sequence.target_count for sequence in rollout.sequences)
-            scored = (sequence for sequence in rollout.sequences if sequence.target_count)
+            scored = [sequence for each in rollout.sequences if (sequence := _of_channel(each, settings)).target_count]
+            tokens = sum(sequence.target_count for sequence in scored)
             graded += [replace(with_advantages(sequence, advantage), weight=1 / tokens) for sequence in scored]
     return graded, skipped
+
+
+def _of_channel(sequence: TrainingSequence, settings: Settings) -> TrainingSequence:
+    """With the targets that are trained: text, image codes, or both."""
+    if settings.channels == "both":
+        return sequence
+    images = settings.channels == "images"
+    return replace(sequence, targets=tuple(each for each in sequence.targets if (each.kind is Kind.CODE) == images))
 
 
 def policy_loss(
@@ -357,7 +367,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    choices = {"advantages": ADVANTAGES, "precision": ("no", "bf16")}
+    choices = {"advantages": ADVANTAGES, "channels": CHANNELS, "precision": ("no", "bf16")}
     run_method("grpo", __doc__.split("\n")[0], Settings(), run, options, choices, [DataError, RewardError])
 
 
