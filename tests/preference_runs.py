@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from PIL import Image as Picture
 
 from model.backends.checkpoint.loading import open_checkpoint
@@ -49,6 +50,7 @@ def main(checkpoint: Path, folder: Path) -> None:
         "reward": (REWARD_ROWS, [RewardExample(drawn[0], drawn[1], 0.5), RewardExample(drawn[2], score=0.75)]),
     }
     more = {"steps": 2, "batch": 3, "micro_batch": 1, "learning_rate": 1e-3, "warmup": 0, "save_every": 0}
+    Accelerator.end_training = lambda self: None  # which would take the process group away from the next method
     for name, (format, some) in examples.items():
         janus = open_checkpoint(checkpoint, dtype=torch.float32)
         data = [WeightedRows(Built([format.build(janus, each, RowBounds()) for each in some]))]

@@ -72,7 +72,7 @@ def test_a_step_has_one_divergence_however_it_is_divided(tiny_checkpoint: Path):
     divergence = max(0.0, float(ratios[:, 1].mean()))
     losses = label_losses("kto", ratios[:, 0], every.labels, divergence, 0.5) * torch.tensor([1.5, 0.5, 1.5])
     assert float(sum(value for value, _ in split)) == pytest.approx(float(losses.mean()), abs=1e-6)
-    assert float(sum(metrics["kl"] for _, metrics in split)) == pytest.approx(divergence, abs=1e-6)
+    assert float(sum(metrics["divergence"] for _, metrics in split)) == pytest.approx(divergence, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["kto", "apo_zero_unpaired"])

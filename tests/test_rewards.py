@@ -210,7 +210,7 @@ def test_the_watch_says_nothing_while_both_rewards_rise_or_differ_by_noise(tmp_p
 
 
 def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
-    tiny_checkpoint: Path, tmp_path: Path, named, capsys: pytest.CaptureFixture[str]
+    tiny_checkpoint: Path, tmp_path: Path, named
 ):
     named("redness", redness)
     settings = replace(SMALL, steps=10, prompts=1, group=8, learning_rate=3e-2, warmup=0, beta=0.0, save_every=0)
@@ -220,6 +220,7 @@ def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
     log = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     alarms = [row["step"] for row in log if row["watch_alarm"]]
     assert alarms and min(alarms) < 20 and log[-1]["reward_redness"] > log[0]["reward_redness"]
-    assert f"step {alarms[0]}: the reward rises and the watch does not follow" in capsys.readouterr().err
+    [told] = [row["alarms"] for row in log if "alarms" in row and row["step"] == alarms[0]]
+    assert any(each.startswith("reward hacking: the trained reward has risen") for each in told)
     records = list(ours.read(tmp_path / "out-watch"))  # as an import reads them
     assert records and all(isinstance(record, Record) for record in records)

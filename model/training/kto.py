@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from model.backends.janus import Janus
+from model.training.batch import Batch
 from model.training.dataset import DataError, RowBounds
 from model.training.loop import Loop
 from model.training.policy import Policy
@@ -73,6 +74,10 @@ class LabelledBatch:
     own: RowBatch
     mismatched: RowBatch | None
 
+    @property
+    def batch(self) -> Batch:
+        return self.own.batch
+
 
 @dataclass(frozen=True)
 class LabelledLoss:
@@ -117,7 +122,7 @@ class LabelledLoss:
         rewards = settings.beta * ratios.detach() * counted
         metrics = {
             "loss": loss.detach(),
-            "kl": divergence * counted.sum() / count,
+            "divergence": divergence * counted.sum() / count,
             "desirable_reward": (rewards * labels).sum() / max(1.0, totals["desirable"]),
             "undesirable_reward": (rewards * ~labels).sum() / max(1.0, totals["undesirable"]),
         }

@@ -6,7 +6,6 @@ disagree most into a folder that the studio imports.
 """
 
 import json
-import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,7 +46,7 @@ class Watch:
     disagreed: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def __call__(self, step: int, rollouts: Sequence[Watched]) -> dict[str, float]:
-        """Metrics of a step's rollouts; where they are an alarm, it is told and written."""
+        """Metrics of a step's rollouts; where they are an alarm, they are written."""
         rewards = np.array([[each.trained, each.watch] for each in rollouts]).T
         self.steps += 1
         if self.steps <= WINDOW:
@@ -59,8 +58,9 @@ class Watch:
         rise, noise = self._rise()
         hacked = rise > max(RISE, noise) or (self.steps >= WINDOW and np.mean(self.disagreed) > SHARE)
         if hacked:
-            chosen = [rollouts[at] for at in np.argsort(-gaps, kind="stable")[:MOST] if gaps[at] > 0]
-            self._tell(step, rise, chosen)
+            for number, at in enumerate(np.argsort(-gaps, kind="stable")[:MOST], start=1):
+                folder = self.folder / f"step-{step:05d}" / f"{number:02d}"
+                write_trajectory(rollouts[at].trajectory, rollouts[at].pictures.values(), folder)
         counts = {"watch_disagreements": float(disagree.sum()), "watch_alarm": float(hacked)}
         return {"watch_reward": float(rewards[1].mean()), "watch_rise": rise, **counts}
 
@@ -71,13 +71,6 @@ class Watch:
         first, last = np.concatenate(self.first, 1), np.concatenate([*self.last], 1)
         trained, watch = (last.mean(1) - first.mean(1)) / np.maximum(first.std(1), 1e-3)
         return float(min(trained, trained - watch)), 3 * float(np.sqrt(1 / first.shape[1] + 1 / last.shape[1]))
-
-    def _tell(self, step: int, rise: float, chosen: Sequence[Watched]) -> None:
-        folder = self.folder / f"step-{step:05d}"
-        for number, each in enumerate(chosen, start=1):
-            write_trajectory(each.trajectory, each.pictures.values(), folder / f"{number:02d}")
-        text = f"step {step}: the reward rises and the watch does not follow ({rise:.1f} standard deviations); "
-        print(f"{text}{len(chosen)} rollouts on which they disagree are in {folder}", file=sys.stderr, flush=True)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ class Alarms:
 
     def of(self, metrics: Mapping[str, float]) -> list[str]:
         """The alarms that begin with a step of these metrics."""
-        every = [self._zero_gradient(metrics), *self._divergences(metrics), self._entropy(metrics)]
+        every = [self._zero_gradient(metrics), *self._divergences(metrics), self._entropy(metrics), _hacking(metrics)]
         found = dict(each for each in every if each is not None)
         begun = [f"{kind}: {message}" for kind, message in found.items() if kind not in self.standing]
         self.standing = set(found)
@@ -69,3 +69,12 @@ class Alarms:
             return None
         advice = "the policy draws the same again and again; lower the learning rate, or weigh the KL more"
         return "entropy collapse", f"{metrics['entropy']:.3g} nats, {share:.0%} of what it was at first; {advice}"
+
+
+def _hacking(metrics: Mapping[str, float]) -> tuple[str, str] | None:
+    """What a watch of `rewards.watch` found."""
+    if not metrics.get("watch_alarm"):
+        return None
+    rise = f"{metrics['watch_rise']:.1f} standard deviations further"
+    advice = "look at the rollouts in the folder OUT-watch, on which they disagree"
+    return "reward hacking", f"the trained reward has risen {rise} than the one that watches it; {advice}"
