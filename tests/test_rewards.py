@@ -221,6 +221,6 @@ def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
     alarms = [row["step"] for row in log if row["watch_alarm"]]
     assert alarms and min(alarms) < 20 and log[-1]["reward_redness"] > log[0]["reward_redness"]
     [told] = [row["alarms"] for row in log if "alarms" in row and row["step"] == alarms[0]]
-    assert any(each.startswith("reward hacking: the trained reward has risen") for each in told)
+    assert any(each.startswith("reward hacking: the trained reward parts from") for each in told)
     records = list(ours.read(tmp_path / "out-watch"))  # as an import reads them
     assert records and all(isinstance(record, Record) for record in records)

@@ -75,6 +75,9 @@ def _hacking(metrics: Mapping[str, float]) -> tuple[str, str] | None:
     """What a watch of `rewards.watch` found."""
     if not metrics.get("watch_alarm"):
         return None
-    rise = f"{metrics['watch_rise']:.1f} standard deviations further"
-    advice = "look at the rollouts in the folder OUT-watch, on which they disagree"
-    return "reward hacking", f"the trained reward has risen {rise} than the one that watches it; {advice}"
+    rise, count = metrics["watch_rise"], metrics["watch_disagreements"]
+    found = (
+        f"it has risen by {rise:.1f} standard deviations more, and ranks {count:.0f} rollouts of this step otherwise"
+    )
+    advice = "look at those in the folder OUT-watch"
+    return "reward hacking", f"the trained reward parts from the one that watches it: {found}; {advice}"
