@@ -76,8 +76,6 @@ def _hacking(metrics: Mapping[str, float]) -> tuple[str, str] | None:
     if not metrics.get("watch_alarm"):
         return None
     rise, count = metrics["watch_rise"], metrics["watch_disagreements"]
-    found = (
-        f"it has risen by {rise:.1f} standard deviations more, and ranks {count:.0f} rollouts of this step otherwise"
-    )
+    found = f"it has risen by {rise:.1f} standard deviations more, and ranks {count:.0f} of this step otherwise"
     advice = "look at those in the folder OUT-watch"
     return "reward hacking", f"the trained reward parts from the one that watches it: {found}; {advice}"
