@@ -87,7 +87,7 @@ def manifest_html(manifest: Manifest) -> str:
         splits[file.split] = splits.get(file.split, 0) + file.rows
     facts = [
         ("Rows", f"{manifest.examples:,}"),
-        *((name.capitalize(), f"{n:,}") for name, n in manifest.counts.items()),
+        *((name.replace("_", " ").capitalize(), f"{n:,}") for name, n in manifest.counts.items()),
     ]
     if len(splits) > 1:
         facts += [(f"Split {name}", f"{count:,}") for name, count in splits.items()]
