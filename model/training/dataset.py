@@ -144,6 +144,20 @@ def prompts_in(folder: Path, *kinds: str) -> Iterator[str]:
                 yield words
 
 
+def rows_from(janus: Janus, examples: Sequence[Any], row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
+    """Examples that are in memory, checked. Raises DataError, which names the first bad one."""
+    rows = Rows(lambda example: row_format.build(janus, example, bounds))
+    for number, example in enumerate(examples, start=1):
+        try:
+            rows.build(example)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"example {number} of {len(examples)} cannot be learnt: {one_line(error)}") from error
+        rows.append(example, f"example {number}")
+    if not any(example.weight > 0 for example in examples):
+        raise DataError(f"there is nothing to learn from in {len(examples)} examples")
+    return rows
+
+
 def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
 

@@ -1,0 +1,99 @@
+"""A few corrections learnt by an adapter in under a minute, for one session: the run, and the network that draws.
+
+Beside them are learnt sequences of what the network knew (of the embedded world, where it is of that), so that a
+corrected judge does not forget how to draw.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.janus import Janus
+from model.examples import JudgeExample, ThoughtExample
+from model.training.dataset import SFT_ROWS, RowBounds, Rows, rows_from
+from model.training.loop import Loop, LoopSettings, StepData, prefetched
+from model.training.policy import Policy, network_run
+from model.training.runs.folder import RunPaths, RunStart
+from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
+from model.training.sft import CrossEntropy, cross_entropy_share
+from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Defaults for the embedded network; written into the checkpoint's provenance."""
+
+    steps: int = 24
+    batch: int = 10  # examples per step
+    replay: int = 6  # sequences per step of what the network knew
+    replay_share: float = 0.5  # their loss is multiplied by
+    learning_rate: float = 1e-3
+    warmup: int = 3  # steps
+    falling: float = 0.5  # share of the steps over which the rate decays, the last ones
+    save_every: int = 0  # steps; 0 only at the end
+    rank: int = 16
+    alpha: int = 32
+    seed: int = 0
+
+
+def teach(
+    source: str | Path,
+    examples: Sequence[JudgeExample | ThoughtExample] | Path,
+    out: Path,
+    settings: Settings = Settings(),
+    progress: Callable[[int], None] = lambda step: None,
+) -> Janus:
+    """Train an adapter on `examples` (in memory, or an export's folder) beside the checkpoint `source` (as
+    `open_checkpoint` takes it), and open it.
+
+    `out` becomes the adapter's folder, which is a checkpoint; an earlier run's own there is replaced. The result is a
+    network of its own with the adapter in its weights, called by the name of `out`: JanusBackend(janus) draws with it.
+    `progress` is called with the number of each step while its data are made; an exception of it ends the run. It may
+    run in any thread, one run at a time in a process.
+
+    Raises CheckpointError, DataError for examples that cannot be learnt, TrainingError.
+    """
+    RunPaths(out).check(source)
+    opening = Opening(AdapterOptions("lora", settings.rank, settings.alpha))
+    janus = open_to_train(source, opening, seed=settings.seed)
+    if janus.small:
+        torch.set_num_threads(1)  # two take ten times as long where something else is busy
+    rows, about = _opened(janus, examples)
+    known, about_known = _replayed(janus, settings)
+    chosen = row_source(rows, settings.seed, settings.batch)
+    policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    replayed = CrossEntropy(settings.replay_share, "replayed_")
+
+    def data(step: int) -> StepData:
+        progress(step)
+        learnt, kept = chosen(step, loop.own), list(known(step, loop.own))
+        shares = [cross_entropy_share(janus, CrossEntropy(), learnt, 1)]
+        shares += [cross_entropy_share(janus, replayed, kept, 1)] if kept else []
+        return StepData(shares, [sequence.name for sequence in (*learnt, *kept)])
+
+    provenance = {"parent": base_name(source), "recipe": "teach", "settings": asdict(settings)}
+    run = network_run(janus, policy, out, provenance | about | about_known, RunStart(restart=True))
+    with prefetched(data, settings.steps) as ahead:
+        loop.train(run, ahead)
+    return open_checkpoint(out)
+
+
+def _opened(janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path) -> tuple[Rows, dict[str, Any]]:
+    """Rows to learn, and what provenance says of them. Raises DataError."""
+    if isinstance(examples, Path):
+        return open_rows(janus, examples, SFT_ROWS, RowBounds())
+    rows = rows_from(janus, examples, SFT_ROWS)
+    ids = sorted({getattr(example, "trajectory_id", "") for example in examples} - {""})
+    return rows, {"examples": len(rows), "trajectories": ids}
+
+
+def _replayed(janus: Janus, settings: Settings) -> tuple[SequenceSource, dict[str, Any]]:
+    """Sequences of what the network knew: none where that is not the embedded world."""
+    if janus.domain is not EMBEDDED_WORLD or not settings.replay:
+        return lambda step, which: (), {}
+    return open_rehearsal(janus, settings.seed, settings.replay, [])

@@ -1,0 +1,79 @@
+"""A few corrections learnt by an adapter: the network says them, keeps its base, and draws."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image as Picture
+from training_rows import row, save
+
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.checkpoint.saving import PROVENANCE
+from model.backends.janus import Janus
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
+from model.events import fold
+from model.examples import JudgeExample
+from model.images import encode_png
+from model.training.adapters.teaching import Settings, teach
+from model.training.batch import collate
+from model.training.dataset import SFT_ROWS, DataError, rows_from
+from model.training.policy import Policy
+from model.world.scene import random_scene, render
+
+FEW = Settings(steps=12, batch=4, replay=2, learning_rate=1e-2)
+
+
+def corrections(count: int) -> list[JudgeExample]:
+    pngs = [encode_png(Picture.fromarray(render(random_scene(random.Random(seed), 2)))) for seed in range(count)]
+    said = ("No, there is no cat.", "Yes, I see a cat.")
+    return [JudgeExample("a cat", (png,), (), said[n % 2], trajectory_id=f"t{n}") for n, png in enumerate(pngs)]
+
+
+def right(janus: Janus, examples: list[JudgeExample]) -> float:
+    rows = rows_from(janus, examples, SFT_ROWS)
+    with torch.no_grad():
+        scores = Policy(janus)(collate(janus, [rows[at] for at in range(len(rows))]))
+    return float(scores.verdicts_right) / len(rows)
+
+
+def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, tmp_path: Path):
+    examples, steps = corrections(4), []
+    taught = teach(tiny_checkpoint, examples, tmp_path / "taught", FEW, steps.append)
+    assert right(open_checkpoint(tiny_checkpoint), examples) < 1 == right(taught, examples)
+    assert taught.name == "taught" and steps == list(range(FEW.steps))
+    about = json.loads((tmp_path / "taught" / PROVENANCE).read_text())
+    assert (about["recipe"], about["parent"], about["examples"]) == ("teach", str(tiny_checkpoint), 4)
+    assert about["trajectories"] == ["t0", "t1", "t2", "t3"]
+    drawn = fold(JanusBackend(taught).events(Request("a cat", 0, 1)))
+    assert drawn.checkpoint == "taught" and drawn.images
+    again = teach(tiny_checkpoint, examples, tmp_path / "taught", FEW)
+    for one, other in zip(taught.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_folder_teaches_as_well_and_what_cannot_be_learnt_is_named(tiny_checkpoint: Path, tmp_path: Path):
+    data = save(tmp_path / "data", [row(), row()])
+    settings = Settings(steps=1, batch=2, replay=0)
+    teach(tiny_checkpoint, data, tmp_path / "out", settings)
+    assert json.loads((tmp_path / "out" / PROVENANCE).read_text())["examples"] == 2
+    broken = [*corrections(1), JudgeExample("a cat", (b"no picture",), (), "Yes, I see a cat.")]
+    with pytest.raises(DataError, match="example 2 of 2 cannot be learnt"):
+        teach(tiny_checkpoint, broken, tmp_path / "out", settings)
+    with pytest.raises(DataError, match="nothing to learn from in 0 examples"):
+        teach(tiny_checkpoint, [], tmp_path / "out", settings)
+    assert open_checkpoint(tmp_path / "out").name == "out"
+
+
+def test_a_run_that_is_ended_leaves_what_was_there(tiny_checkpoint: Path, tmp_path: Path):
+    def end(step: int) -> None:
+        if step == 2:
+            raise KeyboardInterrupt
+
+    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0))
+    before = (tmp_path / "out" / PROVENANCE).read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        teach(tiny_checkpoint, corrections(2), tmp_path / "out", FEW, end)
+    assert (tmp_path / "out" / PROVENANCE).read_bytes() == before
