@@ -23,13 +23,13 @@ from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=12, batch=4, replay=2, learning_rate=1e-2)
+FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2)
+NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
-def corrections(count: int) -> list[JudgeExample]:
+def corrections(count: int, said: str = NO) -> list[JudgeExample]:
     pngs = [encode_png(Picture.fromarray(render(random_scene(random.Random(seed), 2)))) for seed in range(count)]
-    said = ("No, there is no cat.", "Yes, I see a cat.")
-    return [JudgeExample("a cat", (png,), (), said[n % 2], trajectory_id=f"t{n}") for n, png in enumerate(pngs)]
+    return [JudgeExample("a cat", (png,), (), said, trajectory_id=f"t{n}") for n, png in enumerate(pngs)]
 
 
 def right(janus: Janus, examples: list[JudgeExample]) -> float:
@@ -40,9 +40,10 @@ def right(janus: Janus, examples: list[JudgeExample]) -> float:
 
 
 def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, tmp_path: Path):
-    examples, steps = corrections(4), []
+    base, steps = open_checkpoint(tiny_checkpoint), []
+    examples = next(each for each in (corrections(4, NO), corrections(4, YES)) if right(base, each) < 1)
     taught = teach(tiny_checkpoint, examples, tmp_path / "taught", FEW, steps.append)
-    assert right(open_checkpoint(tiny_checkpoint), examples) < 1 == right(taught, examples)
+    assert right(taught, examples) == 1
     assert taught.name == "taught" and steps == list(range(FEW.steps))
     about = json.loads((tmp_path / "taught" / PROVENANCE).read_text())
     assert (about["recipe"], about["parent"], about["examples"]) == ("teach", str(tiny_checkpoint), 4)
