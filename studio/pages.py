@@ -11,6 +11,7 @@ import gradio as gr
 
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from model.backends.registry import open_backend
 from studio.annotate import page as annotate
 from studio.api import endpoints
 from studio.arena import page as arena
@@ -30,7 +31,9 @@ from studio.projects import project_page as project
 from studio.review import page as review
 from studio.settings import Settings
 from studio.site import Site
+from studio.teaching.jobs import TeachingJobs
 from studio.training import page as training
+from studio.training.run_form import checkpoints_of
 
 SIGN_IN = "sign-in"
 FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stored for pages, and how old they are then
@@ -38,13 +41,16 @@ FILES = (600, 3600)  # seconds: how often files are removed that Gradio has stor
 
 def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Blocks:
     """All pages; the menu links only those that whoever asks may use."""
+    opening = partial(open_backend, device=settings.device, dtype=settings.dtype)
+    lessons = TeachingJobs(store, opening, partial(checkpoints_of, store, settings))
+    lessons.recover()
     may = None if is_local(settings) else partial(told_outside, settings, store)
     builders: dict[str, Callable[[], None]] = {
-        "": partial(draw.page, checkpoints, store, settings),
+        "": partial(draw.page, checkpoints, store, settings, lessons),
         "image": partial(image.page, checkpoints, store, settings),
         "compare": partial(compare.page, checkpoints, store, settings),
         "gallery": partial(gallery.page, store, settings),
-        "annotate": partial(annotate.page, store, settings),
+        "annotate": partial(annotate.page, store, settings, checkpoints, lessons),
         "arena": partial(arena.page, store, settings),
         "review": partial(review.page, store, settings),
         "projects": partial(projects.page, store, settings),

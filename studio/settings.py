@@ -25,6 +25,7 @@ FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
     *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port", "published_contexts"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path", "max_upload", "limits"),
+    "visitors_teach",
 )
 LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
 OPTIONAL = (
@@ -80,6 +81,7 @@ class Settings:
     frame_ancestors: str | None = None  # origins whose pages may show the studio in a frame; None: its own only
     root_path: str | None = None  # the path below which a proxy offers it, such as /aha
     max_upload: int = 2000  # MB of a file that somebody who has signed in sends; visitors may send 64
+    visitors_teach: bool = False  # whether visitors may teach the model, each for their own page
     limits: bool = True  # of what visitors may ask for; False where a proxy counts already
     webhook_secret: str | None = field(default=None, repr=False)  # signs what is sent there; never in the file
 
@@ -166,7 +168,7 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
             f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
         )
     settings = settings_from(section)
-    read = ("port", "examples", "max_upload", "limits", "published_contexts")  # which are no texts
+    read = ("port", "examples", "max_upload", "limits", "published_contexts", "visitors_teach")  # which are no texts
     values = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(values, settings)
 
@@ -200,7 +202,7 @@ def _checked(name: str, value: Any) -> Any:
             return _number(name, value, int, 1, 4)
         case "pace":
             return float(_number(name, value, int | float, 0, 20))
-        case "examples" | "limits" | "published_contexts":
+        case "examples" | "limits" | "published_contexts" | "visitors_teach":
             if not isinstance(value, bool) and not (value is None and name in OPTIONAL):
                 raise SettingsError(f"{name} is {value!r}; wanted true or false")
             return value

@@ -57,6 +57,10 @@ def projects(page: Page) -> None:
     page.wait_for_selector("#projects-list li")
 
 
+def training(page: Page) -> None:
+    page.wait_for_selector("#training-estimate dl")
+
+
 def datasets(page: Page) -> None:
     page.wait_for_selector("#datasets-collected dl")
 
@@ -69,6 +73,7 @@ PAGES: dict[str, Callable[[Page], None]] = {
     "annotate": annotate,
     "projects": projects,
     "datasets": datasets,
+    "training": training,
 }
 
 

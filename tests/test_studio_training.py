@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from test_annotations_samples import aha, judged
+from test_annotations_samples import aha, judged, png
 
 from annotations.export.exporter import export
 from annotations.export.jobs import folder_of
@@ -21,7 +21,8 @@ from studio.settings import Mode, Settings
 from studio.training import launch, provenance
 from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
 from studio.training.handlers import TrainingHandlers, View, add_runs
-from studio.training.run_form import Asked, RunError, options_of, place_of, request_of
+from studio.training.launch import RunError
+from studio.training.run_form import Asked, place_of, request_of
 from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, State, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -64,7 +65,7 @@ def desk(store: Store, tiny_checkpoint: Path) -> TrainingHandlers:
 def asked(export: Path | None = None, **changes) -> Asked:
     options = "--batch 1 --learning-rate 1e-4 --keep 0 --evaluate-prompts 0"
     data = [export.name] if export else []
-    return Asked("sft", data, "", "tiny", 2, False, "", options)._replace(**changes)
+    return Asked("sft", data, "", "tiny", 2, False, "", "", options)._replace(**changes)
 
 
 def until(run: TrainingRun, holds) -> TrainingRun:
@@ -90,7 +91,7 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     assert [row["step"] for row in read_metrics(run.metrics)] == [0, 1]
     assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
     revisions = [annotation.id for annotation in store.annotations()]
-    assert provenance.learners(runs_in(place_of(store)), revisions) == {id: ["better"] for id in revisions}
+    assert provenance.learners(place_of(store), revisions) == {id: ["better"] for id in revisions}
     shown = View(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
     assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
     assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
@@ -175,6 +176,7 @@ def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
         ({"folder": "relative/rows"}, "whole path"),
         ({"checkpoint": "none"}, "Choose the checkpoint"),
         ({"steps": 0}, "number of steps"),
+        ({"adapter": "magic"}, "is no adapter"),
         ({"name": "../up"}, "is no name"),
         ({"name": "tiny"}, "a checkpoint tiny already"),
         ({"options": "--out /etc"}, "is no setting"),
@@ -205,6 +207,28 @@ def test_two_runs_are_compared_by_settings_and_measures(desk, store):
     assert view.curves.count("<polyline") == 2
 
 
+def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(desk, store):
+    run = by_hand(place_of(store))
+    until(run, lambda run: run.state is State.FINISHED)
+    folder = run.evaluation / "samples"
+    folder.mkdir(parents=True)
+    row = {"setting": "GenEval-like", "row": "first draft", "higher_is_better": True, "before": 0.5, "best": 0.75}
+    row |= {"last": 0.7, "best_minus_before": [0.25, 0.1, 0.4], "last_minus_before": None, "change": "better"}
+    (run.evaluation / "table.json").write_text(json.dumps({"best": 50, "last": 60, "rows": [row]}))
+    (folder / "a.png").write_bytes(png())
+    index = {
+        step: [
+            {"sample": 0, "setting": "x", "prompt": f"<{step}>", "pictures": [name], "said": ["No."], "right": [True]}
+        ]
+        for step, name in (("000000", "a.png"), ("000050", "../../../secret.png"))
+    }
+    (folder / "index.json").write_text(json.dumps(index))
+    view = desk.compare("run", None, VISIT)
+    assert "75.0 %" in view.evaluated and "+25.0" in view.evaluated and "better" in view.evaluated
+    assert view.at["value"] == 1 and "&lt;000050&gt;" in view.samples and "<img" not in view.samples
+    assert "before the first step" in (first := desk.sample("run", 0, VISIT)) and "<img" in first and "right" in first
+
+
 def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
     log = tmp_path / "log.jsonl"
     rows = [{"step": n, "seconds": 2.0 * n, "loss": 1.0 / (n + 1), "learning_rate": 0.1} for n in range(400)]
@@ -218,7 +242,7 @@ def test_rates_curves_and_options_are_read_as_they_are(tmp_path):
 def test_the_command_can_be_typed_by_hand(desk, store, exported, monkeypatch):
     request, _ = request_of(asked(exported, replays=True), store, desk.settings, "me")
     assert request.command[:2] == ("-m", "model.training.sft") and "--world" in request.command
-    assert options_of.__doc__ and request.command[request.command.index("--data") + 1] == str(exported)
+    assert request.command[request.command.index("--data") + 1] == str(exported)
 
 
 def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
@@ -232,6 +256,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
         lambda: desk.compare("x", "y", VISIT),
         lambda: desk.stop("x", VISIT),
         lambda: desk.resume("x", VISIT),
+        lambda: desk.sample("x", 0, VISIT),
         lambda: desk.delete("x", VISIT),
         lambda: desk.draw("x", VISIT),
         lambda: desk.take_off("x", VISIT),

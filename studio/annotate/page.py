@@ -5,6 +5,7 @@ Knows where everything stands and which handler of `studio.annotate.handlers` an
 
 import gradio as gr
 from gradio.context import Context
+from gradio.events import Dependency
 
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Role
@@ -16,7 +17,10 @@ from studio.annotate.view import View
 from studio.auth.role_section import role_section
 from studio.components.forms.sheet import filled_in, sheet_component
 from studio.components.page_options import PLAIN, QUICK
+from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
+from studio.teaching.jobs import TeachingJobs
+from studio.teaching.section import TeachHandlers, teach_section
 from studio.theme import script
 
 KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")
@@ -25,13 +29,13 @@ SETTLED = {"fn": None, "js": "() => { document.dispatchEvent(new Event('answered
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
-def page(store: Store, settings: Settings) -> None:
+def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     with role_section(Role.ANNOTATOR, "annotate", store, settings):
-        _table(AnnotateHandlers(store, settings))
+        _table(AnnotateHandlers(store, settings), TeachHandlers(lessons, checkpoints, store, settings))
 
 
-def _table(desk: AnnotateHandlers) -> None:
+def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
     gr.HTML(dialogs, apply_default_css=False, js_on_load=KEYBOARD)
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
@@ -78,11 +82,16 @@ def _table(desk: AnnotateHandlers) -> None:
                     elem_id="annotate-why",
                 )
     view = View(token, place, project, guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note)
-    _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
+    answered = _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
+    section = [*teach_section(teaching)]
+    gr.on(fn=teaching.start, outputs=section, **QUICK)
+    for each in answered:
+        each.then(teaching.start, None, section, **QUICK)
     guide.click(None, js="() => document.getElementById('annotate-guidelines').classList.toggle('shown')")
 
 
-def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -> None:
+def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -> list[Dependency]:
+    """Wires the buttons; returns what submits, and what takes back."""
     outputs, at = list(view), [view.place, view.token]
     sent = {"inputs": [*at, view.sheet], "js": filled_in("annotate-sheet")}
     gr.on(fn=desk.start, outputs=outputs, **QUICK)
@@ -96,3 +105,4 @@ def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -
     view.token.change(desk.prepare, at, None, **QUICK)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **QUICK)
     Context.root_block.unload(on_closing(desk.leave, desk.holding))
+    return [submitted, undone]

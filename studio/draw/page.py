@@ -2,8 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -23,13 +24,15 @@ from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
 from studio.draw.reflection_counts import counted
 from studio.inference.branch_request import CHANGE, continued
-from studio.inference.checkpoints import Checkpoints, menu
+from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
 from studio.inference.generator import Generator
 from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
+from studio.teaching.jobs import TeachingJobs
+from studio.teaching.section import TeachHandlers, teach_section
 
 WHAT_HAPPENS = (
     "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
@@ -56,7 +59,12 @@ EXAMPLES = (  # the first four are aha moments
 
 
 def ask(
-    form: DrawForm, visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions, *, insist: bool = False
+    form: DrawForm,
+    visit: PageVisit,
+    checkpoints: Checkpoints | PersonalCheckpoints,
+    sessions: Sessions,
+    *,
+    insist: bool = False,
 ) -> Iterator[tuple]:
     """Yields (timeline value, Draw button, Stop button, seed) until the trajectory ends.
 
@@ -77,14 +85,21 @@ def ask(
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
 
 
-def go_on(change: Mapping[str, Any], visit: PageVisit, checkpoints: Checkpoints, sessions: Sessions) -> Iterator[tuple]:
-    """As `ask`, from a change that the visitor made in an earlier trajectory."""
+def go_on(
+    change: Mapping[str, Any],
+    visit: PageVisit,
+    checkpoints: Checkpoints | PersonalCheckpoints,
+    sessions: Sessions,
+    on_start: Callable[[str], None] = lambda trajectory_id: None,
+) -> Iterator[tuple]:
+    """As `ask`, from a change that the visitor made in an earlier trajectory; `on_start` hears the new one's id."""
     try:
         generator, branch = continued(checkpoints, change)
     except (AnnotationsError, BranchError, CheckpointError) as error:
         yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
         return
-    events = generator.stream(**branch, owner=visit.owner, stop=sessions.begin(visit.session).is_set)
+    stop = sessions.begin(visit.session).is_set
+    events = generator.stream(**branch, owner=visit.owner, stop=stop, on_start=on_start)
     yield from with_seed(live(events, visit, sessions, generator.store), branch["seed"])
 
 
@@ -112,7 +127,7 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
     return playing(store, trajectory, settings), *values, menu(checkpoints, value=here)
 
 
-def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
+def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
     thinks = _plan_choice(checkpoints)
@@ -125,21 +140,25 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         controls.insert(-1, thinks)
     view = timeline(elem_id="timeline", playable=True, trips=checkpoints.first.backend.domain is EMBEDDED_WORLD)
     so_far = gr.HTML("", elem_id="so-far", **PLAIN)
+    teaching = TeachHandlers(lessons, checkpoints, store, settings)
+    section = teach_section(teaching)
     sessions = Sessions()
 
     def asked(request: gr.Request, *form: Any, insist: bool = False) -> Iterator[tuple]:
         visit = PageVisit.of(request, settings)
-        yield from ask(DrawForm(*form), visit, checkpoints, sessions, insist=insist)
+        yield from ask(DrawForm(*form), visit, teaching.checkpoints_of(request), sessions, insist=insist)
 
     def insisted(request: gr.Request, *form: Any) -> Iterator[tuple]:
         yield from asked(request, *form, insist=True)
 
     def changed(event: gr.EventData, request: gr.Request):
         change = {name: getattr(event, name, None) for name in CHANGE}
-        yield from go_on(change, PageVisit.of(request, settings), checkpoints, sessions)
+        begun = partial(teaching.branched, request) if change["what"] == "reflection" else (lambda trajectory_id: None)
+        visit = PageVisit.of(request, settings)
+        yield from go_on(change, visit, teaching.checkpoints_of(request), sessions, begun)
 
     def linked(request: gr.Request) -> tuple:
-        return opened(checkpoints, settings, dict(request.query_params).get("run"))
+        return *opened(checkpoints, settings, dict(request.query_params).get("run")), *teaching.start(request)
 
     def so_far_counted() -> str:
         return counted(store)
@@ -157,11 +176,12 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_counted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     view.anyway(insisted, **drawing, **LINE)
-    view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
+    changing = view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
+    changing.then(teaching.start, None, [*section], **QUICK)
     stop_button.click(sessions.stop, **QUICK)
     prompt.input(None, None, controls[4], js="() => true", **QUICK)  # another prompt: an example's seed is done with
     gr.on([controls[-1].input, thinks.input], chosen, [controls[-1], thinks], [controls[1], controls[2]], **QUICK)
-    gr.on(None, linked, [], [view, *form], **QUICK)
+    gr.on(None, linked, [], [view, *form, *section], **QUICK)
     gr.on(None, so_far_counted, [], so_far, **QUICK)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):

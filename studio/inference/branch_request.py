@@ -10,14 +10,16 @@ from model.backends.contract import Backend
 from model.branches import Branch, BranchError, afresh, with_codes, with_mishap, with_reflection, with_thought
 from model.images import read_rgb
 from model.trajectory import Source, Trajectory
-from studio.inference.checkpoints import Checkpoints
+from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.inference.draw_request import new_seed
 from studio.inference.generator import MOST_ROUNDS, Generator
 
 CHANGE = ("run", "segment", "what", "text", "answer", "codes")  # the fields that a page sends
 
 
-def continued(checkpoints: Checkpoints, change: Mapping[str, Any]) -> tuple[Generator, dict[str, Any]]:
+def continued(
+    checkpoints: Checkpoints | PersonalCheckpoints, change: Mapping[str, Any]
+) -> tuple[Generator, dict[str, Any]]:
     """Who goes on from the trajectory `run` with a change, and what to ask of its `stream`. Raises BranchError,
     AnnotationsError, CheckpointError.
     """

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -88,6 +89,29 @@ class Checkpoints:
                 raise CheckpointError(str(error)) from error
             log.error("%s", error)
             raise CheckpointError(f"{name} cannot be opened at the moment; choose another checkpoint") from None
+
+
+@dataclass(frozen=True)
+class PersonalCheckpoints:
+    """A studio's checkpoints as one person has them: one of their own in place of the one called `replaced`."""
+
+    shared: Checkpoints
+    own: Generator | None = None
+    replaced: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return self.shared.names
+
+    @property
+    def first(self) -> Generator:
+        return self.shared.first
+
+    def named(self, name: str | None) -> Generator:
+        """As `Checkpoints.named`."""
+        if self.own is not None and (name or self.shared.first.name) in (self.replaced, self.own.name):
+            return self.own
+        return self.shared.named(name)
 
 
 def menu(checkpoints: Checkpoints, **more: Any) -> Any:

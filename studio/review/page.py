@@ -37,6 +37,8 @@ from studio.review.decision_form import agreed, review_sheet
 from studio.review.review_queue import ReviewQueue
 from studio.settings import Settings
 from studio.theme import script
+from studio.training.provenance import learners
+from studio.training.run_form import place_of
 
 USES = {Use.GOLD: "Use as gold", Use.PRACTICE: "Use for practice", Use.WORK: "As any other"}
 APPOINTED = {
@@ -240,7 +242,8 @@ class ReviewHandlers:
             (_revision(change.after, names(change.who)), change.after.id) for change in changes if change.after
         ]
         menu = gr.update(choices=revisions[::-1], value=None)
-        return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names), "revision": menu}
+        learnt_by = learners(place_of(self.store), [revision for _, revision in revisions])
+        return {"trail_of": trajectory_id, "trail": review_table.trail(changes, names, learnt_by), "revision": menu}
 
 
 def _id_in(trajectory: str | None) -> str:

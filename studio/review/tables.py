@@ -91,16 +91,17 @@ def _row(
     return f"<tr{differs}><th>{own(question.title)}{where}</th>{cells}</tr>"
 
 
-def trail(changes: Sequence[Change], names: Names) -> str:
-    """Everything that was done to a drawing, the newest first."""
-    rows = "".join(_change(change, names) for change in reversed(changes))
+def trail(changes: Sequence[Change], names: Names, learners: Mapping[int, Sequence[str]]) -> str:
+    """Everything that was done to a drawing, the newest first; `learners`: by revision, the training runs that learnt
+    from it."""
+    rows = "".join(_change(change, names, learners) for change in reversed(changes))
     head = "<tr><th>When (UTC)</th><th>Who</th><th>What</th><th>Before → after</th></tr>"
     return f'<table class="answers trail"><thead>{head}</thead>{rows}</table>'
 
 
-def _change(change: Change, names: Names) -> str:
+def _change(change: Change, names: Names, learners: Mapping[int, Sequence[str]]) -> str:
     where = "" if change.segment is None else f" segment {change.segment + 1}"
-    number = f' <span class="soft">revision {change.after.id}</span>' if change.after else ""
+    number = _revision(change.after.id or 0, learners) if change.after else ""
     changed = "<br>".join(
         f"<b>{text(name)}</b> <bdi>{text(_short(before))}</bdi> → <bdi>{text(_short(after))}</bdi>"
         for name, (before, after) in change.answers.items()
@@ -110,6 +111,11 @@ def _change(change: Change, names: Names) -> str:
         f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{text(names(change.who))}</td>"
         f"<td>{ACTS[change.act]}{where}{number}{by}</td><td>{changed}</td></tr>"
     )
+
+
+def _revision(id: int, learners: Mapping[int, Sequence[str]]) -> str:
+    runs = ", ".join(f'<a href="training?run={text(name)}">{own(name)}</a>' for name in learners.get(id, ()))
+    return f' <span class="soft">revision {id}{", learnt by " if runs else ""}{runs}</span>'
 
 
 def _short(value: object) -> str:

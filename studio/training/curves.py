@@ -62,9 +62,10 @@ def curves_of(rows: Iterable[Mapping[str, float]]) -> dict[str, list[Point]]:
     """Every metric over the steps; of reinforcement learning the rewards first, and what says little last."""
     curves: dict[str, list[Point]] = {}
     for row in rows:
+        step = int(row["step"]) + 1
         for name, value in row.items():
             if name not in ASIDE and isinstance(value, int | float):
-                curves.setdefault(name, []).append(Point(int(row["step"]) + 1, float(value)))
+                curves.setdefault(name, []).append(Point(step, float(value)))
     return dict(sorted(curves.items(), key=lambda named: (_rank(named[0]), 0)))
 
 

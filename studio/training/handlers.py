@@ -23,7 +23,7 @@ from studio.components.page_options import stay, unchanged
 from studio.datasets.rows_table import title
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
-from studio.training import launch, provenance, run_form, run_view
+from studio.training import evaluations, launch, provenance, run_form, run_view
 from studio.training.curves import curves_html, read_metrics
 from studio.training.launch import RunError
 from studio.training.run_form import Asked, place_of
@@ -47,6 +47,10 @@ class View(NamedTuple):
     other: Any  # the menu of runs to compare with
     curves: Any
     compared: Any
+    evaluated: Any  # what got better and worse on fixed prompts
+    sampled: Any  # the drawings of fixed prompts, and after which steps
+    at: Any
+    samples: Any
     provenance: Any
     command: Any
     output: Any
@@ -82,7 +86,7 @@ class TrainingHandlers:
         menus = self._menus(method)
         first = menus.data["value"]
         expected = self._expected(
-            Asked(method, first, "", menus.checkpoint["value"], METHODS[method].steps, True, "", "")
+            Asked(method, first, "", menus.checkpoint["value"], METHODS[method].steps, True, "", "", "")
         )
         name = dict(request.query_params).get("run") or next((run.name for run in self._runs()), "")
         return *menus, expected, *self._shown(who, name)
@@ -118,6 +122,12 @@ class TrainingHandlers:
     def compare(self, chosen: str, other: str | None, request: gr.Request) -> View:
         """Another run beside it."""
         return self._shown(self._admin(request), chosen, other)
+
+    def sample(self, chosen: str, at: float, request: gr.Request) -> str:
+        """The drawings of fixed prompts at another evaluation."""
+        self._admin(request)
+        run = self._run(chosen)
+        return evaluations.samples_html(run, int(at or 0)) if run is not None else ""
 
     def stop(self, chosen: str, request: gr.Request) -> View:
         return self._act(chosen, request, launch.stop, "It saves after this step, and stops.")
@@ -208,6 +218,8 @@ class TrainingHandlers:
             take_off=gr.update(visible=run.draws),
             delete=gr.update(visible=not state.live and not run.draws),
             curves=self._curves(run, other),
+            evaluated=evaluations.table_html(run),
+            **self._samples(run, brief=brief),
             output=run_view.output_html(run),
             note=gr.skip() if brief else "",
         )
@@ -226,6 +238,17 @@ class TrainingHandlers:
         runs = {each.name: read_metrics(each.metrics) for each in (run, other) if each is not None}
         steps = max(each.request.steps for each in (run, other) if each is not None)
         return curves_html(runs, steps)
+
+    def _samples(self, run: TrainingRun, *, brief: bool) -> dict[str, Any]:
+        """The slider over evaluations and its drawings, which stays where somebody has put it."""
+        last = len(evaluations.sampled_steps(run)) - 1
+        if last < 0:
+            return {"sampled": gr.update(visible=False)}
+        if brief:
+            return {"sampled": gr.update(visible=True), "at": gr.update(maximum=max(last, 1))}
+        drawn = evaluations.samples_html(run, last)
+        at = gr.update(maximum=max(last, 1), value=last, interactive=last > 0)
+        return {"sampled": gr.update(visible=True), "at": at, "samples": drawn}
 
     def _provenance(self, who: Identity, run: TrainingRun) -> str:
         rows = provenance.rows_of(run)

@@ -38,11 +38,12 @@ def _training(handlers: TrainingHandlers) -> None:
     gr.on(fn=handlers.start, outputs=[*menus, expected, *shown], **QUIET)
     chosen = asked.method.input(handlers.choose_method, [asked.method], menus, **QUIET)
     chosen.then(handlers.estimate, [*asked], [expected], **QUIET)
-    changes = [asked.data.input, asked.folder.change, asked.checkpoint.input, asked.steps.change]
+    changes = [asked.data.input, asked.adapter.input, asked.folder.change, asked.checkpoint.input, asked.steps.change]
     gr.on(changes, handlers.estimate, [*asked], [expected], trigger_mode="always_last", **QUIET)
     begin.click(handlers.launch, [*asked], shown, **QUIET)
     view.timer.tick(handlers.look, [view.chosen, view.other], shown, **QUIET)
     view.other.input(handlers.compare, [view.chosen, view.other], shown, **QUIET)
+    view.at.input(handlers.sample, [view.chosen, view.at], [view.samples], trigger_mode="always_last", **QUIET)
     acts = {view.stop: handlers.stop, view.resume: handlers.resume, view.draw: handlers.draw}
     for button, act in {**acts, view.take_off: handlers.take_off, view.delete: handlers.delete}.items():
         button.click(act, [view.chosen], shown, **QUIET)
@@ -69,6 +70,8 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
             min_width=120,
         )
         name = gr.Textbox(label="Name", placeholder="sft-…", max_lines=1, elem_id="training-name", min_width=160)
+    kinds = [("All weights", ""), ("An adapter (LoRA)", "lora"), ("An adapter (DoRA)", "dora")]
+    adapter = gr.Radio(kinds, value="", label="Trains", elem_id="training-adapter")
     replays = gr.Checkbox(True, label="Rehearse its own world, so that nothing is forgotten", container=False)
     with gr.Accordion("A folder on the server, options of the method", open=False, elem_id="training-more"):
         folder = gr.Textbox(label="Folder with rows", placeholder="/data/rows", max_lines=1, elem_id="training-folder")
@@ -77,7 +80,7 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
         )
     expected = gr.HTML(elem_id="training-estimate", **PLAIN)
     start = gr.Button("Start", variant="primary", elem_id="training-start")
-    return Asked(method, data, folder, checkpoint, steps, replays, name, options), purpose, expected, start
+    return Asked(method, data, folder, checkpoint, steps, replays, adapter, name, options), purpose, expected, start
 
 
 def _run(runs: gr.HTML) -> View:
@@ -98,6 +101,10 @@ def _run(runs: gr.HTML) -> View:
             )
         curves = gr.HTML(elem_id="training-curves", **PLAIN)
         compared = gr.HTML(elem_id="training-compared", **PLAIN)
+        evaluated = gr.HTML(elem_id="training-evaluated", **PLAIN)
+        with gr.Column(visible=False, elem_id="training-sampled") as sampled:
+            at = gr.Slider(0, 1, 0, step=1, label="Evaluation", elem_id="training-at")
+            samples = gr.HTML(elem_id="training-samples", **PLAIN)
         with gr.Accordion("What it learnt from", open=True, elem_id="training-provenance"):
             source = gr.HTML(**PLAIN)
         with gr.Accordion("The command, what it printed", open=False, elem_id="training-output"):
@@ -106,4 +113,22 @@ def _run(runs: gr.HTML) -> View:
             output = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
     buttons = (stop, resume, draw, take_off, delete)
-    return View(runs, chosen, block, head, *buttons, other, curves, compared, source, command, output, timer, note)
+    return View(
+        runs,
+        chosen,
+        block,
+        head,
+        *buttons,
+        other,
+        curves,
+        compared,
+        evaluated,
+        sampled,
+        at,
+        samples,
+        source,
+        command,
+        output,
+        timer,
+        note,
+    )

@@ -16,7 +16,7 @@ from annotations.export.manifest import MANIFEST, TRAIN
 from annotations.export.manifest import SOURCES as REVISIONS
 from annotations.schema.annotation import Annotation
 from annotations.store.store import Store
-from studio.training.runs import SOURCES, TrainingRun, read_json
+from studio.training.runs import SOURCES, TrainingRun, read_json, runs_in
 
 MOST_ANCESTORS = 20
 PROVENANCE = "provenance.json"
@@ -96,11 +96,11 @@ def annotations_of(store: Store, rows: Sequence[LearntRow], most: int) -> list[L
     return learnt[:most]
 
 
-def learners(runs: Iterable[TrainingRun], revisions: Iterable[int]) -> dict[int, list[str]]:
-    """By revision, the names of the runs with a checkpoint that learnt from it."""
+def learners(place: Path, revisions: Iterable[int]) -> dict[int, list[str]]:
+    """By revision, the names of the runs in a folder with a checkpoint that learnt from it."""
     asked = set(revisions)
     names: dict[int, list[str]] = defaultdict(list)
-    for run in runs:
+    for run in runs_in(place):
         if run.has_checkpoint:
             learnt = {revision for row in rows_of(run) for revision in row.revisions}
             for revision in sorted(learnt & asked):

@@ -12,13 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from annotations.export.jobs import exports_of, folder_of
 from annotations.export.manifest import read_manifest
 from annotations.store.store import Store
-from model.backends.checkpoint.loading import open_config, open_tokenizer, path_of
+from model.backends.checkpoint.loading import open_config, open_tokenizer, path_of, unstacked
 from model.backends.memory import sizes_of
 from model.backends.registry import JANUS, OPENERS, backend_name
 from model.training.methods import METHODS, Method
+from model.training.runs.opening import KINDS as ADAPTERS
 from studio.settings import Settings
 from studio.training.curves import seconds_per_step
 from studio.training.launch import RunError
@@ -28,6 +31,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 MOST_STEPS = 100_000
 SAVES = 8  # at least so many in a run
 USUAL_SAVE = 50  # steps
+OPENING = {"--rank": int, "--alpha": int, "--base-precision": str, "--checkpointing": bool}  # of every method
 MOMENTS = 12  # bytes of a parameter in a run's state: its float32 weight, and two moments
 
 
@@ -40,6 +44,7 @@ class Asked(NamedTuple):
     checkpoint: str
     steps: float
     replays: bool
+    adapter: str  # a kind of adapter; empty: all weights are trained
     name: str
     options: str  # “--learning-rate 1e-4”
 
@@ -106,10 +111,13 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
         raise RunError(f"“{name[:60]}” is no name for a folder; use letters, digits, - and _")
     if name in sources:
         raise RunError(f"there is a checkpoint {name} already; give another name")
+    if asked.adapter and asked.adapter not in ADAPTERS:
+        raise RunError(f"“{asked.adapter[:40]}” is no adapter; there are: {', '.join(ADAPTERS)}")
     options = options_of(method, asked.options or "")
     command = ["-m", f"model.training.{method.name}"]
     command += ["--data", *map(str, data)] if data else []
     command += ["--world"] if method.replays and asked.replays else []
+    command += ["--adapter", asked.adapter] if asked.adapter else []
     command += ["--checkpoint", sources[asked.checkpoint], "--steps", str(steps)]
     command += ["--save-every", str(max(1, min(USUAL_SAVE, steps // SAVES)))]
     command += [*options, "--out", str(place_of(store) / name / name)]
@@ -138,7 +146,7 @@ def options_of(method: Method, words: str) -> list[str]:
         parts = shlex.split(words)
     except ValueError as error:
         raise RunError(f"the options cannot be read: {error}") from error
-    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()}
+    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING
     taken = ("--steps", "--save-every")
     at = 0
     while at < len(parts):
@@ -163,7 +171,8 @@ def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
     method, sources = method_of(asked.method), checkpoints_of(store, settings)
     manifests = [read_manifest(folder) for folder in (folders(asked, store) if method.kinds else ())]
     rows = sum(m.examples for m in manifests if m) if manifests and all(manifests) else None
-    memory, disk = bytes_of(sources[asked.checkpoint]) if asked.checkpoint in sources else (None, 0)
+    needs = bytes_of(sources[asked.checkpoint], bool(asked.adapter)) if asked.checkpoint in sources else (None, 0)
+    memory, disk = needs
     return Estimate(rows, measured(runs_in(place_of(store)), method.name, asked.checkpoint), memory, disk)
 
 
@@ -177,8 +186,10 @@ def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float
 
 
 @lru_cache(maxsize=32)
-def bytes_of(source: str) -> tuple[int, int]:
-    """Bytes of memory while a checkpoint is trained, and of the disk afterwards. Raises CheckpointError."""
-    folder = path_of(source)
-    sizes = sizes_of(open_config(folder, open_tokenizer(folder)))
-    return sizes.to_train(), (MOMENTS + 2) * sizes.parameters
+def bytes_of(source: str, adapter: bool) -> tuple[int, int]:
+    """Bytes of memory while a checkpoint is trained, and of the disk afterwards; of an `adapter`, whose own share is
+    small, about those of the frozen weights. Raises CheckpointError."""
+    base, _ = unstacked(path_of(source))
+    sizes = sizes_of(open_config(base, open_tokenizer(base)))
+    frozen = sizes.weights(torch.float32)
+    return (frozen, frozen // 2) if adapter else (sizes.to_train(), (MOMENTS + 2) * sizes.parameters)

@@ -16,6 +16,7 @@ from studio.auth.pseudonyms import Names
 from studio.components.render import own, text
 from studio.datasets.rows_table import people, size
 from studio.training.curves import read_metrics, seconds_per_step, words
+from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
 from studio.training.run_form import Estimate
 from studio.training.runs import State, TrainingRun, read_json
@@ -133,7 +134,7 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
     first, second = settings_of(run), settings_of(other)
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
     differ = [(words(name), first.get(name), second.get(name)) for name in names]
-    ends = [_last(each) for each in (run, other)]
+    ends = [_last(each) | last_values(each) for each in (run, other)]
     measured = [(words(name), ends[0].get(name), ends[1].get(name)) for name in {**ends[0], **ends[1]}]
     titles = (run.name, other.name)
     return (
@@ -165,7 +166,8 @@ def _last(run: TrainingRun) -> dict[str, float]:
     """The last value of every metric."""
     values: dict[str, float] = {}
     for row in read_metrics(run.metrics):
-        values |= {name: value for name, value in row.items() if name not in NOT_COMPARED and value is not None}
+        numbers = ((name, value) for name, value in row.items() if isinstance(value, int | float))
+        values |= {name: value for name, value in numbers if name not in NOT_COMPARED}
     return values
 
 

@@ -8,7 +8,7 @@
       output.txt     what it printed
       stop, draws    empty files: somebody wants it stopped; its checkpoint is offered for drawing
       sources/       of each data set: manifest, and which revisions made its rows
-      NAME/ NAME.jsonl NAME.state    checkpoint, metrics, state for --resume
+      NAME/ NAME.jsonl NAME.state NAME.evaluation/    checkpoint, metrics, state for --resume, evaluations
 
 Everything is read from the folders, so that a run outlives whoever started it.
 """
@@ -99,6 +99,11 @@ class TrainingRun:
     @property
     def saved_state(self) -> Path:
         return self.folder / f"{self.name}.state"
+
+    @property
+    def evaluation(self) -> Path:
+        """The folder of what was evaluated on fixed prompts."""
+        return self.folder / f"{self.name}.evaluation"
 
     @property
     def has_checkpoint(self) -> bool:

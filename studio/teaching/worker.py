@@ -1,0 +1,154 @@
+"""Learns one person's corrections: `python -m studio.teaching.worker FOLDER`, in a process of its own.
+
+Reads `request.json` and `rows.parquet`; writes `progress.json` as it goes, the checkpoint, and `result.json`: how the
+corrections are judged before and after, what else changed on fixed prompts, and drawings of the corrections' prompts,
+before and after, with the same seeds.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as Picture
+
+from model.atomic_files import write_whole
+from model.backends.contract import CheckpointError
+from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.janus import Janus
+from model.backends.request import Request
+from model.decoding.janus_backend import JanusBackend
+from model.evaluation.finished_rollouts import pictures_of
+from model.images import encode_png
+from model.training.batch import KINDS, collate
+from model.training.dataset import SFT_ROWS, DataError, read_rows
+from model.training.embedded.world_sequences import world_source
+from model.training.optimization import TrainingError
+from model.training.policy import Policy
+from model.training.runs.opening import AdapterOptions, Opening, open_to_train
+from model.training.sft import Settings, train
+from model.training.training_sequences import Kind, TrainingSequence
+from model.trajectory import Image, Reflection
+from model.world import verifier
+from model.world.language import CATEGORIES, parse, write
+from model.world.splits import held_out_prompts
+
+REPLAYED = 6  # sequences of the world in every step
+LEARNT = 10  # rows in every step
+STEPS = 24
+LEARNING_RATE = 1e-3
+RANK = 16
+FIXED_JUDGED = 96  # fixed scenes that are judged
+FIXED_DRAWN = 32  # fixed prompts that are drawn
+SHOWN = 4  # prompts of corrections that are drawn
+AT_ONCE = 16
+
+
+class Worker:
+    """One lesson, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.request: dict[str, Any] = json.loads((folder / "request.json").read_text("utf-8"))
+        self.began = time.monotonic()
+
+    def say(self, phase: str, share: float) -> None:
+        """How far it is, for whoever waits."""
+        write_whole(
+            self.folder / "progress.json", json.dumps({"phase": phase, "share": round(share, 3)}), settled=False
+        )
+
+    def work(self) -> None:
+        """Raises CheckpointError, DataError and TrainingError."""
+        self.say("opening the checkpoint", 0.02)
+        janus = open_to_train(self.request["checkpoint"], Opening(AdapterOptions(rank=RANK, alpha=2 * RANK)))
+        rows = read_rows(janus, self.folder / "rows.parquet", SFT_ROWS)
+        learnt: list[TrainingSequence] = [rows[at] for at in range(len(rows))]
+        self.say("looking at it before", 0.08)
+        before = self.measured(janus, learnt)
+        self.learn(janus, learnt)
+        self.say("looking at it after", 0.8)
+        after = self.measured(janus, learnt)
+        result = {"before": before, "after": after, "seconds": round(time.monotonic() - self.began, 1)}
+        write_whole(self.folder / "result.json", json.dumps(result))
+
+    def learn(self, janus: Janus, learnt: Sequence[TrainingSequence]) -> None:
+        """Train an adapter on the corrections, with sequences of the world beside them where the network knows it."""
+        replay = world_source(janus, "rehearsal", 0, REPLAYED) if janus.domain is EMBEDDED_WORLD else None
+
+        def source(step: int, which: slice) -> list[TrainingSequence]:
+            self.say("learning", 0.2 + 0.6 * step / STEPS)
+            at = step * LEARNT
+            chosen = [learnt[(at + number) % len(learnt)] for number in range(min(LEARNT, len(learnt)))]
+            return [*chosen, *(replay(step, which) if replay else ())]
+
+        settings = Settings(steps=STEPS, learning_rate=LEARNING_RATE, warmup=3, falling=0.5, save_every=0, keep=0)
+        provenance = {"parent": self.request["checkpoint"], "recipe": "teach", "examples": len(learnt)}
+        train(janus, source, settings, self.folder / self.request["name"], provenance)
+
+    def measured(self, janus: Janus, learnt: Sequence[TrainingSequence]) -> dict[str, Any]:
+        """Of the corrections and of fixed prompts, what is right; and drawings of the corrections' prompts."""
+        taught = verdicts_right(janus, learnt)
+        shown = [
+            Request(prompt, seed, 1, replace(janus.sampling, thinks=thinks), id=f"{number:02}")
+            for number, (prompt, seed, thinks) in enumerate(self.request["prompts"][:SHOWN])
+        ]
+        values: dict[str, Any] = {"corrections": [sum(taught), len(taught)], "drawings": drawings(janus, shown)}
+        if janus.domain is EMBEDDED_WORLD:
+            values |= fixed(janus)
+        return values
+
+
+def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[bool]:
+    """Of every sequence with a verdict, whether the network gives it more than half of its probability."""
+    right: list[bool] = []
+    policy = Policy(janus)
+    for at in range(0, len(sequences), AT_ONCE):
+        batch = collate(janus, sequences[at : at + AT_ONCE])
+        with torch.no_grad():
+            scores = policy(batch)
+        right += (scores.log_probs[batch.target_kinds == KINDS.index(Kind.VERDICT)].exp() > 0.5).tolist()
+    return right
+
+
+def drawings(janus: Janus, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Each first drawing, and what the network says of it."""
+    made: dict[str, dict[str, Any]] = {}
+    for id, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
+        reflection = next((s for s in trajectory.segments if isinstance(s, Reflection)), None)
+        png = base64.b64encode(encode_png(Picture.fromarray(pictures[0]))).decode() if pictures else ""
+        made[id] = {"prompt": trajectory.prompt, "png": png}
+        made[id] |= {"answer": reflection.answer, "reason": reflection.reason} if reflection else {}
+    return [made[request.id] for request in requests if request.id in made]
+
+
+def fixed(janus: Janus) -> dict[str, list[int]]:
+    """Of fixed scenes of the embedded world, how many are judged right; of fixed prompts, how many are drawn right."""
+    judged = verdicts_right(janus, world_source(janus, "judge", 1, FIXED_JUDGED)(10**6, slice(None)))
+    prompts = held_out_prompts(FIXED_DRAWN, CATEGORIES[:6], seed=1)
+    how = replace(janus.sampling, thinks=False)
+    requests = [Request(write(prompt), number, 1, how, id=f"{number:02}") for number, prompt in enumerate(prompts)]
+    right = 0
+    for _, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
+        drawn = any(isinstance(segment, Image) for segment in trajectory.segments)
+        facts = verifier.check(parse(trajectory.prompt), verifier.read(pictures[0])) if drawn and pictures else ()
+        right += bool(facts) and verifier.accepted(facts)
+    return {"judged": [sum(judged), len(judged)], "drawn": [right, len(requests)]}
+
+
+def main() -> None:
+    try:
+        Worker(Path(sys.argv[1])).work()
+    except (CheckpointError, DataError, TrainingError, OSError) as error:
+        sys.exit(f"teach: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""“Teach it” without a browser: a real lesson in a process of its own, for one person, kept or dropped."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+from test_annotations_samples import aha, judged
+
+from annotations.store.store import Store, open_store
+from model.backends.janus import Janus
+from model.backends.registry import open_backend
+from model.decoding.janus_backend import JanusBackend
+from model.events import TrajectoryStarted
+from studio.inference.checkpoints import Checkpoints
+from studio.inference.generator import Generator
+from studio.settings import Mode, Settings
+from studio.teaching import jobs
+from studio.teaching.corrections import corrections_of, count_written
+from studio.teaching.jobs import TeachingJobs
+from studio.teaching.section import TeachHandlers
+from studio.training.provenance import learners
+from studio.training.run_form import place_of
+
+VISIT = SimpleNamespace(query_params={}, username=None, session_hash="page", headers={}, cookies={})
+PATIENCE = 300.0  # seconds
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "data") as store:
+        yield store
+
+
+def desk_of(store: Store, tiny: Janus, checkpoint: Path, settings: Settings, **options) -> TeachHandlers:
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
+    opening = partial(open_backend, device="cpu")
+    lessons = TeachingJobs(store, opening, lambda: {"tiny": str(checkpoint)}, **options)
+    return TeachHandlers(lessons, checkpoints, store, settings)
+
+
+@pytest.fixture
+def desk(store: Store, tiny: Janus, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TeachHandlers]:
+    desk = desk_of(store, tiny, tiny_checkpoint, Settings())
+    yield desk
+    desk.jobs.leave("page")
+    desk.jobs.drop("name me")
+
+
+def correct(store: Store, count: int = 2, who: str = "me") -> None:
+    for number in range(count):
+        trajectory, pictures = aha(number)
+        id = store.save(trajectory, pictures, owner="me")
+        store.annotate(judged(id, 2, who, verdict_right="no", reason_correction="there are two."))
+
+
+def taught(desk: TeachHandlers):
+    """What is shown once a lesson has ended."""
+    end = time.monotonic() + PATIENCE
+    while (view := desk.look(VISIT)).timer.active:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return view
+
+
+def test_a_lesson_draws_for_whoever_taught_it_and_becomes_a_checkpoint(desk, store):
+    correct(store)
+    assert desk.start(VISIT).teach["value"] == "Teach it: 2 corrections"
+    assert desk.teach(VISIT).cancel["visible"]
+    view = taught(desk)
+    assert view.keep["visible"] and "It has learnt 2 corrections" in view.shown, view.shown
+    assert view.shown.count("<img") >= 2
+    mine, theirs = desk.checkpoints_of(VISIT), desk.jobs.checkpoints_for("name somebody", desk.checkpoints)
+    assert mine.named("tiny").name.startswith("tiny-taught-") and theirs.named("tiny").name == "tiny"
+    events = [*mine.named("tiny").stream("two cars", 0, 1, owner="me")]
+    begun = next(event for event in events if isinstance(event, TrajectoryStarted))
+    assert begun.checkpoint.startswith("tiny-taught-")
+    assert "Kept as" in desk.keep(VISIT).shown
+    [name] = [name for name in desk.checkpoints.names if name != "tiny"]
+    assert desk.checkpoints.named(name).name == name and desk.checkpoints_of(VISIT).named("tiny").name == "tiny"
+    revisions = [annotation.id for annotation in store.annotations()]
+    assert learners(place_of(store), revisions) == {id: [name] for id in revisions}
+
+
+def test_a_lesson_ends_with_its_page_and_when_it_takes_too_long(desk, store, monkeypatch):
+    correct(store)
+    desk.teach(VISIT)
+    folder = desk.jobs.running("name me").folder
+    assert "another lesson is under way" in desk.teach(VISIT).shown.lower()
+    desk.jobs.leave("another page")
+    assert desk.jobs.running("name me") is not None
+    desk.jobs.leave("page")
+    assert desk.jobs.running("name me") is None and not folder.exists()
+    desk.jobs.limit = 0.0
+    desk.teach(VISIT)
+    assert "It took longer" in taught(desk).shown
+
+
+def test_what_a_failed_lesson_said_is_shown(desk, store, tmp_path):
+    correct(store)
+    desk.jobs.sources = lambda: {"tiny": str(tmp_path / "none")}
+    desk.teach(VISIT)
+    assert "there is no checkpoint" in taught(desk).shown
+
+
+def test_only_a_persons_own_corrections_count(store):
+    correct(store, 1, "me")
+    assert count_written(corrections_of(store, "me")) == 1
+    assert corrections_of(store, "somebody") == [] and corrections_of(store, None) == []
+    trajectory, pictures = aha(7)
+    id = store.save(trajectory, pictures, owner="me")
+    store.annotate(judged(id, 2, "me", verdict_right="yes", reason_rating=5))
+    assert count_written(corrections_of(store, "me")) == 1 and len(corrections_of(store, "me")) == 2
+
+
+def test_visitors_teach_only_where_a_setting_says_so(store, tiny, tiny_checkpoint):
+    desk = desk_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC))
+    assert all(part == gr.skip() for part in desk.start(VISIT))
+    with pytest.raises(gr.Error, match="annotators"):
+        desk.teach(VISIT)
+    with pytest.raises(gr.Error, match="admins"):
+        desk.keep(VISIT)
+    open_to_all = desk_of(store, tiny, tiny_checkpoint, Settings(mode=Mode.PUBLIC, visitors_teach=True))
+    assert "nothing to teach" in open_to_all.teach(VISIT).shown
+    with pytest.raises(gr.Error, match="admins"):
+        open_to_all.keep(VISIT)
+
+
+def test_memory_holds_so_many_taught_checkpoints(desk, store, monkeypatch):
+    for person in range(jobs.MOST_TAUGHT):
+        folder = store.database.directory / f"{person}"
+        folder.mkdir()
+        desk.jobs._taught[f"name {person}"] = SimpleNamespace(folder=folder)
+    desk.jobs._remember("name me", SimpleNamespace(folder=store.database.directory))
+    assert list(desk.jobs._taught) == ["name 1", "name 2", "name 3", "name me"]
+    desk.jobs._taught.clear()
