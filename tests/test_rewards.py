@@ -31,10 +31,10 @@ from model.training.preferences.reward_network import HEAD, RewardNetwork
 from model.training.rewards import critic, verifier
 from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, open_reward, read_choice
-from model.training.rewards.watch import Watch, Watched, ranks
-from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics
+from model.training.rewards.watch import Watch, Watched, ranks, write_trajectory
+from model.training.rollouts import Prompt, Rollout, branch_starts, roll_out, starts_of, statistics
 from model.training.training_sequences import Kind
-from model.trajectory import Trajectory
+from model.trajectory import Origin, Token, Trajectory
 
 SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)
 
@@ -159,6 +159,30 @@ def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(j
 
     metrics = experience(second_time, 2)(0).metrics
     assert (metrics["resampled"], metrics["skipped"]) == (1, 0)
+
+
+def test_a_group_begins_where_a_person_changed_a_trajectory(janus: Janus, groups, tmp_path: Path):
+    drawn = groups[0][0].trajectory
+    image, said = drawn.segments
+    token = replace(said, answer="no", tokens=(Token(janus.ids.no, "No", Origin.PERSON), *said.tokens[1:4]))
+    write_trajectory(replace(drawn, segments=(image, token, image)), (), tmp_path / "branch")
+    (start,) = branch_starts(janus, tmp_path, rounds=2)
+    assert start.prefix == (image, token) and start.prompt.text == "a cat"
+    settings = replace(SMALL, prompts=1, rounds=2)
+    prompts = world_prompts(0, 1)
+    reference, nothing = Policy(janus).reference(), lambda *_: ()
+    experience = Experience(
+        janus, reference, settings, slice(0, None), prompts, nothing, verifier.assess, branches=[start]
+    )
+    assert experience(0).metrics["begun"] == settings.group
+    begun = experience.groups[-1]
+    assert all(rollout.trajectory.segments[0].codes == image.codes for rollout in begun)
+    assert all(t.segment >= 2 for rollout in begun for sequence in rollout.sequences for t in sequence.targets)
+    write_trajectory(drawn, (), tmp_path / "branch")
+    with pytest.raises(ValueError, match="has nothing that a person wrote or changed"):
+        branch_starts(janus, tmp_path, rounds=2)
+    with pytest.raises(ValueError, match="holds no trajectory.json"):
+        branch_starts(janus, tmp_path / "empty", rounds=2)
 
 
 # --- the loss ---------------------------------------------------------------------------------------------------

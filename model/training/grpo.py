@@ -28,7 +28,16 @@ from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
 from model.training.rewards.watch import Watch, Watched
-from model.training.rollouts import Prompt, Rollout, contact_sheet, roll_out, starts_of, statistics, wrong_drafts
+from model.training.rollouts import (
+    GroupStart,
+    Prompt,
+    Rollout,
+    contact_sheet,
+    roll_out,
+    starts_of,
+    statistics,
+    wrong_drafts,
+)
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
@@ -36,7 +45,7 @@ from model.training.runs.state import fingerprint
 from model.training.safeguards.evaluations import EvaluationSettings
 from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.sft import CrossEntropy, cross_entropy_share
-from model.training.sources import SequenceSource, open_prompts, open_rehearsal
+from model.training.sources import SequenceSource, open_branches, open_prompts, open_rehearsal
 from model.training.training_sequences import Kind, TrainingSequence, with_advantages
 from model.trajectory import Image, Reflection, Trajectory
 
@@ -239,6 +248,7 @@ class Experience:
     rehearsal: SequenceSource
     reward: Reward
     watch: Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]] = lambda step, groups: {}
+    branches: Sequence[GroupStart] = ()  # of people, of which one more group begins in every step
     groups: list[list[Rollout]] = field(default_factory=list)  # of the last step
 
     def __call__(self, step: int) -> StepData:
@@ -249,6 +259,7 @@ class Experience:
         watched = self.watch(step, drawn)
         groups, resampled = self._resampled(step, drawn, rng)
         wrong = wrong_drafts(groups, settings.mending, rng)
+        wrong += rng.sample(self.branches, 1) if self.branches else []
         begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
         self.groups = groups + begun
         graded, skipped = graded_sequences(self.groups, settings)
@@ -311,6 +322,7 @@ def train(
     reference: Janus | None = None,
     start: RunStart = FROM_THE_START,
     fixed: Sequence[FixedPrompts] = (),
+    branches: Sequence[GroupStart] = (),
 ) -> None:
     """Train on rollouts of the prompts of each step, near the `reference` (default: the checkpoint as it is), evaluated
     on the `fixed` prompts. Raises RewardError and what `Loop.train` raises; what was saved last then stands
@@ -322,7 +334,7 @@ def train(
     frozen = Policy(reference).requires_grad_(requires_grad=False) if reference else policy.reference()
     about = {"reference_weights": fingerprint(frozen.network), "processes": loop.processes}
     frozen.to(loop.accelerator.device)
-    experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward)
+    experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward, branches=branches)
     if settings.watch:
         experience.watch = watching(settings, out, loop.own.start)
 
@@ -353,12 +365,18 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
     provenance |= about | about_prompts
     fixed = fixed_prompts(janus, settings)
-    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed)
+    branches: list[GroupStart] = []
+    if arguments.branches:
+        branches, about_branches = open_branches(janus, arguments.branches, settings.rounds)
+        provenance |= about_branches
+    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed, branches)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_opening(parser)
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
+    branches = "trajectories that people changed: every step one more group begins at such a change"
+    parser.add_argument("--branches", type=Path, metavar="FOLDER", help=branches)
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     drafts = "with --rehearsal: files of a model's own drafts (model.training.embedded.own_drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=drafts)

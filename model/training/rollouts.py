@@ -4,9 +4,11 @@ A group begins at a prompt, or at a wrong first image of it: where first images 
 nearly nothing left to learn repair from. Seeds follow from the run's seed and the step alone.
 """
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
@@ -14,12 +16,13 @@ from PIL import Image as Picture
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.prepared_request import check_prefix
 from model.evaluation.finished_rollouts import pictures_of
 from model.training.rewards.janus_pro_r1 import comprehension_reward, generation_reward
 from model.training.rewards.registry import RIGHT, Reward
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
-from model.trajectory import Image, Sampling, Segment, Trajectory
+from model.trajectory import Image, Origin, Reflection, Sampling, Segment, Thought, Trajectory
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,38 @@ def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Ra
     wrong = [[rollout for rollout in group if rollout.fits[0] < RIGHT] for group in groups]
     chosen = [rng.choice(rollouts) for rollouts in rng.sample(wrong, len(wrong)) if rollouts]
     return [replace(rollout.start, prefix=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
+
+
+def branch_starts(janus: Janus, folder: Path, rounds: int) -> list[GroupStart]:
+    """From every `trajectory.json` below a folder what was there up to the last segment that a person wrote or changed.
+    Raises ValueError for a file that is no such trajectory, or of another network, and where there is none."""
+    files = sorted(folder.rglob("trajectory.json"))
+    if not files:
+        raise ValueError(f"{folder} holds no trajectory.json; give a folder of trajectories that people changed")
+    starts: list[GroupStart] = []
+    for file in files:
+        try:
+            row = json.loads(file.read_text("utf-8"))
+            trajectory = Trajectory.from_dict(row.get("trajectory", row))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{file} is no trajectory: {' '.join(str(error).split())[:200]}") from error
+        own = [at for at, segment in enumerate(trajectory.segments, 1) if _of_a_person(segment)]
+        if not own:
+            raise ValueError(f"{file} has nothing that a person wrote or changed; leave it out")
+        sampling = replace(janus.sampling, thinks=trajectory.sampling.thinks)
+        prefix = trajectory.segments[: own[-1]]
+        check_prefix(janus, Request(trajectory.prompt, 0, rounds, sampling, None, prefix=prefix))
+        starts.append(GroupStart(Prompt(trajectory.prompt), sampling, prefix))
+    return starts
+
+
+def _of_a_person(segment: Segment) -> bool:
+    match segment:
+        case Image():
+            return Origin.PERSON in segment.origins
+        case Thought() | Reflection():
+            return any(token.origin is Origin.PERSON for token in segment.tokens)
+    return False
 
 
 def _first_image(trajectory: Trajectory) -> tuple[Segment, ...]:

@@ -31,7 +31,7 @@ from model.training.embedded.curriculum import MIXTURES
 from model.training.embedded.own_drafts import read_drafts
 from model.training.embedded.world_prompts import PromptFileError, read_prompts, world_prompts
 from model.training.embedded.world_sequences import world_source
-from model.training.rollouts import Prompt
+from model.training.rollouts import GroupStart, Prompt, branch_starts
 from model.training.runs.command import bounded
 from model.training.training_sequences import TrainingSequence
 
@@ -158,6 +158,15 @@ def open_kept(janus: Janus, arguments: argparse.Namespace, row_format: RowFormat
         every = (prompts_in(folder.path, *row_format.kinds) for folder in arguments.data or ())
         known = list(dict.fromkeys(prompt for prompts in every for prompt in prompts))
     return [known[at % len(known)] for at in rng.sample(range(max(count, len(known))), count)] if known else []
+
+
+def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupStart], dict[str, Any]]:
+    """Starts of groups, and what provenance says of them. Raises DataError."""
+    try:
+        starts = branch_starts(janus, folder, rounds)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return starts, {"branches": len(starts), "branches_sha256": fingerprint_of(sorted(folder.rglob("trajectory.json")))}
 
 
 def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:
