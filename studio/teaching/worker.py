@@ -20,6 +20,7 @@ import torch
 from PIL import Image as Picture
 
 from model.atomic_files import write_whole
+from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import CheckpointError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
@@ -27,24 +28,18 @@ from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
+from model.training.adapters.teaching import Settings, teach
 from model.training.batch import KINDS, collate
 from model.training.dataset import SFT_ROWS, DataError, read_rows
 from model.training.embedded.world_sequences import world_source
 from model.training.optimization import TrainingError
 from model.training.policy import Policy
-from model.training.runs.opening import AdapterOptions, Opening, open_to_train
-from model.training.sft import Settings, train
 from model.training.training_sequences import Kind, TrainingSequence
 from model.trajectory import Image, Reflection
 from model.world import verifier
 from model.world.language import CATEGORIES, parse, write
 from model.world.splits import held_out_prompts
 
-REPLAYED = 6  # sequences of the world in every step
-LEARNT = 10  # rows in every step
-STEPS = 24
-LEARNING_RATE = 1e-3
-RANK = 16
 FIXED_JUDGED = 96  # fixed scenes that are judged
 FIXED_DRAWN = 32  # fixed prompts that are drawn
 SHOWN = 4  # prompts of corrections that are drawn
@@ -67,31 +62,25 @@ class Worker:
 
     def work(self) -> None:
         """Raises CheckpointError, DataError and TrainingError."""
+        source, file = self.request["checkpoint"], self.folder / "rows.parquet"
         self.say("opening the checkpoint", 0.02)
-        janus = open_to_train(self.request["checkpoint"], Opening(AdapterOptions(rank=RANK, alpha=2 * RANK)))
-        rows = read_rows(janus, self.folder / "rows.parquet", SFT_ROWS)
+        janus = open_checkpoint(source, dtype=torch.float32, device="cpu")
+        if janus.small:
+            torch.set_num_threads(1)
+        rows = read_rows(janus, file, SFT_ROWS)
         learnt: list[TrainingSequence] = [rows[at] for at in range(len(rows))]
         self.say("looking at it before", 0.08)
         before = self.measured(janus, learnt)
-        self.learn(janus, learnt)
+        settings = Settings()
+
+        def progress(step: int) -> None:
+            self.say("learning", 0.2 + 0.6 * step / settings.steps)
+
+        janus = teach(source, file, self.folder / self.request["name"], settings, progress)
         self.say("looking at it after", 0.8)
         after = self.measured(janus, learnt)
         result = {"before": before, "after": after, "seconds": round(time.monotonic() - self.began, 1)}
         write_whole(self.folder / "result.json", json.dumps(result))
-
-    def learn(self, janus: Janus, learnt: Sequence[TrainingSequence]) -> None:
-        """Train an adapter on the corrections, with sequences of the world beside them where the network knows it."""
-        replay = world_source(janus, "rehearsal", 0, REPLAYED) if janus.domain is EMBEDDED_WORLD else None
-
-        def source(step: int, which: slice) -> list[TrainingSequence]:
-            self.say("learning", 0.2 + 0.6 * step / STEPS)
-            at = step * LEARNT
-            chosen = [learnt[(at + number) % len(learnt)] for number in range(min(LEARNT, len(learnt)))]
-            return [*chosen, *(replay(step, which) if replay else ())]
-
-        settings = Settings(steps=STEPS, learning_rate=LEARNING_RATE, warmup=3, falling=0.5, save_every=0, keep=0)
-        provenance = {"parent": self.request["checkpoint"], "recipe": "teach", "examples": len(learnt)}
-        train(janus, source, settings, self.folder / self.request["name"], provenance)
 
     def measured(self, janus: Janus, learnt: Sequence[TrainingSequence]) -> dict[str, Any]:
         """Of the corrections and of fixed prompts, what is right; and drawings of the corrections' prompts."""
