@@ -1,5 +1,6 @@
 """Rewards by name and weight: a reward model, critics, several at once, groups that teach nothing, and the watch."""
 
+import argparse
 import importlib
 import json
 import random
@@ -33,6 +34,7 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, open_reward, read_choice
 from model.training.rewards.watch import Watch, Watched, ranks, write_trajectory
 from model.training.rollouts import Prompt, Rollout, branch_starts, roll_out, starts_of, statistics
+from model.training.runs.command import add_settings
 from model.training.training_sequences import Kind
 from model.trajectory import Origin, Token, Trajectory
 
@@ -88,6 +90,14 @@ def test_rewards_are_chosen_by_name_which_and_weight():
     ):
         with pytest.raises(RewardError, match=problem):
             read_choice(wrong)
+
+
+def test_the_command_takes_several_rewards_as_words():
+    parser = argparse.ArgumentParser()
+    add_settings(parser, Settings())
+    arguments = parser.parse_args(["--reward", "drawing", "verifier:1", "critic:owner/name:0.5", "--watch", "verifier"])
+    assert (arguments.reward, arguments.watch) == ("drawing verifier:1 critic:owner/name:0.5", "verifier")
+    assert parser.parse_args([]).reward == "both"
 
 
 def test_a_reward_model_is_a_reward_by_its_folder(janus: Janus, tiny_checkpoint: Path, groups, tmp_path: Path):
