@@ -13,8 +13,8 @@ from studio.components.render import text
 
 MOST_POINTS = 160  # of a curve; more are averaged
 WARM = 2  # steps that are left out of the rate
-ASIDE = ("step", "seconds", "processes")  # no metrics
-LAST = ("gradient_norm", "learning_rate")  # shown after all others
+ASIDE = ("step", "seconds", "eta_seconds", "processes")  # no metrics
+LAST = ("gradient_norm", "learning_rate", "tokens_per_second", "padding")  # shown after all others
 
 
 class Point(NamedTuple):
@@ -72,7 +72,7 @@ def curves_of(rows: Iterable[Mapping[str, float]]) -> dict[str, list[Point]]:
 def _rank(name: str) -> int:
     if name in LAST:
         return 3
-    return 0 if name in ("loss", "kl") or "reward" in name else 1
+    return 0 if name in ("loss", "kl", "evaluated_mean") or "reward" in name else 1
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:

@@ -100,11 +100,11 @@ def _run(runs: gr.HTML) -> View:
                 [], label="Beside it", show_label=True, elem_id="training-other", min_width=200, interactive=True
             )
         curves = gr.HTML(elem_id="training-curves", **PLAIN)
-        compared = gr.HTML(elem_id="training-compared", **PLAIN)
         evaluated = gr.HTML(elem_id="training-evaluated", **PLAIN)
         with gr.Column(visible=False, elem_id="training-sampled") as sampled:
             at = gr.Slider(0, 1, 0, step=1, label="Evaluation", elem_id="training-at")
             samples = gr.HTML(elem_id="training-samples", **PLAIN)
+        compared = gr.HTML(elem_id="training-compared", **PLAIN)
         with gr.Accordion("What it learnt from", open=True, elem_id="training-provenance"):
             source = gr.HTML(**PLAIN)
         with gr.Accordion("The command, what it printed", open=False, elem_id="training-output"):

@@ -15,7 +15,7 @@ from annotations.schema.questions import QUESTIONS
 from studio.auth.pseudonyms import Names
 from studio.components.render import own, text
 from studio.datasets.rows_table import people, size
-from studio.training.curves import read_metrics, seconds_per_step, words
+from studio.training.curves import ASIDE, read_metrics, seconds_per_step, words
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
 from studio.training.run_form import Estimate
@@ -23,7 +23,6 @@ from studio.training.runs import State, TrainingRun, read_json
 
 SHOWN = 24  # annotations that a checkpoint learnt from
 NO_RUNS = '<p class="none">No run yet. Export a data set, choose it above, and press Start.</p>'
-NOT_COMPARED = ("step", "seconds", "processes")
 TITLES = {question.name: question.title for question in QUESTIONS}
 
 
@@ -167,7 +166,7 @@ def _last(run: TrainingRun) -> dict[str, float]:
     values: dict[str, float] = {}
     for row in read_metrics(run.metrics):
         numbers = ((name, value) for name, value in row.items() if isinstance(value, int | float))
-        values |= {name: value for name, value in numbers if name not in NOT_COMPARED}
+        values |= {name: value for name, value in numbers if name not in ASIDE}
     return values
 
 
