@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import kl_div
 from training_rows import IMAGE, assistant, row, save, text, user
 
 from model.backends.checkpoint.loading import open_checkpoint
@@ -19,6 +20,7 @@ from model.training.safeguards.self_distillation import (
     PullSettings,
     Referenced,
     ReferenceDivergence,
+    divergence,
     open_pull,
     own_rollouts,
     referenced,
@@ -42,12 +44,12 @@ def known(policy: Policy):
 
 
 def lowered(known: Referenced, by: float) -> Referenced:
-    return replace(known, log_probs={position: value - by for position, value in known.log_probs.items()})
+    return replace(known, log_probs=known.log_probs - by)
 
 
 def test_every_prompt_is_drawn_and_judged_and_every_second_one_with_a_thought(policy: Policy, known):
     assert sorted(each.number for each in known) == [0, 1, 2, 3]
-    assert all(len(each.log_probs) == each.sequence.target_count for each in known)
+    assert all(len(each.index) == len(each.tokens) == each.sequence.target_count for each in known)
 
 
 def test_the_divergence_is_zero_at_the_checkpoint_and_its_gradient_too(policy: Policy, known):
@@ -59,7 +61,23 @@ def test_the_divergence_is_zero_at_the_checkpoint_and_its_gradient_too(policy: P
     policy.zero_grad()
 
 
-def test_the_divergence_is_its_formula_token_by_token(policy: Policy, known):
+def test_the_divergence_is_torchs_own_over_all_tokens_and_over_some_with_the_others_as_one():
+    reference, own = torch.randn(2, 5, 12, dtype=torch.float64, generator=torch.manual_seed(0)).log_softmax(-1)
+
+    def torchs(reference: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return kl_div(own, reference, reduction="none", log_target=True).sum(-1)
+
+    def coarse(log_probs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([log_probs[:, :4], log_probs[:, 4:].logsumexp(-1, keepdim=True)], -1)
+
+    torch.testing.assert_close(divergence(reference, own), torchs(reference, own), atol=2e-5, rtol=0)
+    torch.testing.assert_close(divergence(reference[:, :4], own[:, :4]), torchs(coarse(reference), coarse(own)))
+    banned = torch.full((5, 1), -torch.inf, dtype=torch.float64)
+    both = (torch.cat([values, banned], -1) for values in (reference, own))
+    torch.testing.assert_close(divergence(*both), torchs(reference, own), atol=2e-5, rtol=0)
+
+
+def test_parts_add_up_to_the_divergence_of_the_whole(policy: Policy, known):
     objective = ReferenceDivergence(1.0)
     shifted = [lowered(each, 0.1 * each.number) for each in known]
     whole, *parts = (referenced_batch(policy.janus, some) for some in (shifted, shifted[:1], shifted[1:]))

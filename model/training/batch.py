@@ -48,6 +48,7 @@ class Batch:
     weights: torch.Tensor  # (A,) of the sequence
     advantages: torch.Tensor  # (A,)
     rollout_log_probs: torch.Tensor  # (A,) when the tokens were sampled; NaN where not recorded
+    candidates: torch.Tensor | int = 0  # (A, K) tokens whose log-probabilities are asked for, too; K: the likeliest
 
     def of_kind(self, kind: Kind) -> torch.Tensor:
         """(A,) bool."""

@@ -35,6 +35,8 @@ class Scores(NamedTuple):
     untruncated: torch.Tensor  # (A,) without top-k: finite in another network, too
     entropies: torch.Tensor  # (A,) of the distributions; zeros unless the policy computes them
     verdicts_right: torch.Tensor  # () verdicts that are likelier than their opposite
+    candidates: torch.Tensor  # (A, K) tokens that the batch asks for, K is 0 where it asks for none
+    candidate_log_probs: torch.Tensor  # (A, K) theirs, untruncated
 
 
 class Policy(torch.nn.Module):
@@ -58,9 +60,14 @@ class Policy(torch.nn.Module):
         states = self._states(batch, batch.ids, every_layer=deep)
         twins = None if batch.unconditional_ids is None else self._states(batch, batch.unconditional_ids)[-1]
         parts = [self._scored(batch, group, states, twins) for group in batch.groups]
-        log_probs, untruncated, entropies, verdicts_right = zip(*parts, strict=True)
+        log_probs, untruncated, entropies, verdicts_right, candidates, theirs = zip(*parts, strict=True)
         return Scores(
-            torch.cat(log_probs), torch.cat(untruncated), torch.cat(entropies), torch.stack(verdicts_right).sum()
+            torch.cat(log_probs),
+            torch.cat(untruncated),
+            torch.cat(entropies),
+            torch.stack(verdicts_right).sum(),
+            torch.cat(candidates),
+            torch.cat(theirs),
         )
 
     def _states(self, batch: Batch, ids: torch.Tensor, *, every_layer: bool = False) -> tuple[torch.Tensor, ...]:
@@ -89,15 +96,19 @@ class Policy(torch.nn.Module):
             unconditional = head(twins.flatten(0, 1).index_select(0, flat)).float()
             logits = guided(logits, unconditional, group.rule.guidance)
         every = log_probabilities(logits, group.rule)
-        log_probs = untruncated = every.gather(-1, tokens[:, None])[:, 0]
+        log_probs = every.gather(-1, tokens[:, None])[:, 0]
         free = replace(group.rule, top_k=None, temperature=group.rule.temperature or 1.0)
-        if free != group.rule:
-            untruncated = log_probabilities(logits, free).gather(-1, tokens[:, None])[:, 0]
+        whole = every if free == group.rule else log_probabilities(logits, free)
+        untruncated = whole.gather(-1, tokens[:, None])[:, 0]
+        if isinstance(batch.candidates, int):
+            candidates = whole.topk(min(batch.candidates, whole.shape[-1])).indices
+        else:
+            candidates = batch.candidates[chosen].to(device)
         entropies = _entropies(every.detach()) if self.entropies else torch.zeros_like(log_probs)
         verdict, ids = batch.of_kind(Kind.VERDICT)[chosen].to(device), self.janus.ids
         says_yes = logits[verdict, ids.yes] > logits[verdict, ids.no] if not group.code else verdict[:0]
         right = (says_yes == (tokens[verdict] == ids.yes)).sum()
-        return Scores(log_probs, untruncated, entropies, right)
+        return Scores(log_probs, untruncated, entropies, right, candidates, whole.gather(-1, candidates))
 
     def reference(self) -> "Policy":
         """The policy without its adapter; without one, a frozen copy of the policy as it is now, which shares codec and

@@ -112,7 +112,7 @@ def command(folder: Path, manifest: Manifest) -> str:
     data, out = shlex.quote(str(folder)), f"runs/{folder.name}"
     if manifest.kind == "judge_sft":
         return (
-            f"python -m model.training.sft --data {data} --world --steps 200 --out {out}\n"
+            f"python -m model.training.sft --data {data} --steps 50 --out {out}\n"
             f"AHA_STUDIO_CHECKPOINT={out} python app.py"
         )
     if manifest.kind not in KINDS:

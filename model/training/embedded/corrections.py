@@ -1,7 +1,7 @@
 """Corrections of a checkpoint's own reflections as the verifier would write them, as rows of the kind `judge_sft`.
 
     python -m model.training.embedded.corrections --checkpoint rl --count 40 --out corrections
-    python -m model.training.sft --data corrections --world --checkpoint rl --out better
+    python -m model.training.sft --data corrections --checkpoint rl --steps 50 --out better
 
 An annotator who makes no mistakes, simulated. A third of the rows have a wrong verdict corrected, a third a right “no”
 whose reason was false, and a third confirm what was said of a right drawing. Prompts are of the training split, hard

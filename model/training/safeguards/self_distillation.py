@@ -1,12 +1,11 @@
 """Self-distillation: a pull to the checkpoint that a run starts from, on its own rollouts, beside a method's loss.
 
 Before the first step the checkpoint draws and judges a fixed set of prompts with its own sampling, every second one
-after a thought where it has thoughts. Its log-probabilities of the tokens it sampled are computed once, so that no copy
-of the network stays in memory. Every step learns some of these rollouts by the KL divergence from the checkpoint, of
-which a token adds r − log r − 1, with r = π/π_ref: unbiased on tokens that π_ref sampled, and least where both agree.
+after a thought where it has thoughts. Its distributions over the tokens it sampled are computed once, the likeliest
+tokens each by itself and all others together, so that no copy of the network stays in memory. Every step learns some of
+these rollouts by the KL divergence from the checkpoint.
 
-A method takes part in two lines: its settings derive from `PullSettings`, and its steps have the shares that
-`open_pull` makes.
+`opening` gives it to a method.
 """
 
 import random
@@ -32,30 +31,34 @@ KIND_WEIGHTS = {Kind.CODE: 4.0, Kind.TEXT: 1.0, Kind.VERDICT: 0.5}
 ROUNDS = 2  # images at most: a draft and its revision
 AT_ONCE = 32  # rollouts of one batch
 CHUNK = 8  # sequences of one forward pass
+LIKELIEST = 64  # tokens of a distribution that are kept apart
+LEAST = 1e-6  # probability of all others together
 
 
 @dataclass(frozen=True)
 class PullSettings:
     """Choices of every method that is pulled to its reference."""
 
-    keep: float = 1.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
+    keep: float = 4.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
     keep_rollouts: int = 96  # trajectories that the checkpoint makes before the first step
     keep_batch: int = 16  # of their sequences per step; a trajectory has two, one of drawing and one of judging
 
 
 @dataclass(frozen=True)
 class Referenced:
-    """A sequence with the checkpoint's log-probabilities of its scored tokens, by position. `number` orders them."""
+    """A sequence with the checkpoint's distributions of its N scored tokens. `number` orders them."""
 
     number: int
     sequence: TrainingSequence
-    log_probs: Mapping[int, float]
+    index: Mapping[int, int]  # of a position among the N
+    tokens: torch.Tensor  # (N, K) the likeliest
+    log_probs: torch.Tensor  # (N, K) theirs
 
 
 @dataclass(frozen=True, eq=False)
 class ReferencedBatch:
-    batch: Batch
-    reference: torch.Tensor  # (A,) log-probabilities
+    batch: Batch  # whose candidates are the checkpoint's likeliest tokens
+    reference: torch.Tensor  # (A, K) their log-probabilities
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,9 @@ class ReferenceDivergence:
     def __call__(
         self, policy: torch.nn.Module, referenced: ReferencedBatch, totals: Mapping[str, float]
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        log_probs = policy(referenced.batch).untruncated
+        log_probs = policy(referenced.batch).candidate_log_probs
         device = log_probs.device
-        log_ratios = log_probs - referenced.reference.to(device)
-        divergences = log_ratios.exp() - log_ratios - 1
+        divergences = divergence(referenced.reference.to(device), log_probs)
         loss = torch.zeros((), device=device)
         for kind, weight in KIND_WEIGHTS.items():
             chosen = referenced.batch.of_kind(kind).to(device)
@@ -81,6 +83,15 @@ class ReferenceDivergence:
         real = (referenced.batch.target_kinds != PADDING).to(device)
         mean = (divergences.detach() * real).sum() / max(1, sum(totals.values()))
         return self.weight * loss, {"keep_kl": mean}
+
+
+def divergence(reference: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
+    """(A, K) log-probabilities of the same K tokens → (A,) KL divergence, in which all other tokens are one."""
+    shares, possible = reference.exp(), reference > -torch.inf
+    each = torch.where(possible, shares * (reference - log_probs.masked_fill(~possible, 0.0)), 0.0).sum(-1)
+    rest, own_rest = (1 - values.exp().sum(-1) for values in (reference, log_probs))
+    others = rest.clamp(min=LEAST) * (rest.clamp(min=LEAST).log() - own_rest.clamp(min=LEAST).log())
+    return each + others
 
 
 @dataclass(frozen=True)
@@ -101,14 +112,19 @@ class Pull:
         chosen = sorted(chosen, key=lambda each: length(each.sequence, self.janus.image_codes))
         batches = [referenced_batch(self.janus, chosen[at : at + CHUNK]) for at in range(0, len(chosen), CHUNK)]
         padding = padding_batch(self.janus)
-        idle = ReferencedBatch(padding, torch.zeros(len(padding.tokens)))
+        padding = replace(padding, candidates=padding.tokens[:, None])
+        idle = ReferencedBatch(padding, torch.zeros(len(padding.tokens), 1))
         return [Share(ReferenceDivergence(self.settings.keep), batches, idle)]
 
 
 def referenced_batch(janus: Janus, chosen: Sequence[Referenced]) -> ReferencedBatch:
     batch = collate(janus, [each.sequence for each in chosen])
-    pairs = zip(batch.rows.tolist(), batch.positions.tolist(), strict=True)
-    return ReferencedBatch(batch, torch.tensor([chosen[row].log_probs[position] for row, position in pairs]))
+    pairs = list(zip(batch.rows.tolist(), batch.positions.tolist(), strict=True))
+    tokens, log_probs = (
+        torch.stack([getattr(chosen[row], column)[chosen[row].index[position]] for row, position in pairs])
+        for column in ("tokens", "log_probs")
+    )
+    return ReferencedBatch(replace(batch, candidates=tokens), log_probs)
 
 
 def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: PullSettings, seed: int) -> Pull:
@@ -146,15 +162,17 @@ def own_rollouts(janus: Janus, prompts: Sequence[str], seed: int, which: slice) 
 
 @torch.no_grad()
 def referenced(policy: Policy, sequences: Mapping[int, TrainingSequence]) -> list[Referenced]:
-    """The sequences with the log-probabilities of the policy as it is."""
+    """The sequences with the distributions of the policy as it is."""
     ordered = sorted(sequences.items(), key=lambda item: length(item[1], policy.janus.image_codes))
     known: list[Referenced] = []
+    likeliest = min(LIKELIEST, policy.janus.codebook_size, policy.network.lm_head.out_features)
     for start in range(0, len(ordered), CHUNK):
         some = ordered[start : start + CHUNK]
         batch = collate(policy.janus, [sequence for _, sequence in some])
-        tables: list[dict[int, float]] = [{} for _ in some]
-        scores = policy(batch).untruncated.tolist()
-        for row, position, score in zip(batch.rows.tolist(), batch.positions.tolist(), scores, strict=True):
-            tables[row][position] = score
-        known += [Referenced(*item, table) for item, table in zip(some, tables, strict=True)]
+        scores = policy(replace(batch, candidates=likeliest))
+        tokens, log_probs = scores.candidates.cpu(), scores.candidate_log_probs.cpu()
+        for row, (number, sequence) in enumerate(some):
+            own = (batch.rows == row).nonzero()[:, 0]
+            index = {position: at for at, position in enumerate(batch.positions[own].tolist())}
+            known.append(Referenced(number, sequence, index, tokens[own], log_probs[own]))
     return known
