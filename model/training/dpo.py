@@ -23,6 +23,7 @@ from model.training.preferences.losses import PAIR_LOSSES, LossError, check_smoo
 from model.training.preferences.reference import PreferenceMethod, RowBatch, row_batch, train_from_reference
 from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
+from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.safeguards.opening import (
@@ -109,6 +110,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
+    check_memory(arguments, settings, Workload(2 * settings.micro_batch, 2 * settings.batch))
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}

@@ -39,6 +39,7 @@ from model.training.rollouts import (
     wrong_drafts,
 )
 from model.training.runs.command import run_method
+from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.runs.state import fingerprint
@@ -353,6 +354,9 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
         read_choice(chosen)
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
+    drawn = settings.prompts * settings.group
+    work = Workload(settings.micro_batch, 2 * drawn, settings.rounds, reference=True, rollouts=drawn)
+    check_memory(arguments, settings, work)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed, published=published)
     if janus.sampling.official:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"

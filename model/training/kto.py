@@ -31,6 +31,7 @@ from model.training.preferences.reference import (
 )
 from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows
 from model.training.runs.command import run_method
+from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.safeguards.opening import (
@@ -155,6 +156,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
+    check_memory(arguments, settings, Workload(settings.micro_batch, 2 * settings.batch))
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, LABELLED_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "kto", "settings": asdict(settings), **about}

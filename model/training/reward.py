@@ -30,6 +30,7 @@ from model.training.preferences.reward_network import (
     reward_batch,
 )
 from model.training.runs.command import run_method
+from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data
@@ -138,6 +139,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
+    check_memory(arguments, settings, Workload(2 * settings.micro_batch, 2 * settings.batch))
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []

@@ -21,6 +21,7 @@ from model.training.dataset import SFT_ROWS, DataError, RowBounds
 from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
+from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.safeguards.opening import (
@@ -130,6 +131,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
+    check_memory(arguments, settings, Workload(-(-settings.batch // settings.micro_batches), settings.batch))
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.lessons, settings.seed, bounds)

@@ -75,6 +75,7 @@ def add_opening(parser: argparse.ArgumentParser, start: str = "what to start fro
     parser.add_argument("--base-precision", choices=("no", "bf16"), default="no", help=frozen)
     less = "compute activations again in the backward pass: less memory, a third more time"
     parser.add_argument("--checkpointing", action="store_true", help=less)
+    parser.add_argument("--estimate", action="store_true", help="print the memory and time of the run, and end")
 
 
 def opening_of(arguments: argparse.Namespace) -> Opening:

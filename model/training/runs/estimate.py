@@ -1,0 +1,182 @@
+"""Memory and time of a training run, estimated from the checkpoint's config before its weights are read.
+
+Counted are weights, reference, gradients, optimizer, activations, logits and the cache of rollouts, for sequences of
+the usual length. A run that does not fit is refused, with the options by which it would.
+"""
+
+import argparse
+import re
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate.utils import get_int_from_env
+from transformers import JanusConfig, JanusForConditionalGeneration
+
+from model.backends.checkpoint.loading import default_device, one_line, open_config, open_tokenizer, path_of, unstacked
+from model.backends.contract import CheckpointError
+from model.backends.memory import PARTS, cache_values, most_positions, room_on
+from model.training.runs.opening import TARGETS, AdapterOptions, Opening, opening_of
+
+AROUND, WORDS = 64, 96  # text tokens of a sequence: of the prompt and the template, and about each of its images
+FROZEN = ("codec", "understanding")  # parts that are never trained
+UTILISATION = 0.5  # share of the rate of a plain matrix product that a step reaches
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a step of a method does. `sequences`: in one pass; `step_sequences`: in all passes of a step."""
+
+    sequences: int
+    step_sequences: int
+    rounds: int = 1  # images of a sequence
+    reference: bool = False  # whether a frozen copy stays in memory where all weights are trained
+    rollouts: int = 0  # trajectories drawn at the same time
+    half: bool = False  # whether passes are in bfloat16
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes by part, and floating-point operations of a step."""
+
+    parts: dict[str, int]
+    trained: int  # parameters
+    parameters: int
+    operations: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.parts.values())
+
+    def told(self, device: str, rate: float) -> str:
+        """Lines of text; `rate`: floating-point operations per second."""
+        share = self.trained / self.parameters
+        lines = [f"trained: {self.trained:,} of {self.parameters:,} parameters ({share:.1%})"]
+        lines += [f"  {part:<28}{size / 1e9:>10.3f} GB" for part, size in self.parts.items() if size]
+        lines += [f"  {'together':<28}{self.total / 1e9:>10.3f} GB, {device} has {room(device) / 1e9:.1f} GB free"]
+        return "\n".join([*lines, f"about {self.operations / (rate * UTILISATION):.3g} s a step, rollouts not counted"])
+
+
+def estimate(config: JanusConfig, opening: Opening, work: Workload) -> Estimate:
+    """Of a network of this config. Raises CheckpointError where `opening` contradicts itself."""
+    with torch.device("meta"):
+        network = JanusForConditionalGeneration(config)
+    sizes = {name: weight.numel() for name, weight in network.named_parameters()}
+    frozen = tuple(start for part in FROZEN for start in PARTS[part])
+    parameters = sum(sizes.values())
+    trainable = sum(size for name, size in sizes.items() if not name.startswith(frozen))
+    trained = trainable if opening.adapter is None else adapter_parameters(network, opening.adapter)
+    text: Any = config.text_config
+    codec: Any = config.vq_config
+    codes = codec.num_patches**2
+    positions = AROUND + work.rounds * (codes + WORDS)
+    width = 2 if work.half or opening.base_precision == "bf16" else 4
+    added = 0 if opening.adapter is None else trained
+    copied = work.reference and opening.adapter is None
+    scored = work.rounds * (codes * codec.num_embeddings + WORDS * text.vocab_size)
+    reserved = cache_values(config, most_positions(codes, work.rounds))
+    parts = {
+        "weights": parameters * opening.dtype.itemsize + 4 * added,
+        "reference": 4 * trainable if copied else 0,
+        "gradients": 4 * trained,
+        "optimizer (AdamW)": 8 * trained,
+        "activations": work.sequences * positions * activation_bytes(config, width, positions, opening),
+        "logits and their gradients": 3 * 4 * work.sequences * scored,
+        "cache of rollouts": work.rollouts * reserved * opening.dtype.itemsize,
+    }
+    layers = sum(size for name, size in sizes.items() if name.startswith("model.language_model.layers."))
+    passes = 2 + 2 * opening.checkpointing + 2 + 2 * trained / trainable  # forward, again, back, gradients of weights
+    operations = work.step_sequences * positions * layers * (passes + 2 * work.reference)
+    return Estimate(parts, trained, parameters + added, operations)
+
+
+def adapter_parameters(network: torch.nn.Module, options: AdapterOptions) -> int:
+    """Of an adapter beside the linear layers of a network, which may be without memory."""
+    patterns = [TARGETS[name] for name in options.targets]
+    count = 0
+    for name, layer in network.named_modules():
+        if isinstance(layer, torch.nn.Linear) and any(re.fullmatch(pattern, name) for pattern in patterns):
+            count += options.rank * (layer.in_features + layer.out_features)
+            count += layer.out_features if options.kind == "dora" else 0
+    return count
+
+
+def activation_bytes(config: JanusConfig, width: int, positions: int, opening: Opening) -> int:
+    """Bytes kept for the backward pass per position: inputs of every product, norm and gate of a layer; the weights of
+    attention where they are computed whole, on a CPU. `width`: bytes of a number."""
+    text: Any = config.text_config
+    hidden, inner, heads = text.hidden_size, text.intermediate_size, text.num_attention_heads
+    attended = 2 * heads * positions if default_device() == "cpu" else 0
+    layer = width * (10 * hidden + 4 * inner + attended)
+    if opening.adapter is not None:  # inputs in the adapter's own precision
+        layer += 4 * (3 * hidden + inner)
+    count = text.num_hidden_layers
+    return layer + count * hidden * width if opening.checkpointing else count * layer
+
+
+def check_memory(arguments: argparse.Namespace, settings: Any, work: Workload) -> None:
+    """Before a run's weights are read. With --estimate it prints and ends the process. Raises CheckpointError where the
+    run does not fit, with the options by which it would."""
+    opening, device = opening_of(arguments), default_device()
+    work = replace(work, half=settings.precision == "bf16")
+    source = path_of(arguments.checkpoint)
+    with one_line(f"{source} could not be opened as a Janus checkpoint"):
+        base, _ = unstacked(source)
+        config = open_config(base, open_tokenizer(base))
+    needed = estimate(config, opening, work)
+    if arguments.estimate:
+        rate = matrix_rate(device, torch.bfloat16 if work.half else torch.float32)
+        print(needed.told(device, rate))
+        sys.exit(0)
+    check_room(config, opening, work, room(device), device)
+
+
+def check_room(config: JanusConfig, opening: Opening, work: Workload, free: int, device: str) -> None:
+    """Raises CheckpointError where a run needs more than `free` bytes."""
+    needed = estimate(config, opening, work)
+    if needed.total <= free:
+        return
+    parts = ", ".join(f"{part} {size / 1e9:.1f}" for part, size in needed.parts.items() if size >= 5e7)
+    said = f"the run needs about {needed.total / 1e9:.1f} GB ({parts}), {device} has {free / 1e9:.1f} GB free"
+    for options, changed, smaller in remedies(opening, work):
+        if (less := estimate(config, changed, smaller).total) <= free:
+            raise CheckpointError(f"{said}; with {options} it needs about {less / 1e9:.1f} GB")
+    raise CheckpointError(f"{said}; no option makes it fit, take a smaller checkpoint or a larger machine")
+
+
+def remedies(opening: Opening, work: Workload) -> list[tuple[str, Opening, Workload]]:
+    """Options that take less memory, each step with those before it."""
+    found: list[tuple[str, Opening, Workload]] = []
+    options: list[str] = []
+    if not opening.checkpointing:
+        options, opening = [*options, "--checkpointing"], replace(opening, checkpointing=True)
+        found.append((" ".join(options), opening, work))
+    if work.sequences > 1:
+        options, work = [*options, "the smallest micro-batch"], replace(work, sequences=1)
+        found.append((" and ".join(options), opening, work))
+    if opening.adapter is None:
+        options, opening = [*options, "--adapter lora"], replace(opening, adapter=AdapterOptions())
+        found.append((" and ".join(options), opening, work))
+    if opening.base_precision == "no":
+        options, opening = [*options, "--base-precision bf16"], replace(opening, base_precision="bf16")
+        found.append((" and ".join(options), opening, work))
+    return found
+
+
+def room(device: str) -> int:
+    """Bytes free for one process; those of a CPU share its memory."""
+    here = get_int_from_env(("LOCAL_WORLD_SIZE",), 1) if device == "cpu" else 1
+    return room_on(device) // max(1, here)
+
+
+def matrix_rate(device: str, dtype: torch.dtype, side: int = 1024) -> float:
+    """Floating-point operations per second of a matrix product, the best of three."""
+    matrix = torch.ones(side, side, device=device, dtype=dtype)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        float((matrix @ matrix)[0, 0])
+        seconds.append(time.perf_counter() - began)
+    return 2 * side**3 / min(seconds)

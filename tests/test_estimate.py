@@ -1,0 +1,87 @@
+"""Memory of a run before it begins: of a network of 7 billion parameters, and of the tiny one as it is."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import JanusConfig
+
+from model.backends.checkpoint import deepseek
+from model.backends.contract import CheckpointError
+from model.training import grpo, sft
+from model.training.embedded.network import new_config
+from model.training.policy import Policy
+from model.training.runs import estimate as memory
+from model.training.runs.estimate import Workload, check_room, estimate
+from model.training.runs.opening import AdapterOptions, Opening, open_to_train
+
+GPU = 80_000_000_000
+WORK = Workload(8, 8)
+LORA = Opening(AdapterOptions(), "bf16", checkpointing=True)
+
+
+@pytest.fixture(scope="module")
+def seven_billion() -> JanusConfig:
+    """Janus-Pro-7B's own."""
+    keys = json.loads((Path(__file__).parent / "janus_pro_7b_keys.json").read_text())
+    given = {"language_config": {"num_attention_heads": 32, "max_position_embeddings": 16384}}
+    return deepseek._config(given, {name: tuple(shape) for name, shape in keys.items()}, 100581)
+
+
+def test_full_fine_tuning_of_7b_is_refused_and_lora_on_bfloat16_fits(seven_billion: JanusConfig):
+    full = estimate(seven_billion, Opening(), WORK)
+    assert 6.9e9 < full.parameters < 7.6e9
+    assert full.parts["weights"] + full.parts["gradients"] + full.parts["optimizer (AdamW)"] > 105e9
+    with pytest.raises(CheckpointError) as refused:
+        check_room(seven_billion, Opening(), WORK, GPU, "cuda")
+    said = str(refused.value)
+    assert "cuda has 80.0 GB free; with --checkpointing" in said and "--adapter lora" in said and "weights" in said
+    check_room(seven_billion, LORA, WORK, GPU, "cuda")
+    adapted = estimate(seven_billion, LORA, WORK)
+    assert adapted.trained / adapted.parameters < 0.02
+    assert 14e9 < adapted.parts["weights"] < 16e9
+    with pytest.raises(CheckpointError, match="no option makes it fit"):
+        check_room(seven_billion, Opening(), WORK, 8_000_000_000, "cuda")
+
+
+def test_a_reference_is_counted_where_all_weights_are_trained_alone(seven_billion: JanusConfig):
+    work = replace(WORK, reference=True, rollouts=8)
+    full, adapted = (estimate(seven_billion, opening, work).parts for opening in (Opening(), LORA))
+    assert full["reference"] > 25e9 and adapted["reference"] == 0
+    assert full["cache of rollouts"] == 2 * adapted["cache of rollouts"] > 0
+
+
+@pytest.mark.parametrize(
+    "adapter", [None, AdapterOptions("lora", 4), AdapterOptions("dora", 8, targets=("layers", "text_head"))]
+)
+def test_the_parameters_that_are_counted_are_those_that_are_trained(tiny_checkpoint: Path, adapter):
+    janus = open_to_train(tiny_checkpoint, Opening(adapter))
+    trained = sum(weight.numel() for weight in Policy(janus).parameters() if weight.requires_grad)
+    assert estimate(janus.network.config, Opening(adapter), WORK).trained == trained
+
+
+def test_checkpointing_keeps_less(tiny_checkpoint: Path):
+    config = new_config(hidden=64, layers=8, vision_layers=1)
+    kept = [estimate(config, Opening(checkpointing=on), WORK).parts["activations"] for on in (False, True)]
+    assert kept[0] > 4 * kept[1]
+
+
+@pytest.mark.parametrize("method", [sft, grpo])
+def test_a_command_prints_the_estimate_or_refuses_before_it_opens_anything(
+    method, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    command = ["train", "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "out")]
+    command += ["--world"] if method is sft else []
+    monkeypatch.setattr(sys, "argv", [*command, "--estimate"])
+    with pytest.raises(SystemExit) as ended:
+        method.main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "optimizer (AdamW)" in said and "GB free" in said and "s a step" in said
+    monkeypatch.setattr(sys, "argv", command)
+    monkeypatch.setattr(memory, "room_on", lambda device: 1_000_000)
+    with pytest.raises(SystemExit, match="the run needs about .* has 0.0 GB free; no option makes it fit"):
+        method.main()
+    assert not (tmp_path / "out").exists()
