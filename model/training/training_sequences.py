@@ -122,8 +122,8 @@ class SequenceBuilder:
                 groups.setdefault((kind, rule), []).append((self.length + offset - 1, token))
         for (kind, rule), pairs in groups.items():
             positions, tokens = zip(*pairs, strict=True)
-            known = first_log_prob is not None and len(pairs) == 1 and positions[0] == self.length - 1
-            recorded = (first_log_prob,) if known else ()
+            first = len(pairs) == 1 and positions[0] == self.length - 1
+            recorded = (first_log_prob,) if first and first_log_prob is not None else ()
             self.targets.append(Targets(kind, positions, tokens, rule, segment=segment, rollout_log_probs=recorded))
         self.context(piece, auxiliary=auxiliary)
 

@@ -47,12 +47,12 @@ def rows_of_pairs(
         fresh = []
         for group in subject.groups:
             other = group.other if is_imported(group) else None
-            records = context.imported([subject.trajectory.id, other.id], kind.name) if other is not None else []
-            for record in records if other is not None else ():
+            if other is None or not (records := context.imported([subject.trajectory.id, other.id], kind.name)):
+                fresh.append(group)
+                continue
+            for record in records:
                 values, files = of_record(record, other)
                 yield row_of(subject, values, context, group.people, label=IMPORTED, files=files, others=[other])
-            if not records:
-                fresh.append(group)
         for pair in pairs(replace(subject, groups=tuple(fresh)), context):
             yield of_pair(pair) if isinstance(pair, Pair) else pair
 

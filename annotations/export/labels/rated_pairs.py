@@ -101,8 +101,10 @@ def _across(first: RatedDrawing, second: RatedDrawing, context: Context) -> Pair
         return LeftOut(WhyNoPair.TIE, answers)
     if abs(difference) < context.query.min_rating_difference - EQUAL:
         return LeftOut(WhyNoPair.TOO_CLOSE, answers)
-    votes = high.opinion.votes.shares.items(), low.opinion.votes.shares.items()
-    agreement = sum(a * b for better, a in votes[0] for worse, b in votes[1] if float(better) > float(worse))
+    above, below = (
+        [(float(str(value)), share) for value, share in each.opinion.votes.shares.items()] for each in (high, low)
+    )
+    agreement = sum(a * b for better, a in above for worse, b in below if better > worse)
     if agreement < context.query.min_agreement:
         return LeftOut(Why.TOO_FEW_AGREE, answers)
     pair = pair_of(high.opinion, high.place, low.place, abs(difference))

@@ -85,7 +85,7 @@ def add_settings(
         if isinstance(default, bool):
             parser.add_argument(option, action="store_true")
         else:
-            several = {"nargs": "+", "action": _Joined} if name in SEVERAL else {}
+            several: dict[str, Any] = {"nargs": "+", "action": _Joined} if name in SEVERAL else {}
             kind = bounded(type(default), *BOUNDS[name]) if name in BOUNDS else type(default)
             parser.add_argument(option, type=kind, default=default, choices=(choices or {}).get(name), **several)
 
