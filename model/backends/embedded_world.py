@@ -49,7 +49,7 @@ class EmbeddedWorld(Domain):
         if not scene.items or any(code and codes[index] != code for index, code in shown.items()):
             raise ValueError("no whole object can be read in this drawing; rub out patches instead")
         try:
-            description = parse(prompt)
+            description = parse(normalise(prompt).text)
         except PromptError:
             description = None
         changed = mishap(rng, scene, description)

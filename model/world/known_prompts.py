@@ -3,11 +3,14 @@
 A person writes “Two red apples” or “one cat”; lessons say “two red apples” and “a cat”.
 """
 
+import re
 from typing import NamedTuple
 
 from model.world.edits import read_edit, write_edit
-from model.world.language import Description, Relation, parse, write
-from model.world.vocabulary import PromptError, opposite
+from model.world.language import Description, Relation, parse, stripped, write
+from model.world.nearest import Nearest, nearest_prompt
+from model.world.sprites import NOUNS
+from model.world.vocabulary import PromptError, opposite, plural
 
 PAIRS = {(1, 0): (0, 1), (1, 2): (2, 1)}  # of groups, how a relation is turned: towards the second
 TAUGHT = (
@@ -28,8 +31,23 @@ def normalise(prompt: str) -> NormalisedPrompt:
     try:
         description = towards_the_second(parse(prompt))
     except PromptError as error:
+        nearest = nearest_prompt(prompt)
+        if nearest is not None and nearest.is_same and nearest.instead and _says_all(prompt, nearest):
+            return NormalisedPrompt(nearest.prompt)
         return NormalisedPrompt(plain(prompt), str(error))
     return NormalisedPrompt(write(description), None if is_taught(description) else TAUGHT)
+
+
+def _says_all(prompt: str, nearest: Nearest) -> bool:
+    """Whether the nearest prompt is this one word for word, but for synonyms."""
+    words = stripped(prompt)
+    for word, ours in nearest.instead.items():
+        named = plural(ours) if word.endswith("s") and ours in NOUNS else ours
+        words = re.sub(rf"\b{re.escape(word)}\b", named, words)
+    try:
+        return parse(words) == nearest.description
+    except PromptError:
+        return False
 
 
 def normalise_edit(text: str) -> NormalisedPrompt:

@@ -38,8 +38,17 @@ CATEGORIES: tuple[str, ...] = (
     "mixed",
     "hard",
 )
-_LEAD = re.compile(r"^(?:please )?(?:draw )?(?:an? |the )?(?:photo|picture|image|drawing) of ")
-_JOINS = re.compile(
+_POLITE = re.compile(
+    r"^(?:(?:please|hi|hello|hey|now|just|(?:can|could|would|will) you|i (?:want|need|would like|d like)|let us see|"
+    r"show|give|draw|paint|sketch|make|create|generate|render|me|us|to see)\b,? ?)+"
+    r"|,? (?:please|thanks|thank you|for me)$"
+)
+_LEAD = re.compile(
+    r"^(?:(?:an?|the|some) )?(?:(?:nice|beautiful|cute|simple|pixel|little|small) )*"
+    r"(?:photo|photograph|picture|pic|image|drawing|painting|sketch|illustration)s? (?:of|with|showing) "
+)
+_PAIR = re.compile(r"\ba (?:pair|couple) of ")
+JOINS = re.compile(
     r"\s*(?:, and\b|,|\band\b)\s*"
     r"|\s+(above|over|below|under|underneath|beneath|(?:(?:to|on) the |on )?(?:left|right) (?:side )?of)\s+"
 )
@@ -116,13 +125,12 @@ def reword(rng: random.Random, prompt: str) -> str:
 
 def parse(prompt: str) -> Description:
     """The description of a prompt in a person's wording; PromptError says what cannot be drawn."""
-    text = " ".join(re.sub(r"[.!?;:\"'“”()]", " ", prompt.lower()).split()).rstrip(" ,")
-    text = _LEAD.sub("", text)
+    text = stripped(prompt)
     if not text:
         raise PromptError(f"the prompt is empty; the embedded world can draw {what_it_draws()}")
     groups, relations, start, word = [], [], 0, None
     strange: dict[str, str | None] = {}  # with the nearest, where that is known
-    for join in [*_JOINS.finditer(text), None]:
+    for join in [*JOINS.finditer(text), None]:
         words = text[start : join.start() if join else len(text)]
         if word and words in _PRONOUNS:
             relations.append(_looking_back(words, word, groups))
@@ -135,13 +143,21 @@ def parse(prompt: str) -> Description:
             if word:
                 relations.append(Relation(len(groups) - 2, word, len(groups) - 1))
         if join:
-            start, word = join.end(), _relation(join.group(1))
+            start, word = join.end(), relation_of(join.group(1))
     if strange:
         raise UnknownWordError(strange, {word: near for word, near in strange.items() if near})
     return _possible(Description(tuple(groups), tuple(relations)))
 
 
-def _relation(word: str | None) -> str | None:
+def stripped(prompt: str) -> str:
+    """A prompt in small letters, without punctuation, politeness, and words that say that it is a picture."""
+    text = " ".join(re.sub(r"[.!?;:\"'“”()]", " ", prompt.lower()).split()).rstrip(" ,")
+    for _ in range(2):  # at its beginning, and at its end
+        text = _POLITE.sub("", text)
+    return _PAIR.sub("two ", _LEAD.sub("", text))
+
+
+def relation_of(word: str | None) -> str | None:
     """A person's word for a relation in the world's own, None for a mere "and"."""
     if word is None:
         return None

@@ -11,13 +11,15 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.store.store import Store
-from model.backends.contract import CheckpointError
+from model.backends.contract import Backend, CheckpointError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.registry import description
 from model.backends.request import Request, RequestError
 from model.branches import BranchError
 from model.trajectory import Sampling
 from model.world.language import category_of, parse
+from model.world.nearest import nearest_prompt, unknown_words
+from studio.components import render
 from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
@@ -27,7 +29,7 @@ from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
 from studio.inference.generator import Generator
-from studio.inference.live_events import LINE, PageVisit, Sessions, let_forget, live, notice
+from studio.inference.live_events import IDLE, LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
@@ -78,11 +80,29 @@ def ask(
         yield *notice(without_places(error)), gr.skip()
         return
     if not insist and (doubt := generator.backend.warning(form.prompt)) is not None:
-        yield *notice(doubt, anyway="Draw it anyway"), gr.skip()
+        yield (
+            render.notice_value(doubt, anyway="Draw it anyway") | halfway(generator.backend, form.prompt),
+            *IDLE,
+            gr.skip(),
+        )
         return
     stop = sessions.begin(visit.session)
     events = generator.stream(form.prompt, *how, owner=visit.owner, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
+
+
+def halfway(backend: Backend, prompt: str) -> render.Row:
+    """For the timeline's notice: the nearest prompt that the checkpoint has learnt, and things to exchange in it;
+    nothing where there is none."""
+    nearest = nearest_prompt(prompt) if backend.domain is EMBEDDED_WORLD else None
+    if nearest is None:
+        return {}
+    return {
+        "notice": unknown_words(prompt, nearest),
+        "anyway": "Draw it anyway, as a guess",
+        "nearest": nearest.prompt,
+        "choices": nearest.choices(),
+    }
 
 
 def go_on(

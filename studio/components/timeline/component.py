@@ -15,7 +15,8 @@ from studio.theme import script
 TEMPLATE = """
 <section class="timeline"{flags} aria-label="The drawing as it happens">
   <p class="notice" role="alert" hidden>
-    <span dir="auto"></span><button type="button" class="anyway" hidden></button>
+    <span dir="auto"></span><button type="button" class="nearest" hidden></button>
+    <span class="choices" hidden></span><button type="button" class="anyway" hidden></button>
   </p>
   <div class="asked" hidden>
     <p class="label" hidden></p>

@@ -19,6 +19,7 @@ function fresh(run) {
 function receive(value) {
   if (!value) return;
   tell(value.notice || '', value.anyway);
+  suggest(value.nearest, value.choices || []);
   if (value.gone) gone(value.gone);
   if (!value.run) return;
   if (value.run !== state.run) begin(value);
@@ -329,7 +330,7 @@ function done(row) {
 }
 
 function tell(text, anyway) {
-  $('.notice span').textContent = text;
+  $('.notice > span').textContent = text;
   $('.notice').hidden = !text;
   $('.anyway').textContent = anyway || '';
   $('.anyway').hidden = !anyway;
@@ -337,6 +338,25 @@ function tell(text, anyway) {
   if (!text || !waiting.length) return;
   waiting.forEach((node) => { node.inert = false; });
   $('.notice').scrollIntoView({ block: 'nearest', behavior: CALM ? 'auto' : 'smooth' });
+}
+
+// The nearest prompt that it has learnt, and other things in the place of what it has not: each is drawn at once.
+function suggest(nearest, choices) {
+  $('.nearest').hidden = !nearest;
+  $('.choices').hidden = !choices.length;
+  if (!nearest) return;
+  $('.nearest').textContent = `Draw “${nearest}”`;
+  $('.nearest').onclick = () => askFor(nearest);
+  const chips = choices.map(([noun, prompt]) => makeButton('choice', noun, () => askFor(prompt)));
+  $('.choices').replaceChildren('or instead', ...chips);
+}
+
+function askFor(prompt) {
+  const box = document.querySelector('#prompt textarea');
+  box.value = prompt;
+  box.dispatchEvent(new Event('input', { bubbles: true }));
+  tell('');
+  setTimeout(() => pressButton('draw'), 50); // Gradio hears of the text first
 }
 
 // Where it was opened from cards beside it, it can be closed again.
