@@ -13,11 +13,35 @@ from model.world.vocabulary import MOST_OBJECTS, MOST_OF_A_KIND, NUMBERS, neares
 
 SYNONYMS = frozenset(
     (
-        "kitten", "kitty", "puppy", "hound", "pine", "fir", "oak", "home", "hut", "automobile", "rose", "tulip",
-        "daisy", "crescent", "ship", "sailboat", "robin", "toadstool", "parasol", "crimson", "scarlet", "gold", "golden", "lime",
-        "navy", "violet", "magenta",
+        "kitten",
+        "kitty",
+        "puppy",
+        "hound",
+        "pine",
+        "fir",
+        "oak",
+        "home",
+        "hut",
+        "automobile",
+        "rose",
+        "tulip",
+        "daisy",
+        "crescent",
+        "ship",
+        "sailboat",
+        "robin",
+        "toadstool",
+        "parasol",
+        "crimson",
+        "scarlet",
+        "gold",
+        "golden",
+        "lime",
+        "navy",
+        "violet",
+        "magenta",
     )
-)  # fmt: skip  # words of which nobody is asked whether ours will do
+)  # words of which nobody is asked whether ours will do
 SMALL = frozenset(("a", "an", "the", "it", "them", "and", "of", "to", "on", "in", "at", "by", "above", "below", "left",
                    "right", "side"))  # fmt: skip
 _BESIDE = re.compile(r"\b(?:with|near|beside|next to|behind|in front of)\b")
