@@ -31,6 +31,7 @@ from studio.inference.checkpoints import Checkpoints
 from studio.inference.live_events import LINE
 from studio.pages import build
 from studio.settings import Settings, SettingsError
+from studio.sharing.share_links import ShareLinks
 from studio.site import SessionStates, StudioApp, share_config
 from studio.theme import look
 
@@ -96,7 +97,8 @@ def freeze_memory() -> None:
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
-    app = RateLimiter(PageCache(ExceptionLog(app), settings), settings, limits, AccountCookies(store), sessions)
+    pages = ShareLinks(PageCache(ExceptionLog(app), settings), settings, store)
+    app = RateLimiter(pages, settings, limits, AccountCookies(store), sessions)
     return DrainRequestBody(ForwardedHeaders(SecurityHeaders(RequestGuard(app, settings), settings), settings))
 
 

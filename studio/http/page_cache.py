@@ -31,11 +31,12 @@ COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg"
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
 # Of a manifest at the root of the host, where none is; of Gradio's own name and picture, shown where a page is linked.
 NOT_OURS = re.compile(r'\s*(<link rel="manifest"[^>]*>|<meta\s+(property="og:|name="twitter:)[^>]*>)')
-HEAD = """
-		<link rel="icon" href="./favicon.ico" type="image/svg+xml" />
-		<meta property="og:title" content="Aha Studio" />
+GENERAL = """<meta property="og:title" content="Aha Studio" />
 		<meta property="og:description" content="Watch a model draw, judge its drawing, and draw again" />
 		<meta property="og:type" content="website" />"""
+HEAD = f"""
+		<link rel="icon" href="./favicon.ico" type="image/svg+xml" />
+		{GENERAL}"""
 
 
 @dataclass(frozen=True)

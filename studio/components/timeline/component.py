@@ -52,8 +52,8 @@ TEMPLATE = """
       <svg viewBox="0 0 240 132" role="img"></svg>
       <figcaption>How likely a yes was, drawing by drawing</figcaption>
     </figure>
-    <p class="keep">Keep <a class="png" download>the last picture (PNG)</a> <a class="json" download>everything
-      (JSON)</a></p>
+    <p class="keep">Keep <a class="png" download>the last picture (PNG)</a> <a class="animated" download>how
+      it was drawn (WebP)</a> <a class="json" download>everything (JSON)</a></p>
   </div>
   <p class="spoken sr-only" aria-live="polite"></p>
 </section>

@@ -16,6 +16,7 @@ function after() {
   if (verdicts.length > 1) plot(verdicts);
   const name = fileName(trajectory.prompt);
   keep('.png', `${name}.png`, drawn.at(-1).canvas.toDataURL('image/png'));
+  keep('.animated', `${name}.webp`, `./animation.webp?run=${encodeURIComponent(state.id)}`);
   const everything = new Blob([JSON.stringify({ trajectory, pictures: pictures(trajectory) }, null, 1)], { type: 'application/json' });
   URL.revokeObjectURL($('.keep .json').href);
   keep('.json', `${name}.json`, URL.createObjectURL(everything));

@@ -14,7 +14,9 @@ function end(row) {
   if ('trips' in root.dataset) offerTrips(last);
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
+  if ('playable' in root.dataset && state.pace === undefined) history.replaceState({}, '', `${location.pathname}?run=${encodeURIComponent(state.id)}`);
   press('copy', 'Copy link', copyLink);
+  if (navigator.share) press('copy', 'Share', share);
   const drawn = Object.values(state.segments).some((part) => part.kind === 'image');
   if (drawn) link('Use this image', './image?from=', 'Have it judged by other words, or edited');
   const parent = state.trajectory && state.trajectory.parent;
@@ -33,8 +35,15 @@ function press(name, text, act) {
   $('.ending').append(makeButton(name, text, (event) => act(event.target)));
 }
 
+const address = () => new URL(`./?run=${encodeURIComponent(state.id)}`, document.baseURI).href;
+
+// The system's own sheet; that somebody closes it is no failure.
+function share() {
+  navigator.share({ title: 'Aha Studio', text: `“${state.prompt}”`, url: address() }).catch(() => {});
+}
+
 async function copyLink(button) {
-  const copied = await copy(new URL(`./?run=${encodeURIComponent(state.id)}`, document.baseURI).href);
+  const copied = await copy(address());
   button.textContent = copied ? 'Copied' : 'Press Ctrl+C to copy it';
   $('.spoken').textContent = button.textContent;
   setTimeout(() => { button.textContent = 'Copy link'; }, 2500);

@@ -1,0 +1,1 @@
+"""Sharing: the link of a drawing as previews show it, its card, its animation."""
