@@ -57,9 +57,9 @@ def _link(page: PageEntry, current: PageEntry) -> str:
     return f'<a href="{escape(page.path or "./")}"{here}>{escape(page.menu or "")}</a>'
 
 
-def intro(title: str, text: str) -> None:
-    """How a page begins. Both texts are ours, not a person's."""
-    html = f'<div class="intro"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>'
+def intro(title: str, text: str, *, brief: bool = False) -> None:
+    """How a page begins, `brief` in little height. Both texts are ours, not a person's."""
+    html = f'<div class="intro{" brief" * brief}"><h1>{escape(title)}</h1><p>{escape(text)}</p></div>'
     gr.HTML(html, **PLAIN)
 
 

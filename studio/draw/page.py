@@ -37,8 +37,8 @@ from studio.teaching.jobs import TeachingJobs
 from studio.teaching.section import TeachHandlers, teach_section
 
 WHAT_HAPPENS = (
-    "Say what to draw. The model plans it in words, draws it patch by patch, judges its own picture, "
-    "and when the answer is no, it tries once more."
+    "Say what to draw. The model draws it patch by patch, judges its own picture, and when the answer is no, plans it "
+    "in words and draws again."
 )
 
 
@@ -149,7 +149,7 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
-    intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings))
+    intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings), brief=True)
     thinks = _plan_choice(checkpoints)
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()

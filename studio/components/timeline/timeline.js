@@ -165,13 +165,15 @@ function addPicture(part, thought) {
 }
 
 const ABOUT = 330; // pixels that a round needs above and below its square picture, down to the reason
+const BESIDE = 450; // and where the verdict stands beside it
 const MARGIN = 12;
 
 // What somebody asked for is brought into view, with the verdict to come; two side by side leave the page where it is.
 function follow() {
   if (!state.follows || root.closest('.side')) return;
   const { top, width } = state.round.getBoundingClientRect();
-  const below = top + width + ABOUT - innerHeight;
+  const beside = getComputedStyle(state.round).gridTemplateColumns.includes(' '); // the verdict, and not below
+  const below = top + (beside ? BESIDE : width + ABOUT) - innerHeight;
   if (below > 0) scrollBy({ top: Math.max(0, Math.min(below, top - MARGIN)), behavior: CALM ? 'auto' : 'smooth' });
 }
 
