@@ -74,7 +74,8 @@ def card(store: Store, run: str) -> bytes:
         if each.reflection:
             _verdict(pen, left, each.reflection)
     if len(shown) > 1:
-        pen.text((SIDE + 140, 250), "→", INK, _font(SANS, 72))
+        pen.line([(460, 292), (546, 292)], INK, 6)
+        pen.line([(522, 268), (548, 292), (522, 316)], INK, 6, joint="curve")
     if trajectory.aha:
         pen.rectangle((980, 128, 1140, 172), fill=MARKER)
         pen.text((1060, 150), "aha moment", INK, _font(SANS, 24), anchor="mm")
