@@ -25,6 +25,7 @@ def test_politeness_filler_and_synonyms_are_understood(said: str, understood: st
     ("said", "nearest", "stand_in"),
     [
         ("a zebra", "a cat", "cat"),
+        ("a happy zebra and two kittens", "a dog and two cats", "dog"),
         ("five apples", "four apples", None),
         ("a black cat and a yellow cat", "a black cat and a yellow dog", "dog"),
         ("seven red cars and a violet house", "four red cars and a purple house", None),

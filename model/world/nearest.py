@@ -90,10 +90,12 @@ def nearest_prompt(text: str) -> Nearest | None:
     relations: list[Relation] = []
     instead: dict[str, str] = {}
     stand_in = None
+    named = {noun for word in words.split() if (noun := _singular(nearest(word) or word)) is not None}
     for relation, part in _parts(words):
         if len(groups) == 2 or not part:
             break
-        group, said, known = _group(part, {group.noun for group in groups}, MOST_OBJECTS - _count(groups))
+        taken = {group.noun for group in groups}
+        group, said, known = _group(part, taken, named, MOST_OBJECTS - _count(groups))
         instead |= said
         stand_in = stand_in or (None if known else group.noun)
         if groups and relation:
@@ -115,7 +117,7 @@ def _parts(words: str) -> Iterator[tuple[str | None, list[str]]]:
     yield relation, words[start:].split()
 
 
-def _group(words: Sequence[str], taken: set[str], room: int) -> tuple[Group, dict[str, str], bool]:
+def _group(words: Sequence[str], taken: set[str], named: set[str], room: int) -> tuple[Group, dict[str, str], bool]:
     """The group nearest to some words, what it says in place of which, and whether its thing was named."""
     count, colour, noun, instead = 1, None, None, {}
     for word in words:
@@ -133,7 +135,7 @@ def _group(words: Sequence[str], taken: set[str], room: int) -> tuple[Group, dic
         if near != word:
             instead[word] = near
     known = noun is not None and noun not in taken
-    noun = noun if known else next(other for other in NOUNS if other not in taken)
+    noun = noun if known else next(other for other in NOUNS if other not in taken | named)
     return Group(min(max(count, 1), MOST_OF_A_KIND, max(room, 1)), noun, colour), instead, known
 
 
@@ -148,6 +150,7 @@ def _singular(word: str) -> str | None:
 def unknown_words(text: str, found: Nearest) -> str:
     """What is said to a visitor: which words it has not learnt."""
     words = [word for word in re.findall(r"\w+", stripped(text)) if word not in SMALL and not _is_ours(word)]
+    words = [word for word in words if word not in found.instead]
     named = " and ".join(f"“{word}”" for word in dict.fromkeys(words[:3]))
     if not named:
         return f"It has not learnt to draw just that. The nearest it can draw is {found.prompt}."
