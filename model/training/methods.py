@@ -24,7 +24,7 @@ METHODS = {
             "Learns what people wrote and accepted: reflections, plans, drawings, redraws, edits.",
             ("judge_sft", "thought_sft", "draw_sft", "redraw_sft", "edit_sft"),
             replays=True,
-            steps=200,
+            steps=50,
         ),
         Method(
             "dpo",

@@ -188,7 +188,7 @@ class TrainingHandlers:
             checkpoint=gr.update(choices=sources, value=sources[0] if sources else None),
             purpose=f"<p>{method.purpose}</p>",
             steps=gr.update(value=method.steps),
-            replays=gr.update(visible=method.replays, value=method.replays),
+            replays=gr.update(visible=method.replays, value=False),
             folder=gr.update(visible=has_data),
         )
 

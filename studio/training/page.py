@@ -72,7 +72,7 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
         name = gr.Textbox(label="Name", placeholder="sft-…", max_lines=1, elem_id="training-name", min_width=160)
     kinds = [("All weights", ""), ("An adapter (LoRA)", "lora"), ("An adapter (DoRA)", "dora")]
     adapter = gr.Radio(kinds, value="", label="Trains", elem_id="training-adapter")
-    replays = gr.Checkbox(True, label="Rehearse its own world, so that nothing is forgotten", container=False)
+    replays = gr.Checkbox(False, label="Mix in sequences of the embedded world", container=False)
     with gr.Accordion("A folder on the server, options of the method", open=False, elem_id="training-more"):
         folder = gr.Textbox(label="Folder with rows", placeholder="/data/rows", max_lines=1, elem_id="training-folder")
         options = gr.Textbox(
