@@ -22,7 +22,7 @@ from studio.training.run_form import Estimate
 from studio.training.runs import State, TrainingRun, read_json
 
 SHOWN = 24  # annotations that a checkpoint learnt from
-NO_RUNS = '<p class="none">No run yet. Export a data set, choose it above, and press Start.</p>'
+NO_RUNS = '<p class="none">No run yet. Export a data set, choose it here, and press Start.</p>'
 TITLES = {question.name: question.title for question in QUESTIONS}
 
 
