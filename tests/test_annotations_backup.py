@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import tarfile
 import threading
 import time
 from contextlib import closing
@@ -16,7 +17,7 @@ from commands import run
 from test_annotations_samples import aha, judged
 
 from annotations import backup
-from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, written
+from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, unpack, written
 from annotations.db.engine import FILE
 from annotations.errors import AnnotationsError, BackupError
 from annotations.ops.scheduler import maintenance_lock, run_periodically
@@ -383,3 +384,22 @@ def test_data_and_backups_are_for_their_owner_only(tmp_path: Path):
         assert folder.stat().st_mode & 0o777 == 0o700
         assert (folder / FILE).stat().st_mode & 0o777 == 0o600
     assert all(file.stat().st_mode & 0o077 == 0 for file in target.iterdir())
+
+
+def test_nothing_is_unpacked_outside_of_its_folder_by_an_older_python_either(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)  # as before Python 3.11.4
+    for name, is_link in (("../outside.png", False), ("/outside.png", False), ("link.png", True)):
+        with tarfile.open(tmp_path / "packed.tar", "w") as packed:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = (tarfile.SYMTYPE, "/etc/passwd") if is_link else (tarfile.REGTYPE, "")
+            packed.addfile(member)
+        with (
+            tarfile.open(tmp_path / "packed.tar") as packed,
+            pytest.raises(BackupError, match="no picture of a backup"),
+        ):
+            unpack(packed, tmp_path / "images")
+    with tarfile.open(tmp_path / "packed.tar", "w") as packed:
+        packed.addfile(tarfile.TarInfo("ab/one.png"))
+    with tarfile.open(tmp_path / "packed.tar") as packed:
+        unpack(packed, tmp_path / "images")
+    assert [file.name for file in (tmp_path / "images").rglob("*.png")] == ["one.png"]

@@ -38,7 +38,7 @@ def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Pa
     assert [row["processes"] for row in (alone[0], together[0])] == [1, 2]
     for one, two in zip(alone, together, strict=True):
         for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "keep_kl"):
-            assert two[name] == pytest.approx(one[name], rel=1e-3), name
+            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-8), name  # a KL of 1e-7 is rounding
 
 
 def test_two_processes_learn_the_preferences_that_one_learns(tiny_checkpoint: Path, tmp_path: Path):

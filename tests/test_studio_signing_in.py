@@ -24,6 +24,7 @@ from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
 from studio.auth.identity import NOBODY, identity_of
 from studio.auth.session_cookie import COOKIE, new_session, person_of
+from studio.datasets.handlers import ExportForm
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
 from studio.server import start
@@ -205,7 +206,7 @@ def test_an_annotator_may_annotate_and_not_export(client: httpx2.Client, studio:
     sign_in(client, "ada")
     started = through_the_queue(client, studio, handlers(studio, "annotate")["start"], [])
     assert started["success"] and "two apples" in json.dumps(started["output"])
-    count, asked = handlers(studio, "datasets")["survey_all"], ["judge_sft", [], [], "", "", "Majority", 0.5, False, 0]
+    count, asked = handlers(studio, "datasets")["survey_all"], [*ExportForm()]
     refused = through_the_queue(client, studio, count, asked)
     assert not refused["success"] and "admin" in refused["output"]["error"]
     sign_in(client, "bob")

@@ -1,5 +1,6 @@
 """The embedded world as a backend's domain: the only place where a backend meets the world."""
 
+import pkgutil
 import random
 import re
 from collections.abc import Sequence
@@ -11,15 +12,11 @@ from model.backends.contract import Domain, PromptReading
 from model.backends.request import Task
 from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
-from model.world.language import parse
-from model.world.mishaps import changed_codes, mishap
-from model.world.patches import PATCHES, cells
 from model.world.plan import read_items, write_items
-from model.world.scene import Item, Scene, render
-from model.world.verifier import read
-from model.world.vocabulary import PromptError
+from model.world.scene import Item, Scene
 
 LONGEST_LINE = 80  # characters; what is longer is no line of a plan
+MISHAP = "model.world.mishaps:mishap_codes"  # which the verifier serves, without which everything else is drawn
 AT_ONCE_TEMPERATURE = 1.4  # of image codes: a draft without a plan errs in half of all cases, and mostly repairs it
 
 
@@ -44,18 +41,7 @@ class EmbeddedWorld(Domain):
 
     def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
         """One object recoloured, moved, removed or doubled. Raises ValueError where no object can be read."""
-        scene = Scene(read(picture).items)
-        shown = {index: PATCHES[cell] for index, cell in enumerate(cells(render(scene)))}
-        if not scene.items or any(code and codes[index] != code for index, code in shown.items()):
-            raise ValueError("no whole object can be read in this drawing; rub out patches instead")
-        try:
-            description = parse(normalise(prompt).text)
-        except PromptError:
-            description = None
-        changed = mishap(rng, scene, description)
-        if changed is None:
-            raise ValueError("no change of one object would make this drawing wrong; rub out patches instead")
-        return changed_codes(scene, changed[1])
+        return pkgutil.resolve_name(MISHAP)(rng, prompt, picture, codes)
 
 
 EMBEDDED_WORLD = EmbeddedWorld()

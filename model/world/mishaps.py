@@ -8,12 +8,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from model.world.language import Description
+import numpy as np
+
+from model.world.known_prompts import normalise
+from model.world.language import Description, parse
 from model.world.patches import PATCHES, cells
 from model.world.scene import Item, Scene, free_places, render
 from model.world.sprites import COLOURS
-from model.world.verifier import Reading, accepted, check
-from model.world.vocabulary import MOST_OBJECTS
+from model.world.verifier import Reading, accepted, check, read
+from model.world.vocabulary import MOST_OBJECTS, PromptError
 
 KINDS: tuple[str, ...] = ("recoloured", "moved", "removed", "doubled")
 
@@ -57,6 +60,23 @@ def _instead(rng: random.Random, item: Item, rest: Sequence[Item], kind: str) ->
 def _elsewhere(rng: random.Random, item: Item, others: Sequence[Item]) -> Iterator[Item]:
     places = free_places(others)
     yield from (replace(item, column=column, row=row) for column, row in rng.sample(places, len(places)))
+
+
+def mishap_codes(rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+    """The image codes that change by a mishap in a drawing of `codes`, (H, W, 3) uint8, by raster index. Raises
+    ValueError where no object can be read."""
+    scene = Scene(read(picture).items)
+    shown = {index: PATCHES[cell] for index, cell in enumerate(cells(render(scene)))}
+    if not scene.items or any(code and codes[index] != code for index, code in shown.items()):
+        raise ValueError("no whole object can be read in this drawing; rub out patches instead")
+    try:
+        description = parse(normalise(prompt).text)
+    except PromptError:
+        description = None
+    changed = mishap(rng, scene, description)
+    if changed is None:
+        raise ValueError("no change of one object would make this drawing wrong; rub out patches instead")
+    return changed_codes(scene, changed[1])
 
 
 def changed_codes(before: Scene, after: Scene) -> dict[int, int]:

@@ -20,7 +20,7 @@ from studio.components.page_options import PLAIN, QUICK
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
 from studio.teaching.jobs import TeachingJobs
-from studio.teaching.section import TeachHandlers, teach_section
+from studio.teaching.section import TeachHandlers, teach_button, teach_section
 from studio.theme import script
 
 KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")
@@ -32,7 +32,7 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     with role_section(Role.ANNOTATOR, "annotate", store, settings):
-        _table(AnnotateHandlers(store, settings), TeachHandlers(lessons, checkpoints, store, settings))
+        _table(AnnotateHandlers(store, settings), TeachHandlers(lessons, checkpoints, store, settings, apart=True))
 
 
 def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
@@ -59,6 +59,7 @@ def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
         guide = gr.Button("Guidelines", elem_id="annotate-guide", size="sm", scale=0)
         undo = gr.Button("Undo", elem_id="annotate-undo", size="sm", scale=0)
         gr.Button("Keys", elem_id="annotate-help", size="sm", scale=0)
+        teach = teach_button()
     guidelines = gr.Markdown(elem_id="annotate-guidelines")
     learnt = gr.HTML(elem_id="annotate-learnt", **PLAIN)
     with gr.Row(elem_id="annotate", visible=False) as table:
@@ -83,7 +84,7 @@ def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
                 )
     view = View(token, place, project, guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note)
     answered = _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
-    section = [*teach_section(teaching)]
+    section = [*teach_section(teaching, teach)]
     gr.on(fn=teaching.start, outputs=section, **QUICK)
     for each in answered:
         each.then(teaching.start, None, section, **QUICK)

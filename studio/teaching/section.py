@@ -57,6 +57,7 @@ class TeachHandlers:
     store: Store
     settings: Settings
     branches: dict[str, list[str]] = field(default_factory=dict)  # by session, trajectories begun by a person's verdict
+    apart: bool = False  # whether the button that begins stands elsewhere, so that without a lesson there is no section
 
     def start(self, request: gr.Request) -> TeachView:
         """What there is to teach, a lesson under way, or what was taught."""
@@ -150,7 +151,7 @@ class TeachHandlers:
             shown = taught_html(taught)
         is_admin = self._who(request).may(Role.ADMIN)
         return TeachView(
-            block=gr.update(visible=bool(running or taught or count or failed)),
+            block=gr.update(visible=bool(running or taught or failed or (count and not self.apart))),
             teach=gr.update(visible=not running and count > 0, value=f"Teach it: {corrections_in_words(count)}"),
             cancel=gr.update(visible=bool(running)),
             shown=shown,
@@ -160,14 +161,21 @@ class TeachHandlers:
         )
 
 
-def teach_section(handlers: TeachHandlers) -> TeachView:
+def teach_button(size: str = "sm") -> gr.Button:
+    """The button that begins a lesson, which is shown once there is something to teach."""
+    return gr.Button(
+        "Teach it", variant="primary", elem_id="teach-it", visible=False, size=size, scale=0, min_width=140
+    )
+
+
+def teach_section(handlers: TeachHandlers, button: gr.Button | None = None) -> TeachView:
     """Build the section, which is shown once there is something to teach; the page wires what `start` returns to its
-    loading, and to what corrects something."""
+    loading, and to what corrects something. `button`: where it stands already, `handlers.apart`."""
     with gr.Column(visible=False, elem_id="teach") as block:
         shown = gr.HTML(elem_id="teach-shown", **PLAIN)
         with gr.Row(elem_id="teach-acts"):
             size = {"size": "md", "scale": 0, "min_width": 140}
-            teach = gr.Button("Teach it", variant="primary", elem_id="teach-it", **size)
+            teach = button or teach_button("md")
             cancel = gr.Button("Stop", variant="stop", elem_id="teach-cancel", visible=False, **size)
             keep = gr.Button("Keep as a checkpoint", elem_id="teach-keep", visible=False, **size)
             drop = gr.Button("Drop", elem_id="teach-drop", visible=False, **size)

@@ -43,7 +43,7 @@ function offer(bar, text, act) {
 }
 
 function go(change) {
-  root.querySelectorAll('.mind, .changing, .ending').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
+  root.querySelectorAll('.mind, .changing, .ending > *').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
   trigger('change_mind', { run: state.trajectory.id, ...change });
 }
 
