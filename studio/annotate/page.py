@@ -85,7 +85,7 @@ def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
     view = View(token, place, project, guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note)
     answered = _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
     section = [*teach_section(teaching, teach)]
-    gr.on(fn=teaching.start, outputs=section, **QUICK)
+    gr.on(fn=teaching.opened, outputs=section, **QUICK)
     for each in answered:
         each.then(teaching.start, None, section, **QUICK)
     guide.click(None, js="() => document.getElementById('annotate-guidelines').classList.toggle('shown')")

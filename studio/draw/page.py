@@ -178,7 +178,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
         yield from go_on(change, visit, teaching.checkpoints_of(request), sessions, begun)
 
     def linked(request: gr.Request) -> tuple:
-        return *opened(checkpoints, settings, dict(request.query_params).get("run")), *teaching.start(request)
+        return *opened(checkpoints, settings, dict(request.query_params).get("run")), *teaching.opened(request)
 
     def so_far_counted() -> str:
         return counted(store)

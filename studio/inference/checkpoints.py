@@ -41,6 +41,7 @@ class Checkpoints:
         self._loading = threading.Lock()
         if len(self.names) < 1 + len(others):
             raise CheckpointError(f"of {', '.join([first.name, *others])} two have one name; rename a folder")
+        self.configured = self.names
 
     @property
     def names(self) -> list[str]:
@@ -115,6 +116,8 @@ class PersonalCheckpoints:
 
 
 def menu(checkpoints: Checkpoints, **more: Any) -> Any:
-    """An update of a menu of checkpoints: those that draw now, which may be others than when the page was built."""
+    """An update of a menu of checkpoints: those that draw now, where they are others than when the page was built."""
     names = checkpoints.names
+    if names == checkpoints.configured and not more:
+        return gr.skip()
     return gr.update(choices=names, visible=len(names) > 1, **more)

@@ -65,6 +65,12 @@ class TeachHandlers:
             return unchanged(TeachView)
         return self._view(request)
 
+    def opened(self, request: gr.Request) -> TeachView:
+        """As `start`, for a page that opens: where there is nothing to show, nothing is sent."""
+        view = self.start(request)
+        shows = any(part.get("visible") for part in (view.block, view.teach) if isinstance(part, dict))
+        return view if shows else unchanged(TeachView)
+
     def teach(self, request: gr.Request) -> TeachView:
         """Begin a lesson."""
         if not self._may(request):

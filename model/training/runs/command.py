@@ -13,7 +13,6 @@ from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.trackers import TRACKERS
-from model.training.safeguards.evaluations import CRITERIA
 
 
 class SettingsDataclass(Protocol):
@@ -23,6 +22,7 @@ class SettingsDataclass(Protocol):
 
 
 Settings = TypeVar("Settings", bound=SettingsDataclass)
+CRITERIA = ("guarded", "mean", "last")  # of the best checkpoint: safeguards/evaluations.py
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
     **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal", "resample"), (0, 10**7)),

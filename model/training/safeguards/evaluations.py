@@ -36,7 +36,6 @@ from model.evaluation.bootstrap import difference, from_counts, interval, to_cou
 from model.evaluation.fixed_prompts import DIRECTIONS, Figures, Sample
 from model.images import encode_png
 
-CRITERIA = ("guarded", "mean", "last")
 Change = tuple[float, float, float]  # difference, and its paired interval
 
 
