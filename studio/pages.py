@@ -44,6 +44,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
     opening = partial(open_backend, device=settings.device, dtype=settings.dtype)
     lessons = TeachingJobs(store, opening, partial(checkpoints_of, store, settings))
     lessons.recover()
+    checkpoints.in_menus = checkpoints.names  # of runs, too, which were added since
     may = None if is_local(settings) else partial(told_outside, settings, store)
     builders: dict[str, Callable[[], None]] = {
         "": partial(draw.page, checkpoints, store, settings, lessons),

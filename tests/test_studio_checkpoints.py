@@ -4,6 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import gradio as gr
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from model.backends.contract import CheckpointError
 from model.backends.registry import open_backend
 from model.decoding.janus_backend import JanusBackend
 from studio.draw import page as draw
-from studio.inference.checkpoints import Checkpoints
+from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import DrawForm
 from studio.inference.generator import Generator
 from studio.inference.live_events import PageVisit, Sessions
@@ -109,3 +110,12 @@ def test_two_checkpoints_of_one_name_are_refused(tiny_checkpoint: Path, store: S
 def test_settings_name_one_checkpoint_or_several():
     assert Settings().checkpoints == ["embedded", "sft"]
     assert Settings(checkpoint="rl, sft,").checkpoints == ["rl", "sft"]
+
+
+def test_a_menu_is_sent_where_other_checkpoints_draw_than_when_the_pages_were_built(two, tmp_path: Path):
+    shutil.copytree(tmp_path / "other", tmp_path / "run")
+    two.add(str(tmp_path / "run"))
+    two.in_menus = two.names
+    assert menu(two) == gr.skip()
+    two.remove(str(tmp_path / "run"))
+    assert menu(two)["choices"] == two.names == [two.first.name, "other"]

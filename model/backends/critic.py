@@ -52,7 +52,8 @@ class Critic(ABC):
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
         """P(yes) / (P(yes) + P(no)). Raises CriticError."""
 
-    def serve(self, options: ServingOptions) -> None:  # noqa: B027 - most have nothing to do
+    @abstractmethod
+    def serve(self, options: ServingOptions) -> None:
         """Get ready to judge for many people."""
 
 
@@ -116,6 +117,9 @@ class VisionLanguageCritic(Critic):
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
         with self._lock, torch.inference_mode():
             return self._verdict(self._logits(self._inputs(prompt, picture)))
+
+    def serve(self, options: ServingOptions) -> None:
+        """Nothing to do: pictures wait for one another."""
 
     @torch.inference_mode()
     def _said(self, prompt: str, picture: np.ndarray, stop: Callable[[], bool]) -> tuple[str, float, str]:

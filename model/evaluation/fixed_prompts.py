@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from model.backends.adapters import merged
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
@@ -103,14 +102,13 @@ def world_prompts(count: int, *, thinks: bool) -> list[FixedPrompts]:
 def draw_fixed(janus: Janus, fixed: Sequence[FixedPrompts], which: slice) -> Drawn:
     """The drawings of `which` of every setting's prompts."""
     drawn = Drawn()
-    with merged(janus.network):
-        for prompts in fixed:
-            judged = drawn.judged.setdefault(prompts.setting, {}) if prompts.refereed else {}
-            for number, assessed, sample in _rollouts(janus, prompts, which):
-                if assessed is not None:
-                    judged[number] = assessed
-                if number < SAMPLES:
-                    drawn.samples.append(sample)
+    for prompts in fixed:
+        judged = drawn.judged.setdefault(prompts.setting, {}) if prompts.refereed else {}
+        for number, assessed, sample in _rollouts(janus, prompts, which):
+            if assessed is not None:
+                judged[number] = assessed
+            if number < SAMPLES:
+                drawn.samples.append(sample)
     return drawn
 
 

@@ -41,7 +41,7 @@ class Checkpoints:
         self._loading = threading.Lock()
         if len(self.names) < 1 + len(others):
             raise CheckpointError(f"of {', '.join([first.name, *others])} two have one name; rename a folder")
-        self.configured = self.names
+        self.in_menus = self.names  # those that the pages' menus were built with
 
     @property
     def names(self) -> list[str]:
@@ -118,6 +118,6 @@ class PersonalCheckpoints:
 def menu(checkpoints: Checkpoints, **more: Any) -> Any:
     """An update of a menu of checkpoints: those that draw now, where they are others than when the page was built."""
     names = checkpoints.names
-    if names == checkpoints.configured and not more:
+    if names == checkpoints.in_menus and not more:
         return gr.skip()
     return gr.update(choices=names, visible=len(names) > 1, **more)

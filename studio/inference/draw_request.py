@@ -37,11 +37,8 @@ class DrawForm:
         """The checkpoint's own settings but for these. Raises RequestError."""
         guidance = _within(GUIDANCE, self.guidance, "guidance")
         temperature = _within(TEMPERATURE, self.temperature, "temperature")
-        first, later = (
-            bool(self.thinks),
-            default.thinks and not self.thinks,
-        )  # a plan, if not before a draft, after a no
-        return replace(default, guidance=guidance, temperature=temperature, thinks=first, thinks_after_no=later)
+        plans = {"thinks": bool(self.thinks), "thinks_after_no": default.thinks and not self.thinks}
+        return replace(default, guidance=guidance, temperature=temperature, **plans)
 
     def most_rounds(self) -> int:
         """Raises RequestError."""

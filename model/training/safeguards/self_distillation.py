@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import torch
 from accelerate.utils import gather_object
 
-from model.backends.adapters import merged
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
@@ -133,8 +132,7 @@ def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: Pull
     if not settings.keep or not prompts:
         return Pull(janus, (), settings, seed, loop.own)
     janus.network.to(loop.accelerator.device)
-    with merged(janus.network):
-        sequences = own_rollouts(janus, prompts, seed, loop.own)
+    sequences = own_rollouts(janus, prompts, seed, loop.own)
     with loop.accelerator.autocast():  # as in training
         known = referenced(policy, sequences)
     if loop.processes > 1:
