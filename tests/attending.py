@@ -9,7 +9,7 @@ from model.decoding.kv_cache import Tables
 def attend_by_torch(
     stored: torch.Tensor, rotary: Tables, slots: torch.Tensor, positions: torch.Tensor, projected: torch.Tensor
 ) -> torch.Tensor:
-    """See `model.decoding.cuda.triton_kernels.attend`."""
+    """See `model.decoding.cuda.triton_attention.attend`."""
     _, heads, both, capacity, width = stored.shape
     cosines, sines = rotary
     every = projected.unflatten(-1, (-1, width))

@@ -1,22 +1,19 @@
-"""Compiles the decoding kernels for GPUs that are not here, and prints what they would need of each.
+"""Compiles the decoding kernel for GPUs that are not here, and prints what it would need of each.
 
-`python compiling.py ROWS …`, which are those of products. A process of its own, since tests import Triton as an
-interpreter.
+A process of its own, since tests import Triton as an interpreter.
 """
 
 import json
-import sys
 
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from model.decoding.cuda.triton_kernels import BLOCK, BYTES, OUTPUTS, WARPS, few_times_matrix, turn_keep_and_attend
+from model.decoding.cuda.triton_attention import BYTES, WARPS, turn_keep_and_attend
 
-WIDTH = 128  # Janus-Pro-7B's, as what follows
-MATRICES = {"projected": (4096, 12288), "output": (4096, 4096), "gates": (4096, 11008), "down": (11008, 4096)}
-NUMBERS = {"slots": "*i64", "positions": "*i64", "capacity": "i32", "epsilon": "fp32"}
+WIDTH = 128  # of a head of Janus-Pro-7B
+NUMBERS = {"slots": "*i64", "positions": "*i64", "capacity": "i32"}
 SIZES = {"bf16": 2, "fp16": 2, "fp32": 4, "fp64": 8}
 
 
@@ -35,20 +32,10 @@ def attending(dtype: str) -> dict[str, object]:
     return {"H": 32, "G": 1, "W": WIDTH, "BLOCK": BYTES // (WIDTH * SIZES[dtype]), "EXACT": exact}
 
 
-def multiplying(matrix: str, rows: int) -> dict[str, object]:
-    taken, given = MATRICES[matrix]
-    ways = {
-        "NORMED": matrix in ("projected", "gates"),
-        "GATED": matrix == "gates",
-        "ONTO": matrix in ("output", "down"),
-    }
-    return {"R": rows, "TAKEN": taken, "GIVEN": given, **ways, "OUTPUTS": OUTPUTS, "BLOCK": BLOCK}
-
-
 if __name__ == "__main__":
-    found, counts = [], [int(rows) for rows in sys.argv[1:]]
-    for capability in (80, 90):
-        found += [compiled(turn_keep_and_attend, dtype, attending(dtype), capability, WARPS) for dtype in SIZES]
-        for matrix in MATRICES:
-            found += [compiled(few_times_matrix, "bf16", multiplying(matrix, rows), capability, 4) for rows in counts]
-    print(json.dumps(found))
+    kernels = [
+        compiled(turn_keep_and_attend, dtype, attending(dtype), capability, WARPS)
+        for capability in (80, 90)
+        for dtype in SIZES
+    ]
+    print(json.dumps(kernels))

@@ -2,7 +2,6 @@
 
 import gc
 import random
-import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,8 @@ from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding import decoder as decoder_module
-from model.decoding.cuda.cuda_graphs import OFTEN, rounded
-from model.decoding.cuda.kernels import Act, KernelChoice, KernelTrial, is_quicker, working_kernels
-from model.decoding.cuda.products import by_torch
+from model.decoding.cuda import kernel_choice
+from model.decoding.cuda.cuda_graphs import OFTEN, Act, rounded
 from model.decoding.decoder import Decoder
 from model.decoding.engine import Engine
 from model.sequences import Codes, Text
@@ -63,7 +61,7 @@ def test_ten_at_random_draw_from_recorded_steps_what_they_would_alone(tiny: Janu
     wanted = [replace(any_request(rng, tiny, name), preview_every=None) for name in range(10)]
     alone = contents(tiny, [replace(request, stop=lambda: False) for request in wanted], at_once=1)
     tape = Tape()
-    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), tape))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (attend_by_torch, tape))
     found = contents(tiny, wanted)
     assert len(found) > 5
     assert found == {name: alone[name] for name in found}
@@ -76,7 +74,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
     """In between, the slot is given to somebody else: what the step read last is not theirs."""
     found = []
     tape = Tape()
-    for gpu in (None, (KernelChoice(attend_by_torch), tape)):
+    for gpu in (None, (attend_by_torch, tape)):
         monkeypatch.setattr(decoder_module, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
@@ -91,7 +89,7 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
 
 def test_a_cache_goes_with_its_engine(tiny: Janus, monkeypatch: pytest.MonkeyPatch):
     """At once, not when the collector comes by: the next engine's cache may need the room."""
-    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), Tape()))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (attend_by_torch, Tape()))
     gc.disable()
     try:
         engine = Engine.for_requests(tiny, [Request("two cars", 1, 1, tiny.sampling)], 1)
@@ -116,28 +114,15 @@ def test_a_step_that_cannot_be_captured_is_taken_all_the_same(tiny: Janus, monke
 
     wanted = [Request("two cars", 1, 1, tiny.sampling, None, id="one")]
     alone = contents(tiny, wanted)
-    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (KernelChoice(attend_by_torch), fails))
+    monkeypatch.setattr(decoder_module, "on_gpu", lambda *_: (attend_by_torch, fails))
     assert contents(tiny, wanted) == alone
 
 
-def test_a_kernel_has_to_be_as_quick_as_torch():
-    def slow() -> torch.Tensor:
-        time.sleep(0.005)
-        return torch.zeros(1)
-
-    assert is_quicker(lambda: torch.zeros(1), slow)
-    assert not is_quicker(slow, lambda: torch.zeros(1))
-
-
-@torch.inference_mode()
 def test_a_kernel_is_checked_against_torch_before_it_is_used(tiny: Janus):
     decoder = Decoder(tiny, 2, 60)
-    trial = KernelTrial(decoder.prepared.llama, decoder.slots)
-    trial.check(attend_by_torch, by_torch, 2)
+    kernel_choice.check_kernel(attend_by_torch, decoder.prepared.llama, decoder.slots)
     with pytest.raises(ValueError, match="off by"):
-        trial.check(lambda *of: 1.5 * attend_by_torch(*of), by_torch, 2)
-    with pytest.raises(ValueError, match="off by"):
-        trial.check(attend_by_torch, lambda *of, **ways: 1.1 * by_torch(*of, **ways), 2)
+        kernel_choice.check_kernel(lambda *of: 1.5 * attend_by_torch(*of), decoder.prepared.llama, decoder.slots)
 
 
 def test_where_a_kernel_does_not_compile_decoding_goes_on_without(
@@ -146,9 +131,9 @@ def test_where_a_kernel_does_not_compile_decoding_goes_on_without(
     def fails(*_: object) -> None:
         raise OSError("no C compiler")
 
-    monkeypatch.setattr(KernelTrial, "check", fails)
+    monkeypatch.setattr(kernel_choice, "check_kernel", fails)
     decoder = Decoder(tiny, 2, 60)
-    assert working_kernels(decoder.prepared.llama, decoder.slots, is_quicker) is None
+    assert kernel_choice.working_kernel(decoder.prepared.llama, decoder.slots) is None
     assert "no C compiler" in caplog.text
 
 

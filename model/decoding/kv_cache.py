@@ -17,8 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model.decoding.cuda.products import Product, by_torch
-
 Tables = tuple[torch.Tensor, ...]
 
 
@@ -90,10 +88,8 @@ LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device
 
 
 class View(Protocol):
-    """How a plain layer computes: its products, where its keys and values go, what its queries find. A packed one, of a
-    small network, wants a CacheWindow."""
-
-    product: Product
+    """Where a plain layer's keys and values go, and what its queries find. A packed one, of a small network, wants a
+    CacheWindow."""
 
     def on(self, device: torch.device) -> "View":
         """The same where another layer is."""
@@ -105,8 +101,6 @@ class View(Protocol):
 
 class CacheWindow:
     """A view of some slots, and of the positions that come to them."""
-
-    product = staticmethod(by_torch)
 
     def __init__(
         self, slots: KVCache, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import LlamaConfig, LlamaModel
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMSNorm
 
 from model.backends.request import MOST_ROUNDS
 from model.decoding.cpu.native import native
 from model.decoding.cpu.operations import Kernels, Operations, Shape
-from model.decoding.cuda.products import normal
 from model.decoding.kv_cache import CacheWindow, KVCache, Tables, View
 
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
@@ -62,7 +62,7 @@ class Llama:
         view's slots."""
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden.to(layer.device), view.on(layer.device), number)
-        return normal(self.model.norm, hidden.to(self.model.norm.weight.device))
+        return rms_norm(self.model.norm, hidden.to(self.model.norm.weight.device))
 
 
 def width_of(config: LlamaConfig) -> int:
@@ -109,10 +109,25 @@ class FusedLayer:
 
     def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
         layer, output, down = self.layer, self.layer.self_attn.o_proj, self.layer.mlp.down_proj
-        projected = view.product(hidden, *self.attention, norm=layer.input_layernorm)
-        view.product(view.attend(number, projected), output.weight, output.bias, onto=hidden)
-        opened = view.product(hidden, *self.gates, norm=layer.post_attention_layernorm, gate=layer.mlp.act_fn)
-        return view.product(opened, down.weight, down.bias, onto=hidden)
+        projected = F.linear(rms_norm(layer.input_layernorm, hidden), *self.attention)
+        _add_linear(hidden, view.attend(number, projected), output)
+        opened, through = F.linear(rms_norm(layer.post_attention_layernorm, hidden), *self.gates).chunk(2, -1)
+        return _add_linear(hidden, layer.mlp.act_fn(opened) * through, down)
+
+
+def rms_norm(norm: LlamaRMSNorm, hidden: torch.Tensor) -> torch.Tensor:
+    """Root-mean-square normalisation, computed in float32 whatever `hidden` is of, as transformers does."""
+    if hidden.dtype == torch.float64:
+        return norm.weight * F.rms_norm(hidden.float(), hidden.shape[-1:], eps=norm.variance_epsilon).double()
+    return F.rms_norm(hidden, hidden.shape[-1:], norm.weight, norm.variance_epsilon)
+
+
+def _add_linear(hidden: torch.Tensor, inputs: torch.Tensor, linear: nn.Linear) -> torch.Tensor:
+    """A linear map of inputs (R, Q, I), added to hidden (R, Q, D) in place, in one operation."""
+    if linear.bias is not None:
+        hidden.add_(linear.bias)
+    hidden.view(-1, hidden.shape[-1]).addmm_(inputs.flatten(0, 1), linear.weight.t())
+    return hidden
 
 
 class PackedLayer:

@@ -1,1 +1,1 @@
-"""Operations of a decode step on a GPU: CUDA graphs and Triton kernels."""
+"""Operations of a decode step on a GPU: CUDA graphs and a Triton kernel."""

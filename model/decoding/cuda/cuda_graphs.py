@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from model.backends.janus import CODE, TEXT, Janus
-from model.decoding.cuda.kernels import Act, KernelChoice, Rows, is_quicker, working_kernels
+from model.decoding.cuda.kernel_choice import Attend, GraphView, working_kernel
 from model.decoding.kv_cache import KVCache, to_device
 from model.decoding.llama import Llama
 
@@ -25,17 +25,18 @@ log = logging.getLogger(__name__)
 GROWING = 8  # rows up to which their number doubles; beyond, it grows by as many
 OFTEN = 4  # uses of a step before it is captured
 ONE_AT_A_TIME = threading.Lock()  # torch captures, and drops, one graph at a time in a process
-SETTLED: dict[tuple, KernelChoice | None] = {}  # once in a process, so that a seed draws the same in every engine
-SETTLING = threading.Lock()
+CHOSEN: dict[tuple, Attend | None] = {}  # once in a process, so that a seed draws the same in every engine
+CHOOSING = threading.Lock()
 
+Act = Callable[[], torch.Tensor]  # a step → (R, D)
 Capture = Callable[[Act], Act]
 
 
 class GraphedSteps:
     """One-position steps of the streams of a cache, each captured when it has been taken a few times."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, made: KernelChoice, capture: Capture):
-        self.janus, self.llama, self.slots, self.made = janus, llama, slots, made
+    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, attend: Attend, capture: Capture):
+        self.janus, self.llama, self.slots, self.attend = janus, llama, slots, attend
         self.capture: Capture | None = capture
         self.steps: dict[int, GraphedStep] = {}  # by their rows
 
@@ -45,7 +46,7 @@ class GraphedSteps:
         turns = [start + self.slots.gaps[slot] for slot, start in zip(slots, starts, strict=True)]
         rows = rounded(len(slots))
         if rows not in self.steps:
-            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.made, rows)
+            self.steps[rows] = GraphedStep(self.janus, self.llama, self.slots, self.attend, rows)
         step = self.steps[rows]
         step.fill([ids, kinds, slots, starts, turns])
         step.uses += 1
@@ -71,9 +72,8 @@ def rounded(rows: int) -> int:
 class GraphedStep:
     """The step of so many rows. `act` reads ids, kinds, slots, positions and turns from `table`, (5, R)."""
 
-    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, made: KernelChoice, rows: int):
-        self.janus, self.llama, self.slots = janus, llama, slots
-        self.attend, self.product = made.attend, made.product(rows)
+    def __init__(self, janus: Janus, llama: Llama, slots: KVCache, attend: Attend, rows: int):
+        self.janus, self.llama, self.slots, self.attend = janus, llama, slots, attend
         self.idle = torch.tensor([[0], [TEXT], [0], [slots.capacity], [slots.capacity]]).expand(-1, rows)
         self.table = self.idle.to(slots.rotary[0].device, copy=True)
         self.captured: Act | None = None
@@ -91,8 +91,8 @@ class GraphedStep:
         drawn = kinds == CODE
         text, codes = self.janus.embed_text(ids.masked_fill(drawn, 0)), self.janus.embed_codes(ids * drawn)
         inputs = torch.where(drawn[..., None], codes.to(text.dtype), text)
-        rows = Rows(self.attend, self.product, self.slots, self.table[2], positions, turns)
-        return self.llama(inputs, rows)[:, 0]
+        view = GraphView(self.attend, self.slots, self.table[2], positions, turns)
+        return self.llama(inputs, view)[:, 0]
 
 
 @functools.cache
@@ -130,26 +130,16 @@ class CudaGraphs:
         return replay
 
 
-def on_gpu(llama: Llama, slots: KVCache) -> tuple[KernelChoice, Capture] | None:
-    """How steps are made and captured where the network is: nowhere but on a single GPU that Triton compiles for."""
+def on_gpu(llama: Llama, slots: KVCache) -> tuple[Attend, Capture] | None:
+    """How steps attend and are captured where the network is: nowhere but on a single GPU that Triton compiles for."""
     devices = {stored.device for stored in slots.stored}
     if len(devices) > 1 or slots.stored[0].device.type != "cuda":
         return None
     [device], config = devices, llama.model.config
     sizes = (config.hidden_size, config.intermediate_size, config.num_attention_heads, config.num_key_value_heads)
-    with SETTLING:
+    with CHOOSING:
         key = (device, slots.stored[0].dtype, *sizes)
-        if key not in SETTLED:
-            SETTLED[key] = working_kernels(llama, slots, is_quicker_captured)
-    made = SETTLED[key]
-    return made and (made, CudaGraphs(device))
-
-
-def is_quicker_captured(act: Act, than: Act) -> bool:
-    """`is_quicker`, without the time to launch; each in a pool of its own, since a pool ends with its last graph."""
-    device = act().device
-    graphs = [CudaGraphs(device)(each) for each in (act, than)]
-    found = is_quicker(*graphs)
-    with ONE_AT_A_TIME:
-        graphs.clear()
-    return found
+        if key not in CHOSEN:
+            CHOSEN[key] = working_kernel(llama, slots)
+    attend = CHOSEN[key]
+    return attend and (attend, CudaGraphs(device))

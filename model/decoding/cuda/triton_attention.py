@@ -1,12 +1,10 @@
-"""Triton kernels of single-token decode steps.
+"""The Triton kernel of single-token decode steps: attention over cache slots.
 
 torch's attention, given one query, reads what a mask hides, and its mask costs as many launches as all the rest of a
 layer. Here every row reads the positions of its own slot and no more, so that one recorded step serves streams of any
-length in any slots. And few rows times a matrix is nothing but reading the matrix: here with the norm before it and the
-sum after it, in one go.
+length in any slots.
 
-Shapes: R rows, H heads of keys, G queries that share one, C capacity, W width of a head, S slots, I and O what a matrix
-takes and gives.
+Shapes: R rows, H heads of keys, G queries that share one, C capacity, W width of a head, S slots.
 """
 
 from collections.abc import Callable
@@ -14,16 +12,11 @@ from collections.abc import Callable
 import torch
 import triton
 import triton.language as tl
-from transformers import LlamaConfig
-from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from model.decoding.kv_cache import Tables
-from model.decoding.llama import is_plain, width_of
 
 BYTES = 16_384  # of keys, and of values, read at once
 WARPS = 8  # that attend
-OUTPUTS = 8  # of a product, made at once …
-BLOCK = 256  # … of so many inputs at once
 
 
 def attend(
@@ -91,64 +84,3 @@ def turn_keep_and_attend(
     weights = tl.exp(most - tl.max(most, 0))
     sums = tl.sum(sums * weights[:, None], 0) / tl.sum(total * weights, 0)
     tl.store(found + (row * G * H + query) * W + across, sums)
-
-
-def multiplies(config: LlamaConfig, dtype: torch.dtype) -> bool:
-    """Whether `product` can be a network's: a plain one's, of matrices of whole blocks."""
-    sizes = (config.hidden_size, config.intermediate_size, config.num_attention_heads * width_of(config))
-    return is_plain(config) and all(size % BLOCK == 0 for size in sizes) and dtype != torch.float64
-
-
-def product(
-    inputs: torch.Tensor,
-    weight: torch.Tensor,
-    bias: None,
-    *,
-    norm: LlamaRMSNorm | None = None,
-    gate: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    onto: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """See `model.decoding.cuda.products.by_torch`; of 1, 2 or 4 rows, one position each. A gate is SiLU."""
-    rows, taken, given = len(inputs), weight.shape[1], len(weight) // (1 if gate is None else 2)
-    found = inputs.new_empty(rows, 1, given) if onto is None else onto
-    scale, epsilon = (None, 0.0) if norm is None else (norm.weight, norm.variance_epsilon)
-    ways = (norm is not None, gate is not None, onto is not None)
-    with torch.cuda.device_of(inputs):
-        few_times_matrix[(given // OUTPUTS,)](
-            inputs, scale, weight, found, epsilon, rows, taken, given, *ways, OUTPUTS, BLOCK
-        )
-    return found
-
-
-@triton.jit
-def few_times_matrix(
-    inputs, scale, weight, found, epsilon,
-    R: tl.constexpr, TAKEN: tl.constexpr, GIVEN: tl.constexpr,
-    NORMED: tl.constexpr, GATED: tl.constexpr, ONTO: tl.constexpr, OUTPUTS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Some outputs of all rows. What is normalised is divided by its length at the end, when the length is known."""
-    row, output = tl.arange(0, R), tl.program_id(0) * OUTPUTS + tl.arange(0, OUTPUTS)
-    along = tl.arange(0, BLOCK)
-    asked = inputs + row[:, None] * TAKEN + along
-    opening = weight + output.to(tl.int64)[:, None] * TAKEN + along
-    through = opening + GIVEN * TAKEN
-    sums = tl.zeros([R, OUTPUTS, BLOCK], tl.float32)
-    others, squares = sums, tl.zeros([R, BLOCK], tl.float32)
-    for start in tl.range(0, TAKEN, BLOCK, num_stages=6):
-        x = tl.load(asked + start).to(tl.float32)
-        if NORMED:
-            squares += x * x
-            x *= tl.load(scale + start + along).to(tl.float32)
-        sums += tl.load(opening + start).to(tl.float32)[None] * x[:, None]
-        if GATED:
-            others += tl.load(through + start).to(tl.float32)[None] * x[:, None]
-    result, other = tl.sum(sums, 2), tl.sum(others, 2)
-    if NORMED:
-        length = tl.rsqrt(tl.sum(squares, 1) / TAKEN + epsilon)
-        result, other = result * length[:, None], other * length[:, None]
-    if GATED:
-        result = result * tl.sigmoid(result) * other
-    places = found + row[:, None] * GIVEN + output
-    if ONTO:
-        result += tl.load(places).to(tl.float32)
-    tl.store(places, result)
