@@ -1,11 +1,24 @@
-"""A page of the tests' browser: it waits for long, and nothing may fail in its scripts."""
+"""The tests' browser, and a page of it: it waits for long, and nothing may fail in its scripts."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Page, expect
+import pytest
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 PATIENCE = 120_000  # ms that a browser waits for anything; the machine may be busy
+
+# The headless shell is the same engine without the windows of a browser around it: a page costs half the time.
+COMMANDS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Headless Chromium, the system's own."""
+    path = next(filter(None, map(shutil.which, COMMANDS)), None)
+    if path is None:
+        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it")
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
 @contextmanager

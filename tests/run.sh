@@ -12,16 +12,16 @@ fi
 python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt -r requirements.txt
 
 missing=()
-command -v chromium >/dev/null || missing+=(chromium fonts-liberation)
+command -v chromium-headless-shell >/dev/null || missing+=(chromium-headless-shell fonts-liberation)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 if [ "${#missing[@]}" -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-    elif ! command -v chromium >/dev/null; then
-        echo "run.sh: the browser tests need Chromium; install it (Debian: apt-get install chromium)" >&2
+    elif ! command -v chromium-headless-shell chromium >/dev/null; then
+        echo "run.sh: the browser tests need Chromium (Debian: apt-get install chromium-headless-shell)" >&2
         exit 1
-    else
+    elif [[ "${missing[*]}" == *postgresql* ]]; then
         echo "run.sh: without PostgreSQL the store is tested on SQLite alone (Debian: apt-get install postgresql)" >&2
     fi
 fi

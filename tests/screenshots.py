@@ -7,11 +7,11 @@ the first click. `draw-wide-light.png` is the one in README.
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from browsing import launch
 from playwright.sync_api import Page, sync_playwright
 from running_app import Server
 
@@ -79,8 +79,7 @@ PAGES: dict[str, Callable[[Page], None]] = {
 
 def take(server: Server, folder: Path) -> None:
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(playwright)
         for scheme in SCHEMES:
             for size, (width, height) in SIZES.items():
                 page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)

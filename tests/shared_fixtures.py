@@ -1,7 +1,6 @@
 """What many tests share: a tiny network with random weights, saved in the real format; databases; a browser."""
 
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,7 +15,7 @@ os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else 
 
 import postgres_server
 import pytest
-from browsing import new_page
+from browsing import launch, new_page
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from annotations.auth import accounts, password_login
@@ -138,11 +137,8 @@ def desk(store: Store) -> AnnotateHandlers:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium, the system's own."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
-        pytest.fail("the browser tests need Chromium; `bash tests/run.sh` installs it, or: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = launch(playwright)
         yield browser
         browser.close()
 
