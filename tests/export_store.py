@@ -5,6 +5,7 @@ from pathlib import Path
 
 from test_annotations_samples import aha, image, judged, png, reflection
 
+from annotations.queue import flags
 from annotations.queue.review import decide
 from annotations.queue.submission import skip_item
 from annotations.schema.annotation import Annotation
@@ -80,6 +81,7 @@ def _reflections(store: Store, ids: dict[str, str]) -> None:
         assert item is not None
         number = item.id
     skip_item(store, number, EVE, reason="not my language")
+    flags.answer(store, flags.flag(store, number, EVE, "Which language is it?"), RAE, "German.")
 
 
 def _team(store: Store, ids: dict[str, str]) -> None:

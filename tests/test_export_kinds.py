@@ -97,6 +97,8 @@ def test_acts_beside_answers_stand_in_the_trajectory(exported):
     assert by_id[exported.ids["t0"]]["segments"][0]["mask"] == [{"learn": False, "count": 1}]  # of the template
     assert {skip["reason"] for skip in skipped["skips"]} == {"not my language"}
     assert {skip["annotator"] for skip in skipped["skips"]} == {names[EVE]}
+    [flag] = skipped["flags"]
+    assert (flag["annotator"], flag["note"], flag["answer"]) == (names[EVE], "Which language is it?", "German.")
 
 
 @pytest.mark.parametrize("kind", OURS)

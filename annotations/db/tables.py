@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -197,6 +198,9 @@ class ProjectRow(Base):
     skipping: Mapped[str] = mapped_column(String(16))
     order: Mapped[str] = mapped_column(String(16))
     collects: Mapped[bool]
+    hides_verdict: Mapped[bool] = mapped_column(server_default=false())
+    reasons: Mapped[list[Any]] = mapped_column(server_default="[]")  # stock reasons
+    examples: Mapped[list[Any]] = mapped_column(server_default="[]")  # pictures of the guidelines
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
 
@@ -267,6 +271,23 @@ class PlaceRow(Base):
     priority: Mapped[int]
     rank: Mapped[float] = mapped_column(Float)
     item_id: Mapped[int]
+
+
+class FlagRow(Base):
+    """A note about an item for its reviewers, or a reviewer's answer to one."""
+
+    __tablename__ = "flags"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("project_items.id"))
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    person: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+    answers_id: Mapped[int | None] = mapped_column(ForeignKey("flags.id"), index=True)  # the note that it answers
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class DeletionRow(Base):

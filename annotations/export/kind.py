@@ -36,6 +36,7 @@ ACTS = (  # of people, beside answers to questions
     "plan",  # a plan that a person wrote, in a branch
     "verdict",  # a verdict or reason that a person wrote, in a branch
     "skip",  # with a reason perhaps
+    "flag",  # a note for the reviewers, and their answer
     "decision",  # a reviewer's
 )
 Answer = tuple[int, str]  # a revision and the name of the question that it answers

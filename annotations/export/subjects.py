@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, exists, func, select
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, ItemRow, TrajectoryRow
 from annotations.export.query import Query
+from annotations.queue.flags import Flag, flags_by_trajectory
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Project
 from annotations.schema.questions import SKIP_REASON
@@ -45,6 +47,7 @@ class Subject:
     groups: tuple[Group, ...]
     parent: Trajectory | None = None  # which it continues, where that is visible
     skipped: tuple[Annotation, ...] = ()  # by whom, with a reason perhaps; where `everything` is read
+    flags: tuple[Flag, ...] = ()  # oldest first; where `everything` is read
 
 
 def count_subjects(store: Store, query: Query, *, everything: bool) -> int:
@@ -103,21 +106,25 @@ def _read(
         pairs = _seconds(session, ids)
         parents = _parents(session, [row.body for row in rows])
         skipped = _skipped(session, ids) if everything else []
+        flags = flags_by_trajectory(session, ids) if everything else {}
     if any(annotation.project not in projects for annotation in submitted):
         projects |= {project.id: project for project in store.projects()}
-    named = store.pseudonyms({annotation.annotator for annotation in (*submitted, *skipped)})
+    flagged = [flag for some in flags.values() for flag in some]
+    people = {annotation.annotator for annotation in (*submitted, *skipped)} | {flag.person for flag in flagged}
+    named = store.pseudonyms(people)
     by_id: dict[str, list[Annotation]] = defaultdict(list)
     skips: dict[str, list[Annotation]] = defaultdict(list)
     for annotations, ids_of in ((submitted, by_id), (skipped, skips)):
         for annotation in annotations:
-            if _is_kept(annotation, query, named):
+            if _is_kept(annotation.project, annotation.annotator, annotation.created_at, query, named):
                 ids_of[annotation.trajectory_id].append(annotation)
     made = []
     for number, id, body, category in rows:
         trajectory = Trajectory.from_dict(body)
         parent = parents.get(trajectory.parent.trajectory_id) if trajectory.parent else None
         groups = _groups(by_id[id], projects, pairs)
-        made.append(Subject(number, trajectory, category, groups, parent, tuple(skips[id])))
+        kept = (f for f in flags.get(id, ()) if _is_kept(f.project, f.person, f.created_at, query, named))
+        made.append(Subject(number, trajectory, category, groups, parent, tuple(skips[id]), tuple(kept)))
     return made
 
 
@@ -162,10 +169,9 @@ def _parents(session: Session, bodies: Sequence[Mapping[str, Any]]) -> dict[str,
     return get_all(session, list(ids)) if ids else {}
 
 
-def _is_kept(annotation: Annotation, query: Query, named: dict[str, str]) -> bool:
-    who, when = annotation.annotator, annotation.created_at
+def _is_kept(project: str, who: str, when: datetime | None, query: Query, named: dict[str, str]) -> bool:
     return (
-        (not query.projects or annotation.project in query.projects)
+        (not query.projects or project in query.projects)
         and (not query.annotators or who in query.annotators or named[who] in query.annotators)
         and (query.since is None or when is not None and when >= query.since)
         and (query.until is None or when is not None and when < query.until)

@@ -21,6 +21,7 @@ class Feedback:
     wanted: Value
     right: bool
     because: str = ""  # what the project's owner says of it
+    name: str = ""  # of the question
 
 
 def compare(
@@ -36,5 +37,5 @@ def compare(
             if name in asked:
                 got = by_segment.get(segment, {}).get(name)
                 right = got is not None and asked[name].form.is_right(got, wanted)
-                made.append(Feedback(segment, asked[name].title, got, wanted, right, known.get("because", "")))
+                made.append(Feedback(segment, asked[name].title, got, wanted, right, known.get("because", ""), name))
     return tuple(made)

@@ -58,7 +58,8 @@ class Receipt:
     result: SubmitResult
     annotations: tuple[Annotation, ...]  # as stored
     completed: bool  # whether nothing more is asked about the item
-    feedback: tuple[Feedback, ...] = ()  # of practice
+    feedback: tuple[Feedback, ...] = ()  # of practice, once all of the item is answered
+    is_practice: bool = False
 
     @property
     def message(self) -> str:
@@ -96,7 +97,7 @@ def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Ann
         feedback: tuple[Feedback, ...] = ()
         if completed and item.use == Use.PRACTICE:
             feedback = gold_answers.compare(project.questions, item.gold or (), _said(session, item, annotator))
-        return Receipt(result, made, completed, feedback)
+        return Receipt(result, made, completed, feedback, is_practice=item.use == Use.PRACTICE)
 
 
 def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annotation]) -> Receipt:

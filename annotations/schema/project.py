@@ -16,6 +16,8 @@ from annotations.schema.subjects import PAIR
 
 LONGEST_GUIDELINES = 50_000  # characters
 MOST_OVERLAP = 100
+MOST_REASONS, LONGEST_REASON = 9, 300  # stock reasons, which have the keys 1 to 9; characters
+MOST_EXAMPLES, LONGEST_NOTE = 24, 300  # pictures of the guidelines; characters
 
 
 class Role(StrEnum):
@@ -57,6 +59,19 @@ class Use(StrEnum):
 
 
 @dataclass(frozen=True)
+class Example:
+    """A picture that the guidelines show: an image of a trajectory, and what it is an example of."""
+
+    trajectory_id: str
+    segment: int  # of the image
+    note: str = ""
+
+    @staticmethod
+    def from_dict(row: Mapping[str, Any]) -> "Example":
+        return Example(str(row["trajectory_id"]), int(row["segment"]), str(row.get("note", "")))
+
+
+@dataclass(frozen=True)
 class Project:
     """`subject` is what an item is done with, once each such thing in it is answered; other questions may be
     answered besides.
@@ -75,6 +90,9 @@ class Project:
     skipping: Skipping = Skipping.OTHERS
     order: Order = Order.OLDEST
     collects: bool = False  # whether every new trajectory that has its subject becomes an item
+    hides_verdict: bool = False  # whether a person answers before they see what the model says
+    reasons: tuple[str, ...] = ()  # stock reasons, offered on keys
+    examples: tuple[Example, ...] = ()  # pictures of the guidelines
     created_at: datetime | None = field(default=None, compare=False)  # UTC
     closed_at: datetime | None = field(default=None, compare=False)  # since when nothing is asked
 
@@ -86,7 +104,9 @@ class Project:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        row = dict(vars(self)) | {"questions": [q.to_dict() for q in self.questions], "people": list(self.people)}
+        row = dict(vars(self)) | {"questions": [q.to_dict() for q in self.questions]}
+        row |= {"people": list(self.people), "reasons": list(self.reasons)}
+        row |= {"examples": [dict(vars(example)) for example in self.examples]}
         return row | {name: row[name] and row[name].isoformat() for name in ("created_at", "closed_at")}
 
     @staticmethod
@@ -95,7 +115,8 @@ class Project:
         known = dict(row)
         try:
             known["questions"] = tuple(Question.from_dict(question) for question in row["questions"])
-            known["people"] = tuple(row.get("people", ()))
+            known |= {name: tuple(row.get(name, ())) for name in ("people", "reasons")}
+            known["examples"] = tuple(Example.from_dict(example) for example in row.get("examples", ()))
             for name, kind in (("role", Role), ("skipping", Skipping), ("order", Order)):
                 if name in row:
                     known[name] = kind(row[name])
@@ -138,4 +159,15 @@ def _problem(project: Project) -> str | None:
         return f"has a share of gold of {project.gold_share}; wanted 0 to 0.5"
     if not 0 <= project.practice <= 100:
         return f"begins with {project.practice} practice items; wanted 0 to 100"
+    return _problem_of_lists(project)
+
+
+def _problem_of_lists(project: Project) -> str | None:
+    texts = [*((each, LONGEST_REASON) for each in project.reasons), *((e.note, LONGEST_NOTE) for e in project.examples)]
+    if any(len(each) > longest or not is_storable(each) for each, longest in texts):
+        return f"has a stock reason or a note that cannot be stored; wanted at most {LONGEST_REASON} plain characters"
+    if len(project.reasons) > MOST_REASONS or not all(each.strip() for each in project.reasons):
+        return f"has {len(project.reasons)} stock reasons; wanted at most {MOST_REASONS}, none of them blank"
+    if len(project.examples) > MOST_EXAMPLES:
+        return f"has {len(project.examples)} pictures in its guidelines; wanted at most {MOST_EXAMPLES}"
     return None

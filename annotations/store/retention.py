@@ -1,7 +1,7 @@
 """Purge of deleted trajectories that nothing refers to; `Store.erase` removes their picture files.
 
-Opens no transaction and touches no file. Annotated trajectories, parents of visible branches, and recorded examples,
-which would be added again at the next start, stay hidden.
+Opens no transaction and touches no file. Annotated and flagged trajectories, parents of visible branches, and recorded
+examples, which would be added again at the next start, stay hidden.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from annotations.db.tables import (
     AnnotationRow,
     DeletionRow,
+    FlagRow,
     ImageRow,
     ImportFileRow,
     ImportRow,
@@ -34,8 +35,12 @@ def purgeable(session: Session, before: datetime) -> list[str]:
     branch = aliased(TrajectoryRow)
     has_branch = exists().where(branch.parent_id == TrajectoryRow.id, is_visible(branch.id))
     annotated = exists().where(AnnotationRow.trajectory_id == TrajectoryRow.id)
+    flagged = exists().where(
+        FlagRow.item_id == ItemRow.id,
+        or_(ItemRow.trajectory_id == TrajectoryRow.id, ItemRow.other_id == TrajectoryRow.id),
+    )
     compared = exists().where(ItemRow.other_id == TrajectoryRow.id, AnnotationRow.item_id == ItemRow.id)
-    unreferenced = ~annotated, ~compared, ~has_branch, TrajectoryRow.recorded.is_(False)
+    unreferenced = ~annotated, ~flagged, ~compared, ~has_branch, TrajectoryRow.recorded.is_(False)
     query = select(TrajectoryRow.id).join(DeletionRow, DeletionRow.trajectory_id == TrajectoryRow.id)
     query = query.where(DeletionRow.created_at < before, *unreferenced)
     return list(session.scalars(query.limit(TRAJECTORIES_PER_PURGE)))

@@ -17,6 +17,7 @@ from annotations.export.labels.drawings import RUNS, runs
 from annotations.export.labels.opinions import only
 from annotations.export.labels.plans import conversation, is_narrowed
 from annotations.export.subjects import Group, Subject
+from annotations.queue.flags import Flag
 from annotations.schema.annotation import Annotation, Answers, right_answer
 from annotations.schema.forms.regions import Regions
 from annotations.schema.forms.registry import FORMS
@@ -67,6 +68,7 @@ ANSWER = {
     "value": Value("string"),  # JSON
     "seconds": Value("float64"),
 }
+FLAG = {name: Value("string") for name in ("annotator", "project", "note", "answer", "answered_by")}
 
 
 class TrajectoryKind(Kind):
@@ -81,11 +83,12 @@ class TrajectoryKind(Kind):
         "`origins` (`sampled` by the model, given by the `template`, written by a `person`), and in `mask` whether "
         "they may be learnt (all that no template gave, of finished segments). `verdicts`, `regions`, `words` (indices "
         "of words of the prompt that were not drawn) and `tags` are the usual answers, `answers` has each of them as "
-        "JSON, `skips` who would not answer and why. `parent` is where a branch leaves another trajectory."
+        "JSON, `skips` who would not answer and why, `flags` what was noted for the reviewers, and their answer. "
+        "`parent` is where a branch leaves another trajectory."
     )
-    counted = ("annotated", "branch", "edited by a person", "skipped", "decided")
+    counted = ("annotated", "branch", "edited by a person", "skipped", "flagged", "decided")
     advice = "draw something first"
-    carries = (*FORMS, "branch", "plan", "verdict", "skip", "decision")
+    carries = (*FORMS, "branch", "plan", "verdict", "skip", "flag", "decision")
     everything = True
     tasks = ("text-to-image", "image-text-to-text")
     features = Features(
@@ -101,6 +104,7 @@ class TrajectoryKind(Kind):
             "tags": List({**WHO, "tags": List(Value("string"))}),
             "answers": List(ANSWER),
             "skips": List({**WHO, "reason": Value("string")}),
+            "flags": List(FLAG),
             "parent": {"trajectory_id": Value("string"), "segment": Value("int32"), "token": Value("int32")},
             "sampling": SAMPLING,
             "checkpoint": Value("string"),
@@ -118,12 +122,12 @@ class TrajectoryKind(Kind):
 
     def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
         trajectory = subject.trajectory
-        if not subject.groups and not subject.skipped and is_narrowed(context.query):
+        if not subject.groups and not subject.skipped and not subject.flags and is_narrowed(context.query):
             yield LeftOut(NOT_ASKED)
             return
         messages, pictures = conversation(trajectory, len(trajectory.segments), context)
-        everybody = [*in_order(subject), *subject.skipped]
-        people = tuple(dict.fromkeys(context.pseudonym(person.annotator) for person in everybody))
+        everybody = [a.annotator for a in (*in_order(subject), *subject.skipped)] + [f.person for f in subject.flags]
+        people = tuple(dict.fromkeys(context.pseudonym(name) for name in everybody))
         values = {
             "id": trajectory.id,
             "prompt": trajectory.prompt,
@@ -131,6 +135,7 @@ class TrajectoryKind(Kind):
             "images": pictures,
             "segments": _segments(trajectory),
             **_said(subject, context),
+            "flags": [_flag(flag, context) for flag in subject.flags],
             "parent": vars(trajectory.parent) if trajectory.parent else None,
             "sampling": dict(vars(trajectory.sampling)),
             "checkpoint": trajectory.checkpoint,
@@ -160,6 +165,8 @@ def _labels(subject: Subject) -> Iterator[str]:
         yield "edited by a person"
     if subject.skipped:
         yield "skipped"
+    if subject.flags:
+        yield "flagged"
     if any(group.decision is not None for group in subject.groups):
         yield "decided"
 
@@ -217,6 +224,16 @@ def _said(subject: Subject, context: Context) -> dict[str, list[dict[str, Any]]]
         who = {"segment": skip.segment, "annotator": context.pseudonym(skip.annotator)}
         columns["skips"].append(who | {"reason": skip.answers.get(SKIP_REASON.name)})
     return columns
+
+
+def _flag(flag: Flag, context: Context) -> dict[str, str | None]:
+    return {
+        "annotator": context.pseudonym(flag.person),
+        "project": flag.project,
+        "note": flag.note,
+        "answer": flag.answer,
+        "answered_by": flag.answered_by and context.pseudonym(flag.answered_by),
+    }
 
 
 def _questions(group: Group) -> dict[str, Question]:
