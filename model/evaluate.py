@@ -1,6 +1,8 @@
-"""Evaluate checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
+r"""Evaluate checkpoints on the embedded world: `python -m model.evaluate --prompts 120`
 
     python -m model.evaluate --compare sft rl --prompts 300 --hard 160 --edits 100
+    python -m model.evaluate --compare sft rl --prompts 0 --hard 200 --four-kinds 80 --facts 20 \
+        --rounds 4 --best-of 4 --contexts --record ROLLOUTS
 
 On held-out prompts, the same with the same seeds for every checkpoint; the world's verifier referees what was drawn and
 said. Prints tables, or JSON, which `model.evaluation.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
@@ -16,41 +18,82 @@ from pathlib import Path
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, backend_name, open_backend
 from model.evaluation.bootstrap import Figure, difference, interval
-from model.evaluation.codec_fidelity import fidelity
-from model.evaluation.figures import (
-    edit_all,
-    edit_figures,
-    figures,
-    held_out_edits,
-    judge_all,
-    verdict_auroc,
+from model.evaluation.budgets import (
+    attempt_requests,
+    attempts_of,
+    budget_differences,
+    budget_figures,
+    fact_figures,
 )
+from model.evaluation.codec_fidelity import fidelity
+from model.evaluation.figures import edit_all, edit_figures, figures, held_out_edits, verdict_auroc
+from model.evaluation.judging_contexts import context_figures, context_requests, planned_drafts
+from model.evaluation.recorded import RecordedRollouts, RecordError, checkpoint_stamp, judge_recorded
 from model.trajectory import Sampling
-from model.world.splits import GENEVAL, HARD, held_out_prompts
+from model.world.language import Description
+from model.world.splits import (
+    GENEVAL,
+    HARD,
+    fact_count,
+    held_out_prompts,
+    never_trained_prompts,
+    prompts_by_facts,
+)
 
-SPLITS = {"GenEval-like": GENEVAL, "hard": HARD}
+BY_FACTS = "by number of facts"
 
 Results = dict[str, dict[str, Figure]]  # setting → name → figure
 
 
-def evaluate(backend: Backend, arguments: argparse.Namespace) -> Results:
+def evaluate(backend: Backend, arguments: argparse.Namespace, recorded: RecordedRollouts | None = None) -> Results:
     """Everything about one checkpoint, by split and with or without the thought."""
     results: Results = {}
     sampling = chosen(backend, arguments)
     ways = (True, False) if backend.sampling.thinks else (False,)
-    for split, categories in SPLITS.items():
-        count = arguments.prompts if split == "GenEval-like" else arguments.hard
-        prompts = held_out_prompts(count, categories, arguments.seed) if count else []
+    for split, prompts in test_prompts(arguments).items():
         for thinks in ways if prompts else ():
-            judged = judge_all(
-                backend, prompts, replace(sampling, thinks=thinks), arguments.rounds, arguments.batch, arguments.seed
-            )
-            area = verdict_auroc(judged)
-            results[setting(split, thinks)] = figures(judged) | {"verdict, AUROC": Constant(area, len(judged))}
+            results |= drawings(backend, split, prompts, replace(sampling, thinks=thinks), arguments, recorded)
     edits = held_out_edits(arguments.edits, arguments.seed)
     for thinks in ways if edits else ():
         done = edit_all(backend, edits, replace(sampling, thinks=thinks), arguments.batch, arguments.seed)
         results[setting("edits", thinks)] = edit_figures(done)
+    return results
+
+
+def test_prompts(arguments: argparse.Namespace) -> dict[str, list[Description]]:
+    """The prompts of every split, the same for every checkpoint."""
+    seed = arguments.seed
+    return {
+        "GenEval-like": held_out_prompts(arguments.prompts, GENEVAL, seed),
+        "hard": held_out_prompts(arguments.hard, HARD, seed),
+        "four kinds": never_trained_prompts(arguments.four_kinds, seed),
+        BY_FACTS: prompts_by_facts(arguments.facts, seed),
+    }
+
+
+def drawings(
+    backend: Backend,
+    split: str,
+    prompts: list[Description],
+    sampling: Sampling,
+    arguments: argparse.Namespace,
+    recorded: RecordedRollouts | None,
+) -> Results:
+    """One split, drawn in one way: its figures; by budget of edits, and by what the judge is told, where asked for."""
+    name, drafts = setting(split, sampling.thinks), 1 if split == BY_FACTS else arguments.best_of
+    requests = attempt_requests(prompts, sampling, arguments.rounds, drafts, arguments.seed)
+    judged = judge_recorded(backend, requests, prompts * drafts, arguments.batch, recorded)
+    attempts = attempts_of(judged, len(prompts))
+    if split == BY_FACTS:
+        return {name: fact_figures(attempts, [fact_count(description) for description in prompts])}
+    rollouts = [each.rollout for each in attempts]
+    results: Results = {name: figures(rollouts) | {"verdict, AUROC": Constant(verdict_auroc(rollouts), len(rollouts))}}
+    if drafts > 1:
+        results[f"{name}, by budget"] = budget_figures(attempts, arguments.rounds - 1)
+    if arguments.contexts and sampling.thinks:
+        planned = planned_drafts(attempts)
+        asked = judge_recorded(backend, *context_requests(planned, sampling), arguments.batch, recorded)
+        results[f"{name}, judged by"] = context_figures(planned, asked, len(prompts))
     return results
 
 
@@ -104,14 +147,14 @@ def percent(figure: Figure | None) -> str:
 
 
 HEADLINES = ("first draft", "final image", "verdict, balanced", "reasons for no, true")
-PLAIN = ("images per prompt", "error where untouched", "verdict, AUROC")  # no percentages
+PLAIN = ("images per prompt", "error where untouched", "verdict, AUROC", "images", "images until yes")  # no percentages
 
 
 def cell(row: str, figure: Figure | None) -> str:
     """“91.2 % 88.7–93.5”, or a dash where there was nothing to count."""
     if figure is None or figure.value is None:
         return "–"
-    if row in PLAIN:
+    if row.split(": ")[-1] in PLAIN:
         return f"{figure.value:.3f}"
     low, high = interval(figure)
     return f"{figure.value:.1%} {100 * low:.1f}–{100 * high:.1f}"
@@ -125,6 +168,7 @@ def comparisons(results: dict[str, Results]) -> str:
             if "final image" in rows:
                 gain = difference(rows["final image"], rows["first draft"])
                 lines.append(f"{checkpoint}, {name}: final − first {points(gain)}")
+            lines += [f"{checkpoint}, {name}, {what} {points(gain)}" for what, gain in budget_differences(rows)]
     names = list(results)
     for before, after in zip(names, names[1:], strict=False):
         for name in results[after]:
@@ -163,12 +207,33 @@ def named(sources: Sequence[str]) -> dict[str, str]:
     return by_name
 
 
+def recorded_at(folder: Path | None, name: str, source: str) -> RecordedRollouts | None:
+    """Where the rollouts of a checkpoint are kept. Raises RecordError and OSError."""
+    file = f"{name.replace('/', '_')}.jsonl"
+    return None if folder is None else RecordedRollouts(folder / file, checkpoint_stamp(source))
+
+
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__.split("\n")[0])
     result.add_argument("--checkpoint", default=DEFAULT, help="a folder or Hub id (default: embedded)")
     result.add_argument("--compare", nargs="+", metavar="CHECKPOINT", help="several, side by side")
     result.add_argument("--prompts", type=int, default=120, help="GenEval-like ones, spread over the six categories")
     result.add_argument("--hard", type=int, default=0, help="hard ones: three to six objects, related")
+    result.add_argument("--four-kinds", type=int, default=0, help="of four kinds of objects; training has three")
+    result.add_argument("--facts", type=int, default=0, help="as many prompts of every number of facts, 2 to 10")
+    result.add_argument(
+        "--best-of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="independent drafts, against as many images by reflection",
+    )
+    result.add_argument(
+        "--contexts",
+        action="store_true",
+        help="judge planned drafts by prompt and thought, and by the thought alone",
+    )
+    result.add_argument("--record", type=Path, metavar="FOLDER", help="keep rollouts there; the same again goes on")
     result.add_argument("--edits", type=int, default=0, help="edits of given pictures")
     result.add_argument("--rounds", type=int, default=3, help="images at most")
     result.add_argument("--batch", type=int, default=32, help="trajectories at once")
@@ -189,17 +254,20 @@ def print_fidelity(codecs: dict[str, dict[str, float]], arguments: argparse.Name
 
 def main() -> None:
     arguments = parser().parse_args()
-    if not (arguments.prompts or arguments.hard or arguments.edits or arguments.codec):
-        sys.exit("evaluate: nothing to measure; give --prompts, --hard, --edits or --codec a number")
+    counts = ("prompts", "hard", "four_kinds", "facts", "edits", "codec")
+    if not any(getattr(arguments, name) for name in counts):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in counts)
+        sys.exit(f"evaluate: nothing to measure; give one of {options} a number")
     sources = named(arguments.compare or [arguments.checkpoint])
     try:
         if arguments.codec:
             print_fidelity(fidelity(sources, arguments.codec), arguments)
             return
         backends = {name: open_backend(source) for name, source in sources.items()}
-    except CheckpointError as error:
+        records = {name: recorded_at(arguments.record, name, source) for name, source in sources.items()}
+    except (CheckpointError, RecordError, OSError) as error:
         sys.exit(f"evaluate: {error}")
-    results = {name: evaluate(backend, arguments) for name, backend in backends.items()}
+    results = {name: evaluate(backend, arguments, records[name]) for name, backend in backends.items()}
     if arguments.json:
         print(json.dumps(to_json(results), indent=2))
     else:

@@ -9,7 +9,7 @@ import pytest
 from commands import run
 from PIL import Image as Picture
 
-from model.evaluation.plots import LogError, bars, curves, read_log, read_results
+from model.evaluation.plots import LogError, curves, panels, read_log, read_results
 
 
 def written_log(path: Path) -> Path:
@@ -41,10 +41,21 @@ def test_bars_stand_as_high_as_the_figures_and_carry_their_intervals():
         "sft": {"hard": {"first draft": result(0.5), "final image": result(None)}},
         "rl": {"hard": {"first draft": result(0.8), "final image": result(0.9)}},
     }
-    [panel] = bars(results).axes
+    [panel] = panels(results).axes
     assert sorted(bar.get_height() for bar in panel.patches) == [0.5, 0.8, 0.9]
     ends = [tuple(segment[:, 1]) for lines in panel.collections for segment in lines.get_segments()]
     assert np.array(sorted(ends)) == pytest.approx(np.array([(0.4, 0.6), (0.7, 0.9), (0.8, 1.0)]))
+
+
+def test_rows_by_number_are_lines_over_the_numbers_and_settings_without_anything_to_draw_are_left_out():
+    budget = {f"edits {number}: final image": result(0.1 * number) for number in range(1, 4)}
+    rows = budget | {"edits 1: images": result(2.0), "edits 2: repaired": result(None)}
+    judged = {"prompt: verdict, balanced": result(0.9), "prompt: right passed": result(0.8)}
+    settings = {"hard, by budget": rows, "hard, judged by": judged, "edits": {"error": result(3.0)}}
+    lines, bars = panels({"sft": settings, "rl": {"hard, by budget": budget}}).axes
+    drawn = {line.get_label(): list(line.get_xdata()) for line in lines.lines}
+    assert drawn == {"final image, sft": [1, 2, 3], "final image, rl": [1, 2, 3]}
+    assert [tick.get_text() for tick in bars.get_xticklabels()] == ["prompt"]
 
 
 def test_the_command_writes_a_picture_and_names_a_file_it_cannot_read(tmp_path: Path):

@@ -4,7 +4,7 @@ The verifier reads finished pictures; the network never sees it. Knows no checkp
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,15 +79,27 @@ def judge_all(
     backend: Backend, descriptions: Sequence[Description], sampling: Sampling, rounds: int, batch: int, seed: int
 ) -> list[Judged]:
     """Roll out every description once; the i-th has seed `seed + i`."""
-    requests = [
-        Request(write(description), seed + i, rounds, sampling, preview_every=None, id=str(i))
+    requests = drawing_requests(descriptions, sampling, rounds, seed)
+    judged = dict(judge_requests(backend, requests, descriptions, batch))
+    return [judged[i] for i in range(len(descriptions))]
+
+
+def drawing_requests(descriptions: Sequence[Description], sampling: Sampling, rounds: int, seed: int) -> list[Request]:
+    """A request for every description; the i-th has seed `seed + i`."""
+    return [
+        Request(write(description), seed + i, rounds, sampling, preview_every=None)
         for i, description in enumerate(descriptions)
     ]
-    judged = {
-        int(name): Judged(descriptions[int(name)], trajectory, tuple(map(read, pictures)))
-        for name, trajectory, pictures in pictures_of(backend, requests, batch)
-    }
-    return [judged[i] for i in range(len(descriptions))]
+
+
+def judge_requests(
+    backend: Backend, requests: Sequence[Request], descriptions: Sequence[Description], batch: int
+) -> Iterator[tuple[int, Judged]]:
+    """(index, rollout) of every request, as they end; the verifier reads each picture for the index's description."""
+    index_of = {request.id: index for index, request in enumerate(requests)}
+    for name, trajectory, pictures in pictures_of(backend, requests, batch):
+        index = index_of[name]
+        yield index, Judged(descriptions[index], trajectory, tuple(map(read, pictures)))
 
 
 def edit_all(

@@ -4,11 +4,13 @@
     python -m model.evaluate --compare sft rl --prompts 300 --json > results.json
     python -m model.evaluation.plots results.json --out bars.png
 
-Learning curves are drawn from logs of training runs, bars from what the evaluation printed.
+Learning curves are drawn from logs of training runs, bars and lines from what the evaluation printed.
 """
 
 import argparse
+import itertools
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +34,8 @@ PANELS: dict[str, dict[str, str]] = {
     "policy": {"kl": "KL to the start, nats", "entropy": "entropy, nats"},
 }
 ROWS = (*HEADLINES, "edits right")
+VERDICT = "verdict, balanced"
+NUMBERED = re.compile(r"(edits|facts) (\d+): (.+)")
 COLOURS = ("#3b4cc0", "#e0872d", "#3a9162", "#b8435a", "#7a5fa8", "#707070")
 
 
@@ -93,29 +97,72 @@ def read_results(path: Path) -> dict:
     return results
 
 
-def bars(results: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Figure:
-    """Of every setting a panel: for each headline a bar per checkpoint, with its interval."""
-    settings = list(dict.fromkeys(name for result in results.values() for name in result))
-    figure = Figure(figsize=(6.2, 2.4 * len(settings)), layout="constrained")
-    for at, setting in zip(figure.subplots(len(settings), 1, squeeze=False)[:, 0], settings, strict=True):
-        known = [result.get(setting, {}) for result in results.values()]
-        rows = [row for row in ROWS if any(row in result for result in known)]
-        width = 0.8 / len(known)
-        for number, (checkpoint, result) in enumerate(zip(results, known, strict=True)):
-            shown = [(x, result[row]) for x, row in enumerate(rows) if result.get(row, {}).get("value") is not None]
-            left = [x + (number - (len(known) - 1) / 2) * width for x, _ in shown]
-            heights = [figure["value"] for _, figure in shown]
-            at.bar(left, heights, width * 0.92, color=COLOURS[number % len(COLOURS)], label=checkpoint)
-            at.vlines(left, *zip(*(figure["interval"] for _, figure in shown), strict=True), color="#202020", lw=1)
-        at.set_xticks(range(len(rows)), rows)
+Rows = Mapping[str, Mapping]  # row → {"value": …, "interval": [low, high], …}
+
+
+def panels(results: Mapping[str, Mapping[str, Rows]]) -> Figure:
+    """Of every setting a panel: for each headline a bar per checkpoint, with its interval; where rows are numbered
+    (“edits 1: …”, “facts 2: …”) a line per checkpoint and row over the numbers."""
+    shown = {
+        setting: known
+        for setting in dict.fromkeys(name for result in results.values() for name in result)
+        if any(map(_numbered, known := [result.get(setting, {}) for result in results.values()]))
+        or any(_headlines(rows) for rows in known)
+    }
+    figure = Figure(figsize=(6.8, 2.6 * len(shown)), layout="constrained")
+    for at, (setting, known) in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown.items(), strict=True):
+        draw = _lines if any(map(_numbered, known)) else _bars
+        draw(at, dict(zip(results, known, strict=True)))
         at.set_ylim(0, 1)
         at.set_title(setting, loc="left", fontsize=10)
         at.tick_params(labelsize=8)
         at.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        *at.get_legend_handles_labels(), frameon=False, fontsize=8, ncols=len(results), loc="outside lower center"
-    )
+        if at.get_legend_handles_labels()[1]:
+            at.legend(frameon=False, fontsize=6, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+def _bars(at: Axes, results: Mapping[str, Rows]) -> None:
+    rows = list(dict.fromkeys(row for result in results.values() for row in _headlines(result)))
+    width = 0.8 / len(results)
+    for number, (checkpoint, result) in enumerate(results.items()):
+        shown = [(x, result[row]) for x, row in enumerate(rows) if result.get(row, {}).get("value") is not None]
+        left = [x + (number - (len(results) - 1) / 2) * width for x, _ in shown]
+        heights = [figure["value"] for _, figure in shown]
+        at.bar(left, heights, width * 0.92, color=COLOURS[number % len(COLOURS)], label=checkpoint)
+        if shown:
+            at.vlines(left, *zip(*(figure["interval"] for _, figure in shown), strict=True), color="#202020", lw=1)
+    at.set_xticks(range(len(rows)), [row.removesuffix(f": {VERDICT}") for row in rows])
+
+
+def _headlines(rows: Rows) -> list[str]:
+    return [row for row in rows if row in ROWS or row.endswith(f": {VERDICT}")]
+
+
+def _lines(at: Axes, results: Mapping[str, Rows]) -> None:
+    """A colour for each row, a line style for each checkpoint; a band is the interval."""
+    names = list(dict.fromkeys(name for result in results.values() for name in _numbered(result)))
+    for (checkpoint, result), style in zip(results.items(), itertools.cycle(("-", "--", ":", "-."))):
+        for name, colour in zip(names, itertools.cycle(COLOURS)):
+            points = [(x, row) for x, row in _numbered(result).get(name, []) if row["value"] is not None]
+            if points:
+                numbers = [x for x, _ in points]
+                low, high = zip(*(row["interval"] for _, row in points), strict=True)
+                label = f"{name}, {checkpoint}" if len(results) > 1 else name
+                at.plot(numbers, [row["value"] for _, row in points], style, color=colour, label=label, marker=".")
+                at.fill_between(numbers, low, high, color=colour, alpha=0.12, linewidth=0)
+    kind = next(NUMBERED.match(row)[1] for result in results.values() for row in result)
+    at.set_xlabel(kind, fontsize=8)
+    at.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _numbered(rows: Rows) -> dict[str, list[tuple[int, Mapping]]]:
+    """Of rows such as “edits 1: repaired” the numbers and figures by what follows; shares alone."""
+    found: dict[str, list[tuple[int, Mapping]]] = {}
+    for row, figure in rows.items():
+        if (match := NUMBERED.match(row)) and not match[3].startswith("images"):
+            found.setdefault(match[3], []).append((int(match[2]), figure))
+    return found
 
 
 def picture(paths: Sequence[Path]) -> Figure:
@@ -124,7 +171,7 @@ def picture(paths: Sequence[Path]) -> Figure:
         return curves({name_of(path): read_log(path) for path in paths})
     if len(paths) > 1:
         raise LogError("give logs (.jsonl), or one result (.json)")
-    return bars(read_results(paths[0]))
+    return panels(read_results(paths[0]))
 
 
 def main() -> None:
