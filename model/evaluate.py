@@ -271,7 +271,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(to_json(results), indent=2))
     else:
-        print(table(results), comparisons(results), record(results), sep="\n\n")
+        summary = [record(results)] if arguments.prompts else []
+        print(table(results), comparisons(results), *summary, sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from model.evaluate import HEADLINES
 
@@ -153,7 +154,7 @@ def _lines(at: Axes, results: Mapping[str, Rows]) -> None:
                 at.fill_between(numbers, low, high, color=colour, alpha=0.12, linewidth=0)
     kind = next(NUMBERED.match(row)[1] for result in results.values() for row in result)
     at.set_xlabel(kind, fontsize=8)
-    at.xaxis.get_major_locator().set_params(integer=True)
+    at.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _numbered(rows: Rows) -> dict[str, list[tuple[int, Mapping]]]:
