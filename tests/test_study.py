@@ -50,7 +50,7 @@ def test_a_simulated_annotator_corrects_verdicts_and_reasons_and_scores_the_draw
     assert answered(said("yes"), right, verifier) == [{VERDICT_RIGHT: YES, REASON_RATING: 5}, {"alignment": 5}]
     reflection, image = answered(said("yes"), wrong, verifier)
     assert (reflection[VERDICT_RIGHT], reflection[REASON_RATING]) == (NO, 1)
-    assert reflection[REASON_CORRECTION] and image["alignment"] < 5
+    assert reflection[REASON_CORRECTION] and image["alignment"] <= 3
     reflection, _ = answered(said("no", ", there is no boat."), wrong, verifier)
     assert reflection[VERDICT_RIGHT] == YES and reflection[REASON_CORRECTION]
     again, _ = answered(said("no", f", {reflection[REASON_CORRECTION]}"), wrong, verifier)
@@ -73,7 +73,7 @@ def test_the_control_confirms_and_a_critic_says_what_it_thinks(pictures):
     critic = CriticOpinions("rl", {("drawing-0", 0): thinks})
     reflection, image = answered(said("yes"), right, critic)
     expected = {VERDICT_RIGHT: NO, REASON_RATING: 1, REASON_CORRECTION: "there is no car."}
-    assert (reflection, image) == (expected, {"alignment": 2})
+    assert (reflection, image) == (expected, {"alignment": 1})
 
 
 def test_a_stage_without_rows_is_as_many_steps_of_fine_tuning():

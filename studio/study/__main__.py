@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What makes a study another one."""
-    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "stages", "steps")
+    shared = ("checkpoint", "critic", "error_rate", "hard_share", "prompts", "rounds", "steps")
     options = tuple(f"{method}_options" for method in KINDS)
     return {name: getattr(arguments, name) for name in (*shared, *options)}
 

@@ -134,9 +134,11 @@ def run_arm(
 ) -> dict[str, Figures]:
     """The figures after every stage, each of which goes on from the one before it. Raises StudyError."""
     parent: str | Path = start
-    results = {}
-    for number, stage in enumerate(stages, 1):
-        out, file = folder / f"{number}-{stage.method}", folder / f"{number}-{stage.method}.figures.json"
+    results, done = {}, []
+    for stage in stages:
+        done.append(stage.method)
+        out = folder / "-".join(done)
+        file = folder / f"{out.name}.figures.json"
         if not file.exists():
             command = training_command(with_rows(stage, exports, stages), exports, parent, out, arm.seed)
             begun = ("--resume",) if RunPaths(out).state.exists() else ()

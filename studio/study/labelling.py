@@ -135,8 +135,12 @@ def answers(
         opinion = opinions.of(trajectory, number, pictures[number])
         yield Annotation(trajectory.id, reflection, annotator, _of_reflection(trajectory, number, opinion))
         if opinion.score is not None:
-            rating = 1 + round(4 * opinion.score)
-            yield Annotation(trajectory.id, image, annotator, {ALIGNMENT.name: rating})
+            yield Annotation(trajectory.id, image, annotator, {ALIGNMENT.name: _rating(opinion.right, opinion.score)})
+
+
+def _rating(right: bool, score: float) -> int:
+    """5 of what is right, 1 to 3 of what is not, however much of it is."""
+    return 5 if right else 1 + round(2 * score)
 
 
 def _of_reflection(trajectory: Trajectory, number: int, opinion: Opinion) -> dict[str, str | int]:
