@@ -119,9 +119,13 @@ def test_a_study_runs_through_store_queue_export_and_trainer_and_is_not_done_twi
     [(arm, stages)] = results.arms.items()
     assert (arm.size, list(stages)) == (2, ["sft"])
     said = (tmp_path / "study" / "seed-0" / "corrections-2" / "exports" / "done").read_text("utf-8")
-    assert said.startswith("annotators simulated by the verifier, 5% of their answers wrong; 2 answered; judge_sft")
+    assert said.startswith(
+        "annotators simulated by the verifier, 5% of their answers wrong; 2 drawings answered; judge_sft"
+    )
     assert (tmp_path / "study" / "results.png").stat().st_size > 1000
     run(parser().parse_args(words), train)
     assert len(trained) == 1
     with pytest.raises(StudyError, match="another steps"):
         run(parser().parse_args([*words, "--steps", "2"]), train)
+    with pytest.raises(StudyError, match="2 drawings of corrections are answered, not 1"):
+        run(parser().parse_args([*words, "--sizes", "1"]), train)

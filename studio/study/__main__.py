@@ -88,25 +88,29 @@ def opinions_of(
 
 
 def label(arguments: argparse.Namespace, seed: int, arms: Sequence[Arm]) -> None:
-    """Drawings, answers and exports of all arms of one seed."""
+    """Drawings, answers and exports of all arms of one seed. Raises StudyError for a size that has been passed."""
     folder = arguments.out / f"seed-{seed}"
-    if all((folder / arm.name / "exports" / "done").exists() for arm in arms):
+    open_arms = [arm for arm in arms if not (folder / arm.name / "exports" / "done").exists()]
+    if not open_arms:
         return
     most = max(arm.size for arm in arms)
     settings = DrawingSettings(most, arguments.hard_share, arguments.rounds, arguments.batch, seed)
     with open_store(folder / "data") as store:
         drawings = draw(store, open_backend(arguments.checkpoint), settings)
-        for source in dict.fromkeys(arm.source for arm in arms):
+        for source in dict.fromkeys(arm.source for arm in open_arms):
             opinions = opinions_of(source, store, drawings, arguments, seed)
             open_project(store, source, drawings)
-            for arm in sorted((arm for arm in arms if arm.source == source), key=lambda arm: arm.size):
+            for arm in sorted((arm for arm in open_arms if arm.source == source), key=lambda arm: arm.size):
+                answered = answer(store, source, opinions, arm.size)
+                if answered != arm.size:
+                    raise StudyError(
+                        f"{answered} drawings of {source} are answered, not {arm.size}; choose another --out"
+                    )
                 exports = folder / arm.name / "exports"
-                if not (exports / "done").exists():
-                    answered = answer(store, source, opinions, arm.size)
-                    made = export_kinds(store, source, EXPORTED, exports)
-                    said = f"{opinions.about}; {answered} answered; {', '.join(made)}"
-                    print(f"seed {seed}, {arm.name}: {said}", file=sys.stderr, flush=True)
-                    write_whole(exports / "done", said + "\n", mode=0o644)
+                made = export_kinds(store, source, EXPORTED, exports)
+                summary = f"{opinions.about}; {answered} drawings answered; {', '.join(made)}"
+                print(f"seed {seed}, {arm.name}: {summary}", file=sys.stderr, flush=True)
+                write_whole(exports / "done", summary + "\n", mode=0o644)
 
 
 def arms_of(arguments: argparse.Namespace, seed: int) -> list[Arm]:
