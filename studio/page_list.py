@@ -29,6 +29,7 @@ PAGES = (
     PageEntry("projects", "Projects", "Projects", Role.REVIEWER),
     PageEntry("project", "Project", None, Role.REVIEWER, shown_as="projects"),
     PageEntry("datasets", "Datasets", "Datasets", Role.ADMIN),
+    PageEntry("calibration", "Calibration", "Calibration", Role.ADMIN),
     PageEntry("training", "Training", "Training", Role.ADMIN),
     PageEntry("sign-in", "Sign in", None, Role.VISITOR),
 )

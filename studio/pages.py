@@ -17,6 +17,7 @@ from studio.api import endpoints
 from studio.arena import page as arena
 from studio.auth import page as sign_in
 from studio.auth.identity import identity_of, is_local, refusal
+from studio.calibration import page as calibration
 from studio.compare import page as compare
 from studio.components.header import masthead
 from studio.datasets import page as datasets
@@ -57,6 +58,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         "projects": partial(projects.page, store, settings),
         "project": partial(project.page, store, checkpoints, settings),
         "datasets": partial(datasets.page, store, settings),
+        "calibration": partial(calibration.page, store, settings),
         "training": partial(training.page, checkpoints, store, settings),
         "sign-in": partial(sign_in.page, store, settings),
     }

@@ -23,7 +23,7 @@ def store(tmp_path: Path):
 
 
 FOR_VISITORS = ("", "image", "compare", "gallery")
-FOR_PEOPLE = ("annotate", "arena", "review", "projects", "project", "datasets", "training")
+FOR_PEOPLE = ("annotate", "arena", "review", "projects", "project", "datasets", "calibration", "training")
 
 
 def built(tiny: Janus, store: Store, mode: Mode):

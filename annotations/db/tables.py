@@ -154,6 +154,21 @@ class RestorationRow(Base):
     created_at: Mapped[datetime]
 
 
+class CriticScoreRow(Base):
+    """A critic's p_yes of the picture of a segment; the newest of a critic counts."""
+
+    __tablename__ = "critic_scores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
+    segment: Mapped[int]
+    critic: Mapped[str] = mapped_column(Text)
+    p_yes: Mapped[float] = mapped_column(Float)
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
 class PersonRow(Base):
     __tablename__ = "people"
 

@@ -83,7 +83,7 @@ def gold_accuracy(ratings: Given, gold: Mapping[Hashable, Value]) -> dict[Hashab
         for annotator, answer in by_annotator.items():
             of[annotator] += 1
             right[annotator] += answer == gold[item]
-    return {annotator: Accuracy(right[annotator], n, *_wilson(right[annotator], n)) for annotator, n in of.items()}
+    return {annotator: Accuracy(right[annotator], n, *wilson(right[annotator], n)) for annotator, n in of.items()}
 
 
 def _by_item(ratings: Given) -> dict[Hashable, dict[Hashable, Value]]:
@@ -198,7 +198,8 @@ def _less_than(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return 1 - np.divide(observed, expected, out=np.full(len(expected), np.nan), where=varies)
 
 
-def _wilson(right: int, of: int) -> tuple[float, float]:
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share."""
     z = 1.959964
     share, room = right / of, z * z / of
     middle = (share + room / 2) / (1 + room)

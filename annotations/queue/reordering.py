@@ -43,6 +43,16 @@ def finish(database: Database, project_id: str) -> None:
             items.update_states(session, projects.get(session, project_id), outdated)
 
 
+def rank_anew(database: Database, order: Order) -> None:
+    """Rank the items of all projects of an order that goes by what was stored since they came in."""
+    with database.reading() as session:
+        project_ids = [project.id for project in projects.get_all(session) if project.order is order]
+    for project_id in project_ids:
+        with database.writing() as session:
+            items.begin_generation(session, project_id)
+        finish(database, project_id)
+
+
 def _move_older(database: Database, project_id: str) -> bool:
     """Move items of older generations to the newest; False where there were none."""
     with database.reading() as session:
@@ -64,5 +74,6 @@ def _move_older(database: Database, project_id: str) -> bool:
 def _ranks(session: Session, project: Project, ids: Sequence[int]) -> dict[int, float]:
     query = select(ItemRow.id, TrajectoryRow.body, TrajectoryRow.created_at)
     query = query.join(TrajectoryRow, TrajectoryRow.id == ItemRow.trajectory_id).where(ItemRow.id.in_(ids))
-    rows = session.execute(query)
-    return {id: items.rank_of(project, Trajectory.from_dict(body), created.timestamp()) for id, body, created in rows}
+    rows = session.execute(query).all()
+    created = [(Trajectory.from_dict(row.body), row.created_at.timestamp()) for row in rows]
+    return dict(zip([row.id for row in rows], items.ranks_of(session, project, created), strict=True))

@@ -40,6 +40,7 @@ class Order(StrEnum):
     NEWEST = "newest"
     MARGIN = "margin"  # where the model was least sure of a verdict
     DISAGREEMENT = "disagreement"  # where the answers so far differ most
+    EXPECTED_USE = "expected_use"  # where an answer is expected to teach most
 
 
 class Skipping(StrEnum):

@@ -26,6 +26,7 @@ from annotations.db.tables import (
     TrajectoryRow,
 )
 from annotations.errors import NotFoundError, ProjectError
+from annotations.queue import expected_use
 from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.project import Order, Project, Use
 from annotations.schema.subjects import PAIR, WHOLE
@@ -66,11 +67,11 @@ def collect(session: Session, created: Sequence[tuple[Trajectory, float]], *, st
     finished = [(trajectory, seconds) for trajectory, seconds in created if trajectory.stop_reason is not None]
     for project in projects.collecting(session):
         generation = generation_of(session, project.id)
+        asked = [(each, parts) for each in finished if (parts := parts_of(project, each[0]))]
+        ranks = ranks_of(session, project, [each for each, _ in asked])
         rows = [
-            _values(project, NewItem(trajectory.id), parts, rank_of(project, trajectory, seconds), generation)
-            | {"state": state.value}
-            for trajectory, seconds in finished
-            if (parts := parts_of(project, trajectory))
+            _values(project, NewItem(trajectory.id), parts, rank, generation) | {"state": state.value}
+            for ((trajectory, _), parts), rank in zip(asked, ranks, strict=True)
         ]
         if rows:
             session.execute(insert(ItemRow.__table__), rows)
@@ -101,7 +102,8 @@ def add(session: Session, project: Project, new: NewItem) -> int:
         return item_id
     created = select(TrajectoryRow.created_at).where(TrajectoryRow.id == trajectory.id)
     seconds = session.scalars(created).one().timestamp()
-    values = _values(project, new, parts, rank_of(project, trajectory, seconds), generation_of(session, project.id))
+    rank = ranks_of(session, project, [(trajectory, seconds)])[0]
+    values = _values(project, new, parts, rank, generation_of(session, project.id))
     item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
     move_places_back(session, project.id, values["priority"], values["rank"], item_id)
     return item_id
@@ -172,8 +174,15 @@ def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
     return [i for i, s in enumerate(trajectory.segments) if s.kind == project.subject and s.finished]
 
 
+def ranks_of(session: Session, project: Project, created: Sequence[tuple[Trajectory, float]]) -> list[float]:
+    """The ranks in the project's order, lower first, of trajectories with the time when they were made, in seconds."""
+    if project.order is Order.EXPECTED_USE:
+        return expected_use.ranks(session, project.id, [trajectory for trajectory, _ in created])
+    return [rank_of(project, *each) for each in created]
+
+
 def rank_of(project: Project, trajectory: Trajectory, created: float) -> float:
-    """The rank in the project's order, lower first; `created`: when the trajectory was made, in seconds."""
+    """The rank in an order that the trajectory alone decides on; `created`: when it was made, in seconds."""
     match project.order:
         case Order.OLDEST:
             return created
@@ -181,7 +190,7 @@ def rank_of(project: Project, trajectory: Trajectory, created: float) -> float:
             return -created
         case Order.MARGIN:
             return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
-        case Order.DISAGREEMENT:
+        case Order.DISAGREEMENT | Order.EXPECTED_USE:  # of what else is stored
             return 0.0
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 
 from annotations.db.tables import (
     AnnotationRow,
+    CriticScoreRow,
     DeletionRow,
     FlagRow,
     ImageRow,
@@ -55,7 +56,7 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     session.execute(delete(ItemRow).where(ItemRow.id.in_(items)))
     imports = select(ImportRow.id).where(ImportRow.trajectory_id.in_(ids))
     session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(imports)))
-    for row in (links, DeletionRow, ImportRow, StagedRow):
+    for row in (links, CriticScoreRow, DeletionRow, ImportRow, StagedRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     rows = session.execute(select(*search_index.COLUMNS).where(TrajectoryRow.id.in_(ids))).mappings().all()
     search_index.remove(session, {row["number"]: terms_of(row) for row in rows})

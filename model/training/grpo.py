@@ -43,6 +43,7 @@ from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.runs.state import fingerprint
+from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from model.training.safeguards.evaluations import EvaluationSettings
 from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.sft import CrossEntropy, cross_entropy_share
@@ -352,6 +353,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError, RewardError and what `train` raises."""
     for chosen in filter(None, (settings.reward, settings.watch)):
         read_choice(chosen)
+    agreement = check_agreement(arguments, read_choice(settings.reward))
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
     drawn = settings.prompts * settings.group
@@ -367,7 +369,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     prompts, about_prompts = open_prompts(arguments.prompts_file, settings.seed, settings.prompts)
     rehearsal, about = open_rehearsal(janus, settings.seed, settings.rehearsal, arguments.drafts)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "grpo", "settings": asdict(settings)}
-    provenance |= about | about_prompts
+    provenance |= about | about_prompts | agreement
     fixed = fixed_prompts(janus, settings)
     branches: list[GroupStart] = []
     if arguments.branches:
@@ -378,6 +380,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
 
 def options(parser: argparse.ArgumentParser) -> None:
     add_opening(parser)
+    add_agreement(parser)
     parser.add_argument("--reference", help="what to stay near (default: the checkpoint)")
     branches = "trajectories that people changed: every step one more group begins at such a change"
     parser.add_argument("--branches", type=Path, metavar="FOLDER", help=branches)

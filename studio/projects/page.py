@@ -31,6 +31,7 @@ ORDERS = {
     "The newest drawings first": Order.NEWEST,
     "Where the model was least sure": Order.MARGIN,
     "Where the answers differ most": Order.DISAGREEMENT,
+    "Where an answer teaches most": Order.EXPECTED_USE,
 }
 PRACTICE = 5  # items that who is new to a project does first, as far as there are any
 SEEN_BY = {

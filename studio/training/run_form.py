@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from annotations.calibration.report import file_of
 from annotations.export.jobs import exports_of, folder_of
 from annotations.export.manifest import read_manifest
 from annotations.store.store import Store
@@ -29,8 +30,10 @@ from studio.training.runs import RunRequest, TrainingRun, runs_in
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 MOST_STEPS = 100_000
+REWARDED = "grpo"  # the method that learns from rewards
 SAVES = 8  # at least so many in a run
 USUAL_SAVE = 50  # steps
+AGREEMENT = {"--least-agreement": float, "--uncalibrated": bool}  # of methods with rewards, where there is a report
 OPENING = {"--rank": int, "--alpha": int, "--base-precision": str, "--checkpointing": bool}  # of every method
 MOMENTS = 12  # bytes of a parameter in a run's state: its float32 weight, and two moments
 
@@ -113,11 +116,13 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
         raise RunError(f"there is a checkpoint {name} already; give another name")
     if asked.adapter and asked.adapter not in ADAPTERS:
         raise RunError(f"“{asked.adapter[:40]}” is no adapter; there are: {', '.join(ADAPTERS)}")
-    options = options_of(method, asked.options or "")
+    report = calibration_report(store) if method.name == REWARDED else None
+    options = options_of(method, asked.options or "", AGREEMENT if report else {})
     command = ["-m", f"model.training.{method.name}"]
     command += ["--data", *map(str, data)] if data else []
     command += ["--world"] if method.replays and asked.replays else []
     command += ["--adapter", asked.adapter] if asked.adapter else []
+    command += ["--calibration", str(report)] if report else []
     command += ["--checkpoint", sources[asked.checkpoint], "--steps", str(steps)]
     command += ["--save-every", str(max(1, min(USUAL_SAVE, steps // SAVES)))]
     command += [*options, "--out", str(place_of(store) / name / name)]
@@ -140,13 +145,18 @@ def whole_steps(value: Any) -> int:
     return int(value)
 
 
-def options_of(method: Method, words: str) -> list[str]:
+def calibration_report(store: Store) -> Path | None:
+    """What is known of critics, by which the trainer refuses rewards; None where nothing was measured."""
+    return file if (file := file_of(store)).exists() else None
+
+
+def options_of(method: Method, words: str, further: Mapping[str, type]) -> list[str]:
     """Options of the training command, each the name of one of the method's settings. Raises RunError."""
     try:
         parts = shlex.split(words)
     except ValueError as error:
         raise RunError(f"the options cannot be read: {error}") from error
-    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING
+    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING | further
     taken = ("--steps", "--save-every")
     at = 0
     while at < len(parts):

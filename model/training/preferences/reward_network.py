@@ -67,11 +67,14 @@ class RewardNetwork(torch.nn.Module):
 
     def forward(self, batch: RewardBatch) -> torch.Tensor:
         """(B,) rewards: logits, any real number."""
+        return self.head(self.states(batch).to(self.head.weight.dtype)).float()[:, 0]
+
+    def states(self, batch: RewardBatch) -> torch.Tensor:
+        """(B, D) hidden states where the verdict would begin."""
         inputs = self.janus.embed(batch.batch.ids, batch.batch.kinds, batch.batch.images)
         states = self.network.model.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
         ends = batch.ends.to(states.device)
-        states = states[torch.arange(len(ends), device=states.device), ends]
-        return self.head(states.to(self.head.weight.dtype)).float()[:, 0]
+        return states[torch.arange(len(ends), device=states.device), ends]
 
     @torch.no_grad()
     def rewards(self, prompt: str, pictures: Sequence[np.ndarray]) -> list[float]:

@@ -23,7 +23,7 @@ from model.backends.checkpoint.saving import CheckpointError, not_saved
 FREE = {
     *("steps", "save_every", "compile", "micro_batch", "micro_batches"),
     *("most_tokens", "most_characters", "most_megapixels"),
-    *("evaluate_every", "best", "track"),
+    *("evaluate_every", "best", "track", "agreement"),
 }
 DAMAGED = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
 

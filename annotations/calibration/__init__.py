@@ -1,0 +1,1 @@
+"""Critics against people: stored scores, what people say of the same pictures, the calibration report."""

@@ -1,0 +1,172 @@
+"""Calibration of critics: figures against scikit-learn's and statsmodels', what people say of reflections, the gate."""
+
+import argparse
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, cohen_kappa_score
+from test_annotations_samples import aha, judged
+
+from annotations.calibration.judgements import judgements
+from annotations.calibration.report import write
+from annotations.calibration.scores import Score, add, scores
+from annotations.errors import AnswerError
+from annotations.metrics.calibration import Judgement, best_threshold, calibration, calibrations, cohens_kappa, drift
+from annotations.store.store import open_store
+from model.training.rewards.janus_pro_r1 import RewardError
+from model.training.rewards.registry import read_choice
+from model.training.safeguards.critic_agreement import add_agreement, check_agreement, read_kappas
+from studio.calibration.__main__ import main
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def judged_by(count: int, *, seed: int = 0, slope: float = 1.0) -> list[Judgement]:
+    """A critic that is right about as often as it says, but for `slope`."""
+    rng = np.random.default_rng(seed)
+    probabilities = rng.uniform(size=count)
+    people = rng.uniform(size=count) < 0.5 + slope * (probabilities - 0.5)
+    rows = enumerate(zip(probabilities, people, strict=True))
+    return [
+        Judgement("critic:a", ("counting", "colours")[number % 2], float(p), bool(yes), START + timedelta(hours=number))
+        for number, (p, yes) in rows
+    ]
+
+
+def columns(judgements: list[Judgement]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([each.p_yes for each in judgements]), np.array([each.person for each in judgements])
+
+
+def test_figures_equal_those_of_scikit_learn() -> None:
+    p_yes, people = columns(judgements := judged_by(500))
+    found = calibration(judgements)
+    assert found.kappa.value == pytest.approx(cohen_kappa_score(p_yes >= 0.5, people))
+    assert found.brier == pytest.approx(brier_score_loss(people, p_yes))
+    shares, means = calibration_curve(people, p_yes, n_bins=10, strategy="uniform")
+    assert [each.p_yes for each in found.bins] == pytest.approx(list(means))
+    assert [each.person.value for each in found.bins] == pytest.approx(list(shares))
+    counts = np.histogram(p_yes, 10, (0, 1))[0]
+    assert found.expected_error == pytest.approx(np.average(np.abs(shares - means), weights=counts))
+
+
+def test_the_interval_of_kappa_equals_that_of_statsmodels() -> None:
+    """statsmodels 0.15.0, inter_rater.cohens_kappa([[45, 15], [25, 35]]): kappa, kappa_low, kappa_upp."""
+    critic = np.repeat([0, 0, 1, 1], [45, 15, 25, 35]).astype(bool)
+    people = np.repeat([0, 1, 0, 1], [45, 15, 25, 35]).astype(bool)
+    kappa = cohens_kappa(critic, people)
+    assert (kappa.value, kappa.low, kappa.high) == pytest.approx((1 / 3, 0.16700586, 0.49966080), abs=1e-6)
+
+
+def test_kappa_is_not_defined_where_both_always_say_the_same() -> None:
+    assert cohens_kappa(np.ones(20, bool), np.ones(20, bool)) is None
+    assert best_threshold(np.linspace(0, 1, 20), np.ones(20, bool)) is None
+
+
+def test_the_threshold_is_the_one_of_the_highest_kappa_of_all() -> None:
+    p_yes, people = columns(judged_by(120, seed=3))
+    people = people | (p_yes > 0.3)
+    found = best_threshold(p_yes, people)
+    every = [cohen_kappa_score(p_yes >= cut, people) for cut in np.sort(p_yes)]
+    assert found.kappa == pytest.approx(max(every))
+    assert cohen_kappa_score(p_yes >= found.p_yes, people) == pytest.approx(found.kappa)
+
+
+def test_a_critic_that_becomes_worse_drifts() -> None:
+    right = np.concatenate([np.ones(60, bool), np.arange(60) % 3 == 0])
+    assert drift(right).high < 0
+    assert drift(right[:60]).low < 0 < drift(right[:60]).high
+    assert drift(right[:10]) is None
+
+
+def test_every_critic_is_told_of_all_prompts_and_by_category() -> None:
+    told = calibrations([*judged_by(60), *[Judgement("verifier", "counting", 1.0, True, START)]])
+    assert [(each.critic, each.category) for each in told] == [
+        ("critic:a", None),
+        ("critic:a", "colours"),
+        ("critic:a", "counting"),
+        ("verifier", None),
+    ]
+    assert sum(period.accuracy.of for period in told[0].periods) == 60
+
+
+def test_people_and_critics_are_compared_on_the_same_pictures(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        ids = [store.save(*aha(number, checkpoint="painter+embedded"), owner="visitor") for number in range(3)]
+        store.annotate(judged(ids[0], 2, "ann", verdict_right="yes"))  # “No” is right: it does not show the prompt
+        store.annotate(judged(ids[0], 4, "ann", verdict_right="no"))  # tie with bob's
+        store.annotate(judged(ids[0], 4, "bob", verdict_right="yes"))
+        store.annotate(judged(ids[1], 4, "ann", verdict_right="yes"))
+        store.annotate(judged(ids[2], 4, "ann", verdict_right="yes"))
+        store.hide(ids[2], "visitor")
+        add(store, [Score(ids[0], 1, "verifier", 1.0), Score(ids[0], 1, "verifier", 0.0), Score(ids[1], 1, "x", 0.9)])
+        found = {(each.critic, each.p_yes, each.person) for each in judgements(store)}
+        assert found == {
+            ("critic:embedded", 0.25, False),
+            ("verifier", 0.0, False),
+            ("critic:embedded", 0.25, True),
+        }
+        with pytest.raises(AnswerError, match="wanted one from 0 to 1"):
+            add(store, [Score(ids[0], 1, "verifier", float("nan"))])
+
+
+def test_scores_of_a_critic_leave_the_disk_with_the_drawing(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        id = store.save(*aha(), owner="visitor")
+        add(store, [Score(id, 1, "verifier", 1.0)])
+        store.hide(id, "visitor")
+        assert scores(store) == []
+        assert store.purge(timedelta(0)) == 1
+
+
+def test_the_command_scores_measures_and_writes_the_report_of_the_trainer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_store(tmp_path) as store:
+        id = store.save(*aha(prompt="a red cat"), owner="visitor")
+        store.annotate(judged(id, 2, "ann", verdict_right="yes"))
+    assert main(["verifier", "--data", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["critic"] for row in told} == {"critic:tiny", "verifier"}
+    assert json.loads((tmp_path / "calibration.json").read_text())["critics"] == told
+    assert main(["verifier:2", "--data", str(tmp_path)]) == 1
+    assert "without a weight" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("reward", "options", "refused"),
+    [
+        ("critic:good", (), None),
+        ("critic:bad", (), "kappa ≥"),
+        ("verifier critic:bad:0.5", ("--uncalibrated",), None),
+        ("critic:bad", ("--least-agreement", "-1"), None),
+        ("reward_model:somewhere", (), "not at all"),
+        ("critic:few", (), "too few"),
+        ("verifier", (), None),
+    ],
+)
+def test_a_critic_that_agrees_too_little_is_no_reward(
+    tmp_path: Path, reward: str, options: tuple[str, ...], refused: str | None
+) -> None:
+    good = [replace(each, critic="critic:good", person=each.p_yes >= 0.5) for each in judged_by(100)]
+    bad = [replace(each, critic="critic:bad", person=each.p_yes < 0.5) for each in judged_by(100)]
+    few = [replace(each, critic="critic:few") for each in good[:10]]
+    write(calibrations([*good, *bad, *few]), tmp_path / "report.json", START)
+    parser = argparse.ArgumentParser()
+    add_agreement(parser)
+    arguments = parser.parse_args(["--calibration", str(tmp_path / "report.json"), *options])
+    if refused is None:
+        assert "agreement" in check_agreement(arguments, read_choice(reward))
+    else:
+        with pytest.raises(RewardError, match=refused):
+            check_agreement(arguments, read_choice(reward))
+
+
+def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"critics": [1]}')
+    with pytest.raises(RewardError, match="is no calibration report"):
+        read_kappas(tmp_path / "report.json")
