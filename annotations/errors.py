@@ -10,6 +10,7 @@ AnnotationsError
 ├── LeaseError              an item that somebody no longer holds, and that others have completed
 ├── PersonError             an account that cannot be made or changed as it is wanted
 │   └── SignInError         … or entered
+├── PromptBlockedError      a prompt with a word that the studio does not draw
 ├── DatabaseError           the database cannot be opened, read or written
 │   ├── DirectoryError      … because of its folder
 │   ├── BusyError           … because another process holds it
@@ -62,6 +63,10 @@ class PersonError(AnnotationsError):
 
 class SignInError(PersonError):
     """A name and a password that do not open an account, or too many tries."""
+
+
+class PromptBlockedError(AnnotationsError):
+    """A prompt with a word that the studio does not draw."""
 
 
 class DatabaseError(AnnotationsError):

@@ -31,5 +31,7 @@ PAGES = (
     PageEntry("datasets", "Datasets", "Datasets", Role.ADMIN),
     PageEntry("calibration", "Calibration", "Calibration", Role.ADMIN),
     PageEntry("training", "Training", "Training", Role.ADMIN),
+    PageEntry("people", "People", "People", Role.ADMIN),
+    PageEntry("moderation", "Moderation", None, Role.ADMIN, shown_as="people"),
     PageEntry("sign-in", "Sign in", None, Role.VISITOR),
 )

@@ -26,7 +26,9 @@ from studio.gallery import page as gallery
 from studio.image import page as image
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.waiting_line import AT_ONCE
+from studio.moderation import page as moderation
 from studio.page_list import PAGES
+from studio.people import page as people
 from studio.projects import page as projects
 from studio.projects import project_page as project
 from studio.review import page as review
@@ -60,6 +62,8 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         "datasets": partial(datasets.page, store, settings),
         "calibration": partial(calibration.page, store, settings),
         "training": partial(training.page, checkpoints, store, settings),
+        "people": partial(people.page, store, settings),
+        "moderation": partial(moderation.page, store, settings),
         "sign-in": partial(sign_in.page, store, settings),
     }
     first, *others = PAGES

@@ -1,6 +1,7 @@
 """Calibration of critics: figures against scikit-learn's and statsmodels', what people say of reflections, the gate."""
 
 import argparse
+import hashlib
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, cohen_kappa_score
 from test_annotations_samples import aha, judged
@@ -18,9 +20,13 @@ from annotations.calibration.scores import Score, add, scores
 from annotations.errors import AnswerError
 from annotations.metrics.calibration import Judgement, best_threshold, calibration, calibrations, cohens_kappa, drift
 from annotations.store.store import open_store
+from model.images import encode_png
 from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import read_choice
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement, read_kappas
+from model.trajectory import Image
+from model.world.plan import read_plan
+from model.world.scene import render
 from studio.calibration.__main__ import main
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -126,12 +132,16 @@ def test_scores_of_a_critic_leave_the_disk_with_the_drawing(tmp_path: Path) -> N
 def test_the_command_scores_measures_and_writes_the_report_of_the_trainer(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    picture = encode_png(Picture.fromarray(render(read_plan("red cat at 0 0"))))
+    sha256 = hashlib.sha256(picture).hexdigest()
+    trajectory, pictures = aha(prompt="a red cat")
+    drawn = (trajectory.segments[0], Image((), sha256), *trajectory.segments[2:])
     with open_store(tmp_path) as store:
-        id = store.save(*aha(prompt="a red cat"), owner="visitor")
-        store.annotate(judged(id, 2, "ann", verdict_right="yes"))
+        id = store.save(replace(trajectory, segments=drawn), pictures | {sha256: picture}, owner="visitor")
+        store.annotate(judged(id, 2, "ann", verdict_right="no"))
     assert main(["verifier", "--data", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert {row["critic"] for row in told} == {"critic:tiny", "verifier"}
+    assert {row["critic"]: row["accuracy"]["value"] for row in told} == {"critic:tiny": 0.0, "verifier": 1.0}
     assert json.loads((tmp_path / "calibration.json").read_text())["critics"] == told
     assert main(["verifier:2", "--data", str(tmp_path)]) == 1
     assert "without a weight" in capsys.readouterr().err
@@ -143,7 +153,7 @@ def test_the_command_scores_measures_and_writes_the_report_of_the_trainer(
         ("critic:good", (), None),
         ("critic:bad", (), "kappa ≥"),
         ("verifier critic:bad:0.5", ("--uncalibrated",), None),
-        ("critic:bad", ("--least-agreement", "-1"), None),
+        ("critic:bad", ("--least-agreement", "-2"), None),
         ("reward_model:somewhere", (), "not at all"),
         ("critic:few", (), "too few"),
         ("verifier", (), None),

@@ -23,7 +23,18 @@ def store(tmp_path: Path):
 
 
 FOR_VISITORS = ("", "image", "compare", "gallery")
-FOR_PEOPLE = ("annotate", "arena", "review", "projects", "project", "datasets", "calibration", "training")
+FOR_PEOPLE = (
+    "annotate",
+    "arena",
+    "review",
+    "projects",
+    "project",
+    "datasets",
+    "calibration",
+    "training",
+    "people",
+    "moderation",
+)
 
 
 def built(tiny: Janus, store: Store, mode: Mode):

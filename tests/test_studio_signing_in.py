@@ -16,6 +16,7 @@ from test_annotations_samples import aha
 
 from annotations.auth import accounts
 from annotations.auth.accounts import add
+from annotations.auth.invitations import invite
 from annotations.db.tables import SessionRow
 from annotations.queue import assignment
 from annotations.schema.project import Role
@@ -264,3 +265,15 @@ def test_a_request_without_anything_is_of_a_visitor(tmp_path: Path):
         for headers in ({}, {"cookie": ""}, {"cookie": f"{COOKIE}="}, {"cookie": "a=b; ; =; x"}):
             request = gr.Request(headers=headers)
             assert identity_of(request, Settings(mode=Mode.PUBLIC), store) == NOBODY
+
+
+def test_an_invitation_makes_an_account_that_is_signed_in_at_once(client: httpx2.Client, store: Store):
+    token = invite(store, Role.ANNOTATOR, by="bob")
+    form = {"invitation": token, "name": "newcomer", "password": PASSWORD}
+    assert client.post("/join", data=form, headers={"Origin": "http://elsewhere.example"}).status_code == 403
+    refused = client.post("/join", data=form | {"name": "ada"})
+    assert "said=taken" in refused.headers["location"] and "set-cookie" not in refused.headers
+    joined = client.post("/join", data=form)
+    assert (joined.status_code, joined.headers["location"]) == (303, "./")
+    assert person_of(store, client.cookies[COOKIE]).name == "newcomer"
+    assert "set-cookie" not in client.post("/join", data=form | {"name": "another"}).headers

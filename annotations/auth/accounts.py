@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
+from annotations.auth.changes import COMMAND_LINE, record
 from annotations.auth.sessions import end_all
 from annotations.db.tables import PersonRow
 from annotations.errors import ConflictError, NotFoundError, PersonError
@@ -53,8 +54,15 @@ class Person:
         return row | {name: moment and moment.isoformat() for name, moment in moments.items()}
 
 
-def add(store: Store, name: str, role: Role, password: str | None) -> Person:
+def add(store: Store, name: str, role: Role, password: str | None, *, by: str = COMMAND_LINE) -> Person:
     """Make an account; without a password it is for the Hub's login only. Raises PersonError, ConflictError."""
+    hashed = None if password is None else hash_of(password)
+    with store.database.writing() as session:
+        return add_within(session, store, name, role, hashed, by=by)
+
+
+def add_within(session: Session, store: Store, name: str, role: Role, hashed: str | None, *, by: str) -> Person:
+    """The same within a transaction, with the hash of the password."""
     name = unicodedata.normalize("NFC", name)
     written = "".join(
         c for c in name if unicodedata.category(c)[0] != "M" and c not in JOINERS
@@ -63,17 +71,17 @@ def add(store: Store, name: str, role: Role, password: str | None) -> Person:
         raise PersonError(
             f"got the name {name[:80]!r}, wanted at most 64 letters, digits and . _ @ + -, without spaces"
         )
-    hashed = None if password is None else hash_of(password)
-    with store.database.writing() as session:
-        for (taken,) in session.execute(select(PersonRow.name)):
-            if look_of(taken) == look_of(name):
-                raise ConflictError(
-                    f"there is an account “{taken}” already, which looks the same; choose another name, or activate it"
-                )
-        values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": store.clock()}
-        session.execute(insert(PersonRow).values(**values))
-        _has_accounts.pop(store, None)
-        return _person(_row(session, name))
+    for (taken,) in session.execute(select(PersonRow.name)):
+        if look_of(taken) == look_of(name):
+            raise ConflictError(
+                f"there is an account “{taken}” already, which looks the same; choose another name, or activate it"
+            )
+    now = store.clock()
+    values = {"name": name, "role": role.value, "password_hash": hashed, "created_at": now}
+    session.execute(insert(PersonRow).values(**values))
+    record(session, name, "added", by=by, at=now, detail=role.value)
+    _has_accounts.pop(store, None)
+    return _person(_row(session, name))
 
 
 def hub_account_name(name: str) -> str:
@@ -101,8 +109,9 @@ def hub_account(store: Store, name: str, role: Role, identity: str | None = None
             )
         if row is not None:
             return _changed(session, row.name, role=role.value, hub_id=identity or row.hub_id)
-    add(store, name, role, None)
-    return _change(store, name, hub_id=identity)
+    add(store, name, role, None, by="the Hub")
+    with store.database.writing() as session:
+        return _changed(session, name, hub_id=identity)
 
 
 def _by_identity(session: Session, identity: str) -> PersonRow | None:
@@ -146,39 +155,47 @@ def person(store: Store, name: str) -> Person:
         return _person(_row(session, name))
 
 
-def set_role(store: Store, name: str, role: Role) -> Person:
-    return _change(store, name, role=role.value)
+def set_role(store: Store, name: str, role: Role, *, by: str = COMMAND_LINE) -> Person:
+    with store.database.writing() as session:
+        record(session, name, "role", by=by, at=store.clock(), detail=role.value)
+        return _changed(session, name, role=role.value)
 
 
-def deactivate(store: Store, name: str) -> Person:
+def deactivate(store: Store, name: str, *, by: str = COMMAND_LINE) -> Person:
     """From here on the account opens nothing, and its sessions are over for good; what was said in its name stays."""
     with store.database.writing() as session:
         end_all(session, store, name)
+        record(session, name, "deactivated", by=by, at=store.clock())
         return _changed(session, name, deactivated_at=store.clock())
 
 
-def activate(store: Store, name: str) -> Person:
-    return _change(store, name, deactivated_at=None)
+def activate(store: Store, name: str, *, by: str = COMMAND_LINE) -> Person:
+    with store.database.writing() as session:
+        record(session, name, "activated", by=by, at=store.clock())
+        return _changed(session, name, deactivated_at=None)
 
 
-def set_password(store: Store, name: str, password: str) -> Person:
+def set_password(store: Store, name: str, password: str, *, by: str = COMMAND_LINE) -> Person:
     """Another password; whoever has signed in with the old one is signed out."""
     hashed = hash_of(password)
     with store.database.writing() as session:
         end_all(session, store, name)
+        record(session, name, "password", by=by, at=store.clock())
         return _changed(session, name, password_hash=hashed)
 
 
 def rehash(store: Store, name: str, password: str) -> Person:
     """The same password, hashed as today's library does."""
-    return _change(store, name, password_hash=hash_of(password))
+    with store.database.writing() as session:
+        return _changed(session, name, password_hash=hash_of(password))
 
 
-def sign_out(store: Store, name: str) -> Person:
+def sign_out(store: Store, name: str, *, by: str = COMMAND_LINE) -> Person:
     """End every session of an account, on all machines. Raises NotFoundError."""
     with store.database.writing() as session:
         account = _person(_row(session, name))
         end_all(session, store, name)
+        record(session, name, "signed out", by=by, at=store.clock())
         return account
 
 
@@ -206,11 +223,6 @@ def stored_hash(store: Store, name: str) -> str | None:
     with store.database.reading() as session:
         row = session.get(PersonRow, name)
         return row.password_hash if row is not None and row.deactivated_at is None else None
-
-
-def _change(store: Store, name: str, **values: object) -> Person:
-    with store.database.writing() as session:
-        return _changed(session, name, **values)
 
 
 def _changed(session: Session, name: str, **values: object) -> Person:

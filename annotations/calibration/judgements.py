@@ -7,7 +7,6 @@ as many said yes as no, there is none. A checkpoint's own judge is the critic `c
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import batched
 from typing import NamedTuple
 
 from annotations.calibration.scores import scores
@@ -48,8 +47,9 @@ def verdicts(store: Store) -> Iterator[PeopleVerdict]:
             for annotation in (*known.given, *known.decided):
                 if annotation.segment is not None and VERDICT_RIGHT in annotation.answers:
                     given[annotation.trajectory_id][annotation.segment].append(annotation)
-    for ids in batched(sorted(given), AT_ONCE):
-        for id, trajectory in store.trajectories_by_id(ids).items():
+    ids = sorted(given)
+    for start in range(0, len(ids), AT_ONCE):
+        for id, trajectory in store.trajectories_by_id(ids[start : start + AT_ONCE]).items():
             for segment, annotations in sorted(given[id].items()):
                 yield from _verdict(trajectory, segment, annotations)
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from annotations.db.administration_tables import ReportRow
 from annotations.db.tables import (
     AnnotationRow,
     CriticScoreRow,
@@ -56,7 +57,7 @@ def purge(session: Session, ids: Sequence[str]) -> list[str]:
     session.execute(delete(ItemRow).where(ItemRow.id.in_(items)))
     imports = select(ImportRow.id).where(ImportRow.trajectory_id.in_(ids))
     session.execute(delete(ImportFileRow).where(ImportFileRow.import_id.in_(imports)))
-    for row in (links, CriticScoreRow, DeletionRow, ImportRow, StagedRow):
+    for row in (links, CriticScoreRow, DeletionRow, ImportRow, ReportRow, StagedRow):
         session.execute(delete(row).where(row.trajectory_id.in_(ids)))
     rows = session.execute(select(*search_index.COLUMNS).where(TrajectoryRow.id.in_(ids))).mappings().all()
     search_index.remove(session, {row["number"]: terms_of(row) for row in rows})

@@ -35,7 +35,7 @@ CALL = re.compile(
     rf"{API}/((run|api)/[^/]+/?|call(/v2)?/[^/]+/?|queue/join|cancel|reset/?|mcp(/|/http/?|/messages/?)?)"
 )
 UPLOAD = re.compile(rf"{API}/upload/?")
-FORM = re.compile(r"/(enter|leave)")
+FORM = re.compile(r"/(enter|join|leave)")
 DELETE = re.compile(rf"{API}/mcp(/|/http/?)?")  # ends a session of MCP
 
 

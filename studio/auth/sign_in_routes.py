@@ -16,8 +16,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from annotations.auth import accounts, sessions
+from annotations.auth.invitations import LONGEST_TOKEN, accept
 from annotations.auth.password_login import SignIn
-from annotations.errors import AnnotationsError, SignInError
+from annotations.errors import AnnotationsError, ConflictError, SignInError
 from annotations.schema.names import clean_name
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -60,6 +61,23 @@ def _password_routes(store: Store) -> list[Route]:
     def open_session(name: str, password: str, origin: str) -> str:
         return new_session(store, sign_in(clean_name(name), password, origin=origin))
 
+    async def join(request: Request) -> Response:
+        form = await _own_form(request)
+        if form is None:
+            return FORBIDDEN
+        token = form.get("invitation", "")
+        try:
+            session = await to_thread.run_sync(
+                open_account, token, form.get("name", ""), form.get("password", ""), limiter=limiter
+            )
+        except AnnotationsError as error:
+            query = urlencode({"invitation": token[:LONGEST_TOKEN], "said": _why_not(error)})
+            return RedirectResponse(f"sign-in?{query}", status_code=303)
+        return _signed_in(session, LASTS, "./", secure=is_secure(request))
+
+    def open_account(token: str, name: str, password: str) -> str:
+        return new_session(store, accept(store, token, clean_name(name), password))
+
     async def leave(request: Request) -> Response:
         if await _own_form(request) is None:
             return FORBIDDEN
@@ -68,7 +86,8 @@ def _password_routes(store: Store) -> list[Route]:
         response.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return response
 
-    return [Route("/enter", enter, methods=["POST"]), Route("/leave", leave, methods=["POST"])]
+    forms = {"/enter": enter, "/join": join, "/leave": leave}
+    return [Route(path, endpoint, methods=["POST"]) for path, endpoint in forms.items()]
 
 
 def _hub_routes(store: Store, settings: Settings, hub: Hub) -> list[Route]:
@@ -102,6 +121,13 @@ def _hub_routes(store: Store, settings: Settings, hub: Hub) -> list[Route]:
         Route("/login/huggingface", login, middleware=middleware),
         Route("/login/callback", callback, middleware=middleware),
     ]
+
+
+def _why_not(error: AnnotationsError) -> str:
+    """A word of the Sign in page for an account that was not made."""
+    if isinstance(error, ConflictError):
+        return "taken"
+    return "weak" if "password" in str(error) else "name"
 
 
 def _allowed_page(page: str | None) -> str:

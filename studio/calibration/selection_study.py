@@ -38,6 +38,7 @@ PER_STEP = 100  # annotations between two measurements
 COMMITTEE = 3
 PRIOR = 1.0  # precision of the weights, of features whose squares sum up to about 1
 AT_ONCE = 32
+STEPS = 12  # of Newton's method
 
 
 class Drawings(NamedTuple):
@@ -84,13 +85,21 @@ def draw(checkpoint: str, count: int, seed: int) -> Drawings:
 
 
 def fitted(features: np.ndarray, offset: np.ndarray, yes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(D,) of a logistic regression with an offset and a Gaussian prior, by Newton's method."""
+    """(D,) of a logistic regression with an offset and a Gaussian prior, by Newton's method with halved steps."""
+
+    def loss(head: np.ndarray) -> float:
+        logits = offset + features @ head
+        return float(weights @ (np.logaddexp(0, logits) - yes * logits) + PRIOR * head @ head / 2)
+
     found = np.zeros(features.shape[1])
-    for _ in range(12):
+    for _ in range(STEPS):
         p = 1 / (1 + np.exp(-np.clip(offset + features @ found, -30, 30)))
         gradient = features.T @ (weights * (p - yes)) + PRIOR * found
         curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + PRIOR * np.eye(len(found))
-        found = found - np.linalg.solve(curvature, gradient)
+        step, size, before = np.linalg.solve(curvature, gradient), 1.0, loss(found)
+        while loss(found - size * step) > before and size > 1e-6:
+            size /= 2
+        found = found - size * step
     return found
 
 

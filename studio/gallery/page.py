@@ -12,11 +12,13 @@ import gradio as gr
 
 from annotations.backup import last
 from annotations.errors import AnnotationsError, without_places
+from annotations.moderation.reports import LONGEST_NOTE, report
 from annotations.store.listing import Cursor
 from annotations.store.store import Store
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.header import intro
+from studio.components.notices import done, said
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, GalleryFilter
@@ -75,6 +77,15 @@ def shown(store: Store, run: str, settings: Settings) -> render.Row:
     return replay(store, run, settings) | {"deletable": is_local(settings)}
 
 
+def reported(store: Store, run: str, note: str, by: str) -> str:
+    """A line that says what came of a visitor's report."""
+    try:
+        report(store, run, by=by, note=note or "")
+    except AnnotationsError as error:
+        return said(without_places(error))
+    return done("Thank you. Whoever runs this studio will look at it.")
+
+
 def backed_up(store: Store, settings: Settings, now: datetime) -> str:
     """How old the last backup is, where backups are made."""
     if not settings.backup:
@@ -91,6 +102,12 @@ def page(store: Store, settings: Settings) -> None:
     """Build the page inside the current route."""
     intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
     viewer = timeline(elem_id="viewer")
+    run = gr.State("")
+    with gr.Accordion("Report this drawing", open=False, visible=False, elem_id="gallery-report") as reporting:
+        with gr.Row(equal_height=True):
+            why = gr.Textbox(label="What is wrong with it", max_lines=1, max_length=LONGEST_NOTE)
+            send = gr.Button("Report it", scale=0, min_width=130)
+        sent = gr.HTML(**PLAIN)
     widgets = _filters()
     cards = gr.HTML(elem_id="cards", js_on_load=script("gallery/gallery.js"), apply_default_css=False)
     cursor, seen = gr.State(""), gr.State("")
@@ -112,12 +129,18 @@ def page(store: Store, settings: Settings) -> None:
     def turned(cursor: str, *chosen: str) -> Any:
         return listing(store, GalleryFilter(*chosen), cursor)
 
-    def opened(event: gr.EventData) -> render.Row:
-        return shown(store, str(event.run), settings)
+    def seen_run(run: str) -> tuple:
+        """(the viewer, which run it shows, the form of a report, what came of one)"""
+        return shown(store, run, settings) if run else {}, run, gr.update(visible=bool(run), open=False), ""
 
-    def linked(request: gr.Request) -> render.Row:
-        run = dict(request.query_params).get("run")
-        return shown(store, run, settings) if run else {}
+    def opened(event: gr.EventData) -> tuple:
+        return seen_run(str(event.run))
+
+    def linked(request: gr.Request) -> tuple:
+        return seen_run(dict(request.query_params).get("run") or "")
+
+    def told(run: str, note: str, request: gr.Request) -> str:
+        return reported(store, run, note, PageVisit.of(request, settings).owner)
 
     def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
         message, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
@@ -127,10 +150,11 @@ def page(store: Store, settings: Settings) -> None:
     gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **QUICK)
     newest.click(newest_first, widgets, outputs, **QUICK)
     older.click(turned, [cursor, *widgets], outputs, **QUICK)
-    cards.open(opened, None, viewer, **QUICK)
+    cards.open(opened, None, [viewer, run, reporting, sent], **QUICK)
+    send.click(told, [run, why], sent, **QUICK)
     viewer.forget(forgotten, None, [viewer, *outputs], **QUICK)
     gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **QUICK)
-    gr.on(None, linked, [], viewer, **QUICK)
+    gr.on(None, linked, [], [viewer, run, reporting, sent], **QUICK)
 
 
 def _filters() -> list[gr.Textbox | gr.Dropdown]:

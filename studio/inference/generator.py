@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from annotations.moderation.blocked_words import check_prompt
 from annotations.store.store import Store
 from model.backends.contract import Backend, ServingOptions
 from model.backends.request import Request, Task
@@ -97,9 +98,9 @@ class Generator:
         the length of the line.
 
         A `branch` begins with what it is given; `source` (H, W, 3) is the image to edit or to judge; `on_start` hears
-        the id. Closing the iterator early stores what was drawn as cancelled. Raises RequestError and QueueFull before
-        the first event, AnnotationsError where the trajectory cannot be stored, and StoredLater after the last event
-        where the database is away and the trajectory is kept until it is back.
+        the id. Closing the iterator early stores what was drawn as cancelled. Raises RequestError, PromptBlockedError
+        and QueueFull before the first event, AnnotationsError where the trajectory cannot be stored, and StoredLater
+        after the last event where the database is away and the trajectory is kept until it is back.
         """
         begun = self._begun(branch) if branch else {}
         request = Request(prompt, seed, rounds, sampling, stop=stop, task=task, source=source, **begun)
@@ -108,6 +109,7 @@ class Generator:
     def _events(
         self, live: LiveTrajectory, request: Request, owner: str, on_start: Callable[[str], None]
     ) -> Iterator[Event | QueuePosition]:
+        check_prompt(self.store, request.prompt)
         later, events = None, self.serving.events(request)
         try:
             for event in events:

@@ -1,0 +1,1 @@
+"""Moderation: words that are not drawn, drawings that people report."""

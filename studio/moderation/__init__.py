@@ -1,0 +1,1 @@
+"""Moderation: reported drawings, hiding many at once, words that are not drawn."""

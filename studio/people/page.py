@@ -1,0 +1,184 @@
+"""The People page: accounts with their roles, invitations, signing out everywhere, and who changed what.
+
+Every change goes through the running studio, so that it needs no second process on the database.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+import gradio as gr
+
+from annotations.auth import accounts
+from annotations.auth.changes import account_changes
+from annotations.auth.invitations import MOST_DAYS, invite, open_invitations, withdraw
+from annotations.errors import AnnotationsError, PersonError, without_places
+from annotations.schema.names import clean_name
+from annotations.schema.project import Role
+from annotations.store.store import Store
+from studio.auth.identity import require
+from studio.auth.role_section import on_load_for, role_section
+from studio.components.header import intro
+from studio.components.notices import done, said
+from studio.components.page_options import PLAIN, QUIET
+from studio.people import view
+from studio.settings import Settings
+
+ROLES = [(role.value.capitalize(), role.value) for role in Role if role is not Role.VISITOR]
+DAYS = 7  # that an invitation lasts, where nothing else is chosen
+OWN = "this is your own account; ask another admin, so that there is always one"
+
+
+class View(NamedTuple):
+    """What the page shows."""
+
+    people: Any
+    invited: Any
+    changes: Any
+    chosen: Any  # the menu of accounts
+    note: Any
+
+
+@dataclass(frozen=True)
+class PeopleHandlers:
+    """The handlers of the page. Each checks who is asking."""
+
+    store: Store
+    settings: Settings
+
+    def start(self, request: gr.Request) -> View:
+        self._admin(request)
+        return self._shown("")
+
+    def add(self, name: str, role: str, password: str, request: gr.Request) -> View:
+        by = self._admin(request)
+        return self._changed(
+            lambda: accounts.add(self.store, clean_name(name or ""), _role(role), password or "", by=by),
+            "The account is made.",
+        )
+
+    def set_role(self, name: str, role: str, request: gr.Request) -> View:
+        by = self._admin(request)
+        return self._changed(
+            lambda: accounts.set_role(self.store, self._other(name, by), _role(role), by=by), "The role is changed."
+        )
+
+    def sign_out(self, name: str, request: gr.Request) -> View:
+        by = self._admin(request)
+        return self._changed(lambda: accounts.sign_out(self.store, name or "", by=by), "Signed out on all machines.")
+
+    def activate(self, name: str, request: gr.Request) -> View:
+        """Deactivate an active account, activate another."""
+        by = self._admin(request)
+
+        def turn() -> None:
+            active = accounts.person(self.store, self._other(name, by)).active
+            (accounts.deactivate if active else accounts.activate)(self.store, name, by=by)
+
+        return self._changed(turn, "The account is changed.")
+
+    def invite(self, role: str, days: float | None, request: gr.Request) -> tuple[Any, ...]:
+        """(the link, what the page shows)"""
+        by = self._admin(request)
+        link = ""
+
+        def make() -> None:
+            nonlocal link
+            token = invite(self.store, _role(role), by=by, lasts=timedelta(days=_whole(days)))
+            link = f"{_studio(request)}sign-in?{urlencode({'invitation': token})}"
+
+        shown = self._changed(make, "Whoever opens the link first makes an account. It is shown only now.")
+        return link, *shown
+
+    def withdraw(self, number: float | None, request: gr.Request) -> View:
+        by = self._admin(request)
+        return self._changed(lambda: withdraw(self.store, _whole(number), by=by), "The invitation is withdrawn.")
+
+    def _admin(self, request: gr.Request) -> str:
+        return require(Role.ADMIN, request, self.settings, self.store).name
+
+    def _other(self, name: str, by: str) -> str:
+        """Raises PersonError for one's own account."""
+        if name == by:
+            raise PersonError(OWN)
+        return name or ""
+
+    def _changed(self, change: Any, words: str) -> View:
+        try:
+            change()
+        except AnnotationsError as error:
+            return self._shown(said(without_places(error)))
+        return self._shown(done(words))
+
+    def _shown(self, note: str) -> View:
+        people = accounts.people(self.store)
+        return View(
+            view.accounts(people),
+            view.invitations(open_invitations(self.store)),
+            view.changes(account_changes(self.store)),
+            gr.update(choices=[person.name for person in people]),
+            note,
+        )
+
+
+def _role(value: str) -> Role:
+    """Raises PersonError."""
+    if value not in [role for _, role in ROLES]:
+        raise PersonError("choose a role")
+    return Role(value)
+
+
+def _whole(number: float | None) -> int:
+    return int(number) if isinstance(number, int | float) and 0 < number < 10**9 else 0
+
+
+def _studio(request: gr.Request) -> str:
+    """The address of the studio as the admin's browser knows it; empty where it says none."""
+    parts = urlsplit(request.headers.get("referer") or "")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}/" if parts.netloc else ""
+
+
+def page(store: Store, settings: Settings) -> None:
+    """Build the page inside the current route."""
+    with role_section(Role.ADMIN, "people", store, settings):
+        _people(PeopleHandlers(store, settings))
+
+
+def _people(handlers: PeopleHandlers) -> None:
+    intro("People", "Who has an account here, and what they may do.")
+    gr.HTML('<p><a href="moderation">Moderation</a>: reported drawings, words that are not drawn</p>', **PLAIN)
+    people = gr.HTML(elem_id="people", **PLAIN)
+    note = gr.HTML(elem_id="people-note", **PLAIN)
+    with gr.Accordion("Change an account", open=True, elem_id="people-change"), gr.Row(equal_height=True):
+        chosen = gr.Dropdown([], label="Account", elem_id="people-chosen", min_width=200)
+        role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", elem_id="people-role", min_width=140)
+        change = gr.Button("Give this role", scale=0, min_width=150, elem_id="people-set-role")
+        leave = gr.Button("Sign out everywhere", scale=0, min_width=180, elem_id="people-sign-out")
+        active = gr.Button("Deactivate or activate", scale=0, min_width=190, elem_id="people-active")
+    with gr.Accordion("Invite somebody", open=False, elem_id="people-invite"):
+        with gr.Row(equal_height=True):
+            as_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
+            days = gr.Number(DAYS, label="Days that it lasts", precision=0, minimum=1, maximum=MOST_DAYS, min_width=140)
+            asks = gr.Button("Make a link", variant="primary", scale=0, min_width=160, elem_id="people-make-link")
+        link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="people-link")
+        invited = gr.HTML(elem_id="people-invited", **PLAIN)
+        with gr.Row(equal_height=True):
+            number = gr.Number(None, label="Number of an invitation", precision=0, minimum=1, min_width=160)
+            end = gr.Button("Withdraw it", scale=0, min_width=140, elem_id="people-withdraw")
+    with gr.Accordion("Add an account with a password", open=False, elem_id="people-add"), gr.Row(equal_height=True):
+        name = gr.Textbox(label="Name", max_lines=1, max_length=64, min_width=160)
+        new_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
+        password = gr.Textbox(label="Password", type="password", max_lines=1, max_length=200, min_width=160)
+        make = gr.Button("Add", scale=0, min_width=120, elem_id="people-make")
+    with gr.Accordion("Changes", open=False, elem_id="people-changes"):
+        changes = gr.HTML(**PLAIN)
+    shown = [*View(people, invited, changes, chosen, note)]
+    quick = QUIET | {"concurrency_limit": None}
+    on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
+    change.click(handlers.set_role, [chosen, role], shown, **quick)
+    leave.click(handlers.sign_out, [chosen], shown, **quick)
+    active.click(handlers.activate, [chosen], shown, **quick)
+    asks.click(handlers.invite, [as_role, days], [link, *shown], **quick)
+    end.click(handlers.withdraw, [number], shown, **quick)
+    make.click(handlers.add, [name, new_role, password], shown, **quick)

@@ -1,0 +1,42 @@
+"""HTML of the People page: accounts, open invitations, changes. All names are escaped."""
+
+from collections.abc import Sequence
+
+from annotations.auth.accounts import Person
+from annotations.auth.changes import AccountChange
+from annotations.auth.invitations import Invitation
+from studio.components.render import day, own, text
+
+
+def accounts(people: Sequence[Person]) -> str:
+    """A row for each account."""
+    if not people:
+        return '<p class="none">Nobody has an account yet. Invite somebody.</p>'
+    rows = "".join(_account(person) for person in people)
+    return f'<table class="people-list"><thead><tr><th>Name</th><th>Role</th><th>Since</th></tr></thead>{rows}</table>'
+
+
+def _account(person: Person) -> str:
+    tag = "" if person.active else f' <span class="tag">deactivated {day(person.deactivated_at)}</span>'
+    return f"<tr><th>{own(person.name)}{tag}</th><td>{person.role}</td><td>{day(person.created_at)}</td></tr>"
+
+
+def invitations(opened: Sequence[Invitation]) -> str:
+    """A row for each that nobody has used; empty where there is none."""
+    if not opened:
+        return ""
+    rows = "".join(
+        f"<tr><th>{each.id}</th><td>{each.role}</td><td>by {own(each.created_by)}</td>"
+        f"<td>until {day(each.expires_at)}</td></tr>"
+        for each in opened
+    )
+    return f'<h3>Open invitations</h3><table class="people-list">{rows}</table>'
+
+
+def changes(made: Sequence[AccountChange]) -> str:
+    """A line for each change, the newest first."""
+    lines = "".join(
+        f"<li>{day(each.at)} · {own(each.by)}: {text(each.act)} {own(each.person)} {text(each.detail)}</li>"
+        for each in made
+    )
+    return f'<ul class="people-changes">{lines}</ul>' if lines else '<p class="soft">Nothing was changed yet.</p>'
