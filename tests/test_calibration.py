@@ -50,14 +50,14 @@ def columns(judgements: list[Judgement]) -> tuple[np.ndarray, np.ndarray]:
 
 def test_figures_equal_those_of_scikit_learn() -> None:
     p_yes, people = columns(judgements := judged_by(500))
-    found = calibration(judgements)
-    assert found.kappa.value == pytest.approx(cohen_kappa_score(p_yes >= 0.5, people))
-    assert found.brier == pytest.approx(brier_score_loss(people, p_yes))
+    result = calibration(judgements)
+    assert result.kappa.value == pytest.approx(cohen_kappa_score(p_yes >= 0.5, people))
+    assert result.brier == pytest.approx(brier_score_loss(people, p_yes))
     shares, means = calibration_curve(people, p_yes, n_bins=10, strategy="uniform")
-    assert [each.p_yes for each in found.bins] == pytest.approx(list(means))
-    assert [each.person.value for each in found.bins] == pytest.approx(list(shares))
+    assert [each.p_yes for each in result.bins] == pytest.approx(list(means))
+    assert [each.person.value for each in result.bins] == pytest.approx(list(shares))
     counts = np.histogram(p_yes, 10, (0, 1))[0]
-    assert found.expected_error == pytest.approx(np.average(np.abs(shares - means), weights=counts))
+    assert result.expected_error == pytest.approx(np.average(np.abs(shares - means), weights=counts))
 
 
 def test_the_interval_of_kappa_equals_that_of_statsmodels() -> None:
@@ -76,10 +76,10 @@ def test_kappa_is_not_defined_where_both_always_say_the_same() -> None:
 def test_the_threshold_is_the_one_of_the_highest_kappa_of_all() -> None:
     p_yes, people = columns(judged_by(120, seed=3))
     people = people | (p_yes > 0.3)
-    found = best_threshold(p_yes, people)
+    result = best_threshold(p_yes, people)
     every = [cohen_kappa_score(p_yes >= cut, people) for cut in np.sort(p_yes)]
-    assert found.kappa == pytest.approx(max(every))
-    assert cohen_kappa_score(p_yes >= found.p_yes, people) == pytest.approx(found.kappa)
+    assert result.kappa == pytest.approx(max(every))
+    assert cohen_kappa_score(p_yes >= result.p_yes, people) == pytest.approx(result.kappa)
 
 
 def test_a_critic_that_becomes_worse_drifts() -> None:
@@ -110,8 +110,8 @@ def test_people_and_critics_are_compared_on_the_same_pictures(tmp_path: Path) ->
         store.annotate(judged(ids[2], 4, "ann", verdict_right="yes"))
         store.hide(ids[2], "visitor")
         add(store, [Score(ids[0], 1, "verifier", 1.0), Score(ids[0], 1, "verifier", 0.0), Score(ids[1], 1, "x", 0.9)])
-        found = {(each.critic, each.p_yes, each.person) for each in judgements(store)}
-        assert found == {
+        result = {(each.critic, each.p_yes, each.person) for each in judgements(store)}
+        assert result == {
             ("critic:embedded", 0.25, False),
             ("verifier", 0.0, False),
             ("critic:embedded", 0.25, True),

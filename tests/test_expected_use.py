@@ -38,8 +38,8 @@ def test_a_verdict_at_half_critics_that_differ_and_a_new_category_are_of_most_us
 def test_a_project_in_this_order_asks_first_what_teaches_most(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.create_project(TEAM)
-        given = [(0.99, "two apples"), (0.55, "two apples"), (0.9, "a red cat"), (0.99, "a red cat")]
-        ids = [store.save(*drawn(number, *each), owner="visitor") for number, each in enumerate(given)]
+        drawings = [(0.99, "two apples"), (0.55, "two apples"), (0.9, "a red cat"), (0.99, "a red cat")]
+        ids = [store.save(*drawn(number, *each), owner="visitor") for number, each in enumerate(drawings)]
         store.add_items("team", [NewItem(id) for id in ids])
         assert claim(store, "team", "ann").trajectory_id == ids[1]
         add(store, [Score(ids[3], 1, "verifier", 0.0)])
@@ -50,8 +50,8 @@ def test_a_project_in_this_order_asks_first_what_teaches_most(tmp_path: Path) ->
 def test_an_answer_makes_its_category_less_novel(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         store.create_project(TEAM)
-        given = [(0.9, "two apples"), (0.9, "two apples"), (0.9, "a red cat")]
-        ids = [store.save(*drawn(number, *each), owner="visitor") for number, each in enumerate(given)]
+        drawings = [(0.9, "two apples"), (0.9, "two apples"), (0.9, "a red cat")]
+        ids = [store.save(*drawn(number, *each), owner="visitor") for number, each in enumerate(drawings)]
         store.add_items("team", [NewItem(id) for id in ids])
         for segment, answers in (
             (0, {"thought_rating": 3}),

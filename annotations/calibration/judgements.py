@@ -38,7 +38,7 @@ class PeopleVerdict(NamedTuple):
 
 def verdicts(store: Store) -> Iterator[PeopleVerdict]:
     """Of every picture of a visible trajectory on which most people agree."""
-    given: dict[str, dict[int, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
+    by_segment: dict[str, dict[int, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
     for project in store.projects():
         if any(
             question.name == VERDICT_RIGHT and question.segment == Reflection.kind for question in project.questions
@@ -46,11 +46,11 @@ def verdicts(store: Store) -> Iterator[PeopleVerdict]:
             known = answered(store, project.id)
             for annotation in (*known.given, *known.decided):
                 if annotation.segment is not None and VERDICT_RIGHT in annotation.answers:
-                    given[annotation.trajectory_id][annotation.segment].append(annotation)
-    ids = sorted(given)
+                    by_segment[annotation.trajectory_id][annotation.segment].append(annotation)
+    ids = sorted(by_segment)
     for start in range(0, len(ids), AT_ONCE):
         for id, trajectory in store.trajectories_by_id(ids[start : start + AT_ONCE]).items():
-            for segment, annotations in sorted(given[id].items()):
+            for segment, annotations in sorted(by_segment[id].items()):
                 yield from _verdict(trajectory, segment, annotations)
 
 

@@ -44,9 +44,9 @@ def check_prompt(store: Store, prompt: str) -> None:
     words = blocked_words(store)
     if not words:
         return
-    said = f" {_plain(prompt)} "
+    prompt_words = f" {_plain(prompt)} "
     for word in words:
-        if f" {_plain(word)} " in said:
+        if f" {_plain(word)} " in prompt_words:
             raise PromptBlockedError(f"“{word}” is not drawn in this studio; ask for something else")
 
 

@@ -63,11 +63,11 @@ def open_reports(store: Store, limit: int = 100) -> list[Reported]:
     row, drawing = ReportRow, TrajectoryRow
     query = select(row, drawing.prompt, drawing.cover).join(drawing, drawing.id == row.trajectory_id)
     with store.database.reading() as session:
-        found: dict[str, Reported] = {}
+        listed: dict[str, Reported] = {}
         for each, prompt, cover in session.execute(query.where(is_visible(row.trajectory_id)).order_by(row.id)):
-            before = found.pop(each.trajectory_id, None)
+            before = listed.pop(each.trajectory_id, None)
             if each.act == REPORTED:
                 notes = (*(before.notes if before else ()), *([each.note] if each.note else []))
                 times = 1 + (before.times if before else 0)
-                found[each.trajectory_id] = Reported(each.trajectory_id, prompt, cover, times, notes, each.created_at)
-    return [*found.values()][::-1][:limit]
+                listed[each.trajectory_id] = Reported(each.trajectory_id, prompt, cover, times, notes, each.created_at)
+    return [*listed.values()][::-1][:limit]

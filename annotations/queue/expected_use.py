@@ -39,10 +39,10 @@ def _scores(session: Session, trajectory_ids: Sequence[str]) -> Committees:
     """The newest of each critic."""
     row = CriticScoreRow
     query = select(row.trajectory_id, row.segment, row.critic, row.p_yes).where(row.trajectory_id.in_(trajectory_ids))
-    found: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    scores: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for id, segment, critic, p_yes in session.execute(query.order_by(row.id)):
-        found[id, segment][critic] = p_yes
-    return found
+        scores[id, segment][critic] = p_yes
+    return scores
 
 
 def _answered(session: Session, project_id: str) -> dict[str | None, int]:

@@ -3,7 +3,7 @@
     python -m studio.calibration.selection_study --annotations 300 --seeds 3
 
 On the embedded world: a checkpoint draws and judges once, simulated annotators say by the verifier whether a drawing is
-right, with an error rate, and a judge learns from what they said. To be quick the judge is a logistic head on the
+right, with an error rate, and a judge learns from what they answer. To be quick the judge is a logistic head on the
 checkpoint's hidden states at the verdict, with the checkpoint's own logit as its beginning, fitted anew every 25
 annotations; the committee are heads fitted on resamples. Drawings, errors and held-out drawings are the same for both
 orders.
@@ -91,16 +91,16 @@ def fitted(features: np.ndarray, offset: np.ndarray, yes: np.ndarray, weights: n
         logits = offset + features @ head
         return float(weights @ (np.logaddexp(0, logits) - yes * logits) + PRIOR * head @ head / 2)
 
-    found = np.zeros(features.shape[1])
+    head = np.zeros(features.shape[1])
     for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-np.clip(offset + features @ found, -30, 30)))
-        gradient = features.T @ (weights * (p - yes)) + PRIOR * found
-        curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + PRIOR * np.eye(len(found))
-        step, size, before = np.linalg.solve(curvature, gradient), 1.0, loss(found)
-        while loss(found - size * step) > before and size > 1e-6:
+        p = 1 / (1 + np.exp(-np.clip(offset + features @ head, -30, 30)))
+        gradient = features.T @ (weights * (p - yes)) + PRIOR * head
+        curvature = (features * (weights * p * (1 - p))[:, None]).T @ features + PRIOR * np.eye(len(head))
+        step, size, before = np.linalg.solve(curvature, gradient), 1.0, loss(head)
+        while loss(head - size * step) > before and size > 1e-6:
             size /= 2
-        found = found - size * step
-    return found
+        head = head - size * step
+    return head
 
 
 def features_of(drawings: Drawings, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def learnt(
     scale = pool.states.mean(0), pool.states.std(0)
     features, others = features_of(pool, *scale), features_of(held_out, *scale)
     wrong = np.random.default_rng(seed).uniform(size=len(pool.right)) < error  # the same for both orders
-    said = pool.right ^ wrong
+    answers = pool.right ^ wrong
     chosen = np.array([], dtype=int)
     heads = np.zeros((1 + COMMITTEE, features.shape[1]))
     measured = [(held_out.logits > 0) == held_out.right]
@@ -125,7 +125,7 @@ def learnt(
         ranked = _ranked(pool, features, heads, chosen, rng, order)
         chosen = np.concatenate([chosen, ranked[:BETWEEN]])
         resampled = [np.ones(len(chosen)), *rng.poisson(1, (COMMITTEE, len(chosen)))]
-        heads = np.stack([fitted(features[chosen], pool.logits[chosen], said[chosen], each) for each in resampled])
+        heads = np.stack([fitted(features[chosen], pool.logits[chosen], answers[chosen], each) for each in resampled])
         if len(chosen) % PER_STEP == 0:
             measured.append((held_out.logits + others @ heads[0] > 0) == held_out.right)
     return measured

@@ -70,12 +70,12 @@ def threshold(best: Threshold | None) -> str:
     return f"A threshold of {best.p_yes:.2f} fits people best: kappa {best.kappa:.2f}, on these pictures."
 
 
-def drift(found: Drift | None) -> str:
+def drift(change: Drift | None) -> str:
     """What the later half says beside the earlier one."""
-    if found is None:
+    if change is None:
         return ""
-    told = f"{100 * found.value:+.0f} points ({100 * found.low:+.0f} to {100 * found.high:+.0f})"
-    if found.low > 0 or found.high < 0:
+    told = f"{100 * change.value:+.0f} points ({100 * change.low:+.0f} to {100 * change.high:+.0f})"
+    if change.low > 0 or change.high < 0:
         return f"<p>It drifts: the later half agrees by {told} more than the earlier one.</p>"
     return f'<p class="soft">No drift to be seen: the later half agrees by {told} more than the earlier one.</p>'
 

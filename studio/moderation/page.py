@@ -52,9 +52,9 @@ class ModerationHandlers:
         self._admin(request)
         return self._shown(words, "")
 
-    def hide(self, reported: Sequence[str], found: Sequence[str], words: str, request: gr.Request) -> View:
+    def hide(self, reported: Sequence[str], searched: Sequence[str], words: str, request: gr.Request) -> View:
         """Hide what is chosen in either list."""
-        by, chosen = self._admin(request), [*dict.fromkeys([*(reported or ()), *(found or ())])][: 5 * SHOWN]
+        by, chosen = self._admin(request), [*dict.fromkeys([*(reported or ()), *(searched or ())])][: 5 * SHOWN]
         if not chosen:
             return self._shown(words, said("Choose drawings first."))
         try:
@@ -129,7 +129,7 @@ def _moderation(handlers: ModerationHandlers) -> None:
     reported = gr.CheckboxGroup([], label="Reported", visible=False, elem_id="moderation-reported")
     gr.HTML("<h2>Drawings</h2>", **PLAIN)
     words = gr.Textbox(label="Prompt has", max_lines=1, max_length=LONGEST_SEARCH, elem_id="moderation-search")
-    found = gr.CheckboxGroup([], label="The newest that match", elem_id="moderation-found")
+    searched = gr.CheckboxGroup([], label="The newest that match", elem_id="moderation-found")
     with gr.Row():
         hide = gr.Button("Hide what is chosen", variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
         keep = gr.Button("Nothing is wrong with it", scale=0, min_width=200, elem_id="moderation-dismiss")
@@ -137,10 +137,10 @@ def _moderation(handlers: ModerationHandlers) -> None:
     gr.HTML("<h2>Blocked words</h2>", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*View(reports, reported, found, cards, blocked, note)]
+    shown = [*View(reports, reported, searched, cards, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)
-    hide.click(handlers.hide, [reported, found, words], shown, **quick)
+    hide.click(handlers.hide, [reported, searched, words], shown, **quick)
     keep.click(handlers.dismiss, [reported, words], shown, **quick)
     store_.click(handlers.block, [blocked, words], shown, **quick)
