@@ -41,6 +41,9 @@ PAGES = {  # address: what is there once the page has been filled
     "review": "#review-queue p",
     "arena": "#arena .none",
     "datasets": "#datasets-collected dl",
+    "calibration": "#calibration-critics p",
+    "people": "#people p",
+    "moderation": "#moderation-reports p",
 }
 PROMPT = "two red apples above a blue car"
 HOSTILE = "<img src=q onerror=window.hacked=1>${window.hacked=1} **b** [x](javascript:1) \u202eمرحبا 🐈"

@@ -6,7 +6,9 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -28,6 +30,8 @@ from model.trajectory import Image
 from model.world.plan import read_plan
 from model.world.scene import render
 from studio.calibration.__main__ import main
+from studio.calibration.page import CalibrationHandlers
+from studio.settings import Mode, Settings
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -145,6 +149,21 @@ def test_the_command_scores_measures_and_writes_the_report_of_the_trainer(
     assert json.loads((tmp_path / "calibration.json").read_text())["critics"] == told
     assert main(["verifier:2", "--data", str(tmp_path)]) == 1
     assert "without a weight" in capsys.readouterr().err
+
+
+def test_the_page_tells_of_every_critic_and_has_others_judge(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        id = store.save(*aha(checkpoint="<b>tiny"), owner="visitor")
+        store.annotate(judged(id, 2, "ann", verdict_right="yes"))
+        page, here = CalibrationHandlers(store, Settings()), SimpleNamespace(headers={})
+        shown, written = page.start(here)
+        assert "critic:&lt;b&gt;tiny" in shown and "<b>tiny" not in shown and "No report" in written
+        assert "The report that training goes by" in page.write(here)[1]
+        assert "judged all" in [*page.judge("verifier", here)][-1][1]
+        assert "without a weight" in [*page.judge("verifier:2", here)][-1][1]
+        assert "there is no reward" in [*page.judge("emperor", here)][-1][1]
+        with pytest.raises(gr.Error):
+            CalibrationHandlers(store, Settings(mode=Mode.PUBLIC)).write(here)
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,30 @@
 """The Calibration page: how far every critic agrees with people, and the report by which training refuses critics."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import gradio as gr
 
 from annotations.calibration.report import file_of, measure, write
-from annotations.schema.project import Role
+from annotations.errors import AnnotationsError, without_places
+from annotations.queue.reordering import rank_anew
+from annotations.schema.project import Order, Role
 from annotations.store.store import Store
+from model.backends.contract import CheckpointError
+from model.training.rewards.janus_pro_r1 import RewardError
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.calibration import view
+from studio.calibration.scoring import score_all
 from studio.components.header import intro
-from studio.components.notices import done
+from studio.components.notices import done, said
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
-from studio.components.render import day
+from studio.components.render import day, own
 from studio.settings import Settings
 
-OTHERS = (
-    '<p class="soft">Further critics judge the same pictures by <code>python -m studio.calibration verifier '
-    "critic:MODEL reward_model:FOLDER</code>.</p>"
-)
+HINT = "verifier critic:MODEL reward_model:FOLDER, as python -m studio.calibration takes them"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,18 @@ class CalibrationHandlers:
         measured = measure(self.store)
         write(measured, file_of(self.store), self.store.clock())
         return view.report(measured), self._written(), done("The report is written. New training runs go by it.")
+
+    def judge(self, critics: str, request: gr.Request) -> Iterator[tuple[Any, str]]:
+        """Have critics judge what people judged: (every critic, how far it is)."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            for critic, number, of in score_all(self.store, (critics or "").split()):
+                yield gr.skip(), f'<p class="soft">{own(critic)}: {number:,} of {of:,}</p>'
+            rank_anew(self.store.database, Order.EXPECTED_USE)
+        except (AnnotationsError, RewardError, CheckpointError) as error:
+            yield gr.skip(), said(without_places(error))
+            return
+        yield view.report(measure(self.store)), done("They have judged all that people judged.")
 
     def _written(self) -> str:
         file = file_of(self.store)
@@ -63,6 +79,9 @@ def page(store: Store, settings: Settings) -> None:
             button = gr.Button("Write the report", scale=0, min_width=180, elem_id="calibration-write")
         note = gr.HTML(elem_id="calibration-note", **PLAIN)
         shown = gr.HTML(elem_id="calibration-critics", **PLAIN)
-        gr.HTML(OTHERS, **PLAIN)
+        with gr.Row(equal_height=True):
+            critics = gr.Textbox(label="Further critics", info=HINT, max_lines=1, elem_id="calibration-others")
+            judge = gr.Button("Let them judge", scale=0, min_width=180, elem_id="calibration-judge")
         on_load_for(Role.ADMIN, handlers.start, [shown, written], store, settings, **QUIET)
+        judge.click(handlers.judge, [critics], [shown, note], concurrency_limit=1, show_progress_on=[note], **PRIVATE)
         button.click(handlers.write, None, [shown, written, note], show_progress_on=[shown], **PRIVATE)
