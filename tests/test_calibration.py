@@ -161,7 +161,7 @@ def test_the_page_tells_of_every_critic_and_has_others_judge(tmp_path: Path) -> 
         assert "The report that training goes by" in page.write(here)[1]
         assert "judged all" in [*page.judge("verifier", here)][-1][1]
         assert "without a weight" in [*page.judge("verifier:2", here)][-1][1]
-        assert "there is no reward" in [*page.judge("emperor", here)][-1][1]
+        assert "There is no reward" in [*page.judge("emperor", here)][-1][1]
         with pytest.raises(gr.Error):
             CalibrationHandlers(store, Settings(mode=Mode.PUBLIC)).write(here)
 

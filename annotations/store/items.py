@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, false, insert, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from annotations.calibration import use_ranks
 from annotations.db.tables import (
     DeletionRow,
     ItemRow,
@@ -26,7 +27,6 @@ from annotations.db.tables import (
     TrajectoryRow,
 )
 from annotations.errors import NotFoundError, ProjectError
-from annotations.queue import expected_use
 from annotations.schema.annotation import Annotation, Status, validate
 from annotations.schema.project import Order, Project, Use
 from annotations.schema.subjects import PAIR, WHOLE
@@ -177,7 +177,7 @@ def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
 def ranks_of(session: Session, project: Project, created: Sequence[tuple[Trajectory, float]]) -> list[float]:
     """The ranks in the project's order, lower first, of trajectories with the time when they were made, in seconds."""
     if project.order is Order.EXPECTED_USE:
-        return expected_use.ranks(session, project.id, [trajectory for trajectory, _ in created])
+        return use_ranks.ranks(session, project.id, [trajectory for trajectory, _ in created])
     return [rank_of(project, *each) for each in created]
 
 
