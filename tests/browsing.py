@@ -21,6 +21,13 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 
 
+def judge(page: Page, value: str) -> None:
+    """Press the key by which the model's verdict is right (“yes”) or wrong (“no”): does the picture fit, or not."""
+    choices = page.locator("#annotate-sheet [data-question=verdict_right] input")
+    page.keyboard.press("y" if choices.first.get_attribute("value") == value else "n")
+    expect(page.locator(f"#annotate-sheet [data-question=verdict_right] input[value={value}]")).to_be_checked()
+
+
 @contextmanager
 def new_page(browser: Browser, width: int = 1440, height: int = 900) -> Iterator[Page]:
     """A page that shares no cookie with another one."""

@@ -128,6 +128,7 @@ def test_practice_tells_what_was_right_of_an_answer_and_can_be_done_again(store:
             [told] = practice.feedback(store, item, "ada", [at])
             assert (told.segment, told.name, told.right) == (at, "verdict_right", verdict == "yes")
     assert practice.result(store, "ada", "team") == PracticeResult(right=1, done=2, over=True)
+    assert not assignment.claim(store, "team", "ada").practice  # held, as what is fetched ahead
     assert practice.again(store, "ada", "team") == 2
     assert practice.result(store, "ada", "team") == PracticeResult(right=0, done=0, over=False)
     turn = assignment.claim(store, "team", "ada")

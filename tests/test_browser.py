@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx2
 import pyarrow.parquet as pq
 import pytest
-from browsing import PATIENCE
+from browsing import PATIENCE, judge
 from playwright.sync_api import Page, expect
 from running_app import ROOT, START, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
@@ -148,8 +148,8 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
     expect(page.locator("#annotate-submit")).to_be_visible()
     open_for_annotation(page, server, drawn)
     expect(page.locator("#annotate-prompt")).to_contain_text("three green fish")
-    page.keyboard.press("n")
     page.keyboard.press("2")  # the keys are commands until one writes
+    judge(page, "no")
     page.keyboard.press("c")
     expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     expect(page.locator("[data-question=reason_correction]")).to_contain_text("What should it have said?")
@@ -170,8 +170,7 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
 
 def test_the_keys_choose_and_stay_out_of_text_fields(page, server):
     open_for_annotation(page, server, "three-rounds")
-    page.keyboard.press("y")
-    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+    judge(page, "yes")
     page.keyboard.press("4")
     expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
     page.keyboard.press("Shift+Digit5")
@@ -179,7 +178,7 @@ def test_the_keys_choose_and_stay_out_of_text_fields(page, server):
     page.keyboard.press("c")
     page.keyboard.type(" yn1su?")
     expect(page.locator("[data-question=reason_correction] textarea")).to_have_value(re.compile(r" yn1su\?$"))
-    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input[value=yes]")).to_be_checked()
     expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
     page.keyboard.press("Escape")
     page.keyboard.press("?")
@@ -196,17 +195,17 @@ def test_a_submit_can_be_taken_back_and_a_wrong_verdict_needs_words(page, server
     said = page.locator("#annotate-claim .said").inner_text()
     page.fill("[data-question=reason_correction] textarea", said)  # what another test has written is kept
     page.locator("[data-question=reason_correction] textarea").blur()
-    page.keyboard.press("n")
+    judge(page, "no")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-note")).to_contain_text("write what it should have said")
-    page.keyboard.press("y")
+    judge(page, "yes")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-claim")).to_contain_text("one shape is broken")
     [judged] = [a for a in annotations(server, "three-rounds") if "verdict_right" in a]
     assert judged["verdict_right"] == "yes" and "reason_correction" not in judged
     page.keyboard.press("u")
     expect(page.locator("#annotate-note")).to_contain_text("Taken back")
-    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input[value=yes]")).to_be_checked()
     assert annotations(server, "three-rounds") == []
 
 
@@ -434,7 +433,7 @@ def test_hostile_words_are_words_on_every_page(page, server):
     shows(f"image?from={drawn}")
     expect(page.locator(".your-image textarea")).to_have_value(HOSTILE)
     shows(f"annotate?trajectory={drawn}", "#annotate-prompt h1")
-    page.keyboard.press("n")
+    judge(page, "no")
     page.keyboard.press("c")
     expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     page.keyboard.insert_text(HOSTILE)
@@ -450,7 +449,7 @@ def test_a_data_set_is_exported_and_downloaded(page, server):
         waiting = not store.annotations(status=Status.SUBMITTED)
     if waiting:
         open_for_annotation(page, server, "three-rounds")
-        page.keyboard.press("y")
+        judge(page, "yes")
         page.keyboard.press("5")
         submit_and_go_on(page)
     page.goto(f"{server.url}/datasets")
@@ -498,7 +497,7 @@ def test_a_killed_server_has_lost_nothing_that_was_finished(page, tiny_checkpoin
     try:
         drawn = draw(page, server)
         open_for_annotation(page, server, drawn)
-        page.keyboard.press("y")
+        judge(page, "yes")
         page.keyboard.press("5")
         submit_and_go_on(page)
         begin_drawing(page, server, "a yellow star")

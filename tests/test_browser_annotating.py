@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from browsing import judge
 from playwright.sync_api import Locator, Page, expect
 from running_app import Server
 from sqlalchemy import func, select
@@ -13,8 +14,9 @@ from test_annotations_samples import aha
 
 from annotations.auth.accounts import add
 from annotations.db.tables import LeaseRow
+from annotations.queue import flags
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.default_projects import ARENA, RICH
+from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role, Use
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
@@ -28,6 +30,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with open_store(folder / "data") as store:
         add(store, "ada", Role.ANNOTATOR, PASSWORD)
         add(store, "rae", Role.REVIEWER, PASSWORD)
+        add(store, "kim", Role.ADMIN, PASSWORD)
         for number in range(7):
             trajectory, pictures = aha(number, prompt=f"{number} apples")
             store.save(trajectory, pictures, owner="visitor")
@@ -37,6 +40,9 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         known = ({"segment": 1, "answers": {"alignment": 5}, "because": "Both are there."},)
         store.add_items(RICH.id, [NewItem(pears[0], use=Use.PRACTICE, gold=known), *map(NewItem, pears[1:])])
         store.add_items(ARENA.id, [NewItem(*pears[:2])])
+        hidden = {"id": "hidden", "name": "Hidden", "collects": False, "hides_verdict": True}
+        store.create_project(replace(REFLECTIONS_PROJECT, **hidden, reasons=("one is green.",)))
+        store.add_items("hidden", [NewItem(pear) for pear in pears[:3]])
         store.create_project(replace(RICH, id="marked", name="Marked", role=Role.REVIEWER))
         store.add_items("marked", [NewItem(pears[0])])
         for name, rating in (("ann", 2), ("bob", 5)):
@@ -123,8 +129,7 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
     assert page.evaluate("document.documentElement.scrollHeight") <= 900
     for done in range(10):
         token = page.locator("#annotate-token :is(input, textarea)").input_value()
-        page.keyboard.press("y")
-        expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+        judge(page, "yes")
         page.keyboard.press("4")
         expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
         page.keyboard.press("Control+Enter")
@@ -133,7 +138,7 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
         assert submitted(server) == done + 1
     page.keyboard.press("u")
     expect(page.locator("#annotate-note")).to_contain_text("Taken back")
-    expect(page.locator("[data-question=verdict_right] input").first).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input[value=yes]")).to_be_checked()
     assert submitted(server) == 9
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-prompt h1")).to_have_text("5 apples")
@@ -155,7 +160,7 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
 def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page, server: Server):
     sign_in(page, server)
     page.wait_for_selector("#annotate-submit")
-    page.keyboard.press("n")
+    judge(page, "no")
     page.keyboard.press("c")
     expect(page.locator("[data-question=reason_correction] textarea")).to_be_focused()
     page.keyboard.type("half a reason")
@@ -168,7 +173,7 @@ def test_what_is_typed_is_kept_and_a_closed_page_gives_its_item_back(page: Page,
         assert {"verdict_right": "no", "reason_correction": "half a reason"} in kept
     page.reload()
     expect(page.locator("[data-question=reason_correction] textarea")).to_have_value("half a reason")
-    expect(page.locator("[data-question=verdict_right] input").nth(1)).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input[value=no]")).to_be_checked()
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator(".masthead .account")).to_have_text("Sign in")
     page.goto(f"{server.url}/annotate")
@@ -187,16 +192,32 @@ def test_who_is_new_practises_and_is_told_what_was_right(page: Page, server: Ser
     open_project(page, server, RICH.id)
     expect(page.locator("#annotate-learnt .practice")).to_be_visible()
     rate(page, "1", "3", "4", "4")
-    hand_in(page)
+    page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-learnt .feedback")).to_contain_text("wanted 5. Both are there.")
+    ringed = page.locator(".sheet .wanted")
+    expect(ringed).to_have_text("5")
+    expect(page.locator(".sheet .why")).to_have_text("Both are there.")
+    expect(page.locator("#annotate-learnt .result")).to_contain_text("0 of 1 right")
+    page.keyboard.press("a")
+    expect(page.locator("#annotate-learnt .practice")).to_be_visible()
+    expect(page.locator(".sheet input:checked")).to_have_count(0)
+    rate(page, "5", "3", "4", "4")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-learnt .result")).to_contain_text("1 of 1 right")
+    page.keyboard.press("Enter")
+    expect(page.locator("#annotate-learnt .lesson")).to_have_count(0)
     expect(page.locator("#annotate-learnt .practice")).to_have_count(0)
+    expect(page.locator(".sheet .question.current")).to_be_visible()
 
 
 def test_ten_pictures_are_rated_by_keyboard_alone_and_one_is_taken_back(page: Page, server: Server):
     open_project(page, server, RICH.id)
     if page.locator("#annotate-learnt .practice").count():  # where this test runs by itself
         rate(page, "5", "5", "5", "5")
-        hand_in(page)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#annotate-on")).to_be_visible()
+        page.keyboard.press("Enter")
+        expect(page.locator(".sheet input:checked")).to_have_count(0)
     practised = len(rated(server))
     assert page.evaluate("document.documentElement.scrollHeight") <= 900
     for done in range(10):
@@ -380,6 +401,77 @@ def test_a_pair_is_compared_on_a_sheet_with_a_comment(page: Page, server: Server
         [stored] = store.annotations(annotator="ada", project=ARENA.id)
     assert (stored.answers["alignment"]["choice"], stored.answers["appearance"]["choice"]) == ("right", "tie")
     assert stored.answers["comment"] == "Both are fine."
+
+
+def fits_the_screen(page: Page) -> bool:
+    bottom = page.locator("#annotate-actions").bounding_box()
+    return page.evaluate("document.documentElement.scrollHeight") <= 900 and bottom["y"] + bottom["height"] <= 900
+
+
+def test_a_verdict_is_hidden_until_the_picture_is_judged_and_nothing_scrolls(page: Page, server: Server):
+    open_project(page, server, "hidden")
+    claim, others = page.locator("#annotate-claim .claim"), page.locator("#annotate-stage .strip .mark")
+    page.keyboard.press(" ")  # there is nothing to agree with yet
+    expect(claim).to_be_hidden()
+    expect(others.first).to_be_hidden()
+    judge(page, "no")
+    expect(claim).to_be_visible()
+    expect(others.first).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-note")).to_contain_text("write what it should have said")
+    assert fits_the_screen(page)
+    page.keyboard.press("1")
+    expect(page.locator("[data-question=reason_correction] textarea")).to_have_value("one is green.")
+    before = token(page)
+    page.keyboard.press(" ")
+    expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(before)
+    expect(claim).to_be_hidden()
+    with server.store() as store:
+        [stored] = store.annotations(annotator="ada", project="hidden", status=Status.SUBMITTED)
+    assert dict(stored.answers) == {"verdict_right": "no", "reason_correction": "one is green."}
+
+
+def test_a_flag_is_answered_by_a_reviewer_and_ones_own_drawings_are_opened_again(page: Page, server: Server):
+    open_project(page, server, "hidden")
+    page.keyboard.press("f")
+    expect(page.locator("#annotate-flag-note textarea")).to_be_focused()
+    page.keyboard.type("Is a <pear> an apple?")
+    page.click("#annotate-flag-send")
+    expect(page.locator("#annotate-flag-told")).to_contain_text("Flagged")
+    page.keyboard.press("Escape")
+    before = token(page)
+    page.keyboard.press("m")
+    expect(page.locator("#annotate-mine-panel .flags")).to_contain_text("Is a <pear> an apple?")
+    page.locator("#annotate-mine-panel [data-item]").first.click()
+    expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(before)
+    expect(page.locator("#annotate-panel")).to_be_hidden()
+    page.context.clear_cookies()
+    sign_in(page, server, name="rae")
+    page.wait_for_selector("#annotate-prompt h1")
+    page.goto(f"{server.url}/annotate?project=hidden")
+    expect(page.locator(".sheet .question.current")).to_be_visible()
+    page.keyboard.press("m")
+    page.fill("#annotate-mine-panel .flags input", "Yes; judge it so.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#annotate-mine-panel .answer")).to_contain_text("Yes; judge it so.")
+    with server.store() as store:
+        [flag] = flags.flags(store, "hidden")
+    assert (flag.person, flag.answered_by) == ("ada", "rae")
+
+
+def test_an_admin_puts_a_picture_into_the_guidelines_by_a_click(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-prompt h1")
+    page.goto(f"{server.url}/annotate?project=hidden")
+    expect(page.locator(".sheet .question.current")).to_be_visible()
+    page.keyboard.press("g")
+    expect(page.locator("#annotate-examples")).to_contain_text("Nobody practises here")
+    page.fill("#annotate-examples input", "<b>Too dark</b>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#annotate-examples li")).to_contain_text("<b>Too dark</b>")
+    expect(page.locator("#annotate-examples img")).to_have_count(1)
+    page.click("#annotate-examples [data-without]")
+    expect(page.locator("#annotate-examples img")).to_have_count(0)
 
 
 def test_a_telephone_shows_a_sheet_without_scrolling_sideways(page: Page, server: Server):

@@ -88,10 +88,18 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(6)]
         store.add_items(ARENA.id, [NewItem(*pears[at : at + 2]) for at in (0, 2, 4)])
         disputed(store)
+        agreed(store)
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
     server.start()
     yield server
     server.stop()
+
+
+def agreed(store: Store) -> None:
+    """A project of twenty reflections."""
+    store.create_project(replace(REFLECTIONS_PROJECT, id="agreed", name="agreed", collects=False))
+    plums = [store.save(*aha(50 + number, prompt=f"{number} plums"), owner="visitor") for number in range(10)]
+    store.add_items("agreed", [NewItem(plum) for plum in plums])
 
 
 def disputed(store: Store) -> None:
@@ -115,7 +123,7 @@ def disputed(store: Store) -> None:
 def opened(page: Page, server: Server, path: str = "annotate") -> Page:
     page.goto(f"{server.url}/{path}")
     expect(page.locator("#annotate-sheet .question, #arena-sheet .pane").first).to_be_visible()
-    if path == "annotate":
+    if path.startswith("annotate"):
         expect(token(page)).not_to_have_value("")  # what is shown can be sent now
     return page
 
@@ -131,20 +139,27 @@ def token(page: Page):
     return page.locator("#annotate-token :is(input, textarea)")
 
 
+def keys_of(page: Page) -> tuple[list[str], list[str]]:
+    """The keys that agree and disagree with what the model says of the picture that is shown."""
+    keys = [["y", "KeyY"], ["n", "KeyN"]]
+    first = page.locator("[data-question=verdict_right] input").first
+    return tuple(keys if first.get_attribute("value") == "yes" else reversed(keys))
+
+
 def chosen(page: Page, name: str, number: int):
     return expect(page.locator(f"[data-question={name}] input").nth(number))
 
 
 @pytest.mark.parametrize(
-    ("layout", "yes", "four", "four_of_plan"),
+    ("layout", "no", "four", "four_of_plan"),
     [
-        ("Russian", ["н", "KeyY"], ["4", "Digit4"], [";", "Digit4", SHIFT]),
-        ("AZERTY", ["y", "KeyY"], ["'", "Digit4"], ["4", "Digit4", SHIFT]),
-        ("Dvorak", ["y", "KeyT"], ["4", "Digit4"], ["$", "Digit4", SHIFT]),
-        ("Caps Lock", ["Y", "KeyY", CAPS], ["4", "Digit4", CAPS], ["$", "Digit4", SHIFT | CAPS]),
+        ("Russian", ["т", "KeyN"], ["4", "Digit4"], [";", "Digit4", SHIFT]),
+        ("AZERTY", ["n", "KeyN"], ["'", "Digit4"], ["4", "Digit4", SHIFT]),
+        ("Dvorak", ["n", "KeyL"], ["4", "Digit4"], ["$", "Digit4", SHIFT]),
+        ("Caps Lock", ["N", "KeyN", CAPS], ["4", "Digit4", CAPS], ["$", "Digit4", SHIFT | CAPS]),
     ],
 )
-def test_a_drawing_is_judged_on_every_layout(page, server, layout, yes, four, four_of_plan):
+def test_a_drawing_is_judged_on_every_layout(page, server, layout, no, four, four_of_plan):
     opened(page, server, f"annotate?trajectory={first_of(server, layout)}")
     for press in (["4", "Digit4", {"ctrlKey": True}], ["y", "KeyY", {"isComposing": True}]):
         page.evaluate(PRESS, [press])
@@ -152,8 +167,8 @@ def test_a_drawing_is_judged_on_every_layout(page, server, layout, yes, four, fo
     page.evaluate(PRESS, [four_of_plan])
     chosen(page, "thought_rating", 3).to_be_checked()
     expect(page.locator("[data-question=reason_rating] input:checked")).to_have_count(0)
-    page.evaluate(PRESS, [yes, four])
-    chosen(page, "verdict_right", 0).to_be_checked()
+    page.evaluate(PRESS, [no, four])  # as the model says
+    chosen(page, "verdict_right", 1).to_be_checked()
     chosen(page, "reason_rating", 3).to_be_checked()
     before = token(page).input_value()
     page.evaluate(PRESS, [SUBMIT])
@@ -163,11 +178,13 @@ def test_a_drawing_is_judged_on_every_layout(page, server, layout, yes, four, fo
 def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server):
     opened(page, server)
     first, words = token(page).input_value(), "three, not two"
-    page.evaluate(PRESS, [["y", "KeyY"], ["4", "Digit4"]])
+    agree, _ = keys_of(page)
+    page.evaluate(PRESS, [agree, ["4", "Digit4"]])
     page.evaluate(PRESS, [SUBMIT])
     page.wait_for_timeout(40)
-    page.evaluate(PRESS, [["n", "KeyN"], ["5", "Digit5"], ["c", "KeyC"], *([letter, ""] for letter in words)])
-    chosen(page, "verdict_right", 1).to_be_checked()
+    # The model says no and yes by turns, so that the same key disagrees with what comes next.
+    page.evaluate(PRESS, [["5", "Digit5"], agree, ["c", "KeyC"], *([letter, ""] for letter in words)])
+    expect(page.locator("[data-question=verdict_right] input[value=no]")).to_be_checked()
     chosen(page, "reason_rating", 4).to_be_checked()
     assert token(page).input_value() != first
     expect(page.locator("[data-question=reason_correction] textarea")).to_have_value(words)
@@ -177,12 +194,24 @@ def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server)
     assert {"verdict_right": "no", "reason_rating": 5} not in said
 
 
+def test_twenty_reflections_are_agreed_with_by_twenty_presses_20_ms_apart(page, server):
+    opened(page, server, "annotate?project=agreed")
+    for _ in range(20):
+        page.keyboard.press(" ")
+        page.wait_for_timeout(20)
+    expect(page.locator("#annotate-prompt")).to_contain_text("Nothing waits for you")
+    expect(page.locator("#annotate-progress")).to_contain_text("10 today")
+    with server.store() as store:
+        said = [dict(a.answers) for a in store.annotations(project="agreed")]
+    assert said == [{"verdict_right": "yes"}] * 20
+
+
 def test_two_answers_typed_at_once_go_to_two_drawings(page, server):
     opened(page, server)
     with server.store() as store:
         before = len([a for a in store.annotations() if a.answers.get("reason_rating") == 3])
-    three = [["y", "KeyY"], ["3", "Digit3"], SUBMIT]
-    page.evaluate(PRESS, [*three, *three, ["y", "KeyY"], ["2", "Digit2"]])
+    three = [["3", "Digit3"], [" ", "Space"]]  # rated, and as the model says
+    page.evaluate(PRESS, [*three, *three, ["2", "Digit2"]])
     chosen(page, "reason_rating", 1).to_be_checked()
     with server.store() as store:
         assert len([a for a in store.annotations() if a.answers.get("reason_rating") == 3]) == before + 2
@@ -191,9 +220,10 @@ def test_two_answers_typed_at_once_go_to_two_drawings(page, server):
 def test_what_is_typed_after_a_refused_answer_is_neither_applied_nor_hidden(page, server):
     opened(page, server)
     before = token(page).input_value()
-    page.evaluate(PRESS, [["n", "KeyN"], SUBMIT, ["y", "KeyY"]])  # a no without words
+    agree, disagree = keys_of(page)
+    page.evaluate(PRESS, [disagree, SUBMIT, agree])  # a wrong verdict without words
     expect(page.locator("#typed-ahead")).to_contain_text("1 key")
-    chosen(page, "verdict_right", 1).to_be_checked()
+    expect(page.locator("[data-question=verdict_right] input[value=no]")).to_be_checked()
     assert token(page).input_value() == before
 
 

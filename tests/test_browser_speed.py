@@ -83,8 +83,8 @@ def test_the_next_item_is_on_the_screen_soon_after_a_submit(page: Page, server: 
     for _ in range(TURNS):
         wait_until_next_is_fetched(page, server)
         label = "[data-question=reason_correction]"
-        for number in (2, 1):  # a no has another label
-            verdict = f"[data-question=verdict_right] label:nth-of-type({number}) input"
+        for value in ("no", "yes"):  # a no has another label
+            verdict = f"[data-question=verdict_right] input[value={value}]"
             trips.append(page.evaluate(TIMED, [verdict, label]))
         page.locator("[data-question=reason_rating] input").nth(3).check()
         page.wait_for_timeout(1500)  # what is filled in is kept meanwhile

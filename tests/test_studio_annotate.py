@@ -10,12 +10,16 @@ from test_annotations_samples import aha, image, png, reflection
 
 from annotations.export.preview import survey
 from annotations.queue import assignment
+from annotations.queue.stock_reasons import USUAL
 from annotations.schema.annotation import Status
 from annotations.store.store import open_store
 from model.trajectory import Thought, Token
+from model.world.language import parse
+from model.world.reasons import read_reason
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.reflection_form import Item, shown_again
+from studio.annotate.stock_reasons import reasons_for, reasons_of_prompt
 from studio.annotate.view import View
 from studio.components.forms.sheet import rewritten
 from studio.settings import Mode, Settings
@@ -277,3 +281,35 @@ def test_what_one_action_stored_is_found_by_its_key_or_as_a_skip(store, desk):
 def test_a_text_is_rewritten_only_where_its_words_differ():
     assert rewritten(None, "a b") is rewritten(" \n", "a b") is rewritten(" a  b\n", "a b") is None
     assert rewritten(" a c ", "a b") == " a c "
+
+
+def test_the_picture_is_asked_about_whatever_the_model_said_of_it(store, desk):
+    save(store)
+    view = desk.start(visit())
+    assert asked(view)["verdict_right"]["title"] == "Does the picture fit?"
+    assert asked(view)["verdict_right"]["choices"] == [["Fits", "no"], ["Does not", "yes"]]  # the model said no
+    view = submit(desk, view.token, "yes")
+    assert asked(view)["verdict_right"]["choices"] == [["Fits", "yes"], ["Does not", "no"]]
+    project = store.project("reflections")
+    own = tuple(replace(q, title="Right?") if q.name == "verdict_right" else q for q in project.questions)
+    store.change_project(replace(project, questions=own))
+    view = desk.start(visit())
+    assert asked(view)["verdict_right"]["choices"] == [["yes", "yes"], ["no", "no"]]
+
+
+def test_reasons_to_choose_from_are_those_that_the_network_gives_and_fit_the_prompt():
+    description = parse("two red apples above a blue car")
+    [match] = reasons_of_prompt(description, "yes")
+    assert match == "there are two red apples above a blue car."
+    reasons = reasons_of_prompt(description, "no")
+    claims = [read_reason(f", {reason}") for reason in reasons]
+    assert [claim.kind for claim in claims] == [
+        "missing", "count", "colour", "relation", "missing", "count", "colour", "count", "broken"
+    ]  # fmt: skip
+    assert claims[1].found == 1 and claims[2].found == "blue" and claims[3].other == "car"
+
+
+def test_reasons_are_the_projects_own_or_the_usual_ones_where_a_prompt_is_none_of_the_world(store):
+    project = store.project("reflections")
+    assert reasons_for(store, project, "a politician", "no") == USUAL
+    assert reasons_for(store, replace(project, reasons=("one is green.",)), "two apples", "no") == ("one is green.",)

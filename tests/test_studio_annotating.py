@@ -13,9 +13,10 @@ from test_annotations_samples import aha, image, png, reflection
 
 from annotations.auth import accounts
 from annotations.auth.accounts import add
-from annotations.queue import assignment, submission
+from annotations.queue import assignment, flags, submission
 from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_answers import Feedback
+from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.forms.tags import Tags
@@ -26,10 +27,12 @@ from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
 from studio.annotate.item_token import ItemToken
-from studio.annotate.reflection_view import learnt
+from studio.annotate.panels import PanelHandlers
+from studio.annotate.practice_view import lesson
 from studio.annotate.view import View
 from studio.auth.session_cookie import COOKIE, new_session
-from studio.settings import Settings
+from studio.components.forms.sheet import Sheet
+from studio.settings import Mode, Settings
 
 ONE_EACH = Project("one-each", "One each", QUESTIONS, "reflection", guidelines="Look **twice**.", overlap=1)
 SKIPPED = gr.skip()
@@ -191,11 +194,23 @@ def test_who_practises_is_told_what_was_right(store, desk):
     store.add_items("one-each", [NewItem(id, use=Use.PRACTICE, gold=known)])
     view, request = desk.start(by(store, "ada", project="one-each")), by(store, "ada")
     assert "for practice" in view.learnt and "feedback" not in view.learnt
-    view = submit(desk, view, request, "no", None, "there are two apples.")
-    view = submit(desk, view, request, "yes")
-    assert "Nothing waits" in view.heading
-    assert "wanted yes" in view.learnt and "Count &lt;them&gt;." in view.learnt
-    assert view.learnt.count("<li") == 2 and view.learnt.count('class="yes"') == 1
+    told = submit(desk, view, request, "no", None, "there are two apples.")  # the model had said no, rightly
+    assert told.token == "" and told.sheet["right"] == {
+        "2": {"verdict_right": {"value": "yes", "right": False, "why": "Count <them>."}}
+    }
+    assert "You: <bdi>fits</bdi> – <bdi>wanted does not</bdi>" in told.learnt and "Count &lt;them&gt;." in told.learnt
+    assert "annotate-on" in told.learnt and "annotate-again" not in told.learnt
+    view = desk.submit("one-each", told.token, None, request)
+    assert at(desk, view) == (id, 4)
+    told = submit(desk, view, request, "yes")
+    assert "0 of 1 right" in told.learnt and "annotate-again" in told.learnt
+    assert "Nothing waits" in desk.submit("one-each", told.token, None, request).heading
+    view = desk.again("one-each", request)
+    assert at(desk, view) == (id, 2) and answers(view)["verdict_right"] is None
+    for _ in range(2):
+        told = submit(desk, view, request, "yes")
+        view = desk.submit("one-each", told.token, None, request)
+    assert "1 of 1 right" in told.learnt and "Nothing waits" in view.heading
 
 
 def test_a_reason_that_is_not_there_is_not_rated(store, desk):
@@ -261,10 +276,11 @@ def test_agreement_with_gold_is_told_in_steps_of_ten_answers(store):
 
 
 def test_feedback_is_words_whatever_was_answered():
-    hostile = Feedback(2, "<b>", "<i>", "yes", right=False, because="<img src=q onerror=alert(1)>")
-    html = learnt([hostile])
+    sheet, none = Sheet(ONE_EACH, aha(0)[0]), PracticeResult(0, 0, over=False)
+    hostile = Feedback(2, "<b>", "<i>", "yes", False, "<img src=q onerror=alert(1)>", "reason_correction")
+    html = lesson(sheet, [hostile], none)
     assert "<img" not in html and "<i>" not in html
-    assert "no answer" in learnt([replace(hostile, given=None)])
+    assert "no answer" in lesson(sheet, [replace(hostile, given=None)], none)
 
 
 def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, desk):
@@ -345,3 +361,29 @@ def test_nothing_that_is_told_reacts_to_answers_of_gold_that_are_sent_again_undo
 
 def answer(run: str, item: int, verdict: str) -> Annotation:
     return Annotation(run, 2, "ada", {"verdict_right": verdict, "reason_rating": 4}, item=item, project="one-each")
+
+
+def test_panels_do_what_the_role_of_who_asks_allows(store, desk):
+    fill(store, replace(ONE_EACH, overlap=None))
+    panels = PanelHandlers(store, Settings(mode=Mode.PUBLIC))
+    add(store, "rae", Role.REVIEWER, "a long enough one")
+    add(store, "kim", Role.ADMIN, "a long enough one")
+    ada, rae, kim = (by(store, name, project="one-each") for name in ("ada", "rae", "kim"))
+    view = desk.start(ada)
+    assert "none of your drawings" in desk.jump("one-each", str(ItemToken.read(view.token).item + 1), ada).note
+    assert at(desk, desk.jump("one-each", str(ItemToken.read(view.token).item), ada)) == at(desk, view)
+    assert "write what is the matter" in panels.flag("one-each", view.token, " ", ada)[0]
+    assert "Flagged" in panels.flag("one-each", view.token, "<b>", ada)[0]
+    [flagged] = flags.flags(store, "one-each")
+    answer, example = ({"answer": flagged.id, "note": "Yes."}, {"example": "so"})
+    for command in (answer, example, {"without": 0}, "nonsense", None, [1], {"answer": "x"}):
+        panels.command("one-each", view.token, json.dumps(command), ada)
+    assert flags.flags(store, "one-each")[0].answer is None and store.project("one-each").examples == ()
+    assert "&lt;b&gt;" in panels.mine("one-each", ada)
+    assert "Yes." in panels.command("one-each", view.token, json.dumps(answer), rae)[1]
+    assert "answered this meanwhile" in panels.command("one-each", view.token, json.dumps(answer), rae)[1]
+    kims = desk.start(kim)
+    assert "<img" in panels.command("one-each", kims.token, json.dumps(example), kim)[0]
+    assert "<img" in panels.guide("one-each", ada) and "data-without" not in panels.guide("one-each", ada)
+    assert "<img" not in panels.command("one-each", "", json.dumps({"without": 0}), kim)[0]
+    assert "not JSON" not in panels.command("one-each", "", "{", kim)[0]

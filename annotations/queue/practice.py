@@ -49,8 +49,13 @@ def result(store: Store, annotator: str, project_id: str) -> PracticeResult:
 
 
 def again(store: Store, annotator: str, project_id: str) -> int:
-    """Take back what this person submitted in practice, so that it is asked again; how many items that were."""
+    """Take back what this person submitted in practice, so that it is asked again, before what they hold already; how
+    many items that were.
+    """
+    mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator, LeaseRow.outcome.is_(None)
     with store.database.writing() as session:
+        for lease in session.scalars(select(LeaseRow).where(*mine)).all():
+            leases.end(session, lease, Outcome.LEFT)
         practised = _practised(session, project_id, annotator)
         for item, lease in practised:
             submitted = revisions.current(session, item=item.id, annotator=annotator, status=Status.SUBMITTED)

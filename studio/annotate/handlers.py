@@ -7,13 +7,13 @@ form.
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError, ConflictError, LeaseError, NotFoundError, ProjectError, without_places
-from annotations.queue import assignment, submission
+from annotations.queue import assignment, practice, submission
 from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
 from annotations.schema.project import Role
@@ -22,11 +22,13 @@ from studio.annotate.held_items import Held, HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
+from studio.annotate.practice_view import lesson, marks
 from studio.annotate.progress_cache import Counts, complete
-from studio.annotate.reflection_view import learnt
 from studio.annotate.view import View, nothing, sentence, stay
 from studio.auth.identity import identity_of
+from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing
+from studio.components.page_options import unchanged
 from studio.components.render import text
 from studio.settings import Settings
 
@@ -163,6 +165,22 @@ class AnnotateHandlers:
         self.ahead.pop(request.session_hash or "", None)
         self.holding.leave(request.session_hash or "")
 
+    def jump(self, project: str | None, item: str | None, request: gr.Request) -> View:
+        """One of the items that this person had, as they left it; what is on the table waits."""
+        at = self._sit(project, request)
+        try:
+            return self._opened(at, at.place.lay_item(int(item or ""))).view
+        except (ValueError, AnnotationsError):
+            return stay("This is none of your drawings, or it was deleted.")
+
+    def again(self, project: str | None, request: gr.Request) -> View:
+        """Practice from its beginning."""
+        at = self._sit(project, request)
+        self.ahead.pop(at.session, None)
+        practice.again(self.store, at.name, at.project.id)
+        self.counts.pop((at.name, at.project.id), None)
+        return self._next(at)
+
     # What was sent
 
     def _submitted(self, at: PageSession, token: str | None, filled: str | None) -> View:
@@ -179,7 +197,22 @@ class AnnotateHandlers:
             return stay(without_places(error))
         if receipt.completed:
             self._complete(at, shown.item)
-        return self._next(at, after=shown, note=receipt.message, receipt=receipt)
+        if receipt.is_practice and (view := self._taught(at, shown, receipt)) is not None:
+            return view
+        return self._next(at, after=shown, note=receipt.message)
+
+    def _taught(self, at: PageSession, shown: ItemToken, receipt: Receipt) -> View | None:
+        """An item of practice with the right answers, until the person goes on; None where nothing of it is known."""
+        segments = {annotation.segment for annotation in receipt.annotations}
+        told = practice.feedback(self.store, shown.item, at.name, segments)
+        if not told:
+            return None
+        sheet, said = at.place.sheet(shown), {each.segment: each.answers for each in receipt.annotations}
+        value = value_of(sheet, shown.key, said, self.store.picture_or_none) | {"right": marks(sheet, told)}
+        result = practice.result(self.store, at.name, at.project.id)
+        if not receipt.completed:
+            result = replace(result, over=False)
+        return unchanged(View, token="", sheet=value, learnt=lesson(sheet, told, result), note=text(receipt.message))
 
     # What comes next
 
@@ -193,20 +226,18 @@ class AnnotateHandlers:
         first: assignment.Assignment | None = None,
         after: ItemToken | None = None,
         note: str = "",
-        receipt: Receipt | None = None,
     ) -> View:
         """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
-        feedback = learnt(receipt.feedback) if receipt is not None else ""
         turn = first
         try:
             view = self._fetched(at, after) if after is not None else None
             if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
                 view = self._opened(at, at.place.lay_turn(turn)).view
             if view is not None:
-                return view._replace(learnt=feedback + view.learnt, note=text(note))
+                return view._replace(note=text(note))
         except AnnotationsError as error:
             note = without_places(error)
-        return nothing(note)._replace(progress=at.place.progress(), learnt=feedback)
+        return nothing(note)._replace(progress=at.place.progress(), learnt="")
 
     def _following(self, at: PageSession, shown: ItemToken) -> ItemView | None:
         """What comes after an item that is still on the table: the rest of the same drawing, or the next."""

@@ -17,6 +17,7 @@ from annotations.store.items import subjects_of
 from annotations.store.store import Store
 from model.trajectory import Trajectory
 from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
+from studio.annotate.practice_view import PRACTICE
 from studio.annotate.progress_cache import Counts, progress_of
 from studio.annotate.reflection_form import (
     Item,
@@ -27,7 +28,8 @@ from studio.annotate.reflection_form import (
     reflections_of,
     shown_again,
 )
-from studio.annotate.reflection_view import learnt, progress_line
+from studio.annotate.reflection_view import progress_line
+from studio.annotate.stock_reasons import reasons_for
 from studio.annotate.view import View, item_view
 from studio.components.forms.sheet import UNREADABLE, Kept, Sheet, annotations_of, unfinished
 
@@ -56,13 +58,16 @@ class ProjectView:
 
     def lay_turn(self, turn: Assignment, *, done: int = 0) -> ItemView:
         """Where they go on in an item that they were given; `done` more will be completed when they see it."""
-        return self.lay(turn.item, self._first_asked(turn), practice=turn.practice, done=done)
+        return self.lay(turn.item, self._first_asked(turn.item), practice=turn.practice, done=done)
 
-    def _first_asked(self, turn: Assignment) -> int:
+    def lay_item(self, item_id: int) -> ItemView:
+        """An item that they had, from its beginning. Raises as `trajectory`."""
+        return self.lay(item_id, self._first_asked(item_id))
+
+    def _first_asked(self, item_id: int) -> int:
         if not self.is_about_reflections:
             return WHOLE_ITEM
-        asked = self.still_asked(turn.item)
-        return (asked or subjects_of(self.project, self.trajectory(turn.item)))[0]
+        return (self.still_asked(item_id) or subjects_of(self.project, self.trajectory(item_id)))[0]
 
     def lay_again(self, sent: Sequence[Annotation]) -> ItemView:
         """What was sent about one item, as it was sent. Raises NotFoundError."""
@@ -90,7 +95,7 @@ class ProjectView:
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
         view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
-        shown = view._replace(progress=self.progress(done=done), learnt=learnt((), practice=practice), note="")
+        shown = view._replace(progress=self.progress(done=done), learnt=PRACTICE if practice else "", note="")
         return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:
@@ -102,7 +107,8 @@ class ProjectView:
         trajectory = trajectory or self.trajectory(showing.item)
         if self.is_about_reflections:
             item = shown_again(showing, self.project.id, trajectory)
-            return reflection_sheet(self.project, trajectory, item)
+            reasons = reasons_for(self.store, self.project, trajectory.prompt, item.opposite)
+            return reflection_sheet(self.project, trajectory, item, reasons)
         if showing.segment != WHOLE_ITEM:
             raise AnswerError(UNREADABLE)
         if (sides := assignment.sides_of(self.store, showing.item, self.annotator)) is None:
@@ -147,8 +153,8 @@ class ProjectView:
         known = None
         if self.project.gold_share:
             known = gold_accuracy.standing(self.store, self.annotator, self.project.id)
-        so_far = progress_of(self.counts, self.store, self.annotator, self.project.id)
-        return progress_line(so_far.further(done), known)
+        so_far = progress_of(self.counts, self.store, self.annotator, self.project.id).further(done)
+        return progress_line(so_far.progress, known, so_far.pace)
 
 
 def _about(item: Item, annotations: Sequence[Annotation]) -> list[Annotation]:

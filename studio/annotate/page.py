@@ -12,6 +12,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
+from studio.annotate.panels import PanelHandlers, panels
 from studio.annotate.reflection_view import KEYS, SHEET_KEYS, keys_dialog
 from studio.annotate.view import View
 from studio.auth.role_section import role_section
@@ -26,16 +27,18 @@ from studio.theme import script
 KEYBOARD = script("components/keys.js", "components/forms/zoom.js", "annotate/annotate.js")
 # What was typed meanwhile is done now (keys.js).
 SETTLED = {"fn": None, "js": "() => { document.dispatchEvent(new Event('answered')); }"}
+JUMP = "(place) => [place, document.getElementById('annotate-panel').command]"
 ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 
 
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     with role_section(Role.ANNOTATOR, "annotate", store, settings):
-        _table(AnnotateHandlers(store, settings), TeachHandlers(lessons, checkpoints, store, settings, apart=True))
+        teaching = TeachHandlers(lessons, checkpoints, store, settings, apart=True)
+        _table(AnnotateHandlers(store, settings), PanelHandlers(store, settings), teaching)
 
 
-def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
+def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandlers) -> None:
     dialogs = keys_dialog("annotate-keys", KEYS) + keys_dialog("sheet-keys", SHEET_KEYS)
     gr.HTML(dialogs, apply_default_css=False, js_on_load=KEYBOARD)
     token = gr.Textbox(visible="hidden", elem_id="annotate-token", label="Item")
@@ -52,15 +55,16 @@ def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
             filterable=False,
             visible=False,
             scale=0,
-            min_width=180,
+            min_width=150,
             elem_id="annotate-project",
         )
         progress = gr.HTML(elem_id="annotate-progress", **PLAIN)
-        guide = gr.Button("Guidelines", elem_id="annotate-guide", size="sm", scale=0)
+        gr.Button("Guide", elem_id="annotate-guide", size="sm", scale=0)
+        gr.Button("Mine", elem_id="annotate-mine", size="sm", scale=0)
         undo = gr.Button("Undo", elem_id="annotate-undo", size="sm", scale=0)
         gr.Button("Keys", elem_id="annotate-help", size="sm", scale=0)
         teach = teach_button()
-    guidelines = gr.Markdown(elem_id="annotate-guidelines")
+    opened = panels(opening, place, token)
     learnt = gr.HTML(elem_id="annotate-learnt", **PLAIN)
     with gr.Row(elem_id="annotate", visible=False) as table:
         with gr.Column(scale=4, min_width=320, elem_id="annotate-seen"):
@@ -82,13 +86,16 @@ def _table(desk: AnnotateHandlers, teaching: TeachHandlers) -> None:
                     min_width=120,
                     elem_id="annotate-why",
                 )
-    view = View(token, place, project, guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note)
-    answered = _listen(desk, view, {"submit": submit, "skip": skip, "undo": undo, "save": save})
+                gr.Button("Flag", elem_id="annotate-flag", scale=1, min_width=90)
+    view = View(
+        token, place, project, opened.guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note
+    )
+    buttons = {"submit": submit, "skip": skip, "undo": undo, "save": save, "jump": opened.jump, "again": opened.again}
+    answered = _listen(desk, view, buttons)
     section = [*teach_section(teaching, teach)]
     gr.on(fn=teaching.opened, outputs=section, **QUICK)
     for each in answered:
         each.then(teaching.start, None, section, **QUICK)
-    guide.click(None, js="() => document.getElementById('annotate-guidelines').classList.toggle('shown')")
 
 
 def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -> list[Dependency]:
@@ -101,7 +108,10 @@ def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -
     skipped = gr.on([buttons["skip"].click, view.why.submit], desk.skip, [*at, view.why], outputs, **QUICK)
     undone = buttons["undo"].click(desk.undo, [view.place], outputs, **QUICK)
     view.project.input(desk.choose, [view.project, view.token], outputs, **QUICK)
-    for answered in (submitted, skipped, undone):
+    chosen = gr.Textbox(visible="hidden", label="Drawing")
+    jumped = buttons["jump"].click(desk.jump, [view.place, chosen], outputs, js=JUMP, **QUICK)
+    begun = buttons["again"].click(desk.again, [view.place], outputs, **QUICK)
+    for answered in (submitted, skipped, undone, jumped, begun):
         answered.then(**SETTLED)
     view.token.change(desk.prepare, at, None, **QUICK)
     gr.Timer(ALIVE).tick(desk.alive, at, [view.note], **QUICK)

@@ -18,13 +18,16 @@ from annotations.schema.questions import (
     REASON_RATING,
     THOUGHT_CORRECTION,
     VERDICT_RIGHT,
+    YES,
     questions_about,
 )
 from model.trajectory import Reflection, Thought, Trajectory
 from studio.annotate.item_token import ItemToken
-from studio.components.forms.sheet import Otherwise, Sheet, SheetSubject
+from studio.components.forms.sheet import Otherwise, Sheet, SheetSubject, Wording
 
 LAYOUT = "reflection"
+FITS, FITS_HELP = "Does the picture fit?", "Look at the picture and the prompt only."
+USUAL_TITLE = next(question.title for question in QUESTIONS if question.name == VERDICT_RIGHT)
 KNOWN = {(question.name, question.segment, type(question.form)) for question in QUESTIONS}
 
 
@@ -79,8 +82,18 @@ def shown_again(showing: ItemToken, project: str, trajectory: Trajectory) -> Ite
     return replace(made, key=showing.key, shown_at=showing.shown_at)
 
 
-def reflection_sheet(project: Project, trajectory: Trajectory, item: Item) -> Sheet:
-    """The questions about a reflection, then those about its thought. A reason that is not there is not rated."""
+def fits(opposite: str) -> Wording:
+    """The question whether a verdict is right, asked about the picture: “yes” to the one is “yes” to the other where
+    the model said yes.
+    """
+    right, wrong = (YES, NO) if opposite == NO else (NO, YES)
+    return Wording(FITS, FITS_HELP, (("Fits", right), ("Does not", wrong)))
+
+
+def reflection_sheet(project: Project, trajectory: Trajectory, item: Item, reasons: Sequence[str] = ()) -> Sheet:
+    """The questions about a reflection, then those about its thought. A reason that is not there is not rated.
+    `reasons`: to choose from where the verdict is wrong. A title that an admin changed is asked as it stands.
+    """
     reason = trajectory.segments[item.segment].reason
     asked = questions_about(Reflection.kind, project.questions)
     if not reason.strip():
@@ -91,8 +104,20 @@ def reflection_sheet(project: Project, trajectory: Trajectory, item: Item) -> Sh
         title="What should it have said?",
         help=f"After “{item.opposite.capitalize()},” – the whole reason. It is needed here.",
     )
-    originals, otherwise = {REASON_CORRECTION: reason}, {REASON_CORRECTION: words}
-    things = [SheetSubject(item.segment, None, "", asked, needed=True, originals=originals, otherwise=otherwise)]
+    worded = {q.name: fits(item.opposite) for q in asked if (q.name, q.title) == (VERDICT_RIGHT, USUAL_TITLE)}
+    things = [
+        SheetSubject(
+            item.segment,
+            None,
+            "",
+            asked,
+            needed=True,
+            originals={REASON_CORRECTION: reason},
+            otherwise={REASON_CORRECTION: words},
+            worded=worded,
+            suggestions={REASON_CORRECTION: tuple(reasons)},
+        )
+    ]
     about_thought = questions_about(Thought.kind, project.questions)
     if item.thought is not None and about_thought:
         originals = {THOUGHT_CORRECTION: trajectory.segments[item.thought].text}

@@ -7,28 +7,29 @@ from collections.abc import Callable, Sequence
 
 from annotations.queue.assignment import Progress
 from annotations.queue.gold_accuracy import GoldRecord
-from annotations.queue.gold_answers import Feedback
+from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
-from studio.components.render import SMOOTH, data_url, own, rounds_of, text, verdict, width_of
+from studio.components.render import SMOOTH, data_url, rounds_of, text, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 
-LONG = 120  # characters from which a prompt is set smaller, and scrolls
+LONG = 120  # characters from which a prompt is set smaller
 NOTHING = """<h1>Nothing waits for you</h1>
 <p class="nothing"><a href="./">Draw something</a>: what the model says of it will wait here to be annotated.</p>"""
 KEYS = (
-    ("Y N", "the verdict is right, is wrong"),
-    ("1 – 5", "rate the reason"),
+    ("Y N", "the picture fits, does not"),
+    ("Space", "agree with the model and submit; or submit what is answered"),
+    ("1 – 9", "after a disagreement: one of the reasons; else rate the reason, 1 – 5"),
     ("⇧1 – ⇧5", "rate the plan"),
     ("C ⇧C", "correct the reason, the plan"),
     ("+ - 0", "closer, farther, all of it"),
     ("⇧← – ⇧↓", "move the picture"),
     ("Ctrl+↵", "submit"),
     ("S ⇧S", "skip this drawing, and say why"),
+    ("F", "flag this drawing: a note for the reviewers"),
     ("U", "undo the last submit or skip"),
-    ("G", "the guidelines"),
-    ("P", "another project"),
-    ("Esc", "leave a text field"),
+    ("G M P", "the guidelines; my drawings; another project"),
+    ("Esc", "leave a text field, close what is open"),
     ("?", "these keys"),
 )
 SHEET_KEYS = (
@@ -45,25 +46,40 @@ SHEET_KEYS = (
     ("⇧← – ⇧↓", "move the pictures"),
     ("Ctrl+↵", "submit; or to what is missing"),
     ("S ⇧S", "skip this, and say why"),
+    ("F", "flag this: a note for the reviewers"),
     ("U", "undo the last submit or skip"),
-    ("G P", "the guidelines; another project"),
-    ("Esc", "leave a text field, or drawing"),
+    ("G M P", "the guidelines; my drawings; another project"),
+    ("Esc", "leave a text field, or drawing; close what is open"),
     ("?", "these keys"),
 )
 
 
 def heading(prompt: str) -> str:
+    """The prompt, of which the styles show two lines, and all where the pointer or the focus is."""
     size = ' class="long" tabindex="0"' if len(prompt) > LONG else ""
-    return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto">{text(prompt)}</h1>'
+    return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto" title="{text(prompt)}">{text(prompt)}</h1>'
 
 
-def progress_line(progress: Progress, known: GoldRecord | None = None) -> str:
-    """How far one is; and, where some answers are known, how many of one's own agree with those."""
+def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pace | None = None) -> str:
+    """How far one is, in drawings; how many today, how fast; and, where some answers are known, how many of one's own
+    agree with those.
+    """
     share = 100 * progress.done / max(1, progress.done + progress.waiting)
     return (
         f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
-        f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{_standing(known)}</div>'
+        f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{_pace(pace)}{_standing(known)}</div>'
     )
+
+
+def _pace(pace: Pace | None) -> str:
+    if pace is None or not pace.today:
+        return ""
+    each = f", {_duration(pace.seconds)} each" if pace.seconds and pace.seconds >= 1 else ""
+    return f'<span class="pace" title="drawings since midnight, UTC">{pace.today:,} today{each}</span>'
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _standing(known: GoldRecord | None) -> str:
@@ -71,22 +87,6 @@ def _standing(known: GoldRecord | None) -> str:
         return ""
     share = round(100 * known.right / known.compared)
     return f'<span title="{known.right} of {known.compared} answers that are known">{share} % as known</span>'
-
-
-def learnt(feedback: Sequence[Feedback], *, practice: bool = False) -> str:
-    """What somebody who practises is told: of the item before, and that this one is for practice."""
-    rows = "".join(_beside(answer) for answer in feedback)
-    before = f'<ul class="feedback" aria-label="The practice before">{rows}</ul>' if rows else ""
-    now = '<p class="practice">This is for practice; you are told what was right afterwards.</p>' if practice else ""
-    return before + now
-
-
-def _beside(answer: Feedback) -> str:
-    given_text = "no answer" if answer.given is None else str(answer.given)
-    outcome = "right" if answer.right else f"wanted {answer.wanted}"
-    why = f" {own(answer.because)}" if answer.because else ""
-    kind = "yes" if answer.right else "no"
-    return f'<li class="{kind}"><b>{own(answer.question)}</b> You: {own(given_text)} – {text(outcome)}.{why}</li>'
 
 
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
@@ -118,11 +118,14 @@ def mark(reflection: Reflection) -> str:
     return f'<span class="mark {text(reflection.answer)}">{verdict(reflection.answer)}</span>'
 
 
-def claim(reflection: Reflection) -> str:
+def claim(reflection: Reflection, *, hides: bool = False) -> str:
+    """What the model says; `hides`: the styles show it once the picture is judged."""
     reason = text(reflection.reason) or "<i>and gives no reason</i>"
+    style = "claim hides" if hides else "claim"
+    title = "The model says of this drawing" + (", once you have judged it" if hides else "")
     return (
-        '<p class="eyebrow">The model says of this drawing</p>'
-        f'<p class="claim">{mark(reflection)}<span class="said" dir="auto">{reason}</span></p>'
+        f'<p class="eyebrow">{title}</p>'
+        f'<p class="{style}">{mark(reflection)}<span class="said" dir="auto">{reason}</span></p>'
     )
 
 

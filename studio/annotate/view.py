@@ -52,7 +52,7 @@ def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) 
         token=showing.token(),
         heading=heading(trajectory.prompt),
         stage=stage(trajectory, showing.segment, picture) if is_reflection else "",
-        claim=claim(trajectory.segments[showing.segment]) if is_reflection else "",
+        claim=claim(trajectory.segments[showing.segment], hides=sheet.project.hides_verdict) if is_reflection else "",
         sheet=value_of(sheet, showing.key, kept, picture),
         why="",
         desk=gr.update(visible=True),

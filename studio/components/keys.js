@@ -7,7 +7,7 @@ const digits = (most, act, before = '') =>
 const SHORTCUTS = { // by page: the press, what it does, and with what
   reflection: {
     ...digits(9, 'rate'), ...digits(9, 'ratePlan', 'shift+'),
-    y: ['judge', 0], n: ['judge', 1], c: ['correct'], 'shift+c': ['correctPlan'],
+    y: ['judge', 0], n: ['judge', 1], ' ': ['agree'], c: ['correct'], 'shift+c': ['correctPlan'],
   },
   sheet: {
     ...digits(9, 'pick'),
@@ -20,7 +20,11 @@ const SHORTCUTS = { // by page: the press, what it does, and with what
     'shift+ArrowLeft': ['move', -0.2, 0], 'shift+ArrowRight': ['move', 0.2, 0],
     'shift+ArrowUp': ['move', 0, -0.2], 'shift+ArrowDown': ['move', 0, 0.2],
   },
-  annotate: { s: ['skip'], 'shift+s': ['why'], g: ['guide'], p: ['project'], u: ['undo'], '?': ['keys'] },
+  annotate: {
+    s: ['skip'], 'shift+s': ['why'], g: ['open', 'guide'], m: ['open', 'mine'], f: ['open', 'flag'], p: ['project'],
+    u: ['undo'], '?': ['keys'],
+  },
+  lesson: { Enter: ['goOn'], ' ': ['goOn'], a: ['again'] },
   arena: {
     ArrowLeft: ['choose', 'left'], ArrowRight: ['choose', 'right'], ArrowDown: ['choose', 'tie'],
     e: ['choose', 'tie'], b: ['choose', 'both_bad'], n: ['press', 'arena-none'],

@@ -15,7 +15,7 @@ from annotations.errors import AnnotationsError, without_places
 from annotations.queue.progress import ProjectCounts, project_counts
 from annotations.schema.default_projects import READY_MADE
 from annotations.schema.names import clean_name, name_key
-from annotations.schema.project import MOST_OVERLAP, Order, Project, Role
+from annotations.schema.project import MOST_OVERLAP, MOST_REASONS, Order, Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
@@ -52,6 +52,8 @@ class ProjectForm(NamedTuple):
     order: str  # of ORDERS
     seen_by: str  # of SEEN_BY
     people: str  # names with commas between; empty is everybody in the role
+    reasons: str  # stock reasons, one a line
+    hides_verdict: bool
 
     @staticmethod
     def of(project: Project) -> "ProjectForm":
@@ -64,6 +66,8 @@ class ProjectForm(NamedTuple):
             next(words for words, order in ORDERS.items() if order is project.order),
             next((words for words, role in SEEN_BY.items() if role is project.role), next(iter(SEEN_BY))),
             ", ".join(project.people),
+            "\n".join(project.reasons),
+            project.hides_verdict,
         )
 
     def project(self, base: Project) -> Project:
@@ -78,6 +82,8 @@ class ProjectForm(NamedTuple):
             order=ORDERS.get(self.order, base.order),
             role=SEEN_BY.get(self.seen_by, base.role),
             people=tuple(name for raw in re.split("[,،，、]", self.people or "") if (name := clean_name(raw))),
+            reasons=tuple(" ".join(line.split()) for line in (self.reasons or "").splitlines() if line.strip()),
+            hides_verdict=bool(self.hides_verdict),
         )
 
 
@@ -214,4 +220,20 @@ def form(values: ProjectForm) -> list[gr.components.Component]:
         people = gr.Textbox(
             values.people, label="Only these people", placeholder="everybody of that role", min_width=200, max_lines=1
         )
-    return [name, guidelines, overlap, gold, practice, order, seen_by, people]
+    with gr.Row():
+        reasons = gr.Textbox(
+            values.reasons,
+            label="Reasons to choose from, one a line",
+            info=f"at most {MOST_REASONS}, on the keys 1 to {MOST_REASONS}; empty: those that fit the prompt",
+            lines=2,
+            scale=3,
+            elem_id="project-reasons",
+        )
+        hides = gr.Checkbox(
+            values.hides_verdict,
+            label="Hide the model’s verdict",
+            info="until the picture is judged",
+            min_width=200,
+            elem_id="project-hides",
+        )
+    return [name, guidelines, overlap, gold, practice, order, seen_by, people, reasons, hides]

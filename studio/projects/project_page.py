@@ -294,7 +294,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                     draw = gr.Button("Draw and add", variant="primary", elem_id="project-draw")
                     stop = gr.Button("Stop", variant="stop")
         with gr.Accordion("Guidelines, overlap, who sees it", open=False, elem_id="project-form"):
-            fields = form(ProjectForm("", "", 1, 0, 0, None, None, ""))
+            fields = form(ProjectForm("", "", 1, 0, 0, None, None, "", "", False))
             with gr.Row():
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
                 close = gr.Button("Close or open it", scale=0, min_width=160)

@@ -1,10 +1,11 @@
 // A sheet: questions about one item, laid out from what Python sends (sheet.py says what that is) and filled in by mouse or
 // keyboard. Each form has a widget of its own (options.js says what one is); this file comes last and has the state.
 // Whatever a person or a model wrote is put in place with textContent only.
+// After practice it shows what was right (`value.right`), and has `taught`.
 //
 // For the page around it the node has: `filled`, the answers as JSON; `missing()`, whether something required is, which is
 // then shown; `press(event)`, whether a key was one of the sheet's; `pick(name, number)` and `write(name, everything)`, to
-// answer a question by its name; `value` and `answer(value)` of the question that one is at; `dataset.key`, of the showing.
+// answer a question by its name; `suggest(name, number)`, to take a suggested text; `value` and `answer(value)` of the question that one is at; `dataset.key`, of the showing.
 // An event `change` bubbles after each answer.
 
 const root = element.querySelector('.sheet');
@@ -17,7 +18,11 @@ let at = null; // the question that keys answer
 
 function receive(value) {
   root.hidden = !value;
-  if (!value || value.key === sheet?.key) return;
+  if (!value) return;
+  if (value.key === sheet?.key) {
+    if (value.right) teach(value.right);
+    return;
+  }
   sheet = JSON.parse(JSON.stringify(value));
   ({ answers } = sheet);
   root.dataset.key = sheet.key;
@@ -32,6 +37,25 @@ function receive(value) {
   $('.missing').setAttribute('role', 'status');
   fill();
   goTo(firstMissing() || fields[0], false);
+  root.taught = false;
+  if (value.right) teach(value.right);
+}
+
+// After practice: the right answers are ringed, with the reason why; nothing can be answered any more.
+function teach(right) {
+  for (const field of fields) {
+    const known = right[field.thing.key]?.[field.question.name];
+    if (!known) continue;
+    const wanted = [known.value].flat();
+    field.node.classList.add(known.right ? 'right' : 'wrong');
+    field.node.querySelectorAll('.options label').forEach((option, number) => {
+      option.classList.toggle('wanted', wanted.includes(field.question.choices[number][1]));
+    });
+    if (known.why) field.node.append(make('p', 'why', known.why));
+  }
+  root.querySelectorAll('.asked :is(input, textarea, button)').forEach((node) => { node.disabled = true; });
+  root.classList.add('taught');
+  root.taught = true;
 }
 
 function reset(begins) {
@@ -74,7 +98,7 @@ function firstMissing() {
 
 root.missing = () => {
   const field = firstMissing();
-  if (!field) return false;
+  if (!field || root.taught) return false;
   goTo(field);
   const where = field.thing.pane === null || sheet.panes.length < 2 ? '' : ` (${sheet.panes[field.thing.pane].name})`;
   $('.missing').textContent = `Not answered yet: ${field.question.title}${where}`;
@@ -159,8 +183,14 @@ root.pick = (name, number) => {
 root.write = (name, everything) => write(named(name), everything);
 root.answer = (value) => answer(at, value);
 
+root.suggest = (name, number) => {
+  const suggestion = named(name)?.node.querySelectorAll('.suggestions button')[number];
+  suggestion?.click();
+  return Boolean(suggestion);
+};
+
 root.press = (event) => {
-  if (!sheet || !at) return false;
+  if (!sheet || !at || root.taught) return false;
   if (WIDGETS[at.question.form].press?.(event)) return true;
   const pressable = event.target.closest?.('button, a');
   if (pressable && (event.key === 'Enter' || event.key === ' ')) return false;

@@ -45,6 +45,15 @@ class Otherwise:
 
 
 @dataclass(frozen=True)
+class Wording:
+    """Other words for a question and its choices on this page; what is stored stays the same."""
+
+    title: str
+    help: str
+    choices: tuple[tuple[str, Any], ...]  # (label, value)
+
+
+@dataclass(frozen=True)
 class SheetSubject:
     """What some of the questions are about."""
 
@@ -56,6 +65,8 @@ class SheetSubject:
     name: str = ""  # of its picture, where there are several
     originals: Mapping[str, str] = field(default_factory=dict)  # by question: the text that a person may write anew
     otherwise: Mapping[str, Otherwise] = field(default_factory=dict)  # by question
+    worded: Mapping[str, Wording] = field(default_factory=dict)  # by question
+    suggestions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by question: texts to choose from
 
     @property
     def key(self) -> str:
@@ -165,9 +176,13 @@ def _thing(thing: SheetSubject, trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _question(question: Question, thing: SheetSubject, trajectory: Trajectory) -> dict[str, Any]:
-    shown = {name: getattr(question, name) for name in ("name", "title", "help", "required")}
-    choices = [list(choice) for choice in question.form.choices_for(trajectory)]
+    words = thing.worded.get(question.name)
+    shown = {"name": question.name, "required": question.required}
+    shown |= {name: getattr(words or question, name) for name in ("title", "help")}
+    choices = [list(choice) for choice in (words.choices if words else question.form.choices_for(trajectory))]
     more: dict[str, Any] = {"original": thing.originals[question.name]} if question.name in thing.originals else {}
+    if question.name in thing.suggestions:
+        more["suggestions"] = list(thing.suggestions[question.name])
     if question.name in thing.otherwise:
         more["otherwise"] = asdict(thing.otherwise[question.name])
     return shown | {"form": question.form.name, "choices": choices} | more

@@ -1,10 +1,33 @@
-// What a person writes. `question.original` is what stands there until somebody writes something else.
+// What a person writes. `question.original` is what stands there until somebody writes something else;
+// `question.suggestions` are texts to choose from.
 
 function textBox(field, read, show) {
   const box = make('textarea', '');
   Object.assign(box, { rows: 1, maxLength: 2000, value: show(answerOf(field)), ariaLabel: field.question.title });
   box.oninput = () => answer(field, read(box.value));
   return box;
+}
+
+function suggestionRow(field, box) {
+  const row = make('div', 'suggestions');
+  row.append(...field.question.suggestions.map((words, number) => {
+    const choose = () => {
+      box.value = words;
+      answer(field, words);
+    };
+    const suggestion = makeButton('', words, choose);
+    suggestion.append(make('kbd', '', number + 1));
+    return suggestion;
+  }));
+  return row;
+}
+
+function textBody(field) {
+  const box = textBox(field, (text) => text, (given) => given ?? field.question.original ?? '');
+  if (!field.question.suggestions?.length) return box;
+  const body = make('div', 'written');
+  body.append(box, suggestionRow(field, box));
+  return body;
 }
 
 function write(field, everything = false) {
@@ -25,6 +48,6 @@ const WRITING = {
 
 WIDGETS.text = {
   ...WRITING,
-  body: (field) => textBox(field, (text) => text, (given) => given ?? field.question.original ?? ''),
+  body: textBody,
   acts: { correct: () => write(fields.find((f) => f.question.form === 'text' && [null, shown].includes(f.thing.pane))) },
 };
