@@ -47,14 +47,14 @@ function teach(right) {
     const known = right[field.thing.key]?.[field.question.name];
     if (!known) continue;
     const wanted = [known.value].flat();
-    field.node.classList.add(known.right ? 'right' : 'wrong');
+    field.node.classList.add(known.right ? 'is-right' : 'is-wrong');
     field.node.querySelectorAll('.options label').forEach((option, number) => {
       option.classList.toggle('wanted', wanted.includes(field.question.choices[number][1]));
     });
     if (known.why) field.node.append(make('p', 'why', known.why));
   }
   root.querySelectorAll('.asked :is(input, textarea, button)').forEach((node) => { node.disabled = true; });
-  root.classList.add('taught');
+  root.classList.add('explained');
   root.taught = true;
 }
 
