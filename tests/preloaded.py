@@ -48,6 +48,22 @@ def run(
         return subprocess.CompletedProcess(arguments, process.exitcode or 0, out.read_text(), err.read_text())
 
 
+def run_as_torchrun(
+    count: int, port: int, *arguments: str | Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run it in `count` processes that reach each other at a port, with the variables that torchrun gives each; what
+    they say together, and the highest of their exit statuses."""
+    shared = {**environment, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        ranks = [shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+        processes = [start(arguments, out, err, each) for each in ranks]
+        for process in processes:
+            process.join()
+        status = max(abs(process.exitcode or 0) for process in processes)
+        return subprocess.CompletedProcess(arguments, status, out.read_text(), err.read_text())
+
+
 def _redirect(out: Path, err: Path) -> None:
     for path, descriptor in ((out, 1), (err, 2)):
         with path.open("ab") as file:

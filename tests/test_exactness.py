@@ -24,7 +24,14 @@ PROMPTS = ("two red apples above a blue car", "zq")
 LAYOUTS = (False, True)  # our own, and the published code's
 
 
-@pytest.fixture(scope="module", params=SIZES, ids=str)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The third size is `--all`'s."""
+    if "folder" in metafunc.fixturenames:
+        sizes = SIZES if metafunc.config.getoption("--all") else SIZES[:2]
+        metafunc.parametrize("folder", sizes, ids=str, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random network in the original layout, with a codebook whose rows are not of unit norm. Its logits for the end
     of a turn are made to vary more, and it is one that redraws after an answer that ended, and whose pictures have the

@@ -44,15 +44,15 @@ class Tape:
 Content = list[tuple[int, ...] | str]
 
 
-def contents(janus: Janus, wanted: list[Request], at_once: int = 5) -> dict[str, Content]:
-    """Codes and words of every trajectory that was not cancelled."""
+def contents(janus: Janus, wanted: list[Request], at_once: int = 5, *, cancelled: bool = False) -> dict[str, Content]:
+    """Codes and words of every trajectory; of those that were `cancelled` only where they are asked for."""
     watched = Watched(Engine.for_requests(janus, wanted, at_once))
     while watched.engine.busy:
         watched.step()
     return {
         name: [getattr(segment, "codes", None) or segment.text for segment in found.segments]
         for name, found in watched.trajectories.items()
-        if found.stop_reason is not StopReason.CANCELLED
+        if cancelled or found.stop_reason is not StopReason.CANCELLED
     }
 
 

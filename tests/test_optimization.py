@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import preloaded
 import pytest
@@ -20,34 +22,52 @@ RUNS = Path(__file__).parent / "preference_runs.py"
 ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
 
 
-def run(launcher: list[str], checkpoint: Path, out: Path, options: tuple[str, ...]) -> list[dict]:
+ENVIRONMENT = dict(os.environ) | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(RUNS.parent.parent)}
+
+Launcher = Callable[..., CompletedProcess[str]]
+
+
+def alone(*command: str | Path) -> CompletedProcess[str]:
+    return preloaded.run(*command, environment=ENVIRONMENT)
+
+
+def by_torchrun(*command: str | Path) -> CompletedProcess[str]:
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port()))
+    return preloaded.run(*launcher, *command, environment=ENVIRONMENT)
+
+
+def by_two_forks(*command: str | Path) -> CompletedProcess[str]:
+    """As torchrun would, in processes that need not import everything first."""
+    return preloaded.run_as_torchrun(2, free_port(), *command, environment=ENVIRONMENT)
+
+
+def run(launcher: Launcher, checkpoint: Path, out: Path, options: tuple[str, ...]) -> list[dict]:
     """The metrics of a short run, by step."""
-    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true"}
-    command = [*launcher, *SFT, *GUARDED, "--checkpoint", str(checkpoint), "--out", str(out), *options]
-    done = preloaded.run(*command, environment=environment)
+    done = launcher(*SFT, *GUARDED, "--checkpoint", checkpoint, "--out", out, *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in Path(f"{out}.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("options", [(), ADAPTER], ids=["all weights", "adapter"])
-def test_two_processes_learn_what_one_learns(tiny_checkpoint: Path, tmp_path: Path, options: tuple[str, ...]):
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
-    alone = run([], tiny_checkpoint, tmp_path / "alone", options)
+@pytest.mark.parametrize(
+    ("options", "launcher"), [((), by_torchrun), (ADAPTER, by_two_forks)], ids=["all weights", "adapter"]
+)
+def test_two_processes_learn_what_one_learns(
+    tiny_checkpoint: Path, tmp_path: Path, options: tuple[str, ...], launcher: Launcher
+):
+    single = run(alone, tiny_checkpoint, tmp_path / "alone", options)
     together = run(launcher, tiny_checkpoint, tmp_path / "together", options)
-    assert [row["step"] for row in together] == [row["step"] for row in alone] == [0, 1]
-    assert [row["processes"] for row in (alone[0], together[0])] == [1, 2]
-    for one, two in zip(alone, together, strict=True):
+    assert [row["step"] for row in together] == [row["step"] for row in single] == [0, 1]
+    assert [row["processes"] for row in (single[0], together[0])] == [1, 2]
+    for one, two in zip(single, together, strict=True):
         for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "keep_kl"):
             assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-8), name  # a KL of 1e-7 is rounding
 
 
 def test_two_processes_learn_the_preferences_that_one_learns(tiny_checkpoint: Path, tmp_path: Path):
-    environment = dict(os.environ) | {"ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(RUNS.parent.parent)}
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(free_port())]
     logs: list[dict[str, list[dict]]] = []
-    for number, before in enumerate(([], launcher)):
-        folder = tmp_path / str(number)
-        done = preloaded.run(*before, RUNS, tiny_checkpoint, folder, environment=environment)
+    for launcher in (alone, by_two_forks):
+        folder = tmp_path / launcher.__name__
+        done = launcher(RUNS, tiny_checkpoint, folder)
         assert done.returncode == 0, done.stderr
         texts = {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in METHODS}
         logs.append({name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items()})
