@@ -79,7 +79,7 @@ def page(store: Store, settings: Settings) -> None:
             button = gr.Button("Write the report", scale=0, min_width=180, elem_id="calibration-write")
         note = gr.HTML(elem_id="calibration-note", **PLAIN)
         shown = gr.HTML(elem_id="calibration-critics", **PLAIN)
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="adding"):
             critics = gr.Textbox(label="Further critics", info=HINT, max_lines=1, elem_id="calibration-others")
             judge = gr.Button("Let them judge", scale=0, min_width=180, elem_id="calibration-judge")
         on_load_for(Role.ADMIN, handlers.start, [shown, written], store, settings, **QUIET)

@@ -32,7 +32,13 @@ def critic(rows: Sequence[Calibration]) -> str:
     """One critic: of all prompts first, then of each category."""
     whole = rows[0]
     known = [
-        Estimate(each.category or "all prompts", each.kappa.value, each.kappa.low, each.kappa.high, figures(each))
+        Estimate(
+            each.category or "all prompts",
+            each.kappa.value,
+            max(each.kappa.low, -1.0),
+            min(each.kappa.high, 1.0),
+            figures(each),
+        )
         for each in rows
         if each.kappa is not None
     ]
@@ -74,10 +80,10 @@ def drift(change: Drift | None) -> str:
     """What the later half says beside the earlier one."""
     if change is None:
         return ""
-    told = f"{100 * change.value:+.0f} points ({100 * change.low:+.0f} to {100 * change.high:+.0f})"
+    told = f"{100 * change.value:+.0f} points ({100 * change.low:+.0f} to {100 * change.high:+.0f})".replace("-", "−")
     if change.low > 0 or change.high < 0:
-        return f"<p>It drifts: the later half agrees by {told} more than the earlier one.</p>"
-    return f'<p class="soft">No drift to be seen: the later half agrees by {told} more than the earlier one.</p>'
+        return f"<p>It drifts: from the earlier half to the later one agreement changes by {told}.</p>"
+    return f'<p class="soft">No drift to be seen: from the earlier half to the later one {told}.</p>'
 
 
 def reliability(bins: Sequence[Bin]) -> str:

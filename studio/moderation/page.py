@@ -87,11 +87,11 @@ class ModerationHandlers:
         reports = open_reports(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
-        by_report = [(_label(each.prompt), each.trajectory_id) for each in reports]
+        by_report = [(_label(each.prompt, at), each.trajectory_id) for at, each in enumerate(reports, 1)]
         return View(
             self._reports(reports),
             gr.update(choices=by_report, value=[], visible=bool(reports)),
-            gr.update(choices=[(_label(each.prompt), each.id) for each in listed], value=[]),
+            gr.update(choices=[(_label(each.prompt, at), each.id) for at, each in enumerate(listed, 1)], value=[]),
             render.cards(listed, self.store.picture_or_none, none='<p class="none">Nothing matches.</p>'),
             "\n".join(blocked_words(self.store)),
             note,
@@ -112,8 +112,8 @@ class ModerationHandlers:
         )
 
 
-def _label(prompt: str) -> str:
-    return prompt if len(prompt) <= 60 else f"{prompt[:60]}…"
+def _label(prompt: str, number: int) -> str:
+    return f"{number}. {prompt if len(prompt) <= 60 else f'{prompt[:60]}…'}"
 
 
 def page(store: Store, settings: Settings) -> None:
@@ -127,14 +127,16 @@ def _moderation(handlers: ModerationHandlers) -> None:
     note = gr.HTML(elem_id="moderation-note", **PLAIN)
     reports = gr.HTML(elem_id="moderation-reports", **PLAIN)
     reported = gr.CheckboxGroup([], label="Reported", visible=False, elem_id="moderation-reported")
-    gr.HTML("<h2>Drawings</h2>", **PLAIN)
+    gr.HTML("<h2>Drawings</h2>", elem_classes="moderation-title", **PLAIN)
     words = gr.Textbox(label="Prompt has", max_lines=1, max_length=LONGEST_SEARCH, elem_id="moderation-search")
-    searched = gr.CheckboxGroup([], label="The newest that match", elem_id="moderation-found")
+    searched = gr.CheckboxGroup(
+        [], label="The newest that match, in the order of their pictures below", elem_id="moderation-found"
+    )
     with gr.Row():
         hide = gr.Button("Hide what is chosen", variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
-        keep = gr.Button("Nothing is wrong with it", scale=0, min_width=200, elem_id="moderation-dismiss")
+        keep = gr.Button("Nothing is wrong with it", scale=0, min_width=240, elem_id="moderation-dismiss")
     cards = gr.HTML(elem_id="moderation-cards", **PLAIN)
-    gr.HTML("<h2>Blocked words</h2>", **PLAIN)
+    gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
     shown = [*View(reports, reported, searched, cards, blocked, note)]

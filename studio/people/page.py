@@ -147,26 +147,32 @@ def page(store: Store, settings: Settings) -> None:
 
 def _people(handlers: PeopleHandlers) -> None:
     intro("People", "Who has an account here, and what they may do.")
-    gr.HTML('<p><a href="moderation">Moderation</a>: reported drawings, words that are not drawn</p>', **PLAIN)
+    gr.HTML(
+        '<p class="people-lead"><a href="moderation">Moderation</a>: reported drawings, words that are not drawn</p>',
+        **PLAIN,
+    )
     people = gr.HTML(elem_id="people", **PLAIN)
     note = gr.HTML(elem_id="people-note", **PLAIN)
-    with gr.Accordion("Change an account", open=True, elem_id="people-change"), gr.Row(equal_height=True):
+    with gr.Accordion("Change an account", open=True, elem_id="people-change"), gr.Row(elem_classes="adding"):
         chosen = gr.Dropdown([], label="Account", elem_id="people-chosen", min_width=200)
         role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", elem_id="people-role", min_width=140)
         change = gr.Button("Give this role", scale=0, min_width=150, elem_id="people-set-role")
-        leave = gr.Button("Sign out everywhere", scale=0, min_width=180, elem_id="people-sign-out")
-        active = gr.Button("Deactivate or activate", scale=0, min_width=190, elem_id="people-active")
+        leave = gr.Button("Sign out everywhere", scale=0, min_width=210, elem_id="people-sign-out")
+        active = gr.Button("Deactivate or activate", scale=0, min_width=230, elem_id="people-active")
     with gr.Accordion("Invite somebody", open=False, elem_id="people-invite"):
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="adding"):
             as_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
             days = gr.Number(DAYS, label="Days that it lasts", precision=0, minimum=1, maximum=MOST_DAYS, min_width=140)
             asks = gr.Button("Make a link", variant="primary", scale=0, min_width=160, elem_id="people-make-link")
         link = gr.Textbox(label="Link", interactive=False, buttons=["copy"], elem_id="people-link")
         invited = gr.HTML(elem_id="people-invited", **PLAIN)
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="adding"):
             number = gr.Number(None, label="Number of an invitation", precision=0, minimum=1, min_width=160)
             end = gr.Button("Withdraw it", scale=0, min_width=140, elem_id="people-withdraw")
-    with gr.Accordion("Add an account with a password", open=False, elem_id="people-add"), gr.Row(equal_height=True):
+    with (
+        gr.Accordion("Add an account with a password", open=False, elem_id="people-add"),
+        gr.Row(elem_classes="adding"),
+    ):
         name = gr.Textbox(label="Name", max_lines=1, max_length=64, min_width=160)
         new_role = gr.Dropdown(ROLES, value=Role.ANNOTATOR.value, label="Role", min_width=140)
         password = gr.Textbox(label="Password", type="password", max_lines=1, max_length=200, min_width=160)
