@@ -56,7 +56,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         "gallery": partial(gallery.page, store, settings),
         "annotate": partial(annotate.page, store, settings, checkpoints, lessons),
         "arena": partial(arena.page, store, settings),
-        "review": partial(review.page, store, settings),
+        "review": partial(review.page, store, settings, checkpoints),
         "projects": partial(projects.page, store, settings),
         "project": partial(project.page, store, checkpoints, settings),
         "datasets": partial(datasets.page, store, settings),

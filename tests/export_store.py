@@ -11,6 +11,8 @@ from annotations.queue.submission import skip_item
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.forms.choice import Choice
+from annotations.schema.forms.facts import Facts
+from annotations.schema.forms.ranking import Ranking
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT_QUESTION, Question
 from annotations.schema.subjects import WHOLE
@@ -21,6 +23,9 @@ from model.trajectory import Image, Origin, Parent, Source, Thought, Token
 ANN, BOB, EVE, RAE = (f"{name}@example.org" for name in ("ann", "bob", "eve", "rae"))
 BOX = {"x": 0.25, "y": 0.5, "w": 0.25, "h": 0.25, "label": "artifact"}
 POINT = {"x": 0.5, "y": 0.5, "label": "misalignment"}
+HOLDING = {"verdict": "yes", "facts": [{"fact": "two apples", "holds": "yes"}, {"fact": "a car", "holds": "yes"}]}
+MISSING = {"verdict": "no", "facts": [{"fact": "two apples", "holds": "no"}, {"fact": "a car", "holds": "yes"}]}
+UNCLEAR = {"verdict": "no", "facts": [{"fact": "two apples", "holds": "unclear"}, {"fact": "a car", "holds": "yes"}]}
 PLAN = "red apple at 0 0; red apple at 2 0"
 TEAM = replace(
     REFLECTIONS_PROJECT,
@@ -36,6 +41,8 @@ ALL_FORMS = replace(
         *RICH.questions,
         Question("look", Image.kind, Choice(("photo", "drawing")), "What does it look like?"),
         Question("overall", WHOLE, Rating((1, 7)), "How good is it as a whole?"),
+        Question("order", WHOLE, Ranking(), "Which is better?"),
+        Question("facts", Image.kind, Facts(), "What holds?"),
     ),
 )
 
@@ -105,14 +112,15 @@ def _team(store: Store, ids: dict[str, str]) -> None:
 def _rich(store: Store, ids: dict[str, str]) -> None:
     """Everything that can be asked about images and whole trajectories, by two people; and a reviewer's decision."""
     first, second = store.add_items("rich-feedback", [NewItem(ids["t1"]), NewItem(ids["t4"])])
-    for who, worse, better in ((ANN, 2, 5), (BOB, 1, 4)):
+    for who, worse, better, wrong in ((ANN, 2, 5, MISSING), (BOB, 1, 4, UNCLEAR)):
         for segment, answers in (
             (
                 1,
-                {"alignment": worse, "appearance": 3, "regions": [BOX, POINT], "words_not_drawn": [0], "look": "photo"},
+                {"alignment": worse, "appearance": 3, "regions": [BOX, POINT], "words_not_drawn": [0], "look": "photo"}
+                | {"facts": wrong},
             ),
-            (3, {"alignment": better, "appearance": 3, "look": "drawing"}),
-            (None, {"best": 3, "tags": ["dark", "small"], "comment": "Good.", "overall": 7}),
+            (3, {"alignment": better, "appearance": 3, "look": "drawing", "facts": HOLDING}),
+            (None, {"best": 3, "tags": ["dark", "small"], "comment": "Good.", "overall": 7, "order": [3, 1]}),
         ):
             store.annotate(Annotation(ids["t1"], segment, who, answers, project="rich-feedback", item=first))
     store.annotate(

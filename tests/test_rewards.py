@@ -15,6 +15,7 @@ import torch
 from annotations.importing.formats import ours
 from annotations.importing.records import Record
 from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.contract import Domain
 from model.backends.janus import Janus
 from model.training.batch import collate
 from model.training.embedded.world_prompts import world_prompts
@@ -29,7 +30,8 @@ from model.training.grpo import (
 )
 from model.training.policy import Policy, write_checkpoint
 from model.training.preferences.reward_network import HEAD, RewardNetwork
-from model.training.rewards import critic, verifier
+from model.training.rewards import verifier
+from model.training.rewards.critic import open_critic
 from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, open_reward, read_choice
 from model.training.rewards.watch import Watch, Watched, ranks, write_trajectory
@@ -115,11 +117,11 @@ def test_a_critic_says_how_probable_yes_is_of_the_whole_or_of_each_fact(tiny_che
     pictures = [rollout.pictures[image.sha256] for image in rollout.trajectory.images]
     fits = open_reward(f"critic:{tiny_checkpoint}")(rollout.trajectory, pictures).fits
     assert len(fits) == len(pictures) and all(0 < fit < 1 for fit in fits)
-    opened = critic.open_critic(str(tiny_checkpoint))
+    opened = open_critic(str(tiny_checkpoint))
     assert fits[0] == opened.p_yes("two dogs", pictures[0])
     asked = replace(rollout.trajectory, prompt="two dogs, a cat and a red boat")
-    facts = critic.facts(asked.prompt)
-    assert facts == ["two dogs", "a cat", "a red boat"]
+    facts = Domain().facts(asked.prompt)
+    assert facts == ("two dogs", "a cat", "a red boat")
     [mean, *_] = open_reward(f"checklist:{tiny_checkpoint}")(asked, pictures).fits
     assert mean == pytest.approx(np.mean([opened.p_yes(fact, pictures[0]) for fact in facts]))
     with pytest.raises(RewardError, match="could not be opened as a critic"):

@@ -30,7 +30,7 @@ from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, ProjectHandlers
 from studio.settings import Mode, Settings
 
-REFLECTIONS, PAIRS, FEEDBACK, _ = (project.name for project in READY_MADE)
+REFLECTIONS, PAIRS, FEEDBACK, *_ = (project.name for project in READY_MADE)
 CHOICE = tuple(vars(WHOLE).values())
 
 
@@ -342,3 +342,38 @@ def test_a_project_that_wants_practice_says_where_none_is_appointed(store, board
     view = board.start(visit(id=project))
     assert "begin with 5 practice items, but none is appointed" in "".join(map(str, view))
     assert f'href="review?project={project}"' in "".join(map(str, view))
+
+
+ABOUT_IT = ("", "image", "rating", "", 1, 7, False)  # help, about, form, choices, scale, required
+
+
+def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answered_stays(store, board):
+    store.create_project(replace(RICH, overlap=1))
+    id = store.save(*aha(0), owner="visitor")
+    store.add_items(RICH.id, [NewItem(id)])
+    editor, request = board.questions, visit()
+    names = [question.name for question in RICH.questions]
+    sheet, note = editor.preview(request, RICH.id, "", "How lively is it?", *ABOUT_IT)
+    asked = [question for thing in sheet["things"] for question in thing["questions"]]
+    assert note == "" and "How lively is it?" in [question["title"] for question in asked]
+    assert len(store.project(RICH.id).questions) == len(names)  # nothing is stored by a preview
+    view = editor.keep(request, RICH.id, "", "How lively is it?", *ABOUT_IT)
+    assert store.project(RICH.id).questions[-1].name == "how_lively_is_it" == view.chosen["value"]
+    editor.move(RICH.id, "how_lively_is_it", -1, request)
+    assert [q.name for q in store.project(RICH.id).questions][-2:] == ["how_lively_is_it", "comment"]
+    store.annotate(Annotation(id, 1, "ann", {"how_lively_is_it": 7, "alignment": 1, "appearance": 1}, project=RICH.id))
+    refused = editor.remove(RICH.id, "how_lively_is_it", request)
+    assert "people have answered" in refused.note
+    assert (
+        "people have answered"
+        in editor.keep(request, RICH.id, "how_lively_is_it", "How lively?", "", "image", "text", "", 1, 5, False).note
+    )
+    editor.remove(RICH.id, "tags", request)
+    assert "tags" not in [question.name for question in store.project(RICH.id).questions]
+    facts = editor.keep(request, RICH.id, "", "What holds?", "", "image", "facts", "", 1, 5, True)
+    asked = [question for thing in facts.sheet["things"] for question in thing["questions"]]
+    assert [q["choices"] for q in asked if q["form"] == "facts"][0][0] == ["two apples", "two apples"]
+    assert (
+        "wanted at least two"
+        in editor.preview(request, RICH.id, "", "Which?", "", "image", "choice", "one", 1, 5, False)[1]
+    )

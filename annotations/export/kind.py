@@ -92,8 +92,9 @@ class Context(ABC):
         it. Of each two of a prompt either both see the other, or neither does."""
 
     @abstractmethod
-    def votes(self, group: Group, question: str) -> Votes | None:
-        """What was answered to one question about one thing, aggregated as the query says; None: by nobody."""
+    def votes(self, group: Group, question: str, part: str | None = None) -> Votes | None:
+        """What was answered to one question about one thing, aggregated as the query says; None: by nobody. `part`: of
+        the parts by which the question's form compares answers, this one only."""
 
 
 class Kind(ABC):

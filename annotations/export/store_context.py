@@ -22,7 +22,7 @@ from annotations.store.store import Store
 
 DAWID_SKENE = "annotations.export.aggregate.dawid_skene:dawid_skene"  # imported where it is asked for
 PICTURES = 200  # in memory: rows of one trajectory show the same ones
-Thing = tuple[str, int | None, str, int | None, str]  # project, item, trajectory, segment, question
+Thing = tuple[str, int | None, str, int | None, str, str | None]  # project, item, trajectory, segment, question, part
 
 
 class StoreContext(Context):
@@ -65,17 +65,16 @@ class StoreContext(Context):
         others = [group.other for group in subject.groups if group.other is not None]
         return {trajectory.id for trajectory in (subject.trajectory, *others, *(each.trajectory for each in near))}
 
-    def votes(self, group: Group, question: str) -> Votes | None:
-        if group.decision is not None and question in group.decision.answers:
-            label = comparable(group, question, group.decision)
-            return decided({label: 1.0}, len(_answered(group, question)) or 1)
-        people = _answered(group, question)
-        if not people:
+    def votes(self, group: Group, question: str, part: str | None = None) -> Votes | None:
+        given = [(a, labels[part]) for a in group.people if part in (labels := _labels(group, question, a))]
+        if group.decision is not None and part in (decision := _labels(group, question, group.decision)):
+            return decided({decision[part]: 1.0}, len(given) or 1)
+        if not given:
             return None
         if self.query.aggregation is Aggregation.DAWID_SKENE and _is_compared(group, question):
-            return self._posteriors[thing(group, people[0], question)]
+            return self._posteriors[thing(group, given[0][0], question, part)]
         weights = self._accuracy(group.project.id) if self.query.aggregation is Aggregation.WEIGHTED else None
-        return vote([(a.annotator, comparable(group, question, a)) for a in people], weights)
+        return vote([(a.annotator, label) for a, label in given], weights)
 
     def _accuracy(self, project: str) -> dict[str, float]:
         """By annotator, the share of a project's gold that was answered right; nobody without gold."""
@@ -86,11 +85,12 @@ class StoreContext(Context):
 
     @cached_property
     def _posteriors(self) -> dict[Thing, Votes]:
-        """Dawid–Skene over each question of each project by itself, from all that the query keeps."""
+        """Dawid–Skene over each question of each project by itself, from all that the query keeps; over parts of its
+        answers apart from whole ones."""
         estimate = pkgutil.resolve_name(DAWID_SKENE)
-        by_question: dict[tuple[str, str], list[tuple[Thing, str, Hashable]]] = {}
+        by_question: dict[tuple[str, str, bool], list[tuple[Thing, str, Hashable]]] = {}
         for about, annotator, label in self._all_votes():
-            by_question.setdefault((about[0], about[4]), []).append((about, annotator, label))
+            by_question.setdefault((about[0], about[4], about[5] is None), []).append((about, annotator, label))
         return {about: votes for some in by_question.values() for about, votes in estimate(some).items()}
 
     def _all_votes(self) -> Iterator[tuple[Thing, str, Hashable]]:
@@ -99,24 +99,24 @@ class StoreContext(Context):
                 for annotation in group.people:
                     for name in annotation.answers:
                         if _is_compared(group, name):
-                            label = comparable(group, name, annotation)
-                            yield thing(group, annotation, name), annotation.annotator, label
+                            for part, label in _labels(group, name, annotation).items():
+                                yield thing(group, annotation, name, part), annotation.annotator, label
 
 
-def thing(group: Group, annotation: Annotation, question: str) -> Thing:
-    return group.project.id, group.item, annotation.trajectory_id, group.segment, question
+def thing(group: Group, annotation: Annotation, question: str, part: str | None) -> Thing:
+    return group.project.id, group.item, annotation.trajectory_id, group.segment, question, part
 
 
-def comparable(group: Group, question: str, annotation: Annotation) -> Hashable:
-    """An answer as its form compares it; as it stands where its question is not asked any more."""
-    value: Any = annotation.answers[question]
+def _labels(group: Group, question: str, annotation: Annotation) -> dict[str | None, Hashable]:
+    """An answer as its form compares it, under None all of it, and its parts, where it has several; as it stands where
+    its question is not asked any more; nothing where there is no answer."""
+    value: Any = annotation.answers.get(question)
     form = next((q.form for q in group.project.questions if q.name == question), None)
-    return value if form is None else form.comparable(value)
+    if value is None or form is None:
+        return {} if value is None else {None: value}
+    parts = form.parts(value)
+    return {None: parts[""]} if "" in parts else {None: form.comparable(value), **parts}
 
 
 def _is_compared(group: Group, question: str) -> bool:
     return any(q.name == question and q.form.level is not None for q in group.project.questions)
-
-
-def _answered(group: Group, question: str) -> list[Annotation]:
-    return [annotation for annotation in group.people if question in annotation.answers]

@@ -10,13 +10,14 @@ from annotations.schema.questions import Question
 
 def disagreement(questions: Sequence[Question], annotations: Sequence[Annotation]) -> float:
     """From 0 (all alike, or nobody else) to almost 1: the share that does not say what most say, a mean over all that
-    several people answered. Questions whose answers are not compared do not count.
+    several people answered, part by part. Questions whose answers are not compared do not count.
     """
     forms = {question.name: question.form for question in questions if question.form.level is not None}
-    answers: dict[tuple[int | None, str], list[Hashable]] = defaultdict(list)
+    answers: dict[tuple[int | None, str, str], list[Hashable]] = defaultdict(list)
     for annotation in annotations:
         for name in forms.keys() & set(annotation.answers):
-            answers[annotation.segment, name].append(forms[name].comparable(annotation.answers[name]))
+            for part, label in forms[name].parts(annotation.answers[name]).items():
+                answers[annotation.segment, name, part].append(label)
     several = [values for values in answers.values() if len(values) > 1]
     shares = [1 - max(Counter(values).values()) / len(values) for values in several]
     return fsum(shares) / len(shares) if shares else 0.0  # the same in any order, so that ties stay ties

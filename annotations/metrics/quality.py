@@ -67,8 +67,12 @@ def agreements(answered: Answered) -> list[QuestionAgreement]:
 
 
 def stances(question: Question, annotations: Sequence[Annotation]) -> Given:
-    """(what it is about, who, the answer as something that can be compared)."""
-    return [((a.item, a.trajectory_id, a.segment), a.annotator, stance(question, a)) for a in annotations]
+    """(what it is about, who, the answer as something that can be compared), for every part of an answer."""
+    return [
+        ((a.item, a.trajectory_id, a.segment, part), a.annotator, label)
+        for a in annotations
+        for part, label in question.form.parts(a.answers[question.name]).items()
+    ]
 
 
 def stance(question: Question, annotation: Annotation) -> Hashable:

@@ -54,6 +54,16 @@ class Answered:
     others: Mapping[int, str]  # the second of every pair, by item
 
 
+def first_item(store: Store, project_id: str) -> tuple[str, str | None] | None:
+    """The ids of the trajectory, and of the second of a pair, of a project's oldest visible item."""
+    row = ItemRow
+    visible = row.project_id == project_id, row.state != State.HIDDEN.value
+    query = select(row.trajectory_id, row.other_id).where(*visible).order_by(row.id).limit(1)
+    with store.database.reading() as session:
+        item = session.execute(query).first()
+    return (item[0], item[1]) if item is not None else None
+
+
 def project_counts(store: Store) -> dict[str, ProjectCounts]:
     """How far every project is, by its id."""
     done = or_(ItemRow.state == State.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))

@@ -161,13 +161,22 @@ def validate(
             raise AnswerError(f"“{name}” is not asked about a {kind}; the questions are {', '.join(asked)}")
         question.check(value, trajectory, other)
     if annotation.status is Status.SUBMITTED:
-        missing = [q.title for q in asked.values() if q.required and q.name not in annotation.answers]
+        missing = [
+            question.title for question in asked.values() if not _is_answered(question, annotation.answers, trajectory)
+        ]
         if missing:
             raise AnswerError(f"not answered yet: {' '.join(missing)} Answer it, then submit")
     segment = None if annotation.segment is None else trajectory.segments[annotation.segment]
     if isinstance(segment, Reflection):
         _check_agreement(segment, annotation.answers)
     return kind
+
+
+def _is_answered(question: Question, answers: Mapping[str, Value], trajectory: Trajectory) -> bool:
+    """Whether an answer that has to be there is, and none is half."""
+    if question.name not in answers:
+        return not question.required
+    return question.form.is_complete(answers[question.name], trajectory)
 
 
 def _kind(

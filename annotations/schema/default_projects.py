@@ -1,11 +1,13 @@
-"""Default projects: reflections, pair arena, rich feedback as in RichHF-18K.
+"""Default projects: reflections, pair arena, rich feedback as in RichHF-18K, checklists of facts, rankings.
 
 Values only. Reflections is in every database from the start; the others are what a new project begins with.
 """
 
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.forms.best import Best
+from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.preference import Preference
+from annotations.schema.forms.ranking import Ranking
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
 from annotations.schema.forms.tags import Tags
@@ -89,4 +91,35 @@ RICH = Project(
     order=Order.MARGIN,
 )
 
-READY_MADE = (REFLECTIONS_PROJECT, ARENA, RICH, EDITS)
+CHECKLIST = Project(
+    id="checklist",
+    name="Checklist of facts",
+    questions=(
+        Question(
+            "facts",
+            Image.kind,
+            Facts(),
+            "What holds of the picture?",
+            "Fact by fact, whatever it looks like; the verdict follows, and is yours to overrule.",
+            required=True,
+        ),
+        Question("comment", Image.kind, Text(), "Anything to add?"),
+    ),
+    subject=Image.kind,
+    guidelines="What the prompt says is taken apart. Say of **each fact** whether it holds; do not guess: say so.",
+    overlap=2,
+)
+
+RANKED = Project(
+    id="ranking",
+    name="Images in order",
+    questions=(
+        Question("order", WHOLE, Ranking(), "Which fits better?", "The best first.", required=True),
+        Question("comment", WHOLE, Text(), "Anything to add?"),
+    ),
+    subject=WHOLE,
+    guidelines="All images of one drawing, the one that shows best what was asked for first.",
+    overlap=2,
+)
+
+READY_MADE = (REFLECTIONS_PROJECT, ARENA, RICH, EDITS, CHECKLIST, RANKED)

@@ -17,6 +17,8 @@ from model.events import Event
 from model.images import Source, read_picture
 from model.trajectory import Origin, Sampling, Token
 
+BETWEEN_FACTS = re.compile(r"\s*[,;]\s*(?:and\s+)?|\s+(?:and|with)\s+")
+
 
 class CheckpointError(Exception):
     """A folder, Hub id or address that cannot be opened as a backend, or a checkpoint that cannot be written."""
@@ -68,6 +70,10 @@ class Domain:
     def plan(self, text: str) -> str:
         """A thought that a person wrote, in the wording of thoughts. Raises ValueError for what cannot be read."""
         return text
+
+    def facts(self, prompt: str) -> tuple[str, ...]:
+        """What a prompt asks for, one by one: here its parts, as commas, “and” and “with” divide it."""
+        return tuple(part for part in BETWEEN_FACTS.split(prompt.strip().rstrip(".")) if part)
 
     def at_once(self, sampling: Sampling) -> Sampling:
         """A backend's own settings for a first draft without a plan; here as they are, without one."""

@@ -12,8 +12,10 @@ from model.backends.contract import Domain, PromptReading
 from model.backends.request import Task
 from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
+from model.world.language import facts_of, parse
 from model.world.plan import read_items, write_items
 from model.world.scene import Item, Scene
+from model.world.vocabulary import PromptError
 
 LONGEST_LINE = 80  # characters; what is longer is no line of a plan
 MISHAP = "model.world.mishaps:mishap_codes"  # which the verifier serves, without which everything else is drawn
@@ -27,6 +29,13 @@ class EmbeddedWorld(Domain):
 
     def read(self, prompt: str, task: Task = Task.DRAW) -> PromptReading:
         return PromptReading(*(normalise_edit(prompt) if task is Task.EDIT else normalise(prompt)))
+
+    def facts(self, prompt: str) -> tuple[str, ...]:
+        """Counts, colours and relations, and that nothing else is there; parts of what it cannot read."""
+        try:
+            return facts_of(parse(prompt))
+        except PromptError:
+            return super().facts(prompt)
 
     def plan(self, text: str) -> str:
         """Where the objects stand is the person's own affair. Raises ValueError, naming the line."""

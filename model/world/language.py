@@ -7,7 +7,7 @@ Knows no pixels.
 import itertools
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,6 +108,24 @@ def write(description: Description) -> str:
             prompt += f" {onward} " if onward else ", " if more else " and "
             prompt += write_group(group)
     return prompt
+
+
+def facts_of(description: Description) -> tuple[str, ...]:
+    """What holds of a picture of it, in words: “two apples”, “the apples are red”, “the apples are above the car”."""
+    told = []
+    for group in description.groups:
+        told.append(write_group(replace(group, colour=None)))
+        if group.colour:
+            told.append(f"the {named(group.noun, group.count)} {_are(group)} {group.colour}")
+    for relation in description.relations:
+        first, second = description.groups[relation.first], description.groups[relation.second]
+        names = named(first.noun, first.count), named(second.noun, second.count)
+        told.append(f"the {names[0]} {_are(first)} {relation.word} the {names[1]}")
+    return (*dict.fromkeys(told), "nothing else is in the picture")
+
+
+def _are(group: Group) -> str:
+    return "is" if group.count == 1 else "are"
 
 
 def reword(rng: random.Random, prompt: str) -> str:

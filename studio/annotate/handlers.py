@@ -18,6 +18,7 @@ from annotations.queue.progress import project_counts
 from annotations.queue.submission import Receipt
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from model.backends.contract import Domain
 from studio.annotate.held_items import Held, HeldItems
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.item_view import ItemView
@@ -48,6 +49,7 @@ class AnnotateHandlers:
 
     store: Store
     settings: Settings
+    domain: Domain = Domain()  # which knows the facts of prompts
     open: dict[str, Held] = field(default_factory=dict)  # who has which items on which page
     ahead: dict[str, Prefetched] = field(default_factory=dict)  # what follows on which page
     counts: Counts = field(default_factory=dict)  # how far who is
@@ -217,7 +219,8 @@ class AnnotateHandlers:
     # What comes next
 
     def _sit(self, project: str | None, request: gr.Request, *, strict: bool = True) -> PageSession:
-        return sit(project, request, self.store, self.settings, self.counts, strict=strict)
+        at = sit(project, request, self.store, self.settings, self.counts, strict=strict)
+        return at._replace(place=replace(at.place, domain=self.domain))
 
     def _next(
         self,

@@ -15,6 +15,7 @@ from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
 from annotations.store.items import subjects_of
 from annotations.store.store import Store
+from model.backends.contract import Domain
 from model.trajectory import Trajectory
 from studio.annotate.item_token import DONE, WHOLE_ITEM, ItemToken
 from studio.annotate.practice_view import PRACTICE
@@ -31,6 +32,7 @@ from studio.annotate.reflection_form import (
 from studio.annotate.reflection_view import progress_line
 from studio.annotate.stock_reasons import reasons_for
 from studio.annotate.view import View, item_view
+from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import UNREADABLE, Kept, Sheet, annotations_of, unfinished
 
 
@@ -50,6 +52,7 @@ class ProjectView:
     counts: Counts
     annotator: str
     project: Project
+    domain: Domain = Domain()  # which knows the facts of prompts
 
     @property
     def is_about_reflections(self) -> bool:
@@ -111,10 +114,11 @@ class ProjectView:
             return reflection_sheet(self.project, trajectory, item, reasons)
         if showing.segment != WHOLE_ITEM:
             raise AnswerError(UNREADABLE)
+        asked = for_drawing(self.project, self.store, self.domain, trajectory)
         if (sides := assignment.sides_of(self.store, showing.item, self.annotator)) is None:
-            return Sheet(self.project, trajectory)
+            return Sheet(asked, trajectory)
         other, left = sides
-        return Sheet(self.project, trajectory, self.store.trajectory(other), left)
+        return Sheet(asked, trajectory, self.store.trajectory(other), left)
 
     def annotations(self, showing: ItemToken, filled: str | None) -> list[Annotation]:
         """What is handed in with this showing. Raises as `sheet`."""

@@ -34,8 +34,9 @@ ALIVE = 60  # seconds between two signs of life; a lease is held for ten minutes
 def page(store: Store, settings: Settings, checkpoints: Checkpoints, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     with role_section(Role.ANNOTATOR, "annotate", store, settings):
+        desk = AnnotateHandlers(store, settings, checkpoints.first.backend.domain)
         teaching = TeachHandlers(lessons, checkpoints, store, settings, apart=True)
-        _table(AnnotateHandlers(store, settings), PanelHandlers(store, settings), teaching)
+        _table(desk, PanelHandlers(store, settings), teaching)
 
 
 def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandlers) -> None:

@@ -38,6 +38,7 @@ SHEET_KEYS = (
     ("← →", "the choice, the word, the mark beside it"),
     ("Space", "take a word or a tag, or leave it out"),
     ("Del", "no answer; take a mark away"),
+    ("Y N X", "of a fact: holds, does not, cannot tell"),
     ("R", "mark a place: arrows, ↵ at one corner, ↵ at the other"),
     ("E", "the other corner of a mark anew: arrows, ↵"),
     ("C", "write"),

@@ -15,6 +15,9 @@ const SHORTCUTS = { // by page: the press, what it does, and with what
     Enter: ['take'], ' ': ['take'], Delete: ['clear'], Backspace: ['clear'], ',': ['turn', -1], '.': ['turn', 1],
     r: ['aim'], e: ['aimAnew'], c: ['correct'], Escape: ['letGo'],
   },
+  facts: {
+    y: ['tick', 'yes'], n: ['tick', 'no'], x: ['tick', 'unclear'], ArrowDown: ['moveRow', 1], ArrowUp: ['moveRow', -1],
+  },
   zoom: {
     '+': ['closer', 1.5], '=': ['closer', 1.5], '-': ['closer', 1 / 1.5], 0: ['whole'],
     'shift+ArrowLeft': ['move', -0.2, 0], 'shift+ArrowRight': ['move', 0.2, 0],
@@ -30,7 +33,7 @@ const SHORTCUTS = { // by page: the press, what it does, and with what
     e: ['choose', 'tie'], b: ['choose', 'both_bad'], n: ['press', 'arena-none'],
     s: ['press', 'arena-skip'], u: ['press', 'arena-undo'],
   },
-  review: { n: ['press', 'review-next'], 'ctrl+Enter': ['press', 'review-decide'] },
+  review: { n: ['press', 'review-next'], a: ['press', 'review-accept'], 'ctrl+Enter': ['press', 'review-decide'] },
 };
 
 // Signs that stand where ours do on other layouts; those of full width are made plain by Unicode itself.

@@ -33,6 +33,8 @@ from studio.projects.import_report import report, table_of
 from studio.projects.import_uploads import import_uploads
 from studio.projects.item_sources import FillingError
 from studio.projects.page import ProjectForm, bar, facts, form
+from studio.projects.question_editor import QuestionHandlers, question_section
+from studio.projects.question_editor import View as QuestionsView
 from studio.settings import Settings
 
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
@@ -92,20 +94,25 @@ class ProjectHandlers:
     checkpoints: Checkpoints
     settings: Settings
 
+    @property
+    def questions(self) -> QuestionHandlers:
+        return QuestionHandlers(self.store, self.settings, self.checkpoints.first.backend.domain)
+
     def start(self, request: gr.Request) -> tuple:
         """The view of the project that the address names, then the widgets of its forms."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = View("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * len(ProjectForm._fields), gr.skip(), gr.skip(), gr.skip())
+            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 3 + len(QuestionsView._fields)))
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
         known = item_sources.ways(self.checkpoints)
         ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
         note = said(f"An import is under way: {running}.") if running else ""
-        return (*self._view(user, project, note), *ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
+        widgets = (*ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
+        return (*self._view(user, project, note), *widgets, *self.questions.shown(project))
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
         """Store what the form says."""
@@ -298,14 +305,17 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
             with gr.Row():
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
                 close = gr.Button("Close or open it", scale=0, min_width=160)
+        asked = question_section(board.questions, project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*View(project, head, block, progress, plots, note)]
     quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
-    on_load_for(Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways], store, settings, **quick)
+    on_load_for(
+        Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways, *asked], store, settings, **quick
+    )
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
-    asked, shown = [project, files, format, leave_out], [*view, import_report, table, files]
-    bring.click(board.add_file, asked, shown, concurrency_limit=1, **long)
+    sent, shown = [project, files, format, leave_out], [*view, import_report, table, files]
+    bring.click(board.add_file, sent, shown, concurrency_limit=1, **long)
     halt.click(board.stop_import, None, [note], **quick)
     again.click(board.add_import, [project, before], view, **long)
     drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)

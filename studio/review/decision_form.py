@@ -43,6 +43,20 @@ def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
     return kept
 
 
+def majority(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:
+    """What most who answered about a thing said, question by question; nothing where they are split, and no texts."""
+    kept = {}
+    for thing in subjects(sheet):
+        about = [annotation for annotation in submitted if annotation.segment == thing.segment]
+        kept[thing.segment] = Answers({question.name: _most(question, about) for question in thing.questions})
+    return kept
+
+
+def _most(question: Question, about: Sequence[Annotation]) -> Value | None:
+    values = [annotation.answers[question.name] for annotation in about if question.name in annotation.answers]
+    return question.form.majority(values) if question.form.has_gold else None
+
+
 def _agreed(question: Question, about: Sequence[Annotation]) -> Value | None:
     values = [annotation.answers.get(question.name) for annotation in about]
     if not values or None in values or not question.form.has_gold:

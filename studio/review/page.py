@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from annotations.errors import AnnotationsError, NotFoundError, without_places
+from annotations.errors import AnnotationsError, AnswerError, NotFoundError, without_places
 from annotations.metrics.quality import Disagreement
 from annotations.queue import gold_items, review
 from annotations.queue.progress import Answered, answered
@@ -21,19 +21,22 @@ from annotations.schema.project import Project, Role, Use
 from annotations.store import audit
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
+from model.backends.contract import Domain
 from model.trajectory import Trajectory
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import all_readable, readable
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
+from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
 from studio.components.header import intro
 from studio.components.notices import done, said
 from studio.components.page_options import PLAIN, QUICK, stay, unchanged
 from studio.components.render import still, text
 from studio.http.whole_numbers import whole_number
+from studio.inference.checkpoints import Checkpoints
 from studio.review import tables as review_table
-from studio.review.decision_form import agreed, review_sheet
+from studio.review.decision_form import agreed, majority, review_sheet
 from studio.review.review_queue import ReviewQueue
 from studio.settings import Settings
 from studio.theme import script
@@ -82,6 +85,7 @@ class ReviewHandlers:
 
     store: Store
     settings: Settings
+    domain: Domain = Domain()  # which knows the facts of prompts
 
     @cached_property
     def queue(self) -> ReviewQueue:
@@ -127,11 +131,37 @@ class ReviewHandlers:
             note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
 
+    def accept(self, case: ReviewCase | None, request: gr.Request) -> View:
+        """Decide as most say. Where they are split on something that has to be answered, all else is filled in."""
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(user, None, None)
+        try:
+            answers = answered(self.store, readable(self.store, case.project, user).id, [case.item])
+            if not answers.given:
+                return self._show(user, case.project, None)
+            sheet = self._sheet(answers)
+            most = majority(sheet, answers.given)
+            about = answers.given[0].trajectory_id
+            made = [
+                Annotation(about, segment, user.name, said_by_most, key=f"{case.key}-{segment}")
+                for segment, said_by_most in most.items()
+                if said_by_most
+            ]
+            review.decide(self.store, case.item, user.name, made)
+        except AnswerError as error:
+            filled = value_of(sheet, uuid4().hex, most, self.store.picture_or_none)
+            return stay(View, f"People are split. {without_places(error)}")._replace(sheet=filled)
+        except AnnotationsError as error:
+            return stay(View, without_places(error))
+        return self._show(user, case.project, case.item)._replace(note=done("Decided as most say. Next leads on."))
+
     def _sheet(self, answers: Answered) -> Sheet:
         """The questions about the one item that was answered."""
         trajectory, other = answers.given[0].trajectory_id, answers.others.get(answers.given[0].item)
         shown = self.store.trajectory(trajectory)
-        return review_sheet(answers.project, shown, self.store.trajectory(other) if other else None, answers.given)
+        asked = for_drawing(answers.project, self.store, self.domain, shown)
+        return review_sheet(asked, shown, self.store.trajectory(other) if other else None, answers.given)
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
@@ -259,14 +289,13 @@ def _revision(annotation: Annotation, who: str) -> str:
 # Layout
 
 
-def page(store: Store, settings: Settings) -> None:
+def page(store: Store, settings: Settings, checkpoints: Checkpoints) -> None:
     """Build the page inside the current route."""
     with role_section(Role.REVIEWER, "review", store, settings):
-        _review(store, settings)
+        _review(ReviewHandlers(store, settings, checkpoints.first.backend.domain))
 
 
-def _review(store: Store, settings: Settings) -> None:
-    desk = ReviewHandlers(store, settings)
+def _review(desk: ReviewHandlers) -> None:
     intro(
         "Review",
         "What people disagree on, the worst first; decide it, and look up who said what and when. "
@@ -290,7 +319,9 @@ def _review(store: Store, settings: Settings) -> None:
                 table = gr.HTML(elem_id="review-answers", **PLAIN)
                 with gr.Column(elem_id="review-form"):
                     sheet = sheet_component("review-sheet")
-                    decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
+                    with gr.Row():
+                        decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
+                        accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=150)
                 with gr.Column(visible=False, elem_id="review-appoint") as appointed:
                     because = gr.Textbox(
                         label="Teach and check people with it",
@@ -314,9 +345,10 @@ def _review(store: Store, settings: Settings) -> None:
         trail = gr.HTML(**PLAIN)
     view = [*View(case, token, chosen, queue, stage, table, sheet, block, appointed, trail_of, trail, revision, note)]
 
-    on_load_for(Role.REVIEWER, desk.start, view, store, settings, **QUICK)
+    on_load_for(Role.REVIEWER, desk.start, view, desk.store, desk.settings, **QUICK)
     chosen.input(desk.choose, [chosen], view, **QUICK)
     decide.click(desk.decide, [case, sheet], view, js=filled_in("review-sheet", before=1), **QUICK)
+    accept.click(desk.accept, [case], view, **QUICK)
     following.click(desk.following, [case], view, **QUICK)
     for use, button in uses.items():
         button.click(desk.appoint, [case, because, gr.State(use.value)], view, **QUICK)

@@ -15,11 +15,11 @@ once('reviewKeys', () => {
     if (!document.getElementById('review') || isRepeated(event)) return;
     const name = namesOf(event).find((each) => Object.hasOwn(SHORTCUTS.review, each));
     if (isTyping(event.target) && name !== 'ctrl+Enter') return;
-    if (!name) {
-      const zoom = () => perform(event, 'zoom', zooming(document.querySelector('#review-sheet .together')));
-      if (isInSheet && (sheet()?.press(event) || zoom())) event.preventDefault();
-      return;
+    if (isInSheet && name !== 'ctrl+Enter') { // in a checklist, N is an answer
+      const zoom = () => !name && perform(event, 'zoom', zooming(document.querySelector('#review-sheet .together')));
+      if (sheet()?.press(event) || zoom()) return event.preventDefault();
     }
+    if (!name) return;
     if (event.repeat || !document.getElementById(SHORTCUTS.review[name][1])) return;
     event.preventDefault();
     document.activeElement?.blur();

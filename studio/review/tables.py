@@ -121,7 +121,9 @@ def _revision(id: int, learners: Mapping[int, Sequence[str]]) -> str:
 def _short(value: object) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, Mapping):  # of a pair
+    if isinstance(value, Mapping) and "facts" in value:  # a checklist
+        words = ", ".join([value.get("verdict", ""), *(f"{each['fact']}: {each['holds']}" for each in value["facts"])])
+    elif isinstance(value, Mapping):  # of a pair
         side = value["choice"]
         words = f"{side} ({value[side][:8]})" if side in value else side.replace("_", " ")
     else:

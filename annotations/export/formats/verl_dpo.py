@@ -42,7 +42,7 @@ class VerlDpo(Kind):
     )
     counted = (ANNOTATED, IMPORTED)
     advice = "compare two drawings, choose the best of several, or rate two of a prompt"
-    carries = ("preference", "best", "rating")
+    carries = ("preference", "best", "ranking", "rating")
     tasks = ("text-to-image",)
     features = Features(
         {

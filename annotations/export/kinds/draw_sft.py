@@ -31,7 +31,7 @@ class DrawSft(Kind):
     )
     counted = COUNTED
     advice = "submit annotations that call drawings right or rate them good"
-    carries = ("choice", "rating", "text", "preference", "decision")
+    carries = ("choice", "rating", "text", "preference", "facts", "decision")
     tasks = ("text-to-image",)
     features = Features(DRAWING)
 

@@ -29,7 +29,7 @@ class EditSft(Kind):
     )
     counted = COUNTED
     advice = "rate edited images good"
-    carries = ("choice", "rating", "preference", "decision")
+    carries = ("choice", "rating", "preference", "facts", "decision")
     tasks = ("image-to-image",)
     features = Features({**DRAWING, "source": Picture(), "source_codes": CODES})
 

@@ -25,16 +25,17 @@ class ImagePref(Kind):
     purpose = (
         "Pairs of drawings of which people prefer `chosen` to `rejected` by one `criterion`, the name of a question. "
         "`source` says how: they were shown both (`preference`; `shown_left` is the share of people who had the chosen "
-        "one on their left), they called it the best of a trajectory’s (`best`), the same people rated both images of "
+        "one on their left), they called it the best of a trajectory’s (`best`) or put it before the other "
+        "in their order (`ranking`), the same people rated both images of "
         "a trajectory (`rating`), or the mean ratings of two trajectories’ drawings of the prompt differ by "
         "`min_rating_difference` at least (`rating_across`; of a prompt’s trajectories those at most 32 apart). Ties "
         "are left out. `margin` is the share of votes for the chosen one less that for the other, or the difference of "
         "the mean ratings from 0 to 1. Beside the PNG files stand their image codes in raster order "
         "(empty: drawn by a model without codes)."
     )
-    counted = ("preference", "best", "rating", ACROSS, "decided")
+    counted = ("preference", "best", "ranking", "rating", ACROSS, "decided")
     advice = "compare drawings, choose the best, or rate several of one prompt"
-    carries = ("preference", "best", "rating", "decision")
+    carries = ("preference", "best", "ranking", "rating", "decision")
     tasks = ("text-to-image",)
     features = Features(
         {

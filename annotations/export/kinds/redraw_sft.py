@@ -50,7 +50,7 @@ class RedrawSft(Kind):
     )
     counted = ("corrected", *COUNTED)
     advice = "say that a no is right, and that the next drawing is"
-    carries = ("choice", "rating", "text", "preference", "verdict", "decision")
+    carries = ("choice", "rating", "text", "preference", "facts", "verdict", "decision")
     tasks = ("image-to-image",)
     features = Features(
         {

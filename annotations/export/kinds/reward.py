@@ -27,12 +27,14 @@ class Reward(Kind):
     purpose = (
         "What people hold of drawings, by `criterion`, for a reward model. A row of `type` `score` has an `image`, the "
         "mean of its `score` from 0 to 1, its standard deviation `std` and the `count` of people; the criterion is the "
-        "name of a question, or `verdict`: the share of people by whose answers the drawing is right. A row of `type` "
-        "`pair` has an `image` and a `rejected` one to which people prefer it, and the `margin`, as in image_pref."
+        "name of a question, or `verdict`: the share of people by whose answers the drawing is right. Of a checklist "
+        "there is a row of the mean over its facts, and one for each fact, which is the row’s `prompt`. A row of "
+        "`type` `pair` has an `image` and a `rejected` one to which people prefer it, and the `margin`, as in "
+        "image_pref."
     )
-    counted = ("score", "pair", "decided")
+    counted = ("score", "fact", "pair", "decided")
     advice = "rate or compare drawings"
-    carries = ("choice", "rating", "preference", "best", "decision")
+    carries = ("choice", "rating", "preference", "best", "ranking", "facts", "decision")
     tasks = ("image-to-text",)
     features = Features(
         {
@@ -70,7 +72,7 @@ def _scored(subject: Subject, score: Score, context: Context) -> Row:
     people = pseudonyms(opinion.people, context)
     values = {
         "type": "score",
-        "prompt": subject.trajectory.prompt,
+        "prompt": score.fact or subject.trajectory.prompt,
         "criterion": score.criterion,
         "image": png(picture),
         "score": score.mean,
@@ -82,7 +84,7 @@ def _scored(subject: Subject, score: Score, context: Context) -> Row:
     }
     beside = provenance(subject, opinion.group, opinion.votes, only(people))
     beside |= {"segment": score.segment, "decided": opinion.decided}
-    labels = ("score", *(["decided"] if opinion.decided else []))
+    labels = ("fact" if score.fact else "score", *(["decided"] if opinion.decided else []))
     return Row(values | beside, opinion.answers, (subject.trajectory.id,), labels, people, size=1000 + len(picture))
 
 

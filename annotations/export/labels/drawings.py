@@ -1,24 +1,27 @@
-"""Whether people accept a drawing, from verdicts on it, ratings and preferences; and the features of their codes.
+"""Whether people accept a drawing, by verdicts, checklists, ratings and preferences; and the features of its codes.
 
 A drawing is accepted where something speaks for it and nothing against it, rejected the other way round. For it speak a
-verdict that people say makes it right, a rating that is good in the mean, and that all of at least two people prefer
-it. Against it speak the opposite verdict, a bad rating, and that all of at least two call both drawings of a pair bad.
+verdict that people say makes it right, the verdict of a checklist, a rating that is good in the mean, and that all of
+at least two people prefer it. Against it speak the opposite verdict, a bad rating, and that all
+of at least two call both drawings of a pair bad.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from datasets import List, Value
 
 from annotations.export.kind import Answer, Context, LeftOut
-from annotations.export.labels.opinions import Opinion, Why, asked, is_good, only, opinions, pseudonyms
+from annotations.export.labels.opinions import Opinion, Why, asked, is_good, only, opinions, pseudonyms, votes_by_part
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import right_answer
+from annotations.schema.forms.facts import VERDICT as FACTS_VERDICT
+from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import VERDICT_RIGHT, YES, Question
@@ -98,7 +101,7 @@ def speaks_of_drawings(question: Question) -> bool:
     if question.segment == Reflection.kind:
         return question.name == VERDICT_RIGHT
     about = question.segment in (Image.kind, WHOLE, PAIR)
-    return about and isinstance(question.form, Rating | Preference)
+    return about and isinstance(question.form, Rating | Preference | Facts)
 
 
 def drawing_of(trajectory: Trajectory, group: Group, question: Question) -> int | None:
@@ -141,9 +144,13 @@ def _evidence(subject: Subject, opinion: Opinion, context: Context) -> Evidence 
     question, group = opinion.question, opinion.group
     if isinstance(question.form, Rating):
         return Evidence(is_good(opinion.mean, context.query), opinion)
+    if isinstance(question.form, Facts):
+        opinion = replace(opinion, votes=votes_by_part(opinion, context)[FACTS_VERDICT])
     problem = opinion.problem(context.query)
     if problem is not None:
         return LeftOut(problem, opinion.answers)
+    if isinstance(question.form, Facts):
+        return Evidence(opinion.votes.label == YES, opinion)
     if question.name == VERDICT_RIGHT:
         reflection = subject.trajectory.segments[group.segment or 0]
         assert isinstance(reflection, Reflection)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -89,6 +89,15 @@ def opinions(group: Group, question: Question, context: Context, *, each: bool =
     votes = context.votes(group, name)
     if votes is not None:
         yield Opinion(group, question, votes, tuple(people))
+
+
+def votes_by_part(opinion: Opinion, context: Context) -> dict[str, Votes]:
+    """Votes of the same people on each of the parts by which the question's form compares answers, by its name."""
+    group, name, form = opinion.group, opinion.question.name, opinion.question.form
+    people = replace(group, people=tuple(person for person in opinion.people if person is not group.decision))
+    parts = {part for person in opinion.people for part in form.parts(person.answers[name])}
+    by_part = {part: context.votes(people, name, part) for part in sorted(parts)}
+    return {part: votes for part, votes in by_part.items() if votes is not None}
 
 
 def asked(group: Group, *forms: type[QuestionForm]) -> list[Question]:

@@ -1,4 +1,5 @@
-"""Scores of drawings from 0 to 1: means of ratings, and the share of people by whom a verdict makes a drawing right."""
+"""Scores of drawings from 0 to 1: means of ratings, the share of people by whom a verdict makes a drawing right, and of
+checklists the share of people by whom a fact holds, fact by fact and in the mean."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 
 from annotations.export.kind import Context, LeftOut
 from annotations.export.labels.drawings import drawing_of, is_drawn, speaks_of_drawings
-from annotations.export.labels.opinions import Opinion, asked, opinions
+from annotations.export.labels.opinions import Opinion, asked, opinions, votes_by_part
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import right_answer
+from annotations.schema.forms.facts import VERDICT as FACTS_VERDICT
+from annotations.schema.forms.facts import Facts, score_of
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import VERDICT_RIGHT, YES, Question
@@ -28,6 +31,7 @@ class Score:
     mean: float
     deviation: float
     opinion: Opinion
+    fact: str = ""  # of which it is, where it is not of the whole prompt
 
 
 def is_scored(question: Question) -> bool:
@@ -43,7 +47,25 @@ def scores(subject: Subject, context: Context, *, each: bool = False) -> Iterato
             if segment is None or not is_drawn(subject.trajectory.segments[segment]):
                 continue
             for opinion in opinions(group, question, context, each=each):
-                yield opinion if isinstance(opinion, LeftOut) else _score(subject, segment, opinion)
+                if isinstance(opinion, LeftOut):
+                    yield opinion
+                elif isinstance(question.form, Facts):
+                    yield from _fact_scores(segment, opinion, context)
+                else:
+                    yield _score(subject, segment, opinion)
+
+
+def _fact_scores(segment: int, opinion: Opinion, context: Context) -> Iterator[Score]:
+    """Of the whole checklist, then of each fact."""
+    name = opinion.question.name
+    by_part = votes_by_part(opinion, context)
+    scores = {fact: score_of(votes.shares) for fact, votes in by_part.items() if fact != FACTS_VERDICT}
+    if scores:
+        mean = sum(scores.values()) / len(scores)
+        deviation = math.sqrt(sum((score - mean) ** 2 for score in scores.values()) / len(scores))
+        yield Score(segment, name, mean, deviation, opinion)
+    for fact, score in scores.items():
+        yield Score(segment, name, score, math.sqrt(score * (1 - score)), opinion, fact)
 
 
 def _score(subject: Subject, segment: int, opinion: Opinion) -> Score:

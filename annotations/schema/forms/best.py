@@ -13,13 +13,14 @@ class Best(QuestionForm):
     """The segment of one of the finished images."""
 
     name: ClassVar[str] = "best"
+    title: ClassVar[str] = "the best image"
     feature: ClassVar[Feature] = "int64"
 
     def problem(self, subject: str) -> str | None:
         return None if subject == WHOLE else f"asks for the best of several images; ask it about the whole {WHOLE}"
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:
-        images = _images(trajectory)
+        images = images_of(trajectory)
         fits = is_whole(value) and value in images
         return None if fits else f"the segment of an image: {', '.join(map(str, images))}"
 
@@ -27,11 +28,11 @@ class Best(QuestionForm):
         return [f"segment {value}"]
 
     def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
-        return [(f"image {number}", index) for number, index in enumerate(_images(trajectory), start=1)]
+        return [(f"image {number}", index) for number, index in enumerate(images_of(trajectory), start=1)]
 
     def in_words(self, value: Any, trajectory: Trajectory) -> str:
         return f"segment {value + 1}"
 
 
-def _images(trajectory: Trajectory) -> list[int]:
+def images_of(trajectory: Trajectory) -> list[int]:
     return [index for index, s in enumerate(trajectory.segments) if isinstance(s, Image) and s.finished]

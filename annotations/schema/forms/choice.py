@@ -12,6 +12,7 @@ class Choice(FormOfChoices):
     """One of `choices`."""
 
     name: ClassVar[str] = "choice"
+    title: ClassVar[str] = "one of some"
     feature: ClassVar[Feature] = "string"
 
     def problem(self, subject: str) -> str | None:

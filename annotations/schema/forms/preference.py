@@ -17,6 +17,7 @@ class Preference(QuestionForm):
     """{choice: one of PREFERENCES, left, right: ids of what stood there}."""
 
     name: ClassVar[str] = "preference"
+    title: ClassVar[str] = "which of two"
     feature: ClassVar[Feature] = {"choice": "string", "left": "string", "right": "string"}
 
     def problem(self, subject: str) -> str | None:

@@ -5,7 +5,8 @@ database, no page.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Self
@@ -28,6 +29,7 @@ class QuestionForm(ABC):
     """The form of the answers to one question. `name` is what it is called where it is stored."""
 
     name: ClassVar[str]
+    title: ClassVar[str]  # a few words, for a menu
     level: ClassVar[Level | None] = Level.NOMINAL  # for agreement; None: answers are counted, but not compared
     has_gold: ClassVar[bool] = True  # whether an answer can be right or wrong
     on_image: ClassVar[bool] = False  # whether it is given on the image itself
@@ -52,6 +54,10 @@ class QuestionForm(ABC):
             if value != usual
         }
 
+    def for_prompt(self, facts: Callable[[], Sequence[str]]) -> Self:
+        """The form for one drawing; `facts` says what its prompt asks for, one by one."""
+        return self
+
     # An answer
 
     @abstractmethod
@@ -61,6 +67,19 @@ class QuestionForm(ABC):
     def comparable(self, value: Any) -> Hashable:
         """Equal for two answers that say the same."""
         return value
+
+    def is_complete(self, value: Any, trajectory: Trajectory) -> bool:
+        """Whether an answer, which `expected` has passed, can be submitted."""
+        return True
+
+    def parts(self, value: Any) -> Mapping[str, Hashable]:
+        """What two people are compared by, part by part: each is equal where they say the same. Here one, without a
+        name: all of it."""
+        return {"": self.comparable(value)}
+
+    def majority(self, values: Sequence[Any]) -> Any:
+        """What most of several people answered; None where nothing has the most votes."""
+        return most_common(values, self.comparable)
 
     def is_right(self, answer: Any, gold: Any) -> bool:
         """Whether an answer is close enough to the right one."""
@@ -116,6 +135,14 @@ class FormOfChoices(QuestionForm):
 
     def choices_for(self, trajectory: Trajectory) -> list[tuple[str, Any]]:
         return [(choice, choice) for choice in self.choices]
+
+
+def most_common(values: Sequence[Any], key: Callable[[Any], Hashable]) -> Any:
+    """The first value of the key that most have; None for a tie, and for nothing."""
+    ranked = Counter(map(key, values)).most_common(2)
+    if not ranked or (len(ranked) > 1 and ranked[0][1] == ranked[1][1]):
+        return None
+    return next(value for value in values if key(value) == ranked[0][0])
 
 
 def is_whole(value: Any) -> bool:

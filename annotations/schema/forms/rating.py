@@ -18,6 +18,7 @@ class Rating(QuestionForm):
     """A whole number from one end of `scale` to the other."""
 
     name: ClassVar[str] = "rating"
+    title: ClassVar[str] = "a rating"
     level: ClassVar[Level | None] = Level.ORDINAL
     feature: ClassVar[Feature] = "int64"
 

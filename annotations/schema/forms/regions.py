@@ -23,6 +23,7 @@ class Regions(FormOfChoices):
     """
 
     name: ClassVar[str] = "regions"
+    title: ClassVar[str] = "places on the image"
     level: ClassVar[Level | None] = None
     on_image: ClassVar[bool] = True
     feature: ClassVar[Feature] = [{"x": "float64", "y": "float64", "w": "float64", "h": "float64", "label": "string"}]

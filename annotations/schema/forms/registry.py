@@ -6,8 +6,10 @@ from typing import Any
 
 from annotations.schema.forms.best import Best
 from annotations.schema.forms.choice import Choice
+from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.preference import Preference
 from annotations.schema.forms.question_form import QuestionForm
+from annotations.schema.forms.ranking import Ranking
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
 from annotations.schema.forms.tags import Tags
@@ -15,7 +17,7 @@ from annotations.schema.forms.text import Text
 from annotations.schema.forms.words import Words
 
 FORMS: dict[str, type[QuestionForm]] = {
-    form.name: form for form in (Choice, Rating, Text, Tags, Regions, Words, Best, Preference)
+    form.name: form for form in (Choice, Rating, Text, Tags, Regions, Words, Best, Ranking, Preference, Facts)
 }
 OPTIONS = {field.name for form in FORMS.values() for field in fields(form)}
 

@@ -16,6 +16,7 @@ class Tags(FormOfChoices):
     """Some of `choices`; any short words where there are none."""
 
     name: ClassVar[str] = "tags"
+    title: ClassVar[str] = "tags"
     level: ClassVar[Level | None] = None
     feature: ClassVar[Feature] = ["string"]
 

@@ -15,6 +15,7 @@ class Text(QuestionForm):
     """At most LONGEST_TEXT characters. No two people write the same, so that texts are neither compared nor gold."""
 
     name: ClassVar[str] = "text"
+    title: ClassVar[str] = "words of their own"
     level: ClassVar[Level | None] = None
     has_gold: ClassVar[bool] = False
     feature: ClassVar[Feature] = "string"

@@ -12,6 +12,7 @@ class Words(QuestionForm):
     """Indices of words of the prompt, which is split at white space."""
 
     name: ClassVar[str] = "words"
+    title: ClassVar[str] = "words of the prompt"
     level: ClassVar[Level | None] = None
     feature: ClassVar[Feature] = ["int64"]
 

@@ -1,10 +1,11 @@
 """Reward `checklist:MODEL`: the mean over the facts of a prompt of a critic's P(Yes), fact by fact."""
 
-from model.training.rewards.critic import asking, facts
+from model.backends.contract import Domain
+from model.training.rewards.critic import asking
 from model.training.rewards.registry import Reward
 
 WHICH = "MODEL"
 
 
 def opened(source: str) -> Reward:
-    return asking(source, facts)
+    return asking(source, Domain().facts)

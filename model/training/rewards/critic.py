@@ -5,7 +5,6 @@ P(yes) / (P(yes) + P(no)) of its first word, as in VQAScore (Lin et al., 2024). 
 prompt by itself.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -19,7 +18,6 @@ from model.training.rewards.registry import Assessment, Reward
 from model.trajectory import Trajectory
 
 WHICH = "MODEL"
-BETWEEN_FACTS = re.compile(r"\s*[,;]\s*(?:and\s+)?|\s+(?:and|with)\s+")
 
 
 @lru_cache(maxsize=2)
@@ -36,12 +34,7 @@ def whole(prompt: str) -> list[str]:
     return [prompt.strip()]
 
 
-def facts(prompt: str) -> list[str]:
-    """The parts of a prompt, as commas, “and” and “with” divide it."""
-    return [part for part in BETWEEN_FACTS.split(prompt.strip().rstrip(".")) if part]
-
-
-def asking(source: str, asked: Callable[[str], list[str]]) -> Reward:
+def asking(source: str, asked: Callable[[str], Sequence[str]]) -> Reward:
     """The mean of P(yes) over what is asked about a prompt. Raises RewardError."""
     critic = open_critic(source)
 

@@ -5,6 +5,7 @@
 //   beside(field, by)      an arrow to the left (-1) or to the right (1)
 //   take(field)            Enter or Space
 //   clear(field)           Delete
+//   isPartial(field)       where an answer can be half: whether it is
 // and, where it needs them: reset(begins), when another field is gone to, or another sheet begins; press(event), before any shortcut is looked
 // for; acts, more shortcuts by name (keys.js); onPane(pane, number), drawOnPanes(), for what lies on the pictures.
 const WIDGETS = {};

@@ -92,7 +92,8 @@ function fill() {
 function firstMissing() {
   const begun = new Set(fields.filter((field) => !isEmpty(field)).map((field) => field.thing.key));
   return fields.find((field) => (
-    field.question.required && isEmpty(field) && (field.thing.needed || begun.has(field.thing.key))
+    WIDGETS[field.question.form].isPartial?.(field)
+    || (field.question.required && isEmpty(field) && (field.thing.needed || begun.has(field.thing.key)))
   ));
 }
 
