@@ -17,7 +17,7 @@ from annotations.metrics.quality import accuracy, agreements, cases, labels, thr
 from annotations.queue.assignment import claim
 from annotations.queue.gold_items import appoint
 from annotations.queue.progress import answered, changed, project_counts
-from annotations.queue.review import bring_back, decide
+from annotations.queue.review import bring_back, decide, returned
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -363,3 +363,38 @@ def test_a_decided_item_stays_until_next_is_pressed(store, desk):
     after = decided(desk, view.case)
     assert after.case.item == view.case.item and "Decided" in after.note
     assert desk.following(after.case, visit()).case.item != view.case.item
+
+
+def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(store, desk):
+    items = filled(store)
+    view = desk.accept(desk.start(visit(project="team")).case, visit())
+    assert "Decided as most say" in view.note and view.case.item == items[1]  # it stays on the table
+    verdicts = {a.segment: a.answers["verdict_right"] for a in answered(store, "team").decided}
+    assert verdicts == {2: "yes", 5: "yes"}
+    [split] = store.add_items("team", [NewItem(keep(store, 7))])
+    for who, verdict in (("ann", "yes"), ("bob", "no")):
+        said = {"verdict_right": verdict, "reason_rating": 4}
+        store.annotate(Annotation("t7", 2, who, said, project="team"))
+    view = desk.accept(desk.start(visit(project="team", item=str(split))).case, visit())
+    assert "People are split" in view.note and view.sheet["answers"]["2"] == {"reason_rating": 4}
+
+
+@pytest.mark.parametrize("to_others", [False, True])
+def test_answers_are_sent_back_with_a_note_to_the_same_person_or_to_somebody_else(store, desk, to_others):
+    items = filled(store)
+    view = desk.start(visit(project="team"))
+    pseudonym = store.pseudonyms(["eve"])["eve"]
+    assert ("eve", pseudonym) in view.returning["choices"]  # as an admin sees her
+    assert "got no note" in desk.send_back(view.case, pseudonym, " ", to_others, visit()).note
+    view = desk.send_back(view.case, pseudonym, "Look at the car.", to_others, visit())
+    assert "Taken back" in view.note and "eve" not in view.answers and "by local" in view.trail
+    again, other = claim(store, "team", "eve"), claim(store, "team", "zoe")
+    assert (again.item if again else None) == (None if to_others else items[1])
+    assert (other.item if other else None) == (items[1] if to_others else None)
+    asked = "zoe" if to_others else "eve"
+    assert returned(store, items[1], asked) == "Look at the car."
+    for segment in (2, 5):
+        said = {"verdict_right": "yes", "reason_rating": 4}
+        store.annotate(Annotation("t1", segment, asked, said, project="team", item=items[1]))
+    assert returned(store, items[1], asked) is None
+    assert len([a for a in answered(store, "team", [items[1]]).given if a.segment == 2]) == 3

@@ -273,6 +273,22 @@ class FlagRow(Base):
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
+class ReturnRow(Base):
+    """A reviewer sent somebody's answers about an item back, with a note."""
+
+    __tablename__ = "returns"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    item_id: Mapped[int] = mapped_column(ForeignKey("project_items.id"), index=True)
+    annotator: Mapped[str] = mapped_column(Text)  # whose answers they were
+    reviewer: Mapped[str] = mapped_column(Text)
+    note: Mapped[str] = mapped_column(Text)
+    to_others: Mapped[bool]  # whether somebody else is asked
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+
 class DeletionRow(Base):
     """A trajectory was hidden by a person."""
 

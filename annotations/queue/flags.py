@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, insert, select
 from sqlalchemy.orm import Session, aliased
 
-from annotations.db.tables import FlagRow, LeaseRow, TrajectoryRow
+from annotations.db.tables import FlagRow, ItemRow, LeaseRow, ReturnRow, TrajectoryRow
 from annotations.errors import AnswerError, ConflictError, LeaseError, NotFoundError
 from annotations.schema.forms.text import is_storable
 from annotations.store import items
@@ -42,7 +42,7 @@ def flag(store: Store, item_id: int, person: str, note: str) -> int:
 
     Raises NotFoundError, AnswerError for a blank or long note, LeaseError for an item that they were never given.
     """
-    note = _checked(note)
+    note = checked_note(note)
     with store.database.writing() as session:
         item = items.get(session, item_id)
         if session.get(LeaseRow, (item_id, person)) is None:
@@ -58,7 +58,7 @@ def answer(store: Store, flag_id: int, reviewer: str, note: str) -> int:
     """Answer a flag; the id of the answer. Raises NotFoundError, AnswerError, and ConflictError for one that is
     answered.
     """
-    note = _checked(note)
+    note = checked_note(note)
     with store.database.writing() as session:
         row = session.get(FlagRow, flag_id)
         if row is None or row.answers_id is not None:
@@ -103,18 +103,31 @@ def flags_of(session: Session, *conditions: ColumnElement[bool]) -> list[Flag]:
 
 
 def flags_by_trajectory(session: Session, ids: Sequence[str]) -> dict[str, list[Flag]]:
-    """The flags of some visible trajectories, the oldest first."""
+    """Of some visible trajectories, the flags and the notes of answers that were sent back, the oldest first."""
     by_id: dict[str, list[Flag]] = {}
-    for each in reversed(flags_of(session, FlagRow.trajectory_id.in_(ids)) if ids else []):
+    noted = [*flags_of(session, FlagRow.trajectory_id.in_(ids)), *_returns(session, ids)] if ids else []
+    for each in sorted(noted, key=lambda flag: flag.created_at):
         by_id.setdefault(each.trajectory_id, []).append(each)
     return by_id
+
+
+def _returns(session: Session, ids: Sequence[str]) -> list[Flag]:
+    row, item = ReturnRow, ItemRow
+    query = select(row, item.project_id, item.trajectory_id, TrajectoryRow.prompt)
+    query = query.join(item, item.id == row.item_id).join(TrajectoryRow, TrajectoryRow.id == item.trajectory_id)
+    rows = session.execute(query.where(item.trajectory_id.in_(ids), is_visible(item.trajectory_id)))
+    return [
+        Flag(each.id, project, each.item_id, trajectory, prompt, each.reviewer, each.note, each.created_at)
+        for each, project, trajectory, prompt in rows
+    ]
 
 
 def _append(session: Session, values: dict[str, object]) -> int:
     return session.execute(insert(FlagRow).values(**values).returning(FlagRow.id)).scalar_one()
 
 
-def _checked(note: str) -> str:
+def checked_note(note: str) -> str:
+    """A note without blanks around it. Raises AnswerError."""
     note = note.strip()
     if not note:
         raise AnswerError("got no note; write what is the matter")

@@ -1,4 +1,4 @@
-"""Reviewers' decisions on items, and restoring of any revision, decision or not.
+"""Reviewers' decisions on items, answers sent back, and restoring of any revision, decision or not.
 
 Knows the store and the queue's rows; each call is one transaction. A decision is a submitted annotation that says of
 what kind it is. Its writer holds the item as an extra one: it takes nobody's place, agreement is measured without it,
@@ -7,11 +7,17 @@ and it has its revisions and its trail like every other answer.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from uuid import uuid4
 
+from sqlalchemy import insert, or_, select
+
+from annotations.db.tables import ReturnRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.queue import leases
+from annotations.queue import completion, leases
+from annotations.queue.flags import checked_note
 from annotations.queue.leases import COMPLETED, Outcome
 from annotations.schema.annotation import Annotation, Decision, Status, validate
+from annotations.schema.project import Use
 from annotations.schema.questions import Question
 from annotations.store import items, projects, revisions
 from annotations.store.audit import restore, sign
@@ -74,6 +80,44 @@ def kind_of_decision(questions: Sequence[Question], decided: Annotation, answere
         if compared and asked and not any(same(name, person) for person in asked):
             return Decision.REJECTED
     return Decision.REWRITTEN
+
+
+def send_back(store: Store, item_id: int, annotator: str, reviewer: str, note: str, *, to_others: bool) -> None:
+    """Take back what a person submitted about an item: it is asked again, of them or of somebody else, and the note is
+    shown to who is asked. Their answers stay as unfinished ones.
+
+    Raises NotFoundError, AnswerError for a blank or long note, ProjectError where there is nothing to send back.
+    """
+    note = checked_note(note)
+    with store.database.writing() as session:
+        item, now = items.get(session, item_id), store.clock()
+        submitted = [a for a in revisions.current(session, item=item_id, annotator=annotator) if _counts(a)]
+        if not submitted or item.use != Use.WORK:
+            raise ProjectError("nothing of theirs counts here any more; load the page again")
+        for annotation in submitted:
+            place = {"project": item.project_id, "item": item_id, "key": uuid4().hex, "now": now}
+            undone = completion.take_back(session, annotation.trajectory_id, annotation.segment, annotator, **place)
+            sign(session, undone, annotation.id or 0, reviewer)
+        lease = leases.get(session, item, annotator)
+        leases.end(session, lease, Outcome.EXTRA if to_others else Outcome.LEFT)
+        values = {"item_id": item_id, "annotator": annotator, "reviewer": reviewer, "note": note}
+        session.execute(insert(ReturnRow).values(**values, to_others=to_others, created_at=now))
+
+
+def _counts(annotation: Annotation) -> bool:
+    return annotation.status is Status.SUBMITTED and annotation.decision is None
+
+
+def returned(store: Store, item_id: int, annotator: str) -> str | None:
+    """The last note with which an item came back to this person, or was sent on from others; None where they have
+    answered it since, or nobody sent it back."""
+    row = ReturnRow
+    with store.database.reading() as session:
+        if any(_counts(a) for a in revisions.current(session, item=item_id, annotator=annotator)):
+            return None
+        to_them = or_(row.annotator == annotator, row.to_others)
+        query = select(row.note).where(row.item_id == item_id, to_them).order_by(row.id.desc()).limit(1)
+        return session.scalar(query)
 
 
 def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:

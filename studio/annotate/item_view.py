@@ -11,6 +11,7 @@ from uuid import uuid4
 from annotations.errors import AnswerError
 from annotations.queue import assignment, gold_accuracy
 from annotations.queue.assignment import Assignment
+from annotations.queue.review import returned
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
 from annotations.store.items import subjects_of
@@ -29,7 +30,7 @@ from studio.annotate.reflection_form import (
     reflections_of,
     shown_again,
 )
-from studio.annotate.reflection_view import progress_line
+from studio.annotate.reflection_view import progress_line, sent_back
 from studio.annotate.stock_reasons import reasons_for
 from studio.annotate.view import View, item_view
 from studio.components.forms.prompt_facts import for_drawing
@@ -98,7 +99,8 @@ class ProjectView:
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
         view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
-        shown = view._replace(progress=self.progress(done=done), learnt=PRACTICE if practice else "", note="")
+        told = sent_back(returned(self.store, item_id, self.annotator)) + (PRACTICE if practice else "")
+        shown = view._replace(progress=self.progress(done=done), learnt=told, note="")
         return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:

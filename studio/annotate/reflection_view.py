@@ -90,6 +90,11 @@ def _standing(known: GoldRecord | None) -> str:
     return f'<span title="{known.right} of {known.compared} answers that are known">{share} % as known</span>'
 
 
+def sent_back(note: str | None) -> str:
+    """The note of a reviewer who wants an item answered anew."""
+    return f'<p class="practice">A reviewer asks for this anew: {own(note)}</p>' if note else ""
+
+
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
     """The picture of the reflection `segment`, large; below it every round, with what was said of it."""
     cards, large = [], ""

@@ -15,6 +15,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, AnswerError, NotFoundError, without_places
 from annotations.metrics.quality import Disagreement
 from annotations.queue import gold_items, review
+from annotations.queue.flags import LONGEST
 from annotations.queue.progress import Answered, answered
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.project import Project, Role, Use
@@ -25,7 +26,7 @@ from model.backends.contract import Domain
 from model.trajectory import Trajectory
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import all_readable, readable
-from studio.auth.pseudonyms import names_for
+from studio.auth.pseudonyms import Names, names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
@@ -72,6 +73,7 @@ class View(NamedTuple):
     answers: Any
     sheet: Any  # the questions, to be decided
     desk: Any  # the column of all that is about one item
+    returning: Any  # the menu of people whose answers can be sent back
     appointing: Any  # what only admins do with it
     trail_of: Any  # the id of the drawing whose trail is shown
     trail: Any
@@ -175,6 +177,25 @@ class ReviewHandlers:
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
         return unchanged(View, note=done(APPOINTED[Use(use)] + answers))
 
+    def send_back(
+        self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
+    ) -> View:
+        """Have an item answered anew, by the same person or by somebody else, who are shown the note."""
+        user = require(Role.REVIEWER, request, self.settings, self.store)
+        if case is None:
+            return self._show(user, None, None)
+        try:
+            people = answered(self.store, readable(self.store, case.project, user).id, [case.item]).given
+            pseudonyms = self.store.pseudonyms([each.annotator for each in people])
+            name = next((name for name, pseudonym in pseudonyms.items() if pseudonym == annotator), None)
+            if name is None:
+                return stay(View, "Choose whose answers go back.")
+            review.send_back(self.store, case.item, name, user.name, note or "", to_others=to_others)
+        except AnnotationsError as error:
+            return stay(View, without_places(error))
+        words = "somebody else is asked" if to_others else "it comes back to them, with your note"
+        return self._show(user, case.project, case.item)._replace(note=done(f"Taken back; {words}."))
+
     def look(self, trajectory: str, request: gr.Request) -> View:
         """The trail of any drawing, by its id or by a link to it."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
@@ -208,7 +229,7 @@ class ReviewHandlers:
         listed = self._listed(some, project_id, case.item if case else item)
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
-            return View(None, "", menu, listed, AGREED, "", None, gone, gone, "", "", empty, "")
+            return View(None, "", menu, listed, AGREED, "", None, gone, empty, gone, "", "", empty, "")
         return self._case(user, project_id, case)._replace(chosen=menu, queue=listed)
 
     def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> View:
@@ -229,10 +250,17 @@ class ReviewHandlers:
             answers=table,
             sheet=value_of(sheet, case.key, agreed(sheet, answers.given), self.store.picture_or_none),
             desk=gr.update(visible=True),
+            returning=gr.update(choices=self._people(answers, names), value=None),
             appointing=gr.update(visible=user.may(Role.ADMIN)),
             note="",
             **self._trail(user, sheet.trajectory.id),
         )
+
+    def _people(self, answers: Answered, names: Names) -> list[tuple[str, str]]:
+        """(who answered as a menu shows them, their pseudonym)."""
+        people = list(dict.fromkeys(annotation.annotator for annotation in answers.given))
+        pseudonyms = self.store.pseudonyms(people)
+        return [(names(person), pseudonyms[person]) for person in people]
 
     def _stage(self, project: Project, trajectory: Trajectory, other: Trajectory | None) -> str:
         shown = [trajectory, other] if other else [trajectory]
@@ -322,6 +350,11 @@ def _review(desk: ReviewHandlers) -> None:
                     with gr.Row():
                         decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
                         accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=150)
+                with gr.Row(elem_id="review-return"):
+                    whose = gr.Dropdown([], label="Send back the answers of", min_width=150, elem_id="review-whose")
+                    why = gr.Textbox(label="Note", max_lines=2, max_length=LONGEST, scale=2, elem_id="review-why")
+                    back = gr.Button("To them", size="sm", min_width=90, elem_id="review-back")
+                    onward = gr.Button("To somebody else", size="sm", min_width=130, elem_id="review-onward")
                 with gr.Column(visible=False, elem_id="review-appoint") as appointed:
                     because = gr.Textbox(
                         label="Teach and check people with it",
@@ -343,7 +376,9 @@ def _review(desk: ReviewHandlers) -> None:
             revision = gr.Dropdown([], label="Back to", info="what it said is written anew", scale=2)
             restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
         trail = gr.HTML(**PLAIN)
-    view = [*View(case, token, chosen, queue, stage, table, sheet, block, appointed, trail_of, trail, revision, note)]
+    view = [
+        *View(case, token, chosen, queue, stage, table, sheet, block, whose, appointed, trail_of, trail, revision, note)
+    ]
 
     on_load_for(Role.REVIEWER, desk.start, view, desk.store, desk.settings, **QUICK)
     chosen.input(desk.choose, [chosen], view, **QUICK)
@@ -352,5 +387,7 @@ def _review(desk: ReviewHandlers) -> None:
     following.click(desk.following, [case], view, **QUICK)
     for use, button in uses.items():
         button.click(desk.appoint, [case, because, gr.State(use.value)], view, **QUICK)
+    back.click(desk.send_back, [case, whose, why, gr.State(value=False)], view, **QUICK)
+    onward.click(desk.send_back, [case, whose, why, gr.State(value=True)], view, **QUICK)
     look.click(desk.look, [trail_of], view, **QUICK)
     restore.click(desk.restore, [trail_of, revision], view, **QUICK)

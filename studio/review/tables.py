@@ -10,7 +10,7 @@ from annotations.metrics.quality import Disagreement, stance
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
 from annotations.schema.questions import Question
-from annotations.store.audit import Change
+from annotations.store.audit import AuditEntry, Change
 from model.trajectory import Trajectory
 from studio.auth.pseudonyms import Names
 from studio.components.render import own, text
@@ -106,7 +106,8 @@ def _change(change: Change, names: Names, learners: Mapping[int, Sequence[str]])
         f"<b>{text(name)}</b> <bdi>{text(_short(before))}</bdi> → <bdi>{text(_short(after))}</bdi>"
         for name, (before, after) in change.answers.items()
     )
-    by = f' <span class="soft">restored by {text(names(change.by))}</span>' if change.by else ""
+    how = "by" if change.act is AuditEntry.UNDID else "restored by"
+    by = f' <span class="soft">{how} {text(names(change.by))}</span>' if change.by else ""
     return (
         f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{text(names(change.who))}</td>"
         f"<td>{ACTS[change.act]}{where}{number}{by}</td><td>{changed}</td></tr>"

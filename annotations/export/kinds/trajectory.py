@@ -83,8 +83,8 @@ class TrajectoryKind(Kind):
         "`origins` (`sampled` by the model, given by the `template`, written by a `person`), and in `mask` whether "
         "they may be learnt (all that no template gave, of finished segments). `verdicts`, `regions`, `words` (indices "
         "of words of the prompt that were not drawn) and `tags` are the usual answers, `answers` has each of them as "
-        "JSON, `skips` who would not answer and why, `flags` what was noted for the reviewers, and their answer. "
-        "`parent` is where a branch leaves another trajectory."
+        "JSON, `skips` who would not answer and why, `flags` what was noted for the reviewers, with their answer, and "
+        "by them. `parent` is where a branch leaves another trajectory."
     )
     counted = ("annotated", "branch", "edited by a person", "skipped", "flagged", "decided")
     advice = "draw something first"
