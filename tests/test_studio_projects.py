@@ -13,6 +13,8 @@ import pytest
 from PIL import Image as Picture
 from studio_samples import HOSTILE, aha, stopped
 
+from annotations.export.query import EVERYTHING
+from annotations.export.subjects import subjects
 from annotations.importing.formats import FORMATS
 from annotations.importing.sources import AUTO
 from annotations.queue.progress import answered, project_counts
@@ -28,6 +30,7 @@ from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, ProjectHandlers
+from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
 
 REFLECTIONS, PAIRS, FEEDBACK, *_ = (project.name for project in READY_MADE)
@@ -377,3 +380,24 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
         "wanted at least two"
         in editor.preview(request, RICH.id, "", "Which?", "", "image", "choice", "one", 1, 5, False)[1]
     )
+
+
+def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(store, board, shelf):
+    store.create_project(replace(RICH, overlap=1))
+    id = store.save(*aha(0), owner="visitor")
+    store.add_items(RICH.id, [NewItem(id)])
+    store.annotate(Annotation(id, 1, "ann", {"alignment": 1, "appearance": 1}, project=RICH.id))
+    removal = RemovalHandlers(store, Settings())
+    assert "1 items, 1 answers of 1 people" in board.start(visit(id=RICH.id))[-1]
+    told, note = removal.archive(RICH.id, visit())
+    assert "in the archive now" in note and "the button takes it out" in told
+    assert "Archive (1)" in shelf.start(visit()) and store.project(RICH.id).closed_at is not None
+    assert len(store.counted()) == 1
+    removal.archive(RICH.id, visit())
+    assert "Archive (" not in shelf.start(visit())
+    assert "Nothing is deleted" in removal.delete(RICH.id, "Poor feedback", visit())[1]
+    assert "It is deleted" in removal.delete(RICH.id, "rich feedback", visit())[1]
+    assert RICH.id not in [project.id for project in store.projects()] and store.counted() == []
+    assert [subject.groups for subject in subjects(store, EVERYTHING, everything=True)] == [()]
+    assert store.visible([id]) == {id} and len(store.history(id)) == 1  # drawings and rows stay
+    assert "belongs to this project" in removal.delete(REFLECTIONS_PROJECT.id, "Reflections", visit())[1]

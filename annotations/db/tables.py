@@ -186,6 +186,8 @@ class ProjectRow(Base):
     examples: Mapped[list[Any]] = mapped_column(server_default="[]")  # pictures of the guidelines
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]  # nobody sees it or its answers any more
 
 
 class ItemRow(Base):

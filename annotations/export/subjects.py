@@ -116,14 +116,16 @@ def _read(
     skips: dict[str, list[Annotation]] = defaultdict(list)
     for annotations, ids_of in ((submitted, by_id), (skipped, skips)):
         for annotation in annotations:
-            if _is_kept(annotation.project, annotation.annotator, annotation.created_at, query, named):
+            known = annotation.project in projects
+            if known and _is_kept(annotation.project, annotation.annotator, annotation.created_at, query, named):
                 ids_of[annotation.trajectory_id].append(annotation)
     made = []
     for number, id, body, category in rows:
         trajectory = Trajectory.from_dict(body)
         parent = parents.get(trajectory.parent.trajectory_id) if trajectory.parent else None
         groups = _groups(by_id[id], projects, pairs)
-        kept = (f for f in flags.get(id, ()) if _is_kept(f.project, f.person, f.created_at, query, named))
+        noted = (flag for flag in flags.get(id, ()) if flag.project in projects)
+        kept = (f for f in noted if _is_kept(f.project, f.person, f.created_at, query, named))
         made.append(Subject(number, trajectory, category, groups, parent, tuple(skips[id]), tuple(kept)))
     return made
 

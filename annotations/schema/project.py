@@ -16,6 +16,7 @@ from annotations.schema.subjects import PAIR
 
 LONGEST_GUIDELINES = 50_000  # characters
 MOST_OVERLAP = 100
+MOMENTS = ("created_at", "closed_at", "archived_at")
 MOST_REASONS, LONGEST_REASON = 9, 300  # stock reasons, which have the keys 1 to 9; characters
 MOST_EXAMPLES, LONGEST_NOTE = 24, 300  # pictures of the guidelines; characters
 
@@ -96,6 +97,7 @@ class Project:
     examples: tuple[Example, ...] = ()  # pictures of the guidelines
     created_at: datetime | None = field(default=None, compare=False)  # UTC
     closed_at: datetime | None = field(default=None, compare=False)  # since when nothing is asked
+    archived_at: datetime | None = field(default=None, compare=False)  # since when it is in no list but the archive's
 
     def is_open_to(self, name: str, role: Role) -> bool:
         """Whether this person may see it; an admin may always."""
@@ -108,7 +110,7 @@ class Project:
         row = dict(vars(self)) | {"questions": [q.to_dict() for q in self.questions]}
         row |= {"people": list(self.people), "reasons": list(self.reasons)}
         row |= {"examples": [dict(vars(example)) for example in self.examples]}
-        return row | {name: row[name] and row[name].isoformat() for name in ("created_at", "closed_at")}
+        return row | {name: row[name] and row[name].isoformat() for name in MOMENTS}
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> "Project":
@@ -121,7 +123,7 @@ class Project:
             for name, kind in (("role", Role), ("skipping", Skipping), ("order", Order)):
                 if name in row:
                     known[name] = kind(row[name])
-            for name in ("created_at", "closed_at"):
+            for name in MOMENTS:
                 if isinstance(row.get(name), str):
                     known[name] = datetime.fromisoformat(row[name])
             return Project(**known)

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import AnnotationRow, ProjectRow
 from annotations.errors import ConflictError, NotFoundError, ProjectError
 from annotations.schema.names import look_of
-from annotations.schema.project import Project, check_project
+from annotations.schema.project import MOMENTS, Project, check_project
 from annotations.schema.questions import Question
 
-COLUMNS = [column.name for column in ProjectRow.__table__.columns]
+COLUMNS = [column.name for column in ProjectRow.__table__.columns if column.name != "deleted_at"]
 
 
 def create(session: Session, project: Project, *, now: datetime) -> Project:
@@ -64,24 +64,33 @@ def _answered_but_changed(session: Session, before: Project, after: Project) -> 
 def get(session: Session, project_id: str) -> Project:
     """Raises NotFoundError when there is none."""
     row = session.get(ProjectRow, project_id)
-    if row is None:
+    if row is None or row.deleted_at is not None:
         raise NotFoundError(f"there is no project {project_id[:80]!r}; choose one of the list")
     return _value(row)
 
 
 def get_all(session: Session) -> list[Project]:
     """Every project, the oldest first."""
-    query = select(ProjectRow).order_by(ProjectRow.created_at, ProjectRow.id)
+    query = select(ProjectRow).where(ProjectRow.deleted_at.is_(None)).order_by(ProjectRow.created_at, ProjectRow.id)
     return [_value(row) for row in session.scalars(query)]
 
 
 def collecting(session: Session) -> list[Project]:
     """The projects that every new trajectory is added to."""
-    return [_value(row) for row in session.scalars(select(ProjectRow).where(ProjectRow.collects))]
+    return [
+        _value(row)
+        for row in session.scalars(select(ProjectRow).where(ProjectRow.collects, ProjectRow.deleted_at.is_(None)))
+    ]
+
+
+def delete(session: Session, project_id: str, *, now: datetime) -> None:
+    """Hide a project and its answers for good; its rows stay, its name is free again. Raises NotFoundError."""
+    name = f"{get(session, project_id).name} (deleted {now:%Y-%m-%d %H:%M:%S})"
+    session.execute(update(ProjectRow).where(ProjectRow.id == project_id).values(deleted_at=now, name=name))
 
 
 def _columns(project: Project) -> dict[str, object]:
-    row = project.to_dict() | {"created_at": project.created_at, "closed_at": project.closed_at}
+    row = project.to_dict() | {name: getattr(project, name) for name in MOMENTS}
     return {name: row[name] for name in COLUMNS}
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Select, func, insert, select
 from sqlalchemy.orm import Session
 
-from annotations.db.tables import AnnotationRow, ItemRow
+from annotations.db.tables import AnnotationRow, ItemRow, ProjectRow
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.schema.annotation import Annotation, Answers, Decision, Status, validate
 from annotations.schema.project import Use
@@ -185,7 +185,8 @@ def current_ids() -> Select[int]:
 
 
 def is_counted(trajectory_ids: Sequence[str] | None = None) -> ColumnElement[bool]:
-    """Whether a row is current, submitted, and not given for practice; of some trajectories, where they are given."""
+    """Whether a row is current, submitted, not given for practice, and of no deleted project; of some trajectories,
+    where they are given."""
     current = current_ids()
     if trajectory_ids is not None:
         current = current.where(AnnotationRow.trajectory_id.in_(trajectory_ids))
@@ -193,7 +194,9 @@ def is_counted(trajectory_ids: Sequence[str] | None = None) -> ColumnElement[boo
     practice = select(ItemRow.id).where(ItemRow.id == AnnotationRow.item_id, ItemRow.use == Use.PRACTICE.value)
     practice = practice.where(AnnotationRow.id > last_work).correlate(AnnotationRow)
     submitted = AnnotationRow.status == Status.SUBMITTED.value
-    return AnnotationRow.id.in_(current) & submitted & ~practice.exists()
+    deleted = select(ProjectRow.id).where(ProjectRow.deleted_at.is_not(None))
+    left = AnnotationRow.project_id.not_in(deleted)
+    return AnnotationRow.id.in_(current) & submitted & left & ~practice.exists()
 
 
 def annotators(session: Session) -> list[str]:

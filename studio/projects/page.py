@@ -92,6 +92,14 @@ class ProjectForm(NamedTuple):
 
 def listing(projects: list[Project], counts_by_id: dict[str, ProjectCounts]) -> str:
     """Every project as a link, with how far it is."""
+    archived = [project for project in projects if project.archived_at is not None]
+    lists = _list([project for project in projects if project.archived_at is None], counts_by_id)
+    if archived:
+        lists += f"<details><summary>Archive ({len(archived)})</summary>{_list(archived, counts_by_id)}</details>"
+    return lists
+
+
+def _list(projects: list[Project], counts_by_id: dict[str, ProjectCounts]) -> str:
     rows = "".join(_row(project, counts_by_id.get(project.id, ProjectCounts())) for project in projects)
     return f'<ul class="projects">{rows}</ul>'
 

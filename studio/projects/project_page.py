@@ -35,6 +35,7 @@ from studio.projects.item_sources import FillingError
 from studio.projects.page import ProjectForm, bar, facts, form
 from studio.projects.question_editor import QuestionHandlers, question_section
 from studio.projects.question_editor import View as QuestionsView
+from studio.projects.removal_section import RemovalHandlers, consequences, removal_section
 from studio.settings import Settings
 
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
@@ -104,7 +105,7 @@ class ProjectHandlers:
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = View("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 3 + len(QuestionsView._fields)))
+            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 4 + len(QuestionsView._fields)))
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
@@ -112,7 +113,12 @@ class ProjectHandlers:
         ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
         note = said(f"An import is under way: {running}.") if running else ""
         widgets = (*ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
-        return (*self._view(user, project, note), *widgets, *self.questions.shown(project))
+        return (
+            *self._view(user, project, note),
+            *widgets,
+            *self.questions.shown(project),
+            consequences(self.store, project),
+        )
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
         """Store what the form says."""
@@ -306,11 +312,17 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
                 close = gr.Button("Close or open it", scale=0, min_width=160)
         asked = question_section(board.questions, project)
+        removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*View(project, head, block, progress, plots, note)]
     quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
     on_load_for(
-        Role.REVIEWER, board.start, [*view, *fields, choice[-1], before, ways, *asked], store, settings, **quick
+        Role.REVIEWER,
+        board.start,
+        [*view, *fields, choice[-1], before, ways, *asked, removal],
+        store,
+        settings,
+        **quick,
     )
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)

@@ -218,7 +218,8 @@ class ReviewHandlers:
         return unchanged(View, **self._trail(user, id) | {"note": note})
 
     def _show(self, user: Identity, project_id: str | None, item: int | None) -> View:
-        open_ = [p for p in self.store.projects() if p.is_open_to(user.name, user.role)]
+        known = [p for p in self.store.projects() if p.archived_at is None or p.id == project_id]
+        open_ = [p for p in known if p.is_open_to(user.name, user.role)]
         cases = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
         disputed = (id for id, some in cases.items() if any(one.score > 0 and not one.decided for one in some))
         project_id = project_id if project_id in cases else next(disputed, REFLECTIONS)

@@ -1,4 +1,4 @@
-"""Reviewers send answers back with a note.
+"""Reviewers send answers back with a note; projects are archived and deleted.
 
 Written by hand and never changed again.
 """
@@ -11,6 +11,8 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
+    for name in ("archived_at", "deleted_at"):
+        op.add_column("projects", sa.Column(name, sa.DateTime(timezone=True)))
     op.create_table(
         "returns",
         sa.Column("id", sa.Integer, nullable=False),

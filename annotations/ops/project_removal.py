@@ -1,0 +1,48 @@
+"""Archives and deletes projects; says before what that does to their answers.
+
+An archived project is closed and stands in no list but that of the archive; its answers stay and are exported. A
+deleted one is seen nowhere any more, nor are its answers, whose rows stay.
+"""
+
+from dataclasses import dataclass, replace
+
+from annotations.errors import ProjectError
+from annotations.queue.progress import answered, project_counts
+from annotations.schema.annotation import REFLECTIONS
+from annotations.schema.project import Project
+from annotations.store import projects
+from annotations.store.store import Store
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a project holds."""
+
+    items: int
+    answers: int  # submitted, and decisions of reviewers
+    people: int
+    gold: int  # items of gold and of practice
+
+
+def contents(store: Store, project_id: str) -> Contents:
+    """Raises NotFoundError."""
+    counts, said = project_counts(store)[project_id], answered(store, project_id)
+    people = {annotation.annotator for annotation in (*said.given, *said.decided)}
+    items = counts.items + counts.practice
+    return Contents(items, len(said.given) + len(said.decided), len(people), counts.gold + counts.practice)
+
+
+def archive(store: Store, project_id: str) -> Project:
+    """Close a project and put it into the archive; or take it out again, still closed. Raises NotFoundError."""
+    project, now = store.project(project_id), store.clock()
+    if project.archived_at is not None:
+        return store.change_project(replace(project, archived_at=None))
+    return store.change_project(replace(project, archived_at=now, closed_at=project.closed_at or now))
+
+
+def delete(store: Store, project_id: str) -> None:
+    """Raises NotFoundError, and ProjectError for the project that every drawing with a reflection belongs to."""
+    if project_id == REFLECTIONS:
+        raise ProjectError("every drawing that is reflected on belongs to this project; close it or archive it")
+    with store.database.writing() as session:
+        projects.delete(session, project_id, now=store.clock())

@@ -1,0 +1,75 @@
+"""A project archived or deleted, as a section of its page: what that does to its answers is said first."""
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from annotations.errors import AnnotationsError, without_places
+from annotations.ops.project_removal import archive, contents, delete
+from annotations.schema.names import look_of
+from annotations.schema.project import Project, Role
+from annotations.store.store import Store
+from studio.auth.identity import require
+from studio.components.notices import done, said
+from studio.components.page_options import PLAIN, QUICK
+from studio.components.render import text
+from studio.settings import Settings
+
+
+def consequences(store: Store, project: Project) -> str:
+    """What archiving and deleting a project does, as HTML."""
+    held = contents(store, project.id)
+    number = f"{held.items:,} items, {held.answers:,} answers of {held.people:,} people, {held.gold:,} gold or practice"
+    back = "It is in the archive now; the button takes it out." if project.archived_at else "It can be taken out again."
+    return (
+        f"<p>“<bdi>{text(project.name)}</bdi>” holds {number}.</p><ul>"
+        "<li><b>Archive</b>: nobody is asked any more and it leaves the lists. All answers stay, and are exported. "
+        f"{back}</li><li><b>Delete</b>: nobody sees it or its answers any more, and no export from now on holds them; "
+        "drawings stay, and so does what exports and checkpoints were made of before. It cannot be undone.</li></ul>"
+    )
+
+
+@dataclass(frozen=True)
+class RemovalHandlers:
+    """The handlers of the section. Each checks who is asking."""
+
+    store: Store
+    settings: Settings
+
+    def archive(self, project_id: str, request: gr.Request) -> tuple[str, str]:
+        """(what archiving and deleting does, a line)."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            project = archive(self.store, project_id)
+        except AnnotationsError as error:
+            return gr.skip(), said(without_places(error))
+        words = (
+            "It is in the archive now." if project.archived_at else "It is back in the lists, closed; open it above."
+        )
+        return consequences(self.store, project), done(words)
+
+    def delete(self, project_id: str, name: str | None, request: gr.Request) -> tuple[str, str]:
+        """(what archiving and deleting does, a line). Its name has to be typed."""
+        require(Role.ADMIN, request, self.settings, self.store)
+        try:
+            project = self.store.project(project_id)
+            if look_of(name or "") != look_of(project.name):
+                return gr.skip(), said(f"Nothing is deleted. Type the name of the project to delete it: {project.name}")
+            delete(self.store, project_id)
+        except AnnotationsError as error:
+            return gr.skip(), said(without_places(error))
+        return "", done("It is deleted. Its answers are in no page and no export from now on.")
+
+
+def removal_section(board: RemovalHandlers, project: gr.State) -> gr.HTML:
+    """Build the section; what shows the consequences."""
+    with gr.Accordion("Archive or delete", open=False, elem_id="project-removal"):
+        told = gr.HTML(elem_id="project-consequences", **PLAIN)
+        with gr.Row(elem_classes="adding"):
+            into = gr.Button("Archive, or take out", min_width=160, elem_id="project-archive")
+            name = gr.Textbox(label="Its name, to delete it", max_lines=1, scale=2, elem_id="project-delete-name")
+            away = gr.Button("Delete", variant="stop", min_width=120, elem_id="project-delete")
+        note = gr.HTML(**PLAIN)
+    into.click(board.archive, [project], [told, note], **QUICK)
+    away.click(board.delete, [project, name], [told, note], **QUICK)
+    return told
