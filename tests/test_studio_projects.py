@@ -29,11 +29,12 @@ from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
-from studio.projects.project_page import FORMAT_NAMES, ProjectHandlers
+from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers
 from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
 
 REFLECTIONS, PAIRS, FEEDBACK, *_ = (project.name for project in READY_MADE)
+AUTOMATIC = next(iter(FORMAT_NAMES))
 CHOICE = tuple(vars(WHOLE).values())
 
 
@@ -180,16 +181,16 @@ def test_an_import_is_added_and_bad_rows_stop_all_of_it(store, board, tmp_path):
     project = new(store)
     folder = "A folder of images with a CSV"
     bad = zipped(tmp_path / "bad.zip", [("0.png", "a cat"), ("gone.png", HOSTILE), ("1.png", "")])
-    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, False, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, False, NOBODY, quiet)
     assert "Nothing is imported: 2 rows are bad" in told and "gone.png" in told and "<img src=q" not in told
     assert len(Path(table["value"]).read_text("utf-8").splitlines()) == 3
     assert store.trajectories() == [] and project_counts(store)[project].items == 0
 
-    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, True, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [bad], folder, True, NOBODY, quiet)
     assert "1 records imported" in told and project_counts(store)[project].items == 1
 
     good = zipped(tmp_path / "good.zip", [("0.png", "a cat"), ("1.png", "a dog")])
-    *view, told, table, _ = board.add_file(visit(), project, [good], folder, False, quiet)
+    *view, told, table, _ = board.add_file(visit(), project, [good], folder, False, NOBODY, quiet)
     assert project_counts(store)[project].items == 2 and table["visible"] is False
 
 
@@ -200,7 +201,7 @@ def test_the_progress_of_an_import_is_told(store, board, tmp_path):
     def how(at, desc, unit) -> None:
         seen.append((desc, at))
 
-    board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, how)
+    board.add_file(visit(), new(store), [good], "A folder of images with a CSV", False, NOBODY, how)
     assert ("Checking", (2, 2)) in seen and ("Storing", (2, 2)) in seen
 
 
@@ -213,7 +214,7 @@ def test_an_earlier_import_is_added_to_another_project(store, board, tmp_path):
         shown.append(tmp_path / f"{sha256}.png")
         shown[-1].write_bytes(png)
     first, second = new(store), store.create_project(replace(RICH, id="second", name="Second")).id
-    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, quiet)
+    board.add_file(visit(), first, [str(file), *map(str, shown)], "The studio’s own JSON", False, NOBODY, quiet)
     assert project_counts(store)[first].items == 1
     [batch] = store.imports()
     assert "1 item added" in board.add_import(second, batch.id, visit()).note
@@ -225,8 +226,8 @@ def test_what_is_no_file_or_no_zip_is_said(store, board, tmp_path):
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"no zip")
     name = next(iter(FORMAT_NAMES))
-    assert "got no file" in board.add_file(visit(), project, None, name, False, quiet)[5].lower()
-    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, quiet)[5]
+    assert "got no file" in board.add_file(visit(), project, None, name, False, NOBODY, quiet)[5].lower()
+    assert "cannot be unpacked" in board.add_file(visit(), project, [str(broken)], name, False, NOBODY, quiet)[5]
 
 
 def test_every_format_can_be_chosen():
@@ -310,7 +311,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: board.change(visit(), "reflections", *ProjectForm.of(RICH)),
         lambda: board.close("reflections", visit()),
         lambda: board.add_gallery(visit(), "reflections", 5, *CHOICE),
-        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, quiet),
+        lambda: board.add_file(visit(), "reflections", [], next(iter(FORMAT_NAMES)), False, NOBODY, quiet),
         lambda: board.add_import("reflections", "x", visit()),
         lambda: list(board.add_prompts(visit(), "reflections", "two cars", ["tiny"], 1, quiet)),
     )
@@ -401,3 +402,18 @@ def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(sto
     assert [subject.groups for subject in subjects(store, EVERYTHING, everything=True)] == [()]
     assert store.visible([id]) == {id} and len(store.history(id)) == 1  # drawings and rows stay
     assert "belongs to this project" in removal.delete(REFLECTIONS_PROJECT.id, "Reflections", visit())[1]
+
+
+def test_plain_pictures_are_judged_first_where_somebody_wants_it(store, board, tmp_path):
+    project = new(store, REFLECTIONS_PROJECT, collects=False)
+    (tmp_path / "a.png").write_bytes(picture(40))
+    table = tmp_path / "table.csv"
+    table.write_text("file_name,prompt\na.png,two apples\n", "utf-8")
+    files, judge = [str(table), str(tmp_path / "a.png")], board.checkpoints.first.name
+    *view, _, _, _ = board.add_file(visit(), project, files, AUTOMATIC, False, judge, quiet)
+    assert "1 item added" in view[5]
+    [judged] = [t for t in store.trajectories(limit=9) if t.checkpoint == judge]
+    kinds = [segment.kind for segment in store.trajectory(judged.id).segments]
+    assert kinds == ["source", "reflection"] and project_counts(store)[project].items == 1
+    elsewhere = store.create_project(RICH).id
+    assert "does not ask about verdicts" in board.add_file(visit(), elsewhere, files, AUTOMATIC, False, judge, quiet)[5]

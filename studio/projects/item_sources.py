@@ -6,7 +6,7 @@ were made in different ways become a pair, unless they are the same picture.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -20,12 +20,12 @@ from annotations.store.listing import MAX_PAGE, Filter
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
 from model.backends.contract import CheckpointError
-from model.backends.request import Request, RequestError
-from model.events import Failed, TrajectoryFinished, TrajectoryStarted
+from model.backends.request import Request, RequestError, Task
+from model.events import Event, Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Thought, Trajectory
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.draw_request import new_seed
-from studio.inference.waiting_line import QueueFull
+from studio.inference.waiting_line import QueueFull, QueuePosition
 
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000
@@ -192,10 +192,15 @@ def _drawn(checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: i
     """The id of one drawing, once it is finished."""
     generator = checkpoints.named(way.removesuffix(WITHOUT_PLAN))
     sampling = replace(generator.sampling, thinks=generator.sampling.thinks and not way.endswith(WITHOUT_PLAN))
+    return _finished(lambda: generator.stream(prompt, seed, rounds, sampling, owner=owner))
+
+
+def _finished(begin: Callable[[], Iterable[Event | QueuePosition]]) -> str:
+    """The id of a trajectory, once it is finished; begun again while the line is full. Raises FillingError."""
     run, ended = "", False
     while not ended:
         try:
-            for event in generator.stream(prompt, seed, rounds, sampling, owner=owner):
+            for event in begin():
                 match event:
                     case TrajectoryStarted():
                         run = event.trajectory_id
@@ -208,6 +213,43 @@ def _drawn(checkpoints: Checkpoints, prompt: str, way: str, seed: int, rounds: i
         except QueueFull:
             time.sleep(PATIENCE)
     return run
+
+
+# From pictures
+
+
+def judged(
+    checkpoints: Checkpoints,
+    store: Store,
+    ids: Sequence[str],
+    judge: str,
+    *,
+    owner: str,
+    on_progress: Callable[[int, int], None],
+) -> list[str]:
+    """Trajectories with a verdict on their last picture, in the given order: of those without one what the checkpoint
+    says, as a trajectory of its own. Raises FillingError for a picture that cannot be judged, CheckpointError."""
+    generator = checkpoints.named(judge)
+    if not generator.backend.capabilities.judge:
+        raise FillingError(f"{judge} judges no pictures; choose another")
+
+    def verdict_on(trajectory: Trajectory) -> str:
+        if trajectory.reflections or not any(image.sha256 for image in trajectory.images):
+            return trajectory.id
+        picture = generator.backend.read_source(store.picture(_last_picture(trajectory)), Task.JUDGE)
+        return _finished(
+            lambda: generator.stream(trajectory.prompt, 0, 1, owner=owner, task=Task.JUDGE, source=picture)
+        )
+
+    made = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for id in pool.map(verdict_on, _read(store, ids)):
+                made.append(id)
+                on_progress(len(made), len(ids))
+        except (RequestError, OSError) as error:
+            raise FillingError(f"a picture cannot be judged: {without_places(error)}") from error
+    return made
 
 
 def fewest_ways(project: Project) -> int:

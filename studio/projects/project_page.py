@@ -7,6 +7,7 @@ whole or nothing, and every row that is bad is told.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from annotations.importing.sources import AUTO
 from annotations.queue.progress import answered, project_counts, shares
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
+from model.backends.contract import CheckpointError
+from model.trajectory import Reflection
 from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
@@ -55,6 +58,7 @@ FORMAT_NAMES = {
     "R³-Bench": "r3_bench",
     "Prompts of Flow-GRPO": "flow_prompts",
 }
+NOBODY = "nobody"  # judges
 GALLERY, FILE, PROMPTS_ = "From the gallery", "From a file", "From prompts"
 MISSING = '<div class="intro"><h1>No such project</h1><p><a href="projects">All projects</a></p></div>'
 
@@ -160,13 +164,16 @@ class ProjectHandlers:
         files: Sequence[str] | None,
         format: str,
         leave_out_bad: bool,
+        judge: str,
         progress: gr.Progress = PROGRESS,
     ) -> tuple:
         """(the view, the report, a file of all bad rows, the files): import, and put in what came of it."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         empty, paths = ("", gr.update(visible=False)), [Path(file) for file in files or ()]
         try:
-            self.store.project(project_id)
+            judged, project = judge in self.checkpoints.names, self.store.project(project_id)
+            if judged and project.subject != Reflection.kind:
+                raise FillingError("this project does not ask about verdicts; import without having pictures judged")
             outcome = import_uploads(
                 self.store, paths, FORMAT_NAMES[format], owner=user.name, leave_out_bad=bool(leave_out_bad),
                 on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
@@ -174,10 +181,17 @@ class ProjectHandlers:
             table = table_of(outcome)
             shown = report(outcome), gr.update(value=table, visible=table is not None)
             ids = self.store.imported(outcome.batch) if outcome.records else []
+            if ids and judged:
+                told = partial(self._judging, progress)
+                ids = item_sources.judged(self.checkpoints, self.store, ids, judge, owner=user.name, on_progress=told)
             view = self._added(user, project_id, ids) if ids else stay(View, "")
             return (*view, *shown, _still(paths))
-        except (AnnotationsError, FillingError, KeyError) as error:
+        except (AnnotationsError, CheckpointError, FillingError, KeyError) as error:
             return (*stay(View, without_places(error)), *empty, _still(paths))
+
+    @staticmethod
+    def _judging(progress: gr.Progress, at: int, of: int) -> None:
+        progress((at, of), desc="Judging", unit="pictures")
 
     def stop_import(self, request: gr.Request) -> str:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
@@ -286,6 +300,12 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
                         names = list(FORMAT_NAMES)
                         format = gr.Dropdown(names, value=names[0], label="Format")
                         leave_out = gr.Checkbox(False, label="Leave bad rows out", container=False)
+                        judge = gr.Dropdown(
+                            [NOBODY, *checkpoints.names],
+                            value=NOBODY,
+                            label="Pictures without a verdict are judged by",
+                            elem_id="project-judge",
+                        )
                         with gr.Row():
                             bring = gr.Button(
                                 "Import and add", variant="primary", min_width=140, elem_id="project-import"
@@ -326,7 +346,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     )
     source.change(_shown, [source], [gallery, file, drawing], **quick)
     add.click(board.add_gallery, [project, most, *choice], view, **long)
-    sent, shown = [project, files, format, leave_out], [*view, import_report, table, files]
+    sent, shown = [project, files, format, leave_out, judge], [*view, import_report, table, files]
     bring.click(board.add_file, sent, shown, concurrency_limit=1, **long)
     halt.click(board.stop_import, None, [note], **quick)
     again.click(board.add_import, [project, before], view, **long)
