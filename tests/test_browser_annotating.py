@@ -16,7 +16,7 @@ from annotations.auth.accounts import add
 from annotations.db.tables import LeaseRow
 from annotations.queue import flags
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
+from annotations.schema.default_projects import ARENA, CHECKLIST, RANKED, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role, Use
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
@@ -43,6 +43,9 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         hidden = {"id": "hidden", "name": "Hidden", "collects": False, "hides_verdict": True}
         store.create_project(replace(REFLECTIONS_PROJECT, **hidden, reasons=("one is green.",)))
         store.add_items("hidden", [NewItem(pear) for pear in pears[:3]])
+        for project in (CHECKLIST, RANKED):
+            store.create_project(project)
+            store.add_items(project.id, [NewItem(store.save(*aha(50, prompt="two apples"), owner="visitor"))])
         store.create_project(replace(RICH, id="marked", name="Marked", role=Role.REVIEWER))
         store.add_items("marked", [NewItem(pears[0])])
         for name, rating in (("ann", 2), ("bob", 5)):
@@ -479,3 +482,63 @@ def test_a_telephone_shows_a_sheet_without_scrolling_sideways(page: Page, server
     open_project(page, server, RICH.id)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator(".sheet .large .pane").bounding_box()["width"] > 200
+
+
+def test_facts_are_ticked_by_keys_the_verdict_follows_and_is_overruled(page: Page, server: Server):
+    open_project(page, server, CHECKLIST.id)
+    facts = page.locator(".sheet .question.facts:visible .fact")
+    expect(facts).to_have_count(3)  # two apples; nothing else; so the picture
+    page.keyboard.press("2")
+    expect(facts.nth(1)).to_have_class(re.compile("cursor"))
+    page.keyboard.press("n")
+    page.keyboard.press("y")  # back at the first, which was left open
+    expect(facts.nth(2).locator("input[value=no]")).to_be_checked()
+    expect(facts.nth(2)).to_have_class(re.compile("cursor"))
+    page.keyboard.press("y")
+    expect(facts.nth(2).locator("input[value=yes]")).to_be_checked()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".sheet .missing")).to_contain_text("Image 2")
+    for key in "xyy":  # the first cannot be told: the verdict is the person's
+        page.keyboard.press(key)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-prompt")).to_contain_text("Nothing waits for you")
+    with server.store() as store:
+        first, second = (a.answers.to_dict()["facts"] for a in store.annotations(annotator="ada", project=CHECKLIST.id))
+    assert (first["verdict"], [fact["holds"] for fact in first["facts"]]) == ("yes", ["yes", "no"])
+    assert (second["verdict"], [fact["holds"] for fact in second["facts"]]) == ("yes", ["unclear", "yes"])
+
+
+def test_images_are_put_in_order_by_keys_and_by_dragging(page: Page, server: Server):
+    open_project(page, server, RANKED.id)
+    pictures = page.locator(".sheet .ranked li")
+    page.keyboard.press("2")
+    expect(pictures.locator(".rank")).to_have_text(["1", "2"])  # the last one left has the last place
+    expect(pictures.first).to_contain_text("image 2")
+    pictures.nth(1).drag_to(pictures.first)
+    expect(pictures.first).to_contain_text("image 1")
+    page.keyboard.press("ArrowRight")
+    expect(pictures.first).to_contain_text("image 2")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#annotate-prompt")).to_contain_text("Nothing waits for you")
+    with server.store() as store:
+        [ranked] = store.annotations(annotator="ada", project=RANKED.id)
+    assert ranked.answers["order"] == (3, 1)
+
+
+def test_an_admin_adds_a_question_that_is_previewed_as_annotators_see_it(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/project?id={RANKED.id}")
+    page.click("#project-questions button")
+    expect(page.locator("#question-preview .sheet .ranked li")).to_have_count(2)
+    page.fill("#question-title textarea", "How lively is it?")
+    page.click("#question-form input")
+    page.get_by_role("option", name="a rating").click()
+    expect(page.locator("#question-preview .sheet .rating .options label")).to_have_count(5)
+    page.click("#question-keep")
+    expect(page.locator("#question-chosen")).to_contain_text("How lively is it?")
+    page.click("#question-up")
+    expect(page.locator("#question-note")).to_contain_text("Moved")
+    with server.store() as store:
+        names = [question.name for question in store.project(RANKED.id).questions]
+    assert names == ["order", "how_lively_is_it", "comment"]

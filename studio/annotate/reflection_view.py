@@ -9,7 +9,7 @@ from annotations.queue.assignment import Progress
 from annotations.queue.gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
-from studio.components.render import SMOOTH, data_url, rounds_of, text, verdict, width_of
+from studio.components.render import SMOOTH, data_url, own, rounds_of, text, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 
