@@ -102,11 +102,9 @@ class Facts(FormOfChoices):
         return {VERDICT: value.get(VERDICT), "facts": [states.get(fact) for fact in self.choices]}
 
     def from_page(self, value: Any, left: str | None, right: str | None) -> Any:
-        if not isinstance(value, Mapping) or not isinstance(value.get("facts"), list):
+        states = value.get("facts") if isinstance(value, Mapping) else None
+        if not isinstance(states, list) or len(states) != len(self.choices):
             return value
-        states = value["facts"]
-        if len(states) != len(self.choices):
-            return {"facts": None}  # of which `expected` says what is wrong
         ticked = [{"fact": fact, "holds": state} for fact, state in zip(self.choices, states, strict=True) if state]
         if not ticked:
             return None
