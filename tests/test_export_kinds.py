@@ -312,14 +312,19 @@ def test_scores_have_a_mean_a_deviation_and_their_people(exported):
         for row in exported.values("reward")
         if row["type"] == "score" and row["trajectory_id"] == exported.ids["t1"]
     ]
-    scores = {(row["segment"], row["criterion"]): row for row in rows}
+    scores = {(row["segment"], row["criterion"]): row for row in rows}  # of a checklist, its last fact
     low = scores[1, "alignment"]
     assert (low["score"], low["std"], low["count"]) == (pytest.approx(0.125), pytest.approx(0.125), 2)
     assert scores[3, "overall"]["score"] == 1.0 and scores[3, "verdict"]["score"] == 1.0
     assert {row["type"] for row in exported.values("reward")} == {"score", "pair"}
+    facts = {(row["segment"], row["prompt"]): row["score"] for row in rows if row["criterion"] == "facts"}
+    assert facts[1, "two apples"] == 0.25 and facts[1, "a car"] == facts[3, "two apples"] == 1.0  # no, and cannot tell
+    ranked = [row for row in exported.values("image_pref") if row["source"] == "ranking"]
+    assert [(row["segment"], row["rejected_segment"], row["votes"]) for row in ranked] == [(3, 1, 2)]
     first = next(row for row in exported.values("prompts") if row["trajectory_id"] == exported.ids["t1"])
     assert first["facts"] == ["two red apples", "a blue car", "two red apples above a blue car"]
-    assert first["score"] == pytest.approx((0.0 + 0.125 + 0.5 + 1.0 + 0.875 + 0.5 + 1.0) / 7)
+    by_rating_and_checklist = (0.0, 0.125, 0.5, 1.0, 0.875, 0.5, 1.0), (0.625, 1.0)
+    assert first["score"] == pytest.approx(sum(map(sum, by_rating_and_checklist)) / 9)
 
 
 @pytest.mark.parametrize("kind", OURS)

@@ -31,7 +31,7 @@ class Prompts(Kind):
     )
     counted = ("scored", "known")
     advice = "draw something first"
-    carries = ("choice", "rating", "branch", "decision")
+    carries = ("choice", "rating", "facts", "branch", "decision")
     everything = True
     tasks = ("text-to-image",)
     trl = "GRPOTrainer"
@@ -63,7 +63,7 @@ class Prompts(Kind):
             return
         made = list(scores(subject, context))
         yield from (score for score in made if isinstance(score, LeftOut))
-        found = [score for score in made if isinstance(score, Score)]
+        found = [score for score in made if isinstance(score, Score) and not score.fact]
         facts = facts_of(trajectory.prompt)
         people = pseudonyms([person for score in found for person in score.opinion.people], context)
         values = {

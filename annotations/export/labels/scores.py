@@ -65,7 +65,7 @@ def _fact_scores(segment: int, opinion: Opinion, context: Context) -> Iterator[S
         deviation = math.sqrt(sum((score - mean) ** 2 for score in scores.values()) / len(scores))
         yield Score(segment, name, mean, deviation, opinion)
     for fact, score in scores.items():
-        yield Score(segment, name, score, math.sqrt(score * (1 - score)), opinion, fact)
+        yield Score(segment, name, score, math.sqrt(max(score * (1 - score), 0.0)), opinion, fact)
 
 
 def _score(subject: Subject, segment: int, opinion: Opinion) -> Score:
