@@ -385,9 +385,9 @@ def test_answers_are_sent_back_with_a_note_to_the_same_person_or_to_somebody_els
     view = desk.start(visit(project="team"))
     pseudonym = store.pseudonyms(["eve"])["eve"]
     assert ("eve", pseudonym) in view.returning["choices"]  # as an admin sees her
-    assert "got no note" in desk.send_back(view.case, pseudonym, " ", to_others, visit()).note
+    assert "Got no note" in desk.send_back(view.case, pseudonym, " ", to_others, visit()).note
     view = desk.send_back(view.case, pseudonym, "Look at the car.", to_others, visit())
-    assert "Taken back" in view.note and "eve" not in view.answers and "by local" in view.trail
+    assert "Taken back" in view.note and "eve" not in view.answers and f"by {desk.settings.annotator}" in view.trail
     again, other = claim(store, "team", "eve"), claim(store, "team", "zoe")
     assert (again.item if again else None) == (None if to_others else items[1])
     assert (other.item if other else None) == (items[1] if to_others else None)
