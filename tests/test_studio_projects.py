@@ -376,9 +376,9 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
     assert [q.name for q in store.project(RICH.id).questions][-2:] == ["how_lively_is_it", "comment"]
     store.annotate(Annotation(id, 1, "ann", {"how_lively_is_it": 7, "alignment": 1, "appearance": 1}, project=RICH.id))
     refused = editor.remove(RICH.id, "how_lively_is_it", request)
-    assert "people have answered" in refused.note
+    assert "People have answered" in refused.note
     assert (
-        "people have answered"
+        "People have answered"
         in editor.keep(request, RICH.id, "how_lively_is_it", "How lively?", "", "image", "text", "", 1, 5, False).note
     )
     editor.remove(RICH.id, "tags", request)
