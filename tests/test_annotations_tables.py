@@ -12,7 +12,7 @@ from test_annotations_samples import png
 from annotations.errors import ImportingError
 from annotations.importing import archives, csv_files
 from annotations.importing.importer import bring_in, rehearse
-from annotations.importing.sources import laid_out
+from annotations.importing.source_tables import laid_out
 from annotations.store.store import Store, open_store
 from studio.image.judge_many import BatchError, batch
 

@@ -30,7 +30,7 @@ from test_annotations_samples import aha, png
 
 from annotations.db.tables import ItemRow
 from annotations.errors import ImportingError
-from annotations.importing import answering, staging
+from annotations.importing import answer_storage, staging
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.hub_datasets import streamed
 from annotations.importing.importer import bring_in, main, records, rehearse
@@ -156,11 +156,11 @@ def test_an_import_that_was_killed_behind_its_publishing_is_answered_by_recovery
 
 
 def test_answers_are_stored_a_few_at_a_time_while_the_next_are_read(store: Store, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(answering, "AT_ONCE", 2)
+    monkeypatch.setattr(answer_storage, "AT_ONCE", 2)
     monkeypatch.setattr(imported_records, "ROWS_PER_QUERY", 2)
     read: list[str] = []
     stored: list[tuple[int, int]] = []  # parts read so far, answers in one go
-    parts, add = Store.import_parts, answering._add
+    parts, add = Store.import_parts, answer_storage._add
 
     def counted(store: Store, batch: str) -> Iterator:
         for key, origin in parts(store, batch):
@@ -172,7 +172,7 @@ def test_answers_are_stored_a_few_at_a_time_while_the_next_are_read(store: Store
         add(store, project, keyed)
 
     monkeypatch.setattr(Store, "import_parts", counted)
-    monkeypatch.setattr(answering, "_add", noted)
+    monkeypatch.setattr(answer_storage, "_add", noted)
     scores = dict.fromkeys(("aesthetics_score", "artifact_score", "misalignment_score"), 0.5)
     rated = [
         {"filename": f"{n}.png", **scores, "overall_score": None, "prompt": f"{n} cats", "image": png(n)}

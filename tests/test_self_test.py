@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from model.backends import self_test
 from model.backends.checkpoint.loading import WEIGHTS, CheckpointError, open_checkpoint
-from model.backends.derived import PATCHING
+from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.rollout import rollout

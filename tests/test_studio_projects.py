@@ -16,7 +16,7 @@ from studio_samples import HOSTILE, aha, stopped
 from annotations.export.query import EVERYTHING
 from annotations.export.subjects import subjects
 from annotations.importing.formats import FORMATS
-from annotations.importing.sources import AUTO
+from annotations.importing.source_tables import AUTO
 from annotations.queue.progress import answered, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH

@@ -11,7 +11,7 @@ from typing import Any
 from annotations.errors import ImportingError
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import Read, Record, RowError
-from annotations.importing.sources import Source
+from annotations.importing.source_tables import Source
 from model.trajectory import Reflection, Trajectory
 
 LOOKED_AT = 5  # rows

@@ -18,7 +18,7 @@ from datasets import IterableDataset, get_dataset_split_names, load_dataset
 from datasets.table import embed_table_storage
 
 from annotations.errors import ImportingError
-from annotations.importing.sources import Source
+from annotations.importing.source_tables import Source
 
 AT_ONCE = 64  # rows with pictures in memory
 

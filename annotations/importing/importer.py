@@ -31,7 +31,7 @@ from uuid import uuid4
 from annotations.db.engine import default_directory, default_url
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.export.manifest import read_manifest
-from annotations.importing.answering import prepare
+from annotations.importing.answer_storage import prepare
 from annotations.importing.checking import (
     AT_ONCE_BYTES,
     Job,
@@ -45,7 +45,7 @@ from annotations.importing.checking_process import check_in_process
 from annotations.importing.detection import check_columns, detect, read_columns, shown
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
-from annotations.importing.sources import AUTO, FOLDER, Source, laid_out, sources_of, tables_in
+from annotations.importing.source_tables import AUTO, FOLDER, Source, laid_out, sources_of, tables_in
 from annotations.importing.staging import Run
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
-from annotations.importing.answering import add_answers
+from annotations.importing.answer_storage import add_answers
 from annotations.store import imported_records, items, trajectories
 from annotations.store.images import PngFile
 from annotations.store.imported_records import BatchName, PreparedRecord

@@ -18,7 +18,7 @@ from transformers import JanusForConditionalGeneration, PreTrainedTokenizerBase
 from model.backends.adapters import Adapter
 from model.backends.codec_decoder import painter
 from model.backends.contract import Domain
-from model.backends.derived import PATCHING, DerivedCache
+from model.backends.derived_modules import PATCHING, DerivedCache
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.preprocessing import Preprocessing, signed
 from model.backends.request import Task

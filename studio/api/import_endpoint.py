@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing.importer import rehearse
-from annotations.importing.sources import laid_out
+from annotations.importing.source_tables import laid_out
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import require

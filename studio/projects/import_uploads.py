@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annotations.importing.importer import Report, bring_in
-from annotations.importing.sources import laid_out
+from annotations.importing.source_tables import laid_out
 from annotations.importing.staging import OccupiedError
 from annotations.store.store import Store
 from studio.inference.served_copies import discard

@@ -15,7 +15,7 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
-from annotations.importing.sources import AUTO
+from annotations.importing.source_tables import AUTO
 from annotations.queue.progress import answered, project_counts, shares
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store

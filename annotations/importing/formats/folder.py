@@ -29,7 +29,7 @@ from annotations.importing.records import (
     probability,
     said,
 )
-from annotations.importing.sources import tables_in
+from annotations.importing.source_tables import tables_in
 from model.reflection_text import sentence
 from model.trajectory import Reflection
 

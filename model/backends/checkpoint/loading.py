@@ -43,7 +43,7 @@ from model.backends.checkpoint.checks import (
 from model.backends.checkpoint.deepseek import LAYOUT, config_of, generation_config, is_original, whole
 from model.backends.checkpoint.hub import fetched, is_address, pinned
 from model.backends.checkpoint.saving import CheckpointError, restore
-from model.backends.derived import PATCHING
+from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
 from model.backends.memory import room_on, sizes_of
 from model.backends.preprocessing import HALF, Preprocessing

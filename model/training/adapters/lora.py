@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 
 from model.backends.adapters import DEFAULT, adapted_layers
-from model.backends.derived import PATCHING
+from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
 from model.training.runs.opening import TARGETS, AdapterOptions
 

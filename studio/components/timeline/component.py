@@ -65,7 +65,7 @@ SCRIPTS = [
     "components/timeline/player.js",
     "components/timeline/forced_codes.js",
     "components/timeline/finished.js",
-    "components/timeline/recording.js",
+    "components/timeline/drawing_actions.js",
 ]
 
 

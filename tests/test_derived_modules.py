@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from model.backends.derived import DerivedCache
+from model.backends.derived_modules import DerivedCache
 
 
 def made_of(module: nn.Linear) -> tuple[torch.Tensor]:
