@@ -23,7 +23,7 @@ from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2)
+FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2, keep_rollouts=2, keep_batch=2)
 NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
@@ -57,7 +57,7 @@ def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, t
 
 def test_a_folder_teaches_as_well_and_what_cannot_be_learnt_is_named(tiny_checkpoint: Path, tmp_path: Path):
     data = save(tmp_path / "data", [row(), row()])
-    settings = Settings(steps=1, batch=2, replay=0)
+    settings = Settings(steps=1, batch=2, replay=0, keep=0)
     teach(tiny_checkpoint, data, tmp_path / "out", settings)
     assert json.loads((tmp_path / "out" / PROVENANCE).read_text())["examples"] == 2
     broken = [*corrections(1), JudgeExample("a cat", (b"no picture",), (), "Yes, I see a cat.")]
@@ -73,7 +73,7 @@ def test_a_run_that_is_ended_leaves_what_was_there(tiny_checkpoint: Path, tmp_pa
         if step == 2:
             raise KeyboardInterrupt
 
-    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0))
+    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0, keep=0))
     before = (tmp_path / "out" / PROVENANCE).read_bytes()
     with pytest.raises(KeyboardInterrupt):
         teach(tiny_checkpoint, corrections(2), tmp_path / "out", FEW, end)

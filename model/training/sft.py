@@ -1,7 +1,7 @@
 """Supervised fine-tuning on exported rows, the embedded world's sequences, or both.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 2000 --out DIR
+    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 2000 --learning-rate 1e-3 --out DIR
 
 With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw. What
 a step learns from depends on the seed and the step alone.
@@ -53,9 +53,11 @@ class Settings(SafeguardSettings):
     batch: int = 32  # sequences per step
     lessons: str = "all"  # mixture of the world's tasks
     micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
-    learning_rate: float = 2e-4  # AdamW's peak
+    learning_rate: float = (
+        3e-5  # AdamW's peak: of a trained checkpoint; an adapter, or a new network, wants ten times it
+    )
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
-    warmup: int = 20  # steps
+    warmup: int = 5  # steps
     falling: float = 0.25  # share of the steps over which the rates decay, the last ones
     weight_decay: float = 0.05
     clip: float = 1.0  # gradient norm

@@ -149,7 +149,7 @@ def open_kept(janus: Janus, arguments: argparse.Namespace, row_format: RowFormat
     else those of the data. Raises DataError for a file without any."""
     rng = random.Random(f"{seed} prompts of self-distillation")
     if arguments.keep_prompts is None and knows_world(janus):
-        return [prompt.text for prompt in world_prompts(seed, count)(0)]
+        return world_kept(janus, count, seed)
     if arguments.keep_prompts is not None:
         known = [line.strip() for line in arguments.keep_prompts.read_text("utf-8").splitlines() if line.strip()]
         if not known:
@@ -158,6 +158,11 @@ def open_kept(janus: Janus, arguments: argparse.Namespace, row_format: RowFormat
         every = (prompts_in(folder.path, *row_format.kinds) for folder in arguments.data or ())
         known = list(dict.fromkeys(prompt for prompts in every for prompt in prompts))
     return [known[at % len(known)] for at in rng.sample(range(max(count, len(known))), count)] if known else []
+
+
+def world_kept(janus: Janus, count: int, seed: int) -> list[str]:
+    """`count` prompts of the embedded world for self-distillation; none for a checkpoint that does not know it."""
+    return [prompt.text for prompt in world_prompts(seed, count)(0)] if knows_world(janus) else []
 
 
 def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupStart], dict[str, Any]]:

@@ -28,13 +28,11 @@ from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, teach
-from model.training.batch import KINDS, collate
+from model.training.adapters.teaching import Settings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, read_rows
 from model.training.embedded.world_sequences import world_source
 from model.training.optimization import TrainingError
-from model.training.policy import Policy
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TrainingSequence
 from model.trajectory import Image, Reflection
 from model.world import verifier
 from model.world.language import CATEGORIES, parse, write
@@ -93,18 +91,6 @@ class Worker:
         if janus.domain is EMBEDDED_WORLD:
             values |= fixed(janus)
         return values
-
-
-def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[bool]:
-    """Of every sequence with a verdict, whether the network gives it more than half of its probability."""
-    right: list[bool] = []
-    policy = Policy(janus)
-    for at in range(0, len(sequences), AT_ONCE):
-        batch = collate(janus, sequences[at : at + AT_ONCE])
-        with torch.no_grad():
-            scores = policy(batch)
-        right += (scores.log_probs[batch.target_kinds == KINDS.index(Kind.VERDICT)].exp() > 0.5).tolist()
-    return right
 
 
 def drawings(janus: Janus, requests: Sequence[Request]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A few corrections learnt by an adapter in under a minute, for one session: the run, and the network that draws.
 
-Beside them are learnt sequences of what the network knew (of the embedded world, where it is of that), so that a
-corrected judge does not forget how to draw.
+Beside them is the pull to the checkpoint on its own rollouts, of the embedded world's prompts where it is of that: so a
+corrected judge does not forget how to draw. Sequences of the world are learnt, too, where `replay` asks for them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,24 +15,31 @@ from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.examples import JudgeExample, ThoughtExample
+from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, rows_from
 from model.training.loop import Loop, LoopSettings, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
+from model.training.safeguards.self_distillation import PullSettings, open_pull
 from model.training.sft import CrossEntropy, cross_entropy_share
-from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source
+from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_kept
+from model.training.training_sequences import Kind, TrainingSequence
+
+AT_ONCE = 16  # sequences of one forward pass
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(PullSettings):
     """Defaults for the embedded network; written into the checkpoint's provenance."""
 
+    keep_rollouts: int = 24
+    keep_batch: int = 6
     steps: int = 24
     batch: int = 10  # examples per step
-    replay: int = 6  # sequences per step of what the network knew
+    replay: int = 0  # sequences per step of the embedded world; they pull a network of reinforcement learning back, too
     replay_share: float = 0.5  # their loss is multiplied by
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     warmup: int = 3  # steps
     falling: float = 0.5  # share of the steps over which the rate decays, the last ones
     save_every: int = 0  # steps; 0 only at the end
@@ -67,6 +74,7 @@ def teach(
     known, about_known = _replayed(janus, settings)
     chosen = row_source(rows, settings.seed, settings.batch)
     policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    pull = open_pull(policy, loop, world_kept(janus, settings.keep_rollouts, settings.seed), settings, settings.seed)
     replayed = CrossEntropy(settings.replay_share, "replayed_")
 
     def data(step: int) -> StepData:
@@ -74,6 +82,7 @@ def teach(
         learnt, kept = chosen(step, loop.own), list(known(step, loop.own))
         shares = [cross_entropy_share(janus, CrossEntropy(), learnt, 1)]
         shares += [cross_entropy_share(janus, replayed, kept, 1)] if kept else []
+        shares += pull.shares(step)
         return StepData(shares, [sequence.name for sequence in (*learnt, *kept)])
 
     provenance = {"parent": base_name(source), "recipe": "teach", "settings": asdict(settings)}
@@ -81,6 +90,18 @@ def teach(
     with prefetched(data, settings.steps) as ahead:
         loop.train(run, ahead)
     return open_checkpoint(out)
+
+
+def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[bool]:
+    """Of every sequence with a verdict, whether the network gives it more than half of its probability."""
+    right: list[bool] = []
+    policy = Policy(janus)
+    for at in range(0, len(sequences), AT_ONCE):
+        batch = collate(janus, sequences[at : at + AT_ONCE])
+        with torch.no_grad():
+            scores = policy(batch)
+        right += (scores.log_probs[batch.of_kind(Kind.VERDICT)].exp() > 0.5).tolist()
+    return right
 
 
 def _opened(janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path) -> tuple[Rows, dict[str, Any]]:
