@@ -44,16 +44,16 @@ def answers(turn, annotator: str = "ann") -> list:
     return [dataclasses.replace(one, key=f"key {one.segment}") for one in said]
 
 
-def test_a_database_that_another_process_holds_for_ten_seconds_costs_patience_and_nothing_else(tmp_path):
+def test_a_database_that_another_process_holds_for_seconds_costs_patience_and_nothing_else(tmp_path):
     with open_store(tmp_path) as store:
         save_one(store)
         turn = claim(store, "reflections", "ann")
-        command = [sys.executable, "-c", HOLDER, str(tmp_path / FILE), "10"]
+        command = [sys.executable, "-c", HOLDER, str(tmp_path / FILE), "6.5"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout.readline() == "held\n"
             began = time.monotonic()
             assert submit(store, turn.item, "ann", answers(turn)).result is SubmitResult.COUNTED
-            assert time.monotonic() - began > 5  # it did wait
+            assert time.monotonic() - began > 5.5  # it did wait, longer than SQLite does by default
             assert holder.wait(timeout=30) == 0
         assert len(store.history(turn.trajectory_id)) == 2
 

@@ -2,6 +2,8 @@
 headers that every answer has, nothing is missing, nothing is asked for elsewhere, and the console stays empty.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,31 @@ from annotations.store.store import open_store
 from studio.auth.access import ROLES
 from studio.auth.session_cookie import COOKIE, new_session
 
+AT_THE_ROOT = ("", "annotate", "gallery")  # of the pages, whose files all have addresses below the studio's own
 
-@pytest.fixture(scope="module", params=["", "/aha"], ids=["root", "below a path"])
-def server(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("headers")
+
+@contextmanager
+def running(root: str, checkpoint: Path, folder: Path) -> Iterator[tuple[str, str]]:
+    """The address of a studio below a path, and the cookie of its admin."""
     with open_store(folder / "data") as store:
         cookie = new_session(store, add(store, "ada", Role.ADMIN, "a long enough one"))
-    more = {"AHA_STUDIO_ROOT_PATH": request.param}
-    server = Server(folder / "data", tiny_checkpoint, folder / "app.log", examples=True, mode="public", more=more)
+    more = {"AHA_STUDIO_ROOT_PATH": root}
+    server = Server(folder / "data", checkpoint, folder / "app.log", examples=True, mode="public", more=more)
     server.start()
-    yield server.url + request.param, cookie
+    yield server.url + root, cookie
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def at_root(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    with running("", tiny_checkpoint, tmp_path_factory.mktemp("headers")) as studio:
+        yield studio
+
+
+@pytest.fixture(scope="module")
+def below_a_path(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    with running("/aha", tiny_checkpoint, tmp_path_factory.mktemp("headers")) as studio:
+        yield studio
 
 
 def is_ended(asked: Request) -> bool:
@@ -32,9 +48,13 @@ def is_ended(asked: Request) -> bool:
     return asked.failure == "net::ERR_ABORTED" and "/queue/data" in asked.url
 
 
-@pytest.mark.parametrize("path", ROLES)
-def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(browser: Browser, server, path: str):
-    studio, cookie = server
+@pytest.mark.parametrize(
+    ("place", "path"), [*(("at_root", path) for path in AT_THE_ROOT), *(("below_a_path", path) for path in ROLES)]
+)
+def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(
+    browser: Browser, request: pytest.FixtureRequest, place: str, path: str
+):
+    studio, cookie = request.getfixturevalue(place)
     context = browser.new_context()
     context.add_cookies([{"name": COOKIE, "value": cookie, "url": studio}])
     page = context.new_page()
@@ -55,13 +75,13 @@ def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(browser: Browse
     context.close()
 
 
-def test_markup_that_brings_a_script_does_not_run(browser: Browser, server):
-    studio, _ = server
+def test_markup_that_brings_a_script_does_not_run(browser: Browser, below_a_path: tuple[str, str]):
+    studio, _ = below_a_path
     context = browser.new_context()
     page = context.new_page()
     page.goto(f"{studio}/gallery")
     page.wait_for_selector(".masthead")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=q onerror=\"window.ran = 1\">')")
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(300)
     assert page.evaluate("window.ran") is None
     context.close()
