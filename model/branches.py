@@ -145,5 +145,5 @@ def _checked(text: str) -> str:
 def _tokens(backend: Backend, text: str, most: int) -> tuple[Token, ...]:
     tokens = backend.tokens(text)
     if len(tokens) > most:
-        raise BranchError(f"this is {len(tokens)} tokens long; at most {most} are read, so shorten it")
+        raise BranchError(f"this has {len(tokens)} words and parts of words; at most {most} are read, so shorten it")
     return tokens

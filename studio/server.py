@@ -21,10 +21,11 @@ from studio.auth.identity import is_local
 from studio.auth.session_cookie import cookie_in, person_of
 from studio.auth.sign_in_routes import routes
 from studio.http.addresses import ForwardedHeaders
+from studio.http.compression import CompressedAnswers
 from studio.http.early_responses import DrainRequestBody
 from studio.http.limits import MB, LimitError, Limits
 from studio.http.middleware import ExceptionLog, RateLimiter, RequestGuard, SecurityHeaders
-from studio.http.page_cache import PageCache
+from studio.http.page_cache import Look, PageCache
 from studio.http.request_errors import middleware
 from studio.http.temp_files import process_folder, remove_old
 from studio.inference.checkpoints import Checkpoints
@@ -33,7 +34,7 @@ from studio.pages import build
 from studio.settings import Settings, SettingsError
 from studio.sharing.share_links import ShareLinks
 from studio.site import SessionStates, StudioApp, share_config
-from studio.theme import look
+from studio.theme import head, look, styles
 
 OTHERS = 40  # threads for all that is no drawing
 SWITCH = 0.001  # seconds for which a thread keeps others from running, the one that answers requests among them
@@ -97,7 +98,8 @@ def freeze_memory() -> None:
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
     limits = Limits() if settings.limits and not is_local(settings) else None
-    pages = ShareLinks(PageCache(ExceptionLog(app), settings), settings, store)
+    cached = PageCache(CompressedAnswers(ExceptionLog(app)), settings, Look(styles, head()))
+    pages = ShareLinks(cached, settings, store)
     app = RateLimiter(pages, settings, limits, AccountCookies(store), sessions)
     return DrainRequestBody(ForwardedHeaders(SecurityHeaders(RequestGuard(app, settings), settings), settings))
 

@@ -5,6 +5,7 @@ letters; nothing is fetched from another server. Our colours are the variables a
 """
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,56 @@ import gradio as gr
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from annotations.schema.project import Role
+from studio.page_list import PAGES
+
 STUDIO = Path(__file__).parent
 ASSETS = STUDIO / "assets"
+# Folders whose styles no page of a visitor needs.
+DESKS = ("annotate", "arena", "components/forms", "datasets", "projects", "review", "training")
+PRELOADED = ("studio-sans-400", "studio-sans-600", "studio-serif-600")  # fonts of every page
+# Until the page's own styles are there: the width of what is to come, and Gradio's sign of loading apart from it.
+FIRST_STYLES = (
+    ".gradio-container.gradio-container { box-sizing: border-box; width: 100%; max-width: 1240px; margin: 0 auto; "
+    "padding: 0 clamp(16px, 4vw, 32px) 72px; } .gradio-container.gradio-container .main.fillable { padding: 0; } "
+    ".gradio-container .nav-holder, .gradio-container footer { display: none; } "
+    ".wrap.full.translucent { position: fixed; inset: 0; }"
+)
+COMMENT = re.compile(r"/\*.*?\*/", re.S)
 PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
 
 
 def script(*names: str) -> str:
     """The text of scripts, such as "annotate/annotate.js", for `js_on_load`: each knows the names of those before it,
-    and all those of dom.js.
+    and all those of dom.js. Without indentation and lines of comment.
     """
-    return "".join((STUDIO / name).read_text("utf-8") for name in ("components/dom.js", *names))
+    text = "".join((STUDIO / name).read_text("utf-8") for name in ("components/dom.js", *names))
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def styles(path: str) -> str:
+    """The style sheets of the page at `path`, without comments and indentation; a visitor's page has not those of the
+    other pages."""
+    role = {page.path: page.role for page in PAGES}[path]
+    left_out = [STUDIO / folder for folder in DESKS] if role is Role.VISITOR else []
+    files = sorted(STUDIO.rglob("*.css"), key=lambda file: file.name)
+    texts = [file.read_text("utf-8") for file in files if file.parent not in left_out]
+    return re.sub(r"\s+", " ", COMMENT.sub("", "".join(texts)))
+
+
+def head() -> str:
+    """HTML for the head of every page: its fonts, which a browser fetches before it knows that it needs them, and where
+    what comes later will stand, so that nothing jumps."""
+    link = '<link rel="preload" href="./fonts/{}-english.woff2" as="font" type="font/woff2" crossorigin />'
+    return "".join(map(link.format, PRELOADED)) + f"<style>{FIRST_STYLES}</style>"
 
 
 def look() -> dict[str, Any]:
-    """What `launch` must be given to look like this; `routes` is for the application."""
+    """What `launch` must be given to look like this; `routes` is for the application. The styles of a page are added to
+    it when it is rendered."""
     return {
         "theme": theme(),
-        "css_paths": sorted(STUDIO.rglob("*.css"), key=lambda path: path.name),
         "favicon_path": ASSETS / "favicon.svg",
         "footer_links": [],
         "routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))],
@@ -37,7 +71,7 @@ def look() -> dict[str, Any]:
 
 def theme() -> gr.themes.Base:
     fonts = (gr.themes.Font("Studio Sans"), "system-ui", "sans-serif")
-    mono = (gr.themes.Font("Studio Mono"), "ui-monospace", "Consolas", "monospace")
+    mono = ("ui-monospace", "Consolas", "monospace")  # of Gradio's sign of loading, for which no font is fetched
     made = gr.themes.Base(
         primary_hue="indigo", neutral_hue="stone", radius_size="sm", spacing_size="md", font=fonts, font_mono=mono
     )

@@ -259,7 +259,10 @@ def test_with_reduced_motion_a_replay_is_there_at_once_and_complete(browser, ser
     page = browser.new_page(reduced_motion="reduce")
     page.goto(f"{server.url}/?run=three-rounds")
     expect(page.locator("#timeline .verdict .word")).to_have_text(["No", "No", "Yes"], timeout=PATIENCE)
+    expect(page.locator("#timeline .odds")).to_be_hidden()
+    page.click("#timeline .how")
     expect(page.locator("#timeline .odds")).to_be_visible()
+    expect(page.locator("#timeline .thought").first).to_be_visible()
     expect(page.locator("#timeline .mind")).to_have_count(3)
     page.close()
 
@@ -322,6 +325,21 @@ def test_a_plan_is_changed_by_typing_and_dragging_and_the_drawing_goes_on_from_i
     page.locator("#timeline .ending .link", has_text="Beside what it goes on from").click()
     expect(page.locator("#right .thought").first).to_contain_text("red apple at 3 2")
     expect(page.locator("#left .thought").first).to_contain_text(re.compile("apple at (?!3 2)"))
+
+
+def test_another_seed_stands_beside_its_own_redraw_and_a_verdict_is_answered_without_typing(page, server):
+    page.goto(f"{server.url}/?run=three-rounds")
+    page.locator("#timeline .scrub").evaluate("bar => { bar.value = bar.max; bar.dispatchEvent(new Event('input')); }")
+    page.click("#timeline .another")
+    expect(page.locator("#timeline .instead a")).to_have_count(3)  # its last drawing, and one for each redraw
+    expect(page.locator("#timeline .instead a").first).to_have_text("Its own redraw: ✓ yes")
+    page.locator("#timeline .mind button", has_text="Disagree").last.click()
+    expect(page.get_by_label("No, draw again")).to_be_checked()
+    text = page.locator("#timeline .changing textarea")
+    expect(text).to_have_value("")
+    page.locator("#timeline .changing .choice").first.click()
+    expect(text).to_have_value("the apples are missing.")
+    expect(text).to_be_focused()
 
 
 def test_one_prompt_and_seed_are_drawn_twice_side_by_side(page, server):
@@ -546,6 +564,7 @@ def test_an_image_to_try_is_there_at_a_press(page, server):
     expect(page.locator(".your-image textarea")).to_have_value("make the umbrella blue")
     expect(page.locator("#start")).to_have_text("Edit it")
     page.click("#start")
+    page.click("#timeline .anyway")
     expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
 
 
@@ -560,6 +579,8 @@ def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server
     expect(page.locator(".your-image img")).to_be_visible()
     expect(page.locator(".your-image textarea")).to_have_value("two apples")
     page.click("#start")
+    expect(page.locator("#timeline .notice")).to_contain_text("unlike anything that the model has seen")
+    page.click("#timeline .anyway")
     expect(page.locator("#timeline .verdict .p")).to_contain_text("p(yes)")
     expect(page.locator("#timeline .head .name")).to_have_text("Your image")
     page.get_by_label("Edit it").check()

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -61,6 +62,22 @@ def test_what_happens_while_a_value_is_sent_goes_together(tiny: Janus, store: St
             break
     assert together > 5
     values.close()
+
+
+def test_another_seed_draws_as_many_images_as_were_redrawn_and_keeps_them(tiny: Janus, store: Store):
+    trajectory, pictures = aha()
+    checkpoints = Checkpoints(Generator(JanusBackend(tiny), store))
+    store.save(replace(trajectory, checkpoint=checkpoints.names[0]), pictures, owner="ada")
+    *_, (value, *buttons) = draw.instead(trajectory.id, VISIT, checkpoints, Sessions())
+    [drawn] = value["instead"]["drawn"]
+    kept = store.trajectory(drawn["id"])
+    assert (kept.prompt, kept.rounds, drawn["answer"]) == (trajectory.prompt, 1, kept.segments[-1].answer)
+    assert value["instead"]["of"] == trajectory.id and tuple(buttons[:2]) == IDLE
+
+
+def test_another_seed_of_nothing_is_said_in_words(tiny: Janus, store: Store):
+    [(value, *_)] = draw.instead("gone", VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions())
+    assert "there is no trajectory" in value["notice"]
 
 
 def test_the_buttons_change_places_while_it_draws(tiny: Janus, store: Store):

@@ -81,6 +81,17 @@ def test_what_cannot_be_looked_at_is_said_and_nothing_is_kept(generator, tmp_pat
     assert generator.store.trajectories() == []
 
 
+def test_an_image_unlike_all_it_knows_is_told_so_and_judged_where_somebody_insists(
+    generator: Generator, tmp_path: Path
+):
+    noise = tmp_path / "noise.png"
+    Picture.effect_noise((64, 64), 90).convert("RGB").save(noise)
+    [(told, *_)] = ask(generator, str(noise), "a red cat", "Judge it")
+    assert told["notice"] == image.UNFAMILIAR and told["anyway"] == "Judge it anyway, as a guess"
+    *_, (last, *_) = ask(generator, str(noise), "a red cat", "Judge it", insist=True)
+    assert last["whole"][-1]["is"] == "end"
+
+
 def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generator: Generator, tmp_path: Path):
     path = str(picture(tmp_path, "a.png"))
     *_, last = ask(generator, path, "politicians", "Judge it", insist=True)

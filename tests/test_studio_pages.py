@@ -70,7 +70,7 @@ def test_nothing_is_fetched_from_another_server():
 
 
 def test_every_font_that_the_styles_name_is_there():
-    styles = (ASSETS / "studio.css").read_text("utf-8")
+    styles = (ASSETS / "fonts.css").read_text("utf-8")
     names = [part.split("'")[0] for part in styles.split("url('")[1:]]
     assert names
     for name in names:

@@ -83,6 +83,14 @@ def test_a_replay_without_pace_shows_everything_at_once():
     assert value["whole"][-1]["is"] == "end"
 
 
+def test_a_replay_sends_each_picture_once():
+    trajectory, pictures = aha()
+    value = render.replay_value(trajectory, pictures.__getitem__, run="r", pace=1)
+    kinds = {row["is"] for row in value["rows"] if "png" in row}
+    assert not kinds & {"cells", "picture"} and {"cells", "picture"} <= {row["is"] for row in value["rows"]}
+    assert {row["segment"] for row in value["whole"] if row["is"] == "picture"} == {1, 4}
+
+
 def test_rounds_hold_a_thought_an_image_and_a_reflection():
     trajectory, _ = aha()
     assert [[index for index, _ in r.segments] for r in render.rounds_of(trajectory)] == [[0, 1, 2], [3, 4, 5]]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from model.decoding.janus_backend import JanusBackend
 from studio.auth import access
 from studio.auth.identity import REFUSAL
 from studio.auth.session_cookie import COOKIE, new_session
-from studio.http import limits, temp_files
+from studio.http import compression, limits, temp_files
 from studio.http.addresses import TrustedProxies, is_allowed, rate_limit_key
 from studio.http.limits import Caller, LimitError, Limits, Rate
 from studio.inference.checkpoints import Checkpoints
@@ -30,6 +31,8 @@ from studio.server import reach_itself, start
 from studio.settings import Mode, Settings
 
 MB = 1_000_000
+SCRIPTS = Path(gr.__file__).parent / "templates/frontend/assets"
+STYLES = re.compile(r'"css":"(?:[^"\\]|\\.)*"')
 HOSTS = "studio.example, *.example.org"
 
 
@@ -152,6 +155,43 @@ def test_every_answer_has_the_headers_that_protect(client: httpx2.Client):
         assert "script-src 'self'" in headers["content-security-policy"]
         assert "frame-ancestors 'self'" in headers["content-security-policy"]
     assert "strict-transport-security" not in client.get("/").headers
+
+
+def test_a_file_that_lasts_has_no_more_headers_than_it_needs_and_is_kept_by_browsers(client: httpx2.Client):
+    for path in ("fonts/studio-sans-400-english.woff2", f"assets/{next(SCRIPTS.glob('index-*.js')).name}"):
+        answer = client.get(path, headers={"Accept-Encoding": "br"})
+        assert "immutable" in answer.headers["cache-control"] and answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers.get("content-encoding") == ("br" if path.endswith("js") else None)
+        assert not answer.headers.keys() & {"content-security-policy", "etag", "last-modified"}
+    assert "content-security-policy" in client.get("assets/nothing.js").headers
+
+
+def test_what_is_asked_for_again_is_compressed_better(client: httpx2.Client):
+    def size() -> int:
+        return int(client.get("compare", headers={"Accept-Encoding": "br"}).headers["content-length"])
+
+    first = size()
+    for _ in range(100):
+        if size() < first:
+            break
+        time.sleep(0.1)
+    assert size() < first
+
+
+def test_a_page_brings_its_styles_and_a_visitors_page_not_those_of_the_desks(client: httpx2.Client):
+    visitors, desk = client.get("").text, client.get("annotate").text
+    for text in (visitors, desk):
+        assert ".masthead {" in text and "studio-sans-400-english.woff2" in text and "/*" not in STYLES.search(text)[0]
+    assert "#annotate-top" in STYLES.search(desk)[0] and "#annotate-top" not in STYLES.search(visitors)[0]
+
+
+def test_answers_of_handlers_are_compressed_for_who_takes_it(client: httpx2.Client, studio: gr.Blocks):
+    plain = opened(client, studio, **{"Accept-Encoding": "identity"})
+    compressed = opened(client, studio, **{"Accept-Encoding": "br"})
+    assert plain.json()["data"][1:] == compressed.json()["data"][1:]
+    for answer in (plain, compressed):
+        expected = "br" if answer is compressed and len(plain.content) >= compression.SMALLEST else None
+        assert answer.headers.get("content-encoding") == expected
 
 
 def test_everything_works_below_a_path_whether_the_proxy_cuts_it_off_or_not(client: httpx2.Client):

@@ -7,7 +7,15 @@ import pytest
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, parse, write
 from model.world.random_scenes import sample_description, sample_scene
-from model.world.reasons import Claim, claim_holds, main_defect, read_reason, write_reason
+from model.world.reasons import (
+    Claim,
+    blamed_items,
+    claim_holds,
+    main_defect,
+    read_reason,
+    stock_reasons,
+    write_reason,
+)
 from model.world.scene import Item, render
 from model.world.verifier import KINDS, Reading, check, read
 
@@ -34,6 +42,27 @@ def test_reasons_for_right_and_wrong_drawings_are_read_back_and_true():
             assert claim.kind == (defect.kind if defect else "match")
             kinds.add(claim.kind)
     assert kinds == {"match", *KINDS}
+
+
+def test_stock_reasons_are_what_could_be_wrong_and_can_be_read_back():
+    offered = stock_reasons(parse("two red cats left of a dog"))
+    assert offered[0] == "the cats are missing." and "the cats should be left of the dog." in offered
+    assert all(read_reason(f", {reason}") is not None for reason in offered)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("the cat is red, not blue.", (CAT,)),
+        ("the cat is not below the dog.", (CAT, DOG)),
+        ("there is one dog instead of two.", (DOG,)),
+        ("there is no apple.", ()),
+        ("there is a red cat above a blue dog.", ()),
+        ("it looks strange.", ()),
+    ],
+)
+def test_the_objects_that_a_reason_is_about_are_found_in_the_drawing(reason, expected):
+    assert blamed_items(reason, Reading((CAT, DOG))) == expected
 
 
 @pytest.mark.parametrize(

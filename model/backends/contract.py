@@ -59,6 +59,9 @@ class PromptReading:
     warning: str | None = None
 
 
+Box = tuple[float, float, float, float]  # left, top, width, height, as parts of a picture's side
+
+
 class Domain:
     """Which prompts a backend was trained for; this one: any, as they stand."""
 
@@ -83,6 +86,18 @@ class Domain:
         """Other codes, by raster index, that make a drawing of the prompt wrong in one object: `picture` (H, W, 3)
         uint8, of these `codes`. Raises ValueError where there is nothing to change; here always."""
         raise ValueError("only a drawing whose objects can be read can be changed so; rub out patches instead")
+
+    def blamed(self, reason: str, picture: np.ndarray) -> list[Box]:
+        """Where a reason finds fault with a drawing, (H, W, 3) uint8, to be shown to people; here nowhere."""
+        return []
+
+    def is_familiar(self, picture: np.ndarray) -> bool:
+        """Whether a picture, (H, W, 3) uint8, is of a kind that the backend was trained on; here any."""
+        return True
+
+    def stock_reasons(self, prompt: str) -> list[str]:
+        """What a person may say is wrong with a drawing of `prompt`, without typing it; here nothing."""
+        return []
 
 
 class Backend(ABC):

@@ -8,17 +8,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.backends.contract import Domain, PromptReading
+from model.backends.contract import Box, Domain, PromptReading
 from model.backends.request import Task
 from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
 from model.world.language import facts_of, parse
 from model.world.plan import read_items, write_items
 from model.world.scene import Item, Scene
+from model.world.sprites import CELL, CELLS, SPRITE
 from model.world.vocabulary import PromptError
 
 LONGEST_LINE = 80  # characters; what is longer is no line of a plan
-MISHAP = "model.world.mishaps:mishap_codes"  # which the verifier serves, without which everything else is drawn
+# What the verifier serves, without which everything else is drawn.
+MISHAP = "model.world.mishaps:mishap_codes"
+READ = "model.world.verifier:read"
+SMEARED = "model.world.verifier:smeared_share"
+BLAMED = "model.world.reasons:blamed_items"
+STOCK_REASONS = "model.world.reasons:stock_reasons"
+UNFAMILIAR = 0.5  # from which share of smeared cells on a picture is of another kind
+SIZE = CELL * CELLS  # pixels per side
 AT_ONCE_TEMPERATURE = 1.4  # of image codes: a draft without a plan errs in half of all cases, and mostly repairs it
 
 
@@ -51,6 +59,25 @@ class EmbeddedWorld(Domain):
     def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
         """One object recoloured, moved, removed or doubled. Raises ValueError where no object can be read."""
         return pkgutil.resolve_name(MISHAP)(rng, prompt, picture, codes)
+
+    def blamed(self, reason: str, picture: np.ndarray) -> list[Box]:
+        """The objects that a reason names, as the verifier reads them in the drawing."""
+        if picture.shape != (SIZE, SIZE, 3):
+            return []
+        reading = pkgutil.resolve_name(READ)(picture)
+        side = SPRITE / SIZE
+        items = pkgutil.resolve_name(BLAMED)(reason, reading)
+        return [(item.column * CELL / SIZE, item.row * CELL / SIZE, side, side) for item in items]
+
+    def is_familiar(self, picture: np.ndarray) -> bool:
+        """Whether most of it is background or parts of objects."""
+        return picture.shape != (SIZE, SIZE, 3) or pkgutil.resolve_name(SMEARED)(picture) < UNFAMILIAR
+
+    def stock_reasons(self, prompt: str) -> list[str]:
+        try:
+            return pkgutil.resolve_name(STOCK_REASONS)(parse(normalise(prompt).text))
+        except PromptError:
+            return []
 
 
 EMBEDDED_WORLD = EmbeddedWorld()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.world.language import Description, Group, parse, write
+from model.world.scene import Item
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import Fact, Reading, accepted, check
 from model.world.vocabulary import NUMBERS, RELATIONS, PromptError, named, number, plural, with_article
@@ -169,6 +170,33 @@ def _claim(kind: str, words: dict[str, str]) -> Claim | None:
         return Claim(kind, _singular(words["noun"]), _value(wanted), _value(found))
     other = words.get("other")
     return Claim(kind, words.get("noun") and _singular(words["noun"]), wanted, found, other and _singular(other))
+
+
+def stock_reasons(description: Description) -> list[str]:
+    """What may be wrong with a drawing of `description`, a sentence for each fact: what is missing, too many, in the
+    wrong place, or broken."""
+    counts = [Fact("count", group.noun, group.count, group.count + 1, holds=False) for group in description.groups]
+    missing = [Fact("missing", group.noun, group.count, 0, holds=False) for group in description.groups]
+    named_by = description.groups
+    places = [
+        Fact("relation", named_by[of.first].noun, of.word, None, holds=False, other=named_by[of.second].noun)
+        for of in description.relations
+    ]
+    broken = [Fact("broken", None, 0, 1, holds=False)]
+    facts = [*missing, *counts, *places, *broken]
+    return [write_reason(description, [fact], random.Random(0)).lstrip(", ") for fact in facts]
+
+
+def blamed_items(reason: str, reading: Reading) -> tuple[Item, ...]:
+    """The objects of a drawing, read as `reading`, that a reason in one of our wordings finds fault with."""
+    claim = read_reason(f", {reason}")
+    if claim is None or claim.kind in ("match", "missing"):
+        return ()
+    if claim.kind == "broken":
+        return reading.fragments
+    nouns = (claim.noun, claim.other)
+    shown = [item for item in reading.shapes() if item.noun in nouns]
+    return tuple(item for item in shown if claim.kind != "colour" or item.colour == claim.found)
 
 
 def _singular(word: str) -> str:

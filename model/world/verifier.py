@@ -86,6 +86,11 @@ def label_cells(images: np.ndarray) -> np.ndarray:
     return labels.reshape(count, CELLS, CELLS)
 
 
+def smeared_share(image: np.ndarray) -> float:
+    """How much of a picture, uint8 (64, 64, 3), is neither background nor a part of a sprite: 0 to 1."""
+    return float((label_cells(image[None]) == _SMEAR).mean())
+
+
 def _nearest(cells: np.ndarray) -> np.ndarray:
     """The labels of float32 cells (N, 192)."""
     labels = (cells @ _TEMPLATES.T - _HALF_NORMS).argmax(1)

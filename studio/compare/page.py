@@ -108,4 +108,4 @@ def _side(side: str, checkpoints: Checkpoints) -> tuple[gr.HTML, tuple[gr.Dropdo
             drawn_by = gr.Dropdown(names, value=own, label="Drawn by", visible=len(names) > 1, min_width=160)
             plans = checkpoints.first.sampling.thinks and (side == "left" or len(names) > 1)
             thinks = gr.Checkbox(plans, label="Think first", container=False, min_width=140)
-        return timeline(elem_id=side), (drawn_by, thinks)
+        return timeline(elem_id=side, label=f"The {side} drawing as it happens"), (drawn_by, thinks)

@@ -124,9 +124,14 @@ def replay_value(trajectory: Trajectory, picture: PictureOf, *, run: str, pace: 
     largest = max((len(image.codes) for image in trajectory.images), default=0)
     rows: list[Row] = []
     for made in map(row, replay(trajectory, picture, group=max(2, largest // 32)) if pace else ()):
-        rows += [made, *_left_undrawn(made, trajectory)] if made is not None else []
+        rows += [_without_picture(made), *_left_undrawn(made, trajectory)] if made is not None else []
     value = timeline_value(run, rows, 0, in_brief(trajectory, picture), trajectory)
     return value | {"pace": pace, "label": label}
+
+
+def _without_picture(made: Row) -> Row:
+    """Cells and pictures of a replay are cut from the pictures that the value holds as a `whole`."""
+    return {name: made[name] for name in made if name != "png"} if made["is"] in ("cells", "picture") else made
 
 
 def _left_undrawn(made: Row, trajectory: Trajectory) -> list[Row]:

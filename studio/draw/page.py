@@ -27,7 +27,7 @@ from studio.components.word_chips import words
 from studio.draw.reflection_counts import counted
 from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
-from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm
+from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm, new_seed
 from studio.inference.generator import Generator
 from studio.inference.live_events import IDLE, LINE, PageVisit, Sessions, let_forget, live, notice
 from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
@@ -123,6 +123,34 @@ def go_on(
     yield from with_seed(live(events, visit, sessions, generator.store), branch["seed"])
 
 
+def instead(
+    run: str, visit: PageVisit, checkpoints: Checkpoints | PersonalCheckpoints, sessions: Sessions
+) -> Iterator[tuple]:
+    """As `ask`: an image by another seed for each redraw of the trajectory `run`, which stays on the page."""
+    try:
+        parent = checkpoints.first.store.trajectory(run)
+        generator = checkpoints.named(parent.checkpoint)
+    except (AnnotationsError, CheckpointError) as error:
+        yield *notice(f"That cannot be drawn: {without_places(error)}."), gr.skip()
+        return
+    drawn = []
+    for _ in parent.images[1:]:
+        stop = sessions.begin(visit.session).is_set
+        events = generator.stream(parent.prompt, new_seed(), 1, parent.sampling, owner=visit.owner, stop=stop)
+        value: render.Row = {}
+        for update in live(events, visit, sessions, generator.store):
+            value, *buttons = update
+            yield gr.skip(), *buttons, gr.skip()
+        if "trajectory" not in value:
+            yield value, *IDLE, gr.skip()  # why not
+            return
+        shown = {row["is"]: row for row in value["whole"]}
+        if {"picture", "verdict"} <= shown.keys():
+            made = {"png": shown["picture"]["png"], "answer": shown["verdict"]["answer"]}
+            drawn.append(made | {"id": value["trajectory"]["id"]})
+    yield {"instead": {"of": run, "drawn": drawn}}, *IDLE, gr.skip()
+
+
 def with_seed(values: Iterator[tuple], seed: int) -> Iterator[tuple]:
     """The seed that is used, shown once: it can be changed for the next drawing meanwhile."""
     yield *next(values), seed
@@ -175,6 +203,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
         change = {name: getattr(event, name, None) for name in CHANGE}
         begun = partial(teaching.branched, request) if change["what"] == "reflection" else (lambda trajectory_id: None)
         visit = PageVisit.of(request, settings)
+        if change["what"] == "instead":
+            yield from instead(str(change["run"]), visit, teaching.checkpoints_of(request), sessions)
+            return
         yield from go_on(change, visit, teaching.checkpoints_of(request), sessions, begun)
 
     def linked(request: gr.Request) -> tuple:
@@ -243,8 +274,8 @@ def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.B
 
 def _example_row() -> tuple[list[gr.Button], gr.Button]:
     with gr.Row(elem_classes="chips"):
-        chips = to_try({example.prompt: _mark(example.prompt) for example in EXAMPLES})
-        return chips, gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+        aha = gr.Button("Show me an aha moment", elem_classes="chip show", size="sm", elem_id="aha")
+        return to_try({example.prompt: _mark(example.prompt) for example in EXAMPLES}), aha
 
 
 def to_try(labels: Mapping[str, list[str]]) -> list[gr.Button]:
@@ -275,18 +306,21 @@ def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
 def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
     """Rounds, guidance, temperature, seed, new seed, checkpoint."""
     names, sampling = checkpoints.names, _own(checkpoints.first, plan_first=False)
-    with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
+    with gr.Accordion("Settings", open=False, elem_id="settings") as folded, gr.Row():
         at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentBackend) else "")
-        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most)
-        guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off")
+        later = {"visible": False}  # the browser fetches what they are made of where somebody unfolds them
+        rounds = gr.Slider(*ROUNDS, settings.rounds, step=1, label="Rounds", info=at_most, **later)
+        guidance = gr.Slider(*GUIDANCE, sampling.guidance, step=0.1, label="Guidance", info="1 is off", **later)
         temperature = gr.Slider(
-            *TEMPERATURE, sampling.temperature, step=0.05, label="Temperature", info="0 repeats itself"
+            *TEMPERATURE, sampling.temperature, step=0.05, label="Temperature", info="0 repeats itself", **later
         )
         with gr.Column(min_width=160):
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED)
-            new_seed = gr.Checkbox(True, label="New seed each time", container=False)
+            seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=LARGEST_SEED, **later)
+            new_seed = gr.Checkbox(True, label="New seed each time", container=False, **later)
         known = "; ".join(f"{name}: {words}" for name in names if (words := description(name)) is not None)
-        drawn_by = gr.Dropdown(
-            names, value=names[0], label="Drawn by", info=known, visible=len(names) > 1, elem_id="checkpoint"
-        )
-    return [rounds, guidance, temperature, seed, new_seed, drawn_by]
+        drawn_by = gr.Dropdown(names, value=names[0], label="Drawn by", info=known, elem_id="checkpoint", **later)
+    widgets = [rounds, guidance, temperature, seed, new_seed, drawn_by]
+    unfolded = widgets if len(names) > 1 else widgets[:-1]
+    shown = [{"visible": True, "__type__": "update"}] * len(unfolded)
+    folded.expand(None, None, unfolded, js=f"() => {json.dumps(shown)}", **QUICK)
+    return widgets

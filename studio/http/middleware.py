@@ -6,6 +6,7 @@ Knows HTTP, settings and limits; no page. Each class is an ASGI application arou
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -292,10 +293,11 @@ class ExceptionLog:
 
 
 class SecurityHeaders:
-    """Adds the security headers to every response."""
+    """Adds the security headers to every response; to a script, style or font that is named after its content, which no
+    browser shows as a page, only what keeps it from being read as one."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app = app
+        self._app, self._settings = app, settings
         self._always = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"strict-origin-when-cross-origin"),
@@ -313,12 +315,13 @@ class SecurityHeaders:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message.get("headers", [])}
-                added = [*self._always]
+                is_part = message["status"] == 200 and PART.fullmatch(path_below_root(scope, self._settings))
+                added = self._always[:1] if is_part else [*self._always]
                 if scope["scheme"] == "https":
                     added.append((b"strict-transport-security", b"max-age=31536000"))
                 if API in scope["path"]:  # files and answers, which may be deleted or somebody's own
                     added.append((b"cache-control", b"no-store"))
-                if b"content-security-policy" not in present:
+                if b"content-security-policy" not in present and not is_part:
                     added.append((b"content-security-policy", self.policy().encode()))
                 headers = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]
                 message["headers"] = headers + [pair for pair in added if pair[0] not in present]
@@ -332,6 +335,8 @@ class SecurityHeaders:
         return f"{POLICY.format(scripts=scripts)}; frame-ancestors {self._ancestors}"
 
 
+LASTING = re.compile(r"/(assets|svelte)/.+|/fonts/.+")  # files that are named after their content
+PART = re.compile(rf"({LASTING.pattern})\.(js|css|woff2)")
 CORS = b"access-control-allow-"  # Gradio allows other origins what its rules do not mean for a name that is public
 # Gradio makes functions of the texts in `js` and `js_on_load`, which is `unsafe-eval`, and styles of its own; inline
 # scripts and handlers in markup, as an injected word would bring them, do not run.

@@ -5,38 +5,51 @@ Knows HTTP and Gradio's HTML; no page's content.
 
 import asyncio
 import base64
+import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from urllib.parse import parse_qs, urlencode
 
-import brotli
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.auth.access import API, PAGE
+from studio.http.compression import accepts_brotli, compress
 from studio.http.limits import Caller
-from studio.http.middleware import path_below_root
+from studio.http.middleware import LASTING, path_below_root
 from studio.settings import Settings
 
 RENDERED = re.compile(rf"/(config/?|theme\.css)|{API}/(info/?|openapi\.json|theme\.css)")  # besides pages
-FILES = re.compile(r"/(assets|static|svelte)/.+\.(js|css|svg|json)")
-LASTING = re.compile(r"/(assets|svelte)/.+|/fonts/.+")  # named after their content
+FILES = re.compile(r"/(assets|static|svelte|fonts)/.+\.(js|css|svg|json|woff2)")
 QUERY_KEYS = ("page", "all_endpoints")  # parameters on which a response depends
 MAX_BYTES = 48_000_000  # of all cached responses
 SMALLEST = 400  # bytes that are worth compressing
+QUALITIES = 5, 11  # of Brotli: of a first response, and of those after the second, since it takes a second of all files
 COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
 # Of a manifest at the root of the host, where none is; of Gradio's own name and picture, shown where a page is linked.
 NOT_OURS = re.compile(r'\s*(<link rel="manifest"[^>]*>|<meta\s+(property="og:|name="twitter:)[^>]*>)')
+NO_STYLES = '"css":null,'  # in a page's configuration
+# Of Gradio's script for pages in a frame, which it loads in any.
+RESIZER = "document.head.appendChild(script);"
+IN_A_FRAME = f"if (window.parent !== window) {RESIZER}"
+UNNEEDED = (b"accept-ranges", b"last-modified", b"etag")  # of a file that is never asked for again
 GENERAL = """<meta property="og:title" content="Aha Studio" />
 		<meta property="og:description" content="Watch a model draw, judge its drawing, and draw again" />
 		<meta property="og:type" content="website" />"""
-HEAD = f"""
-		<link rel="icon" href="./favicon.ico" type="image/svg+xml" />
-		{GENERAL}"""
+ICON = '<link rel="icon" href="./favicon.ico" type="image/svg+xml" />'
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a page is given beside what Gradio makes of it."""
+
+    styles: Callable[[str], str]  # its style sheets, by its path
+    head: str  # HTML for its head
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,7 @@ class CachedResponse:
     headers: tuple[tuple[bytes, bytes], ...]
     plain: bytes
     compressed: bytes | None  # by Brotli
+    is_final: bool = False  # compressed as well as can be
 
     @property
     def size(self) -> int:
@@ -55,11 +69,13 @@ class CachedResponse:
 class PageCache:
     """ASGI middleware: renders a page once for all. Raises LimitError where a visitor has too many rendered."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: ASGIApp, settings: Settings, look: Look) -> None:
+        self._app, self._settings, self._look = app, settings, look
         self._cache: OrderedDict[tuple, CachedResponse] = OrderedDict()
         self._size = 0
         self._rendering = asyncio.Lock()
+        self._compressing: set[asyncio.Task] = set()
+        self._one = CapacityLimiter(1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = path_below_root(scope, self._settings) if scope["type"] == "http" else ""
@@ -76,11 +92,16 @@ class PageCache:
                 Caller.of_scope(scope).take("pages")  # hosts and queries can be made up without end
             async with self._rendering:
                 cached = self._cache.get(key) or await self._render(key, scope, path, query_items)
+        elif cached.compressed is not None and not cached.is_final:
+            cached = self._cache[key] = replace(cached, is_final=True)
+            task = asyncio.create_task(self._compress_again(key, cached))
+            self._compressing.add(task)
+            task.add_done_callback(self._compressing.discard)
         if cached is None:
             await self._app({**scope, "query_string": urlencode(query_items).encode()}, receive, send)
             return
         self._cache.move_to_end(key)
-        await _send(cached, "br" in Headers(scope=scope).get("accept-encoding", ""), send)
+        await _send(cached, accepts_brotli(scope), send)
 
     async def _render(self, key: tuple, scope: Scope, path: str, query_items: tuple) -> CachedResponse | None:
         """Render by the application and cache; None where the status is not 200."""
@@ -107,31 +128,57 @@ class PageCache:
         await self._app(request, empty_body, collect)
         if status != 200:
             return None
-        cached = _cached(headers, b"".join(parts), path, scope["state"]["policy"])
+        fields = {
+            name.lower(): value for name, value in headers if name.lower() not in (b"content-length", b"set-cookie")
+        }
+        cached = self._of_page(fields, parts, path, scope) if _is_html(fields) else _of_file(fields, parts, path)
         self._cache[key], self._size = cached, self._size + cached.size
         while self._size > MAX_BYTES and len(self._cache) > 1:
             _, oldest = self._cache.popitem(last=False)
             self._size -= oldest.size
         return cached
 
+    def _of_page(self, fields: dict[bytes, bytes], parts: list[bytes], path: str, scope: Scope) -> CachedResponse:
+        text = NOT_OURS.sub("", b"".join(parts).decode("utf-8"))
+        head = "\n\t\t".join(('<base href="./" />', ICON, self._look.head, GENERAL))
+        styles = json.dumps(self._look.styles(path.strip("/"))).replace("<", "\\u003c")
+        for old, new in (
+            ('<base href="./" />', head),
+            (NO_STYLES, f'"css":{styles},'),
+            (RESIZER, IN_A_FRAME),
+        ):
+            text = text.replace(old, new, 1)
+        fields[b"content-security-policy"] = scope["state"]["policy"](_hashes(text)).encode()
+        fields[b"cache-control"] = b"no-cache"
+        return _compressed(fields, text.encode())
+
+    async def _compress_again(self, key: tuple, cached: CachedResponse) -> None:
+        """In a thread, one after another."""
+        compressed = await to_thread.run_sync(compress, cached.plain, QUALITIES[1], limiter=self._one)
+        if self._cache.get(key) is cached:
+            self._cache[key] = smaller = replace(cached, compressed=compressed)
+            self._size += smaller.size - cached.size
+
 
 def _is_cacheable(path: str) -> bool:
     return any(kind.fullmatch(path) for kind in (PAGE, RENDERED, FILES))
 
 
-def _cached(headers: list[tuple[bytes, bytes]], body: bytes, path: str, policy: Callable[[str], str]) -> CachedResponse:
-    fields = {name.lower(): value for name, value in headers if name.lower() not in (b"content-length", b"set-cookie")}
-    content_type = fields.get(b"content-type", b"").decode("latin-1")
-    if content_type.startswith("text/html"):
-        text = NOT_OURS.sub("", body.decode("utf-8")).replace('<base href="./" />', f'<base href="./" />{HEAD}', 1)
-        body = text.encode()
-        fields[b"content-security-policy"] = policy(_hashes(text)).encode()
-        fields[b"cache-control"] = b"no-cache"
-    elif LASTING.fullmatch(path):
+def _is_html(fields: dict[bytes, bytes]) -> bool:
+    return fields.get(b"content-type", b"").startswith(b"text/html")
+
+
+def _of_file(fields: dict[bytes, bytes], parts: list[bytes], path: str) -> CachedResponse:
+    if LASTING.fullmatch(path):
+        fields = {name: value for name, value in fields.items() if name not in UNNEEDED}
         fields[b"cache-control"] = b"public, max-age=31536000, immutable"
+    return _compressed(fields, b"".join(parts))
+
+
+def _compressed(fields: dict[bytes, bytes], body: bytes) -> CachedResponse:
     compressed = None
-    if len(body) >= SMALLEST and content_type.startswith(COMPRESSED):
-        compressed = brotli.compress(body, mode=brotli.MODE_TEXT, quality=5)
+    if len(body) >= SMALLEST and fields.get(b"content-type", b"").decode("latin-1").startswith(COMPRESSED):
+        compressed = compress(body, QUALITIES[0])
         fields[b"vary"] = b"Accept-Encoding"
     return CachedResponse(tuple(fields.items()), body, compressed)
 
@@ -142,9 +189,9 @@ def _hashes(html: str) -> str:
     return "".join(f" 'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
 
 
-async def _send(cached: CachedResponse, accepts_brotli: bool, send: Send) -> None:
+async def _send(cached: CachedResponse, as_brotli: bool, send: Send) -> None:
     body, headers = cached.plain, list(cached.headers)
-    if accepts_brotli and cached.compressed is not None:
+    if as_brotli and cached.compressed is not None:
         body = cached.compressed
         headers.append((b"content-encoding", b"br"))
     headers.append((b"content-length", str(len(body)).encode()))

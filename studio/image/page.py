@@ -41,6 +41,10 @@ WHAT_HAPPENS = (
 TASKS = {"Judge it": Task.JUDGE, "Edit it": Task.EDIT}
 HINTS = {"Judge it": "What should it show? For example: two red apples", "Edit it": "For example: make the cat blue"}
 NO_IMAGE = "There is no image yet: give one, or choose “Use this image” below a drawing in the gallery."
+UNFAMILIAR = (
+    "This image is unlike anything that the model has seen: it knows small drawings of its own kind, such as those in "
+    "the gallery. Whatever it said of this one would be made up."
+)
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
 COLUMNS = list(Judgement.__dataclass_fields__)
 
@@ -94,6 +98,9 @@ def ask(
         return
     if not insist and (doubt := generator.backend.warning(form.words, task)) is not None:
         yield notice(doubt, anyway=f"{form.choice} anyway")
+        return
+    if not insist and not generator.backend.domain.is_familiar(source):
+        yield notice(UNFAMILIAR, anyway=f"{form.choice} anyway, as a guess")
         return
     how = {"owner": visit.owner, "stop": sessions.begin(visit.session).is_set, "task": task, "source": source}
     on_start = partial(note, generator.store, file=Path(form.path))
@@ -202,7 +209,7 @@ def _form(names: list[str]) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown
             type="filepath",
             label="The image",
             show_label=False,
-            placeholder="Drop an image here,\nor click to choose one",
+            placeholder="Drop an image file here\nto upload",  # Gradio's own name of the button
             sources=["upload", "clipboard"],
             elem_classes="image",
             height=280,

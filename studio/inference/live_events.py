@@ -20,6 +20,7 @@ from studio.components.page_options import QUICK
 from studio.http.limits import Caller, LimitError
 from studio.http.priority import activity
 from studio.inference import served_copies
+from studio.inference.afterwards import afterwards
 from studio.inference.generator import LiveTrajectory, PartialTrajectory
 from studio.inference.waiting_line import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.settings import Settings
@@ -92,6 +93,8 @@ class Sending:
         ended = trajectory if trajectory.stop_reason is not None else None
         whole = render.in_brief(trajectory, pictures.__getitem__) if ended else ()
         value = render.timeline_value(self.run, self.rows, self.fresh, whole, ended)
+        if ended is not None:
+            value |= afterwards(ended, pictures.__getitem__)
         self.fresh, self.sent_at = len(self.rows), time.monotonic()
         return value | {"receipt": self.receipt}
 

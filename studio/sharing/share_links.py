@@ -8,7 +8,6 @@ from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qs, quote
 
-import brotli
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -19,6 +18,7 @@ from annotations.store.store import Store
 from model.images import PictureFileError
 from studio.auth.access import PAGE
 from studio.http.bodies import refusal
+from studio.http.compression import accepts_brotli, compress
 from studio.http.limits import Caller
 from studio.http.middleware import path_below_root
 from studio.http.page_cache import GENERAL
@@ -64,7 +64,6 @@ class ShareLinks:
         if not tags:
             await self._app(scope, receive, send)
             return
-        compress = "br" in Headers(scope=scope).get("accept-encoding", "")
         plain = [pair for pair in scope["headers"] if pair[0].lower() != b"accept-encoding"]
         start: Message = {}
         parts: list[bytes] = []
@@ -78,8 +77,8 @@ class ShareLinks:
                 return
             body = b"".join(parts).replace(GENERAL.encode(), tags.encode(), 1)
             headers = MutableHeaders(raw=start["headers"])
-            if compress:
-                body = brotli.compress(body, mode=brotli.MODE_TEXT, quality=4)
+            if accepts_brotli(scope):
+                body = compress(body)
                 headers["content-encoding"] = "br"
             headers["content-length"] = str(len(body))
             await send(start)

@@ -13,7 +13,7 @@ from studio.theme import script
 
 # No template ever shows the value: the script puts it in place, as text.
 TEMPLATE = """
-<section class="timeline"{flags} aria-label="The drawing as it happens">
+<section class="timeline"{flags} aria-label="{label}">
   <p class="notice" role="alert" hidden>
     <span dir="auto"></span><button type="button" class="nearest" hidden></button>
     <span class="choices" hidden></span><button type="button" class="anyway" hidden></button>
@@ -22,6 +22,7 @@ TEMPLATE = """
     <p class="label" hidden></p>
     <p class="prompt" dir="auto"></p>
     <p class="meta"></p>
+    <button type="button" class="how" aria-expanded="false">How it thought</button>
     <button type="button" class="skip" hidden>Skip to the end</button>
     <label class="pace">Pace
       <select class="least"><option value="0">as it comes</option><option value="1.5" selected>1.5 s a picture</option>
@@ -52,6 +53,10 @@ TEMPLATE = """
       <svg viewBox="0 0 240 132" role="img"></svg>
       <figcaption>How likely a yes was, drawing by drawing</figcaption>
     </figure>
+    <figure class="instead" hidden>
+      <div class="pictures"></div>
+      <figcaption>What looking was worth: its own redraw, and another seed instead</figcaption>
+    </figure>
     <p class="keep">Keep <a class="png" download>the last picture (PNG)</a> <a class="animated" download>how
       it was drawn (WebP)</a> <a class="json" download>everything (JSON)</a></p>
   </div>
@@ -63,16 +68,18 @@ TEMPLATE = """
 SCRIPTS = [
     "components/timeline/timeline.js",
     "components/timeline/player.js",
-    "components/timeline/forced_codes.js",
+    "components/timeline/outlines.js",
     "components/timeline/finished.js",
     "components/timeline/drawing_actions.js",
 ]
 
 
-def timeline(*, playable: bool = False, trips: bool = False, **options: Any) -> gr.HTML:
-    """An empty timeline; a playable one lets a visitor change the model's mind, and, with `trips`, have an object
-    changed behind its back."""
+def timeline(
+    *, playable: bool = False, trips: bool = False, label: str = "The drawing as it happens", **options: Any
+) -> gr.HTML:
+    """An empty timeline, told apart from others of its page by its `label`; a playable one lets a visitor change the
+    model's mind, and, with `trips`, have an object changed behind its back."""
     flags = " data-playable" * playable + " data-trips" * trips
-    template = TEMPLATE.replace("{flags}", flags)
+    template = TEMPLATE.replace("{flags}", flags).replace("{label}", label)
     scripts = [*SCRIPTS, "components/timeline/thought_editor.js"] if playable else SCRIPTS
     return gr.HTML(html_template=template, js_on_load=script(*scripts), apply_default_css=False, **options)

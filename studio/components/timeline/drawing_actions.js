@@ -2,6 +2,7 @@
 // After timeline.js, whose state it reads.
 
 function end(row) {
+  blame();
   after();
   const last = Object.values(state.segments).findLast((part) => part.kind === 'reflection');
   const said = last && last.overruled && row.person ? row.person : row.text;
@@ -12,6 +13,7 @@ function end(row) {
   root.querySelectorAll('.pen').forEach((node) => { node.hidden = true; });
   $('.ending').replaceChildren(make('span', '', said));
   if ('trips' in root.dataset) offerTrips(last);
+  if ('playable' in root.dataset) offerInstead();
   if (state.pace !== undefined && !state.given) link('Change it and draw it again', './?run=');
   else link('Permanent link', './?run=', 'Where it can be watched again');
   if ('playable' in root.dataset && state.pace === undefined) history.replaceState({}, '', `${location.pathname}?run=${encodeURIComponent(state.id)}`);

@@ -10,6 +10,7 @@ function after() {
   const images = trajectory.segments.filter((segment) => segment.kind !== 'thought' && segment.kind !== 'reflection');
   const verdicts = trajectory.segments.filter((segment) => segment.kind === 'reflection');
   const pair = drawn.length > 1 && differ(images[0], images[drawn.length - 1]);
+  $('.instead').hidden = true;
   $('.compare').hidden = !pair;
   if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
   $('.odds').hidden = verdicts.length < 2;
@@ -26,6 +27,35 @@ function after() {
 function differ(one, other) {
   const coded = one.codes.length && other.codes.length;
   return coded ? String(one.codes) !== String(other.codes) : one.sha256 !== other.sha256;
+}
+
+// What another seed had made of the same prompt, as many images long: drawn where somebody asks for it.
+function offerInstead() {
+  const segments = (state.trajectory || {}).segments || [];
+  const images = segments.filter((segment) => segment.kind === 'image' && segment.sha256);
+  if (images.length < 2 || state.given) return;
+  press('another', 'Another seed instead', (button) => {
+    button.disabled = true;
+    button.textContent = 'Drawing with another seed…';
+    trigger('change_mind', { run: state.trajectory.id, what: 'instead' });
+  });
+}
+
+// `drawn`: of each image its picture, verdict and address.
+function showInstead({ of, drawn }) {
+  const another = $('.ending .another');
+  if (another) another.remove();
+  if (of !== state.id || !drawn.length) return;
+  const own = { png: state.png, answer: state.answer, id: state.id, name: 'Its own redraw' };
+  $('.instead').hidden = false;
+  $('.instead .pictures').replaceChildren(...[own, ...drawn].map(({ png, answer, id, name }) => {
+    const link = make('a', 'link');
+    link.href = `./?run=${encodeURIComponent(id)}`;
+    const words = `${name || 'Another seed'}: ${answer === 'yes' ? '✓ yes' : '✗ no'}`;
+    link.append(Object.assign(new Image(), { src: png, alt: '' }), make('span', '', words));
+    return link;
+  }));
+  $('.instead').scrollIntoView({ block: 'nearest', behavior: CALM ? 'auto' : 'smooth' });
 }
 
 // By hash, as they are stored: what `python -m annotations.importing FILE --format ours` reads back.

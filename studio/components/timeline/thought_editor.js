@@ -191,6 +191,9 @@ function sayOtherwise(part, index, segment) {
     hint.append(label);
   }
   text.placeholder = 'Why?';
+  const chips = make('p', 'reasons');
+  chips.append(...(state.reasons || []).map((reason) => makeButton('choice', reason, () => { text.value = reason; text.focus(); })));
+  if (segment.answer === 'yes') buttons.before(chips);
   buttons.before(text);
   text.focus();
 }

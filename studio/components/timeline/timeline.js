@@ -11,25 +11,26 @@ const $ = (selector) => root.querySelector(selector);
 let state = fresh(null);
 
 function fresh(run) {
-  return { run, seen: 0, gap: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false };
+  return { run, seen: 0, gap: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false, stored: new Map() };
 }
 
 // --- values from Python ---------------------------------------------------------------------------------------
 
 function receive(value) {
   if (!value) return;
+  if (value.instead) showInstead(value.instead);
   tell(value.notice || '', value.anyway);
   suggest(value.nearest, value.choices || []);
   if (value.gone) gone(value.gone);
   if (!value.run) return;
   if (value.run !== state.run) begin(value);
   if (value.receipt) remember(value.run, value.receipt);
+  Object.assign(state, { whole: value.whole, blamed: value.blamed, reasons: value.reasons });
   const skip = Math.max(0, state.seen - value.first);
   if (value.first > state.seen) state.gap = true;
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
   state.seen = Math.max(state.seen, value.first + value.rows.length);
   state.trajectory = value.trajectory;
-  state.whole = value.whole;
   if (value.whole.length && (state.gap || CALM || state.pace === 0)) show(value.whole);
   requestAnimationFrame(play);
 }
@@ -42,6 +43,7 @@ function begin(value) {
   clear();
   $('.asked').hidden = true;
   $('.spoken').textContent = '';
+  if (state.follows && root.getBoundingClientRect().top < 0) root.scrollIntoView({ behavior: CALM ? 'auto' : 'smooth' });
   $('.label').textContent = value.label || '';
   $('.label').hidden = !value.label;
 }
@@ -60,7 +62,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'deletable', 'follows'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'blamed', 'reasons', 'deletable', 'follows'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
@@ -75,7 +77,7 @@ function steps(row) {
   if (row.is === 'cells') return cells(row);
   if (row.is === 'frame') return [frameStep(row)];
   if (row.is === 'picture') {
-    const image = load(row.png);
+    const image = row.png ? load(row.png) : finishedPicture(row.segment);
     return [{ image, act: () => picture(row.segment, image) }];
   }
   const acts = { start, segment, progress, forced, verdict, done, end };
@@ -83,7 +85,7 @@ function steps(row) {
 }
 
 function cells(row) {
-  const image = load(row.png);
+  const image = row.png ? load(row.png) : finishedPicture(row.segment);
   return Array.from({ length: row.count }, (_, i) => ({ image, act: () => cell(row, image, i), takes: 'cell' }));
 }
 
@@ -98,6 +100,15 @@ function load(png) {
   const image = new Image();
   image.src = png;
   return image;
+}
+
+// The finished picture of a replay, which its cells are cut from.
+function finishedPicture(segment) {
+  if (!state.stored.has(segment)) {
+    const row = state.whole.find((other) => other.is === 'picture' && other.segment === segment);
+    state.stored.set(segment, load(row.png));
+  }
+  return state.stored.get(segment);
 }
 
 function start(row) {
@@ -118,7 +129,10 @@ function segment(row) {
   state.last = row.kind;
   const part = { kind: row.kind, text: '' };
   state.segments[row.segment] = part;
-  if (row.kind === 'thought') part.node = put(make('p', 'thought writing', ''));
+  if (row.kind === 'thought') {
+    part.node = put(make('p', 'thought writing', ''));
+    part.blank = put(make('div', 'picture unfinished'));
+  }
   if (row.kind === 'image' || row.kind === 'source') addPicture(part, state.planned);
   state.planned = row.kind === 'thought' ? part : null;
   if (row.kind === 'reflection') $('.ending').replaceChildren();
@@ -132,7 +146,7 @@ function put(node) {
 function addRound(kind) {
   state.rounds += kind === 'source' ? 0 : 1;
   state.round = make('li', 'round');
-  const head = make('h3', 'head');
+  const head = make('h2', 'head');
   if (kind !== 'source') head.append(make('span', 'number', state.rounds));
   state.given ||= kind === 'source';
   head.append(make('span', 'name', kind === 'source' ? 'Your image' : state.given ? 'Edited' : state.rounds === 1 ? 'Draft' : 'Revision'));
@@ -150,7 +164,7 @@ function which() {
 
 function addPicture(part, thought) {
   part.side = Math.round(Math.sqrt(state.cells)) || 8;
-  part.frame = (thought && thought.frame) || put(make('div', 'picture unfinished'));
+  part.frame = (thought && (thought.frame || thought.blank)) || put(make('div', 'picture unfinished'));
   part.frame.style.setProperty('--side', part.side);
   part.canvas = make('canvas', '');
   part.canvas.setAttribute('role', 'img');
@@ -196,10 +210,12 @@ function resize(part, side) {
 function cell(row, image, i) {
   const part = state.segments[row.segment];
   if (!part || !part.canvas || !image.naturalWidth) return;
-  const size = image.naturalHeight;
+  const size = image.naturalHeight / (row.png ? 1 : part.side);
   const index = row.start + i;
+  const [left, top] = [(index % part.side) * size, Math.floor(index / part.side) * size];
+  const from = row.png ? [i * size, 0] : [left, top];
   resize(part, size * part.side);
-  part.canvas.getContext('2d').drawImage(image, i * size, 0, size, size, (index % part.side) * size, Math.floor(index / part.side) * size, size, size);
+  part.canvas.getContext('2d').drawImage(image, ...from, size, size, left, top, size, size);
   count(part, index + 1);
 }
 
@@ -308,7 +324,7 @@ const CELLS = 8; // per side
 function outline(part) {
   const named = [...part.text.matchAll(PLACED)];
   for (const [, colour, noun, column, row] of named.slice(part.outlined || 0)) {
-    part.frame ||= put(make('div', 'picture unfinished'));
+    part.frame ||= part.blank || put(make('div', 'picture unfinished'));
     const box = make('i', 'planned', `${colour} ${noun}`);
     place(box, column, row, CELLS);
     part.frame.append(box);
@@ -322,6 +338,7 @@ function done(row) {
   if (part.node) part.node.classList.remove('writing');
   if (part.kind === 'thought') part.node.scrollTop = 0;
   if (part.kind === 'reflection') $('.spoken').textContent = `${which()}: ${state.answer}. ${part.node.textContent}`;
+  if (part.kind === 'reflection') blame();
   if (part.kind === 'thought') state.progress.textContent = '';
   if (!part.canvas) return;
   part.frame.classList.remove('unfinished');
@@ -336,9 +353,8 @@ function tell(text, anyway) {
   $('.notice').hidden = !text;
   $('.anyway').textContent = anyway || '';
   $('.anyway').hidden = !anyway;
-  const waiting = root.querySelectorAll('[inert]');
-  if (!text || !waiting.length) return;
-  waiting.forEach((node) => { node.inert = false; });
+  if (!text) return;
+  root.querySelectorAll('[inert]').forEach((node) => { node.inert = false; });
   $('.notice').scrollIntoView({ block: 'nearest', behavior: CALM ? 'auto' : 'smooth' });
 }
 
@@ -372,6 +388,7 @@ function close() {
   history.pushState({}, '', location.pathname + (String(query) && `?${query}`));
 }
 
+$('.how').onclick = () => $('.how').setAttribute('aria-expanded', String(root.classList.toggle('thinking')));
 $('.close').hidden = !root.closest('#viewer');
 $('.close').onclick = close;
 $('.anyway').onclick = () => { tell(''); trigger('anyway'); };
