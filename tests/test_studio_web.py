@@ -182,7 +182,7 @@ def test_a_page_brings_its_styles_and_a_visitors_page_not_those_of_the_desks(cli
     visitors, desk = client.get("").text, client.get("annotate").text
     for text in (visitors, desk):
         assert ".masthead {" in text and "studio-sans-400-english.woff2" in text and "/*" not in STYLES.search(text)[0]
-    assert "#annotate-top" in STYLES.search(desk)[0] and "#annotate-top" not in STYLES.search(visitors)[0]
+    assert ".learnt td" in STYLES.search(desk)[0] and ".learnt td" not in STYLES.search(visitors)[0]
 
 
 def test_answers_of_handlers_are_compressed_for_who_takes_it(client: httpx2.Client, studio: gr.Blocks):
