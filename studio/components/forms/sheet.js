@@ -84,7 +84,7 @@ function fill() {
   root.value = at ? answerOf(at) ?? '' : '';
   root.querySelectorAll('.strip li').forEach((item, pane) => {
     const mine = fields.filter((field) => field.thing.pane === pane && field.question.required);
-    item.classList.toggle('complete', mine.length > 0 && !mine.some(isEmpty));
+    item.classList.toggle('complete', mine.length > 0 && !mine.some((field) => isEmpty(field) || WIDGETS[field.question.form].isPartial?.(field)));
   });
   fields.filter((field) => field.question.otherwise).forEach(entitle);
 }
