@@ -4,17 +4,22 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from transformers import JanusConfig
+import torch
+from transformers import JanusConfig, JanusForConditionalGeneration
 
+from model.backends.adapters import adapted_layers, low_rank
 from model.backends.checkpoint import deepseek
+from model.backends.checkpoint.adapter_folder import AdapterFolder
 from model.backends.contract import CheckpointError
 from model.training import grpo, sft
+from model.training.adapters.lora import add_adapter
 from model.training.embedded.network import new_config
 from model.training.policy import Policy
 from model.training.runs import estimate as memory
-from model.training.runs.estimate import Workload, check_room, estimate
+from model.training.runs.estimate import Workload, adapter_parameters, check_room, estimate
 from model.training.runs.opening import AdapterOptions, Opening, open_to_train
 
 GPU = 80_000_000_000
@@ -44,6 +49,21 @@ def test_full_fine_tuning_of_7b_is_refused_and_lora_on_bfloat16_fits(seven_billi
     assert 14e9 < adapted.parts["weights"] < 16e9
     with pytest.raises(CheckpointError, match="no option makes it fit"):
         check_room(seven_billion, Opening(), WORK, 8_000_000_000, "cuda")
+
+
+def test_lora_beside_7b_trains_two_percent_at_most_and_merges_into_plain_names(seven_billion: JanusConfig):
+    with torch.device("meta"):  # shapes without memory
+        network = JanusForConditionalGeneration(seven_billion)
+        plain = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
+        weights = dict(network.state_dict())
+        add_adapter(SimpleNamespace(network=network), AdapterOptions(), "base", 0)
+        trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
+        assert 0 < trained / sum(weight.numel() for weight in network.parameters()) <= 0.02
+        assert trained == adapter_parameters(JanusForConditionalGeneration(seven_billion), AdapterOptions())
+        changes = {f"{name}.weight": low_rank(layer) for name, layer in adapted_layers(network).items()}
+        merged = dict(AdapterFolder(Path("adapter"), "base", None, changes).merged(iter(weights.items())))
+    assert len(changes) == 7 * seven_billion.text_config.num_hidden_layers
+    assert {name: tuple(weight.shape) for name, weight in merged.items()} == plain
 
 
 def test_a_reference_is_counted_where_all_weights_are_trained_alone(seven_billion: JanusConfig):

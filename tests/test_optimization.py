@@ -9,16 +9,18 @@ from subprocess import CompletedProcess
 import preloaded
 import pytest
 import torch
-from preference_runs import METHODS
 from running_app import free_port
 
+from model.backends.checkpoint.loading import open_checkpoint
 from model.training.optimization import summed
 
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
 GUARDED = ("--keep-rollouts", "4", "--keep-batch", "3", "--evaluate-prompts", "2")
 
 
-RUNS = Path(__file__).parent / "preference_runs.py"
+RUNS = Path(__file__).parent / "distributed_runs.py"
+METHODS = ("sft", "dpo", "kto", "reward", "grpo")
+SPEED = ("seconds", "eta_seconds", "tokens_per_second")
 ADAPTER = ("--adapter", "lora", "--rank", "4", "--checkpointing")
 
 
@@ -63,19 +65,67 @@ def test_two_processes_learn_what_one_learns(
             assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-8), name  # a KL of 1e-7 is rounding
 
 
-def test_two_processes_learn_the_preferences_that_one_learns(tiny_checkpoint: Path, tmp_path: Path):
-    logs: list[dict[str, list[dict]]] = []
-    for launcher in (alone, by_two_forks):
-        folder = tmp_path / launcher.__name__
-        done = launcher(RUNS, tiny_checkpoint, folder)
-        assert done.returncode == 0, done.stderr
-        texts = {name: (folder / f"{name}.jsonl").read_text("utf-8") for name in METHODS}
-        logs.append({name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items()})
-    for name in METHODS:
-        for one, two in zip(logs[0][name], logs[1][name], strict=True):
-            assert (one["processes"], two["processes"]) == (1, 2)
-            for metric in one.keys() - {"processes", "seconds", "eta_seconds", "tokens_per_second"}:
-                assert two[metric] == pytest.approx(one[metric], rel=1e-3, abs=1e-5), (name, metric)
+def rows_of(folder: Path, name: str) -> list[dict]:
+    text = (folder / f"{name.replace(' ', '-')}.jsonl").read_text("utf-8")
+    return [{key: value for key, value in json.loads(line).items() if key not in SPEED} for line in text.splitlines()]
+
+
+def check_alike(alone: list[dict], together: list[dict]) -> None:
+    """Metrics of one process and of two, to 1e-3; which sequences share a pass differs."""
+    for one, two in zip(alone, together, strict=True):
+        assert (one.pop("processes"), two.pop("processes")) == (1, 2)
+        assert one.pop("shared") <= 1 and two.pop("shared") <= 1
+        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
+
+
+def of_methods(launcher: Launcher, checkpoint: Path, folder: Path, mode: str, names: tuple[str, ...]) -> int:
+    """The exit status of short runs of several methods."""
+    done = launcher(RUNS, checkpoint, folder, mode, *names)
+    assert mode == "kill" or done.returncode == 0, done.stderr
+    return done.returncode
+
+
+def test_two_processes_learn_by_every_method_what_one_learns_and_go_on_exactly_after_a_stop(
+    tiny_checkpoint: Path, tmp_path: Path, thorough: bool
+):
+    names = (*METHODS, *(f"{name} adapter" for name in METHODS)) if thorough else METHODS
+    single, together, stopped = (tmp_path / name for name in ("alone", "together", "stopped"))
+    of_methods(alone, tiny_checkpoint, single, "whole", names)
+    of_methods(by_two_forks, tiny_checkpoint, together, "whole", names)
+    of_methods(by_two_forks, tiny_checkpoint, stopped, "stop", names)
+    for name in names:
+        assert rows_of(stopped, name) == rows_of(together, name), name
+        check_alike(rows_of(single, name), rows_of(together, name))
+
+
+def test_two_processes_with_shards_learn_what_one_learns_and_save_whole_weights(
+    tiny_checkpoint: Path, tmp_path: Path, thorough: bool
+):
+    methods = (*METHODS, "sft adapter", "grpo adapter") if thorough else ("sft", "dpo", "grpo")
+    single, together, stopped = (tmp_path / name for name in ("alone", "together", "stopped"))
+    of_methods(alone, tiny_checkpoint, single, "whole", methods)
+    names = tuple(f"{name} sharded" for name in methods)
+    of_methods(by_two_forks, tiny_checkpoint, together, "whole", names)
+    of_methods(by_two_forks, tiny_checkpoint, stopped, "stop", names)
+    for method, name in zip(methods, names, strict=True):
+        assert rows_of(stopped, name) == rows_of(together, name), name
+        check_alike(rows_of(single, method), rows_of(together, name))
+    expected, saved = (
+        open_checkpoint(folder, dtype=torch.float32).network.state_dict()
+        for folder in (single / "sft", together / "sft-sharded")
+    )
+    for name, weight in expected.items():
+        torch.testing.assert_close(saved[name], weight, rtol=1e-3, atol=2e-3)
+
+
+def test_two_processes_of_which_one_is_killed_go_on_exactly(tiny_checkpoint: Path, tmp_path: Path, thorough: bool):
+    for name in METHODS if thorough else ("dpo",):
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        of_methods(by_two_forks, tiny_checkpoint, whole, "whole", (name,))
+        assert of_methods(by_torchrun, tiny_checkpoint, killed, "kill", (name,)) != 0
+        assert len(rows_of(killed, name)) == 1
+        of_methods(by_two_forks, tiny_checkpoint, killed, "resume", (name,))
+        assert rows_of(killed, name) == rows_of(whole, name)
 
 
 def test_what_is_summed_is_of_one_kind_in_a_process_that_has_nothing_to_learn_from():

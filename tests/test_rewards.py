@@ -38,7 +38,7 @@ from model.training.rewards.watch import Watch, Watched, ranks, write_trajectory
 from model.training.rollouts import Prompt, Rollout, branch_starts, roll_out, starts_of, statistics
 from model.training.runs.command import add_settings
 from model.training.training_sequences import Kind
-from model.trajectory import Origin, Token, Trajectory
+from model.trajectory import Origin, Sampling, Token, Trajectory
 
 SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)
 
@@ -230,7 +230,7 @@ def test_text_or_images_alone_are_trained_where_it_is_asked_for(groups):
 
 
 def rollouts_of(trained: list[float], watch: list[float]) -> list[Watched]:
-    trajectory = Trajectory("a cat", 0, 1, SimpleNamespace(), "tiny", (), None)
+    trajectory = Trajectory("a cat", 0, 1, Sampling(), "tiny", (), None)
     return [Watched(trajectory, {}, *pair) for pair in zip(trained, watch, strict=True)]
 
 
@@ -243,6 +243,32 @@ def test_the_watch_says_nothing_while_both_rewards_rise_or_differ_by_noise(tmp_p
         assert not metrics["watch_alarm"]
     assert not any(tmp_path.iterdir())
     assert ranks(np.array([3.0, 1.0, 1.0, 2.0])).tolist() == pytest.approx([1, 1 / 6, 1 / 6, 2 / 3])
+
+
+def test_a_watch_that_is_resumed_says_what_it_would_have_said(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    steps = [rollouts_of((rng.random(8) + at / 4).tolist(), rng.random(8).tolist()) for at in range(12)]
+    whole, before, after = (Watch(tmp_path / name) for name in ("whole", "before", "after"))
+    expected = [whole(step, rollouts) for step, rollouts in enumerate(steps)]
+    assert expected[-1]["watch_alarm"]
+    cut = [before(step, rollouts) for step, rollouts in enumerate(steps[:6])]
+    torch.save(before.state_dict(), tmp_path / "state")
+    after.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    assert [*cut, *(after(step, rollouts) for step, rollouts in enumerate(steps[6:], 6))] == expected
+
+
+def test_processes_watch_together_and_write_each_its_own(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    whole = Watch(tmp_path / "whole")
+    shares: list[list[list[float]]] = []
+    watches = [Watch(tmp_path / f"{process}", process, lambda own: shares) for process in range(2)]
+    for step in range(12):
+        rollouts = rollouts_of((rng.random(8) + step / 4).tolist(), rng.random(8).tolist())
+        shares[:] = [[[each.trained, each.watch] for each in rollouts[part]] for part in (slice(4), slice(4, 8))]
+        expected = whole(step, rollouts)
+        assert [watch(step, rollouts[at : at + 4]) for watch, at in zip(watches, (0, 4), strict=True)] == [expected] * 2
+    written = [len(list((tmp_path / name).rglob("trajectory.json"))) for name in ("whole", "0", "1")]
+    assert written[0] == sum(written[1:]) > 0
 
 
 def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(

@@ -16,13 +16,16 @@ from test_annotations_samples import aha, judged, png
 from annotations.export.exporter import export
 from annotations.export.jobs import folder_of
 from annotations.store.store import Store, open_store
+from model.training import sft
+from model.training.runs.estimate import config_of, estimate
+from model.training.runs.opening import Opening
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Mode, Settings
 from studio.training import launch, provenance
 from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
 from studio.training.handlers import TrainingHandlers, View, add_runs
 from studio.training.launch import RunError
-from studio.training.run_form import Asked, place_of, request_of
+from studio.training.run_form import Asked, bytes_of, place_of, request_of
 from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, State, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
@@ -263,3 +266,12 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
     ):
         with pytest.raises(gr.Error):
             call()
+
+
+def test_memory_is_estimated_as_by_the_training_command(tiny_checkpoint: Path):
+    whole, _ = bytes_of(str(tiny_checkpoint), "sft", ("--batch", "8"))
+    assert whole == estimate(config_of(tiny_checkpoint), Opening(), sft.Settings(batch=8).workload).total
+    adapted, disk = bytes_of(str(tiny_checkpoint), "sft", ("--adapter", "lora", "--rank", "4", "--batch", "8"))
+    assert adapted < whole and disk < whole
+    with pytest.raises(RunError, match="--batch"):
+        bytes_of(str(tiny_checkpoint), "sft", ("--batch", "many"))

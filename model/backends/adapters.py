@@ -79,7 +79,7 @@ def merged(network: nn.Module) -> Iterator[None]:
     before = [layer.base_layer.weight.detach().to("cpu", copy=True) for layer in layers]
     try:
         for layer in layers:
-            _assign(layer, _low_rank(layer).applied(layer.base_layer.weight), [DEFAULT])
+            _assign(layer, low_rank(layer).applied(layer.base_layer.weight), [DEFAULT])
         yield
     finally:
         for layer, weight in zip(layers, before, strict=True):
@@ -92,7 +92,8 @@ def _assign(layer: Any, weight: torch.Tensor, merged_adapters: list[str]) -> Non
     layer.merged_adapters = merged_adapters
 
 
-def _low_rank(layer: Any) -> LowRank:
+def low_rank(layer: Any) -> LowRank:
+    """The adapter beside a layer."""
     magnitudes = layer.lora_magnitude_vector
     magnitude = magnitudes[DEFAULT].weight if DEFAULT in magnitudes else None
     return LowRank(layer.lora_A[DEFAULT].weight, layer.lora_B[DEFAULT].weight, layer.scaling[DEFAULT], magnitude)
@@ -116,7 +117,12 @@ class TrainedParameters:
     """The parameters of a network that require gradients, by name, as something that is saved and loaded."""
 
     def __init__(self, network: nn.Module):
-        self.parameters = {name: weight for name, weight in network.named_parameters() if weight.requires_grad}
+        self.network = network
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """As they are now: a network that is sharded has others."""
+        return {name: weight for name, weight in self.network.named_parameters() if weight.requires_grad}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {name: weight.detach() for name, weight in self.parameters.items()}
@@ -124,8 +130,9 @@ class TrainedParameters:
     @torch.no_grad()
     def load_state_dict(self, saved: Mapping[str, torch.Tensor]) -> None:
         """Raises ValueError for other names or shapes."""
-        shapes = {name: tuple(weight.shape) for name, weight in self.parameters.items()}
+        own = self.parameters
+        shapes = {name: tuple(weight.shape) for name, weight in own.items()}
         if {name: tuple(weight.shape) for name, weight in saved.items()} != shapes:
             raise ValueError("the trained parameters have other names or shapes")
-        for name, weight in self.parameters.items():
+        for name, weight in own.items():
             weight.copy_(saved[name])

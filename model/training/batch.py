@@ -1,7 +1,8 @@
-"""Training sequences to a right-padded batch: inputs, and the scored tokens of all sequences in groups.
+"""Training sequences packed into one row without padding: inputs, and the scored tokens of all sequences in groups.
 
-Shapes: B sequences, T positions, A scored tokens. Padding stands on the right and attention is causal, so no mask is
-needed.
+Sequences that follow each other and begin alike (both completions of a preference) share the positions of their common
+beginning, which are computed once; attention keeps apart what comes after. Shapes: N positions of the row, B sequences,
+A scored tokens.
 """
 
 import math
@@ -15,10 +16,12 @@ import torch
 from model.backends.janus import CODE, PIXEL, TEXT, Janus
 from model.decoding.sampling import Rule
 from model.sequences import Codes, Pixels, Text, size
+from model.training.attention import Layout, Span
 from model.training.training_sequences import MODEL_DISTRIBUTION, Kind, Targets, TrainingSequence
 
 KINDS = tuple(Kind)
 PADDING = -1  # in place of a kind
+LEAST_SHARED = 16  # positions that are worth a span of their own
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class TargetGroup:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`positions` are those that predict the `tokens`."""
+    """`positions` are those of a sequence that predict the `tokens`, `places` the same in the row."""
 
-    ids: torch.Tensor  # (B, T) token ids, image codes, 0
-    unconditional_ids: torch.Tensor | None  # (B, T) the same with pads where guidance hides them; None without guidance
-    kinds: torch.Tensor  # (B, T) TEXT, CODE, PIXEL, 0
+    ids: torch.Tensor  # (1, N) token ids, image codes, 0
+    unconditional_ids: torch.Tensor | None  # (1, N) the same with pads where guidance hides them; None without guidance
+    kinds: torch.Tensor  # (1, N) TEXT, CODE, PIXEL, 0
+    position_ids: torch.Tensor  # (1, N) within the sequence
+    layout: Layout  # which positions see which
     images: list[np.ndarray]  # uint8 (H, W, 3), in the order of the PIXEL positions
+    ends: torch.Tensor  # (B,) place of the last position of each sequence
     groups: tuple[TargetGroup, ...]
     rows: torch.Tensor  # (A,) index of the sequence
     positions: torch.Tensor  # (A,)
@@ -48,6 +54,8 @@ class Batch:
     weights: torch.Tensor  # (A,) of the sequence
     advantages: torch.Tensor  # (A,)
     rollout_log_probs: torch.Tensor  # (A,) when the tokens were sampled; NaN where not recorded
+    places: torch.Tensor  # (A,)
+    read: int  # positions of all sequences, shared ones counted for each
     candidates: torch.Tensor | int = 0  # (A, K) tokens whose log-probabilities are asked for, too; K: the likeliest
 
     def of_kind(self, kind: Kind) -> torch.Tensor:
@@ -75,37 +83,127 @@ def padding_batch(janus: Janus) -> Batch:
 
 
 def collate(janus: Janus, sequences: Sequence[TrainingSequence], multiple: int = 1) -> Batch:
-    """Right-pad to the longest sequence, rounded up to a multiple."""
-    longest = max(length(sequence, janus.image_codes) for sequence in sequences)
-    shape = (len(sequences), -(-longest // multiple) * multiple)
-    ids, kinds = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    hidden = torch.zeros(shape, dtype=torch.bool)  # from the unconditional branch
+    """One row of all sequences in order; its length is rounded up to a multiple by pads that nothing sees."""
+    ids: list[int] = []
+    kinds: list[int] = []
+    hidden: list[bool] = []  # from the unconditional branch
+    position_ids: list[int] = []
     images: list[np.ndarray] = []
-    for row, sequence in enumerate(sequences):
-        start = 0
-        for piece in sequence.pieces:
-            end = start + size(piece, janus.image_codes)
-            match piece:
-                case Text():
-                    ids[row, start:end], kinds[row, start:end] = torch.tensor(piece.ids, dtype=torch.long), TEXT
-                    hidden[row, start:end] = piece.hideable
-                case Codes():
-                    ids[row, start:end], kinds[row, start:end] = torch.tensor(piece.codes, dtype=torch.long), CODE
-                case Pixels():
-                    kinds[row, start:end] = PIXEL
-                    images.append(piece.image)
-            start = end
-    groups, columns = _scored(sequences)
+    spans: list[Span] = []
+    starts: list[tuple[int, int, int]] = []  # of each sequence: begin and length of the shared part, begin of the rest
+
+    def put(stream: "_Stream", first: int, last: int, prefix: tuple[int, int] = (0, 0)) -> int:
+        start = len(ids)
+        ids.extend(stream.ids[first:last])
+        kinds.extend(stream.kinds[first:last])
+        hidden.extend(stream.hidden[first:last])
+        position_ids.extend(range(first, last))
+        images.extend(image for at, image in stream.images if first <= at < last)
+        if last > first:
+            spans.append(Span(start, len(ids), prefix))
+        return start
+
+    streams = [_stream(sequence, janus.image_codes) for sequence in sequences]
+    for family, shared in _families(streams):
+        begin = put(family[0], 0, shared)
+        starts += [(begin, shared, put(stream, shared, len(stream.ids), (begin, begin + shared))) for stream in family]
+    fill = -len(ids) % multiple
+    if fill:
+        put(_Stream([0] * fill, [0] * fill, [False] * fill, []), 0, fill)
+    groups, (rows, positions, *columns) = _scored(sequences)
     guided = any(group.code and group.rule.guidance != 1 for group in groups)
-    twin = ids.masked_fill(hidden, janus.ids.pad) if guided else None
-    return Batch(ids, twin, kinds, images, groups, *columns)
+    row = torch.tensor([ids])
+    twin = row.masked_fill(torch.tensor([hidden]), janus.ids.pad) if guided else None
+    lengths = torch.tensor([len(stream.ids) for stream in streams])
+    begun = torch.tensor(starts)
+    tokens, target_kinds, weights, advantages, rollout_log_probs = columns
+    return Batch(
+        ids=row,
+        unconditional_ids=twin,
+        kinds=torch.tensor([kinds]),
+        position_ids=torch.tensor([position_ids]),
+        layout=Layout(tuple(spans)),
+        images=images,
+        ends=_places(begun, torch.arange(len(streams)), lengths - 1),
+        groups=groups,
+        rows=rows,
+        positions=positions,
+        tokens=tokens,
+        target_kinds=target_kinds,
+        weights=weights,
+        advantages=advantages,
+        rollout_log_probs=rollout_log_probs,
+        places=_places(begun, rows, positions),
+        read=int(lengths.sum()),
+    )
 
 
-def token_counts(batch: Any) -> tuple[int, int]:
-    """(positions that hold something, all positions) of a Batch or of what has one as `batch`; zeros of anything
-    else."""
+def _places(starts: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Places in the row of the `positions` of the sequences `rows`; `starts`: (B, 3)."""
+    begin, shared, rest = starts[rows].unbind(-1)
+    return torch.where(positions < shared, begin + positions, rest + positions - shared)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """A sequence position by position; `images` with their first positions."""
+
+    ids: list[int]
+    kinds: list[int]
+    hidden: list[bool]
+    images: list[tuple[int, np.ndarray]]
+
+    def shared_with(self, other: "_Stream") -> int:
+        """Positions from the first on that are the same in both, images as a whole."""
+        columns = zip(self.ids, self.kinds, self.hidden, other.ids, other.kinds, other.hidden, strict=False)
+        count = next((at for at, (a, b, c, d, e, f) in enumerate(columns) if (a, b, c) != (d, e, f)), None)
+        count = min(len(self.ids), len(other.ids)) if count is None else count
+        for (first, image), (_, others) in zip(self.images, other.images, strict=False):
+            if first < count and image is not others and not np.array_equal(image, others):
+                return first
+        return count
+
+
+def _stream(sequence: TrainingSequence, image_codes: int) -> _Stream:
+    stream = _Stream([], [], [], [])
+    for piece in sequence.pieces:
+        count = size(piece, image_codes)
+        match piece:
+            case Text():
+                ids, kind, hidden = piece.ids, TEXT, piece.hideable
+            case Codes():
+                ids, kind, hidden = piece.codes, CODE, False
+            case Pixels():
+                ids, kind, hidden = (0,) * count, PIXEL, False
+                stream.images.append((len(stream.ids), piece.image))
+            case _:
+                raise ValueError(f"a training sequence holds no {type(piece).__name__}")
+        stream.ids.extend(ids)
+        stream.kinds.extend([kind] * count)
+        stream.hidden.extend([hidden] * count)
+    return stream
+
+
+def _families(streams: Sequence[_Stream]) -> list[tuple[list[_Stream], int]]:
+    """Consecutive sequences with the number of positions that they share; each joins those before it where that saves
+    positions."""
+    families: list[tuple[list[_Stream], int]] = []
+    for stream in streams:
+        if families:
+            family, shared = families[-1]
+            common = min(stream.shared_with(family[0]), shared or len(family[0].ids))
+            if common * len(family) > max(shared * (len(family) - 1), LEAST_SHARED):
+                families[-1] = ([*family, stream], common)
+                continue
+        families.append(([stream], 0))
+    return families
+
+
+def token_counts(batch: Any) -> tuple[int, int, int]:
+    """(positions of all sequences, those of them that are computed, all that are computed) of a Batch or of what has
+    one as `batch`; zeros of anything else."""
     batch = getattr(batch, "batch", batch)
-    return (int((batch.kinds > 0).sum()), batch.kinds.numel()) if isinstance(batch, Batch) else (0, 0)
+    return (batch.read, int((batch.kinds > 0).sum()), batch.kinds.numel()) if isinstance(batch, Batch) else (0, 0, 0)
 
 
 def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, ...], list[torch.Tensor]]:

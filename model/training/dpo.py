@@ -56,6 +56,12 @@ class Settings(SafeguardSettings):
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     track: str = "none"  # or trackio, tensorboard, wandb
+    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
+
+    @property
+    def workload(self) -> Workload:
+        """What a step does, by which memory is estimated."""
+        return Workload(2 * self.micro_batch, 2 * self.batch)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings, Workload(2 * settings.micro_batch, 2 * settings.batch))
+    check_memory(arguments, settings)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, PREFERENCE_ROWS, RowBounds())
     provenance = {"parent": str(arguments.checkpoint), "recipe": "dpo", "settings": asdict(settings), **about}

@@ -6,12 +6,13 @@ Group relative policy optimisation over whole trajectories (GRPO; Janus-Pro-R1, 
 prompt, R_Gen + R_Comp, one advantage over the trajectory, KL to the checkpoint it started from. Thoughts are trained
 with the rest (T2I-R1). R_QA comes from a reward chosen by name, which is never part of the policy.
 
-What is drawn depends on the seed, the step and the number of processes alone.
+What is drawn depends on the seed and the step alone; groups that begin at a drawing also on the number of processes.
 """
 
 import argparse
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from model.training.loop import Loop, LoopSettings, Share, StepData
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
-from model.training.rewards.watch import Watch, Watched
+from model.training.rewards.watch import watching
 from model.training.rollouts import (
     GroupStart,
     Prompt,
@@ -87,6 +88,13 @@ class Settings(EvaluationSettings):
     save_every: int = 25  # steps; 0 only at the end
     seed: int = 0
     track: str = "none"  # or trackio, tensorboard, wandb
+    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
+
+    @property
+    def workload(self) -> Workload:
+        """What a step does, by which memory is estimated."""
+        drawn = self.prompts * self.group
+        return Workload(self.micro_batch, 2 * drawn, self.rounds, reference=True, rollouts=drawn)
 
 
 def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
@@ -250,6 +258,7 @@ class Experience:
     rehearsal: SequenceSource
     reward: Reward
     watch: Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]] = lambda step, groups: {}
+    whole: Callable[[], AbstractContextManager[None]] = nullcontext  # within which the policy has all its weights
     branches: Sequence[GroupStart] = ()  # of people, of which one more group begins in every step
     groups: list[list[Rollout]] = field(default_factory=list)  # of the last step
 
@@ -257,12 +266,13 @@ class Experience:
         settings, janus = self.settings, self.janus
         prompts = self.prompts(step)[self.own]
         rng = random.Random(f"{settings.seed} {step} {self.own.start} rollouts")
-        drawn = self._rolled_out(prompts, rng)
-        watched = self.watch(step, drawn)
-        groups, resampled = self._resampled(step, drawn, rng)
-        wrong = wrong_drafts(groups, settings.mending, rng)
-        wrong += rng.sample(self.branches, 1) if self.branches else []
-        begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
+        with self.whole():
+            drawn = self._rolled_out(step, dict(enumerate(prompts)))
+            watched = self.watch(step, drawn)
+            groups, resampled = self._resampled(step, drawn)
+            wrong = wrong_drafts(groups, settings.mending, rng)
+            wrong += rng.sample(self.branches, 1) if self.branches else []
+            begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
         self.groups = groups + begun
         graded, skipped = graded_sequences(self.groups, settings)
         objective = ClippedPolicyGradient(self.reference, settings.beta, settings.clip_ratio)
@@ -276,12 +286,17 @@ class Experience:
         counts = {"skipped": skipped, "resampled": resampled}
         return StepData(shares, names, statistics(drawn + begun, settings.rounds) | watched | counts)
 
-    def _rolled_out(self, prompts: Sequence[Prompt], rng: random.Random) -> list[list[Rollout]]:
+    def _rolled_out(self, step: int, prompts: Mapping[int, Prompt]) -> list[list[Rollout]]:
+        """A group of each prompt, by its place among this process's own."""
         settings = self.settings
-        starts = starts_of(self.janus, prompts, settings.thinking, settings.thinking_hard, rng)
-        return roll_out(self.janus, self.reward, starts, settings.group, settings.rounds, rng)
+        starts: list[GroupStart] = []
+        for at, prompt in prompts.items():
+            rng = random.Random(f"{settings.seed} {step} {self.own.start + at * (self.own.step or 1)} rollouts")
+            [start] = starts_of(self.janus, [prompt], settings.thinking, settings.thinking_hard, rng)
+            starts.append(replace(start, seed=rng.getrandbits(62)))
+        return roll_out(self.janus, self.reward, starts, settings.group, settings.rounds, random.Random())
 
-    def _resampled(self, step: int, groups: list[list[Rollout]], rng: random.Random) -> tuple[list[list[Rollout]], int]:
+    def _resampled(self, step: int, groups: list[list[Rollout]]) -> tuple[list[list[Rollout]], int]:
         """The groups, where those whose rewards are all equal are replaced (DAPO: Yu et al., 2025), and how many were
         drawn for that."""
         settings, groups, resampled = self.settings, [*groups], 0
@@ -289,29 +304,12 @@ class Experience:
             equal = [at for at, group in enumerate(groups) if advantages_of(group, settings) is None]
             if not equal:
                 break
-            others = self.prompts(step + attempt * FURTHER)[self.own][: len(equal)]
-            for at, group in zip(equal, self._rolled_out(others, rng), strict=False):
+            further = step + attempt * FURTHER
+            others = self.prompts(further)[self.own]
+            for at, group in zip(equal, self._rolled_out(further, {at: others[at] for at in equal}), strict=True):
                 groups[at] = group
-            resampled += len(others)
+            resampled += len(equal)
         return groups, resampled
-
-
-def watching(
-    settings: Settings, out: Path, process: int
-) -> Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]]:
-    """A reward hacking watch over each step's rollouts, by the fits of their last images; alarms lie beside `out`."""
-    reward = weighted_reward(read_choice(settings.watch).weights)
-    watch = Watch(out.parent / f"{out.name}-watch" / (f"process-{process}" if process else ""))
-
-    def look(step: int, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-        rollouts: list[Watched] = []
-        for rollout in (rollout for group in groups for rollout in group):
-            drawn = [rollout.pictures[image.sha256 or ""] for image in rollout.trajectory.images]
-            fits = reward(rollout.trajectory, drawn).fits
-            rollouts.append(Watched(rollout.trajectory, rollout.pictures, rollout.fits[-1], fits[-1]))
-        return watch(step, rollouts)
-
-    return look
 
 
 def train(
@@ -336,16 +334,19 @@ def train(
     frozen = Policy(reference).requires_grad_(requires_grad=False) if reference else policy.reference()
     about = {"reference_weights": fingerprint(frozen.network), "processes": loop.processes}
     frozen.to(loop.accelerator.device)
-    experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward, branches=branches)
+    options = {"whole": loop.whole, "branches": branches}
+    experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward, **options)
+    hooks: dict[str, Any] = {}
     if settings.watch:
-        experience.watch = watching(settings, out, loop.own.start)
+        watch, experience.watch = watching(weighted_reward(read_choice(settings.watch).weights), loop, out)
+        hooks["stateful"] = {"watch": watch}
 
     def saved(step: int) -> None:
         if experience.groups:  # none where a finished run is resumed
             contact_sheet(experience.groups).save(out.parent / f"{out.name}-{step:05d}.png")
 
     evaluation = evaluation_of(policy, loop, out, settings, fixed)
-    hooks = {"saved": saved, "printed_every": 1, "evaluation": evaluation}
+    hooks |= {"saved": saved, "printed_every": 1, "evaluation": evaluation}
     loop.train(network_run(janus, policy, out, provenance | about, start, **hooks), experience)
 
 
@@ -356,9 +357,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     agreement = check_agreement(arguments, read_choice(settings.reward))
     RunPaths(arguments.out).check(arguments.checkpoint)
     published = False if arguments.own_contexts else None
-    drawn = settings.prompts * settings.group
-    work = Workload(settings.micro_batch, 2 * drawn, settings.rounds, reference=True, rollouts=drawn)
-    check_memory(arguments, settings, work)
+    check_memory(arguments, settings)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed, published=published)
     if janus.sampling.official:
         why = "draws in the contexts of Janus-Pro-R1's published code, in which no token can be scored"

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,12 +21,14 @@ from typing import Any, Protocol, TypeVar
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
+from torch.distributed.tensor import DTensor
 
 from model.backends.checkpoint.saving import check_finite as check_weights
 from model.training.batch import token_counts
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
 from model.training.runs.metrics_log import Log
+from model.training.runs.sharding import Gathered, answering, shard, whole
 from model.training.runs.state import RunState, defining
 from model.training.runs.trackers import start_tracker, track
 from model.training.safeguards.alarms import Alarms
@@ -84,6 +86,7 @@ class LoopSettings:
     seed: int = 0
     updates: int = 1  # optimizer steps on the data of one step
     track: str = "none"  # or a tracker of accelerate
+    sharding: str = "none"  # or fsdp2: weights and optimizers in shards over the processes
 
     @staticmethod
     def of(settings: Any) -> "LoopSettings":
@@ -123,6 +126,8 @@ class Run:
     saved: Callable[[int], None] = lambda step: None  # called in the first process after a save
     printed_every: int = 10  # steps
     trained: Any = None  # what the state holds, with state_dict and load_state_dict, in place of the whole network
+    units: Sequence[torch.nn.Module] = ()  # that are gathered each by itself where weights are sharded
+    stateful: Mapping[str, Any] = field(default_factory=dict)  # what else the state holds, the same in all processes
 
 
 class Loop:
@@ -133,6 +138,9 @@ class Loop:
         self.settings = settings
         self.accelerator = Accelerator(mixed_precision=settings.precision, kwargs_handlers=[distributed])
         self.processes = self.accelerator.num_processes
+        self.sharded = settings.sharding != "none" and self.processes > 1
+        if self.sharded and settings.muon:
+            raise TrainingError("Muon reads whole matrices, which --sharding takes apart; leave out one of them")
         self.own = slice(self.accelerator.process_index, None, self.processes)  # this process's part of a step's items
         torch.manual_seed(settings.seed)
 
@@ -171,6 +179,8 @@ class Loop:
     def _prepare(self, run: Run) -> None:
         settings, self.run = self.settings, run
         run.network.to(self.accelerator.device)  # all of it, also where only a part is trained
+        if self.sharded:
+            shard(run.module, run.units, self.accelerator.device)
         trained = [p for p in run.module.parameters() if p.requires_grad]
         self.optimizers = new_optimizers(
             trained, settings.learning_rate, settings.weight_decay, settings.muon, run.matrices
@@ -180,8 +190,11 @@ class Loop:
         paths.check(run.provenance.get("parent"))
         definition = defining(run.provenance)
         held = run.trained or run.network
-        self.state = RunState(paths.state, held, self.optimizers, self.schedules, definition, settings.steps)
-        self.module, *self.prepared = self.accelerator.prepare(run.module, *self.optimizers)
+        form = {"held": Gathered} if self.sharded else {}
+        parts = self.optimizers, self.schedules
+        self.state = RunState(paths.state, held, *parts, definition, settings.steps, run.stateful, **form)
+        self.prepared = [self.accelerator.prepare_optimizer(optimizer) for optimizer in self.optimizers]
+        self.module = run.module if self.sharded else self.accelerator.prepare_model(run.module)
         self.parameters = [p for p in self.module.parameters() if p.requires_grad]
         self.evaluated: dict[str, Any] = {}
         self.evaluated_at: int | None = None  # finished steps
@@ -212,8 +225,7 @@ class Loop:
             log.write({"step": step, **clock.times(), "alarms": [f"not finite: {error}"]})
             raise
         counts = [token_counts(batch) for share in data.shares for batch in share.batches]
-        tokens, positions = summed(self.accelerator, [sum(column) for column in zip(*counts, (0, 0), strict=True)])
-        metrics |= clock.after(step, tokens, positions)
+        metrics |= clock.after(step, *summed(self.accelerator, map(sum, zip(*counts, (0, 0, 0), strict=True))))
         if alarms := self.alarms.of(metrics):
             metrics["alarms"] = alarms
             self._say(f"step {step}: " + "; ".join(alarms))
@@ -272,7 +284,7 @@ class Loop:
     def _descend(self) -> float:
         """One clipped step; the gradient's norm before. Raises TrainingError before it where that is not finite."""
         clipped: Any = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip)
-        norm = float(clipped)
+        norm = float(clipped.full_tensor() if isinstance(clipped, DTensor) else clipped)
         check_finite({"gradient_norm": norm})
         for optimizer in self.prepared:
             optimizer.step()
@@ -286,7 +298,8 @@ class Loop:
             step != self.settings.steps and not (evaluation.every and step % evaluation.every == 0)
         ):
             return {}
-        self.evaluated, self.evaluated_at = dict(evaluation.run(step)), step
+        with self.whole():
+            self.evaluated, self.evaluated_at = dict(evaluation.run(step)), step
         return self.evaluated
 
     def _evaluated_before(self, first: int) -> dict[str, Any]:
@@ -295,7 +308,10 @@ class Loop:
         if evaluation is None or evaluation.begin is None:
             return {}
         evaluation.begin(first)
-        return dict(evaluation.run(0)) if first == 0 else {}
+        if first:
+            return {}
+        with self.whole():
+            return dict(evaluation.run(0))
 
     def _is_best(self, step: int) -> bool:
         """Whether the network was evaluated after these steps, and none before was better."""
@@ -310,15 +326,30 @@ class Loop:
     def _save(self, step: int, log: Log) -> None:
         """State and checkpoint as of `step` finished steps. Raises CheckpointError before either is touched where a
         weight is not finite."""
-        if self.accelerator.is_main_process and step != self.saved_at:
-            check_weights(self.run.trained or self.run.network, self.run.out)
-            log.sync()
-            self.state.save(step)
-            if self._kept(step):
-                about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})
-                self.run.save({**self.run.provenance, **about, **self.state.about_resumes})
-            self.run.saved(step)
+        if step != self.saved_at and (self.sharded or self.accelerator.is_main_process):
+            collected = self.state.collected()
+            with self._readable(collected["network"]):
+                if self.accelerator.is_main_process:
+                    self._write(step, log, collected)
         self.saved_at = step
+
+    def _write(self, step: int, log: Log, collected: Mapping[str, Any]) -> None:
+        check_weights(self.run.trained or self.run.network, self.run.out)
+        log.sync()
+        self.state.save(step, collected)
+        if self._kept(step):
+            about = {"step": step} | ({"quality": self.evaluated} if self.evaluated else {})
+            self.run.save({**self.run.provenance, **about, **self.state.about_resumes})
+        self.run.saved(step)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Meanwhile every process has all weights, also where they are sharded; all processes enter together."""
+        return whole(self.module) if self.sharded else nullcontext()
+
+    def _readable(self, state: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
+        """Meanwhile the first process can save what is sharded: an adapter from whole weights, a network by `state`."""
+        sharded_network = self.sharded and not self.run.trained
+        return answering(self.run.network, state) if sharded_network else self.whole()
 
     def _stopped(self, step: int, stop: StopSignal) -> RunStopped:
         message = f"stopped by {stop.name} after {step} of {self.settings.steps} steps, saved {self.run.out}"
@@ -337,12 +368,18 @@ class Clock:
         self.began = self.last = time.monotonic()
         self.left = 0.0
 
-    def after(self, step: int, tokens: float, positions: float) -> dict[str, float]:
-        """Speed and padding of a step, of `tokens` among `positions` (0: it has none)."""
+    def after(self, step: int, tokens: float, filled: float, positions: float) -> dict[str, float]:
+        """Speed of a step of `tokens`; shares of them that were computed with others', and of pads in `positions`."""
         now = time.monotonic()
         seconds, self.last = max(now - self.last, 1e-9), now
         self.left = (now - self.began) / (step + 1 - self.first) * (self.steps - step - 1)
-        return {"tokens_per_second": tokens / seconds, "padding": 1 - tokens / positions} if positions else {}
+        if not positions:
+            return {}
+        return {
+            "tokens_per_second": tokens / seconds,
+            "shared": 1 - filled / tokens,
+            "padding": 1 - filled / positions,
+        }
 
     def times(self) -> dict[str, float]:
         return {"seconds": round(time.monotonic() - self.began, 1), "eta_seconds": round(self.left, 1)}

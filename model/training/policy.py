@@ -1,6 +1,6 @@
 """A Janus network as a policy: one forward pass from a batch to the log-probability of every scored token.
 
-Shapes: B sequences, T positions, D hidden size, A scored tokens, V vocabulary (text tokens or image codes).
+Shapes: N positions of a packed row, D hidden size, A scored tokens, V vocabulary (text tokens or image codes).
 """
 
 import copy
@@ -18,7 +18,7 @@ from model.backends.checkpoint.loading import open_processor
 from model.backends.checkpoint.saving import Files, save_checkpoint
 from model.backends.janus import Janus
 from model.decoding.sampling import guided, log_probabilities
-from model.training.attention import attend_in_blocks
+from model.training.attention import attend_in_spans
 from model.training.batch import Batch, TargetGroup
 from model.training.loop import Run
 from model.training.runs.folder import RunStart
@@ -47,7 +47,7 @@ class Policy(torch.nn.Module):
         super().__init__()
         self.janus, self.network, self.entropies, self.adapter_off = janus, janus.network, entropies, adapter_off
         make_trainable(janus)
-        attend_in_blocks(janus)
+        attend_in_spans(janus)
 
     def forward(self, batch: Batch) -> Scores:
         """Teacher-force the sequences and read the scored tokens off the hidden states. NaN or infinite logits are
@@ -71,29 +71,33 @@ class Policy(torch.nn.Module):
         )
 
     def _states(self, batch: Batch, ids: torch.Tensor, *, every_layer: bool = False) -> tuple[torch.Tensor, ...]:
-        """(B, T, D) of the last layer, normalised; with `every_layer` also before the first and after each."""
+        """(1, N, D) of the last layer, normalised; with `every_layer` also before the first and after each."""
         embedded = self.janus.embed(ids, batch.kinds, batch.images)
         output = self.network.model.language_model(
-            inputs_embeds=embedded, use_cache=False, output_hidden_states=every_layer
+            inputs_embeds=embedded,
+            position_ids=batch.position_ids.to(embedded.device),
+            use_cache=False,
+            output_hidden_states=every_layer,
+            layout=batch.layout,
         )
         return output.hidden_states if every_layer else (output.last_hidden_state,)
 
     def _scored(
         self, batch: Batch, group: TargetGroup, states: tuple[torch.Tensor, ...], twins: torch.Tensor | None
     ) -> Scores:
-        """Scores of one group of tokens; `twins`: (B, T, D) of the unconditional branch."""
+        """Scores of one group of tokens; `twins`: (1, N, D) of the unconditional branch."""
         device, chosen = states[-1].device, slice(group.start, group.stop)
         tokens = batch.tokens[chosen].to(device)
-        flat = (batch.rows[chosen] * batch.ids.shape[1] + batch.positions[chosen]).to(device)
+        places = batch.places[chosen].to(device)
         layer = round(group.depth * (len(states) - 1)) if group.depth < 1 else len(states) - 1
-        hidden = states[layer].flatten(0, 1).index_select(0, flat)
+        hidden = states[layer].flatten(0, 1).index_select(0, places)
         if layer < len(states) - 1:  # the last is normalised already
             hidden = self.network.model.language_model.norm(hidden)
         head = self.janus.image_logits if group.code else self.janus.text_logits
         logits = head(hidden).float()
         if group.code and group.rule.guidance != 1:
             assert twins is not None  # a batch with such a rule has them
-            unconditional = head(twins.flatten(0, 1).index_select(0, flat)).float()
+            unconditional = head(twins.flatten(0, 1).index_select(0, places)).float()
             logits = guided(logits, unconditional, group.rule.guidance)
         every = log_probabilities(logits, group.rule)
         log_probs = every.gather(-1, tokens[:, None])[:, 0]
@@ -162,6 +166,7 @@ def network_run(
     def save(about: dict[str, Any]) -> None:
         write_checkpoint(janus, out, about)
 
+    options["units"] = janus.network.model.language_model.layers
     return Run(module, janus.network, out, provenance, save, layer_matrices(janus), start, **options)
 
 

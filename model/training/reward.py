@@ -53,6 +53,12 @@ class Settings:
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     track: str = "none"  # or trackio, tensorboard, wandb
+    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
+
+    @property
+    def workload(self) -> Workload:
+        """What a step does, by which memory is estimated."""
+        return Workload(2 * self.micro_batch, 2 * self.batch)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def train(
 def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings, Workload(2 * settings.micro_batch, 2 * settings.batch))
+    check_memory(arguments, settings)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     data, about = open_data(janus, arguments.data, REWARD_ROWS, RowBounds())
     held_out: list[Indexed] = []

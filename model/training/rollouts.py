@@ -40,6 +40,7 @@ class GroupStart:
     prompt: Prompt
     sampling: Sampling
     prefix: tuple[Segment, ...] = ()  # an image and, where there is one, the thought before it
+    seed: int | None = None  # of its rollouts; None: from the run's generator
 
 
 @dataclass
@@ -79,7 +80,7 @@ def wrong_drafts(groups: Sequence[Sequence[Rollout]], count: int, rng: random.Ra
     """At most `count` wrong first images, of as many prompts as there are, to begin again from."""
     wrong = [[rollout for rollout in group if rollout.fits[0] < RIGHT] for group in groups]
     chosen = [rng.choice(rollouts) for rollouts in rng.sample(wrong, len(wrong)) if rollouts]
-    return [replace(rollout.start, prefix=_first_image(rollout.trajectory)) for rollout in chosen[:count]]
+    return [replace(each.start, prefix=_first_image(each.trajectory), seed=None) for each in chosen[:count]]
 
 
 def branch_starts(janus: Janus, folder: Path, rounds: int) -> list[GroupStart]:
@@ -126,10 +127,11 @@ def roll_out(
     requests: list[Request] = []
     start_of: dict[str, GroupStart] = {}
     for number, start in enumerate(starts):
+        own = rng if start.seed is None else random.Random(start.seed)
         for member in range(size):
             name = f"{number} {member}"
             start_of[name] = start
-            text, seed = start.prompt.text, rng.getrandbits(31)
+            text, seed = start.prompt.text, own.getrandbits(31)
             requests.append(Request(text, seed, rounds, start.sampling, None, prefix=start.prefix, id=name))
     finished = pictures_of(JanusBackend(janus), requests, len(requests), progress=False) if requests else ()
     rollouts = {name: _assessed(janus, reward, start_of[name], drawn, images) for name, drawn, images in finished}

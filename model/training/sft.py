@@ -65,10 +65,16 @@ class Settings(SafeguardSettings):
     save_every: int = 50  # steps; 0 only at the end
     seed: int = 0
     track: str = "none"  # or trackio, tensorboard, wandb
+    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
     compile: bool = False  # for a GPU: on a CPU every new length is compiled again
     most_characters: int = RowBounds.characters  # of a row of --data, its texts together
     most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images
     most_megapixels: float = RowBounds.megapixels  # of one picture
+
+    @property
+    def workload(self) -> Workload:
+        """What a step does, by which memory is estimated."""
+        return Workload(-(-self.batch // self.micro_batches), self.batch)
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     """Raises CheckpointError, DataError and what `train` raises."""
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
-    check_memory(arguments, settings, Workload(-(-settings.batch // settings.micro_batches), settings.batch))
+    check_memory(arguments, settings)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
     source, about = open_sources(janus, arguments, settings.batch, settings.lessons, settings.seed, bounds)

@@ -14,7 +14,7 @@ from studio.components.render import text
 MOST_POINTS = 160  # of a curve; more are averaged
 WARM = 2  # steps that are left out of the rate
 ASIDE = ("step", "seconds", "eta_seconds", "processes")  # no metrics
-LAST = ("gradient_norm", "learning_rate", "tokens_per_second", "padding")  # shown after all others
+LAST = ("gradient_norm", "learning_rate", "tokens_per_second", "shared", "padding")  # shown after all others
 
 
 class Point(NamedTuple):

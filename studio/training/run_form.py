@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import pkgutil
 import re
 import shlex
@@ -12,17 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from annotations.calibration.report import file_of
 from annotations.export.jobs import exports_of, folder_of
 from annotations.export.manifest import read_manifest
 from annotations.store.store import Store
-from model.backends.checkpoint.loading import open_config, open_tokenizer, path_of, unstacked
-from model.backends.memory import sizes_of
 from model.backends.registry import JANUS, OPENERS, backend_name
 from model.training.methods import METHODS, Method
+from model.training.runs.command import add_settings
+from model.training.runs.command import settings_of as command_settings
+from model.training.runs.estimate import config_of, work_of
+from model.training.runs.estimate import estimate as memory_of
 from model.training.runs.opening import KINDS as ADAPTERS
+from model.training.runs.opening import add_opening, opening_of
 from studio.settings import Settings
 from studio.training.curves import seconds_per_step
 from studio.training.launch import RunError
@@ -181,8 +183,11 @@ def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
     method, sources = method_of(asked.method), checkpoints_of(store, settings)
     manifests = [read_manifest(folder) for folder in (folders(asked, store) if method.kinds else ())]
     rows = sum(m.examples for m in manifests if m) if manifests and all(manifests) else None
-    needs = bytes_of(sources[asked.checkpoint], bool(asked.adapter)) if asked.checkpoint in sources else (None, 0)
-    memory, disk = needs
+    memory, disk = None, 0
+    if asked.checkpoint in sources:
+        options = ["--adapter", asked.adapter] if asked.adapter else []
+        options += options_of(method, asked.options or "")
+        memory, disk = bytes_of(sources[asked.checkpoint], method.name, tuple(options))
     return Estimate(rows, measured(runs_in(place_of(store)), method.name, asked.checkpoint), memory, disk)
 
 
@@ -196,10 +201,18 @@ def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float
 
 
 @lru_cache(maxsize=32)
-def bytes_of(source: str, adapter: bool) -> tuple[int, int]:
-    """Bytes of memory while a checkpoint is trained, and of the disk afterwards; of an `adapter`, whose own share is
-    small, about those of the frozen weights. Raises CheckpointError."""
-    base, _ = unstacked(path_of(source))
-    sizes = sizes_of(open_config(base, open_tokenizer(base)))
-    frozen = sizes.weights(torch.float32)
-    return (frozen, frozen // 2) if adapter else (sizes.to_train(), (MOMENTS + 2) * sizes.parameters)
+def bytes_of(source: str, method: str, options: tuple[str, ...]) -> tuple[int, int]:
+    """Bytes of memory while a run goes, as the training command estimates them, and of the disk afterwards. Raises
+    CheckpointError, and RunError for options that cannot be read."""
+    defaults = pkgutil.resolve_name(f"model.training.{method}:Settings")()
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    add_opening(parser)
+    add_settings(parser, defaults)
+    try:
+        arguments = parser.parse_args(options)
+    except argparse.ArgumentError as error:
+        raise RunError(str(error)) from error
+    opening = opening_of(arguments)
+    needs = memory_of(config_of(source), opening, work_of(command_settings(arguments, defaults)))
+    saved = 4 * needs.trained if opening.adapter else 2 * needs.parameters
+    return needs.total, MOMENTS * needs.trained + saved

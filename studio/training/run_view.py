@@ -39,7 +39,7 @@ def estimate_html(expected: Estimate, steps: int) -> str:
     facts = [
         ("Rows to learn from", "–" if expected.rows is None else f"{expected.rows:,}"),
         ("Time", "measured in its first steps" if rate is None else f"about {duration(rate * steps)}"),
-        ("Memory", "–" if expected.memory is None else f"about {size(expected.memory)} and activations"),
+        ("Memory", "–" if expected.memory is None else f"about {size(expected.memory)}"),
         ("On the disk", f"about {size(expected.disk)}" if expected.disk else "–"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts)

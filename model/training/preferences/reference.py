@@ -68,7 +68,7 @@ class RowBatch:
 def sums(log_probs: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """(B,) log-probability and (B,) number of the scored tokens of each sequence."""
     rows = batch.rows.to(log_probs.device)
-    zeros = torch.zeros(len(batch.ids), device=log_probs.device)
+    zeros = torch.zeros(len(batch.ends), device=log_probs.device)
     return zeros.index_add(0, rows, log_probs), zeros.index_add(0, rows, torch.ones_like(log_probs)).clamp(min=1)
 
 

@@ -1,7 +1,7 @@
 """The network of a reward model: a scalar head on a checkpoint, which reads a prompt and a drawing as when it judges.
 
 The head stands where the verdict would begin, behind the self-check; before training it is the logit of “Yes” against
-“No”, so that σ(reward) is the checkpoint's own P(yes). Shapes: B sequences, T positions, D hidden size, P rows.
+“No”, so that σ(reward) is the checkpoint's own P(yes). Shapes: B sequences, P rows.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from model.backends.janus import Janus
 from model.backends.request import Task
 from model.examples import RewardExample
 from model.sequences import looking, opening, question
-from model.training.batch import Batch, collate, length
+from model.training.attention import attend_in_spans
+from model.training.batch import Batch, collate
 from model.training.dataset import RowBounds, RowFormat, pixels
 from model.training.policy import make_trainable
 from model.training.training_sequences import TrainingSequence
@@ -43,7 +44,6 @@ class RewardBatch:
     """P rows; of a drawing alone `second` is `first`."""
 
     batch: Batch
-    ends: torch.Tensor  # (B,) position of each sequence's reward
     first: torch.Tensor  # (P,) index of the sequence
     second: torch.Tensor  # (P,)
     margins: torch.Tensor  # (P,)
@@ -64,6 +64,7 @@ class RewardNetwork(torch.nn.Module):
         self.janus, self.network = janus, janus.network
         self.head = head or _verdict_head(janus)
         make_trainable(janus)
+        attend_in_spans(janus)
 
     def forward(self, batch: RewardBatch) -> torch.Tensor:
         """(B,) rewards: logits, any real number."""
@@ -71,10 +72,15 @@ class RewardNetwork(torch.nn.Module):
 
     def states(self, batch: RewardBatch) -> torch.Tensor:
         """(B, D) hidden states where the verdict would begin."""
-        inputs = self.janus.embed(batch.batch.ids, batch.batch.kinds, batch.batch.images)
-        states = self.network.model.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
-        ends = batch.ends.to(states.device)
-        return states[torch.arange(len(ends), device=states.device), ends]
+        packed = batch.batch
+        inputs = self.janus.embed(packed.ids, packed.kinds, packed.images)
+        states = self.network.model.language_model(
+            inputs_embeds=inputs,
+            position_ids=packed.position_ids.to(inputs.device),
+            use_cache=False,
+            layout=packed.layout,
+        ).last_hidden_state
+        return states[0].index_select(0, packed.ends.to(states.device))
 
     @torch.no_grad()
     def rewards(self, prompt: str, pictures: Sequence[np.ndarray]) -> list[float]:
@@ -115,9 +121,8 @@ def reward_batch(janus: Janus, rows: Sequence[RewardRow]) -> RewardBatch:
     sequences = [sequence for row in rows for sequence in row.sequences]
     counts = torch.tensor([len(row.sequences) for row in rows])
     first = counts.cumsum(0) - counts
-    ends = torch.tensor([length(sequence, janus.image_codes) - 1 for sequence in sequences])
     columns = (torch.tensor([getattr(row, name) for row in rows]) for name in ("margin", "score", "weight"))
-    return RewardBatch(collate(janus, sequences), ends, first, first + counts - 1, *columns)
+    return RewardBatch(collate(janus, sequences), first, first + counts - 1, *columns)
 
 
 def open_reward_network(folder: str | Path, device: str | None = None) -> RewardNetwork:

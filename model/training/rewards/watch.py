@@ -7,16 +7,20 @@ disagree most into a folder that the studio imports.
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from accelerate.utils import gather_object
 from PIL import Image as Picture
 
 from model.atomic_files import write_whole
 from model.images import encode_png
+from model.training.loop import Loop
+from model.training.rewards.registry import Reward
+from model.training.rollouts import Rollout
 from model.trajectory import Trajectory
 
 WINDOW = 4  # steps whose means are compared: the first ones of a run and the last ones
@@ -24,6 +28,9 @@ RISE = 0.5  # of the trained reward over that of the watch, each in standard dev
 GAP = 0.5  # of ranks (0…1 within a step) from which on the rewards disagree on a rollout
 SHARE = 0.15  # of the rollouts of the last steps that they may disagree on; independent rewards: 0.125
 MOST = 16  # rollouts that an alarm writes
+
+
+Pairs = list[list[float]]  # of rollouts: by the trained reward, by the watch
 
 
 class Watched(NamedTuple):
@@ -37,17 +44,24 @@ class Watched(NamedTuple):
 
 @dataclass
 class Watch:
-    """What was seen of a run so far; a resumed one is looked at from there on."""
+    """What was seen of a run so far, in all its processes; part of its state, so that a resumed run knows it.
+
+    `gathered` makes of the rewards of a process's rollouts those of every process, in order.
+    """
 
     folder: Path  # for the alarms
+    process: int = 0
+    gathered: Callable[[Pairs], Sequence[Pairs]] = lambda own: [own]
     steps: int = 0  # that it has seen
     first: list[np.ndarray] = field(default_factory=list)  # (2, N) rewards of each of the first steps
     last: deque[np.ndarray] = field(default_factory=lambda: deque(maxlen=WINDOW))
     disagreed: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def __call__(self, step: int, rollouts: Sequence[Watched]) -> dict[str, float]:
-        """Metrics of a step's rollouts; where they are an alarm, they are written."""
-        rewards = np.array([[each.trained, each.watch] for each in rollouts]).T
+        """Metrics of a step's rollouts; where they are an alarm, they are written, by each process its own."""
+        every = self.gathered([[each.trained, each.watch] for each in rollouts])
+        before = sum(map(len, every[: self.process]))
+        rewards = np.array([pair for pairs in every for pair in pairs]).T.copy()
         self.steps += 1
         if self.steps <= WINDOW:
             self.first.append(rewards)
@@ -58,11 +72,23 @@ class Watch:
         rise, noise = self._rise()
         hacked = rise > max(RISE, noise) or (self.steps >= WINDOW and np.mean(self.disagreed) > SHARE)
         if hacked:
-            for number, at in enumerate(np.argsort(-gaps, kind="stable")[:MOST], start=1):
+            own = gaps[before : before + len(rollouts)]
+            for number, at in enumerate(np.argsort(-own, kind="stable")[:MOST], start=1):
                 folder = self.folder / f"step-{step:05d}" / f"{number:02d}"
                 write_trajectory(rollouts[at].trajectory, rollouts[at].pictures.values(), folder)
         counts = {"watch_disagreements": float(disagree.sum()), "watch_alarm": float(hacked)}
         return {"watch_reward": float(rewards[1].mean()), "watch_rise": rise, **counts}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen, as plain numbers."""
+        first, last = ([rewards.tolist() for rewards in each] for each in (self.first, self.last))
+        return {"steps": self.steps, "first": first, "last": last, "disagreed": [*self.disagreed]}
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        self.steps = saved["steps"]
+        self.first = [np.array(rewards) for rewards in saved["first"]]
+        self.last.extend(np.array(rewards) for rewards in saved["last"])
+        self.disagreed.extend(saved["disagreed"])
 
     def _rise(self) -> tuple[float, float]:
         """How much further the trained reward has risen than the watch, and what chance alone may make of it."""
@@ -71,6 +97,27 @@ class Watch:
         first, last = np.concatenate(self.first, 1), np.concatenate([*self.last], 1)
         trained, watch = (last.mean(1) - first.mean(1)) / np.maximum(first.std(1), 1e-3)
         return float(min(trained, trained - watch)), 3 * float(np.sqrt(1 / first.shape[1] + 1 / last.shape[1]))
+
+
+def watching(
+    reward: Reward, loop: Loop, out: Path
+) -> tuple[Watch, Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]]]:
+    """A watch by `reward`, and how it is given each step's groups of rollouts, by the fits of their last images; alarms
+    lie beside `out`."""
+    process = loop.own.start
+    watch = Watch(out.parent / f"{out.name}-watch" / (f"process-{process}" if process else ""), process)
+    if loop.processes > 1:
+        watch.gathered = lambda own: gather_object([own])
+
+    def look(step: int, groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
+        rollouts: list[Watched] = []
+        for rollout in (rollout for group in groups for rollout in group):
+            drawn = [rollout.pictures[image.sha256 or ""] for image in rollout.trajectory.images]
+            fits = reward(rollout.trajectory, drawn).fits
+            rollouts.append(Watched(rollout.trajectory, rollout.pictures, rollout.fits[-1], fits[-1]))
+        return watch(step, rollouts)
+
+    return watch, look
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
+from model.training.runs.sharding import SHARDINGS
 from model.training.runs.trackers import TRACKERS
 
 
@@ -61,10 +62,15 @@ def run_method(
     accept = "with --resume: go on although settings, data or checkpoint differ, and write that into provenance"
     parser.add_argument("--accept-changes", action="store_true", help=accept)
     parser.add_argument("--restart", action="store_true", help="begin anew in place of an unfinished run of --out")
-    add_settings(parser, defaults, {"best": CRITERIA, "track": TRACKERS} | dict(choices or {}))
+    add_settings(parser, defaults, {"best": CRITERIA, "track": TRACKERS, "sharding": SHARDINGS} | dict(choices or {}))
     arguments = parser.parse_args()
-    settings = type(defaults)(**{field: getattr(arguments, field) for field in asdict(defaults)})
+    settings = settings_of(arguments, defaults)
     run_command(name.rpartition(".")[2], lambda: work(arguments, settings, start_of(arguments)), *errors)
+
+
+def settings_of(arguments: argparse.Namespace, defaults: Settings) -> Settings:
+    """What the options of `add_settings` say."""
+    return type(defaults)(**{field: getattr(arguments, field) for field in asdict(defaults)})
 
 
 def start_of(arguments: argparse.Namespace) -> RunStart:

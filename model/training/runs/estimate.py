@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Workload:
     reference: bool = False  # whether a frozen copy stays in memory where all weights are trained
     rollouts: int = 0  # trajectories drawn at the same time
     half: bool = False  # whether passes are in bfloat16
+    shards: int = 1  # of gradients and optimizer; weights are whole while a process draws
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ def estimate(config: JanusConfig, opening: Opening, work: Workload) -> Estimate:
     parts = {
         "weights": parameters * opening.dtype.itemsize + 4 * added,
         "reference": 4 * trainable if copied else 0,
-        "gradients": 4 * trained,
-        "optimizer (AdamW)": 8 * trained,
+        "gradients": 4 * trained // work.shards,
+        "optimizer (AdamW)": 8 * trained // work.shards,
         "activations": work.sequences * positions * activation_bytes(config, width, positions, opening),
         "logits and their gradients": 3 * 4 * work.sequences * scored,
         "cache of rollouts": work.rollouts * reserved * opening.dtype.itemsize,
@@ -116,15 +118,24 @@ def activation_bytes(config: JanusConfig, width: int, positions: int, opening: O
     return layer + count * hidden * width if opening.checkpointing else count * layer
 
 
-def check_memory(arguments: argparse.Namespace, settings: Any, work: Workload) -> None:
+def work_of(settings: Any) -> Workload:
+    """Of a step by a method's settings."""
+    shards = 1 if settings.sharding == "none" else max(1, get_int_from_env(("WORLD_SIZE",), 1))
+    return replace(settings.workload, half=settings.precision == "bf16", shards=shards)
+
+
+def config_of(source: str | Path) -> JanusConfig:
+    """Of a checkpoint, or of an adapter's base. Raises CheckpointError."""
+    with one_line(f"{source} could not be opened as a Janus checkpoint"):
+        base, _ = unstacked(path_of(source))
+        return open_config(base, open_tokenizer(base))
+
+
+def check_memory(arguments: argparse.Namespace, settings: Any) -> None:
     """Before a run's weights are read. With --estimate it prints and ends the process. Raises CheckpointError where the
     run does not fit, with the options by which it would."""
-    opening, device = opening_of(arguments), default_device()
-    work = replace(work, half=settings.precision == "bf16")
-    source = path_of(arguments.checkpoint)
-    with one_line(f"{source} could not be opened as a Janus checkpoint"):
-        base, _ = unstacked(source)
-        config = open_config(base, open_tokenizer(base))
+    opening, device, work = opening_of(arguments), default_device(), work_of(settings)
+    config = config_of(arguments.checkpoint)
     needed = estimate(config, opening, work)
     if arguments.estimate:
         rate = matrix_rate(device, torch.bfloat16 if work.half else torch.float32)

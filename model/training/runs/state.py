@@ -9,7 +9,7 @@ or refused.
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from model.backends.checkpoint.saving import CheckpointError, not_saved
 FREE = {
     *("steps", "save_every", "compile", "micro_batch", "micro_batches"),
     *("most_tokens", "most_characters", "most_megapixels"),
-    *("evaluate_every", "best", "track", "agreement"),
+    *("evaluate_every", "best", "track", "agreement", "sharding"),
 }
 DAMAGED = (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile)
 
@@ -37,7 +37,9 @@ def fingerprint(network: torch.nn.Module) -> str:
 
 
 class RunState:
-    """The state file of one run, beside its checkpoint folder. `definition`: what makes it this run, by name."""
+    """The state file of one run, beside its checkpoint folder. `definition`: what makes it this run, by name; `more`:
+    what else it holds, which keeps its beginning where a file of an earlier version holds none; `held` gives network
+    and optimizers the form in which they are saved."""
 
     def __init__(
         self,
@@ -47,23 +49,30 @@ class RunState:
         schedules: Sequence[torch.optim.lr_scheduler.LambdaLR],
         definition: Mapping[str, Any],
         steps: int,
+        more: Mapping[str, Any] | None = None,
+        held: Callable[[Any], Any] = lambda part: part,
     ):
         self.path, self.definition, self.steps = path, dict(definition), steps
         self.optimizers, self.schedules = optimizers, schedules
         self.resumed: list[dict[str, Any]] = []  # when the run was gone on with, and what was changed then
-        self.parts: dict[str, Any] = {"network": network}
-        self.parts |= {f"optimizer {n}": optimizer for n, optimizer in enumerate(optimizers)}
+        self.parts: dict[str, Any] = {"network": held(network)}
+        self.parts |= {f"optimizer {n}": held(optimizer) for n, optimizer in enumerate(optimizers)}
         self.parts |= {f"schedule {n}": schedule for n, schedule in enumerate(schedules)}
+        self.more = dict(more or {})
 
-    def save(self, step: int) -> None:
-        """Write everything as of `step` finished steps; what was there stays until the new file is whole.
+    def collected(self) -> dict[str, Any]:
+        """What is saved, by part."""
+        return {name: part.state_dict() for name, part in (self.parts | self.more).items()}
+
+    def save(self, step: int, collected: Mapping[str, Any]) -> None:
+        """Write what was collected after `step` finished steps; what was there stays until the new file is whole.
 
         Raises CheckpointError, on a full disk for example.
         """
         scratch = self.path.with_name(f".{self.path.name}.part")
         about = {"step": step, "steps": self.steps, "definition": self.definition, "resumed": self.resumed}
         try:
-            torch.save({name: part.state_dict() for name, part in self.parts.items()} | about, scratch)
+            torch.save({**collected, **about}, scratch)
             move_whole(scratch, self.path)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
             scratch.unlink(missing_ok=True)
@@ -123,6 +132,9 @@ class RunState:
         try:
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
+            for name, part in self.more.items():
+                if name in saved:
+                    part.load_state_dict(saved[name])
         except DAMAGED as error:
             reason = " ".join(str(error).split())[:300]
             raise CheckpointError(
