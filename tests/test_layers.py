@@ -89,9 +89,10 @@ def test_the_world_is_never_asked_while_drawing_judging_or_showing():
 
 
 def test_no_training_method_knows_the_world():
-    """It is a data source, and a reward by its name."""
+    """It is a data source, a reward by its name, and what throughput is measured on."""
     training = ROOT / "model" / "training"
-    knows = {training / "sources.py", training / "rewards" / "verifier.py", *(training / "embedded").glob("*.py")}
+    knows = {training / "sources.py", training / "rewards" / "verifier.py"}
+    knows |= {*(training / "embedded").glob("*.py"), *(training / "benchmark").glob("*.py")}
     for path in set(training.rglob("*.py")) - knows:
         world = [name for name in imported(path) if name.startswith(("model.world", "model.training.embedded"))]
         assert not world, f"{path.relative_to(ROOT)} imports {world}"
