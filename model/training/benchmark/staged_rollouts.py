@@ -15,9 +15,10 @@ from transformers import DynamicCache
 from transformers.models.llama.modeling_llama import LlamaModel
 
 from model.backends.janus import Janus
+from model.backends.request import MOST_REFLECTION_TOKENS
 from model.sequences import Codes, Piece, Pixels, Text, drawing, invitation, looking, opening, question, unconditional
 from model.templates import BEGIN_IMAGE, EOS
-from model.trajectory import Trajectory
+from model.trajectory import Reflection, Trajectory
 
 CACHE = "cache" if "cache" in inspect.signature(LlamaModel.forward).parameters else "past_key_values"
 
@@ -70,7 +71,7 @@ class StagedRollouts:
                     said = tuple(token.id for token in trajectory.reflections[at].tokens)
                     pieces += [Text(said), *invitation(janus)]
             rows.append(pieces)
-        words = [[*(token.id for token in each.reflections[number].tokens), *self.end] for each in group]
+        words = [self._said(each.reflections[number]) for each in group]
         drawn = pad_sequence([torch.tensor(each) for each in words], batch_first=True, padding_value=-1)
         steps = self._steps(*self._padded(rows))
         hidden = next(steps)
@@ -84,6 +85,11 @@ class StagedRollouts:
                 logits = logits.index_fill(-1, torch.tensor([janus.ids.begin_image]), -torch.inf)
             self._sample(logits, group[0].sampling.text_temperature, column)
             hidden = steps.send(janus.embed_text(column.clamp(min=0)[:, None]))
+
+    def _said(self, reflection: Reflection) -> list[int]:
+        """The tokens drawn of a reflection: with its end, unless it was cut off."""
+        ids = [token.id for token in reflection.tokens]
+        return ids if len(ids) >= MOST_REFLECTION_TOKENS else [*ids, *self.end]
 
     def _sample(self, logits: torch.Tensor, temperature: float, tokens: torch.Tensor) -> None:
         """Draw a token of every row, and take the given one (−1: the row has ended)."""
