@@ -17,6 +17,7 @@ import postgres_server
 import pytest
 from browsing import launch, new_page
 from playwright.sync_api import Browser, Page, sync_playwright
+from tests_support import end_texts_soon
 
 from annotations.auth import accounts, password_login
 from annotations.auth.accounts import add
@@ -76,6 +77,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder of the embedded network's kind, small enough for seconds; it draws noise."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     network = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0)
+    end_texts_soon(network)
     save_checkpoint(network, new_processor(new_tokenizer()), folder, {"recipe": "random weights"})
     return folder
 

@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
+import commands
 import httpx2
 import pyarrow.parquet as pq
 import pytest
 from browsing import PATIENCE, judge
 from playwright.sync_api import Page, expect
-from running_app import ROOT, START, Server, free_port, start_in_vain
+from running_app import ROOT, Server, free_port, start_in_vain
 from test_annotations_samples import aha, image, png, reflection
 
 from annotations.export.manifest import PARQUET
@@ -160,8 +161,8 @@ def test_what_is_answered_by_keyboard_ends_in_the_training_file(page, server, tm
     (answers,) = annotations(server, drawn)
     assert answers == {"verdict_right": "no", "reason_rating": 2, "reason_correction": CORRECTION}
 
-    command = ["-m", "annotations.export", "--kind", "judge_sft", "--out", tmp_path / "out", "--data", server.data]
-    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, check=True, timeout=START)
+    options = ["--kind", "judge_sft", "--out", tmp_path / "out", "--data", server.data]
+    assert commands.run("annotations.export", *options).returncode == 0
     examples = [JudgeExample.from_row(row) for row in pq.read_table(tmp_path / "out" / PARQUET).to_pylist()]
     (example,) = [example for example in examples if example.trajectory_id == drawn]
     assert CORRECTION in example.completion and example.prompt == "three green fish"
@@ -217,10 +218,13 @@ def test_three_rounds_are_judged_on_one_screen(page, server):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_telephone_shows_every_page_without_scrolling_sideways(page, server, path):
+def test_a_telephone_shows_every_page_without_scrolling_sideways_and_asks_no_other_host(page, server, path):
+    hosts: set[str] = set()
+    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
     page.set_viewport_size({"width": 390, "height": 844})
     visit(page, server, path)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
 
 
 def test_a_replay_shows_its_plan_and_can_be_paused_scrubbed_and_played_again(page, server, tmp_path):
@@ -277,16 +281,6 @@ def test_words_put_a_prompt_together_by_the_mouse(page, server):
     page.fill("#prompt textarea", "two red apples above a cat")
     expect(page.locator(".words .harder")).to_be_hidden()
     expect(page.get_by_role("button", name=re.compile("harder$"))).to_have_count(2)  # read out, and not only seen
-
-
-def test_a_permanent_link_replays_after_a_restart_and_loads_what_was_asked(page, server):
-    drawn = draw(page, server)
-    assert page.locator("#timeline .ending .link").first.get_attribute("href") == f"./?run={drawn}"
-    server.stop()
-    server.start()
-    page.goto(f"{server.url}/?run={drawn}")
-    expect(page.locator("#timeline .ending")).to_contain_text("draw it again")
-    expect(page.locator("#prompt textarea")).to_have_value(PROMPT)
 
 
 def branches_of(server: Server, parent: str) -> list[Trajectory]:
@@ -480,14 +474,6 @@ def test_a_data_set_is_exported_and_downloaded(page, server):
     assert Path(download.value.path()).read_bytes().startswith(b"PK")
 
 
-def test_nothing_is_asked_of_another_host(page, server):
-    hosts: set[str] = set()
-    page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
-    for path in PAGES:
-        visit(page, server, path)
-    assert hosts - {""} == {"127.0.0.1"}  # "" is data: and blob:
-
-
 @pytest.mark.parametrize(
     "file",
     ["{data}/studio.db", "{data}/images", "{data}/../app.log", "{root}/spaces_config.yaml", "app.py", "/etc/hosts"],
@@ -509,28 +495,27 @@ def test_an_odd_prompt_is_answered_in_words(page, server, prompt):
     expect(page.locator("#draw")).to_be_enabled()
 
 
-def test_a_killed_server_has_lost_nothing_that_was_finished(page, tiny_checkpoint, tmp_path):
-    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log")
+def test_a_killed_server_has_lost_nothing_that_was_finished_and_its_links_replay(page, server):
+    drawn = draw(page, server)
+    assert page.locator("#timeline .ending .link").first.get_attribute("href") == f"./?run={drawn}"
+    open_for_annotation(page, server, drawn)
+    judge(page, "yes")
+    page.keyboard.press("5")
+    submit_and_go_on(page)
+    begin_drawing(page, server, "a yellow star")
+    page.wait_for_function("window.painted.at(-1) > 0")
+    server.kill()
     server.start()
-    try:
-        drawn = draw(page, server)
-        open_for_annotation(page, server, drawn)
-        judge(page, "yes")
-        page.keyboard.press("5")
-        submit_and_go_on(page)
-        begin_drawing(page, server, "a yellow star")
-        page.wait_for_function("window.painted.at(-1) > 0")
-        server.kill()
-        server.start()
-        with server.store() as store:
-            assert store.trajectory(drawn).stop_reason is not None
-            for sha256 in (image.sha256 for image in store.trajectory(drawn).images):
-                assert store.picture(sha256).startswith(b"\x89PNG")
-        assert annotations(server, drawn) == [{"verdict_right": "yes", "reason_rating": 5}]
-        page.goto(f"{server.url}/annotate?trajectory={drawn}")
-        expect(page.locator("#annotate-progress")).to_contain_text("done")
-    finally:
-        server.stop()
+    with server.store() as store:
+        assert store.trajectory(drawn).stop_reason is not None
+        for sha256 in (image.sha256 for image in store.trajectory(drawn).images):
+            assert store.picture(sha256).startswith(b"\x89PNG")
+    assert annotations(server, drawn) == [{"verdict_right": "yes", "reason_rating": 5}]
+    page.goto(f"{server.url}/annotate?trajectory={drawn}")
+    expect(page.locator("#annotate-progress")).to_contain_text("done")
+    page.goto(f"{server.url}/?run={drawn}")
+    expect(page.locator("#timeline .ending")).to_contain_text("draw it again")
+    expect(page.locator("#prompt textarea")).to_have_value(PROMPT)
 
 
 def test_a_data_folder_that_cannot_be_written_is_said_in_a_line(tiny_checkpoint, tmp_path):

@@ -45,7 +45,7 @@ def any_request(rng: random.Random, janus: Janus, name: int) -> Request:
         top_k=rng.choice((None, 40)),
         official=rng.random() < 0.2,
     )
-    left = rng.randrange(400) if name % 3 == 0 else 10**9
+    left = rng.randrange(200) if name % 3 == 0 else 10**9
 
     def stop() -> bool:
         nonlocal left

@@ -90,10 +90,10 @@ def drawn_and_judged(seed: int) -> tuple[Trajectory, dict[str, bytes], bool]:
 
 
 def test_the_label_of_several_unreliable_people_is_right_more_often_than_any_of_them(store, capsys):
-    """Seven simulated annotators with error rates of 15 to 45 % about 250 verdicts on the embedded world."""
+    """Seven simulated annotators with error rates of 15 to 45 % about 120 verdicts on the embedded world."""
     rng, truth = np.random.default_rng(0), {}
     shares: dict[str, float] = dict.fromkeys(ERRORS, 0.0)
-    for seed in range(250):
+    for seed in range(120):
         trajectory, pictures, right = drawn_and_judged(seed)
         id = store.save(trajectory, pictures, owner="visitor")
         truth[id], says = right, {name: bool(right ^ (rng.random() < error)) for name, error in ERRORS.items()}
@@ -101,7 +101,7 @@ def test_the_label_of_several_unreliable_people_is_right_more_often_than_any_of_
             [judged(id, 1, name, verdict_right="yes" if yes else "no", reason_rating=3) for name, yes in says.items()]
         )
         for name, yes in says.items():
-            shares[name] += (yes == right) / 250
+            shares[name] += (yes == right) / 120
     for aggregation in (Aggregation.MAJORITY, Aggregation.DAWID_SKENE):
         context = StoreContext(store, Query(aggregation=aggregation))
         every = [

@@ -12,7 +12,8 @@ from PIL import Image as Picture
 from tests_support import embed_pieces
 
 from model.backends.janus import Janus
-from model.backends.request import MOST_REFLECTION_TOKENS, Request, RequestError, Task
+from model.backends.request import Request, RequestError, Task
+from model.decoding import grammar
 from model.decoding.decoder import Decoder
 from model.decoding.rollout import rollout
 from model.events import Failed, ImageCodesAdded, Preview, TextAdded, TrajectoryFinished, Verdict, fold, replay
@@ -124,7 +125,7 @@ def test_an_error_in_a_step_is_recorded_with_what_was_drawn(tiny: Janus, monkeyp
     steps, real = itertools.count(), Decoder._advance
 
     def breaks_later(*arguments: object):
-        if next(steps) == 120:
+        if next(steps) == 40:
             raise RuntimeError("out of memory")
         return real(*arguments)
 
@@ -149,11 +150,14 @@ def test_an_image_that_cannot_be_painted_fails_with_its_codes_and_a_preview_does
     assert len(failed.images[0].codes) == tiny.image_codes
 
 
-def test_reflections_stay_within_their_limit_and_text_arrives_token_by_token(tiny: Janus):
+def test_reflections_stay_within_their_limit_and_text_arrives_token_by_token(
+    tiny: Janus, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(grammar, "MOST_REFLECTION_TOKENS", 9)
     events = list(rollout(tiny, requests(tiny, 3)))
     assert all(len(e.tokens) == 1 for e in events if isinstance(e, TextAdded))
     reflections = [r for t in trajectories(events).values() for r in t.reflections]
-    assert all(1 <= len(r.tokens) <= MOST_REFLECTION_TOKENS for r in reflections)
+    assert min(len(r.tokens) for r in reflections) >= 1 and max(len(r.tokens) for r in reflections) == 9
     assert all(r.text.startswith({"yes": "Yes", "no": "No"}[r.answer]) for r in reflections)
 
 
