@@ -141,7 +141,7 @@ def test_what_a_person_wrote_takes_its_own_direction(store):
     trajectory, pictures = aha(0, "تفاحتان")
     store.save(trajectory, pictures, owner="visitor")
     assert '<span class="prompt" dir="auto">تفاحتان</span>' in render.cards(store.trajectories(), store.picture)
-    assert 'dir="auto">تفاحتان</h1>' in reflection_view.heading("تفاحتان")
+    assert 'dir="auto" title="تفاحتان">تفاحتان</h1>' in reflection_view.heading("تفاحتان")
     assert 'dir="auto"' in reflection_view.claim(trajectory.reflections[0])
 
 

@@ -118,8 +118,8 @@ def request_of(asked: Asked, store: Store, settings: Settings, by: str) -> tuple
         raise RunError(f"there is a checkpoint {name} already; give another name")
     if asked.adapter and asked.adapter not in ADAPTERS:
         raise RunError(f"“{asked.adapter[:40]}” is no adapter; there are: {', '.join(ADAPTERS)}")
-    report = calibration_report(store) if method.name == REWARDED else None
-    options = options_of(method, asked.options or "", AGREEMENT if report else {})
+    report = calibration_report(method, store)
+    options = options_of(method, asked.options or "", report)
     command = ["-m", f"model.training.{method.name}"]
     command += ["--data", *map(str, data)] if data else []
     command += ["--world"] if method.replays and asked.replays else []
@@ -147,18 +147,21 @@ def whole_steps(value: Any) -> int:
     return int(value)
 
 
-def calibration_report(store: Store) -> Path | None:
+def calibration_report(method: Method, store: Store) -> Path | None:
     """What is known of critics, by which the trainer refuses rewards; None where nothing was measured."""
-    return file if (file := file_of(store)).exists() else None
+    file = file_of(store)
+    return file if method.name == REWARDED and file.exists() else None
 
 
-def options_of(method: Method, words: str, further: Mapping[str, type]) -> list[str]:
-    """Options of the training command, each the name of one of the method's settings. Raises RunError."""
+def options_of(method: Method, words: str, report: Path | None) -> list[str]:
+    """Options of the training command, each the name of one of the method's settings, or, where there is a report of
+    calibration, of how much of it is wanted. Raises RunError."""
     try:
         parts = shlex.split(words)
     except ValueError as error:
         raise RunError(f"the options cannot be read: {error}") from error
-    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING | further
+    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING
+    known |= AGREEMENT if report else {}
     taken = ("--steps", "--save-every")
     at = 0
     while at < len(parts):
@@ -186,7 +189,7 @@ def estimate(asked: Asked, store: Store, settings: Settings) -> Estimate:
     memory, disk = None, 0
     if asked.checkpoint in sources:
         options = ["--adapter", asked.adapter] if asked.adapter else []
-        options += options_of(method, asked.options or "")
+        options += options_of(method, asked.options or "", calibration_report(method, store))
         memory, disk = bytes_of(sources[asked.checkpoint], method.name, tuple(options))
     return Estimate(rows, measured(runs_in(place_of(store)), method.name, asked.checkpoint), memory, disk)
 
@@ -209,7 +212,7 @@ def bytes_of(source: str, method: str, options: tuple[str, ...]) -> tuple[int, i
     add_opening(parser)
     add_settings(parser, defaults)
     try:
-        arguments = parser.parse_args(options)
+        arguments, _ = parser.parse_known_args(options)  # what a report is asked needs no memory
     except argparse.ArgumentError as error:
         raise RunError(str(error)) from error
     opening = opening_of(arguments)
