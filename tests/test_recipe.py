@@ -20,8 +20,8 @@ MARGIN = 0.5  # of what is missing to it at first
 
 def test_a_short_run_of_reinforcement_learning_raises_the_reward(tmp_path: Path, thorough: bool):
     """Prompts of the training split, drawn without a thought; the mean over 96 rollouts before and after. Without
-    `--all` one step with one prompt, whose four rollouts are rewarded and whose weights move."""
-    steps, prompts = (16, PROMPTS) if thorough else (1, PROMPTS[:1])
+    `--all` one step with three prompts, whose four rollouts each are rewarded and whose weights move."""
+    steps, prompts = (16, PROMPTS) if thorough else (1, PROMPTS[:3])
     (tmp_path / "prompts.txt").write_text("\n".join(prompts), "utf-8")
     command = ["-m", "model.training.grpo", "--checkpoint", "sft", "--out", tmp_path / "rl"]
     command += ["--prompts-file", tmp_path / "prompts.txt", "--thinking", "0", "--precision", "bf16"]

@@ -163,11 +163,13 @@ def test_groups_whose_rewards_are_equal_are_replaced_a_bounded_number_of_times(j
     metrics = experience(constant, 2)(0).metrics
     assert (metrics["resampled"], metrics["skipped"], len(calls)) == (4, 2, 3 * 2 * 4)
     assert experience(constant, 0)(0).metrics["resampled"] == 0
-    calls.clear()
+    judged: list[str] = []
 
     def second_time(trajectory: Trajectory, pictures: list[np.ndarray]) -> Assessment:
-        calls.append(1)
-        return Assessment((0.5 if len(calls) <= 4 else len(calls) / 100,) * len(pictures))
+        """Equal for the first group of the prompt that is finished first."""
+        judged.append(trajectory.prompt)
+        equal = trajectory.prompt == judged[0] and judged.count(judged[0]) <= 4
+        return Assessment((0.5 if equal else len(judged) / 100,) * len(pictures))
 
     metrics = experience(second_time, 2)(0).metrics
     assert (metrics["resampled"], metrics["skipped"]) == (1, 0)

@@ -53,7 +53,7 @@ class Studio:
             "a red cat",
             "Judge it",
         )
-        *_, last = image.ask(given, VISIT, Checkpoints(self.generator), Sessions())
+        *_, last = image.ask(given, VISIT, Checkpoints(self.generator), Sessions(), insist=True)
         return last[0]["trajectory"]["id"]
 
     def delete(self, run: str) -> dict:

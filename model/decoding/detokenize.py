@@ -2,6 +2,8 @@
 
 from transformers import PreTrainedTokenizerBase
 
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+
 
 class TextReader:
     """`add` returns what a token adds to the text so far. What never becomes a character is left out at the end."""
@@ -13,7 +15,8 @@ class TextReader:
 
     def add(self, token: int) -> str:
         self.ids.append(token)
-        text = self.tokenizer.decode(self.ids, skip_special_tokens=True).rstrip("\N{REPLACEMENT CHARACTER}")
+        text = self.tokenizer.decode(self.ids, skip_special_tokens=True)
+        text = text.replace("\0", UNKNOWN).rstrip(UNKNOWN)  # a database keeps no NUL
         if len(text) <= len(self.shown):
             return ""
         new, self.shown = text[len(self.shown) :], text
