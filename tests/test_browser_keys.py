@@ -88,18 +88,22 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         pears = [store.save(*aha(20 + number, prompt="two pears"), owner="visitor") for number in range(6)]
         store.add_items(ARENA.id, [NewItem(*pears[at : at + 2]) for at in (0, 2, 4)])
         disputed(store)
-        agreed(store)
+        of_plums(store, "agreed", 10)
+        of_plums(store, "typed ahead", 1)
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log")
     server.start()
     yield server
     server.stop()
 
 
-def agreed(store: Store) -> None:
-    """A project of twenty reflections."""
-    store.create_project(replace(REFLECTIONS_PROJECT, id="agreed", name="agreed", collects=False))
-    plums = [store.save(*aha(50 + number, prompt=f"{number} plums"), owner="visitor") for number in range(10)]
-    store.add_items("agreed", [NewItem(plum) for plum in plums])
+def of_plums(store: Store, project: str, drawings: int) -> None:
+    """A project of some drawings' reflections, of each one no and one yes."""
+    store.create_project(replace(REFLECTIONS_PROJECT, id=project.replace(" ", "-"), name=project, collects=False))
+    plums = [
+        store.save(*aha(50 + number, prompt=f"{number} plums of {project}"), owner="visitor")
+        for number in range(drawings)
+    ]
+    store.add_items(project.replace(" ", "-"), [NewItem(plum) for plum in plums])
 
 
 def disputed(store: Store) -> None:
@@ -176,13 +180,13 @@ def test_a_drawing_is_judged_on_every_layout(page, server, layout, no, four, fou
 
 
 def test_what_is_typed_while_an_answer_is_sent_is_said_of_the_next(page, server):
-    opened(page, server)
+    opened(page, server, "annotate?project=typed-ahead")
     first, words = token(page).input_value(), "three, not two"
     agree, _ = keys_of(page)
     page.evaluate(PRESS, [agree, ["4", "Digit4"]])
     page.evaluate(PRESS, [SUBMIT])
     page.wait_for_timeout(40)
-    # The model says no and yes by turns, so that the same key disagrees with what comes next.
+    # Of the one drawing the model said no and yes, so that the same key disagrees with what comes next.
     page.evaluate(PRESS, [["5", "Digit5"], agree, ["c", "KeyC"], *([letter, ""] for letter in words)])
     expect(page.locator("[data-question=verdict_right] input[value=no]")).to_be_checked()
     chosen(page, "reason_rating", 4).to_be_checked()
