@@ -22,7 +22,7 @@ SETTLED = 800  # ms, until what moves has come to rest
 
 
 def draw(page: Page) -> None:
-    page.click(".chip >> nth=0")
+    page.click(".chip:not(.show) >> nth=0")
     page.wait_for_timeout(SETTLED)
     page.click("#draw")
     page.wait_for_selector("#timeline .forget")
