@@ -113,7 +113,7 @@ def next_items(browser: Browser, server: Server) -> list[float]:
         times = []
         for _ in range(TIMES):
             page.wait_for_timeout(RESTS / 2)
-            page.locator("[data-question=verdict_right] input").first.check()
+            page.locator("[data-question=verdict_right] input[value=yes]").check()  # as the model says
             page.locator("[data-question=reason_rating] input").nth(3).check()
             page.wait_for_timeout(RESTS / 2)
             times.append(page.evaluate(NEXT_ITEM))
