@@ -10,8 +10,10 @@ before as it was.
 """
 
 import argparse
+import io
 import json
 import logging
+import shutil
 import sqlite3
 import sys
 import tarfile
@@ -24,19 +26,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from annotations.db.engine import FILE, default_directory, default_url, make_private_directory
+from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
 from annotations.errors import BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, Target, check
 from annotations.ops.scheduler import maintenance_lock, run_periodically
-from annotations.store import images
+from annotations.pictures import images
+from annotations.pictures.storage import FOLDER, FolderStorage, PictureStorage, open_storage
 from model.atomic_files import move_whole, sync_tree, write_whole
 
 log = logging.getLogger(__name__)
 
 
-def make(directory: Path, target: str, url: str | None = None) -> BackupManifest:
-    """Back up a data folder, and the PostgreSQL database at `url` where there is one, also while a studio uses them.
+def make(directory: Path, target: str, url: str | None = None, pictures: str | None = None) -> BackupManifest:
+    """Back up a data folder, the PostgreSQL database at `url` where there is one, and the pictures where they are kept
+    elsewhere, also while a studio uses them.
 
     One backup or purge of a folder at a time. Raises BackupError; the target's last backup stays.
     """
@@ -45,7 +49,7 @@ def make(directory: Path, target: str, url: str | None = None) -> BackupManifest
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
         with maintenance_lock(directory):
             before = written(directory, url)
-            made = _make(directory, Target(target), Path(scratch), url)
+            made = _make(directory, Target(target), Path(scratch), url, open_storage(directory, pictures))
             write_whole(
                 directory / MANIFEST, json.dumps(asdict(made) | {"written": before, "target": target}, indent=1)
             )
@@ -58,7 +62,7 @@ def check_target(target: str, directory: Path) -> None:
     check(target, directory, file.stat().st_size if file.is_file() else 0)
 
 
-def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> BackupManifest:
+def _make(directory: Path, target: Target, scratch: Path, url: str | None, storage: PictureStorage) -> BackupManifest:
     """Whatever a manifest names is there before the manifest is."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
@@ -68,7 +72,7 @@ def _make(directory: Path, target: Target, scratch: Path, url: str | None) -> Ba
     if before and before.studio != studio:
         raise BackupError("the target holds the backup of another studio; give an empty folder")
     kept, packed = before or BackupManifest(studio, now.isoformat(), (copy.name,), ()), target.packed(before)
-    new = _pack(directory / "images", tar, (postgres_dump.pictures(url) if url else _pictures(copy)) - packed)
+    new = _pack(storage, tar, (postgres_dump.pictures(url) if url else _pictures(copy)) - packed)
     target.put(copy)
     made = replace(
         kept, made_at=now.isoformat(), databases=(*(before.databases if before else ()), copy.name)[-DATABASES:]
@@ -103,16 +107,18 @@ def _pictures(copy: Path) -> set[str]:
         return {sha256 for [sha256] in database.execute("SELECT sha256 FROM images")}
 
 
-def _pack(folder: Path, tar: Path, names: set[str]) -> set[str]:
+def _pack(storage: PictureStorage, tar: Path, names: set[str]) -> set[str]:
     """The pictures that were packed: all that are wanted, but for those that a purge has removed meanwhile."""
     packed = set()
     with tarfile.open(tar, "w") as open_tar:
         for sha256 in sorted(names):
-            path = images.path_of(folder, sha256)
             try:
-                open_tar.add(path, path.relative_to(folder))
+                png = storage.content(sha256)
             except FileNotFoundError:
                 continue
+            member = tarfile.TarInfo(images.path_of(Path(), sha256).as_posix())
+            member.size, member.mode = len(png), 0o600
+            open_tar.addfile(member, io.BytesIO(png))
             packed.add(sha256)
     return packed
 
@@ -122,8 +128,9 @@ def is_new(directory: Path, url: str | None = None) -> bool:
     return postgres_dump.is_empty(url) if url else not (directory / FILE).exists()
 
 
-def restore(target: str, directory: Path, url: str | None = None) -> BackupManifest | None:
-    """Fill a folder that has no database yet, or the empty PostgreSQL database at `url`, with the last backup.
+def restore(target: str, directory: Path, url: str | None = None, pictures: str | None = None) -> BackupManifest | None:
+    """Fill a folder that has no database yet, or the empty PostgreSQL database at `url`, with the last backup, and the
+    place where `pictures` are kept.
 
     None where there is none. Raises BackupError.
     """
@@ -148,14 +155,19 @@ def restore(target: str, directory: Path, url: str | None = None) -> BackupManif
         if not url:
             with closing(sqlite3.connect(copy)) as database:
                 _checked(database, copy)
+        storage = open_storage(directory, pictures)
+        unpacked = storage.folder if isinstance(storage, FolderStorage) else Path(folder) / FOLDER
         for name in manifest.pictures:
             place.get(name, Path(folder) / name)
             with tarfile.open(Path(folder) / name) as packed:
-                unpack(packed, directory / "images")
+                unpack(packed, unpacked)
             (Path(folder) / name).unlink()
+            if not isinstance(storage, FolderStorage):
+                storage.write_all({file.stem: file.read_bytes() for file in unpacked.glob("??/*.png")})
+                shutil.rmtree(unpacked)
         if url:  # last: where there is a database, everything is there
             postgres_dump.load(url, copy)
-        _keep_only(directory / "images", postgres_dump.pictures(url) if url else _pictures(copy))
+        _keep_only(storage, postgres_dump.pictures(url) if url else _pictures(copy))
         if not url:
             move_whole(copy, directory / FILE, mode=0o600)
     return manifest
@@ -176,16 +188,13 @@ def unpack(packed: tarfile.TarFile, folder: Path) -> None:
         packed.extract(member, folder)
 
 
-def _keep_only(folder: Path, shown: set[str]) -> None:
+def _keep_only(storage: PictureStorage, shown: set[str]) -> None:
     """Remove pictures that were deleted after they were packed; say which are not there."""
-    there = set()
-    for picture in folder.glob("??/*.png"):
-        if picture.stem in shown:
-            there.add(picture.stem)
-        else:
-            picture.unlink()
-    if folder.is_dir():
-        sync_tree(folder)
+    there = set(storage.hashes())
+    for sha256 in there - shown:
+        storage.remove(sha256)
+    if isinstance(storage, FolderStorage) and storage.folder.is_dir():
+        sync_tree(storage.folder)
     if lost := len(shown - there):
         log.warning("backup: %d pictures were not in the backup; python -m annotations.doctor names them", lost)
 
@@ -218,13 +227,15 @@ def _state(directory: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def keep_backing_up(directory: Path, target: str, every: timedelta, url: str | None = None) -> threading.Thread:
+def keep_backing_up(
+    directory: Path, target: str, every: timedelta, url: str | None = None, pictures: str | None = None
+) -> threading.Thread:
     """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
 
     def back_up() -> None:
         known = _state(directory)
         if (known.get("written"), known.get("target")) != (written(directory, url), target):
-            make(directory, target, url)
+            make(directory, target, url, pictures)
 
     return run_periodically(back_up, every, "backup")
 
@@ -246,12 +257,14 @@ def main() -> None:
     parser.add_argument("target", help="a folder, hf://datasets/NAME/REPOSITORY or hf://buckets/NAME/BUCKET")
     parser.add_argument("--data", type=Path, default=default_directory(), help="the studio's data folder")
     parser.add_argument("--database", default=default_url(), help="address of its PostgreSQL database, if it has one")
+    parser.add_argument("--pictures", default=default_pictures(), help="folder or URL of its pictures, if elsewhere")
     arguments = parser.parse_args()
+    place = arguments.database, arguments.pictures
     try:
         if arguments.do == "make":
-            made = make(arguments.data, arguments.target, arguments.database)
+            made = make(arguments.data, arguments.target, *place)
         else:
-            made = restore(arguments.target, arguments.data, arguments.database)
+            made = restore(arguments.target, arguments.data, *place)
     except (BackupError, DatabaseError) as error:
         sys.exit(f"backup: {error}")
     print(f"backup of {made.made_at}" if made else f"there is no backup in {arguments.target}")

@@ -24,7 +24,7 @@ from annotations.auth.accounts import (
     set_role,
     sign_out,
 )
-from annotations.db.engine import default_directory, default_url
+from annotations.db.engine import default_directory, default_pictures, default_url
 from annotations.errors import AnnotationsError, PersonError
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        with open_store(arguments.data or default_directory(), default_url()) as store:
+        with open_store(arguments.data or default_directory(), default_url(), default_pictures()) as store:
             people = _run(store, arguments)
     except AnnotationsError as error:
         print(f"error: {error}", file=sys.stderr)

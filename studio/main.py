@@ -45,8 +45,8 @@ def _serve(settings: Settings) -> None:
     if settings.backup:
         check_target(settings.backup, data)
     if settings.backup and is_new(data, settings.database):
-        restore(settings.backup, data, settings.database)
-    with open_store(data, settings.database) as store:
+        restore(settings.backup, data, settings.database, settings.pictures)
+    with open_store(data, settings.database, settings.pictures) as store:
         recover(store)
         staging.recover(store)
         reordering.recover(store.database)
@@ -62,7 +62,7 @@ def _serve(settings: Settings) -> None:
         demo = start(settings, store, checkpoints, hub_of(os.environ))
         freeze_memory()
         if settings.backup:
-            keep_backing_up(data, settings.backup, BACKUPS, settings.database)
+            keep_backing_up(data, settings.backup, BACKUPS, settings.database, settings.pictures)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
 

@@ -22,14 +22,14 @@ from annotations.schema.project import Role
 
 SECTIONS = ("space", "studio")
 FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
-    *("mode", "data", "database", "checkpoint", "device", "dtype", "backup", "examples", "port", "published_contexts"),
-    *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
+    *("mode", "data", "database", "pictures", "checkpoint", "device", "dtype", "backup", "examples", "port"),
+    *("published_contexts", "webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path", "max_upload", "limits"),
     "visitors_teach",
 )
 LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
 OPTIONAL = (
-    *("data", "database", "device", "dtype", "backup", "published_contexts"),
+    *("data", "database", "pictures", "device", "dtype", "backup", "published_contexts"),
     *("webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path"),
 )
@@ -64,6 +64,7 @@ class Settings:
     published_contexts: bool | None = None  # as Janus-Pro-R1's code draws; None: where a checkpoint is in its layout
     data: str | None = None  # folder of the database; None is the user's data folder
     database: str | None = None  # address of a PostgreSQL database; None is SQLite in that folder
+    pictures: str | None = None  # folder or URL (s3://…) of the pictures; None is in the data folder
     backup: str | None = None  # folder, or hf://datasets/NAME/REPOSITORY, for backups every ten minutes
     examples: bool = True  # put recorded examples into an empty database
     port: int = 7860

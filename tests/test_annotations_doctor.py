@@ -20,7 +20,7 @@ from annotations.db.upgrade import MIGRATIONS, upgrade
 from annotations.doctor import check_disk, examine, main
 from annotations.errors import DirectoryError
 from annotations.ops.data_repair import Finding, Level, repair
-from annotations.store.images import path_of
+from annotations.pictures.images import path_of
 from annotations.store.listing import Filter
 from annotations.store.store import open_store
 

@@ -20,10 +20,10 @@ from annotations.export.labels.judge_targets import Target, judge_example, judge
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest, trajectories_of
 from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
+from annotations.pictures.images import path_of
 from annotations.queue.review import decide
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import EDITS, REFLECTIONS_PROJECT
-from annotations.store.images import path_of
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 from model.examples import JudgeExample

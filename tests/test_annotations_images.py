@@ -7,7 +7,7 @@ import pytest
 from PIL import Image as Picture
 
 from annotations.errors import NotFoundError, PictureError
-from annotations.store.images import describe, path_of, read, write
+from annotations.pictures.images import describe, path_of, read, write
 
 
 def png(colour: str = "red") -> bytes:

@@ -24,9 +24,9 @@ from annotations.db.tables import ImageRow
 from annotations.errors import ImportingError, PictureError
 from annotations.importing.importer import bring_in, main, records, rehearse
 from annotations.ops.synthetic import write_rows
+from annotations.pictures import images
 from annotations.queue.assignment import claim
 from annotations.schema.annotation import REFLECTIONS
-from annotations.store import images
 from annotations.store.store import Store, open_store
 from model.trajectory import StopReason
 

@@ -15,9 +15,9 @@ from annotations.export.manifest import read_manifest
 from annotations.export.preview import survey
 from annotations.export.registry import KINDS
 from annotations.export.writing.writers import JsonLinesWriter
+from annotations.pictures.images import path_of
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import RICH
-from annotations.store.images import path_of
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 

@@ -14,9 +14,9 @@ from studio_samples import HOSTILE, aha, stopped
 from annotations.backup import make
 from annotations.doctor import examine
 from annotations.ops.data_repair import Level
+from annotations.pictures import images
+from annotations.pictures.images import PngFile
 from annotations.schema.annotation import Annotation
-from annotations.store import images
-from annotations.store.images import PngFile
 from annotations.store.store import Store, open_store
 from model.images import encode_png
 from model.trajectory import Image, Parent, Segment, StopReason

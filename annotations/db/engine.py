@@ -51,6 +51,11 @@ def default_url() -> str | None:
     return os.environ.get("AHA_STUDIO_DATABASE") or None
 
 
+def default_pictures() -> str | None:
+    """Where pictures are kept: the folder or URL in AHA_STUDIO_PICTURES, else None, which is the data folder."""
+    return os.environ.get("AHA_STUDIO_PICTURES") or None
+
+
 def has_wal_bug(version: tuple[int, ...]) -> bool:
     """Whether this SQLite can corrupt a write-ahead log when it restarts the log (fixed in 3.51.3)."""
     return (3, 7, 0) <= version < (3, 51, 3)

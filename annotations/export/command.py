@@ -14,7 +14,7 @@ from typing import Any
 
 from huggingface_hub import get_token
 
-from annotations.db.engine import default_directory, default_url
+from annotations.db.engine import default_directory, default_pictures, default_url
 from annotations.errors import AnnotationsError
 from annotations.export.changes import changes
 from annotations.export.exporter import export
@@ -29,7 +29,7 @@ SHOWN_EVERY = 100  # trajectories
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
-        with open_store_for_reading(arguments.data or default_directory(), default_url()) as store:
+        with open_store_for_reading(arguments.data or default_directory(), default_url(), default_pictures()) as store:
             manifest = export(store, arguments.kind, arguments.out, _show_progress, query_of(arguments))
         told = changes(arguments.diff, arguments.out) if arguments.diff else None
         pushed = ""

@@ -35,7 +35,8 @@ def check_in_process(store: Store, job: Job, on_progress: OnProgress) -> Outcome
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             with suppress(BrokenPipeError):  # its end is told below
-                pickle.dump((database.directory.resolve(), url, _absolute(job)), process.stdin)
+                place = database.directory.resolve(), url, store.pictures_at
+                pickle.dump((*place, _absolute(job)), process.stdin)
                 process.stdin.close()
             return _followed(process, on_progress)
         finally:
@@ -73,7 +74,7 @@ def main() -> None:
     """Answer one job on standard input: messages on how far it is, then the outcome or an error."""
     if hasattr(os, "nice"):
         os.nice(NICENESS)
-    directory, url, job = pickle.load(sys.stdin.buffer)
+    *place, job = pickle.load(sys.stdin.buffer)
     last = 0.0
 
     def send(message: object) -> None:
@@ -87,7 +88,7 @@ def main() -> None:
             send((done, total))
 
     try:
-        with open_store_for_reading(directory, url) as store:
+        with open_store_for_reading(*place) as store:
             send(check(store, job, on_progress))
     except AnnotationsError as error:
         send(error)

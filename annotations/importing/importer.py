@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from annotations.db.engine import default_directory, default_url
+from annotations.db.engine import default_directory, default_pictures, default_url
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.export.manifest import read_manifest
 from annotations.importing.answer_storage import prepare
@@ -201,7 +201,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = {"images": arguments.images, "drawn_by": arguments.drawn_by, "on_progress": _bar}
         options |= {"columns": arguments.mapping and read_columns(arguments.mapping)}
-        with open_store(arguments.data or default_directory(), default_url()) as store, _given(arguments) as source:
+        place = arguments.data or default_directory(), default_url(), default_pictures()
+        with open_store(*place) as store, _given(arguments) as source:
             if arguments.dry_run:
                 report = rehearse(store, source, arguments.format, **options)
             else:

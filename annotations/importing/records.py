@@ -14,7 +14,7 @@ from typing import Any
 
 from annotations.db.json_text import JsonText
 from annotations.importing.record_json import Files
-from annotations.store.images import PngFile
+from annotations.pictures.images import PngFile
 from model.images import PictureFileError, normalized_png, size_of
 from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory

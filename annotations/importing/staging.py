@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.answer_storage import add_answers
+from annotations.pictures.images import PngFile
 from annotations.store import imported_records, items, trajectories
-from annotations.store.images import PngFile
 from annotations.store.imported_records import BatchName, PreparedRecord
 from annotations.store.store import Store
 from annotations.store.visibility import RunState

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from annotations.db.engine import FILE, Database, open_database
 from annotations.db.tables import ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
 from annotations.errors import DirectoryError, NotFoundError, PictureError, TrajectoryError
-from annotations.store import images, search_index
+from annotations.pictures import images
+from annotations.store import search_index
 from annotations.store.trajectories import set_columns
 from annotations.store.trajectory_columns import columns_of, pictures_of
 from model.images import PictureFileError, decode

@@ -27,8 +27,10 @@ from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
 from annotations.export.writing.parts import STATE
 from annotations.ops.synthetic import BEGIN, picture
+from annotations.pictures import images
+from annotations.pictures.storage import FOLDER
 from annotations.schema.default_projects import ARENA
-from annotations.store import images, trajectories
+from annotations.store import trajectories
 from annotations.store.store import Store
 from annotations.store.trajectory_columns import prepare
 from model.trajectory import Image, Origin, Sampling, StopReason, Trajectory
@@ -46,7 +48,7 @@ def fill(store: Store, rows: int) -> None:
     pairs = -(-rows // len(CRITERIA))
     firsts = -(-pairs // OPPONENTS)
     pngs = [picture(number) for number in range(min(PICTURES, firsts + OPPONENTS))]
-    files = [images.write(store.database.directory / "images", png) for png in pngs]
+    files = [images.write(store.database.directory / FOLDER, png) for png in pngs]
     store.create_project(ARENA)
     with store.database.writing() as session:
         drawn = [

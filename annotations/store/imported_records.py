@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import ImportFileRow, ImportRow
 from annotations.importing.record_json import unpack
 from annotations.importing.records import Record
+from annotations.pictures.images import PngFile
 from annotations.store import trajectories
-from annotations.store.images import PngFile
 from annotations.store.trajectory_columns import PreparedRows, prepare
 from annotations.store.visibility import is_published, is_visible
 

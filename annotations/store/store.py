@@ -25,11 +25,12 @@ from annotations.db.engine import (
 from annotations.db.tables import PropertyRow
 from annotations.errors import AnnotationsError, AwayError, NotFoundError, TrajectoryError
 from annotations.ops.scheduler import maintenance_lock
+from annotations.pictures.images import PngFile
+from annotations.pictures.storage import PictureStorage, open_storage
 from annotations.queue import completion, reordering
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.project import Project
 from annotations.store import (
-    images,
     imported_records,
     items,
     listing,
@@ -48,19 +49,20 @@ from annotations.store.trajectory_columns import check_storable, pictures_of
 from model.trajectory import Trajectory
 
 ITEMS_PER_WRITE = 50  # added to a project in one transaction
-Checked = dict[str, images.PngFile]  # pictures of a trajectory, by hash
+Checked = dict[str, PngFile]  # pictures of a trajectory, by hash
 
 
-def open_store(directory: Path, url: str | None = None) -> "Store":
+def open_store(directory: Path, url: str | None = None, pictures: str | None = None) -> "Store":
     """The store in a data folder, created or migrated where needed; with the URL of a PostgreSQL database the folder
-    has only the pictures. Raises DatabaseError.
+    has only the pictures, and with a folder or URL for `pictures` not even these. Raises DatabaseError.
     """
-    return Store(open_database(directory) if url is None else open_server(directory, url))
+    return Store(open_database(directory) if url is None else open_server(directory, url), pictures=pictures)
 
 
-def open_store_for_reading(directory: Path, url: str | None = None) -> "Store":
+def open_store_for_reading(directory: Path, url: str | None = None, pictures: str | None = None) -> "Store":
     """The same beside a running studio; saving into it raises DatabaseError."""
-    return Store(open_database_for_reading(directory) if url is None else open_server_for_reading(directory, url))
+    opened = open_database_for_reading(directory) if url is None else open_server_for_reading(directory, url)
+    return Store(opened, pictures=pictures)
 
 
 def now_utc() -> datetime:
@@ -70,11 +72,15 @@ def now_utc() -> datetime:
 class Store:
     """Trajectories, projects, imports and annotations."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime] = now_utc) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], datetime] = now_utc, pictures: str | None = None
+    ) -> None:
+        """`pictures`: the folder or URL where they are kept, as `open_storage` takes it."""
         self.database = database
         self.clock = clock
         self.hidden = 0  # number of calls of `hide`, by which caches know that they are outdated
-        self._pictures = database.directory / "images"
+        self.pictures_at = pictures
+        self._pictures: PictureStorage = open_storage(database.directory, pictures)
 
     def __enter__(self) -> "Store":
         return self
@@ -111,7 +117,7 @@ class Store:
     def _save(
         self,
         trajectory: Trajectory,
-        files: Sequence[images.PngFile],
+        files: Sequence[PngFile],
         pictures: Mapping[str, bytes],
         *,
         owner: str,
@@ -164,7 +170,7 @@ class Store:
             visible = trajectories.shows_picture(session, sha256)
         if not visible:
             raise NotFoundError(f"there is no picture {sha256[:80]!r}; it may have been deleted")
-        return images.read(self._pictures, sha256)
+        return self._pictures.read(sha256)
 
     def picture_or_none(self, sha256: str) -> bytes | None:
         """As `picture`; None for one that is deleted, lost or damaged."""
@@ -199,7 +205,7 @@ class Store:
                     if not (ids := choose(session)):
                         return erased
                     for sha256 in retention.purge(session, ids):
-                        images.path_of(self._pictures, sha256).unlink(missing_ok=True)
+                        self._pictures.remove(sha256)
                 erased += len(ids)
 
     # Projects
@@ -278,14 +284,14 @@ class Store:
         with self.database.reading() as session:
             return imported_records.known_keys(session, keys)
 
-    def put_pictures(self, files: Mapping[str, images.PngFile], pictures: Mapping[str, bytes]) -> None:
+    def put_pictures(self, files: Mapping[str, PngFile], pictures: Mapping[str, bytes]) -> None:
         """Write the pictures of trajectories that are in the database already; `files`: as `check` described them.
 
         Raises PictureError where the disk refuses, TrajectoryError for one that is neither given nor stored.
         """
-        images.put_all(self._pictures, {sha256: pictures[sha256] for sha256 in files if sha256 in pictures})
+        self._pictures.write_all({sha256: pictures[sha256] for sha256 in files if sha256 in pictures})
         for sha256 in files:
-            if sha256 not in pictures and not images.path_of(self._pictures, sha256).is_file():
+            if sha256 not in pictures and not self._pictures.has(sha256):
                 raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
 
     def imports(self) -> list[Batch]:

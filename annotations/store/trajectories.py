@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import DeletionRow, ImageRow, StagedRow, TrajectoryImageRow, TrajectoryRow
 from annotations.errors import ConflictError, NotFoundError
+from annotations.pictures.images import PngFile
 from annotations.store import items, search_index
-from annotations.store.images import PngFile
 from annotations.store.items import State
 from annotations.store.search_index import terms_of
 from annotations.store.trajectory_columns import PreparedRows, pictures_of, prepare

@@ -1,23 +1,23 @@
 """Pictures of a trajectory: given with it as PNG bytes by sha256, or stored before with another one.
 
-Reads and writes files of the image folder; no database.
+Reads and writes picture files; no database.
 """
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
 from annotations.importing.records import Described
-from annotations.store import images
-from annotations.store.images import PngFile
+from annotations.pictures import images
+from annotations.pictures.images import PngFile
+from annotations.pictures.storage import PictureStorage
 
 
-def describe(folder: Path, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
+def describe(storage: PictureStorage, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
     """Raises TrajectoryError for a picture that is neither given nor stored, PictureError for a damaged one."""
     if sha256 not in pngs:
         try:
-            return images.describe(images.read(folder, sha256))
+            return images.describe(storage.read(sha256))
         except NotFoundError as error:
             raise TrajectoryError(
                 f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
@@ -31,17 +31,17 @@ def describe(folder: Path, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
     return images.describe(png)
 
 
-def store(folder: Path, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
+def store(storage: PictureStorage, sha256: str, pngs: Mapping[str, bytes]) -> PngFile:
     """Write the picture if it is given; its description. Raises as `describe`."""
-    described = describe(folder, sha256, pngs)
-    return images.write(folder, pngs[sha256]) if sha256 in pngs else described
+    described = describe(storage, sha256, pngs)
+    return storage.write(pngs[sha256]) if sha256 in pngs else described
 
 
-def store_missing(folder: Path, hashes: Iterable[str], pngs: Mapping[str, bytes]) -> None:
+def store_missing(storage: PictureStorage, hashes: Iterable[str], pngs: Mapping[str, bytes]) -> None:
     """Write once more those pictures that a purge, perhaps of another process, has removed meanwhile.
 
     Called within a writing transaction, during which no purge runs.
     """
     for sha256 in hashes:
-        if not images.path_of(folder, sha256).is_file():
-            store(folder, sha256, pngs)
+        if not storage.has(sha256):
+            store(storage, sha256, pngs)

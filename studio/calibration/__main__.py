@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotations.calibration.report import file_of, measure, write
-from annotations.db.engine import default_directory, default_url
+from annotations.db.engine import default_directory, default_pictures, default_url
 from annotations.errors import AnnotationsError
 from annotations.metrics.calibration import Calibration
 from annotations.queue.reordering import rank_anew
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args(argv)
     try:
-        with open_store(arguments.data or default_directory(), default_url()) as store:
+        with open_store(arguments.data or default_directory(), default_url(), default_pictures()) as store:
             _run(store, arguments)
     except (AnnotationsError, RewardError, CheckpointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
