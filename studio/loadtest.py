@@ -1,18 +1,18 @@
 """Load tests of a studio over HTTP: visitors, annotators, kills, imports, floods, visits.
 
     python -m studio.loadtest --visitors 32
-    python -m studio.loadtest --annotators 50 --items 2000 [--database URL] [--kill 50]
+    python -m studio.loadtest --annotators 50 --items 2000 [--database URL [--processes 2]] [--kill 50]
     python -m studio.loadtest --import 20000 [--pictures 2000] [--database URL]
     python -m studio.loadtest --attack [--database URL]
     python -m studio.loadtest --visits 2000 --drawings 1000
 
 Visitors draw: each must see every row once and in order, and every finished picture; how much longer it takes with many
 than alone is printed. Annotators sign in and submit until nothing waits: nobody may be given what others have, and
-nothing that was confirmed may be lost, however often the server is killed meanwhile. While so many rows are imported
-ten annotators work and four people draw: nobody may meet an error or wait for more than a second, nor the import take
-more than three minutes. Under attack eighteen annotators work while others, from addresses of their own, flood the
-studio: no submit may be refused or take more than twice as long, and the memory must come back. Visits and drawings
-show what they cost the server, and that it holds no more afterwards.
+nothing that was confirmed may be lost, however often the server is killed meanwhile, or one of several behind nginx.
+While so many rows are imported ten annotators work and four people draw: nobody may meet an error or wait for more than
+a second, nor the import take more than three minutes. Under attack eighteen annotators work while others, each from an
+address of its own, flood it: no submit may be refused or take more than twice as long, and the memory must come back.
+Visits and drawings show what they cost the server, and that it holds no more afterwards.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def with_visitors(arguments: argparse.Namespace) -> str | None:
 def with_annotators(arguments: argparse.Namespace) -> str | None:
     load = annotation_load.AnnotationLoad(arguments.annotators, arguments.items, arguments.overlap)
     disturbance = kills.RandomKills(arguments.kill, load) if arguments.kill else None
-    result = asyncio.run(annotation_load.measure(load, arguments.database, disturbance))
+    result = asyncio.run(annotation_load.measure(load, arguments.database, disturbance, arguments.processes))
     if disturbance is not None:
         print(kills.table(disturbance.restarts), end="\n\n")
     print(annotation_load.table(result))
@@ -92,6 +92,8 @@ def _problem(arguments: argparse.Namespace) -> str | None:
     if arguments.annotators is None:
         wrong = arguments.kill or arguments.database and not arguments.attack
         return "--kill and --database are for --annotators; give so many" if wrong else None
+    if arguments.processes != 1 and (arguments.processes < 1 or not arguments.database):
+        return f"got {arguments.processes} processes; several share a PostgreSQL database: give --database"
     answers = arguments.items * arguments.overlap
     if min(arguments.annotators, arguments.items, arguments.overlap) < 1 or answers < FEWEST:
         return f"got {answers} answers of {arguments.annotators} annotators; wanted at least {FEWEST} of one"
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=2000, help="for annotators: what there is to answer")
     parser.add_argument("--overlap", type=int, default=2, help="how many answer each item")
     parser.add_argument("--database", metavar="URL", help="an empty PostgreSQL database, instead of SQLite")
+    parser.add_argument("--processes", type=int, default=1, help="studios behind nginx, with one --database")
     parser.add_argument("--kill", type=int, default=0, metavar="TIMES", help="the server, at random moments")
     arguments = parser.parse_args()
     if problem := _problem(arguments):

@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import replace
 
+import postgres_server
 import pytest
 
 from studio import loadtest
-from studio.load import annotation_load, attack, imports, kills, visits
+from studio.load import annotation_load, attack, cluster, imports, kills, visits
 from studio.load.visitors import VisitResult, measure
 
 
@@ -53,6 +54,20 @@ def test_annotators_of_a_studio_that_is_killed_lose_nothing_and_are_given_nothin
     assert account.passed, account.errors
     assert 0 < account.confirmed <= load.answers <= account.confirmed + account.broken_off
     assert len(account.times) + len(account.alone) + 1 == account.confirmed
+
+
+@pytest.mark.skipif(cluster.NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
+def test_annotators_of_two_studios_behind_a_proxy_go_on_at_the_other_where_one_is_killed(postgres):
+    address = postgres.format(name="studio")
+    with postgres_server.emptied_afterwards(address):
+        load = annotation_load.AnnotationLoad(annotators=5, items=24)
+        trouble = kills.RandomKills(1, load, seed=2)
+        account = asyncio.run(annotation_load.measure(load, address, trouble, processes=2))
+    print(kills.table(trouble.restarts), annotation_load.table(account), sep="\n")
+    [restart] = trouble.restarts
+    assert restart.passed and restart.meanwhile > 0
+    assert account.passed, account.errors
+    assert 0 < account.confirmed <= load.answers <= account.confirmed + account.broken_off
 
 
 def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_all_there(url, monkeypatch):
@@ -106,6 +121,7 @@ def test_visits_and_drawings_of_a_day_are_seen_whole_and_what_they_cost_is_told(
         ("--annotators 3 --items 2", "wanted at least 16"),
         ("--annotators 2 --overlap 3", "there are 2"),
         ("--annotators 2 --items 20 --kill 21", "at most 20"),
+        ("--annotators 20 --processes 2", "give --database"),
         ("--visits 0", "at least one visit"),
         ("--visits 5 --database postgresql://a/b", "for --annotators"),
     ],

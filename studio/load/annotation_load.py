@@ -20,6 +20,7 @@ from annotations.schema.project import Project, Role
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store, open_store_for_reading
 from studio.load.annotators import Annotator, PageActions
+from studio.load.cluster import Cluster, Studio
 from studio.load.server import Server, start_fork_server
 from studio.settings import Mode
 
@@ -27,7 +28,7 @@ FIRST_DRAWN = datetime(2026, 1, 1, tzinfo=UTC)
 ALONE_AT_MOST = 20  # submits of one annotator before the others come, at most
 CLOSE_TIMEOUT = 30.0  # seconds in which what closed pages held must be free again
 
-Disturbance = Callable[[Server, Sequence[Annotator]], Coroutine[Any, Any, None]]  # what happens while they work
+Disturbance = Callable[[Studio, Sequence[Annotator]], Coroutine[Any, Any, None]]  # what happens while they work
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,18 @@ class AnnotationResult:
 
 
 async def measure(
-    load: AnnotationLoad, database: str | None = None, disturbance: Disturbance | None = None
+    load: AnnotationLoad, database: str | None = None, disturbance: Disturbance | None = None, processes: int = 1
 ) -> AnnotationResult:
-    """Run a load at a studio of its own, in SQLite or in an empty PostgreSQL database."""
+    """Run a load at a studio of its own, in SQLite or in an empty PostgreSQL database, or at several `processes` with
+    one PostgreSQL database behind a proxy.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         start_fork_server()
         with open_store(folder, database) as store:
             team = prepared(store, load)
         machine = calibration(folder)
-        async with Server(folder, Mode.PUBLIC, database) as server:
+        async with _studio(folder, database, processes) as server:
             actions = await PageActions.of(server)
             await team[0].work(server, actions, most=1)  # to warm up
             team[0].times.clear()
@@ -90,6 +93,12 @@ async def measure(
             with open_store_for_reading(folder, database) as store:
                 await _pages_closed(store)
                 return _result(store, load, team, machine, alone, seconds)
+
+
+def _studio(folder: Path, database: str | None, processes: int) -> Studio:
+    if database is None or processes == 1:
+        return Server(folder, Mode.PUBLIC, database)
+    return Cluster(folder, database, processes)
 
 
 def prepared(store: Store, load: AnnotationLoad) -> list[Annotator]:

@@ -15,11 +15,12 @@ import httpx2
 
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from studio.annotate.item_token import ItemToken
+from studio.load.cluster import Studio
 from studio.load.page_client import Handler, HandlerError, PageClient
-from studio.load.server import Server
 
 TIMEOUT = 120.0  # seconds for one response
 MAX_ERRORS = 100  # after which an annotator gives up
+NO_ANSWER = (502, 503, 504)  # of a proxy, where the studio behind it ended meanwhile
 SAVED_FIRST = 0.3  # share of answers that are saved unfinished before they are submitted
 
 
@@ -33,7 +34,7 @@ class PageActions:
     prepare: Handler
 
     @staticmethod
-    async def of(server: Server) -> "PageActions":
+    async def of(server: Studio) -> "PageActions":
         async with httpx2.AsyncClient(base_url=server.url, timeout=None) as client:
             config = (await client.get("/config")).raise_for_status().json()
         return PageActions(
@@ -59,7 +60,7 @@ class Annotator:
 
     async def work(
         self,
-        server: Server,
+        server: Studio,
         actions: PageActions,
         *,
         most: int | None = None,
@@ -84,21 +85,24 @@ class Annotator:
                     await self._answer(server, page, actions, rng)
                     submits += 1
 
-    async def _sign_in(self, server: Server, client: httpx2.AsyncClient) -> None:
+    async def _sign_in(self, server: Studio, client: httpx2.AsyncClient) -> None:
         """Sign in and load the page. Raises HandlerError where that is refused."""
         form = {"name": self.name, "password": self.password, "to": "annotate"}
         while True:
             try:
                 answer = await client.post("/enter", data=form)
+                page = await client.get("/annotate")
+                if {answer.status_code, page.status_code} & set(NO_ANSWER):
+                    continue
                 if answer.headers.get("location") != "annotate":
                     raise HandlerError(f"{self.name} was not let in but sent to {answer.headers.get('location')}")
-                (await client.get("/annotate")).raise_for_status()
+                page.raise_for_status()
                 return
             except httpx2.TransportError:
                 await asyncio.sleep(0.05)
                 await server.up.wait()
 
-    async def _answer(self, server: Server, page: PageClient, actions: PageActions, rng: random.Random) -> None:
+    async def _answer(self, server: Studio, page: PageClient, actions: PageActions, rng: random.Random) -> None:
         """Fill in the form and submit it; where that broke off, again with the same token or after a reload."""
         token, errors_before = page.fields["annotate-token"], len(self.errors)
         item = ItemToken.read(token)
@@ -135,7 +139,7 @@ class Annotator:
         fields["annotate-note"] = ""
         return answers
 
-    async def _call_until_answered(self, server: Server, page: PageClient, handler: Handler) -> None:
+    async def _call_until_answered(self, server: Studio, page: PageClient, handler: Handler) -> None:
         """Repeat a call until the server has responded, through restarts."""
         while not await self._call(page, handler):
             await server.up.wait()
@@ -148,5 +152,8 @@ class Annotator:
             await asyncio.sleep(0.05)
             return False
         except (HandlerError, httpx2.HTTPStatusError) as error:
+            if isinstance(error, httpx2.HTTPStatusError) and error.response.status_code in NO_ANSWER:
+                await asyncio.sleep(0.05)
+                return False
             self.errors.append(f"{type(error).__name__}: {error}")
         return True

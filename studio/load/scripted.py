@@ -1,10 +1,12 @@
 """A scripted backend in place of the network, so that load tests measure web server and store."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
@@ -64,14 +66,21 @@ def timed(trajectory: Trajectory, picture: Callable[[str], bytes]) -> Iterator[t
         yield due, event
 
 
-def serve(port: int, folder: Path, mode: Mode = Mode.LOCAL, database: str | None = None) -> None:
-    """The studio, until it is ended or killed."""
-    with open_store(folder, database) as store:
+def serve(
+    port: int,
+    folder: Path,
+    mode: Mode = Mode.LOCAL,
+    database: str | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """The studio, until it is ended or killed; `options` are further settings."""
+    settings = Settings(port=port, mode=mode, database=database, **options)
+    with open_store(folder, database, settings.pictures) as store:
         recover(store)
         staging.recover(store)
         reordering.recover(store.database)
         fill_if_empty(store)
         scripted = Checkpoints(Generator(ScriptedBackend(store), store))
-        demo = start(Settings(port=port, mode=mode), store, scripted)
+        demo = start(settings, store, scripted)
         freeze_memory()
         demo.block_thread()

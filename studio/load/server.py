@@ -10,11 +10,13 @@ import os
 import pkgutil
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import psutil
@@ -36,6 +38,7 @@ class Server:
     mode: Mode = Mode.LOCAL
     database: str | None = None  # address of a PostgreSQL database
     port: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)  # further settings
     up: asyncio.Event = field(default_factory=asyncio.Event)  # set while it answers
     _process: BaseProcess | None = None
 
@@ -68,9 +71,9 @@ class Server:
     async def start(self) -> float:
         """Start the studio; the seconds until it answered. Raises RuntimeError where it does not."""
         began = time.monotonic()
-        self.port = self.port or _free_port()
+        self.port = self.port or free_port()
         start_fork_server()
-        arguments = (self._log, self.port, self.folder, self.mode, self.database)
+        arguments = (self._log, self.port, self.folder, self.mode, self.database, dict(self.options))
         self._process = FORKS.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         async with httpx2.AsyncClient(base_url=self.url) as client:
@@ -115,7 +118,7 @@ def _serve(log: Path, *arguments: object) -> None:
     pkgutil.resolve_name(f"{STUDIO}:serve")(*arguments)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
