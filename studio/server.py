@@ -82,6 +82,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
         )
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
+    demo.server.config.encoded_headers = []  # which server answers, in every answer
     run_periodically(partial(remove_old, folder), SWEEPS, "sweep")
     run_periodically(give_back, GIVES_BACK, "memory")
     return demo

@@ -18,8 +18,12 @@ from studio.page_list import PAGES
 
 STUDIO = Path(__file__).parent
 ASSETS = STUDIO / "assets"
-# Folders whose styles no page of a visitor needs.
-DESKS = ("annotate", "arena", "components/forms", "datasets", "projects", "review", "training")
+# Folders whose styles no page of a visitor needs, and those of visitors' pages, which no other one of them needs.
+DESKS = (
+    *("annotate", "arena", "calibration", "components/forms", "components/keys", "components/plots", "datasets"),
+    *("moderation", "people", "projects", "review", "training"),
+)
+VISITORS = {"image": "image", "compare": "compare", "gallery": "gallery", "auth": "sign-in"}  # folder: page
 PRELOADED = ("studio-sans-400", "studio-sans-600", "studio-serif-600")  # fonts of every page
 # Until the page's own styles are there: the width of what is to come, and Gradio's sign of loading apart from it.
 FIRST_STYLES = (
@@ -29,6 +33,7 @@ FIRST_STYLES = (
     ".wrap.full.translucent { position: fixed; inset: 0; }"
 )
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
+SPACES = re.compile(r"\s*([{};,])\s*|\s+")  # of a style sheet, kept as one where they tell two words apart
 PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
 
 
@@ -45,10 +50,11 @@ def styles(path: str) -> str:
     """The style sheets of the page at `path`, without comments and indentation; a visitor's page has not those of the
     other pages."""
     role = {page.path: page.role for page in PAGES}[path]
-    left_out = [STUDIO / folder for folder in DESKS] if role is Role.VISITOR else []
+    others = [folder for folder, page in VISITORS.items() if page != path]
+    left_out = [STUDIO / folder for folder in (*DESKS, *others)] if role is Role.VISITOR else []
     files = sorted(STUDIO.rglob("*.css"), key=lambda file: file.name)
-    texts = [file.read_text("utf-8") for file in files if file.parent not in left_out]
-    return re.sub(r"\s+", " ", COMMENT.sub("", "".join(texts)))
+    texts = [file.read_text("utf-8") for file in files if not {file.parent, file.with_suffix("")} & {*left_out}]
+    return SPACES.sub(lambda found: found[1] or " ", COMMENT.sub("", "".join(texts))).strip()
 
 
 def head() -> str:

@@ -181,8 +181,14 @@ def test_what_is_asked_for_again_is_compressed_better(client: httpx2.Client):
 def test_a_page_brings_its_styles_and_a_visitors_page_not_those_of_the_desks(client: httpx2.Client):
     visitors, desk = client.get("").text, client.get("annotate").text
     for text in (visitors, desk):
-        assert ".masthead {" in text and "studio-sans-400-english.woff2" in text and "/*" not in STYLES.search(text)[0]
+        assert ".masthead{" in text and "studio-sans-400-english.woff2" in text and "/*" not in STYLES.search(text)[0]
     assert ".learnt td" in STYLES.search(desk)[0] and ".learnt td" not in STYLES.search(visitors)[0]
+    assert ".gallery .card" in client.get("gallery").text and ".gallery .card" not in visitors
+
+
+def test_a_page_is_told_of_no_other_page(client: httpx2.Client):
+    told = re.search(r"window\.gradio_config = ({.*?});?\s*</script>", client.get("compare").text, re.S)
+    assert set(json.loads(told[1])["page"]) == {"compare"}
 
 
 def test_answers_of_handlers_are_compressed_for_who_takes_it(client: httpx2.Client, studio: gr.Blocks):

@@ -33,7 +33,8 @@ COMPRESSED = ("text/", "application/json", "application/javascript", "image/svg"
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.S)
 # Of a manifest at the root of the host, where none is; of Gradio's own name and picture, shown where a page is linked.
 NOT_OURS = re.compile(r'\s*(<link rel="manifest"[^>]*>|<meta\s+(property="og:|name="twitter:)[^>]*>)')
-NO_STYLES = '"css":null,'  # in a page's configuration
+CONFIGURATION = re.compile(r"(window\.gradio_config = )(\{.*?\})(;?\s*</script>)", re.S)
+OF_PROGRAMS = ("api_info", "api_info_as_input", "api_info_as_output", "example_inputs")  # told at `/config` and `/info`
 # Of Gradio's script for pages in a frame, which it loads in any.
 RESIZER = "document.head.appendChild(script);"
 IN_A_FRAME = f"if (window.parent !== window) {RESIZER}"
@@ -141,13 +142,12 @@ class PageCache:
     def _of_page(self, fields: dict[bytes, bytes], parts: list[bytes], path: str, scope: Scope) -> CachedResponse:
         text = NOT_OURS.sub("", b"".join(parts).decode("utf-8"))
         head = "\n\t\t".join(('<base href="./" />', ICON, self._look.head, GENERAL))
-        styles = json.dumps(self._look.styles(path.strip("/"))).replace("<", "\\u003c")
-        for old, new in (
-            ('<base href="./" />', head),
-            (NO_STYLES, f'"css":{styles},'),
-            (RESIZER, IN_A_FRAME),
-        ):
+        for old, new in (('<base href="./" />', head), (RESIZER, IN_A_FRAME)):
             text = text.replace(old, new, 1)
+        name = path.strip("/")
+        text = CONFIGURATION.sub(
+            lambda found: found[1] + _of_one_page(found[2], name, self._look.styles(name)) + found[3], text, 1
+        )
         fields[b"content-security-policy"] = scope["state"]["policy"](_hashes(text)).encode()
         fields[b"cache-control"] = b"no-cache"
         return _compressed(fields, text.encode())
@@ -181,6 +181,17 @@ def _compressed(fields: dict[bytes, bytes], body: bytes) -> CachedResponse:
         compressed = compress(body, QUALITIES[0])
         fields[b"vary"] = b"Accept-Encoding"
     return CachedResponse(tuple(fields.items()), body, compressed)
+
+
+def _of_one_page(configuration: str, name: str, styles: str) -> str:
+    """Gradio's configuration of a page with its styles, without the other pages and what is for programs."""
+    config = json.loads(configuration)
+    config["css"] = styles
+    config["page"] = {name: config["page"][name]}
+    for component in config["components"]:
+        for key in OF_PROGRAMS:
+            component.pop(key, None)
+    return json.dumps(config, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _hashes(html: str) -> str:
