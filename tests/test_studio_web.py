@@ -1,5 +1,6 @@
 """What stands before the pages, over real HTTP: hosts, origins, routes, sizes, limits, headers; a session's cost."""
 
+import json
 import logging
 import os
 import re
