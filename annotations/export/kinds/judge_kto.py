@@ -15,7 +15,7 @@ from datasets import Features, Value
 from annotations.export.aggregate.votes import Votes, vote
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
 from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example, own_words
-from annotations.export.labels.opinions import Opinion, Why, is_good, only
+from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only
 from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Aggregation
 from annotations.export.subjects import Subject
@@ -127,5 +127,5 @@ def _label(right: object, rating: float | None, people: tuple[Annotation, ...], 
     if rating is None:
         corrected = any(REASON_CORRECTION in person.answers for person in people)
         return CORRECTED if corrected else right == YES
-    good = is_good(rating, context.query)
+    good = good_or_bad(rating, context.query)
     return Why.NEITHER if good is None else good

@@ -11,7 +11,7 @@ from datasets import Features, List, Value
 from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
 from annotations.export.labels.drawings import CODES, Standing, is_drawn, speaks_of_drawings, standings
-from annotations.export.labels.judge_targets import Target, context_of, is_good, judge_target, own_words
+from annotations.export.labels.judge_targets import Target, context_of, is_rated_good, judge_target, own_words
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.reflections import WITH_EDIT, judged
 from annotations.export.subjects import Subject
@@ -102,7 +102,7 @@ def _said(subject: Subject, segment: int, context: Context) -> Said:
             if EDIT in person.answers and not said.people:
                 said = replace(said, edit=str(person.answers[EDIT]), people=(person,))
         ratings = [person.answers[REASON_RATING] for person in about.people if REASON_RATING in person.answers]
-        if any(not is_good(about.rating, rating, context.query.bad + EQUAL) for rating in ratings):
+        if any(not is_rated_good(about.rating, rating, context.query.bad + EQUAL) for rating in ratings):
             said = Said("")
     return said
 

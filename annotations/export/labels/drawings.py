@@ -17,7 +17,16 @@ from typing import Any
 from datasets import List, Value
 
 from annotations.export.kind import Answer, Context, LeftOut
-from annotations.export.labels.opinions import Opinion, Why, asked, is_good, only, opinions, pseudonyms, votes_by_part
+from annotations.export.labels.opinions import (
+    Opinion,
+    Why,
+    asked,
+    good_or_bad,
+    only,
+    opinions,
+    pseudonyms,
+    votes_by_part,
+)
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import right_answer
 from annotations.schema.forms.facts import VERDICT as FACTS_VERDICT
@@ -143,7 +152,7 @@ def why_not(standing: Standing) -> str:
 def _evidence(subject: Subject, opinion: Opinion, context: Context) -> Evidence | LeftOut:
     question, group = opinion.question, opinion.group
     if isinstance(question.form, Rating):
-        return Evidence(is_good(opinion.mean, context.query), opinion)
+        return Evidence(good_or_bad(opinion.mean, context.query), opinion)
     if isinstance(question.form, Facts):
         opinion = replace(opinion, votes=votes_by_part(opinion, context)[FACTS_VERDICT])
     problem = opinion.problem(context.query)

@@ -71,7 +71,7 @@ def judge_target(
         return Target(segment, completion, Origin.PERSON, *context, correction=str(correction), edit=edit)
     if annotation.answers[VERDICT_RIGHT] != YES:
         return WhyNot.NO_CORRECTION
-    if not is_good(rating, annotation.answers.get(REASON_RATING), good):
+    if not is_rated_good(rating, annotation.answers.get(REASON_RATING), good):
         return WhyNot.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
@@ -118,6 +118,6 @@ def context_of(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], t
     return (tuple(pictures), tuple(reflections)) if alternates else None
 
 
-def is_good(rating: Rating, value: Any, good: float = GOOD_SHARE) -> bool:
+def is_rated_good(rating: Rating, value: Any, good: float = GOOD_SHARE) -> bool:
     """Whether a rating is at least so far up its scale, from 0 to 1."""
     return is_number(value) and (value - rating.scale[0]) / rating.steps >= good - 1e-9

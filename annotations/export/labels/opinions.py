@@ -108,7 +108,7 @@ def asked(group: Group, *forms: type[QuestionForm]) -> list[Question]:
     return [question for question in questions if not forms or isinstance(question.form, forms)]
 
 
-def is_good(value: float, query: Query) -> bool | None:
+def good_or_bad(value: float, query: Query) -> bool | None:
     """Whether a place on a scale from 0 to 1 is good (True) or bad (False) by the query's thresholds; None: neither."""
     if value >= query.good - 1e-9:
         return True

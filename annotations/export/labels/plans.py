@@ -11,7 +11,7 @@ from typing import Any
 from annotations.export.kind import Answer, Context, LeftOut, answers_of, message, png
 from annotations.export.labels.drawings import Standing
 from annotations.export.labels.judge_targets import WhyNot, own_words
-from annotations.export.labels.opinions import Opinion, Why, is_good, only, opinions, pseudonyms
+from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only, opinions, pseudonyms
 from annotations.export.query import Aggregation, Query
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
@@ -117,7 +117,7 @@ def _plan(thought: Thought, group: Group, person: Annotation, context: Context) 
     segment = group.segment or 0
     if correction and correction != own:
         return Plan(segment, correction, PlanSource.CORRECTION, Origin.PERSON, group=group, rating=rating)
-    good = None if rating is None else is_good(rating, context.query)
+    good = None if rating is None else good_or_bad(rating, context.query)
     if not good:
         return LeftOut(WhyNoPlan.BAD if good is False else Why.NEITHER, answers)
     origin = origin_of(thought)
