@@ -6,6 +6,7 @@ r"""Evaluate checkpoints on the embedded world: `python -m model.evaluate --prom
 
 On held-out prompts, the same with the same seeds for every checkpoint; the world's verifier referees what was drawn and
 said. Prints tables, or JSON, which `model.evaluation.plots` draws. Intervals are paired bootstraps over prompts, 95 %.
+With --record several processes (`accelerate launch`, `torchrun`) draw their shares; the first prints.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, backend_name, open_backend
+from model.distributed.append_log import RecordError
+from model.distributed.processes import Processes, join_processes
 from model.evaluation.bootstrap import Figure, difference, interval
 from model.evaluation.budgets import (
     attempt_requests,
@@ -28,7 +31,7 @@ from model.evaluation.budgets import (
 from model.evaluation.codec_fidelity import fidelity
 from model.evaluation.figures import edit_all, edit_figures, figures, held_out_edits, verdict_auroc
 from model.evaluation.judging_contexts import context_figures, context_requests, planned_drafts
-from model.evaluation.recorded import RecordedRollouts, RecordError, checkpoint_stamp, judge_recorded
+from model.evaluation.recorded import RecordedRollouts, checkpoint_stamp, judge_recorded
 from model.trajectory import Sampling
 from model.world.language import Description
 from model.world.splits import (
@@ -207,10 +210,10 @@ def named(sources: Sequence[str]) -> dict[str, str]:
     return by_name
 
 
-def recorded_at(folder: Path | None, name: str, source: str) -> RecordedRollouts | None:
+def recorded_at(folder: Path | None, name: str, source: str, processes: Processes) -> RecordedRollouts | None:
     """Where the rollouts of a checkpoint are kept. Raises RecordError and OSError."""
     file = f"{name.replace('/', '_')}.jsonl"
-    return None if folder is None else RecordedRollouts(folder / file, checkpoint_stamp(source))
+    return None if folder is None else RecordedRollouts(folder / file, checkpoint_stamp(source), processes)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -258,16 +261,24 @@ def main() -> None:
     if not any(getattr(arguments, name) for name in counts):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in counts)
         sys.exit(f"evaluate: nothing to measure; give one of {options} a number")
+    processes = join_processes()
+    if processes.count > 1 and (arguments.record is None or arguments.edits or arguments.codec):
+        sys.exit("evaluate: several processes share drawings by --record FOLDER; measure --edits and --codec in one")
     sources = named(arguments.compare or [arguments.checkpoint])
     try:
         if arguments.codec:
             print_fidelity(fidelity(sources, arguments.codec), arguments)
             return
-        backends = {name: open_backend(source) for name, source in sources.items()}
-        records = {name: recorded_at(arguments.record, name, source) for name, source in sources.items()}
+        backends = {name: open_backend(source, device=processes.device()) for name, source in sources.items()}
+        records = {name: recorded_at(arguments.record, name, source, processes) for name, source in sources.items()}
+        results = {name: evaluate(backend, arguments, records[name]) for name, backend in backends.items()}
     except (CheckpointError, RecordError, OSError) as error:
         sys.exit(f"evaluate: {error}")
-    results = {name: evaluate(backend, arguments, records[name]) for name, backend in backends.items()}
+    if processes.is_first:
+        print_results(results, arguments)
+
+
+def print_results(results: dict[str, Results], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(to_json(results), indent=2))
     else:

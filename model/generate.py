@@ -1,13 +1,14 @@
 """Generate trajectories: `python -m model.generate "two red apples" --seed 0 --rounds 3 --out DIR`
 
 Writes trajectory.json and one PNG per image, and shows progress on stderr. `--json` prints every event as one line;
-`--prompts FILE` takes one prompt per line and makes them all in one batch, each in a folder of its own.
+`--prompts FILE` takes one prompt per line and makes them all in one batch, each in a folder of its own: by several
+processes (`accelerate launch`, `torchrun`) each its share, and with `--resume` only what is not there yet.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from model.backends.checkpoint.loading import DTYPES
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request, RequestError, Task
+from model.distributed.processes import join_processes
+from model.distributed.prompt_file import read_prompt_file
 from model.events import (
     Event,
     Failed,
@@ -30,25 +33,31 @@ from model.events import (
     Verdict,
     advance,
 )
-from model.trajectory import Trajectory
+from model.trajectory import StopReason, Trajectory
+
+FILE = "trajectory.json"  # of a trajectory's folder
 
 
 def main() -> None:
     arguments = parser().parse_args()
     try:
-        prompts = read_prompts(arguments)
-        backend = open_backend(arguments.checkpoint, device=arguments.device, dtype=arguments.dtype)
+        processes, prompts = join_processes(), read_prompts(arguments)
+        device = processes.device(arguments.device)
+        backend = open_backend(arguments.checkpoint, device=device, dtype=arguments.dtype)
+        requests = processes.share([request(backend, prompt, arguments) for prompt in prompts])
+        places = {each.id: place_of(each, arguments.out, len(prompts)) for each in requests}
+        if arguments.resume:
+            requests = [each for each in requests if not is_made(each, places[each.id], backend.name)]
         if arguments.source is None or arguments.judge:
-            warn(backend, prompts)
-        requests = [request(backend, prompt, arguments) for prompt in prompts]
+            warn(backend, [each.prompt for each in requests])
         events = backend.rollout(requests, at_once=arguments.batch)
         if arguments.json:
             events = printing(events)
-        elif len(requests) == 1:
+        elif len(prompts) == 1:
             events = narrating(events)
-        else:
+        elif processes.is_first:
             events = counting(events, len(requests))
-        failed = write(events, arguments.out, folders=len(requests) > 1)
+        failed = write(events, places)
     except (CheckpointError, RequestError, OSError) as error:
         sys.exit(f"generate: {error}")
     if failed:
@@ -77,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     own = " (default: where the checkpoint is in DeepSeek's layout, or was converted from it)"
     result.add_argument("--official", action=argparse.BooleanOptionalAction, help=official + own)
     result.add_argument("--batch", type=int, default=16, help="trajectories at once")
+    result.add_argument("--resume", action="store_true", help="leave out what --out has of the same run already")
     result.add_argument("--json", action="store_true", help="print every event as a line of JSON")
     return result
 
@@ -86,13 +96,7 @@ def read_prompts(arguments: argparse.Namespace) -> list[str]:
         raise RequestError("give either a prompt or --prompts FILE")
     if arguments.judge and arguments.source is None:
         raise RequestError("--judge looks at an image; give it as --source FILE")
-    if arguments.prompts is None:
-        return [arguments.prompt]
-    lines = [line.strip() for line in arguments.prompts.read_text("utf-8").splitlines()]
-    prompts = [line for line in lines if line]
-    if not prompts:
-        raise RequestError(f"{arguments.prompts} holds no prompt; write one per line")
-    return prompts
+    return [arguments.prompt] if arguments.prompts is None else read_prompt_file(arguments.prompts)
 
 
 def request(backend: Backend, prompt: str, arguments: argparse.Namespace) -> Request:
@@ -113,8 +117,24 @@ def warn(backend: Backend, prompts: Iterable[str]) -> None:
             print(f"“{prompt[:80]}”: {warning}. It is drawn as well as it can be.", file=sys.stderr)
 
 
-def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
-    """Follow the events and write every trajectory as it ends; returns how many failed."""
+def place_of(request: Request, out: Path, count: int) -> Path:
+    """The folder of a trajectory: of several each its own, named by its seed."""
+    return out / f"{request.seed:05d}" if count > 1 else out
+
+
+def is_made(request: Request, folder: Path, checkpoint: str) -> bool:
+    """Whether a folder has a finished trajectory of this request, made by a checkpoint of this name."""
+    try:
+        made = Trajectory.from_dict(json.loads((folder / FILE).read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    expected = (request.prompt, request.seed, request.rounds, request.sampling, checkpoint)
+    same = (made.prompt, made.seed, made.rounds, made.sampling, made.checkpoint) == expected
+    return same and made.stop_reason not in (None, StopReason.FAILED, StopReason.CANCELLED)
+
+
+def write(events: Iterable[Event], places: Mapping[str, Path]) -> int:
+    """Follow the events and write every trajectory as it ends into its folder; returns how many failed."""
     trajectories: dict[str, Trajectory] = {}
     pictures: dict[str, list[FrameAdded | Preview]] = {}
     failed = 0
@@ -126,8 +146,7 @@ def write(events: Iterable[Event], out: Path, *, folders: bool) -> int:
                 pictures.setdefault(key, []).append(event)
             case TrajectoryFinished() | Failed():
                 failed += isinstance(event, Failed)
-                done = trajectories[key]
-                save(done, pictures.pop(key, []), out / f"{done.seed:05d}" if folders else out)
+                save(trajectories.pop(key), pictures.pop(key, []), places[key])
     return failed
 
 
@@ -139,7 +158,7 @@ def save(trajectory: Trajectory, pictures: list[FrameAdded | Preview], folder: P
         image, frame = (image + 1, 1) if isinstance(event, Preview) else (image, frame + 1)
         write_whole(folder / f"{name}.png", event.png, mode=0o644)
     text = json.dumps(trajectory.to_dict(), ensure_ascii=False, indent=2)
-    write_whole(folder / "trajectory.json", text + "\n", mode=0o644)  # last: where it is, the images are
+    write_whole(folder / FILE, text + "\n", mode=0o644)  # last: where it is, the images are
 
 
 def printing(events: Iterable[Event]) -> Iterator[Event]:

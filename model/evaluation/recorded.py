@@ -13,6 +13,8 @@ from typing import Any
 from model.backends.checkpoint.loading import path_of
 from model.backends.contract import Backend, CheckpointError
 from model.backends.request import Request
+from model.distributed.append_log import AppendLog, RecordError
+from model.distributed.processes import ALONE, Processes
 from model.evaluation.figures import Judged, judge_requests
 from model.trajectory import Trajectory, segment_to_dict
 from model.world.language import Description, parse, write
@@ -20,40 +22,24 @@ from model.world.scene import Item
 from model.world.verifier import Reading
 
 
-class RecordError(ValueError):
-    """A file of recorded rollouts that cannot be read."""
-
-
 class RecordedRollouts:
-    """The rollouts of one checkpoint in a file; a line cut off at the end (a process that was killed) is written anew.
+    """The rollouts of one checkpoint in an append-only log; of several processes each makes and records its share."""
 
-    Raises RecordError for a file that holds anything else.
-    """
-
-    def __init__(self, file: Path, checkpoint: str) -> None:
-        """`checkpoint` as `checkpoint_stamp` makes it."""
-        self._checkpoint = checkpoint
-        self._known: dict[str, dict[str, Any]] = {}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        whole = file.read_bytes() if file.exists() else b""
-        whole = whole[: whole.rfind(b"\n") + 1]
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                row = json.loads(line)
-                self._known[row["key"]] = row["rollout"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise RecordError(f"{file}, line {number}: {error}; give a folder of an earlier evaluation") from error
-        self._file = file.open("ab")
-        self._file.truncate(len(whole))
+    def __init__(self, file: Path, checkpoint: str, processes: Processes = ALONE) -> None:
+        """`checkpoint` as `checkpoint_stamp` makes it. Raises RecordError for a file that holds anything else."""
+        self._checkpoint, self.processes = checkpoint, processes
+        self.log = AppendLog(file, processes.index)
 
     def find(self, request: Request) -> Judged | None:
-        row = self._known.get(self._key(request))
-        return None if row is None else judged_from_dict(row)
+        row = self.log.find(self._key(request))
+        return None if row is None else judged_from_dict(row["rollout"])
 
     def add(self, request: Request, judged: Judged) -> None:
-        line = {"key": self._key(request), "rollout": judged_to_dict(judged)}
-        self._file.write(json.dumps(line).encode() + b"\n")
-        self._file.flush()
+        self.log.add(self._key(request), {"rollout": judged_to_dict(judged)})
+
+    def missing(self, requests: Sequence[Request]) -> list[int]:
+        """Indices of the requests that are not recorded."""
+        return [index for index, request in enumerate(requests) if self._key(request) not in self.log]
 
     def _key(self, request: Request) -> str:
         prefix = [segment_to_dict(segment) for segment in request.prefix]
@@ -68,16 +54,27 @@ def judge_recorded(
     batch: int,
     recorded: RecordedRollouts | None,
 ) -> list[Judged]:
-    """The rollout of every request, each for the description of the same index: those that are recorded are read,
-    the others made and recorded."""
-    judged = {i: known for i, request in enumerate(requests) if recorded and (known := recorded.find(request))}
-    missing = [i for i in range(len(requests)) if i not in judged]
-    made = judge_requests(backend, [requests[i] for i in missing], [descriptions[i] for i in missing], batch)
-    for index, rollout in made if missing else ():
-        judged[missing[index]] = rollout
-        if recorded:
-            recorded.add(requests[missing[index]], rollout)
-    return [judged[i] for i in range(len(requests))]
+    """The rollout of every request, each for the description of the same index: those that are recorded are read, the
+    others made and recorded, by several processes each its share. Raises RecordError where one has not done its own."""
+    if recorded is None:
+        made = dict(judge_requests(backend, requests, descriptions, batch)) if requests else {}
+        return [made[index] for index in range(len(requests))]
+    missing = recorded.missing(requests)
+    recorded.processes.wait()  # until all have read the same
+    missing = recorded.processes.share(missing)
+    if missing:
+        chosen = [requests[index] for index in missing], [descriptions[index] for index in missing]
+        for index, rollout in judge_requests(backend, *chosen, batch):
+            recorded.add(chosen[0][index], rollout)
+    recorded.processes.wait()
+    recorded.log.reread()
+    judged = [recorded.find(request) for request in requests]
+    if None in judged:
+        raise RecordError(
+            f"{judged.count(None)} of {len(judged)} rollouts were not recorded by another process; go on "
+            "with the same command"
+        )
+    return [each for each in judged if each is not None]
 
 
 def checkpoint_stamp(source: str | Path) -> str:
