@@ -9,6 +9,7 @@ import re
 import unicodedata
 
 from model.templates import EDIT_TEXT, NO, YES
+from model.trajectory import Reflection
 
 JOINING = "-‐‑'’_/&@\\"  # between two letters these make one word
 
@@ -105,6 +106,12 @@ def sentence(answer: str, reason: str, edit: str | None = None) -> str:
     if first and first[0].lower() in FUNCTION_WORDS:
         words = words[0].lower() + words[1:]
     return f"{verdict}, {words}{_stop(words)}{behind}"
+
+
+def own_words(reflection: Reflection) -> str:
+    """What the model said, as a sentence that begins with its verdict."""
+    text = reflection.text.strip()
+    return text if split_verdict(text)[0] == reflection.answer else sentence(reflection.answer, reflection.reason)
 
 
 def _stop(words: str) -> str:

@@ -8,8 +8,8 @@ import pytest
 from commands import run
 
 from model.backends.request import Request
-from model.evaluate import comparisons, table
 from model.distributed.append_log import RecordError
+from model.evaluate import comparisons, table
 from model.evaluation.budgets import Attempts, attempt_requests, attempts_of, budget_figures, fact_figures
 from model.evaluation.figures import Judged
 from model.evaluation.judging_contexts import CONTEXTS, context_figures, context_requests, planned_drafts

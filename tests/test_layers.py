@@ -18,6 +18,7 @@ TORCH_FREE = (
     "images",
     "atomic_files",
     "numbers",
+    "prepare.released_labels",
     "world.language",
 )
 MAY_IMPORT = {

@@ -7,8 +7,9 @@ that a user may change; its verdict is P(yes) / (P(yes) + P(no)) of its answer's
 import string
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -19,14 +20,15 @@ from PIL import Image as Picture
 from transformers import AutoModelForImageTextToText, AutoProcessor, PretrainedConfig
 
 from model.backends.checkpoint.loading import SHIPPED, STAGES, default_device, dtype_of, name_of, path_of
-from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, words
+from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, UnavailableError, words
 from model.backends.event_writer import EventWriter
 from model.backends.registry import open_backend
-from model.backends.request import MOST_REFLECTION_TOKENS, Request, Task
+from model.backends.request import MOST_REFLECTION_TOKENS, Request, RequestError, Task
 from model.events import Event, Failed, SegmentFinished, TextAdded, Verdict
 from model.images import encode_png
 from model.reflection_text import sentence, split_verdict
 from model.templates import EDIT_TEXT
+from model.trajectory import Reflection, Token, text_of
 
 TEMPLATE = Path(__file__).with_name("critic.txt")
 JANUS = ("janus", "multi_modality")  # types of configs
@@ -36,6 +38,15 @@ WORDS = {"yes": ("Yes", "yes", "YES", " Yes", " yes"), "no": ("No", "no", "NO", 
 
 class CriticError(Exception):
     """A picture that could not be judged; what was painted before stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownPicture:
+    """A picture (H, W, 3) uint8 to be judged against a prompt, and the seed of what is said of it."""
+
+    prompt: str
+    picture: np.ndarray
+    seed: int = 0
 
 
 class Critic(ABC):
@@ -51,6 +62,16 @@ class Critic(ABC):
     @abstractmethod
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
         """P(yes) / (P(yes) + P(no)). Raises CriticError."""
+
+    def reflections(self, shown: Sequence[ShownPicture]) -> Iterator[Reflection | CriticError]:
+        """What it says of each picture, in order, or why it could not be judged; here one after another."""
+        for each in shown:
+            write = EventWriter(Request(each.prompt, each.seed, 1, task=Task.JUDGE))
+            events = self.judge(write, each.prompt, each.picture, each.seed)
+            try:
+                yield reflection_of(self.name, events)
+            except CriticError as error:
+                yield error
 
     @abstractmethod
     def serve(self, options: ServingOptions) -> None:
@@ -77,12 +98,30 @@ class JanusCritic(Critic):
         with closing(self._asked(prompt, picture, 0, lambda: False)) as events:
             return next(event.p_yes for event in events if isinstance(event, Verdict))
 
-    def _asked(self, prompt: str, picture: np.ndarray, seed: int, stop: Callable[[], bool]) -> Generator[Event]:
+    def reflections(self, shown: Sequence[ShownPicture]) -> Iterator[Reflection | CriticError]:
+        """Of all pictures at once, as many as the backend decodes together."""
+        requests = [self._request(each.prompt, each.picture, each.seed) for each in shown]
+        said: dict[str, list[Event]] = {request.id: [] for request in requests}
+        for event in self.backend.rollout(requests, at_once=max(1, len(requests))):
+            said[event.trajectory_id].append(event)
+        for request in requests:
+            try:
+                yield reflection_of(self.name, said.pop(request.id))
+            except CriticError as error:
+                yield error
+
+    def _request(self, prompt: str, picture: np.ndarray, seed: int) -> Request:
         source = self.backend.read_source(encode_png(Picture.fromarray(picture)), Task.JUDGE)
-        for event in self.backend.events(Request(prompt, seed, 1, task=Task.JUDGE, source=source, stop=stop)):
-            if isinstance(event, Failed):
-                raise CriticError(event.error)
-            yield event
+        return Request(prompt, seed, 1, task=Task.JUDGE, source=source)
+
+    def _asked(self, prompt: str, picture: np.ndarray, seed: int, stop: Callable[[], bool]) -> Generator[Event]:
+        try:
+            for event in self.backend.events(replace(self._request(prompt, picture, seed), stop=stop)):
+                if isinstance(event, Failed):
+                    raise CriticError(event.error)
+                yield event
+        except (RequestError, UnavailableError) as error:
+            raise CriticError(f"{self.name} could not judge the picture: {error}") from error
 
     def serve(self, options: ServingOptions) -> None:
         self.backend.serve(options)
@@ -177,6 +216,22 @@ class VisionLanguageCritic(Critic):
                 "(MODEL?template=FILE) or another critic"
             )
         return yes / (yes + no)
+
+
+def reflection_of(critic: str, events: Iterable[Event]) -> Reflection:
+    """The reflection that the events of `judge` make. Raises CriticError where there is no verdict in them."""
+    answer, p_yes, tokens = "", 0.0, list[Token]()
+    for event in events:
+        match event:
+            case Verdict():
+                answer, p_yes = event.answer, event.p_yes
+            case TextAdded():
+                tokens += event.tokens
+            case Failed():
+                raise CriticError(event.error)
+    if not answer:
+        raise CriticError(f"{critic} gave no verdict: {text_of(tokens)[:80] or 'it said nothing'}")
+    return Reflection(answer, p_yes, tuple(tokens))
 
 
 def open_critic(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Critic:

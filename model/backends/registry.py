@@ -34,6 +34,12 @@ def backend_name(source: str | Path) -> str:
     return "+".join(name_of(part) for part in parts)
 
 
+def painter_source(source: str | Path) -> str:
+    """What paints of a pair, without its critic."""
+    kind, rest = _parts(source)
+    return str(rest) if kind == JANUS else f"{kind}:{str(rest).partition('+')[0]}"
+
+
 def description(name: str) -> str | None:
     """What a shipped checkpoint has learnt, in words; None for others."""
     return SHIPPED.get(name)

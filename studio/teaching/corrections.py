@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.export.kinds.judge_sft import JudgeSft
-from annotations.export.labels.judge_targets import Target, context_of, judge_example, judge_target, own_words
+from annotations.export.labels.judge_targets import Target, context_of, judge_example, judge_target
 from annotations.export.manifest import SOURCES, TRAIN
 from annotations.schema.annotation import Status
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
+from model.reflection_text import own_words
 from model.trajectory import Origin, Reflection, Trajectory
 
 NEWEST = 200  # annotations that are looked through

@@ -7,9 +7,7 @@ right and of states 0 and 1 as wrong, opens them by `img_path`, and for a redraw
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 from datasets import Features, List, Value
 
@@ -21,12 +19,10 @@ from annotations.export.labels.reflections import Judged, judged
 from annotations.export.manifest import TRAIN
 from annotations.export.subjects import Subject
 from annotations.schema.questions import REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, Question
+from model.prepare.released_labels import IMAGES, LABELS, RIGHT, TRAIN_FILE, WRONG, label_entry, label_line
 
 FORMAT = "janus_sft"  # its name among those that are imported
-LABELS = "data/t2i_examples/labels"
-IMAGES = "data/t2i_examples/images"
 READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
-RIGHT, WRONG = 4, 0  # states
 
 
 class JanusProR1(Kind):
@@ -65,7 +61,7 @@ class JanusProR1(Kind):
     )
 
     def file_name(self, split: str) -> str:
-        return f"{LABELS}/{'flux_0.7' if split == TRAIN else split}.jsonl"
+        return TRAIN_FILE if split == TRAIN else f"{LABELS}/{split}.jsonl"
 
     def reads(self, question: Question) -> bool:
         return question.name in READS
@@ -97,20 +93,10 @@ def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | L
         right = target.completion.lower().startswith("yes")
         agreement = about.votes.agreement if about.votes else 1.0
         [path], files = image_files([target.images[-1]], context, IMAGES)
-        datum: dict[str, Any] = {
-            "id": 1000 * subject.number + about.segment,
-            "img_path": path,
-            "reason": target.completion,
-            "prob": round(agreement if right else 1 - agreement, 4),
-            "state": RIGHT if right else WRONG,
-        }
-        values = {"promptid": _number(trajectory.prompt), "prompt": trajectory.prompt, "data": [datum]}
+        number, prob = 1000 * subject.number + about.segment, agreement if right else 1 - agreement
+        entry = label_entry(number, path, target.completion, prob, RIGHT if right else WRONG)
+        values = label_line(trajectory.prompt, [entry])
         yield row_of(subject, values, context, about.people, answers=answers, files=files)
         return
     if why is not None:
         yield LeftOut(why, answers)
-
-
-def _number(prompt: str) -> int:
-    """That stands for a prompt, and that JSON readers keep exactly."""
-    return int.from_bytes(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()[:6])

@@ -14,7 +14,7 @@ from datasets import Features, Value
 
 from annotations.export.aggregate.votes import Votes, vote
 from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
-from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example, own_words
+from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example
 from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only
 from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Aggregation
@@ -22,6 +22,7 @@ from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import NO, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES, Question
 from model.examples import JudgeExample
+from model.reflection_text import own_words
 from model.trajectory import Origin
 
 CORRECTED = "verdict right, but the reason corrected and not rated"

@@ -25,7 +25,7 @@ from annotations.export.kind import (
     message,
     provenance,
 )
-from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target, own_words
+from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target
 from annotations.export.labels.opinions import only
 from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Query
@@ -33,6 +33,7 @@ from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import REASON_CORRECTION, VERDICT_RIGHT, Question
 from model.examples import JudgeExample
+from model.reflection_text import own_words
 from model.trajectory import Origin, Reflection
 
 NOTHING_WORSE = "no other words about the same images that people hold worse"

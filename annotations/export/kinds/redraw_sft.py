@@ -11,13 +11,13 @@ from datasets import Features, List, Value
 from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
 from annotations.export.labels.drawings import CODES, Standing, is_drawn, speaks_of_drawings, standings
-from annotations.export.labels.judge_targets import Target, context_of, is_rated_good, judge_target, own_words
+from annotations.export.labels.judge_targets import Target, context_of, is_rated_good, judge_target
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.reflections import WITH_EDIT, judged
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import EDIT, REASON_RATING, Question
-from model.reflection_text import first_verdict
+from model.reflection_text import first_verdict, own_words
 from model.templates import NO
 from model.trajectory import Image, Reflection, Trajectory
 

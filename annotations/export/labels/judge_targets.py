@@ -15,7 +15,7 @@ from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT, YES
 from model.examples import JudgeExample
 from model.numbers import is_number
-from model.reflection_text import sentence, split_verdict
+from model.reflection_text import own_words, sentence
 from model.trajectory import Image, Origin, Reflection, Source, Trajectory
 
 DEFAULT_RATING = Rating()
@@ -93,12 +93,6 @@ def judge_example(
         segment=target.segment,
         annotator=annotator,
     )
-
-
-def own_words(reflection: Reflection) -> str:
-    """What the model said, as a sentence that begins with its verdict."""
-    text = reflection.text.strip()
-    return text if split_verdict(text)[0] == reflection.answer else sentence(reflection.answer, reflection.reason)
 
 
 def context_of(trajectory: Trajectory, segment: int) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

@@ -10,12 +10,13 @@ from typing import Any
 
 from annotations.export.kind import Answer, Context, LeftOut, answers_of, message, png
 from annotations.export.labels.drawings import Standing
-from annotations.export.labels.judge_targets import WhyNot, own_words
+from annotations.export.labels.judge_targets import WhyNot
 from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only, opinions, pseudonyms
 from annotations.export.query import Aggregation, Query
 from annotations.export.subjects import Group, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, THOUGHT_RATING
+from model.reflection_text import own_words
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.trajectory import Image, Origin, Reflection, Source, Thought, Trajectory
 

@@ -11,15 +11,15 @@ import numpy as np
 from PIL import Image as Picture
 
 from model.backends.contract import Backend, Capabilities, ServingOptions, check_task
-from model.backends.critic import Critic, CriticError, open_critic
+from model.backends.critic import Critic, CriticError, open_critic, reflection_of
 from model.backends.diffusion.painter import Job, Painter, PaintingError, Preview, open_painter
 from model.backends.diffusion.source import read_source
 from model.backends.event_writer import EventWriter
 from model.backends.request import Request, RequestError, Task, check_values
-from model.events import Event, Failed, TextAdded, TrajectoryFinished, Verdict
+from model.events import Event, Failed, TrajectoryFinished
 from model.images import encode_png, read_rgb
 from model.reflection_text import split_verdict
-from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, text_of
+from model.trajectory import Image, Reflection, Sampling, Segment, StopReason
 
 MOST_SAID = 240  # characters of what the critic said that a redraw's prompt takes up
 SEED_STEP = 1_000_003  # between the seeds of a trajectory's images
@@ -151,14 +151,9 @@ class DiffusionBackend(Backend):
         return None
 
     def _reflection(self, write: EventWriter, picture: np.ndarray) -> Generator[Event, None, Reflection]:
-        request, answer, p_yes, tokens = write.request, "", 0.0, list[Token]()
+        request, events = write.request, list[Event]()
         yield write.begin("reflection")
         for event in self.critic.judge(write, request.prompt, picture, request.seed):
-            if isinstance(event, Verdict):
-                answer, p_yes = event.answer, event.p_yes
-            elif isinstance(event, TextAdded):
-                tokens += event.tokens
+            events.append(event)
             yield event
-        if not answer:
-            raise CriticError(f"{self.critic.name} gave no verdict: {text_of(tokens)[:80] or 'it said nothing'}")
-        return Reflection(answer, p_yes, tuple(tokens))
+        return reflection_of(self.critic.name, events)
