@@ -52,14 +52,16 @@ def evaluate(backend: Backend, arguments: argparse.Namespace, recorded: Recorded
     """Everything about one checkpoint, by split and with or without the thought."""
     results: Results = {}
     sampling = chosen(backend, arguments)
-    ways = (True, False) if backend.sampling.thinks else (False,)
+    ways = [replace(sampling, thinks=thinks) for thinks in ((True, False) if backend.sampling.thinks else (False,))]
+    after_no = arguments.plan_after_no and backend.sampling.thinks
+    drawn = [*ways, replace(sampling, thinks=False, thinks_after_no=True)] if after_no else ways
     for split, prompts in test_prompts(arguments).items():
-        for thinks in ways if prompts else ():
-            results |= drawings(backend, split, prompts, replace(sampling, thinks=thinks), arguments, recorded)
+        for way in drawn if prompts else ():
+            results |= drawings(backend, split, prompts, way, arguments, recorded)
     edits = held_out_edits(arguments.edits, arguments.seed)
-    for thinks in ways if edits else ():
-        done = edit_all(backend, edits, replace(sampling, thinks=thinks), arguments.batch, arguments.seed)
-        results[setting("edits", thinks)] = edit_figures(done)
+    for way in ways if edits else ():
+        done = edit_all(backend, edits, way, arguments.batch, arguments.seed)
+        results[setting("edits", way)] = edit_figures(done)
     return results
 
 
@@ -83,7 +85,7 @@ def drawings(
     recorded: RecordedRollouts | None,
 ) -> Results:
     """One split, drawn in one way: its figures; by budget of edits, and by what the judge is told, where asked for."""
-    name, drafts = setting(split, sampling.thinks), 1 if split == BY_FACTS else arguments.best_of
+    name, drafts = setting(split, sampling), 1 if split == BY_FACTS else arguments.best_of
     requests = attempt_requests(prompts, sampling, arguments.rounds, drafts, arguments.seed)
     judged = judge_recorded(backend, requests, prompts * drafts, arguments.batch, recorded)
     attempts = attempts_of(judged, len(prompts))
@@ -112,8 +114,10 @@ def chosen(backend: Backend, arguments: argparse.Namespace) -> Sampling:
     return replace(backend.sampling, **{name: value for name, value in options.items() if value is not None})
 
 
-def setting(split: str, thinks: bool) -> str:
-    return f"{split}, {'thinking first' if thinks else 'without the thought'}"
+def setting(split: str, sampling: Sampling) -> str:
+    if sampling.thinks_after_no:
+        return f"{split}, thinking after a no"
+    return f"{split}, {'thinking first' if sampling.thinks else 'without the thought'}"
 
 
 def table(results: dict[str, Results]) -> str:
@@ -131,7 +135,7 @@ def table(results: dict[str, Results]) -> str:
 
 def record(results: dict[str, Results]) -> str:
     """The two tables that sum it up: what training brought, and what the thought and the reflection bring."""
-    first, last = setting("GenEval-like", thinks=True), setting("GenEval-like", thinks=False)
+    first, last = (setting("GenEval-like", Sampling(thinks=thinks)) for thinks in (True, False))
     lines = ["| | " + " | ".join(HEADLINES) + " |", "|---" * (len(HEADLINES) + 1) + "|"]
     for checkpoint, rows in results.items():
         known = rows.get(first) or rows.get(last, {})
@@ -235,6 +239,11 @@ def parser() -> argparse.ArgumentParser:
         "--contexts",
         action="store_true",
         help="judge planned drafts by prompt and thought, and by the thought alone",
+    )
+    result.add_argument(
+        "--plan-after-no",
+        action="store_true",
+        help="also as Draw does it at once: the first draft without a plan, redraws with one",
     )
     result.add_argument("--record", type=Path, metavar="FOLDER", help="keep rollouts there; the same again goes on")
     result.add_argument("--edits", type=int, default=0, help="edits of given pictures")

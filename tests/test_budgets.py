@@ -52,6 +52,13 @@ def test_repair_and_damage_are_counted_for_every_budget_of_edits():
     assert [rows[f"edits {budget}: images"] for budget in (1, 2)] == [2.0, 2.5]
 
 
+def test_independent_drafts_are_first_drafts_whatever_comes_after_a_no():
+    after_no = Sampling(thinks=False, thinks_after_no=True)
+    requests = attempt_requests([parse(PROMPT)], after_no, 3, 3, 0)
+    assert [request.sampling.thinks_after_no for request in requests] == [True, False, False]
+    assert requests[1:] == attempt_requests([parse(PROMPT)], replace(after_no, thinks_after_no=False), 3, 3, 0)[1:]
+
+
 def test_independent_drafts_are_chosen_by_p_yes_by_the_verifier_or_end_with_the_first_yes():
     rows = {name: figure.value for name, figure in budget_figures(ATTEMPTS, 2).items()}
     own = [rows[f"edits {budget}: best of as many, own verdict"] for budget in (1, 2)]

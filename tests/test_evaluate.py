@@ -148,13 +148,14 @@ def test_the_record_sums_up_training_and_the_two_by_two_of_thought_and_reflectio
     assert cells[8][1:] == cells[3][1:3]
 
 
-def test_the_command_prints_both_ways_of_drawing(tiny_checkpoint: Path):
-    few = ("--prompts", "6", "--rounds", "1", "--edits", "2")
+def test_the_command_prints_the_ways_of_drawing(tiny_checkpoint: Path):
+    few = ("--prompts", "6", "--rounds", "1", "--edits", "2", "--plan-after-no")
     done = run("model.evaluate", "--compare", tiny_checkpoint, *few, "--json")
     assert done.returncode == 0, done.stderr
     [found] = json.loads(done.stdout).values()
     ways = ("thinking first", "without the thought")
-    assert list(found) == [f"{split}, {way}" for split in ("GenEval-like", "edits") for way in ways]
+    drawn = [f"GenEval-like, {way}" for way in (*ways, "thinking after a no")]
+    assert list(found) == drawn + [f"edits, {way}" for way in ways]
     assert found["GenEval-like, without the thought"]["drawing follows thought"]["value"] is None
     assert found["GenEval-like, thinking first"]["first draft"]["prompts"] == 6
     assert set(GENEVAL) <= {name.strip() for name in found["GenEval-like, thinking first"]}

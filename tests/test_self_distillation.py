@@ -12,6 +12,7 @@ from training_rows import IMAGE, assistant, row, save, text, user
 
 from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import save_checkpoint
+from model.sequences import Codes
 from model.training.dataset import JUDGE_ROWS, DataError
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.loop import Loop, LoopSettings
@@ -42,7 +43,7 @@ def policy(tiny_checkpoint: Path) -> Policy:
 
 @pytest.fixture(scope="module")
 def known(policy: Policy):
-    return referenced(policy, own_rollouts(policy.janus, PROMPTS, 0, slice(None)))
+    return referenced(policy, own_rollouts(policy.janus, PROMPTS, 2, 0, slice(None)))
 
 
 def lowered(known: Referenced, by: float) -> Referenced:
@@ -52,6 +53,13 @@ def lowered(known: Referenced, by: float) -> Referenced:
 def test_every_prompt_is_drawn_and_judged_and_every_second_one_with_a_thought(policy: Policy, known):
     assert sorted(each.number for each in known) == [0, 1, 2, 3]
     assert all(len(each.index) == len(each.tokens) == each.sequence.target_count for each in known)
+
+
+def test_redraws_are_left_free_where_one_image_is_kept(policy: Policy):
+    """The first image and its reflection alone are scored."""
+    sequences = own_rollouts(policy.janus, PROMPTS, 1, 0, slice(None)).values()
+    codes = [sum(isinstance(piece, Codes) for piece in sequence.pieces) for sequence in sequences]
+    assert sorted(codes) == [0, 0, 1, 1]
 
 
 def test_the_divergence_is_zero_at_the_checkpoint_and_its_gradient_too(policy: Policy, known):

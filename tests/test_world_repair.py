@@ -137,6 +137,24 @@ def test_of_two_objects_in_a_wrong_relation_either_may_move():
     assert min(stayed["cat"], stayed["dog"]) > 70
 
 
+@pytest.mark.parametrize(
+    ("prompt", "drawn", "mended"),
+    [
+        ("a red cat and a blue dog", (CAT,), {CAT, Item("dog", "blue", 0, 0)}),
+        ("a cat left of a dog", (CAT, DOG), {CAT, Item("dog", "blue", 4, 0)}),
+        ("a cat below a dog", (CAT, Item("dog", "blue", 4, 5)), {CAT, Item("dog", "blue", 0, 0)}),
+        ("two cats", (CAT,), {CAT, Item("cat", "red", 0, 0)}),
+    ],
+)
+def test_in_order_what_is_missing_or_has_to_move_goes_to_the_first_valid_place(prompt, drawn, mended):
+    for seed in range(5):
+        scene = mend(random.Random(seed), parse(prompt), Reading(drawn), first=True)
+        assert set(scene.items) == mended
+    rng = random.Random(0)
+    for description, _, _, reading in rejected(100):
+        assert accepted(check(description, read(render(mend(rng, description, reading, first=True)))))
+
+
 def test_a_broken_shape_is_completed_in_its_place():
     image = render(Scene((CAT, DOG)))
     image[2 * CELL : 3 * CELL, 2 * CELL : 3 * CELL] = 0

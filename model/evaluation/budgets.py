@@ -6,7 +6,7 @@ trajectories that were made once: the first draft of the rollout is the first of
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from model.backends.request import Request
 from model.evaluation.bootstrap import Figure, Proportion, difference
@@ -49,9 +49,9 @@ def attempt_requests(
     descriptions: Sequence[Description], sampling: Sampling, rounds: int, drafts: int, seed: int
 ) -> list[Request]:
     """Of every description a rollout; then of every one the second independent draft, the third, … up to `drafts`."""
-    requests = drawing_requests(descriptions, sampling, rounds, seed)
+    requests, afresh = drawing_requests(descriptions, sampling, rounds, seed), replace(sampling, thinks_after_no=False)
     for number in range(1, drafts):
-        requests += drawing_requests(descriptions, sampling, 1, seed + number * SEED_STEP)
+        requests += drawing_requests(descriptions, afresh, 1, seed + number * SEED_STEP)
     return requests
 
 

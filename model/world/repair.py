@@ -46,30 +46,34 @@ class _Choice:
     worth: int = 0
 
 
-def mend(rng: random.Random, description: Description, reading: Reading) -> Scene:
+def mend(rng: random.Random, description: Description, reading: Reading, *, first: bool = False) -> Scene:
     """A scene that satisfies the description and keeps as many of the drawn objects in their places as can be.
 
     Whole shapes are kept before broken ones, right colours before wrong ones, which are corrected. What is missing
     or has to move gets places drawn one after another, each uniform among the valid free ones. If nothing can be
     kept, the scene is a new one.
+
+    With `first` nothing that can be kept is left to chance: of equal choices objects of earlier groups stay, and each
+    missing one gets the first valid free place in reading order, wherever all find room so.
     """
     drawn = [[item for item in reading.shapes() if item.noun == group.noun] for group in description.groups]
-    choices = sorted(_choices(rng, description, reading, drawn), key=lambda choice: choice.worth, reverse=True)
-    for choice in choices[:_CHOICES]:
-        scene = _completed(rng, description, choice, drawn) if choice.worth else None
+    choices = _choices(None if first else rng, description, reading, drawn)
+    for choice in sorted(choices, key=lambda choice: choice.worth, reverse=True)[:_CHOICES]:
+        scene = _completed(rng, description, choice, drawn, first) if choice.worth else None
         if scene:
             return scene
     return sample_scene(rng, description)
 
 
 def _choices(
-    rng: random.Random, description: Description, reading: Reading, drawn: Sequence[Sequence[Item]]
+    rng: random.Random | None, description: Description, reading: Reading, drawn: Sequence[Sequence[Item]]
 ) -> list[_Choice]:
-    """Every choice of drawn objects that can stay together, in random order."""
+    """Every choice of drawn objects that can stay together, in random order; without `rng` those that keep objects of
+    earlier groups before others of as many."""
     groups = description.groups
     shapes = [(index, item) for index, items in enumerate(drawn) for item in items]
     choices = [_Choice(((),) * len(groups), (_ALL,) * len(groups))]
-    for index, item in rng.sample(shapes, len(shapes)):
+    for index, item in rng.sample(shapes, len(shapes)) if rng else shapes:
         place = _number((item.column, item.row))
         right = groups[index].colour in (None, item.colour)
         worth = 100 + 10 * (item in reading.items) + right  # at most six objects: a count goes before a quality
@@ -93,23 +97,25 @@ def _narrowed(description: Description, room: Sequence[int], index: int, place: 
 
 
 def _completed(
-    rng: random.Random, description: Description, choice: _Choice, drawn: Sequence[Sequence[Item]]
+    rng: random.Random, description: Description, choice: _Choice, drawn: Sequence[Sequence[Item]], first: bool
 ) -> Scene | None:
-    """The kept objects in the right colours and all that is missing, None if no room is found for it."""
+    """The kept objects in the right colours and all that is missing, None if no room is found for it. With `first` the
+    first try takes groups, colours and places in order."""
     kept, missing = [], []
     for index, group in enumerate(description.groups):
         stay = choice.kept[index]
         kept += [Item(item.noun, group.colour or item.colour, item.column, item.row) for item in stay]
-        missing += [(index, colour) for colour in _colours(rng, group, stay, drawn[index])]
+        missing += [(index, colour) for colour in _colours(None if first else rng, group, stay, drawn[index])]
     if not all(choice.room[index] for index, _ in missing):
         return None
-    for _ in range(_TRIES):
+    for number_of_try in range(_TRIES):
+        in_order = first and not number_of_try
         items, room = list(kept), choice.room
-        for index, colour in rng.sample(missing, len(missing)):
+        for index, colour in missing if in_order else rng.sample(missing, len(missing)):
             free = [number for number in range(len(_PLACES)) if room[index] >> number & 1]
             if not free:
                 break
-            number = rng.choice(free)
+            number = free[0] if in_order else rng.choice(free)
             items.append(Item(description.groups[index].noun, colour, *_PLACES[number]))
             room = _narrowed(description, room, index, number)
         else:
@@ -117,14 +123,16 @@ def _completed(
     return None
 
 
-def _colours(rng: random.Random, group: Group, kept: Sequence[Item], drawn: Sequence[Item]) -> list[str]:
+def _colours(rng: random.Random | None, group: Group, kept: Sequence[Item], drawn: Sequence[Item]) -> list[str]:
     """A colour for every object of a group that is not kept.
 
-    Where the description leaves it free, a moved object keeps its own, and a new one is like those drawn.
+    Where the description leaves it free, a moved object keeps its own, and a new one is like those drawn, or any;
+    without `rng` like the first drawn, or the first of all.
     """
     count = group.count - len(kept)
     if group.colour:
         return [group.colour] * count
     moved = [item.colour for item in drawn if item not in kept]
-    new = rng.choice([item.colour for item in drawn] or tuple(COLOURS))
+    known = [item.colour for item in drawn] or tuple(COLOURS)
+    new = rng.choice(known) if rng else known[0]
     return (moved + [new] * count)[:count]

@@ -6,6 +6,7 @@ import gradio as gr
 
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.training.methods import METHODS
 from studio.auth.role_section import role_section
 from studio.components.header import intro
@@ -15,6 +16,7 @@ from studio.settings import Settings
 from studio.training.handlers import Menus, TrainingHandlers, View
 from studio.training.run_form import MOST_STEPS, Asked
 
+MIXED_IN = f"Mix in sequences of the {EMBEDDED_WORLD.name} (for checkpoints that draw its prompts)"
 EVERY = 2.0  # seconds between two looks at what is under way
 
 
@@ -72,7 +74,7 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
         name = gr.Textbox(label="Name", placeholder="sft-…", max_lines=1, elem_id="training-name", min_width=160)
     kinds = [("All weights", ""), ("An adapter (LoRA)", "lora"), ("An adapter (DoRA)", "dora")]
     adapter = gr.Radio(kinds, value="", label="Trains", elem_id="training-adapter")
-    replays = gr.Checkbox(False, label="Mix in sequences of the embedded world", container=False)
+    replays = gr.Checkbox(False, label=MIXED_IN, container=False)
     with gr.Accordion("A folder on the server, options of the method", open=False, elem_id="training-more"):
         folder = gr.Textbox(label="Folder with rows", placeholder="/data/rows", max_lines=1, elem_id="training-folder")
         options = gr.Textbox(

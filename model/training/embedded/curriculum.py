@@ -43,6 +43,7 @@ class TaskMixture:
     drafts: float = 0.25  # share of judge sequences with an earlier image in context, of redraw sequences with two
     unplanned_defects: float = 0.15  # share of drafts in redraw sequences that are not as they were planned
     other_request: float = 0.2  # share of redraw sequences whose reason is a person's, who wants something else
+    first_place: bool = False  # what a redraw changes goes to the first valid place, instead of one by lot
     on_policy: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
     stages: tuple[Stage, ...] = ()  # of judge sequences
     stage_share: float = 1.0  # share of judge sequences of a stage, where there are any
@@ -88,6 +89,22 @@ MIXTURES = {
         stages=tuple(replace(stage, steps=0) for stage in (*CURRICULUM, *CURRICULUM[4:8], CURRICULUM[-1])),
         stage_share=0.1,
         review_share=1.0,
+    ),
+    # Redraws of its own drafts, where those are worse than drawing afresh. One certain place for what changes is learnt
+    # sooner than any of forty by lot, at none of which it then stood.
+    "redraw": TaskMixture(
+        draw=0.05,
+        judge=0.25,
+        redraw=0.65,
+        edit=0.05,
+        thinking=0.3,
+        thought_only=0.8,
+        paraphrased=0.1,
+        all_wrong=0.1,
+        relation_defects=0.5,
+        other_request=0.4,
+        first_place=True,
+        on_policy=0.85,
     ),
     # Beside reinforcement learning: what it meets too rarely to keep.
     "rehearsal": TaskMixture(

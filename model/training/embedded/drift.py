@@ -31,7 +31,7 @@ from model.evaluation.finished_rollouts import pictures_of
 from model.training.batch import KINDS, collate, length
 from model.training.policy import Policy
 from model.training.runs.command import bounded, run_command
-from model.training.safeguards.self_distillation import CHUNK, LIKELIEST, ROUNDS, divergence
+from model.training.safeguards.self_distillation import CHUNK, LIKELIEST, divergence
 from model.training.training_sequences import Kind, TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
 from model.world.language import Description, write
@@ -40,6 +40,7 @@ from model.world.verifier import read
 
 FAMILIES = {"GenEval-like": GENEVAL, "hard": HARD}
 AT_ONCE = 32  # rollouts of one batch
+ROUNDS = 2  # images of each at most
 LEAST_EFFECTIVE = 0.5  # share of the drawings, below which a weighted figure is left out
 DIVERGENCES = {
     Kind.CODE: "KL, nats per image code",

@@ -7,6 +7,7 @@ Draw, follow a changed plan, judge, redraw and edit, endlessly and from a seed. 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -113,7 +114,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
         seen, slipped = read(wrong), rng.random() < mix.unplanned_defects
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
-        scene = mend(rng, description, seen)
+        scene = mend(rng, description, seen, first=mix.first_place)
     thought = _plan(description, scene.items) if thinks else None
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
 
@@ -129,7 +130,8 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
     image = render(scene)
     while accepted(check(other := otherwise(rng, description), read(image))):
         pass
-    after, thinks = mend(rng, other, read(image)), rng.random() < mix.thinking
+    after = mend(rng, other, read(image), first=mix.first_place)
+    thinks = rng.random() < mix.thinking
     before, thought = ((_plan(description, each.items) if thinks else None) for each in (scene, after))
     seen = _draft(janus, reflect(rng, other, image), patch_codes(image), read(image), before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, after, thought))
@@ -138,12 +140,18 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
 def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
-    scene = mend(rng, description, reading)
+    scene = _mended_in_order(own) if mix.first_place else mend(rng, description, reading)
     before = thought = None
     if thinks:  # its own thought may have planned what cannot be drawn, two at one place
         before, thought = own.thought or _plan(description, reading.shapes()), _plan(description, scene.items)
     seen = _draft(janus, reflect(rng, description, own.image), own.codes, reading, before)
     return draw(janus, _prompt(rng, mix, description), [seen], thought, *_shown(janus, scene, thought))
+
+
+@lru_cache(maxsize=8192)
+def _mended_in_order(own: PolicyDraft) -> Scene:
+    """The same for every time that a draft is drawn from the data."""
+    return mend(random.Random(write(own.description)), own.description, read(own.image), first=True)
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:

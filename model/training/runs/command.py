@@ -34,7 +34,7 @@ BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("keep_rollouts", "keep_batch"), (1, 10**6)),
     **dict.fromkeys(("evaluate_every", "evaluate_prompts"), (0, 10**7)),
     "keep": (0, 100),
-    "rounds": (1, 16),
+    **dict.fromkeys(("rounds", "keep_rounds"), (1, 16)),
     "clip": (1e-9, 1e9),
     "most_megapixels": (1e-6, 1e4),
     "threads": (1, 1024),

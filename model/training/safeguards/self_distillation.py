@@ -27,7 +27,6 @@ from model.training.trajectory_sequences import trajectory_sequences
 
 # Each kind's divergence is a mean over its own tokens: of a trajectory's tokens nine in ten are image codes.
 KIND_WEIGHTS = {Kind.CODE: 4.0, Kind.TEXT: 1.0, Kind.VERDICT: 0.5}
-ROUNDS = 2  # images at most: a draft and its revision
 AT_ONCE = 32  # rollouts of one batch
 CHUNK = 8  # sequences of one forward pass
 LIKELIEST = 64  # tokens of a distribution that are kept apart
@@ -40,6 +39,7 @@ class PullSettings:
 
     keep: float = 4.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
     keep_rollouts: int = 96  # trajectories that the checkpoint makes before the first step
+    keep_rounds: int = 2  # images of each at most: a draft and its revision; 1 leaves redraws free
     keep_batch: int = 16  # of their sequences per step; a trajectory has two, one of drawing and one of judging
 
 
@@ -132,7 +132,7 @@ def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: Pull
     if not settings.keep or not prompts:
         return Pull(janus, (), settings, seed, loop.own)
     janus.network.to(loop.accelerator.device)
-    sequences = own_rollouts(janus, prompts, seed, loop.own)
+    sequences = own_rollouts(janus, prompts, settings.keep_rounds, seed, loop.own)
     with loop.accelerator.autocast():  # as in training
         known = referenced(policy, sequences)
     if loop.processes > 1:
@@ -141,11 +141,14 @@ def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: Pull
     return Pull(janus, known, settings, seed, loop.own)
 
 
-def own_rollouts(janus: Janus, prompts: Sequence[str], seed: int, which: slice) -> dict[int, TrainingSequence]:
-    """The drawing and the judging sequences of one rollout per prompt, of `which` of them, by number."""
+def own_rollouts(
+    janus: Janus, prompts: Sequence[str], rounds: int, seed: int, which: slice
+) -> dict[int, TrainingSequence]:
+    """The drawing and the judging sequences of one rollout per prompt, of `rounds` images at most, of `which` of them,
+    by number."""
     plain, thinking = (replace(janus.sampling, thinks=thinks, official=False) for thinks in (False, True))
     requests = [
-        Request(prompt, seed + at, ROUNDS, thinking if janus.sampling.thinks and at % 2 else plain, None, id=str(at))
+        Request(prompt, seed + at, rounds, thinking if janus.sampling.thinks and at % 2 else plain, None, id=str(at))
         for at, prompt in enumerate(prompts)
     ][which]
     sequences: dict[int, TrainingSequence] = {}
