@@ -18,7 +18,7 @@ from annotations.store.store import Store
 from model.backends.contract import CheckpointError, words
 from model.backends.critic import CriticError, open_critic
 from model.backends.diffusion.backend import DiffusionBackend
-from model.backends.diffusion.painter import Painter
+from model.backends.diffusion.painter import Job, Painter, next_batch
 from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.branches import afresh
@@ -76,6 +76,16 @@ def test_an_image_is_the_same_alone_and_in_a_batch(backends, family: str):
         )
         difference = np.asarray(read_rgb(batched)).astype(int) - np.asarray(read_rgb(single))
         assert np.abs(difference).max() <= 1
+
+
+def test_an_image_of_other_settings_waits_its_turn_and_no_longer():
+    waiting = [Job("a cat", 0, guidance) for guidance in (1.0, 2.0, 3.0)]
+    painted = []
+    for number in range(6):  # and somebody of the first settings comes at every turn
+        together, waiting = next_batch(waiting, 2)
+        painted.append(together[0].guidance)
+        waiting.append(Job("a cat", number, 1.0))
+    assert painted[:3] == [1.0, 2.0, 3.0]
 
 
 def test_the_last_preview_is_close_to_the_picture_and_the_first_is_not(backends):

@@ -46,8 +46,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def studio(tiny: Janus, store: Store) -> Iterator[gr.Blocks]:
-    """Below a path, behind a proxy on this machine."""
-    settings = Settings(mode=Mode.PUBLIC, port=free_port(), hosts=HOSTS, proxies="127.0.0.1", root_path="/aha")
+    """Below a path, which may be named after a protocol, behind a proxy on this machine."""
+    settings = Settings(mode=Mode.PUBLIC, port=free_port(), hosts=HOSTS, proxies="127.0.0.1", root_path="/mcp-aha")
     demo = start(settings, store, Checkpoints(Generator(JanusBackend(tiny), store)))
     yield demo
     demo.close()
@@ -202,14 +202,14 @@ def test_answers_of_handlers_are_compressed_for_who_takes_it(client: httpx2.Clie
 
 
 def test_everything_works_below_a_path_whether_the_proxy_cuts_it_off_or_not(client: httpx2.Client):
-    for before in ("", "/aha"):
+    for before in ("", "/mcp-aha"):
         page = client.get(f"{before}/gallery", headers={"X-Forwarded-Host": "studio.example"})
-        assert page.status_code == 200 and '"root":"http://studio.example/aha"' in page.text, page.text[
+        assert page.status_code == 200 and '"root":"http://studio.example/mcp-aha"' in page.text, page.text[
             page.text.index('"root":') :
         ][:90]
         assert client.get(f"{before}/fonts/ibm-plex-sans-400.woff2").status_code == 200
         assert client.get(f"{before}/gradio_api/mcp/schema").status_code == 200
-        assert client.get(f"{before}/config").json()["root"].endswith("/aha")
+        assert client.get(f"{before}/config").json()["root"].endswith("/mcp-aha")
     assert "manifest.json" not in page.text
 
 

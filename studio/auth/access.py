@@ -36,6 +36,7 @@ CALL = re.compile(
 )
 UPLOAD = re.compile(rf"{API}/upload/?")
 FORM = re.compile(r"/(enter|join|leave)")
+MCP = re.compile(rf"{API}/mcp(/.*)?")
 DELETE = re.compile(rf"{API}/mcp(/|/http/?)?")  # ends a session of MCP
 
 

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.auth.access import API, CALL, PAGE, STREAM, UPLOAD, is_route
+from studio.auth.access import API, CALL, MCP, PAGE, STREAM, UPLOAD, is_route
 from studio.http.addresses import HOST, is_allowed, rate_limit_key
 from studio.http.bodies import BodyLimit, TooLargeError, count_body, declares_more, refusal, replay_body, with_deadline
 from studio.http.limits import BYTES_PER_FILE, MB, Caller, LimitError, Limits
@@ -251,7 +251,7 @@ class RateLimiter:
 
     async def _register_session(self, caller: Caller, scope: Scope, body: bytes) -> Response | None:
         """Register the page session of a call; a response where the call is malformed. Raises LimitError."""
-        if "/mcp" in scope["path"]:
+        if MCP.fullmatch(path_below_root(scope, self._settings)):
             return None
         try:
             call = await asyncio.to_thread(json.loads, body) if len(body) > SMALL else json.loads(body or b"{}")

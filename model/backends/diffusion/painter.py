@@ -66,6 +66,12 @@ class Job:
         return self.guidance, self.draft is not None
 
 
+def next_batch(waiting: Sequence[Job], size: int) -> tuple[list[Job], list[Job]]:
+    """The oldest image and, up to `size`, those of the same settings; and what waits on, in its order."""
+    together = [job for job in waiting if job.settings == waiting[0].settings][:size]
+    return together, [job for job in waiting if job not in together]
+
+
 class Painter:
     """An open pipeline. `paint` may be called from several threads."""
 
@@ -125,12 +131,11 @@ class Painter:
     def _work(self) -> None:
         waiting: list[Job] = []
         while True:
-            waiting.append(self._jobs.get() if not waiting else waiting.pop(0))
+            if not waiting:
+                waiting.append(self._jobs.get())
             while not self._jobs.empty():
                 waiting.append(self._jobs.get())
-            first = waiting[0]
-            together = [job for job in waiting if job.settings == first.settings][: self.batch]
-            waiting = [job for job in waiting if job not in together]
+            together, waiting = next_batch(waiting, self.batch)
             self._together(together)
 
     def _together(self, jobs: Sequence[Job]) -> None:

@@ -1,6 +1,7 @@
 """The category of a prompt, to narrow a list by, in the index with all else that a list is narrowed by.
 
-Written by hand and never changed again. Prompts that are none of the embedded world's keep none.
+Written by hand. Prompts that are none of the embedded world's keep none; the others have what the parser of the version
+that upgrades reads in them, as new rows do.
 """
 
 import sqlalchemy as sa

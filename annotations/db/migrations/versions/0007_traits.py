@@ -1,6 +1,7 @@
 """Each trajectory's number in the list, and who has which trait in bitmaps, in place of the index for lists.
 
-Written by hand and never changed again. Those there are get numbers by the order that lists had until now.
+Written by hand. Those there are get numbers by the order that lists had until now, and their prompts are split as the
+version that upgrades splits words; who changes `words` adds a migration.
 """
 
 from collections import defaultdict
