@@ -2,7 +2,7 @@
 
 import random
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf, nan
 from pathlib import Path
 
@@ -212,3 +212,7 @@ def test_a_receipt_is_given_from_the_first_moment_and_holds_after_a_restart(tiny
         assert again.is_receipt(value["receipt"], value["run"])
     with open_store(tmp_path / "elsewhere") as other:
         assert not other.is_receipt(value["receipt"], value["run"])
+
+
+def test_each_value_of_the_form_comes_from_the_widget_of_its_name():
+    assert draw.DrawWidgets._fields == tuple(field.name for field in fields(DrawForm))

@@ -59,6 +59,15 @@ class PromptReading:
     warning: str | None = None
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """The prompt nearest to a person's that a backend was trained for."""
+
+    notice: str  # why, in a sentence
+    prompt: str
+    choices: Sequence[tuple[str, str]] = ()  # (word, prompt): others in the place of a word that stands in for theirs
+
+
 Box = tuple[float, float, float, float]  # left, top, width, height, as parts of a picture's side
 
 
@@ -66,9 +75,14 @@ class Domain:
     """Which prompts a backend was trained for; this one: any, as they stand."""
 
     name = "open"
+    closed = False  # whether it knows a few words only, which a page may list
 
     def read(self, prompt: str, task: Task = Task.DRAW) -> PromptReading:
         return PromptReading(prompt)
+
+    def suggestion(self, prompt: str) -> Suggestion | None:
+        """What may be drawn in the place of a prompt that `read` warns of; here nothing."""
+        return None
 
     def plan(self, text: str) -> str:
         """A thought that a person wrote, in the wording of thoughts. Raises ValueError for what cannot be read."""

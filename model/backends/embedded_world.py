@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.backends.contract import Box, Domain, PromptReading
+from model.backends.contract import Box, Domain, PromptReading, Suggestion
 from model.backends.request import Task
 from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
 from model.world.language import facts_of, parse
+from model.world.nearest import nearest_prompt, unknown_words
 from model.world.plan import read_items, write_items
 from model.world.scene import Item, Scene
 from model.world.sprites import CELL, CELLS, SPRITE
@@ -34,9 +35,14 @@ class EmbeddedWorld(Domain):
     """Prompts about objects in a few colours, and plans that say where each of them stands."""
 
     name = "embedded world"
+    closed = True
 
     def read(self, prompt: str, task: Task = Task.DRAW) -> PromptReading:
         return PromptReading(*(normalise_edit(prompt) if task is Task.EDIT else normalise(prompt)))
+
+    def suggestion(self, prompt: str) -> Suggestion | None:
+        nearest = nearest_prompt(prompt)
+        return nearest and Suggestion(unknown_words(prompt, nearest), nearest.prompt, nearest.choices())
 
     def facts(self, prompt: str) -> tuple[str, ...]:
         """Counts, colours and relations, and that nothing else is there; parts of what it cannot read."""

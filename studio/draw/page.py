@@ -5,20 +5,18 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from annotations.errors import AnnotationsError, without_places
 from annotations.store.store import Store
 from model.backends.contract import Backend, CheckpointError
-from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.registry import description
 from model.backends.request import Request, RequestError
 from model.branches import BranchError
 from model.trajectory import Sampling
 from model.world.language import category_of, parse
-from model.world.nearest import nearest_prompt, unknown_words
 from studio.components import render
 from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
@@ -49,6 +47,19 @@ class Example:
     prompt: str
     seed: int
     thinks: bool = True
+
+
+class DrawWidgets(NamedTuple):
+    """The widgets whose values a `DrawForm` has, in the order of its fields."""
+
+    prompt: gr.Textbox
+    rounds: gr.Slider
+    guidance: gr.Slider
+    temperature: gr.Slider
+    seed: gr.Number
+    new_seed: gr.Checkbox
+    thinks: gr.Radio
+    checkpoint: gr.Dropdown
 
 
 EXAMPLES = (  # the first four are aha moments
@@ -94,14 +105,14 @@ def ask(
 def halfway(backend: Backend, prompt: str) -> render.Row:
     """For the timeline's notice: the nearest prompt that the checkpoint has learnt, and things to exchange in it;
     nothing where there is none."""
-    nearest = nearest_prompt(prompt) if backend.domain is EMBEDDED_WORLD else None
-    if nearest is None:
+    suggestion = backend.domain.suggestion(prompt)
+    if suggestion is None:
         return {}
     return {
-        "notice": unknown_words(prompt, nearest),
+        "notice": suggestion.notice,
         "anyway": "Draw it anyway, as a guess",
-        "nearest": nearest.prompt,
-        "choices": nearest.choices(),
+        "nearest": suggestion.prompt,
+        "choices": suggestion.choices,
     }
 
 
@@ -177,16 +188,16 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
 
 def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
+    domain = checkpoints.first.backend.domain
     intro("It draws, looks, and draws again.", WHAT_HAPPENS + what_is_kept(settings), brief=True)
     thinks = _plan_choice(checkpoints)
     prompt, draw_button, stop_button = prompt_row("Draw", autofocus=True)
     chips, aha = _example_row()
     with gr.Row(elem_classes="more"):
-        if checkpoints.first.backend.domain is EMBEDDED_WORLD:
+        if domain.closed:
             words()
-        controls = _settings_row(checkpoints, settings)
-        controls.insert(-1, thinks)
-    view = timeline(elem_id="timeline", playable=True, trips=checkpoints.first.backend.domain is EMBEDDED_WORLD)
+        form = DrawWidgets(prompt, thinks=thinks, **_settings_row(checkpoints, settings))
+    view = timeline(elem_id="timeline", playable=True, trips=domain.closed)
     so_far = gr.HTML("", elem_id="so-far", **PLAIN)
     teaching = TeachHandlers(lessons, checkpoints, store, settings)
     section = teach_section(teaching)
@@ -221,23 +232,23 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
             raise gr.Error(without_places(error), print_exception=False) from error
         return own.guidance, own.temperature
 
-    form = [prompt, *controls]
-    shown = [view, draw_button, stop_button, controls[3]]
-    drawing = {"inputs": form, "outputs": shown} | QUIET
+    shown = [view, draw_button, stop_button, form.seed]
+    drawing = {"inputs": [*form], "outputs": shown} | QUIET
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_counted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     view.anyway(insisted, **drawing, **LINE)
     changing = view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     changing.then(teaching.start, None, [*section], **QUICK)
     stop_button.click(sessions.stop, **QUICK)
-    prompt.input(None, None, controls[4], js="() => true", **QUICK)  # another prompt: an example's seed is done with
-    gr.on([controls[-1].input, thinks.input], chosen, [controls[-1], thinks], [controls[1], controls[2]], **QUICK)
+    prompt.input(None, None, form.new_seed, js="() => true", **QUICK)  # another prompt: an example's seed is done with
+    inputs, outputs = [form.checkpoint, thinks], [form.guidance, form.temperature]
+    gr.on([form.checkpoint.input, thinks.input], chosen, inputs, outputs, **QUICK)
     gr.on(None, linked, [], [view, *form, *section], **QUICK)
     gr.on(None, so_far_counted, [], so_far, **QUICK)
     aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         filled = json.dumps(_example(example, checkpoints, settings))
-        chip.click(None, None, form, js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
+        chip.click(None, None, [*form], js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:
@@ -303,8 +314,8 @@ def _plan_choice(checkpoints: Checkpoints) -> gr.Radio:
     )
 
 
-def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
-    """Rounds, guidance, temperature, seed, new seed, checkpoint."""
+def _settings_row(checkpoints: Checkpoints, settings: Settings) -> dict[str, Any]:
+    """The widgets of a drawing's settings, by the names of `DrawWidgets`."""
     names, sampling = checkpoints.names, _own(checkpoints.first, plan_first=False)
     with gr.Accordion("Settings", open=False, elem_id="settings") as folded, gr.Row():
         at_most = "drawings at most" + (f"; {LOAN}" if isinstance(checkpoints.first.serving, LentBackend) else "")
@@ -319,8 +330,9 @@ def _settings_row(checkpoints: Checkpoints, settings: Settings) -> list[Any]:
             new_seed = gr.Checkbox(True, label="New seed each time", container=False, **later)
         known = "; ".join(f"{name}: {words}" for name in names if (words := description(name)) is not None)
         drawn_by = gr.Dropdown(names, value=names[0], label="Drawn by", info=known, elem_id="checkpoint", **later)
-    widgets = [rounds, guidance, temperature, seed, new_seed, drawn_by]
-    unfolded = widgets if len(names) > 1 else widgets[:-1]
+    widgets = {"rounds": rounds, "guidance": guidance, "temperature": temperature, "seed": seed, "new_seed": new_seed}
+    widgets |= {"checkpoint": drawn_by}
+    unfolded = [widget for widget in widgets.values() if widget is not drawn_by or len(names) > 1]
     shown = [{"visible": True, "__type__": "update"}] * len(unfolded)
     folded.expand(None, None, unfolded, js=f"() => {json.dumps(shown)}", **QUICK)
     return widgets

@@ -18,7 +18,6 @@ from annotations.importing import csv_files
 from annotations.ops import example_trajectories
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
-from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.request import Request, RequestError, Task
 from studio.components import render
 from studio.components.header import intro, what_is_kept
@@ -165,7 +164,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     intro("Your image", WHAT_HAPPENS + what_is_kept(settings))
     sessions = Sessions()
     image, task, words, checkpoint, start, stop = _form(checkpoints.names)
-    with gr.Row(elem_classes="chips", visible=checkpoints.first.backend.domain is EMBEDDED_WORLD):
+    with gr.Row(elem_classes="chips", visible=checkpoints.first.backend.domain.closed):
         chips = to_try({example.label: [] for example in EXAMPLES})
     view = timeline(elem_id="timeline")
     many(checkpoint, checkpoints, settings)
