@@ -1,7 +1,7 @@
 """Events of a rollout as frozen dataclasses; `fold(events)` makes the trajectory, `replay(trajectory)` the events.
 
 The live page, the gallery, the command line and the tests read the same events. They know values, not networks:
-no torch. Previews are for the eye only; folding drops them.
+no torch. Previews are for the eye only, log-probabilities for training; folding drops both.
 """
 
 import base64
@@ -107,6 +107,15 @@ class SegmentFinished(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogProbabilities(Event):
+    """Of every token that was sampled for a segment, in order: its id, and its log-probability in the distribution that
+    it was drawn from. Made where a request asks for them; not stored."""
+
+    ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrajectoryFinished(Event):
     stop_reason: StopReason
 
@@ -127,6 +136,7 @@ NAMES: dict[type[Event], str] = {
     TextAdded: "text added",
     Verdict: "verdict",
     SegmentFinished: "segment finished",
+    LogProbabilities: "log-probabilities",
     TrajectoryFinished: "trajectory finished",
     Failed: "failed",
 }
@@ -158,6 +168,8 @@ def from_dict(row: dict[str, Any]) -> Event:
 _READERS: dict[str, Callable[[Any], Any]] = {
     "png": base64.b64decode,
     "codes": tuple,
+    "ids": tuple,
+    "log_probs": tuple,
     "tokens": lambda rows: tuple(Token(i, text, Origin(origin)) for i, text, origin in rows),
     "origin": Origin,
     "stop_reason": StopReason,
@@ -192,7 +204,7 @@ def advance(trajectory: Trajectory | None, event: Event) -> Trajectory:
     if trajectory is None:
         raise ValueError(f"“{NAMES[type(event)]}” came before “trajectory started”")
     match event:
-        case Preview() | SegmentStarted(kind="reflection" | "source"):
+        case Preview() | LogProbabilities() | SegmentStarted(kind="reflection" | "source"):
             return trajectory
         case SegmentStarted(kind="thought"):
             return _put(trajectory, event, Thought((), finished=False))

@@ -17,6 +17,7 @@ from model.events import Event
 from model.images import Source, read_picture
 from model.trajectory import Origin, Sampling, Token
 
+GONE = "The machine that drew this is gone; what it had drawn is kept. Draw it again."  # of a trajectory that failed
 BETWEEN_FACTS = re.compile(r"\s*[,;]\s*(?:and\s+)?|\s+(?:and|with)\s+")
 
 
@@ -148,6 +149,13 @@ class Backend(ABC):
     def serve(self, options: ServingOptions) -> int:
         """Get ready to make events for many people; for how many at the same time, others have to wait."""
         return 1
+
+    def load_weights(self, weights: bytes) -> None:
+        """Go on with these: a safetensors file of parameters by their names; called while no events are being made.
+
+        Raises CheckpointError for what does not fit; its own weights stand then.
+        """
+        raise CheckpointError(f"{self.name} takes no weights while it is open; name another checkpoint")
 
     def warning(self, prompt: str, task: Task = Task.DRAW) -> str | None:
         """Why it may not know what is asked for; None where nothing speaks against it."""

@@ -1,5 +1,5 @@
 """Opens backends by what settings and commands call them: `SOURCE`, a checkpoint of Janus, or `KIND:SOURCE`, such as
-`diffusion:PIPELINE+CRITIC`.
+`diffusion:PIPELINE+CRITIC` or `remote:URL`.
 
 A kind is a line of OPENERS: the function `open(source, *, device, dtype, published) -> Backend`, in a module that is
 imported once that kind is chosen.
@@ -16,7 +16,9 @@ DEFAULT = "embedded"
 OPENERS = {
     JANUS: "model.decoding.janus_backend:open_janus",
     "diffusion": "model.backends.diffusion.backend:open_diffusion",
+    "remote": "model.serving.remote_backend:open_remote",
 }
+NAMERS = {"remote": "model.serving.remote_backend:remote_name"}  # of kinds whose sources do not say what they hold
 
 
 def open_backend(
@@ -28,8 +30,10 @@ def open_backend(
 
 
 def backend_name(source: str | Path) -> str:
-    """What a backend is called once it is open: of a pair both names, without options."""
+    """What a backend is called once it is open: of a pair both names, without options. Raises CheckpointError."""
     kind, rest = _parts(source)
+    if kind in NAMERS:
+        return pkgutil.resolve_name(NAMERS[kind])(rest)
     parts = [rest] if kind == JANUS else [part.partition("?")[0] for part in str(rest).split("+")]
     return "+".join(name_of(part) for part in parts)
 

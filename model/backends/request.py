@@ -45,6 +45,8 @@ class Request:
     prefix: tuple[Segment, ...] = ()  # the beginning, to go on from: a branch of `parent`
     pictures: Mapping[str, bytes] = field(default_factory=dict, compare=False)  # PNGs of given images, by hash
     parent: Parent | None = None
+    log_probs: bool = False  # whether to tell the log-probabilities of sampled tokens, where the backend knows them
+    session: str = field(default="", compare=False)  # whose it is: replicas keep the requests of one together
     id: str = field(default_factory=lambda: uuid4().hex, compare=False)
 
 

@@ -33,6 +33,18 @@ class EngineThread:
     def at_once(self) -> int:
         return self._engine.at_once
 
+    def renew(self) -> None:
+        """Another engine, once all requests have ended: of the weights as they are then."""
+        while True:
+            with self._arrival:
+                if self._engine is None or not self._engine.busy:
+                    if self._engine is not None:
+                        self._engine.close()
+                    self._engine = None
+                    self._engine = self._made()
+                    return
+            time.sleep(LONGEST_PAUSE)
+
     def events(self, request: Request) -> Iterator[Event]:
         """As `Backend.events`; the engine goes on whether or not they are read."""
         closed = threading.Event()

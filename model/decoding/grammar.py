@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,11 +22,12 @@ from model.backends.janus import Janus
 from model.backends.request import MOST_REFLECTION_TOKENS, MOST_THOUGHT_TOKENS, Request, Task
 from model.decoding.detokenize import TextReader
 from model.decoding.prepared_request import PreparedRequest
-from model.decoding.sampling import Rule, image_rule, reason_rule, thought_rule, verdict_rule
+from model.decoding.sampling import Rule, image_rule, log_probabilities, reason_rule, thought_rule, verdict_rule
 from model.events import (
     Event,
     Failed,
     ImageCodesAdded,
+    LogProbabilities,
     SegmentFinished,
     TextAdded,
     TrajectoryFinished,
@@ -262,6 +263,7 @@ class TrajectoryRun:
     preview_segment: int | None = None  # the segment of the image that previews may be shown of
     previewed: int = 0  # how many of its cells have been
     latest: Event | None = None
+    sampled: list[tuple[int, float]] = field(default_factory=list)  # tokens of its segment, with their log-probability
 
     def event(self, kind: type[Event], **values: object) -> Event:
         """An event of the engine's, where the run stands."""
@@ -272,6 +274,10 @@ class TrajectoryRun:
     def advance(self, answer: Sampled | DecodedImage | None) -> list[Event]:
         """Hand it what it waited for; its events until it waits again or is done."""
         events: list[Event] = []
+        if self.request.log_probs and isinstance(answer, Sampled):
+            self.sampled.append(
+                (answer.token, log_probabilities(answer.logits, self.pending.rule)[answer.token].item())
+            )
         self.pending = None
         try:
             with torch.inference_mode():
@@ -290,6 +296,10 @@ class TrajectoryRun:
                         case event:
                             events.append(event)
                             self.latest = event
+                            if self.sampled and isinstance(event, SegmentFinished):
+                                ids, log_probs = zip(*self.sampled, strict=True)
+                                events.append(self.event(LogProbabilities, ids=ids, log_probs=log_probs))
+                                self.sampled.clear()
                     answer = None
         except StopIteration:
             return events

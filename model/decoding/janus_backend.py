@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.checkpoint.parameters import replace_parameters
 from model.backends.contract import Backend, Capabilities, ServingOptions
 from model.backends.janus import Janus
 from model.backends.memory import most_at_once, most_positions
@@ -64,6 +65,11 @@ class JanusBackend(Backend):
         positions = most_positions(self.janus.image_codes, options.rounds)
         at_once = most_at_once(self.janus, positions, options.at_once, options.memory_share)
         return Engine(self.janus, at_once=at_once, capacity=positions)
+
+    def load_weights(self, weights: bytes) -> None:
+        replace_parameters(self.janus, weights)
+        if self._thread is not None:
+            self._thread.renew()
 
     def warning(self, prompt: str, task: Task = Task.DRAW) -> str | None:
         return self.janus.prompts.read(prompt, task).warning

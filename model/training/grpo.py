@@ -14,19 +14,23 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
+from model.backends.contract import Backend, UnavailableError
 from model.backends.janus import Janus
 from model.evaluation.fixed_prompts import FixedPrompts
+from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
 from model.training.loop import Loop, LoopSettings, Share, StepData
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
+from model.training.rewards.policy_loss import clipped, policy_loss
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
 from model.training.rewards.watch import watching
 from model.training.rollouts import (
@@ -178,36 +182,6 @@ def _of_channel(sequence: TrainingSequence, settings: Settings) -> TrainingSeque
     return replace(sequence, targets=tuple(each for each in sequence.targets if (each.kind is Kind.CODE) == images))
 
 
-def policy_loss(
-    new: torch.Tensor,
-    old: torch.Tensor,
-    reference: torch.Tensor,
-    advantage: torch.Tensor,
-    beta: float,
-    clip: float,
-    untruncated: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per token: the clipped policy loss plus β·KL, and the KL (k3: π_ref/π − log(π_ref/π) − 1). All (A,).
-
-    The KL is of `untruncated` (default: `new`) and `reference`, distributions without top-k: a token that the reference
-    has below its top k would be infinitely far away. A token that rounding has put below the own top k (`old` is −inf)
-    has no ratio, and adds nothing but its KL.
-    """
-    possible = old > -torch.inf
-    ratio = torch.where(possible, new - old, 0.0).exp()
-    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    surrogate = torch.where(possible, surrogate, 0.0)
-    log_ratio = reference - (new if untruncated is None else untruncated)
-    divergence = log_ratio.exp() - log_ratio - 1
-    return beta * divergence - surrogate, divergence
-
-
-def clipped(new: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip: float) -> torch.Tensor:
-    """(A,) 1 where the clipped ratio is what counts, so that a token no longer learns: else 0."""
-    ratio = torch.where(old > -torch.inf, new - old, 0.0).detach().exp()
-    return ((ratio < 1 - clip) & (advantage < 0) | (ratio > 1 + clip) & (advantage > 0)).float()
-
-
 @dataclass(frozen=True)
 class ClippedPolicyGradient:
     """GRPO's objective on the batches of one step; `before`: what policy and reference said of them at first."""
@@ -260,6 +234,8 @@ class Experience:
     watch: Callable[[int, Sequence[Sequence[Rollout]]], dict[str, float]] = lambda step, groups: {}
     whole: Callable[[], AbstractContextManager[None]] = nullcontext  # within which the policy has all its weights
     branches: Sequence[GroupStart] = ()  # of people, of which one more group begins in every step
+    replicas: Backend | None = None  # that draw in the place of the network, with its weights
+    send: Callable[[], None] = lambda: None  # gives them these, before every step
     groups: list[list[Rollout]] = field(default_factory=list)  # of the last step
 
     def __call__(self, step: int) -> StepData:
@@ -267,12 +243,13 @@ class Experience:
         prompts = self.prompts(step)[self.own]
         rng = random.Random(f"{settings.seed} {step} {self.own.start} rollouts")
         with self.whole():
+            self.send()
             drawn = self._rolled_out(step, dict(enumerate(prompts)))
             watched = self.watch(step, drawn)
             groups, resampled = self._resampled(step, drawn)
             wrong = wrong_drafts(groups, settings.mending, rng)
             wrong += rng.sample(self.branches, 1) if self.branches else []
-            begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng)
+            begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng, self.replicas)
         self.groups = groups + begun
         graded, skipped = graded_sequences(self.groups, settings)
         objective = ClippedPolicyGradient(self.reference, settings.beta, settings.clip_ratio)
@@ -294,7 +271,8 @@ class Experience:
             rng = random.Random(f"{settings.seed} {step} {self.own.start + at * (self.own.step or 1)} rollouts")
             [start] = starts_of(self.janus, [prompt], settings.thinking, settings.thinking_hard, rng)
             starts.append(replace(start, seed=rng.getrandbits(62)))
-        return roll_out(self.janus, self.reward, starts, settings.group, settings.rounds, random.Random())
+        rng = random.Random()
+        return roll_out(self.janus, self.reward, starts, settings.group, settings.rounds, rng, self.replicas)
 
     def _resampled(self, step: int, groups: list[list[Rollout]]) -> tuple[list[list[Rollout]], int]:
         """The groups, where those whose rewards are all equal are replaced (DAPO: Yu et al., 2025), and how many were
@@ -323,10 +301,11 @@ def train(
     start: RunStart = FROM_THE_START,
     fixed: Sequence[FixedPrompts] = (),
     branches: Sequence[GroupStart] = (),
+    replicas: Backend | None = None,
 ) -> None:
     """Train on rollouts of the prompts of each step, near the `reference` (default: the checkpoint as it is), evaluated
-    on the `fixed` prompts. Raises RewardError and what `Loop.train` raises; what was saved last then stands
-    untouched."""
+    on the `fixed` prompts; `replicas` roll out where they are given. Raises RewardError and what `Loop.train` raises;
+    what was saved last then stands untouched."""
     reward = weighted_reward(read_choice(settings.reward).weights)
     policy, loop = Policy(janus, entropies=True), Loop(LoopSettings.of(settings))
     if settings.prompts < loop.processes:
@@ -334,7 +313,9 @@ def train(
     frozen = Policy(reference).requires_grad_(requires_grad=False) if reference else policy.reference()
     about = {"reference_weights": fingerprint(frozen.network), "processes": loop.processes}
     frozen.to(loop.accelerator.device)
-    options = {"whole": loop.whole, "branches": branches}
+    options: dict[str, Any] = {"whole": loop.whole, "branches": branches}
+    if replicas is not None:
+        options |= {"replicas": replicas, "send": partial(send_weights, janus, replicas, loop.accelerator)}
     experience = Experience(janus, frozen, settings, loop.own, prompts, rehearsal, reward, **options)
     hooks: dict[str, Any] = {}
     if settings.watch:
@@ -374,7 +355,8 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     if arguments.branches:
         branches, about_branches = open_branches(janus, arguments.branches, settings.rounds)
         provenance |= about_branches
-    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed, branches)
+    replicas = open_replicas(janus, arguments.rollouts) if arguments.rollouts else None
+    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed, branches, replicas)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -386,13 +368,17 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts-file", type=Path, help="one prompt per line (default: sampled from the world)")
     drafts = "with --rehearsal: files of a model's own drafts (model.training.embedded.own_drafts)"
     parser.add_argument("--drafts", type=Path, nargs="+", default=[], metavar="FILE", help=drafts)
+    replicas = "address of model.serving, whose replicas roll out with the weights of each step (http://HOST:PORT)"
+    parser.add_argument("--rollouts", metavar="URL", help=replicas)
     contexts = "roll out in the studio's own contexts what draws in those of Janus-Pro-R1's published code"
     parser.add_argument("--own-contexts", action="store_true", help=contexts)
 
 
 def main() -> None:
     choices = {"advantages": ADVANTAGES, "channels": CHANNELS, "precision": ("no", "bf16")}
-    run_method("grpo", __doc__.split("\n")[0], Settings(), run, options, choices, [DataError, RewardError])
+    run_method(
+        "grpo", __doc__.split("\n")[0], Settings(), run, options, choices, [DataError, RewardError, UnavailableError]
+    )
 
 
 if __name__ == "__main__":

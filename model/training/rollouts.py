@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Picture
 
+from model.backends.contract import Backend
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
@@ -121,9 +122,16 @@ def _first_image(trajectory: Trajectory) -> tuple[Segment, ...]:
 
 
 def roll_out(
-    janus: Janus, reward: Reward, starts: Sequence[GroupStart], size: int, rounds: int, rng: random.Random
+    janus: Janus,
+    reward: Reward,
+    starts: Sequence[GroupStart],
+    size: int,
+    rounds: int,
+    rng: random.Random,
+    backend: Backend | None = None,
 ) -> list[list[Rollout]]:
-    """`size` trajectories of every start, all together."""
+    """`size` trajectories of every start, all together; `backend`: what draws them, of the same weights (default: the
+    network itself)."""
     requests: list[Request] = []
     start_of: dict[str, GroupStart] = {}
     for number, start in enumerate(starts):
@@ -133,7 +141,8 @@ def roll_out(
             start_of[name] = start
             text, seed = start.prompt.text, own.getrandbits(31)
             requests.append(Request(text, seed, rounds, start.sampling, None, prefix=start.prefix, id=name))
-    finished = pictures_of(JanusBackend(janus), requests, len(requests), progress=False) if requests else ()
+    backend = backend or JanusBackend(janus)
+    finished = pictures_of(backend, requests, len(requests), progress=False) if requests else ()
     rollouts = {name: _assessed(janus, reward, start_of[name], drawn, images) for name, drawn, images in finished}
     return [[rollouts[f"{number} {member}"] for member in range(size)] for number in range(len(starts))]
 

@@ -1,10 +1,7 @@
 """A diffusion painter and a critic as a backend: draft, verdict with reason, redraw by what the critic said."""
 
-import queue
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +12,7 @@ from model.backends.critic import Critic, CriticError, open_critic, reflection_o
 from model.backends.diffusion.painter import Job, Painter, PaintingError, Preview, open_painter
 from model.backends.diffusion.source import read_source
 from model.backends.event_writer import EventWriter
+from model.backends.interleaving import interleaved
 from model.backends.request import Request, RequestError, Task, check_values
 from model.events import Event, Failed, TrajectoryFinished
 from model.images import encode_png, read_rgb
@@ -63,30 +61,7 @@ class DiffusionBackend(Backend):
 
     def rollout(self, requests: Sequence[Request], *, at_once: int = 16) -> Iterator[Event]:
         """Events of all requests, interleaved; what waits at the same time is painted as one batch."""
-        for request in requests:
-            self.check(request)
-        made: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        closed = threading.Event()
-
-        def follow(request: Request) -> None:
-            try:
-                for event in self.events(replace(request, stop=lambda: closed.is_set() or request.stop())):
-                    made.put(event)
-            finally:
-                made.put(None)
-
-        with ThreadPoolExecutor(max(1, min(at_once, len(requests)))) as threads:
-            for request in requests:
-                threads.submit(follow, request)
-            try:
-                left = len(requests)
-                while left:
-                    if (event := made.get()) is None:
-                        left -= 1
-                    else:
-                        yield event
-            finally:
-                closed.set()
+        return interleaved(self, requests, at_once)
 
     def events(self, request: Request) -> Iterator[Event]:
         self.check(request)

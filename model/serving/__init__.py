@@ -1,0 +1,1 @@
+"""A backend on many machines: replicas on Ray Serve, and the backend that asks them."""

@@ -1,0 +1,199 @@
+"""What serving is worth, and what it survives, on this machine: `python -m model.serving.benchmark`
+
+Starts two replicas of one core each, and lets visitors draw: at one replica (all of one session, which stays there) and
+at both, in turn; while one replica is killed; while weights are replaced. Ends with status 1 where a drawing was lost
+that need not have been.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import httpx2
+import ray
+from ray import serve
+
+from model.backends.checkpoint.loading import open_checkpoint
+from model.backends.checkpoint.parameters import parameters_file
+from model.backends.contract import GONE
+from model.backends.janus import Janus
+from model.backends.registry import DEFAULT
+from model.serving.deployment import ServingSettings
+from model.serving.remote_backend import RemoteBackend, open_remote
+from model.serving.start import start
+from model.serving.visitors import Visit, Visitors
+
+PATIENCE = 120.0  # seconds that a killed replica has to come back
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Drawings a minute, of every repetition."""
+
+    one: list[float]  # at one replica
+    two: list[float]  # at both
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.two) / statistics.median(self.one)
+
+
+@dataclass(frozen=True)
+class Killed:
+    """Visitors while a replica dies."""
+
+    its: int  # visitors that it drew for
+    told: int  # of these: heard that the machine is gone, with what was drawn kept
+    again: int  # of these: drew again, and got their drawing
+    others: int
+    whole: int  # of the others: got their drawing
+    silence: float  # seconds, the longest that one of the others waited for an event
+    back: float  # seconds until there were as many replicas as before
+
+
+@dataclass(frozen=True)
+class Updated:
+    """Visitors while weights are replaced."""
+
+    visitors: int
+    whole: int  # got their drawing
+    seconds: float  # until every replica served the new weights
+    replicas: int  # that did
+
+
+def sessions(count: int, name: str) -> list[str]:
+    return [f"{name} {number}" for number in range(count)]
+
+
+def throughput(backend: RemoteBackend, visitors: int, drawings: int, repeats: int) -> tuple[Throughput, list[Visit]]:
+    """One replica and both, in turn."""
+    rates: dict[str, list[float]] = {"one": [], "two": []}
+    visits: list[Visit] = []
+    Visitors(backend, rounds=1).come(["one"]).wait()  # from now on that session has its replica
+    for turn in range(repeats):
+        for name, asking in (("one", ["one"] * visitors), ("two", sessions(visitors, f"two {turn}"))):
+            began = time.monotonic()
+            drawn = Visitors(backend).come(asking, drawings).wait()
+            rates[name].append(60 * sum(visit.whole for visit in drawn) / (time.monotonic() - began))
+            visits += drawn
+    return Throughput(**rates), visits
+
+
+def kill_one(backend: RemoteBackend, url: str, visitors: int) -> Killed:
+    """While all draw, the process of one replica is killed."""
+    drawing = Visitors(backend).come(sessions(visitors, "killed"))
+    for _ in range(visitors):
+        drawing.begun.acquire()
+    chosen = max(replicas(url), key=lambda status: status["running"])
+    count = len(replicas(url))
+    os.kill(chosen["pid"], signal.SIGKILL)
+    began = time.monotonic()
+    visits = drawing.wait()
+    its = [visit for visit in visits if visit.failed]
+    others = [visit for visit in visits if not visit.failed]
+    told = [visit for visit in its if visit.trajectory is not None and visit.trajectory.error == GONE]
+    again = Visitors(backend).come([visit.session for visit in its]).wait()
+    while len(replicas(url)) < count and time.monotonic() - began < PATIENCE:
+        time.sleep(0.2)
+    return Killed(
+        its=len(its),
+        told=len(told),
+        again=sum(visit.whole for visit in again),
+        others=len(others),
+        whole=sum(visit.whole for visit in others),
+        silence=max((visit.silence for visit in others), default=0.0),
+        back=time.monotonic() - began,
+    )
+
+
+def update(backend: RemoteBackend, url: str, visitors: int, weights: bytes) -> Updated:
+    """While all draw, every replica gets weights."""
+    drawing = Visitors(backend).come(sessions(visitors, "updated"), drawings=2)
+    for _ in range(visitors):
+        drawing.begun.acquire()
+    before = {status["version"] for status in replicas(url)}
+    began = time.monotonic()
+    backend.load_weights(weights)
+    seconds = time.monotonic() - began
+    newest = [status for status in replicas(url) if status["version"] > max(before)]
+    visits = drawing.wait()
+    return Updated(len(visits), sum(visit.whole for visit in visits), seconds, len(newest))
+
+
+def replicas(url: str) -> list[dict]:
+    """Their status."""
+    return httpx2.get(f"{url}/replicas", timeout=60).json()
+
+
+def weights_of(source: str) -> bytes:
+    """Those of a checkpoint, as a trainer would send them."""
+    janus: Janus = open_checkpoint(source)
+    janus.network.requires_grad_(requires_grad=True)
+    return parameters_file(janus)
+
+
+def table(rates: Throughput, visits: Sequence[Visit], killed: Killed, updated: Updated) -> str:
+    """What was measured, for people."""
+    one, two = statistics.median(rates.one), statistics.median(rates.two)
+    rows = [
+        ("drawings asked for", f"{len(visits)}"),
+        ("  drawn to their end, events in order", f"{sum(visit.whole for visit in visits)}"),
+        ("one replica", f"{one:.1f} drawings/min"),
+        ("two replicas", f"{two:.1f} drawings/min, {rates.ratio:.2f}×"),
+        ("a replica is killed: its visitors", f"{killed.its}"),
+        ("  told so, with what was drawn kept", f"{killed.told}"),
+        ("  drew again", f"{killed.again}"),
+        ("  the others", f"{killed.others}"),
+        ("  of these drawn to their end", f"{killed.whole}, longest silence {killed.silence:.1f} s"),
+        ("  until it was replaced", f"{killed.back:.0f} s"),
+        ("weights are replaced: drawings", f"{updated.visitors}"),
+        ("  drawn to their end", f"{updated.whole}"),
+        ("  until all replicas had them", f"{updated.seconds:.1f} s, {updated.replicas} replicas"),
+    ]
+    return "\n".join(f"    {name:<42}{value}" for name, value in rows)
+
+
+def is_fine(visits: Sequence[Visit], killed: Killed, updated: Updated) -> bool:
+    """Whether nothing was lost that need not have been."""
+    served = all(visit.whole for visit in visits) and updated.whole == updated.visitors
+    return served and killed.its == killed.told == killed.again and killed.whole == killed.others
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m model.serving.benchmark", description=__doc__.split(":")[0])
+    parser.add_argument("--checkpoint", default=DEFAULT, help="a Janus checkpoint")
+    parser.add_argument("--visitors", type=int, default=16)
+    parser.add_argument("--drawings", type=int, default=2, help="of each visitor")
+    parser.add_argument("--repeats", type=int, default=3, help="of the throughput")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+    arguments = parser.parse_args()
+    settings = ServingSettings(arguments.checkpoint, replicas=2, at_once=arguments.visitors)
+    url = f"http://127.0.0.1:{arguments.port}"
+    start(settings, None, "127.0.0.1", arguments.port)
+    try:
+        backend = open_remote(url)
+        load = os.getloadavg()[0]
+        rates, visits = throughput(backend, arguments.visitors, arguments.drawings, arguments.repeats)
+        killed = kill_one(backend, url, arguments.visitors)
+        updated = update(backend, url, arguments.visitors, weights_of(arguments.checkpoint))
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+    if arguments.json:
+        figures = {"throughput": asdict(rates), "killed": asdict(killed), "updated": asdict(updated), "load": load}
+        print(json.dumps(figures))
+    else:
+        print(f"{arguments.visitors} visitors, {os.cpu_count()} cores, load {load:.1f} before it began")
+        print(table(rates, visits, killed, updated))
+    sys.exit(0 if is_fine(visits, killed, updated) else 1)
+
+
+if __name__ == "__main__":
+    main()
