@@ -48,7 +48,7 @@ from model.training.rewards.registry import read_choice, weighted_reward
 from model.training.rollouts import GroupStart, roll_out
 from model.training.rollouts import Prompt as GroupPrompt
 from model.training.trajectory_sequences import trajectory_sequences
-from model.trajectory import Image, Origin, Parent, Sampling, StopReason, Trajectory
+from model.trajectory import Image, Origin, Parent, Sampling, Segment, StopReason, Trajectory
 
 PROMPT = "two red apples above a blue car"
 
@@ -211,9 +211,7 @@ def test_what_a_person_gives_is_read_by_the_service(tiny_replica: ReplicaServer,
 
 
 @torch.no_grad()
-def test_what_a_rollout_says_of_its_tokens_is_what_the_policy_says(
-    tiny_replica: ReplicaServer, janus: Janus
-):
+def test_what_a_rollout_says_of_its_tokens_is_what_the_policy_says(tiny_replica: ReplicaServer, janus: Janus):
     body = {"prompt": PROMPT, "seed": 4, "rounds": 2, "sampling": {"thinks": True}}
     row = httpx2.post(f"{tiny_replica.url}/rollout", json=body, timeout=60).json()
     trajectory = Trajectory.from_dict(row["trajectory"])
@@ -246,9 +244,10 @@ def test_replicas_roll_out_with_the_policys_weights(tiny_replica: ReplicaServer,
     replicas, reward = open_replicas(policy, tiny_replica.url), weighted_reward(read_choice("both").weights)
     start = [GroupStart(GroupPrompt(PROMPT), replace(policy.sampling, thinks=True), seed=5)]
 
-    def rollouts(backend: Backend | None) -> list[Trajectory]:
+    def rollouts(backend: Backend | None) -> list[list[tuple[int, ...]]]:
+        """Their tokens; what is in a batch together is rounded together."""
         [group] = roll_out(policy, reward, start, 3, 2, random.Random(0), backend)
-        return [rollout.trajectory for rollout in group]
+        return [[ids_of(segment) for segment in rollout.trajectory.segments] for rollout in group]
 
     before, version = rollouts(replicas), tiny_replica.service.replica.version
     send_weights(policy, replicas, Accelerator(cpu=True))
@@ -372,6 +371,10 @@ def test_a_late_replica_is_told_what_it_missed():
     assert weights.publish("", b"3") == 3
     assert weights.after(0, "a") == Update(3, "b", b"3") and weights.after(2, "b") == Update(3, "", b"3")
     assert weights.publish("b", b"") == 4 and weights.after(3, "b") == Update(4, "b", b"")  # without the weights
+
+
+def ids_of(segment: Segment) -> tuple[int, ...]:
+    return segment.codes if isinstance(segment, Image) else tuple(token.id for token in segment.tokens)
 
 
 async def collected(replica: Replica, request: Request) -> Trajectory:

@@ -6,6 +6,7 @@ with Ctrl-C, after the drawings under way. AHA_SERVING_TOKEN is a token that eve
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -20,6 +21,7 @@ from model.serving.start import start
 
 def main() -> None:
     arguments = parser().parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     settings = settings_of(arguments, os.environ.get("AHA_SERVING_TOKEN", ""))
     try:
         start(settings, arguments.address, arguments.host, arguments.port)
@@ -30,6 +32,7 @@ def main() -> None:
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:
+        print("Ending, after the drawings under way …", flush=True)
         serve.delete(APP)
     finally:
         ray.shutdown()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -166,8 +167,9 @@ class RemoteBackend(Backend):
     def _lines(self, request: Request) -> Iterator[Event]:
         """The events as they come, under the request's own id, until they end or it wants to stop. Raises RequestError,
         UnavailableError, and what breaks on the way."""
-        headers = {SESSION: request.session} if request.session else {}
-        with self._client.stream("POST", "/events", json=request_row(request), headers=headers) as response:
+        session = sha256(request.session.encode(errors="replace")).hexdigest()[:16] if request.session else ""
+        row = request_row(replace(request, session=session))
+        with self._client.stream("POST", "/events", json=row, headers={SESSION: session}) as response:
             if response.is_error:
                 response.read()
                 _refuse(response.status_code, error_of(response))

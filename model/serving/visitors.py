@@ -48,9 +48,7 @@ class Visitors:
     backend: RemoteBackend
     rounds: int = 2
     visits: list[Visit] = field(default_factory=list)  # in the order in which they began
-    begun: threading.Semaphore = field(
-        default_factory=lambda: threading.Semaphore(0)
-    )  # released when one's drawing has
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # released by each drawing
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def come(self, sessions: Sequence[str], drawings: int = 1) -> "Visitors":

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from annotations.store.listing import TrajectorySummary
+from model.backends.contract import GONE
 from model.events import (
     Event,
     Failed,
@@ -88,8 +89,8 @@ def row(event: Event) -> Row | None:
             return {"is": "done"} | here
         case TrajectoryFinished():
             return ending(event.stop_reason)
-        case Failed():
-            return ending(StopReason.FAILED)
+        case Failed(error=error):
+            return ending(StopReason.FAILED) | ({"text": error} if error == GONE else {})
     return None
 
 

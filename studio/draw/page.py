@@ -98,7 +98,7 @@ def ask(
         )
         return
     stop = sessions.begin(visit.session)
-    events = generator.stream(form.prompt, *how, owner=visit.owner, stop=stop.is_set)
+    events = generator.stream(form.prompt, *how, **visit.asking, stop=stop.is_set)
     yield from with_seed(live(events, visit, sessions, generator.store), how[0])
 
 
@@ -130,7 +130,7 @@ def go_on(
         yield *notice(f"That cannot be changed: {without_places(error)}."), gr.skip()
         return
     stop = sessions.begin(visit.session).is_set
-    events = generator.stream(**branch, owner=visit.owner, stop=stop, on_start=on_start)
+    events = generator.stream(**branch, **visit.asking, stop=stop, on_start=on_start)
     yield from with_seed(live(events, visit, sessions, generator.store), branch["seed"])
 
 
@@ -147,7 +147,7 @@ def instead(
     drawn = []
     for _ in parent.images[1:]:
         stop = sessions.begin(visit.session).is_set
-        events = generator.stream(parent.prompt, new_seed(), 1, parent.sampling, owner=visit.owner, stop=stop)
+        events = generator.stream(parent.prompt, new_seed(), 1, parent.sampling, **visit.asking, stop=stop)
         value: render.Row = {}
         for update in live(events, visit, sessions, generator.store):
             value, *buttons = update

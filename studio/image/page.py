@@ -101,7 +101,7 @@ def ask(
     if not insist and not generator.backend.domain.is_familiar(source):
         yield notice(UNFAMILIAR, anyway=f"{form.choice} anyway, as a guess")
         return
-    how = {"owner": visit.owner, "stop": sessions.begin(visit.session).is_set, "task": task, "source": source}
+    how = {**visit.asking, "stop": sessions.begin(visit.session).is_set, "task": task, "source": source}
     on_start = partial(note, generator.store, file=Path(form.path))
     events = generator.stream(form.words, new_seed(), 1, **how, on_start=on_start)
     yield from live(events, visit, sessions, generator.store)

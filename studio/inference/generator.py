@@ -88,6 +88,7 @@ class Generator:
         sampling: Sampling | None = None,
         *,
         owner: str,
+        session: str = "",
         stop: Callable[[], bool] = lambda: False,
         branch: Branch | None = None,
         task: Task = Task.DRAW,
@@ -97,13 +98,15 @@ class Generator:
         """The events of one trajectory, which is stored before its last event is passed on; before them, now and then,
         the length of the line.
 
-        A `branch` begins with what it is given; `source` (H, W, 3) is the image to edit or to judge; `on_start` hears
-        the id. Closing the iterator early stores what was drawn as cancelled. Raises RequestError, PromptBlockedError
-        and QueueFull before the first event, AnnotationsError where the trajectory cannot be stored, and StoredLater
-        after the last event where the database is away and the trajectory is kept until it is back.
+        A `branch` begins with what it is given; `session` is the page that asks; `source` (H, W, 3) is the image to
+        edit or to judge; `on_start` hears the id. Closing the iterator early stores what was drawn as cancelled. Raises
+        RequestError, PromptBlockedError and QueueFull before the first event, AnnotationsError where the trajectory
+        cannot be stored, and StoredLater after the last event where the database is away and the trajectory is kept
+        until it is back.
         """
         begun = self._begun(branch) if branch else {}
-        request = Request(prompt, seed, rounds, sampling, stop=stop, task=task, source=source, **begun)
+        begun |= {"stop": stop, "task": task, "source": source, "session": session}
+        request = Request(prompt, seed, rounds, sampling, **begun)
         return LiveTrajectory(lambda live: self._events(live, request, owner, on_start))
 
     def _events(

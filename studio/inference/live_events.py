@@ -107,6 +107,11 @@ class PageVisit:
     session: str
     caller: Caller = field(default=Caller(), compare=False)
 
+    @property
+    def asking(self) -> dict[str, str]:
+        """For `Generator.stream`."""
+        return {"owner": self.owner, "session": self.session}
+
     @staticmethod
     def of(request: gr.Request, settings: Settings) -> "PageVisit":
         return PageVisit(owner_name(settings), request.session_hash or "", Caller.of(request))
