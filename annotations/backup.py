@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from annotations.db import postgres
 from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
 from annotations.errors import BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
@@ -33,6 +34,7 @@ from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManif
 from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.pictures import images
 from annotations.pictures.storage import FOLDER, FolderStorage, PictureStorage, open_storage
+from annotations.processes.locks import in_one_process
 from model.atomic_files import move_whole, sync_tree, write_whole
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def make(directory: Path, target: str, url: str | None = None, pictures: str | N
     with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as scratch:
         if not (url or (directory / FILE).is_file()):
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
-        with maintenance_lock(directory):
+        with maintenance_lock(directory, postgres.parse(url) if url else None):
             before = written(directory, url)
             made = _make(directory, Target(target), Path(scratch), url, open_storage(directory, pictures))
             write_whole(
@@ -230,14 +232,15 @@ def _state(directory: Path) -> dict[str, Any]:
 def keep_backing_up(
     directory: Path, target: str, every: timedelta, url: str | None = None, pictures: str | None = None
 ) -> threading.Thread:
-    """Back up now and then, in a thread of its own, whenever something was written since; failures are logged."""
+    """Back up now and then, in a thread of its own, whenever something was written since; failures are logged. One of
+    all studios of a PostgreSQL database does it."""
 
     def back_up() -> None:
         known = _state(directory)
         if (known.get("written"), known.get("target")) != (written(directory, url), target):
             make(directory, target, url, pictures)
 
-    return run_periodically(back_up, every, "backup")
+    return run_periodically(in_one_process(url and postgres.parse(url), "backup", back_up), every, "backup")
 
 
 def written(directory: Path, url: str | None = None) -> list[int]:

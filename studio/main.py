@@ -4,17 +4,21 @@
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from annotations.backup import check_target, is_new, keep_backing_up, restore
+from annotations.db import postgres
 from annotations.db.engine import default_directory
 from annotations.doctor import check_disk
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.ops.scheduler import run_periodically
+from annotations.ops.scheduler import LOCK_TIMEOUT, run_periodically
 from annotations.ops.webhooks import start_deliveries
+from annotations.processes.locks import lock_of
 from annotations.queue import reordering
 from annotations.queue.assignment import recover
 from annotations.store.store import Store, open_store
@@ -44,9 +48,11 @@ def _serve(settings: Settings) -> None:
     os.umask(0o077)  # what the studio writes is for its owner only
     if settings.backup:
         check_target(settings.backup, data)
-    if settings.backup and is_new(data, settings.database):
-        restore(settings.backup, data, settings.database, settings.pictures)
-    with open_store(data, settings.database, settings.pictures) as store:
+    with _starting_alone(data, settings.database):
+        if settings.backup and is_new(data, settings.database):
+            restore(settings.backup, data, settings.database, settings.pictures)
+        store = open_store(data, settings.database, settings.pictures)
+    with store:
         recover(store)
         staging.recover(store)
         reordering.recover(store.database)
@@ -65,6 +71,20 @@ def _serve(settings: Settings) -> None:
             keep_backing_up(data, settings.backup, BACKUPS, settings.database, settings.pictures)
         print(f"Aha Studio is at http://localhost:{settings.port}", flush=True)
         demo.block_thread()
+
+
+@contextmanager
+def _starting_alone(data: Path, database: str | None) -> Iterator[None]:
+    """Of several studios that start with one PostgreSQL database, one restores and migrates at a time."""
+    if database is None:
+        yield
+        return
+    lock = lock_of(data, postgres.parse(database), "start")
+    lock.acquire(LOCK_TIMEOUT.total_seconds())
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def drawing(settings: Settings, store: Store, *, on_loan: bool) -> Checkpoints:

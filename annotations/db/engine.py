@@ -108,6 +108,11 @@ class Database:
             connection.close()
 
     @property
+    def url(self) -> URL | None:
+        """The address of a PostgreSQL database, with its password."""
+        return None if self.server is None else self.read.url
+
+    @property
     def place(self) -> str:
         """The address or folder, for messages."""
         return self.server or str(self.directory)

@@ -30,7 +30,7 @@ def check_in_process(store: Store, job: Job, on_progress: OnProgress) -> Outcome
     Raises ImportingError where the process ends before it has answered.
     """
     database = store.database
-    url = None if database.server is None else database.read.url.render_as_string(hide_password=False)
+    url = database.url and database.url.render_as_string(hide_password=False)
     program = [sys.executable, "-m", "annotations.importing.checking_process"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:

@@ -23,6 +23,7 @@ from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.answer_storage import add_answers
 from annotations.pictures.images import PngFile
+from annotations.processes.locks import ServerLock, lock_of
 from annotations.store import imported_records, items, trajectories
 from annotations.store.imported_records import BatchName, PreparedRecord
 from annotations.store.store import Store
@@ -83,7 +84,7 @@ def cancel(store: Store) -> bool:
 def recover(store: Store) -> int:
     """Finish what was published, and remove what was not, of imports that were broken off; how many those were.
 
-    An import holds a lock of the data folder, which ends with its process: where it is free, no import is alive.
+    An import holds a lock, which ends with its process: where it is free, no import is alive.
     """
     lock = _lock_of(store)
     try:
@@ -96,8 +97,8 @@ def recover(store: Store) -> int:
         lock.release()
 
 
-def _lock_of(store: Store) -> FileLock:
-    return FileLock(store.database.directory / "import.lock", mode=0o600)
+def _lock_of(store: Store) -> FileLock | ServerLock:
+    return lock_of(store.database.directory, store.database.url, "import")
 
 
 def _recover(store: Store, *, alone: bool) -> int:

@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+from sqlalchemy import URL
 
 from annotations.errors import AnnotationsError, BusyError
+from annotations.processes.locks import lock_of
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +47,17 @@ def run_periodically(
 
 
 @contextmanager
-def maintenance_lock(directory: Path) -> Iterator[None]:
-    """Held by one backup or purge of a data folder at a time, in all processes. Raises BusyError after ten minutes."""
+def maintenance_lock(directory: Path, url: URL | None = None) -> Iterator[None]:
+    """Held by one backup or purge of a data folder, or of the PostgreSQL database at `url`, at a time, in all
+    processes. Raises BusyError after ten minutes."""
     directory.mkdir(parents=True, exist_ok=True)
+    lock = lock_of(directory, url, "maintenance")
     try:
-        with FileLock(directory / "maintenance.lock", timeout=LOCK_TIMEOUT.total_seconds(), mode=0o600):
-            yield
+        lock.acquire(LOCK_TIMEOUT.total_seconds())
     except Timeout as error:
         message = f"another backup or purge of {directory} has been going on for {LOCK_TIMEOUT}; wait for it"
         raise BusyError(message) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,9 +1,10 @@
 """Webhooks of submits, decisions and undos: signed POSTs, retried until accepted or refused for good.
 
 A submit does not wait for them: a background thread reads the revisions that follow the last delivered one, whose id is
-stored in the data folder. Revisions made while the receiver or the studio was down are delivered later, in order; at
-least once, and a second time after a kill, with the same `webhook-id`. Signed by https://www.standardwebhooks.com, so
-receivers can verify with any of its libraries. People appear under pseudonyms. Knows the store and HTTP.
+stored in the data folder, or with PostgreSQL in the database, where one of all studios delivers. Revisions made while
+the receiver or the studio was down are delivered later, in order; at least once, and a second time after a kill, with
+the same `webhook-id`. Signed by https://www.standardwebhooks.com, so receivers can verify with any of its libraries.
+People appear under pseudonyms. Knows the store and HTTP.
 """
 
 import base64
@@ -22,8 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import select
 
+from annotations.db.engine import Database
+from annotations.db.tables import PropertyRow
 from annotations.ops.scheduler import run_periodically
+from annotations.processes.locks import in_one_process
 from annotations.schema.annotation import Annotation, Status
 from annotations.store.revisions import after, newest
 from annotations.store.store import Store
@@ -95,7 +100,8 @@ def start_deliveries(
     """
     stop = threading.Event()
     delivery = _Delivery(store, webhook, stop, first_wait)
-    thread = run_periodically(delivery.deliver_new, timedelta(seconds=every), f"webhook {webhook.host}", stop=stop)
+    deliver = in_one_process(store.database.url, f"webhook {webhook.url}", delivery.deliver_new)
+    thread = run_periodically(deliver, timedelta(seconds=every), f"webhook {webhook.host}", stop=stop)
 
     def end() -> None:
         stop.set()
@@ -104,13 +110,15 @@ def start_deliveries(
     return end
 
 
-class _Position:
+class _FilePosition:
     """The last revision delivered to one address, stored on disk."""
 
-    def __init__(self, file: Path, webhook: Webhook) -> None:
-        self._file = file
-        self._name = hashlib.sha256(webhook.url.encode()).hexdigest()[:16]  # an address may contain a secret
-        self.revision: int | None = self._stored().get(self._name)
+    def __init__(self, file: Path, name: str) -> None:
+        self._file, self._name = file, name
+        self._revision: int | None = self._stored().get(name)
+
+    def revision(self) -> int | None:
+        return self._revision
 
     def _stored(self) -> dict[str, int]:
         """Revisions by address. Where the file is unreadable, 0: all is delivered again rather than anything never."""
@@ -126,8 +134,24 @@ class _Position:
         return {self._name: 0}
 
     def advance(self, revision: int) -> None:
-        self.revision = revision  # first: on a full disk no revision is delivered over and over
+        self._revision = revision  # first: on a full disk no revision is delivered over and over
         write_whole(self._file, json.dumps(self._stored() | {self._name: revision}))
+
+
+class _ServerPosition:
+    """The same for all studios of a PostgreSQL database."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database, self._name = database, f"webhook {name}"
+
+    def revision(self) -> int | None:
+        with self._database.reading() as session:
+            value = session.scalar(select(PropertyRow.value).where(PropertyRow.name == self._name))
+            return None if value is None else int(value)
+
+    def advance(self, revision: int) -> None:
+        with self._database.writing() as session:
+            session.merge(PropertyRow(name=self._name, value=str(revision)))
 
 
 class _Delivery:
@@ -135,17 +159,26 @@ class _Delivery:
 
     def __init__(self, store: Store, webhook: Webhook, stop: threading.Event, first_wait: float) -> None:
         self._store, self._webhook, self._stop, self._first_wait = store, webhook, stop, first_wait
-        self._position = _Position(store.database.directory / FILE, webhook)
-        with store.database.reading() as session:
+        database = store.database
+        name = hashlib.sha256(webhook.url.encode()).hexdigest()[:16]  # an address may contain a secret
+        local = _FilePosition(database.directory / FILE, name)
+        self._position = local if database.url is None else _ServerPosition(database, name)
+        with database.reading() as session:
             last = newest(session)
-        if self._position.revision is None or self._position.revision > last:  # a new receiver, or a restored backup
-            self._position.advance(last)
+        position = self._position.revision()
+        if position is None:
+            position = local.revision()  # of a version that kept it in a file only
+        if position is None or position > last:  # a new receiver, or a restored backup
+            position = last
+        if position != self._position.revision():
+            self._position.advance(position)
 
     def deliver_new(self) -> None:
         """Everything after the last delivered revision. Raises OSError and AnnotationsError."""
         while True:
+            position = self._position.revision() or 0
             with self._store.database.reading() as session:
-                revisions = after(session, self._position.revision or 0, PAGE_SIZE)
+                revisions = after(session, position, PAGE_SIZE)
             if not revisions:
                 return
             names = self._store.pseudonyms({revision.annotator for revision in revisions})

@@ -199,7 +199,7 @@ class Store:
         trajectory has. One transaction per call of `choose`. Returns how many were removed.
         """
         erased = 0
-        with maintenance_lock(self.database.directory):
+        with maintenance_lock(self.database.directory, self.database.url):
             while True:
                 with self.database.writing() as session:  # files as well, so that whoever saves one is alone with it
                     if not (ids := choose(session)):
