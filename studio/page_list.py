@@ -16,6 +16,7 @@ class PageEntry(NamedTuple):
     menu: str | None  # its name in the menu; None: it is not in it
     role: Role
     shown_as: str = ""  # the menu's entry that is marked as current, where that is another page's
+    until: Role | None = None  # the menu does not show it to who may do this: another page tells them more
 
 
 PAGES = (
@@ -26,6 +27,7 @@ PAGES = (
     PageEntry("annotate", "Annotate", "Annotate", Role.ANNOTATOR),
     PageEntry("arena", "Arena", "Arena", Role.ANNOTATOR),
     PageEntry("review", "Review", "Review", Role.REVIEWER),
+    PageEntry("results", "Results", "Results", Role.GUEST, until=Role.REVIEWER),
     PageEntry("projects", "Projects", "Projects", Role.REVIEWER),
     PageEntry("project", "Project", None, Role.REVIEWER, shown_as="projects"),
     PageEntry("datasets", "Datasets", "Datasets", Role.ADMIN),

@@ -31,6 +31,7 @@ from studio.page_list import PAGES
 from studio.people import page as people
 from studio.projects import page as projects
 from studio.projects import project_page as project
+from studio.results import page as results
 from studio.review import page as review
 from studio.settings import Settings
 from studio.site import Site
@@ -56,6 +57,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
         "gallery": partial(gallery.page, store, settings),
         "annotate": partial(annotate.page, store, settings, checkpoints, lessons),
         "arena": partial(arena.page, store, settings),
+        "results": partial(results.page, store, settings),
         "review": partial(review.page, store, settings, checkpoints),
         "projects": partial(projects.page, store, settings),
         "project": partial(project.page, store, checkpoints, settings),
@@ -83,4 +85,5 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
 def told_outside(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
     """What somebody is told who is not in a role; None where they are."""
     who = identity_of(request, settings, store)
-    return None if who.may(role) else refusal(who, role)
+    looks_only = who.role is Role.GUEST and role is Role.VISITOR  # where something would be drawn or stored
+    return None if who.may(role) and not looks_only else refusal(who, role)

@@ -26,6 +26,7 @@ FROM_OUTSIDE = (  # settings that may be set by AHA_STUDIO_MODE and so on
     *("published_contexts", "webhook", "webhook_secret", "annotators", "reviewers", "admins"),
     *("hosts", "proxies", "frame_ancestors", "root_path", "max_upload", "limits"),
     "visitors_teach",
+    "visitors_see_results",
 )
 LISTS = ("hosts", "proxies", "frame_ancestors", "annotators", "reviewers", "admins")  # texts with commas between
 OPTIONAL = (
@@ -83,6 +84,7 @@ class Settings:
     root_path: str | None = None  # the path below which a proxy offers it, such as /aha
     max_upload: int = 2000  # MB of a file that somebody who has signed in sends; visitors may send 64
     visitors_teach: bool = False  # whether visitors may teach the model, each for their own page
+    visitors_see_results: bool = False  # whether visitors see what guests see: projects, items, results
     limits: bool = True  # of what visitors may ask for; False where a proxy counts already
     webhook_secret: str | None = field(default=None, repr=False)  # signs what is sent there; never in the file
 
@@ -169,7 +171,15 @@ def read_settings(path: Path, overrides: Mapping[str, str | None] | None = None)
             f"{path.name} has webhook_secret, which others may read there; set AHA_STUDIO_WEBHOOK_SECRET"
         )
     settings = settings_from(section)
-    read = ("port", "examples", "max_upload", "limits", "published_contexts", "visitors_teach")  # which are no texts
+    read = (
+        "port",
+        "examples",
+        "max_upload",
+        "limits",
+        "published_contexts",
+        "visitors_teach",
+        "visitors_see_results",
+    )  # which are no texts
     values = {name: yaml.safe_load(text) if name in read else text for name, text in (overrides or {}).items() if text}
     return settings_from(values, settings)
 
@@ -203,7 +213,7 @@ def _checked(name: str, value: Any) -> Any:
             return _number(name, value, int, 1, 4)
         case "pace":
             return float(_number(name, value, int | float, 0, 20))
-        case "examples" | "limits" | "published_contexts" | "visitors_teach":
+        case "examples" | "limits" | "published_contexts" | "visitors_teach" | "visitors_see_results":
             if not isinstance(value, bool) and not (value is None and name in OPTIONAL):
                 raise SettingsError(f"{name} is {value!r}; wanted true or false")
             return value

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from annotations.schema.project import Role
-from studio.auth.access import API, role_for
+from studio.auth.access import API, changes_nothing, role_for
 from studio.http.bodies import refusal
 from studio.http.request_errors import CheckedBlocks
 from studio.inference.live_events import LINE
@@ -82,7 +82,8 @@ class Site(CheckedBlocks):
         """Raises gr.Error where whoever asks is not in the role that the table wants."""
         if self._may is None or options.get("iterator") is not None or not hasattr(block_fn, "targets"):
             return
-        if (role := role_for(block_fn)) is Role.VISITOR:
+        role = role_for(block_fn)
+        if role is Role.VISITOR and changes_nothing(block_fn):
             return
         if (told := await to_thread.run_sync(self._may, options.get("request"), role)) is not None:
             raise gr.Error(told, print_exception=False)

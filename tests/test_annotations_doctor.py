@@ -136,7 +136,7 @@ BREAKS: dict[str, tuple[Break, set[str], str]] = {
         "1 traits are not found, or found wrongly: word apples",
     ),
     "a deleted drawing that is listed": (
-        lambda data: sql(data, "INSERT INTO deletions VALUES (99, 'run0', 'ann', '2026-01-01 00:00:00.000000')"),
+        lambda data: sql(data, "INSERT INTO deletions VALUES (99, 'run0', 'ann', '2026-01-01 00:00:00.000000', NULL)"),
         {"traits"},
         "visible",
     ),

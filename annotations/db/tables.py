@@ -148,7 +148,7 @@ class PersonRow(Base):
     deactivated_at: Mapped[datetime | None]
 
     __table_args__ = (
-        CheckConstraint("role IN ('visitor', 'annotator', 'reviewer', 'admin')", name="role"),
+        CheckConstraint("role IN ('visitor', 'guest', 'annotator', 'reviewer', 'admin')", name="role"),
         Index(None, "hub_id", unique=True),
     )
 
@@ -292,7 +292,7 @@ class ReturnRow(Base):
 
 
 class DeletionRow(Base):
-    """A trajectory was hidden by a person."""
+    """A trajectory was deleted by a person, or, with what `restores` it, hidden so that it can be shown again."""
 
     __tablename__ = "deletions"
 
@@ -300,6 +300,7 @@ class DeletionRow(Base):
     trajectory_id: Mapped[str] = mapped_column(ForeignKey("trajectories.id"), index=True)
     deleted_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
+    restores: Mapped[str | None] = mapped_column(Text)  # JSON of `moderation.withholding`; None: deleted
 
     __table_args__ = ({"sqlite_autoincrement": True},)
 

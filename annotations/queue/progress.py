@@ -139,7 +139,7 @@ class Moment:
     """How far a project's answers were known. What is equal in two of them, `revision` aside, changes no old answer."""
 
     revision: int = 0  # the newest of all
-    deletion: int = 0  # the newest of all
+    deletions: tuple[int, int] = (0, 0)  # the newest of all, and how many
     questions: tuple[Question, ...] = ()
     special: tuple[tuple[int, str], ...] = ()  # items of gold and of practice
 
@@ -153,7 +153,7 @@ def changed(store: Store, project_id: str, since: Moment) -> tuple[Moment, set[i
         special = select(ItemRow.id, ItemRow.use).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
         now = Moment(
             revisions.newest(session),
-            session.scalar(select(func.max(DeletionRow.id))) or 0,
+            tuple(session.execute(select(func.coalesce(func.max(DeletionRow.id), 0), func.count())).one()),
             projects.get(session, project_id).questions,
             tuple(tuple(found) for found in session.execute(special.order_by(ItemRow.id))),
         )

@@ -22,15 +22,18 @@ MOST_EXAMPLES, LONGEST_NOTE = 24, 300  # pictures of the guidelines; characters
 
 
 class Role(StrEnum):
-    """What a person may do, each what those before may, too."""
+    """What a person may do, each what those before may, too; but annotators see no results, lest they follow them."""
 
     VISITOR = "visitor"
+    GUEST = "guest"  # sees projects, items and results, and changes nothing
     ANNOTATOR = "annotator"
     REVIEWER = "reviewer"
     ADMIN = "admin"
 
     def includes(self, other: "Role") -> bool:
         order = list(Role)
+        if other is Role.GUEST and self is Role.ANNOTATOR:
+            return False
         return order.index(self) >= order.index(other)
 
 

@@ -30,6 +30,7 @@ class AuditEntry(StrEnum):
     DISCARDED = "discarded"
     UNDID = "undid"  # the revision before counts again
     DELETED = "deleted"  # the drawing, from every list
+    HIDDEN = "hidden"  # … until it is shown again
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def trail(store: Store, trajectory_id: str) -> list[Change]:
     with store.database.reading() as session:
         changes = [*_creation(session, trajectory_id), *_revisions(session, trajectory_id)]
         row = DeletionRow
-        deletions = select(row.created_at, row.deleted_by).where(row.trajectory_id == trajectory_id).order_by(row.id)
-        changes += [Change(at, who, AuditEntry.DELETED) for at, who in session.execute(deletions)]
+        hidden = select(row.created_at, row.deleted_by, row.restores).where(row.trajectory_id == trajectory_id)
+        for at, who, restores in session.execute(hidden.order_by(row.id)):
+            changes.append(Change(at, who, AuditEntry.DELETED if restores is None else AuditEntry.HIDDEN))
     return sorted(changes, key=lambda change: change.at)  # stable: equal times stay in the order of their rows
 
 

@@ -87,10 +87,11 @@ def page(session: Session, *, limit: int, before: Cursor | None, keep: Filter) -
     numbers = search_index.find(session, required, excluded, before=older_than, limit=min(limit, MAX_PAGE))
     column = TrajectoryRow.number
     rows = session.execute(select(*SUMMARY_COLUMNS).where(column.in_(numbers)).order_by(column.desc()))
-    return [_summary(row._asdict()) for row in rows]
+    return [summary_of(row._asdict()) for row in rows]
 
 
-def _summary(columns: dict[str, Any]) -> TrajectorySummary:
+def summary_of(columns: dict[str, Any]) -> TrajectorySummary:
+    """From the SUMMARY_COLUMNS of a row."""
     stop_reason = columns["stop_reason"] and StopReason(columns["stop_reason"])
     return TrajectorySummary(**columns | {"answers": tuple(columns["answers"].split()), "stop_reason": stop_reason})
 

@@ -42,7 +42,14 @@ def purgeable(session: Session, before: datetime) -> list[str]:
         or_(ItemRow.trajectory_id == TrajectoryRow.id, ItemRow.other_id == TrajectoryRow.id),
     )
     compared = exists().where(ItemRow.other_id == TrajectoryRow.id, AnnotationRow.item_id == ItemRow.id)
-    unreferenced = ~annotated, ~flagged, ~compared, ~has_branch, TrajectoryRow.recorded.is_(False)
+    unreferenced = (
+        DeletionRow.restores.is_(None),
+        ~annotated,
+        ~flagged,
+        ~compared,
+        ~has_branch,
+        TrajectoryRow.recorded.is_(False),
+    )
     query = select(TrajectoryRow.id).join(DeletionRow, DeletionRow.trajectory_id == TrajectoryRow.id)
     query = query.where(DeletionRow.created_at < before, *unreferenced)
     return list(session.scalars(query.limit(TRAJECTORIES_PER_PURGE)))

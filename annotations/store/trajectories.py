@@ -168,11 +168,15 @@ def shows_picture(session: Session, sha256: str) -> bool:
 
 
 def hide(session: Session, trajectory_id: str, *, by: str, now: datetime) -> None:
-    """Raises NotFoundError when there is none; hiding it again changes nothing."""
+    """Delete it from every list. Raises NotFoundError when there is none; again it changes nothing, but that what could
+    be shown again no longer can be.
+    """
     row = session.get(TrajectoryRow, trajectory_id)
     if row is None or is_staged(session, trajectory_id):
         raise NotFoundError(f"there is no trajectory {trajectory_id[:80]!r}; nothing was deleted")
     if session.scalar(select(exists().where(DeletionRow.trajectory_id == trajectory_id))):
+        hidden = DeletionRow.trajectory_id == trajectory_id, DeletionRow.restores.is_not(None)
+        session.execute(update(DeletionRow).where(*hidden).values(restores=None, deleted_by=by, created_at=now))
         return
     session.execute(insert(DeletionRow).values(trajectory_id=trajectory_id, deleted_by=by, created_at=now))
     search_index.remove(session, {row.number: [search_index.VISIBLE]})

@@ -21,6 +21,12 @@ ENDPOINTS = {  # for programs, by name
     "picture": Role.VISITOR,
     "import_records": Role.ADMIN,
 }
+# What a guest may call of the pages and endpoints of visitors, by name: what draws and stores nothing.
+READING = {
+    "gallery": ("narrowed", "newest_first", "turned", "opened", "linked"),
+    "": ("aha_moment", "so_far_counted", "chosen"),
+}
+READING_ENDPOINTS = ("trajectory", "picture")
 FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody is shown, and give back what was open
 
 # GET (and HEAD): pages, what they are made of, and streams.
@@ -65,3 +71,13 @@ def role_for(fn: Any) -> Role:
     if not fn.targets and fn.api_name in ENDPOINTS:
         return ENDPOINTS[fn.api_name]
     return ROLES[fn.page]
+
+
+def changes_nothing(fn: Any) -> bool:
+    """Whether a handler of a page or an endpoint of visitors (a gr.BlockFunction) draws and stores nothing."""
+    events = {event for _, event in fn.targets}
+    if events and events <= set(FOR_ALL):
+        return True
+    if not fn.targets and fn.api_name in ENDPOINTS:
+        return fn.api_name in READING_ENDPOINTS
+    return getattr(fn.fn, "__name__", "") in READING.get(fn.page, ())

@@ -5,7 +5,7 @@ another role or password since, is so at once. Gradio's handlers can be called d
 page out of the menu protects nothing: only a refusal in the handler does.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 
@@ -16,6 +16,7 @@ from studio.settings import Mode, Settings
 
 VISITOR = "visitor"
 REFUSAL = "This is not open to visitors. Sign in first, or run the studio on your own machine (mode: local)."
+GUESTS_LOOK = "A guest looks on and changes nothing. Sign out to draw as a visitor, or ask an admin for another role."
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,10 @@ class Identity:
 
     name: str
     role: Role
+    sees_results: bool = False  # of a visitor: whether the studio's settings say so
 
     def may(self, role: Role) -> bool:
-        return self.role.includes(role)
+        return self.role.includes(role) or (role is Role.GUEST and self.sees_results)
 
     @property
     def sees_names(self) -> bool:
@@ -47,7 +49,9 @@ def identity_of(request: gr.Request | None, settings: Settings, store: Store) ->
     if is_local(settings):
         return Identity(settings.annotator, Role.ADMIN)
     person = person_of(store, cookie_of(request))
-    return NOBODY if person is None else Identity(person.name, person.role)
+    if person is None:
+        return replace(NOBODY, sees_results=settings.visitors_see_results)
+    return Identity(person.name, person.role)
 
 
 def require(role: Role, request: gr.Request | None, settings: Settings, store: Store) -> Identity:
@@ -59,6 +63,8 @@ def require(role: Role, request: gr.Request | None, settings: Settings, store: S
 
 
 def refusal(who: Identity, role: Role) -> str:
+    if who.role is Role.GUEST and role is Role.VISITOR:
+        return GUESTS_LOOK
     if who.role is Role.VISITOR:
         return REFUSAL
     return f"This is open to the role {role} only; you have signed in as {who.name}, {who.role}. Ask an admin for it."

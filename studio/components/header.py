@@ -9,7 +9,7 @@ import gradio as gr
 
 from annotations.auth.accounts import has_people
 from annotations.store.store import Store
-from studio.auth.identity import NOBODY, Identity, identity_of, is_local
+from studio.auth.identity import VISITOR, Identity, identity_of, is_local
 from studio.components.page_options import PLAIN, QUICK
 from studio.page_list import PAGES, PageEntry
 from studio.settings import Settings
@@ -39,17 +39,21 @@ def masthead(current: PageEntry, settings: Settings, store: Store) -> None:
 
     def start(request: gr.Request) -> str | dict:
         who = identity_of(request, settings, store)
-        if who == NOBODY and not has_people(store) and not settings.names_people_of_hub:
+        if who.name == VISITOR and not has_people(store) and not settings.names_people_of_hub:
             return gr.skip()
-        return menu(current, who, SIGN_IN if who == NOBODY else SIGN_OUT.format(name=escape(who.name)))
+        return menu(current, who, SIGN_IN if who.name == VISITOR else SIGN_OUT.format(name=escape(who.name)))
 
     gr.on(fn=start, outputs=[shown], **QUICK)
 
 
 def menu(current: PageEntry, who: Identity, account: str) -> str:
     """The pages that somebody may see."""
-    links = "".join(_link(page, current) for page in PAGES if page.menu is not None and who.may(page.role))
+    links = "".join(_link(page, current) for page in PAGES if _is_in_menu(page, who))
     return MASTHEAD.format(mark=MARK, links=links, account=account)
+
+
+def _is_in_menu(page: PageEntry, who: Identity) -> bool:
+    return page.menu is not None and who.may(page.role) and not (page.until and who.may(page.until))
 
 
 def _link(page: PageEntry, current: PageEntry) -> str:

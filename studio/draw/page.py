@@ -225,6 +225,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     def so_far_counted() -> str:
         return counted(store)
 
+    def aha_moment() -> render.Row:
+        return some_aha(store, settings, random.Random())
+
     def chosen(checkpoint: str, thinks: bool) -> tuple:
         try:
             own = _own(checkpoints.named(checkpoint), plan_first=thinks)
@@ -245,7 +248,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     gr.on([form.checkpoint.input, thinks.input], chosen, inputs, outputs, **QUICK)
     gr.on(None, linked, [], [view, *form, *section], **QUICK)
     gr.on(None, so_far_counted, [], so_far, **QUICK)
-    aha.click(lambda: some_aha(store, settings, random.Random()), None, view, **QUICK)
+    aha.click(aha_moment, None, view, **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
         filled = json.dumps(_example(example, checkpoints, settings))
         chip.click(None, None, [*form], js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment

@@ -17,6 +17,7 @@ KINDS = {
     "Going on from another": Filter(branch=True),
 }
 ALL = next(iter(KINDS))
+HIDDEN = "Hidden"  # for moderators: what can be shown again
 ANY_PROMPT, ANY_CHECKPOINT = "Any prompt", "Any checkpoint"
 PROMPTS = {ANY_PROMPT: None} | {category.capitalize(): category for category in CATEGORIES}
 LONGEST_SEARCH = 200  # characters
@@ -35,7 +36,7 @@ class GalleryFilter:
     def of(address: Mapping[str, str]) -> "GalleryFilter":
         """What an address asks for; what it leaves out, or no menu has, is not narrowed."""
         asked = GalleryFilter(**{name: address[name] for name in vars(WHOLE) if name in address})
-        kind = asked.kind if asked.kind in KINDS else ALL
+        kind = asked.kind if asked.kind in (*KINDS, HIDDEN) else ALL
         category = asked.category if asked.category in PROMPTS else ANY_PROMPT
         return GalleryFilter(asked.search[:LONGEST_SEARCH], kind, category, asked.checkpoint)
 

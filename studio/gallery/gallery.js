@@ -42,11 +42,82 @@ function shown() {
 new MutationObserver(shown).observe(element, { childList: true, subtree: true, attributeFilter: ['data-address'] });
 shown();
 
+// --- several at once, for whoever may: “Select” or the key X begins; a click or the key chooses ---
+
+const HINT = 'Click drawings, or press X on them; A takes all, Esc ends';
+const chosen = new Set();
+const bar = () => document.querySelector('#gallery-bulk');
+const cards = () => [...element.querySelectorAll('a[data-run]')];
+const selects = () => 'selecting' in element.dataset;
+
+function marked() {
+  for (const card of cards()) {
+    if (selects()) {
+      card.setAttribute('role', 'checkbox');
+      card.setAttribute('aria-checked', String(chosen.has(card.dataset.run)));
+    } else {
+      card.removeAttribute('role');
+      card.removeAttribute('aria-checked');
+    }
+  }
+  if (!bar()) return;
+  bar().classList.toggle('open', selects());
+  bar().querySelector('.count').textContent = chosen.size ? `${chosen.size} chosen` : HINT;
+}
+
+function selecting(on) {
+  if (on && !bar()) return;
+  element.toggleAttribute('data-selecting', on);
+  chosen.clear();
+  marked();
+}
+
+function choose(run, on = !chosen.has(run)) {
+  if (on) chosen.add(run); else chosen.delete(run);
+  marked();
+}
+
+window.galleryChosen = () => JSON.stringify([...chosen]);
+window.galleryConfirmed = () => {
+  const many = chosen.size === 1 ? 'this drawing' : `these ${chosen.size} drawings`;
+  return chosen.size && confirm(`Delete ${many} for good? “Hide” can be undone.`) ? window.galleryChosen() : '[]';
+};
+
+new MutationObserver(() => { // the list is another: what is no longer there is not chosen
+  const there = new Set(cards().map((card) => card.dataset.run));
+  for (const run of [...chosen]) if (!there.has(run)) chosen.delete(run);
+  marked();
+}).observe(element, { childList: true, subtree: true });
+
+once('gallerySelect', () => {
+  document.addEventListener('click', (event) => {
+    if (event.target.closest?.('#gallery-select')) selecting(!selects());
+  });
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.('input, textarea, select')) return;
+    const card = event.target.closest?.('a[data-run]');
+    const key = event.key.toLowerCase();
+    if (key === 'x' && card && bar()) {
+      if (!selects()) selecting(true);
+      choose(card.dataset.run);
+    } else if (!selects()) return;
+    else if (key === 'a') cards().forEach((each) => choose(each.dataset.run, true));
+    else if (event.key === 'Escape') selecting(false);
+    else if (event.key === ' ' && card) choose(card.dataset.run);
+    else return;
+    event.preventDefault();
+  });
+});
+
 // Cards are plain links; a plain click opens the replay on this page instead of loading it anew.
 element.addEventListener('click', (event) => {
   const card = event.target.closest('a[data-run]');
   if (!card || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
+  if (selects()) {
+    choose(card.dataset.run);
+    return;
+  }
   const now = but(location.search, ['run']);
   now.set('run', card.dataset.run);
   history.pushState({}, '', address(now));

@@ -6,6 +6,7 @@ Knows the store and the timeline component; needs no checkpoint. Handlers first,
 from collections.abc import Mapping
 from dataclasses import astuple, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,6 +14,7 @@ import gradio as gr
 from annotations.backup import last
 from annotations.errors import AnnotationsError, without_places
 from annotations.moderation.reports import LONGEST_NOTE, report
+from annotations.moderation.withholding import withheld, withheld_picture
 from annotations.store.listing import Cursor
 from annotations.store.store import Store
 from studio.auth.identity import is_local
@@ -21,7 +23,18 @@ from studio.components.header import intro
 from studio.components.notices import done, said
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
-from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, WHOLE, GalleryFilter
+from studio.gallery.bulk import CHOSEN, CONFIRMED, BulkHandlers, bulk_bar
+from studio.gallery.filters import (
+    ALL,
+    ANY_CHECKPOINT,
+    ANY_PROMPT,
+    HIDDEN,
+    KINDS,
+    LONGEST_SEARCH,
+    PROMPTS,
+    WHOLE,
+    GalleryFilter,
+)
 from studio.inference.live_events import PageVisit, forget
 from studio.inference.replays import replay
 from studio.settings import Settings
@@ -32,8 +45,16 @@ EMPTY = '<p class="none">Nothing here yet. <a href="./">Draw something</a>.</p>'
 NO_MATCH = '<p class="none">Nothing matches. Search for fewer words, or for all drawings.</p>'
 
 
-def listing(store: Store, choice: GalleryFilter, cursor: str = "") -> tuple[str, str, dict, dict]:
-    """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older."""
+def listing(
+    store: Store, choice: GalleryFilter, cursor: str = "", *, moderates: bool = False
+) -> tuple[str, str, dict, dict]:
+    """A page of cards from `cursor` on: their HTML, the next cursor, and updates of the buttons Newest and Older.
+    `moderates`: who asks may see what is hidden.
+    """
+    if choice.kind == HIDDEN:
+        listed = withheld(store) if moderates else []
+        html = render.cards(listed, partial(withheld_picture, store), choice.address(), NO_MATCH)
+        return html, "", gr.update(visible=False), gr.update(visible=False)
     try:
         before = Cursor.parse(cursor) if cursor else None
         listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
@@ -51,25 +72,27 @@ def listing(store: Store, choice: GalleryFilter, cursor: str = "") -> tuple[str,
     return html, after, gr.update(visible=before is not None), gr.update(visible=more)
 
 
-def narrow(store: Store, seen: str, choice: GalleryFilter) -> tuple:
+def narrow(store: Store, seen: str, choice: GalleryFilter, *, moderates: bool = False) -> tuple:
     """(what is seen now, its listing); nothing new where the choice is `seen` already, as after the page filled in
     its widgets.
     """
     if choice.address() == seen:
         return (gr.skip(),) * 5
-    return choice.address(), *listing(store, choice)
+    return choice.address(), *listing(store, choice, moderates=moderates)
 
 
-def begin(store: Store, settings: Settings, address: Mapping[str, str]) -> tuple:
+def begin(store: Store, settings: Settings, address: Mapping[str, str], *, moderates: bool = False) -> tuple:
     """(what is seen, its listing, the widgets of a Choice, how old the backup is) as the page's address wants them."""
     names = store.checkpoints()
     choice = GalleryFilter.of(address)
     if choice.checkpoint not in names:
         choice = replace(choice, checkpoint=ANY_CHECKPOINT)
-    *others, _ = astuple(choice)
+    search, kind, category, _ = astuple(choice)
+    shown = gr.update(choices=[*KINDS, HIDDEN], value=kind) if moderates else kind
     drawn_by = gr.update(choices=[ANY_CHECKPOINT, *names], value=choice.checkpoint, visible=len(names) > 1)
-    listed = listing(store, choice, address.get("before", ""))
-    return choice.address(), *listed, *others, drawn_by, backed_up(store, settings, datetime.now(UTC))
+    listed = listing(store, choice, address.get("before", ""), moderates=moderates)
+    widgets = search, shown, category, drawn_by
+    return choice.address(), *listed, *widgets, backed_up(store, settings, datetime.now(UTC))
 
 
 def shown(store: Store, run: str, settings: Settings) -> render.Row:
@@ -108,7 +131,9 @@ def page(store: Store, settings: Settings) -> None:
             why = gr.Textbox(label="What is wrong with it", max_lines=1, max_length=LONGEST_NOTE)
             send = gr.Button("Report it", scale=0, min_width=130)
         sent = gr.HTML(**PLAIN)
-    widgets = _filters()
+    bulk = BulkHandlers(store, settings)
+    widgets, several = _filters()
+    bar = bulk_bar()
     cards = gr.HTML(elem_id="cards", js_on_load=script("gallery/gallery.js"), apply_default_css=False)
     cursor, seen = gr.State(""), gr.State("")
     with gr.Row(elem_classes="paging"):
@@ -118,16 +143,22 @@ def page(store: Store, settings: Settings) -> None:
     backups = gr.HTML(elem_classes="backups", **PLAIN)
 
     def begun(request: gr.Request) -> Any:
-        return begin(store, settings, dict(request.query_params))
+        return begin(store, settings, dict(request.query_params), moderates=bulk.may(request))
 
-    def narrowed(seen: str, *chosen: str) -> Any:
-        return narrow(store, seen, GalleryFilter(*chosen))
+    def narrowed(request: gr.Request, seen: str, *chosen: str) -> Any:
+        return narrow(store, seen, GalleryFilter(*chosen), moderates=bulk.may(request))
 
-    def newest_first(*chosen: str) -> Any:
-        return listing(store, GalleryFilter(*chosen))
+    def newest_first(request: gr.Request, *chosen: str) -> Any:
+        return listing(store, GalleryFilter(*chosen), moderates=bulk.may(request))
 
     def turned(cursor: str, *chosen: str) -> Any:
         return listing(store, GalleryFilter(*chosen), cursor)
+
+    def moderated(request: gr.Request) -> tuple:
+        """(the bar for several drawings, the button that begins with them, the projects) for admins."""
+        if not bulk.may(request):
+            return (gr.skip(),) * 3
+        return gr.update(visible=True), gr.update(visible=True), gr.update(choices=bulk.projects())
 
     def seen_run(run: str) -> tuple:
         """(the viewer, which run it shows, the form of a report, what came of one)"""
@@ -153,19 +184,27 @@ def page(store: Store, settings: Settings) -> None:
     cards.open(opened, None, [viewer, run, reporting, sent], **QUICK)
     send.click(told, [run, why], sent, **QUICK)
     viewer.forget(forgotten, None, [viewer, *outputs], **QUICK)
+    for button, act in ((bar.hide, bulk.hide), (bar.show, bulk.show), (bar.delete, bulk.delete)):
+        js = CONFIRMED if button is bar.delete else CHOSEN
+        acted = button.click(act, [bar.chosen], bar.note, js=js, **QUICK)
+        acted.then(newest_first, widgets, outputs, **QUICK)
+    bar.add.click(bulk.add, [bar.chosen, bar.project], bar.note, js=CHOSEN, **QUICK)
+    gr.on(None, moderated, [], [bar.row, several, bar.project], **QUICK)
     gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **QUICK)
     gr.on(None, linked, [], [viewer, run, reporting, sent], **QUICK)
 
 
-def _filters() -> list[gr.Textbox | gr.Dropdown]:
-    """The widgets of a Choice, in its order."""
+def _filters() -> tuple[list[gr.Textbox | gr.Dropdown], gr.Button]:
+    """(the widgets of a Choice, in its order; the button to choose several)"""
     plain = {"show_label": False, "container": False}
     menu = plain | {"scale": 0, "min_width": 190}
     with gr.Row(elem_classes="filters"):
         hint = "Search prompts"
-        return [
+        widgets = [
             gr.Textbox(label=hint, placeholder=hint, scale=1, max_lines=1, max_length=LONGEST_SEARCH, **plain),
             gr.Dropdown(list(KINDS), value=ALL, label="Show", elem_id="kind", **menu),
             gr.Dropdown(list(PROMPTS), value=ANY_PROMPT, label="Asked for", elem_id="category", **menu),
             gr.Dropdown([ANY_CHECKPOINT], value=ANY_CHECKPOINT, label="Drawn by", visible=False, **menu),
         ]
+        several = gr.Button("Select", size="sm", scale=0, min_width=90, visible=False, elem_id="gallery-select")
+    return widgets, several

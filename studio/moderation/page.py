@@ -9,6 +9,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, without_places
 from annotations.moderation.blocked_words import LONGEST, MOST_WORDS, block, blocked_words
 from annotations.moderation.reports import Reported, dismiss, open_reports
+from annotations.moderation.withholding import show_again, withheld, withhold
 from annotations.schema.project import Role
 from annotations.store.listing import EVERYTHING
 from annotations.store.store import Store
@@ -32,6 +33,7 @@ class View(NamedTuple):
     reports: Any
     reported: Any  # the choice among what is reported
     found: Any  # the choice among what was searched for
+    hidden: Any  # the choice among what can be shown again
     cards: Any
     words: Any
     note: Any
@@ -58,13 +60,23 @@ class ModerationHandlers:
         if not chosen:
             return self._shown(words, said("Choose drawings first."))
         try:
+            withhold(self.store, [str(id) for id in chosen], by=by)
             for id in chosen:
-                self.store.hide(str(id), by)
                 served_copies.remove(self.store, str(id))
         except AnnotationsError as error:
             return self._shown(words, said(without_places(error)))
         drawings = "1 drawing is" if len(chosen) == 1 else f"{len(chosen)} drawings are"
-        return self._shown(words, done(f"{drawings} hidden from everybody."))
+        return self._shown(words, done(f"{drawings} hidden from everybody, until they are shown again."))
+
+    def show_again(self, hidden: Sequence[str], words: str, request: gr.Request) -> View:
+        self._admin(request)
+        if not hidden:
+            return self._shown(words, said("Choose drawings first."))
+        try:
+            show_again(self.store, [str(id) for id in hidden])
+        except AnnotationsError as error:
+            return self._shown(words, said(without_places(error)))
+        return self._shown(words, done("What you chose is shown again."))
 
     def dismiss(self, reported: Sequence[str], words: str, request: gr.Request) -> View:
         """Nothing is wrong with what is chosen."""
@@ -87,11 +99,14 @@ class ModerationHandlers:
         reports = open_reports(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
+        hidden = withheld(self.store)
+        again = [(_label(each.prompt, at), each.id) for at, each in enumerate(hidden, 1)]
         by_report = [(_label(each.prompt, at), each.trajectory_id) for at, each in enumerate(reports, 1)]
         return View(
             self._reports(reports),
             gr.update(choices=by_report, value=[], visible=bool(reports)),
             gr.update(choices=[(_label(each.prompt, at), each.id) for at, each in enumerate(listed, 1)], value=[]),
+            gr.update(choices=again, value=[], visible=bool(hidden)),
             render.cards(listed, self.store.picture_or_none, none='<p class="none">Nothing matches.</p>'),
             "\n".join(blocked_words(self.store)),
             note,
@@ -136,13 +151,17 @@ def _moderation(handlers: ModerationHandlers) -> None:
         hide = gr.Button("Hide what is chosen", variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
         keep = gr.Button("Nothing is wrong with it", scale=0, min_width=240, elem_id="moderation-dismiss")
     cards = gr.HTML(elem_id="moderation-cards", **PLAIN)
+    gr.HTML("<h2>Hidden</h2>", elem_classes="moderation-title", **PLAIN)
+    hidden = gr.CheckboxGroup([], label="The last hidden first", visible=False, elem_id="moderation-hidden")
+    show = gr.Button("Show again what is chosen", scale=0, min_width=220, elem_id="moderation-show")
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*View(reports, reported, searched, cards, blocked, note)]
+    shown = [*View(reports, reported, searched, hidden, cards, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)
     hide.click(handlers.hide, [reported, searched, words], shown, **quick)
+    show.click(handlers.show_again, [hidden, words], shown, **quick)
     keep.click(handlers.dismiss, [reported, words], shown, **quick)
     store_.click(handlers.block, [blocked, words], shown, **quick)

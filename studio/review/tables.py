@@ -24,6 +24,7 @@ ACTS = {
     "discarded": "skipped",
     "undid": "took back",
     "deleted": "deleted the drawing",
+    "hidden": "hid the drawing",
 }
 
 
