@@ -38,8 +38,9 @@ class RecordedRollouts:
         self.log.add(self._key(request), {"rollout": judged_to_dict(judged)})
 
     def missing(self, requests: Sequence[Request]) -> list[int]:
-        """Indices of the requests that are not recorded."""
-        return [index for index, request in enumerate(requests) if self._key(request) not in self.log]
+        """Indices of the requests of this process's share that are not recorded."""
+        share = self.processes.share(range(len(requests)))
+        return [index for index in share if self._key(requests[index]) not in self.log]
 
     def _key(self, request: Request) -> str:
         prefix = [segment_to_dict(segment) for segment in request.prefix]
@@ -59,10 +60,7 @@ def judge_recorded(
     if recorded is None:
         made = dict(judge_requests(backend, requests, descriptions, batch)) if requests else {}
         return [made[index] for index in range(len(requests))]
-    missing = recorded.missing(requests)
-    recorded.processes.wait()  # until all have read the same
-    missing = recorded.processes.share(missing)
-    if missing:
+    if missing := recorded.missing(requests):
         chosen = [requests[index] for index in missing], [descriptions[index] for index in missing]
         for index, rollout in judge_requests(backend, *chosen, batch):
             recorded.add(chosen[0][index], rollout)
