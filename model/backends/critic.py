@@ -8,7 +8,7 @@ import string
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -18,8 +18,14 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 from transformers import AutoModelForImageTextToText, AutoProcessor, PretrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from model.backends.checkpoint.loading import SHIPPED, STAGES, default_device, dtype_of, name_of, path_of
+from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, UnavailableError, words
 from model.backends.event_writer import EventWriter
 from model.backends.registry import open_backend
@@ -32,6 +38,10 @@ from model.trajectory import Reflection, Token, text_of
 
 TEMPLATE = Path(__file__).with_name("critic.txt")
 JANUS = ("janus", "multi_modality")  # types of configs
+SEEING = frozenset(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+TEXT_ONLY = frozenset((*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES))
+EXPECTED = "a critic"
+ADVICE = "give a Janus checkpoint or an image-text-to-text model"
 LEAST_MASS = 0.01  # of the first token's probability on yes and no together, for the answer to be one
 WORDS = {"yes": ("Yes", "yes", "YES", " Yes", " yes"), "no": ("No", "no", "NO", " No", " no")}
 
@@ -144,7 +154,7 @@ class VisionLanguageCritic(Critic):
         self._tokenizer = tokenizer
 
     def judge(self, write: EventWriter, prompt: str, picture: np.ndarray, seed: int) -> Iterator[Event]:
-        with self._lock:
+        with self._lock, _as_critic_error(self.name):
             answer, p_yes, text = self._said(prompt, picture, write.request.stop)
         yield write(Verdict, answer=answer, p_yes=p_yes)
         reason, _, edit = text.partition(EDIT_TEXT)
@@ -154,7 +164,7 @@ class VisionLanguageCritic(Critic):
         yield write(SegmentFinished, text=said)
 
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
-        with self._lock, torch.inference_mode():
+        with self._lock, _as_critic_error(self.name), torch.inference_mode():
             return self._verdict(self._logits(self._inputs(prompt, picture)))
 
     def serve(self, options: ServingOptions) -> None:
@@ -218,6 +228,26 @@ class VisionLanguageCritic(Critic):
         return yes / (yes + no)
 
 
+@contextmanager
+def _as_critic_error(name: str) -> Iterator[None]:
+    """Whatever goes wrong in a model that somebody else wrote becomes a CriticError."""
+    try:
+        yield
+    except CriticError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise CriticError(
+            f"{name} has not enough memory to look at the picture; give a smaller critic, or smaller images "
+            "(diffusion:PIPELINE?size=512+…)"
+        ) from error
+    except Exception as error:
+        told = " ".join(str(error).split())[:300]
+        raise CriticError(
+            f"{name} could not judge the picture ({type(error).__name__}: {told}); give another critic, or another "
+            "question (MODEL?template=FILE)"
+        ) from error
+
+
 def reflection_of(critic: str, events: Iterable[Event]) -> Reflection:
     """The reflection that the events of `judge` make. Raises CriticError where there is no verdict in them."""
     answer, p_yes, tokens = "", 0.0, list[Token]()
@@ -245,20 +275,18 @@ def open_critic(source: str | Path, *, device: str | None = None, dtype: str | N
         return JanusCritic(open_backend(source, device=device, dtype=dtype))
     device = device or default_device()
     chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
-    path = path_of(source)
+    path, kind = path_of(source, EXPECTED), _model_type(source)
+    if kind in TEXT_ONLY and kind not in SEEING:
+        raise CheckpointError(
+            f"{source} is a {kind}, which reads text only; a critic has to look at pictures: {ADVICE}"
+        )
     try:
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=chosen).to(device).eval()
         processor = AutoProcessor.from_pretrained(path)
-    except ImportError as error:
-        raise CheckpointError(f"{source} needs a package that is not installed: {error}") from error
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        told = " ".join(str(error).split())[:300]
-        raise CheckpointError(
-            f"{source} could not be opened as a critic; give a Janus checkpoint or an image-text-to-text model, which "
-            f"looks at pictures: {told}"
-        ) from error
+    except (ImportError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{why_not(source, error, EXPECTED)}; {ADVICE}") from error
     if not hasattr(processor, "image_processor"):
-        raise CheckpointError(f"{source} reads text only; a critic has to look at pictures")
+        raise CheckpointError(f"{source} reads text only; a critic has to look at pictures: {ADVICE}")
     return VisionLanguageCritic(model, processor, name_of(source), _read_template(template))
 
 
@@ -275,9 +303,7 @@ def _read_template(file: Path) -> str:
 def _model_type(source: str | Path) -> str:
     """As its config says, or "" where there is none."""
     try:
-        config, _ = PretrainedConfig.get_config_dict(path_of(source))
+        config, _ = PretrainedConfig.get_config_dict(path_of(source, EXPECTED))
     except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{source} could not be opened as a critic: {' '.join(str(error).split())[:300]}"
-        ) from error
+        raise CheckpointError(why_not(source, error, EXPECTED)) from error
     return str(config.get("model_type", ""))

@@ -42,6 +42,7 @@ from model.backends.checkpoint.checks import (
 )
 from model.backends.checkpoint.deepseek import LAYOUT, config_of, generation_config, is_original, whole
 from model.backends.checkpoint.hub import fetched, is_address, pinned
+from model.backends.checkpoint.opening_errors import why_not
 from model.backends.checkpoint.saving import CheckpointError, restore
 from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
@@ -346,9 +347,9 @@ def name_of(source: str | Path) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def path_of(source: str | Path) -> Path | str:
+def path_of(source: str | Path, expected: str = "a Janus checkpoint") -> Path | str:
     """A shipped checkpoint's folder for its name, that of a commit for an address of the Hub (`owner/name@revision`),
-    else what was given. Raises CheckpointError.
+    else what was given. Raises CheckpointError, which says what was `expected`.
     """
     shipped = STAGES.get(str(source), WEIGHTS / source)
     if shipped.is_dir() or not is_address(source):
@@ -356,8 +357,7 @@ def path_of(source: str | Path) -> Path | str:
     try:
         return fetched(source)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:400]
-        raise CheckpointError(f"{source} could not be opened as a Janus checkpoint: {reason}") from error
+        raise CheckpointError(why_not(source, error, expected)) from error
 
 
 def sampling_of(network: JanusForConditionalGeneration) -> Sampling:

@@ -21,6 +21,7 @@ import torch
 from PIL import Image as Picture
 
 from model.backends.checkpoint.loading import default_device, dtype_of
+from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import CheckpointError
 from model.backends.diffusion.predicted_image import decode, watch_steps
 from model.backends.diffusion.source import PaintingOptions
@@ -140,19 +141,21 @@ class Painter:
 
     def _together(self, jobs: Sequence[Job]) -> None:
         """Paint a batch; half of it at a time where there is no memory for all."""
+        pictures: list[Any] | None = None
         try:
             pictures = self._painted(jobs)
         except _NobodyWaits:
             pictures = [None] * len(jobs)
         except torch.OutOfMemoryError:
-            if half := len(jobs) // 2:
-                self._together(jobs[:half])
-                self._together(jobs[half:])
-                return
-            pictures = [PaintingError(MEMORY)]
+            pass  # what the failed batch holds is free only once its exception is gone
         except Exception as error:  # of whichever pipeline
-            pictures = [PaintingError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")] * len(jobs)
-        for job, picture in zip(jobs, pictures, strict=True):
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            pictures = [PaintingError(f"the pipeline failed ({told}); change its options, or give another")] * len(jobs)
+        if pictures is None and (half := len(jobs) // 2):
+            self._together(jobs[:half])
+            self._together(jobs[half:])
+            return
+        for job, picture in zip(jobs, pictures or [PaintingError(MEMORY)], strict=True):
             job.shown.put(picture)
 
     @torch.inference_mode()
@@ -261,11 +264,8 @@ def open_painter(
         return Painter(pipeline, options, tiny.to(device) if tiny else None)
     except CheckpointError:
         raise
-    except ImportError as error:
-        raise CheckpointError(f"{source} needs a package that is not installed: {error}") from error
     except Exception as error:  # files that somebody else wrote, through a library with errors of its own
-        told = " ".join(str(error).split())[:400]
-        raise CheckpointError(f"{source} could not be opened as a diffusers pipeline: {told}") from error
+        raise CheckpointError(why_not(source, error, "a diffusers pipeline")) from error
 
 
 def _place(pipeline: Any, device: str) -> None:
