@@ -11,6 +11,7 @@ import httpx
 import pytest
 import tiny_pipelines
 import torch
+from diffusers import DiffusionPipeline
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from test_diffusion import says_no
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -80,9 +81,13 @@ def test_a_model_that_reads_text_only_is_no_critic(folders):
         open_critic(folders["writer"])
 
 
-def test_a_pipeline_that_needs_another_package_names_it(folders):
-    with pytest.raises(CheckpointError, match=r"needs a package .*; pip install a_package_that_nobody_has, and start"):
+def test_a_pipeline_that_needs_another_package_names_it(folders, monkeypatch):
+    with pytest.raises(CheckpointError, match=r"a_package_that_nobody_has is not one of .*; give the folder or Hub id"):
         open_backend(f"diffusion:{folders['foreign']}+embedded")
+    missing = ModuleNotFoundError("No module named 'sentencepiece'", name="sentencepiece")
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", raises(missing))
+    with pytest.raises(CheckpointError, match=r"needs a package that .*; pip install sentencepiece, and start again"):
+        open_backend(f"diffusion:{folders['flow']}+embedded")
 
 
 def raises(error: Exception) -> Callable[..., Iterator[None]]:

@@ -284,7 +284,7 @@ def open_critic(source: str | Path, *, device: str | None = None, dtype: str | N
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=chosen).to(device).eval()
         processor = AutoProcessor.from_pretrained(path)
     except (ImportError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(f"{why_not(source, error, EXPECTED)}; {ADVICE}") from error
+        raise CheckpointError(why_not(source, error, EXPECTED, ADVICE)) from error
     if not hasattr(processor, "image_processor"):
         raise CheckpointError(f"{source} reads text only; a critic has to look at pictures: {ADVICE}")
     return VisionLanguageCritic(model, processor, name_of(source), _read_template(template))
@@ -305,5 +305,5 @@ def _model_type(source: str | Path) -> str:
     try:
         config, _ = PretrainedConfig.get_config_dict(path_of(source, EXPECTED))
     except (OSError, ValueError) as error:
-        raise CheckpointError(why_not(source, error, EXPECTED)) from error
+        raise CheckpointError(why_not(source, error, EXPECTED, ADVICE)) from error
     return str(config.get("model_type", ""))

@@ -74,6 +74,7 @@ def main() -> None:
         if processes.is_first:
             workspace.reread()
             write(preparation, painters, critic, workspace, arguments)
+        processes.wait()  # a launcher ends all processes when one ends with a failure
     except (CheckpointError, PrepareError, RecordError, RequestError, OSError) as error:
         sys.exit(f"prepare: {error}")
     if failed := [each for each in (*passes, last) if each.failed]:

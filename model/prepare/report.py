@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -57,7 +58,7 @@ class Tally:
         self.pairs = sorted([*self.pairs, *selection.pairs], key=lambda pair: pair[0].drawn.sha256)[:EXAMPLES]
 
 
-def summary(tally: Tally, rows: Mapping[str, int]) -> dict[str, object]:
+def summary(tally: Tally, rows: Mapping[str, int]) -> dict[str, Any]:
     """As JSON values."""
     painters = {
         name: {
@@ -69,7 +70,11 @@ def summary(tally: Tally, rows: Mapping[str, int]) -> dict[str, object]:
         }
         for name, each in tally.painters.items()
     }
-    counts = {"prompts": tally.prompts, "prompts_with_pairs": tally.prompts_with_pairs, "equal_pictures": tally.equal}
+    counts: dict[str, Any] = {
+        "prompts": tally.prompts,
+        "prompts_with_pairs": tally.prompts_with_pairs,
+        "equal_pictures": tally.equal,
+    }
     return counts | {"painters": painters, "rows": dict(rows)}
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-LONGEST = 400  # characters of what a library says
+LONGEST = 300  # characters of what a library says
 
 
-def why_not(source: str | Path, error: Exception, expected: str) -> str:
-    """What was got of a source that is not `expected`, as the exceptions behind `error` tell it."""
+def why_not(source: str | Path, error: Exception, expected: str, advice: str = "") -> str:
+    """What was got of a source that is not `expected`, as the exceptions behind `error` tell it; `advice`: what to do
+    where they say nothing of it."""
     for each in _chain(error):
         if isinstance(each, GatedRepoError):
             return (
@@ -24,9 +25,9 @@ def why_not(source: str | Path, error: Exception, expected: str) -> str:
     said = " ".join(str(error).split())[:LONGEST] or type(error).__name__
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
-        advice = f"pip install {package}" if package else "install it"
-        return f"{source} needs a package that is not installed: {said}; {advice}, and start again"
-    return f"{source} could not be opened as {expected}: {said}"
+        install = f"pip install {package}" if package else "install it"
+        return f"{source} needs a package that is not installed: {said}; {install}, and start again"
+    return f"{source} could not be opened as {expected}: {said}" + (f"; {advice}" if advice else "")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -33,6 +33,8 @@ PREVIEW_SHARE = 0.25  # of the time of painting that decoding previews may take
 PREVIEW_SECONDS = 1.0  # that it may take in any case
 MEMORY = "not enough memory for the image; lower its size or batch (diffusion:PIPELINE?size=512&batch=1+…)"
 
+ADVICE = "give the folder or Hub id of a text-to-image pipeline, whose parts are of diffusers or transformers"
+
 
 class PaintingError(Exception):
     """An image that could not be painted; what was painted before stands."""
@@ -265,7 +267,7 @@ def open_painter(
     except CheckpointError:
         raise
     except Exception as error:  # files that somebody else wrote, through a library with errors of its own
-        raise CheckpointError(why_not(source, error, "a diffusers pipeline")) from error
+        raise CheckpointError(why_not(source, error, "a diffusers pipeline", ADVICE)) from error
 
 
 def _place(pipeline: Any, device: str) -> None:
