@@ -178,7 +178,6 @@ def test_answers_of_all_forms_are_exported_in_a_column_of_their_form(worked, tmp
 
 def test_the_reason_of_a_longer_scale_is_good_from_its_upper_quarter_on():
     assert [Rating(scale).good for scale in ((1, 5), (1, 7), (0, 10), (1, 3))] == [4, 6, 8, 3]
-    assert Rating((1, 7)).is_good(6) and not Rating((1, 7)).is_good(5) and not Rating((1, 7)).is_good("6")
 
 
 def test_the_verdict_of_a_checklist_is_a_persons_and_half_a_checklist_is_not_submitted():

@@ -57,16 +57,13 @@ def say(janus: Janus, store: Store, trajectory_id: str) -> str:
     return janus.tokenizer.decode(said, skip_special_tokens=True)
 
 
-CASES = (("shipped", 4, 40, 5e-4), ("tiny", 10, 120, 3e-3))  # which network, how many nouns, steps, learning rate
+NETWORKS = [  # which network, how many nouns, steps, learning rate
+    ("shipped", 4, 40, 5e-4),
+    pytest.param("tiny", 10, 120, 3e-3, marks=pytest.mark.thorough),  # with random weights
+]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The network with random weights, which learns more and takes longer, is `--all`'s."""
-    if "nouns" in metafunc.fixturenames:
-        cases = CASES if metafunc.config.getoption("--all") else CASES[:1]
-        metafunc.parametrize(("which", "nouns", "steps", "rate"), cases)
-
-
+@pytest.mark.parametrize(("which", "nouns", "steps", "rate"), NETWORKS)
 def test_a_person_s_corrections_come_back_as_a_checkpoint_that_says_them(
     which: str, nouns: int, steps: int, rate: float, tiny_checkpoint: Path, tmp_path: Path
 ):

@@ -150,10 +150,11 @@ class ReviewHandlers:
                 for segment, said_by_most in most.items()
                 if said_by_most
             ]
-            review.decide(self.store, case.item, user.name, made)
-        except AnswerError as error:
-            filled = value_of(sheet, uuid4().hex, most, self.store.picture_or_none)
-            return stay(View, f"People are split. {without_places(error)}")._replace(sheet=filled)
+            try:
+                review.decide(self.store, case.item, user.name, made)
+            except AnswerError as error:
+                filled = value_of(sheet, uuid4().hex, most, self.store.picture_or_none)
+                return stay(View, f"People are split. {without_places(error)}")._replace(sheet=filled)
         except AnnotationsError as error:
             return stay(View, without_places(error))
         return self._show(user, case.project, case.item)._replace(note=done("Decided as most say. Next leads on."))

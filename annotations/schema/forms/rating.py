@@ -37,9 +37,6 @@ class Rating(QuestionForm):
         """The lowest rating that is good: of the upper quarter of the scale."""
         return self.scale[1] - self.steps // 4
 
-    def is_good(self, value: Any) -> bool:
-        return is_whole(value) and self.good <= value <= self.scale[1]
-
     def problem(self, subject: str) -> str | None:
         ends = self.scale
         if not isinstance(ends, tuple) or len(ends) != 2 or not all(map(is_whole, ends)) or ends[0] < 0:
