@@ -246,6 +246,7 @@ def parser() -> argparse.ArgumentParser:
         help="also as Draw does it at once: the first draft without a plan, redraws with one",
     )
     result.add_argument("--record", type=Path, metavar="FOLDER", help="keep rollouts there; the same again goes on")
+    result.add_argument("--no-thought", action="store_true", help="only without a thought first")
     result.add_argument("--edits", type=int, default=0, help="edits of given pictures")
     result.add_argument("--rounds", type=int, default=3, help="images at most")
     result.add_argument("--batch", type=int, default=32, help="trajectories at once")

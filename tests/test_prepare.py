@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny_pipelines
 from commands import run
 from PIL import Image as Picture
 from scene_backend import SceneBackend
@@ -18,7 +19,7 @@ from annotations.importing.importer import bring_in
 from annotations.store.store import Store, open_store
 from model.backends import registry
 from model.backends.contract import Backend
-from model.backends.critic import ShownPicture
+from model.backends.critic import ShownPicture, open_critic
 from model.backends.event_writer import EventWriter
 from model.backends.janus import Janus
 from model.backends.registry import painter_source
@@ -29,7 +30,7 @@ from model.images import encode_png
 from model.prepare.drawing import Progress, draw_missing, score_missing
 from model.prepare.embedded_world import VERIFIER, VerifierCritic, training_prompts
 from model.prepare.released_labels import state_of
-from model.prepare.scored_images import DrawnImage, Painter, PlannedImage, ScoredImage
+from model.prepare.scored_images import DrawnImage, PainterSettings, PlannedImage, ScoredImage
 from model.prepare.selection import JudgeBalance, Thresholds, select
 from model.prepare.workspace import Workspace
 from model.training.dataset import SFT_ROWS, read_rows
@@ -106,9 +107,9 @@ def rows(folder: Path) -> list[dict]:
 def test_records_of_the_three_tasks_are_learnt_and_read_by_the_released_reader(
     painter, prompts: Path, tmp_path: Path, tiny: Janus, monkeypatch: pytest.MonkeyPatch
 ):
-    told = prepare(prompts, tmp_path / "out", "--images", "6", "--shard", "4")
+    told = prepare(prompts, tmp_path / "out", "--images", "4", "--shard", "4")
     out, counts = tmp_path / "out", told["rows"]
-    assert len(painter.painted) == len(set(painter.painted)) == 24 and told["prompts"] == 4
+    assert len(painter.painted) == len(set(painter.painted)) == 16 and told["prompts"] == 4
     for kind in ("draw_sft", "judge_sft", "redraw_sft"):
         assert len(read_rows(tiny, out / kind, SFT_ROWS)) == counts[kind] == len(rows(out / kind)) > 0
         assert max(pq.read_metadata(file).num_rows for file in (out / kind).glob("*.parquet")) <= 4
@@ -188,7 +189,7 @@ def test_other_thresholds_draw_nothing_and_more_images_only_those(painter, promp
 
 def test_shares_of_two_processes_are_what_one_process_makes(tmp_path: Path):
     backend, prompts = SeededPainter("x"), training_prompts(7, 0)
-    painter = Painter("x", "x", Sampling())
+    painter = PainterSettings("x", "x", Sampling())
 
     def work(folder: Path, processes: Processes) -> None:
         workspace = Workspace(folder, processes)
@@ -245,7 +246,7 @@ def test_what_is_no_folder_of_a_preparation_is_left_alone(prompts: Path, tmp_pat
 
 
 def scored(picture: str, score: float, painter: str = "x") -> ScoredImage:
-    plan = PlannedImage(Painter(painter, painter, Sampling()), "a cat", int(1000 * score))
+    plan = PlannedImage(PainterSettings(painter, painter, Sampling()), "a cat", int(1000 * score))
     words = ("Yes", ", there is a cat.") if score >= 0.5 else ("No", ", there is no cat.")
     reflection = Reflection(words[0].lower(), score, tuple(Token(0, word) for word in words))
     return ScoredImage(DrawnImage(plan, (Image((), picture),)), reflection)
@@ -273,3 +274,23 @@ def test_as_many_rows_say_yes_as_no_spread_evenly():
 def test_of_a_pair_only_the_painter_paints():
     assert painter_source("diffusion:folder?steps=4+embedded") == "diffusion:folder?steps=4"
     assert painter_source("embedded") == "embedded"
+
+
+def test_a_vision_language_model_judges_by_a_question_of_its_own(painter, prompts: Path, tmp_path: Path):
+    critic, question = tiny_pipelines.vision_language_model(tmp_path / "critic"), tmp_path / "question.txt"
+    question.write_text("does it show $prompt", "utf-8")
+    first = prepare(prompts, tmp_path / "out", "--images", "1", "--critic", str(critic))
+    again = prepare(prompts, tmp_path / "out", "--images", "1", "--critic", f"{critic}?template={question}")
+    assert len(painter.painted) == 4 == first["painters"]["x"]["images"] == again["painters"]["x"]["images"]
+    scores = [json.loads(line) for line in (tmp_path / "out" / "work" / "scored.jsonl").read_text().splitlines()]
+    assert len(scores) == 8 and all(0 < row["reflection"]["p_yes"] < 1 for row in scores)
+    [row, *_] = rows(tmp_path / "out" / "ours")
+    assert row["checkpoint"] == "x+critic"
+
+
+def test_janus_judges_a_batch_as_it_judges_each(tiny_checkpoint: Path):
+    critic = open_critic(tiny_checkpoint)
+    shown = [ShownPicture(prompt, picture_of(prompt, seed), seed) for seed, prompt in enumerate(PROMPTS[:2])]
+    together, alone = list(critic.reflections(shown)), [next(critic.reflections([each])) for each in shown]
+    assert [(each.answer, each.text) for each in together] == [(each.answer, each.text) for each in alone]
+    assert [each.p_yes for each in together] == pytest.approx([each.p_yes for each in alone], abs=1e-5)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 KEY = "key"
 
@@ -31,6 +31,7 @@ class AppendLog:
         self._folder, self._name = file.parent, file.stem
         self._places: dict[str, tuple[Path, int]] = {}
         self._ends: dict[Path, int] = {}
+        self._readers: dict[Path, BinaryIO] = {}
         self._own = file.with_name(f"{self._name}.{process}.jsonl") if process else file
         self.reread()
         self._file = self._own.open("ab")
@@ -82,9 +83,10 @@ class AppendLog:
         if place is None:
             return None
         file, start = place
-        with file.open("rb") as opened:
-            opened.seek(start)
-            return json.loads(opened.readline())
+        if file not in self._readers:
+            self._readers[file] = file.open("rb")
+        self._readers[file].seek(start)
+        return json.loads(self._readers[file].readline())
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -99,4 +101,5 @@ class AppendLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        for file in (self._file, *self._readers.values()):
+            file.close()

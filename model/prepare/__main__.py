@@ -12,13 +12,13 @@ command again goes on where it was, and with other thresholds draws nothing.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.backends.checkpoint.loading import DTYPES
 from model.backends.contract import Backend, CheckpointError
-from model.backends.critic import Critic, open_critic
+from model.backends.critic import Critic, VisionLanguageCritic, open_critic
 from model.backends.registry import DEFAULT, backend_name, open_backend, painter_source
 from model.backends.request import RequestError
 from model.distributed.append_log import RecordError
@@ -29,7 +29,7 @@ from model.prepare.drawing import Progress, draw_missing, score_missing
 from model.prepare.embedded_world import VERIFIER, VerifierCritic, training_prompts
 from model.prepare.report import REPORT, Tally, summary, table, write_report
 from model.prepare.rows import COLUMNS, RowMaker
-from model.prepare.scored_images import Painter, PlannedImage, PrepareError
+from model.prepare.scored_images import PainterSettings, PlannedImage, PrepareError
 from model.prepare.selection import JudgeBalance, Selection, Thresholds, select
 from model.prepare.workspace import Workspace
 from model.prepare.writing import write_labels, write_shards
@@ -46,17 +46,17 @@ class Preparation:
     seed: int
     thresholds: Thresholds
 
-    def plans(self, painters: Sequence[Painter]) -> Iterator[PlannedImage]:
+    def plans(self, painters: Sequence[PainterSettings]) -> Iterator[PlannedImage]:
         """All images, prompt by prompt."""
         for prompt in self.prompts:
             yield from self.plans_of(painters, prompt)
 
-    def plans_of(self, painters: Sequence[Painter], prompt: str) -> Iterator[PlannedImage]:
+    def plans_of(self, painters: Sequence[PainterSettings], prompt: str) -> Iterator[PlannedImage]:
         """The images of a prompt."""
         for painter in painters:
             yield from PlannedImage.of(painter, prompt, self.images, self.seed)
 
-    def progress(self, painters: Sequence[Painter], what: str, *, shown: bool) -> Progress:
+    def progress(self, painters: Sequence[PainterSettings], what: str, *, shown: bool) -> Progress:
         return Progress(len(self.prompts) * self.images * len(painters), what, shown=shown)
 
 
@@ -96,9 +96,9 @@ def read_preparation(arguments: argparse.Namespace) -> Preparation:
 
 def draw(
     preparation: Preparation, workspace: Workspace, arguments: argparse.Namespace, processes: Processes
-) -> tuple[list[Painter], list[Progress]]:
+) -> tuple[list[PainterSettings], list[Progress]]:
     """Draw this process's share, one painter in memory at a time."""
-    painters, passes = list[Painter](), list[Progress]()
+    painters, passes = list[PainterSettings](), list[Progress]()
     for source in dict.fromkeys(map(painter_source, arguments.painter)):
         device = processes.device(arguments.device)
         backend = open_backend(source, device=device, dtype=arguments.dtype)
@@ -110,17 +110,17 @@ def draw(
     return painters, passes
 
 
-def painter_of(backend: Backend, source: str, arguments: argparse.Namespace) -> Painter:
+def painter_of(backend: Backend, source: str, arguments: argparse.Namespace) -> PainterSettings:
     """A backend with the settings that it paints with: at once, unless a plan is asked for first."""
     sampling = backend.sampling if arguments.plan_first else backend.domain.at_once(backend.sampling)
     given = {name: getattr(arguments, name) for name in ("guidance", "temperature")}
     sampling = replace(sampling, **{name: value for name, value in given.items() if value is not None})
-    return Painter(backend_name(source), checkpoint_stamp(source), sampling)
+    return PainterSettings(backend_name(source), checkpoint_stamp(source), sampling)
 
 
 def score(
     preparation: Preparation,
-    painters: Sequence[Painter],
+    painters: Sequence[PainterSettings],
     workspace: Workspace,
     arguments: argparse.Namespace,
     processes: Processes,
@@ -137,17 +137,19 @@ def opened_critic(arguments: argparse.Namespace, processes: Processes) -> tuple[
     if arguments.critic == VERIFIER:
         return VerifierCritic(), VERIFIER
     device = processes.device(arguments.device)
-    return open_critic(arguments.critic, device=device, dtype=arguments.dtype), checkpoint_stamp(arguments.critic)
+    critic = open_critic(arguments.critic, device=device, dtype=arguments.dtype)
+    question = critic.template.template if isinstance(critic, VisionLanguageCritic) else ""
+    return critic, checkpoint_stamp(arguments.critic.partition("?")[0]) + question
 
 
 def write(
     preparation: Preparation,
-    painters: Sequence[Painter],
+    painters: Sequence[PainterSettings],
     stamp: str,
     workspace: Workspace,
     arguments: argparse.Namespace,
 ) -> None:
-    """All records and the report. Raises PrepareError where no image was scored."""
+    """All records and the report, in passes over the logs. Raises PrepareError where something else is in the way."""
     name = VERIFIER if arguments.critic == VERIFIER else backend_name(arguments.critic.partition("?")[0])
 
     def selections() -> Iterator[Selection]:
@@ -175,6 +177,10 @@ def write(
             made = (row for selection in selections() for row in maker.rows(kind, selection))
             rows[kind] = write_shards(arguments.out, kind, made, arguments.shard, about)
     write_report(arguments.out, tally, rows, name, preparation.thresholds)
+    print_summary(tally, rows, arguments)
+
+
+def print_summary(tally: Tally, rows: Mapping[str, int], arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(summary(tally, rows), ensure_ascii=False))
     else:

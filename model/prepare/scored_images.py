@@ -25,7 +25,7 @@ class PrepareError(ValueError):
 
 
 @dataclass(frozen=True)
-class Painter:
+class PainterSettings:
     """What paints, and how: everything that determines an image but its prompt and seed."""
 
     name: str
@@ -37,7 +37,7 @@ class Painter:
 class PlannedImage:
     """One image to draw."""
 
-    painter: Painter
+    painter: PainterSettings
     prompt: str
     seed: int
 
@@ -47,7 +47,7 @@ class PlannedImage:
         return _digest([self.painter.stamp, vars(self.painter.sampling), self.prompt, self.seed])
 
     @staticmethod
-    def of(painter: Painter, prompt: str, images: int, seed: int) -> "Iterator[PlannedImage]":
+    def of(painter: PainterSettings, prompt: str, images: int, seed: int) -> "Iterator[PlannedImage]":
         """`images` of a prompt. Their seeds follow from the prompt and the run's seed, wherever the prompt stands."""
         for number in range(images):
             own = int(_digest([seed, prompt, number])[:8], 16)
