@@ -19,8 +19,9 @@ from safetensors.torch import save
 from scene_backend import SceneBackend, open_scenes
 from test_events import random_trajectory
 
+from annotations.store.store import Store
 from model.backends.checkpoint.loading import open_checkpoint
-from model.backends.contract import GONE, Backend, CheckpointError, UnavailableError
+from model.backends.contract import GONE, Backend, CheckpointError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.registry import backend_name, open_backend
@@ -28,7 +29,6 @@ from model.backends.request import Request, RequestError, Task
 from model.decoding.janus_backend import JanusBackend
 from model.events import (
     Event,
-    Failed,
     FrameAdded,
     LogProbabilities,
     TrajectoryFinished,
@@ -49,6 +49,10 @@ from model.training.rollouts import GroupStart, roll_out
 from model.training.rollouts import Prompt as GroupPrompt
 from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Origin, Parent, Sampling, Segment, StopReason, Trajectory
+from studio.components import render
+from studio.inference.waiting_line import QueueFull
+from studio.main import drawing
+from studio.settings import Settings
 
 PROMPT = "two red apples above a blue car"
 
@@ -162,28 +166,6 @@ def test_a_service_refuses_in_words(scenes: ReplicaServer):
     with pytest.raises(CheckpointError, match="does not say what it draws"):
         open_backend("remote:http://127.0.0.1:1")
     assert httpx2.get(f"{scenes.url}/nothing", headers={"Authorization": "Bearer secret"}).status_code == 404
-
-
-def test_a_machine_that_goes_fails_its_drawings_with_what_was_drawn_kept():
-    class Slow(SceneBackend):
-        def events(self, request: Request) -> Iterator[Event]:
-            for event in super().events(request):
-                yield event
-                if isinstance(event, FrameAdded):
-                    time.sleep(0.2)
-
-    with serving(lambda source: Slow(source), "slow") as server:
-        backend = open_backend(f"remote:{server.url}")
-        events: list[Event] = []
-        for event in backend.events(Request(PROMPT)):
-            events.append(event)
-            if sum(isinstance(each, FrameAdded) for each in events) == 2:
-                server.die()
-    assert isinstance(events[-1], Failed) and events[-1].error == GONE
-    trajectory = fold(events)
-    assert trajectory.stop_reason is StopReason.FAILED and len(trajectory.images[0].frames) >= 2
-    with pytest.raises(UnavailableError, match="does not answer"):
-        next(backend.events(Request(PROMPT)))
 
 
 def test_a_drawing_that_is_stopped_stops_on_the_machine_too(scenes: ReplicaServer):
@@ -339,6 +321,26 @@ def test_another_checkpoint_is_opened_beside_the_one_that_draws(paced: ReplicaSe
     assert httpx2.get(f"{paced.url}/replicas").json()[0]["running"] == 2
     Paced.gate.set()
     assert (first.result(10).checkpoint, second.result(10).checkpoint) == ("first", "second")
+
+
+def test_a_studio_draws_by_a_service_and_keeps_what_a_dead_machine_had_drawn(paced: ReplicaServer, store: Store):
+    Paced.gate.set()
+    checkpoints = drawing(Settings(checkpoint=f"remote:{paced.url}"), store, on_loan=False)
+    generator = checkpoints.named("first")
+    whole = fold(generator.stream(PROMPT, 3, 3, owner="ada", session="page 1"))
+    assert store.trajectory(whole.id) == whole and whole.aha
+    Paced.gate.clear()
+    events = []
+    for event in generator.stream(PROMPT, 4, 3, owner="ada"):
+        events.append(event)
+        if isinstance(event, FrameAdded):
+            paced.die()
+    told = render.row(events[-1])
+    assert told["is"] == "end" and told["text"] == GONE
+    kept = store.trajectory(events[0].trajectory_id)
+    assert kept.stop_reason is StopReason.FAILED and store.picture(kept.images[0].frames[0])
+    with pytest.raises(QueueFull, match="Nothing can be drawn at the moment"):
+        next(generator.stream(PROMPT, 5, 3, owner="ada"))
 
 
 def test_a_replica_none_of_whose_drawings_goes_on_is_not_healthy(paced: ReplicaServer, monkeypatch):

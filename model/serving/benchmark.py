@@ -1,8 +1,8 @@
 """What serving is worth, and what it survives, on this machine: `python -m model.serving.benchmark`
 
-Starts two replicas of one core each, and lets visitors draw: at one replica (all of one session, which stays there) and
-at both, in turn; while one replica is killed; while weights are replaced. Ends with status 1 where a drawing was lost
-that need not have been.
+Starts two replicas of one core each, with room for half of the visitors each, and lets these draw: at one replica (all
+of one session, which stays there) and at both, in turn; while one replica is killed; while weights are replaced. Ends
+with status 1 where a drawing was lost that need not have been.
 """
 
 import argparse
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     arguments = parser.parse_args()
-    settings = ServingSettings(arguments.checkpoint, replicas=2, at_once=arguments.visitors)
+    settings = ServingSettings(arguments.checkpoint, replicas=2, at_once=max(1, arguments.visitors // 2))
     url = f"http://127.0.0.1:{arguments.port}"
     start(settings, None, "127.0.0.1", arguments.port)
     try:

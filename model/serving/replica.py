@@ -23,7 +23,8 @@ from model.serving.wire import lines, read_request
 
 log = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.05  # events of so long go into one message
+FLUSH_SECONDS = 0.0125  # for each drawing under way: events of so long go into one message
+MOST_FLUSHED = 8  # drawings beyond which it grows no more
 STUCK_SECONDS = 300.0  # without an event of any drawing under way, after which a replica is not healthy
 
 
@@ -107,7 +108,7 @@ class Replica:
             self._latest = time.monotonic()
         making = Making(backend, request)
         try:
-            async for events in making.batches():
+            async for events in making.batches(lambda: FLUSH_SECONDS * min(self.running, MOST_FLUSHED)):
                 self._latest = time.monotonic()
                 yield events
         finally:
@@ -157,8 +158,8 @@ class Making:
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
-    async def batches(self) -> AsyncIterator[list[Event]]:
-        """What has been made since it was last asked. Raises what the backend raises."""
+    async def batches(self, pause: Callable[[], float]) -> AsyncIterator[list[Event]]:
+        """What has been made since it was last asked, after so many seconds. Raises what the backend raises."""
         threading.Thread(target=self._make, name="drawing", daemon=True).start()
         ended = False
         while not ended:
@@ -173,7 +174,7 @@ class Making:
                 if isinstance(each, Exception):
                     raise each
             if not ended:
-                await asyncio.sleep(FLUSH_SECONDS)
+                await asyncio.sleep(pause())
 
     def _make(self) -> None:
         latest = None

@@ -11,6 +11,7 @@ from model.serving.deployment import APP, ServingSettings, application
 
 OBJECT_STORE = 300_000_000  # bytes of shared memory where Ray is started here
 ATTEMPTS = 3  # to start Ray
+OWN = {"worker_niceness": 0}  # replicas compute at the priority of their neighbours; Ray's default is the lowest
 ROOT = Path(__file__).parents[2]
 
 
@@ -31,7 +32,8 @@ def start_ray(environment: Mapping[str, Any]) -> None:
     told: object = None
     for _ in range(ATTEMPTS):
         try:
-            ray.init(object_store_memory=OBJECT_STORE, include_dashboard=False, **environment)
+            options = {"object_store_memory": OBJECT_STORE, "include_dashboard": False, "_system_config": OWN}
+            ray.init(**options, **environment)
             return
         except Exception as error:  # Ray raises no class of its own here
             ray.shutdown()

@@ -59,6 +59,11 @@ class Visitors:
             thread.start()
         return self
 
+    @property
+    def drawing(self) -> bool:
+        """Whether anybody still is."""
+        return any(thread.is_alive() for thread in self._threads)
+
     def wait(self) -> list[Visit]:
         for thread in self._threads:
             thread.join()

@@ -1,0 +1,75 @@
+"""Two replicas on Ray Serve, in processes of their own: many visitors, new weights, a death."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+import ray
+from ray import serve
+from running_app import free_port
+
+from model.events import fold, from_dict
+from model.serving.benchmark import kill_one, replicas, update, weights_of
+from model.serving.deployment import APP, ServingSettings
+from model.serving.remote_backend import open_remote
+from model.serving.routing import Sessions, ranks
+from model.serving.start import start
+from model.serving.visitors import Visitors
+from model.trajectory import StopReason
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    port = free_port()
+    start(ServingSettings("embedded", replicas=2), None, "127.0.0.1", port)
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
+    ray.shutdown()
+
+
+def test_a_session_goes_to_its_replica_first_and_others_to_any():
+    sessions = Sessions(most=2)
+    sessions.sent("me", "b")
+    assert ranks(["a", "b", "c"], sessions.replica("me")) == [["b"], ["a", "c"]]
+    assert ranks(["a", "c"], sessions.replica("me")) == [["a", "c"]]
+    assert ranks(["a", "c"], sessions.replica("you")) == [["a", "c"]]
+    sessions.sent("you", "a")
+    sessions.sent("me", "b")
+    sessions.sent("they", "c")
+    assert [sessions.replica(name) for name in ("me", "you", "they")] == ["b", None, "c"]
+
+
+def test_sixteen_visitors_are_served_and_each_stays_at_one_of_two_replicas(url: str):
+    visitors = Visitors(open_remote(url)).come([f"visitor {number}" for number in range(16)], drawings=2)
+    seen: dict[str, set[str]] = defaultdict(set)
+    while visitors.drawing:
+        for status in replicas(url):
+            for session in status["sessions"]:
+                seen[session].add(status["replica"])
+        time.sleep(0.1)
+    visits = visitors.wait()
+    assert len(visits) == 32 and all(visit.whole for visit in visits)
+    assert all(len(each) == 1 for each in seen.values())
+    assert len(set.union(*seen.values())) == 2
+
+
+def test_a_handle_streams_the_same_events(url: str):
+    handle = serve.get_app_handle(APP)
+    rows = handle.options(stream=True).events.remote({"prompt": "a red apple", "rounds": 1})
+    assert fold(map(from_dict, rows)).stop_reason in (StopReason.CONTENT, StopReason.ROUNDS)
+    row = handle.rollout.remote({"prompt": "a red apple", "rounds": 1}).result()
+    assert [set(each["mask"]) for each in row["sequences"]] == [{1}] * len(row["sequences"])
+
+
+def test_no_drawing_is_lost_while_weights_are_replaced(url: str):
+    updated = update(open_remote(url), url, 6, weights_of("sft"))
+    assert (updated.whole, updated.visitors, updated.replicas) == (12, 12, 2)
+
+
+def test_who_draws_at_a_replica_that_dies_is_told_and_goes_on_and_others_notice_nothing(url: str):
+    version = max(status["version"] for status in replicas(url))
+    killed = kill_one(open_remote(url), url, 8)
+    assert killed.its >= 1 and killed.others >= 1
+    assert (killed.told, killed.again, killed.whole) == (killed.its, killed.its, killed.others)
+    assert [status["version"] for status in replicas(url)] == [version, version]  # the new one, too
