@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from annotations.auth.accounts import sign_out_from_hub
 from annotations.ops.scheduler import run_periodically
+from annotations.processes.messages import ProcessMessages
 from annotations.store.store import Store
 from model.images import give_back
 from studio.auth.hub_login import Hub
@@ -28,6 +29,7 @@ from studio.http.middleware import ExceptionLog, RateLimiter, RequestGuard, Secu
 from studio.http.page_cache import Look, PageCache
 from studio.http.request_errors import middleware
 from studio.http.temp_files import process_folder, remove_old
+from studio.inference import served_copies
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.live_events import LINE
 from studio.pages import build
@@ -98,7 +100,12 @@ def freeze_memory() -> None:
 
 def protected(settings: Settings, store: Store, app: ASGIApp, sessions: SessionStates) -> ASGIApp:
     """Gradio's application, with what stands before it; the outermost last."""
-    limits = Limits() if settings.limits and not is_local(settings) else None
+    messages = ProcessMessages.of(store)
+    limits = Limits(shared=messages.shared) if settings.limits and not is_local(settings) else None
+    if limits is not None:
+        messages.share("limits", limits.news, limits.hear)
+    removals = served_copies.Removals.of(store)
+    messages.share("removed", removals.news, removals.hear)
     cached = PageCache(CompressedAnswers(ExceptionLog(app)), settings, Look(styles, head()))
     pages = ShareLinks(cached, settings, store)
     app = RateLimiter(pages, settings, limits, AccountCookies(store), sessions)

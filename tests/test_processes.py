@@ -1,6 +1,7 @@
 """Several studios with one PostgreSQL database: what one process knows, does or holds, as the others see it."""
 
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,18 +11,29 @@ import pytest
 from filelock import Timeout
 from test_annotations_samples import aha
 
+from annotations.auth.password_login import TRIES, SignIn
 from annotations.db import postgres as server
+from annotations.errors import NotFoundError, SignInError
 from annotations.importing import staging
 from annotations.importing.staging import Run
 from annotations.ops.example_trajectories import fill_if_empty
 from annotations.ops.scheduler import maintenance_lock
+from annotations.processes import live_events
 from annotations.processes.locks import ServerLock, in_one_process, lock_of
+from annotations.processes.messages import ProcessMessages
 from annotations.queue.assignment import claim
 from annotations.queue.leases import LEASE
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.store.imported_records import BatchName
 from annotations.store.items import NewItem
+from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
+from model.events import Event, SegmentFinished, replay
+from model.trajectory import StopReason
+from studio.http.limits import HEARD_FOR, MAX_RUNNING, RATES, LimitError, Limits
+from studio.inference import served_copies
+from studio.inference.live_drawings import SILENT, LiveDrawings
+from studio.inference.replays import not_stored
 
 
 @pytest.fixture
@@ -108,3 +120,112 @@ def test_what_a_studio_that_died_had_lent_comes_back_at_the_other_and_its_pictur
     a.close()
     b.clock = lambda now=b.clock: now() + LEASE + timedelta(seconds=1)
     assert (later := claim(b, project.id, "bob")) is not None and later.item == lent.item
+
+
+def drawing_of(store: Store, run: str) -> list[Event]:
+    """The events of a recorded drawing, under another id."""
+    recorded = store.trajectory(store.trajectories(limit=1, keep=Filter(aha=True))[0].id)
+    return list(replay(replace(recorded, id=run, parent=None), store.picture, group=16))
+
+
+def test_a_drawing_of_one_studio_is_followed_at_the_other_while_it_is_drawn(studios: list[Store]):
+    a, b = studios
+    trajectory, pictures = aha()
+    a.save(trajectory, pictures, owner="me")
+    events = drawing_of(a, "live")
+    drawing, watching = LiveDrawings.of(a), LiveDrawings.of(b)
+    for event in events[:5]:
+        drawing.add(event, "visitor")
+    drawing.publish()
+    assert watching.is_live("live") and not watching.is_live("other")
+    seen = watching.follow("live")
+    assert [next(seen) for _ in range(5)] == events[:5]
+    for event in events[5:]:
+        drawing.add(event, "visitor")
+    assert [*seen] == events[5:]  # its own thread publishes
+    assert not watching.is_live("live")
+
+
+def test_what_a_studio_that_died_was_drawing_is_stored_by_another(studios: list[Store]):
+    a, b = studios
+    trajectory, pictures = aha()
+    a.save(trajectory, pictures, owner="me")
+    events = drawing_of(a, "left")
+    drawn = next(number for number, event in enumerate(events) if isinstance(event, SegmentFinished) and event.sha256)
+    rows = [event.to_dict() for event in events[: drawn + 2]]
+    now = b.clock()
+    live_events.publish(b.database, [live_events.Batch("left", 0, rows, "visitor")], ["left"], [], now)
+    assert LiveDrawings.of(b).recover() == []
+    b.clock = lambda: now + SILENT + timedelta(seconds=1)
+    assert not LiveDrawings.of(b).is_live("left")
+    assert LiveDrawings.of(b).recover() == ["left"] and LiveDrawings.of(b).recover() == []
+    kept = a.trajectory("left")
+    assert kept.stop_reason is StopReason.CANCELLED and kept.images[0].sha256 in pictures
+
+
+def test_a_drawing_of_a_sqlite_studio_is_followed_from_memory_and_not_after_it_was_deleted(tmp_path: Path):
+    with open_store(tmp_path) as store:
+        trajectory, pictures = aha()
+        store.save(trajectory, pictures, owner="me")
+        events = drawing_of(store, "live")
+        live = LiveDrawings.of(store)
+        for event in events[:-1]:
+            live.add(event, "visitor")
+        seen = live.follow("live")
+        assert [next(seen) for _ in events[:-1]] == events[:-1] and live.is_live("live")
+        live.add(events[-1], "visitor")
+        assert [*seen] == events[-1:] and not live.is_live("live")
+        assert "cannot be shown" in not_stored(store, "live", NotFoundError("there is none"))["notice"]
+
+
+def test_what_a_visitor_uses_up_at_one_studio_counts_at_the_other(studios: list[Store]):
+    now = [0.0]
+    a, b = (Limits(lambda: now[0], shared=True) for _ in studios)
+    for store, limits in zip(studios, (a, b), strict=True):
+        ProcessMessages.of(store).share("limits", limits.news, limits.hear)
+    first, second = map(ProcessMessages.of, studios)
+    for _ in range(int(RATES["drawings"].burst)):
+        a.take("drawings", "192.0.2.1")
+    with ExitStack() as running:
+        for _ in range(MAX_RUNNING["drawings"]):
+            running.enter_context(a.during("drawings", "192.0.2.1"))
+        first.exchange(), second.exchange()
+        with pytest.raises(LimitError, match="Too many drawings"):
+            b.take("drawings", "192.0.2.1")
+        with pytest.raises(LimitError, match="under way already"), b.during("drawings", "192.0.2.1"):
+            pass
+        b.take("drawings", "192.0.2.2")
+    now[0] += HEARD_FOR + 1
+    with b.during("drawings", "192.0.2.1"):  # what was said of a process that is silent no longer counts
+        b.take("drawings", "192.0.2.1")
+
+
+def test_wrong_passwords_at_one_studio_delay_tries_at_the_other(studios: list[Store]):
+    moment = studios[0].clock()
+    a, b = (SignIn(store, lambda: moment) for store in studios)
+    for store, sign_in in zip(studios, (a, b), strict=True):
+        ProcessMessages.of(store).share("sign-ins", sign_in.news, sign_in.hear)
+    for _ in range(TRIES):
+        with pytest.raises(SignInError, match="do not open an account"):
+            a("ada", "a wrong password", origin="192.0.2.1")
+    for store in studios:
+        ProcessMessages.of(store).exchange()
+    with pytest.raises(SignInError, match="too many tries"):
+        b("ada", "a wrong password", origin="192.0.2.1")
+
+
+def test_the_files_of_a_deleted_drawing_are_removed_at_all_studios(studios: list[Store], tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(served_copies, "served_folder", lambda: tmp_path / "served")
+    copy = tmp_path / "served" / "x" / "copy.json"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("{}")
+    a, b = studios
+    served_copies.note(b, "run", copy)
+    for store in studios:
+        removals = served_copies.Removals.of(store)
+        ProcessMessages.of(store).share("removed", removals.news, removals.hear)
+    served_copies.remove(a, "run")
+    assert copy.exists()
+    for store in studios:
+        ProcessMessages.of(store).exchange()
+    assert not copy.exists()

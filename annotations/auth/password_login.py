@@ -1,9 +1,9 @@
 """Password login with delays that grow after failed attempts.
 
-Knows accounts; no page and no request. Tries are counted in this process by the clock it is given: wrong ones for a
-name from one place, and for that place. Nobody is locked out: a pause is half a minute at most, what others try
-elsewhere delays nobody, and who has signed in from a place before does not wait for others there. A name that nobody
-has takes as long as one with a wrong password, and is answered in the same words.
+Knows accounts; no page and no request. Tries are counted by the clock it is given, those at other processes too once
+they are heard of: wrong ones for a name from one place, and for that place. Nobody is locked out: a pause is half a
+minute at most, what others try elsewhere delays nobody, and who has signed in from a place before does not wait for
+others there. A name that nobody has takes as long as one with a wrong password, and is answered in the same words.
 """
 
 import threading
@@ -35,6 +35,18 @@ class SignIn:
         self._failed: OrderedDict[str, list[datetime]] = OrderedDict()
         self._trusted: OrderedDict[str, None] = OrderedDict()  # (name, origin) pairs of past logins
         self._lock = threading.Lock()
+        self._news: list[str] = []
+
+    def news(self) -> list[str]:
+        """The keys of wrong tries since the last call, for the other processes of the studio."""
+        news, self._news = self._news, []
+        return news
+
+    def hear(self, process: str, news: list[str]) -> None:
+        """Wrong tries at another process."""
+        with self._lock:
+            for key in news:
+                self._count(key)
 
     def __call__(self, name: str, password: str, *, origin: str = "") -> Person:
         """The account. `origin` is the address of the request. Raises SignInError."""
@@ -50,6 +62,7 @@ class SignIn:
         hashed = accounts.stored_hash(self._store, name[:64])
         is_right = _verify(hashed or DUMMY_HASH, password[: 2 * accounts.LONGEST]) and hashed is not None
         if not is_right:
+            self._news = [*self._news, *keys][-MAX_COUNTED:]
             raise SignInError("this name and this password do not open an account; look at both, then try again")
         with self._lock:
             for key in keys:

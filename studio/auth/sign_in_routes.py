@@ -19,6 +19,7 @@ from annotations.auth import accounts, sessions
 from annotations.auth.invitations import LONGEST_TOKEN, accept
 from annotations.auth.password_login import SignIn
 from annotations.errors import AnnotationsError, ConflictError, SignInError
+from annotations.processes.messages import ProcessMessages
 from annotations.schema.names import clean_name
 from annotations.schema.project import Role
 from annotations.store.store import Store
@@ -44,6 +45,7 @@ def routes(store: Store, settings: Settings, hub: Hub | None = None) -> list[Rou
 
 def _password_routes(store: Store) -> list[Route]:
     sign_in, limiter = SignIn(store), CapacityLimiter(PASSWORDS_AT_ONCE)
+    ProcessMessages.of(store).share("sign-ins", sign_in.news, sign_in.hear)
 
     async def enter(request: Request) -> Response:
         form = await _own_form(request)

@@ -27,8 +27,8 @@ from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm, new_seed
 from studio.inference.generator import Generator
-from studio.inference.live_events import IDLE, LINE, PageVisit, Sessions, let_forget, live, notice
-from studio.inference.replays import no_replay, playing, recorded_aha, some_aha
+from studio.inference.live_events import IDLE, LINE, PageVisit, Sessions, let_follow, let_forget, live, notice
+from studio.inference.replays import not_stored, playing, recorded_aha, some_aha
 from studio.inference.zerogpu import LOAN, LentBackend
 from studio.settings import Settings
 from studio.teaching.jobs import TeachingJobs
@@ -179,7 +179,7 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
     try:
         trajectory = store.trajectory(run)
     except AnnotationsError as error:
-        return no_replay(error), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
+        return not_stored(store, run, error), *[gr.skip()] * (WIDGETS - 1), menu(checkpoints)
     form = DrawForm.of(trajectory)
     here = form.checkpoint if form.checkpoint in checkpoints.names else checkpoints.names[0]
     *values, _ = astuple(form)
@@ -239,6 +239,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     drawing = {"inputs": [*form], "outputs": shown} | QUIET
     gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_counted, None, so_far, **QUICK)
     let_forget(view, store, settings)
+    let_follow(view, store, settings)
     view.anyway(insisted, **drawing, **LINE)
     changing = view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     changing.then(teaching.start, None, [*section], **QUICK)

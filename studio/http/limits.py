@@ -35,6 +35,7 @@ MAX_RUNNING = {"drawings": 12, "answers": 24, "streams": 200, "uploads": 4}  # f
 MAX_RUNNING_IN_ALL = {"drawings": 32, "answers": 32, "streams": 600, "uploads": 8}
 DRAWINGS_OF_A_PAGE = 4  # at the same time: Compare draws two
 MAX_BUCKETS = 20_000  # one per kind and address
+HEARD_FOR = 5.0  # seconds for which what another process said is running counts
 
 
 class LimitError(Exception):
@@ -48,23 +49,59 @@ class LimitError(Exception):
 class Limits:
     """Token buckets and concurrency counts of all visitors of one studio. Thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, shared: bool = False) -> None:
+        """`shared`: whether other processes are told of what is used."""
+        self._clock, self._is_shared = clock, shared
         self._lock = threading.Lock()
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()  # tokens left, at which time
         self._running: Counter[tuple[str, str]] = Counter()
+        self._used: Counter[tuple[str, str]] = Counter()  # of tokens, since `news`
+        self._elsewhere: dict[str, tuple[float, Counter[tuple[str, str]]]] = {}  # running in other processes
+
+    def news(self) -> dict[str, list[list[Any]]]:
+        """What was used since the last call, and what is running now, for the other processes of the studio."""
+        with self._lock:
+            used, self._used = self._used, Counter()
+            running = [[*key, count] for key, count in self._running.items() if _is_address(key)]
+        news = {"used": [[*key, amount] for key, amount in used.items()], "running": running}
+        return news if used or running else {}
+
+    def hear(self, process: str, news: dict[str, list[list[Any]]]) -> None:
+        """What visitors used at another process counts here as well, also beyond what was left."""
+        now = self._clock()
+        with self._lock:
+            for kind, address, amount in news["used"]:
+                self._put((kind, address), self._tokens(kind, address, now) - amount, now)
+            running = Counter({(kind, address): count for kind, address, count in news["running"]})
+            self._elsewhere[process] = (now, running)
+
+    def _tokens(self, kind: str, address: str, now: float) -> float:
+        rate = RATES[kind]
+        tokens, updated = self._buckets.get((kind, address), (rate.burst, now))
+        return min(rate.burst, tokens + max(0.0, now - updated) * rate.per_second)
+
+    def _put(self, key: tuple[str, str], tokens: float, now: float) -> None:
+        self._buckets[key] = (tokens, now)
+        self._buckets.move_to_end(key)
+        while len(self._buckets) > MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+
+    def _count(self, key: tuple[str, str]) -> int:
+        """How many are running: of an address at all processes, of all visitors at this one."""
+        if not _is_address(key) or not self._elsewhere:
+            return self._running[key]
+        since = self._clock() - HEARD_FOR
+        return self._running[key] + sum(others[key] for at, others in self._elsewhere.values() if at > since)
 
     def take(self, kind: str, address: str, amount: float = 1) -> None:
         """Take `amount` tokens of `kind`. Raises LimitError where an address has too few left."""
         rate, now = RATES[kind], self._clock()
         with self._lock:
-            tokens, updated = self._buckets.get((kind, address), (rate.burst, now))
-            tokens = min(rate.burst, tokens + max(0.0, now - updated) * rate.per_second)
+            tokens = self._tokens(kind, address, now)
             enough = tokens >= amount
-            self._buckets[(kind, address)] = (tokens - amount if enough else tokens, now)
-            self._buckets.move_to_end((kind, address))
-            while len(self._buckets) > MAX_BUCKETS:
-                self._buckets.popitem(last=False)
+            self._put((kind, address), tokens - amount if enough else tokens, now)
+            if enough and self._is_shared:
+                self._used[kind, address] += amount
         if not enough:
             seconds = max(1.0, (min(amount, rate.burst) - tokens) / rate.per_second)
             raise LimitError(f"Too many {kind} from your network. Wait {seconds:.0f} s, then try again.", seconds)
@@ -77,7 +114,7 @@ class Limits:
             limits[(kind, f"page {page}")] = DRAWINGS_OF_A_PAGE
         with self._lock:
             for key, limit in limits.items():
-                if limit is not None and self._running[key] >= limit:
+                if limit is not None and self._count(key) >= limit:
                     where = "this page" if key[1].startswith("page ") else "your network" if key[1] else "all visitors"
                     raise LimitError(f"{limit} {kind} of {where} are under way already. Try again in a moment.")
             self._running.update(limits.keys())
@@ -89,6 +126,10 @@ class Limits:
                 for key in limits:
                     if self._running[key] <= 0:
                         del self._running[key]
+
+
+def _is_address(key: tuple[str, str]) -> bool:
+    return bool(key[1]) and not key[1].startswith("page ")
 
 
 @dataclass(frozen=True)

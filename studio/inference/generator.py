@@ -4,8 +4,7 @@ Knows where events come from and the store; no pages. Who reads the events of on
 """
 
 from collections.abc import Callable, Iterator
-from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,29 +13,16 @@ from annotations.store.store import Store
 from model.backends.contract import Backend, ServingOptions
 from model.backends.request import Request, Task
 from model.branches import Branch
-from model.events import Event, Failed, FrameAdded, Preview, TrajectoryFinished, TrajectoryStarted, advance
+from model.events import Event, Failed, TrajectoryFinished, TrajectoryStarted
 from model.trajectory import Sampling, StopReason, Trajectory, pictures_of
 from studio.http.priority import activity
+from studio.inference.live_drawings import LiveDrawings
+from studio.inference.partial_trajectory import PartialTrajectory
 from studio.inference.retry_queue import RetryQueue, StoredLater
 from studio.inference.waiting_line import AT_ONCE, QueuePosition, Serving, WaitingLine
 
 MOST_THREADS = 2  # of torch; the web server needs some processor too
 MOST_ROUNDS = 4  # that a visitor may ask for
-
-
-class PartialTrajectory(NamedTuple):
-    """What a trajectory's events have told so far: the trajectory and its finished pictures, by hash."""
-
-    trajectory: Trajectory | None = None
-    pictures: dict[str, bytes] = {}
-
-    def after(self, event: Event) -> "PartialTrajectory":
-        shown = {}
-        if isinstance(event, Preview) and event.whole:
-            shown = {sha256(event.png).hexdigest(): event.png}
-        elif isinstance(event, FrameAdded) and event.png is not None:
-            shown = {event.sha256: event.png}
-        return PartialTrajectory(advance(self.trajectory, event), self.pictures | shown)
 
 
 class LiveTrajectory(Iterator[Event | QueuePosition]):
@@ -113,7 +99,7 @@ class Generator:
         self, live: LiveTrajectory, request: Request, owner: str, on_start: Callable[[str], None]
     ) -> Iterator[Event | QueuePosition]:
         check_prompt(self.store, request.prompt)
-        later, events = None, self.serving.events(request)
+        later, events, followed = None, self.serving.events(request), LiveDrawings.of(self.store)
         try:
             for event in events:
                 if not isinstance(event, QueuePosition):
@@ -122,13 +108,17 @@ class Generator:
                     on_start(event.trajectory_id)
                 if isinstance(event, TrajectoryFinished | Failed):
                     later = self._keep(live.partial, owner)
+                if not isinstance(event, QueuePosition):
+                    followed.add(event, owner)
                 yield event
         except GeneratorExit:
             events.close()
             partial = live.partial.trajectory
             if partial is not None and partial.stop_reason is None:
-                live.partial = live.partial.after(_cancelled(partial))
+                stopped = _cancelled(partial)
+                live.partial = live.partial.after(stopped)
                 self._keep(live.partial, owner)
+                followed.add(stopped, owner)
             raise
         if later is not None:
             raise later

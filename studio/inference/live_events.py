@@ -16,12 +16,15 @@ from model.backends.request import RequestError
 from model.events import Event, TrajectoryStarted
 from studio.auth.identity import is_local, owner_name
 from studio.components import render
-from studio.components.page_options import QUICK
+from studio.components.page_options import QUICK, QUIET
 from studio.http.limits import Caller, LimitError
 from studio.http.priority import activity
 from studio.inference import served_copies
 from studio.inference.afterwards import afterwards
-from studio.inference.generator import LiveTrajectory, PartialTrajectory
+from studio.inference.generator import LiveTrajectory
+from studio.inference.live_drawings import LiveDrawings
+from studio.inference.partial_trajectory import PartialTrajectory
+from studio.inference.replays import replay
 from studio.inference.waiting_line import AT_ONCE, MOST_WAITING, QueueFull, QueuePosition
 from studio.settings import Settings
 
@@ -73,11 +76,12 @@ class Sending:
     sent_at: float = 0.0
     run: str = ""
     receipt: str = ""
+    own: bool = True  # whether whoever sees it asked for it, and may delete it
 
     def add(self, event: Event) -> None:
         if isinstance(event, TrajectoryStarted):
             self.run = event.trajectory_id
-            self.receipt = self.store.receipt(self.run)
+            self.receipt = self.store.receipt(self.run) if self.own else ""
         row = render.row(event)
         if row is not None:
             self.rows.append(row)
@@ -140,6 +144,32 @@ def live(events: LiveTrajectory, visit: PageVisit, sessions: Sessions, store: St
     finally:
         events.close()
         sessions.end(visit.session)
+
+
+def following(run: str, visit: PageVisit, store: Store, settings: Settings) -> Iterator[render.Row]:
+    """Yields the timeline's values of a drawing that is under way for somebody else, in whatever studio, until it ends;
+    at last the stored one where its studio has ended."""
+    sending, partial = Sending(store, own=False), PartialTrajectory()
+    try:
+        for event in visit.caller.drawing(LiveDrawings.of(store).follow(run), visit.session.partition(" ")[0]):
+            partial = partial.after(event)
+            sending.add(event)
+            if sending.due():
+                yield sending.value(partial)
+        ended = partial.trajectory is not None and partial.trajectory.stop_reason is not None
+        yield sending.value(partial) if ended else replay(store, run, settings)
+    except (LimitError, AnnotationsError) as error:
+        yield render.notice_value(without_places(error))
+
+
+def let_follow(view: gr.HTML, store: Store, settings: Settings) -> None:
+    """A timeline that follows a drawing which is under way, where its value says so (`watch`)."""
+
+    def followed(event: gr.EventData, request: gr.Request) -> Iterator[render.Row]:
+        run = str(getattr(event, "run", None) or "")
+        yield from following(run, PageVisit.of(request, settings), store, settings)
+
+    view.follow(followed, None, view, **QUIET, **LINE)
 
 
 def forget(asked: gr.EventData, visit: PageVisit, store: Store, settings: Settings) -> render.Row:

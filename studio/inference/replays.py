@@ -19,12 +19,14 @@ from model.images import PictureFileError
 from model.trajectory import Trajectory
 from studio.components import render
 from studio.inference.afterwards import afterwards
+from studio.inference.live_drawings import LiveDrawings
 from studio.settings import Settings
 
 UNSHOWABLE = (AnnotationsError, PictureFileError)
 RECENT = 48  # of so many aha moments, recorded ones first, one is shown
 MOST_KEPT = 16  # values of the timeline, each some 100 kB
 FRONT_LASTS = 2.0
+UNDER_WAY = "This is being drawn at this moment: watch."
 NO_AHA = "There is no aha moment here yet: draw something harder, such as “two red apples above a blue car”."
 
 _kept: WeakKeyDictionary[Store, OrderedDict[tuple, render.Row]] = WeakKeyDictionary()
@@ -38,6 +40,14 @@ def replay(store: Store, run: str, settings: Settings) -> render.Row:
         return playing(store, store.trajectory(run), settings)
     except UNSHOWABLE as error:
         return no_replay(error)
+
+
+def not_stored(store: Store, run: str, error: Exception) -> render.Row:
+    """What the page follows where a drawing is under way, else why it cannot be shown."""
+    with suppress(AnnotationsError):
+        if LiveDrawings.of(store).is_live(run):
+            return render.notice_value(UNDER_WAY) | {"watch": run}
+    return no_replay(error)
 
 
 def no_replay(error: Exception) -> render.Row:

@@ -8,6 +8,7 @@ too. Exports that wait there to be downloaded go with any deletion; they are pac
 import logging
 import re
 import shutil
+import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
@@ -60,12 +61,51 @@ def note_stored(store: Store, runs: Sequence[str], file: Path) -> None:
         raise NotFoundError(f"{many} deleted at this moment; ask again for what is left")
 
 
+class Removals:
+    """The trajectories whose files all processes of a studio remove."""
+
+    def __init__(self, store: Store) -> None:
+        self._store: Store = weakref.proxy(store)
+        self._news: list[tuple[str, list[str]]] = []
+
+    @staticmethod
+    def of(store: Store) -> "Removals":
+        return _removals.setdefault(store, Removals(store))
+
+    def add(self, run: str, files: list[str]) -> None:
+        """`files`: those that were noted, in a data folder that others may share."""
+        if self._store.database.url is not None:
+            self._news = [*self._news, (run, files)]
+
+    def news(self) -> list[tuple[str, list[str]]]:
+        """Those since the last call, with their files."""
+        news, self._news = self._news, []
+        return news
+
+    def hear(self, process: str, news: list[tuple[str, list[str]]]) -> None:
+        """Another process removed its files."""
+        for run, files in news:
+            discard(map(Path, files))
+            _remove(self._store, run)
+
+
+_removals: "weakref.WeakKeyDictionary[Store, Removals]" = weakref.WeakKeyDictionary()
+
+
 def remove(store: Store, run: str) -> None:
-    """Remove every file that is served and shows the trajectory, and exports that might."""
+    """Remove every file that is served and shows the trajectory, and exports that might, here and, within a second, at
+    other processes of the studio."""
+    Removals.of(store).add(run, _remove(store, run))
+
+
+def _remove(store: Store, run: str) -> list[str]:
+    """The files that were noted."""
     notes = _notes(store, run)
-    discard(map(Path, notes.read_text("utf-8").splitlines() if notes.is_file() else ()))
+    files = notes.read_text("utf-8").splitlines() if notes.is_file() else []
+    discard(map(Path, files))
     notes.unlink(missing_ok=True)
     shutil.rmtree(served_folder() / EXPORTS, ignore_errors=True)
+    return files
 
 
 def discard(files: Iterable[Path]) -> None:

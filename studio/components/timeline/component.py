@@ -1,8 +1,8 @@
 """The timeline component: a trajectory live or replayed, one gr.HTML with its script.
 
 Its value is made by `render`; its event `anyway` says that a person wants a doubtful prompt drawn all the same,
-`forget` that what was drawn shall be deleted, `change_mind` that somebody changed a thought, a verdict or a patch and
-wants to go on from there.
+`forget` that what was drawn shall be deleted, `follow` that a drawing is under way elsewhere, `change_mind` that
+somebody changed a thought, a verdict or a patch and wants to go on from there.
 """
 
 from typing import Any

@@ -22,6 +22,7 @@ function receive(value) {
   tell(value.notice || '', value.anyway);
   suggest(value.nearest, value.choices || []);
   if (value.gone) gone(value.gone);
+  if (value.watch) trigger('follow', { run: value.watch }); // it is being drawn elsewhere
   if (!value.run) return;
   if (value.run !== state.run) begin(value);
   if (value.receipt) remember(value.run, value.receipt);
