@@ -33,7 +33,9 @@ from model.trajectory import StopReason
 from studio.http.limits import HEARD_FOR, MAX_RUNNING, RATES, LimitError, Limits
 from studio.inference import served_copies
 from studio.inference.live_drawings import SILENT, LiveDrawings
+from studio.inference.live_events import PageVisit, following
 from studio.inference.replays import not_stored
+from studio.settings import Settings
 
 
 @pytest.fixture
@@ -229,3 +231,19 @@ def test_the_files_of_a_deleted_drawing_are_removed_at_all_studios(studios: list
     for store in studios:
         ProcessMessages.of(store).exchange()
     assert not copy.exists()
+
+
+def test_a_page_that_is_opened_on_a_drawing_under_way_follows_it_and_may_not_delete_it(tmp_path: Path):
+    settings, visit = Settings(pace=0), PageVisit("visitor", "page")
+    with open_store(tmp_path) as store:
+        trajectory, pictures = aha()
+        store.save(trajectory, pictures, owner="me")
+        events = drawing_of(store, "live")
+        for event in events[:-1]:
+            LiveDrawings.of(store).add(event, "visitor")
+        assert not_stored(store, "live", NotFoundError("there is none"))["watch"] == "live"
+        LiveDrawings.of(store).add(events[-1], "visitor")
+        *_, last = following("live", visit, store, settings)
+        assert last["trajectory"]["id"] == "live" and last["receipt"] == ""
+        *_, stored = following(store.trajectories()[0].id, visit, store, settings)  # which has ended long ago
+        assert stored["trajectory"]["segments"] and "notice" not in stored
