@@ -31,6 +31,7 @@ from studio.http.request_errors import middleware
 from studio.http.temp_files import process_folder, remove_old
 from studio.inference import served_copies
 from studio.inference.checkpoints import Checkpoints
+from studio.inference.live_drawings import LiveDrawings
 from studio.inference.live_events import LINE
 from studio.pages import build
 from studio.settings import Settings, SettingsError
@@ -85,6 +86,7 @@ def start(settings: Settings, store: Store, checkpoints: Checkpoints, hub: Hub |
     except OSError as error:
         raise SettingsError(f"port {settings.port} is in use; choose another with AHA_STUDIO_PORT") from error
     demo.server.config.encoded_headers = []  # which server answers, in every answer
+    LiveDrawings.of(store)  # stores what other studios have left unfinished
     run_periodically(partial(remove_old, folder), SWEEPS, "sweep")
     run_periodically(give_back, GIVES_BACK, "memory")
     return demo

@@ -38,9 +38,7 @@ class ProcessMessages:
         if self.shared:
             with store.database.reading() as session:
                 self._heard = session.scalar(select(func.max(ProcessMessageRow.id))) or 0
-            stop = threading.Event()
-            weakref.finalize(store, stop.set)
-            run_periodically(self.exchange, EVERY, "messages", stop=stop)
+            run_periodically(self.exchange, EVERY, "messages", stop=store.closed)
 
     @staticmethod
     def of(store: Store) -> "ProcessMessages":

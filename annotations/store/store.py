@@ -5,6 +5,7 @@ Coordinates transactions and picture files; no row and no session leaves it. Thr
 """
 
 import hmac
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -78,6 +79,7 @@ class Store:
         """`pictures`: the folder or URL where they are kept, as `open_storage` takes it."""
         self.database = database
         self.clock = clock
+        self.closed = threading.Event()  # ends what runs for it in threads
         self.hidden = 0  # number of calls of `hide`, by which caches know that they are outdated
         self.pictures_at = pictures
         self._pictures: PictureStorage = open_storage(database.directory, pictures)
@@ -89,6 +91,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
+        self.closed.set()
         self.database.close()
 
     # Trajectories

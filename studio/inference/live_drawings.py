@@ -53,10 +53,8 @@ class LiveDrawings:
         self._publishing = threading.Lock()
         self._shared = store.database.url is not None
         if self._shared:
-            stop = threading.Event()
-            weakref.finalize(store, stop.set)
-            run_periodically(self.publish, PUBLISHED_EVERY, "live drawings", stop=stop)
-            run_periodically(self.recover, SILENT, "drawings left", first=SILENT, stop=stop)
+            run_periodically(self.publish, PUBLISHED_EVERY, "live drawings", stop=store.closed)
+            run_periodically(self.recover, SILENT, "drawings left", first=SILENT, stop=store.closed)
 
     @staticmethod
     def of(store: Store) -> "LiveDrawings":
