@@ -3,12 +3,14 @@
 import asyncio
 from dataclasses import replace
 
+import httpx2
 import postgres_server
 import pytest
 
 from studio import loadtest
 from studio.load import annotation_load, attack, cluster, imports, kills, visits
-from studio.load.visitors import VisitResult, measure
+from studio.load.page_client import Handler, PageClient
+from studio.load.visitors import VisitResult, follow, measure, visit
 
 
 def value(first: int, *rows: dict) -> dict:
@@ -56,13 +58,43 @@ def test_annotators_of_a_studio_that_is_killed_lose_nothing_and_are_given_nothin
     assert len(account.times) + len(account.alone) + 1 == account.confirmed
 
 
+async def followed_at_the_other(studios: cluster.Cluster) -> tuple[VisitResult, VisitResult]:
+    """A drawing of the first studio as its own page sees it, and as one of the second that is opened by its link."""
+    first, second = studios.servers
+    async with httpx2.AsyncClient(base_url=first.url) as at_first, httpx2.AsyncClient(base_url=second.url) as at_second:
+        config = (await at_first.get("/config")).json()
+        draw, opened, follows = (
+            Handler.on(config, "", name, event)
+            for name, event in (("draw", "click"), ("timeline", "load"), ("timeline", "follow"))
+        )
+        own = VisitResult()
+        drawing = asyncio.create_task(visit(at_first, draw, own))
+        while not own.run:
+            await asyncio.sleep(0.05)
+        page = PageClient(at_second, f"?run={own.run}")
+        while (page.fields.get("timeline") or {}).get("watch") != own.run and not drawing.done():
+            await page.ask(opened)
+        seen = await follow(at_second, follows, own.run)
+        await drawing
+        await page.ask(opened)
+        assert page.fields["timeline"]["trajectory"]["id"] == own.run  # stored
+        return own, seen
+
+
 @pytest.mark.skipif(cluster.NGINX is None, reason="nginx is not installed (Debian: apt-get install nginx-light)")
 def test_annotators_of_two_studios_behind_a_proxy_go_on_at_the_other_where_one_is_killed(postgres):
     address = postgres.format(name="studio")
     with postgres_server.emptied_afterwards(address):
         load = annotation_load.AnnotationLoad(annotators=5, items=24)
         trouble = kills.RandomKills(1, load, seed=2)
-        account = asyncio.run(annotation_load.measure(load, address, trouble, processes=2))
+        watched = []
+
+        async def before(studios, _team):
+            watched.extend(await followed_at_the_other(studios))
+
+        account = asyncio.run(annotation_load.measure(load, address, trouble, processes=2, before=before))
+    own, seen = watched
+    assert own.complete and seen.complete and seen.rows == own.rows
     print(kills.table(trouble.restarts), annotation_load.table(account), sep="\n")
     [restart] = trouble.restarts
     assert restart.passed and restart.meanwhile > 0

@@ -24,7 +24,7 @@ ENDPOINTS = {  # for programs, by name
 # What a guest may call of the pages and endpoints of visitors, by name: what draws and stores nothing.
 READING = {
     "gallery": ("narrowed", "newest_first", "turned", "opened", "linked"),
-    "": ("aha_moment", "so_far_counted", "chosen"),
+    "": ("aha_moment", "so_far_counted", "chosen", "followed"),
 }
 READING_ENDPOINTS = ("trajectory", "picture")
 FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody is shown, and give back what was open

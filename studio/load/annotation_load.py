@@ -67,10 +67,14 @@ class AnnotationResult:
 
 
 async def measure(
-    load: AnnotationLoad, database: str | None = None, disturbance: Disturbance | None = None, processes: int = 1
+    load: AnnotationLoad,
+    database: str | None = None,
+    disturbance: Disturbance | None = None,
+    processes: int = 1,
+    before: Disturbance | None = None,
 ) -> AnnotationResult:
     """Run a load at a studio of its own, in SQLite or in an empty PostgreSQL database, or at several `processes` with
-    one PostgreSQL database behind a proxy.
+    one PostgreSQL database behind a proxy. `before`: what happens first.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,6 +84,8 @@ async def measure(
         machine = calibration(folder)
         async with _studio(folder, database, processes) as server:
             actions = await PageActions.of(server)
+            if before is not None:
+                await before(server, team)
             await team[0].work(server, actions, most=1)  # to warm up
             team[0].times.clear()
             await team[0].work(server, actions, most=max(2, min(ALONE_AT_MOST, load.items // 4)))

@@ -81,14 +81,16 @@ class PageClient:
         self._client = client
         self._query = query
 
-    def call_body(self, handler: Handler, data: list[Any]) -> dict[str, Any]:
-        """The JSON body of a call."""
+    def call_body(self, handler: Handler, data: list[Any], event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The JSON body of a call; `event` is what a component's own event says."""
         called = {"fn_index": handler.fn_index, "trigger_id": handler.trigger}
-        return {"data": data, **called, "session_hash": self.session, "event_data": None}
+        return {"data": data, **called, "session_hash": self.session, "event_data": event}
 
-    async def messages(self, handler: Handler, data: list[Any]) -> AsyncIterator[dict[str, Any]]:
+    async def messages(
+        self, handler: Handler, data: list[Any], event: dict[str, Any] | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
         """The messages of the queue about a call, until it has ended."""
-        body = self.call_body(handler, data)
+        body = self.call_body(handler, data, event)
         (await self._client.post(f"{API}/queue/join{self._query}", json=body)).raise_for_status()
         params = {"session_hash": self.session}
         async with self._client.stream("GET", f"{API}/queue/data", params=params) as stream:

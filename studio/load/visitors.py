@@ -5,7 +5,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class VisitResult:
     times: list[float] = field(default_factory=list)  # of every row, in seconds since the button was pressed
     gaps: int = 0  # rows that came out of order, changed or not at all
     ended: bool = False
+    run: str = ""  # its id
 
     def take(self, value: dict, now: float) -> None:
         first, rows = value.get("first", 0), value.get("rows", [])
@@ -37,6 +38,7 @@ class VisitResult:
         self.rows += rows[known:]
         self.times += [now] * len(rows[known:])
         self.ended |= "trajectory" in value
+        self.run = value.get("run", self.run)
 
     @property
     def drawing(self) -> float:
@@ -52,11 +54,19 @@ class VisitResult:
         return self.ended and self.gaps == 0 and 0 < begun == finished
 
 
-async def visit(client: httpx2.AsyncClient, button: Handler) -> VisitResult:
-    """Start a drawing and read its stream to the end."""
-    seen, began = VisitResult(), time.monotonic()
-    shown: list[Any] = []
-    async for message in PageClient(client).messages(button, [PROMPT, *button.values[1:]]):
+async def visit(client: httpx2.AsyncClient, button: Handler, seen: VisitResult | None = None) -> VisitResult:
+    """Start a drawing and read its stream to the end into `seen`."""
+    return await _read(PageClient(client).messages(button, [PROMPT, *button.values[1:]]), seen or VisitResult())
+
+
+async def follow(client: httpx2.AsyncClient, follows: Handler, run: str) -> VisitResult:
+    """Follow a drawing that is under way for somebody else."""
+    return await _read(PageClient(client).messages(follows, [], {"run": run}), VisitResult())
+
+
+async def _read(messages: AsyncIterator[dict[str, Any]], seen: VisitResult) -> VisitResult:
+    began, shown = time.monotonic(), list[Any]()
+    async for message in messages:
         data = (message.get("output") or {}).get("data")
         if message.get("msg") == "process_generating" and data:
             shown = [apply_diff(*pair) for pair in zip(shown, data, strict=True)] if shown else data
