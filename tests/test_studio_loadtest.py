@@ -61,7 +61,11 @@ def test_annotators_of_a_studio_that_is_killed_lose_nothing_and_are_given_nothin
 async def followed_at_the_other(studios: cluster.Cluster) -> tuple[VisitResult, VisitResult]:
     """A drawing of the first studio as its own page sees it, and as one of the second that is opened by its link."""
     first, second = studios.servers
-    async with httpx2.AsyncClient(base_url=first.url) as at_first, httpx2.AsyncClient(base_url=second.url) as at_second:
+    at = {"timeout": 60}
+    async with (
+        httpx2.AsyncClient(base_url=f"{first.url}{cluster.ROOT_PATH}", **at) as at_first,
+        httpx2.AsyncClient(base_url=f"{second.url}{cluster.ROOT_PATH}", **at) as at_second,
+    ):
         config = (await at_first.get("/config")).json()
         draw, opened, follows = (
             Handler.on(config, "", name, event)
@@ -70,6 +74,7 @@ async def followed_at_the_other(studios: cluster.Cluster) -> tuple[VisitResult, 
         own = VisitResult()
         drawing = asyncio.create_task(visit(at_first, draw, own))
         while not own.run:
+            assert not drawing.done(), await drawing
             await asyncio.sleep(0.05)
         page = PageClient(at_second, f"?run={own.run}")
         while (page.fields.get("timeline") or {}).get("watch") != own.run and not drawing.done():
