@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from test_annotations_samples import aha
 
 from annotations.auth.accounts import add
-from annotations.db.tables import LeaseRow
+from annotations.db.tables import LeaseRow, ReturnRow
 from annotations.queue import flags
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, CHECKLIST, RANKED, REFLECTIONS_PROJECT, RICH
@@ -31,6 +31,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         add(store, "ada", Role.ANNOTATOR, PASSWORD)
         add(store, "rae", Role.REVIEWER, PASSWORD)
         add(store, "kim", Role.ADMIN, PASSWORD)
+        add(store, "gus", Role.GUEST, PASSWORD)
         for number in range(7):
             trajectory, pictures = aha(number, prompt=f"{number} apples")
             store.save(trajectory, pictures, owner="visitor")
@@ -52,6 +53,17 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             for segment, alignment in ((1, 4), (3, rating)):
                 said = {"alignment": alignment, "appearance": 3}
                 store.annotate(Annotation(pears[0], segment, name, said, project="marked"))
+        counted = replace(REFLECTIONS_PROJECT, id="counted", name="Counted", collects=False, overlap=3)
+        store.create_project(counted)
+        store.add_items("counted", [NewItem(pear) for pear in pears[:2]])
+        for pear in pears[:2]:
+            for name, right in (("ada", "yes"), ("bob", "yes"), ("cyd", "no")):
+                said = {"verdict_right": right} | (
+                    {"reason_rating": 4} if right == "yes" else {"reason_correction": "x"}
+                )
+                for segment in (2, 4):
+                    store.annotate(Annotation(pear, segment, name, said, project="counted"))
+        store.create_project(replace(RICH, id="passing", name="Passing"))
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
     server.start()
     yield server
@@ -542,3 +554,83 @@ def test_an_admin_adds_a_question_that_is_previewed_as_annotators_see_it(page: P
     with server.store() as store:
         names = [question.name for question in store.project(RANKED.id).questions]
     assert names == ["order", "how_lively_is_it", "comment"]
+
+
+def test_a_reviewer_accepts_the_majority_with_a_key_and_sends_the_next_back_with_a_note(page: Page, server: Server):
+    sign_in(page, server, name="rae")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/review?project=counted")
+    expect(page.locator("#review-answers")).to_contain_text("yes")
+    page.keyboard.press("a")
+    expect(page.locator(".disputes")).to_contain_text("decided")
+    with server.store() as store:
+        decided = [each for each in store.annotations(project="counted") if each.decision]
+    assert {each.answers["verdict_right"] for each in decided} == {"yes"}
+    page.keyboard.press("n")
+    page.locator("#review-whose input").click()
+    page.get_by_role("option").first.click()
+    page.fill("#review-why textarea", "Look at the leaf, please.")
+    page.click("#review-back")
+    expect(page.locator("#review-note")).not_to_be_empty()
+    with server.store() as store, store.database.reading() as session:
+        assert session.scalars(select(ReturnRow.note)).all() == ["Look at the leaf, please."]
+
+
+def test_an_admin_archives_a_project_and_deletes_it_by_its_name(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/project?id=passing")
+    page.click("#project-removal button")
+    expect(page.locator("#project-consequences")).to_contain_text("It can be taken out again")
+    page.click("#project-archive")
+    expect(page.locator("#project-consequences")).to_contain_text("It is in the archive now")
+    page.click("#project-delete")
+    expect(page.locator("#project-removal")).to_contain_text("Nothing is deleted")
+    page.fill("#project-delete-name :is(input, textarea)", "Passing")
+    page.click("#project-delete")
+    expect(page.locator("#project-removal")).to_contain_text("It is deleted.")
+    page.goto(f"{server.url}/projects")
+    expect(page.locator("#projects-list")).to_contain_text("Counted")
+    expect(page.locator("#projects-list")).not_to_contain_text("Passing")
+
+
+def test_an_admin_hides_several_drawings_by_keys_and_shows_them_again(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/gallery?search=apples")
+    cards = page.locator("#cards a[data-run]")
+    expect(page.locator("#gallery-select")).to_be_visible()
+    expect(cards).not_to_have_count(0)
+    there = cards.count()
+    for card in (0, 1):
+        cards.nth(card).focus()
+        page.keyboard.press("x")
+    expect(page.locator("#gallery-count")).to_contain_text("2 chosen")
+    page.click("#gallery-hide")
+    expect(page.locator("#gallery-bulk-note")).to_contain_text("2 drawings are hidden")
+    expect(cards).to_have_count(there - 2)
+    page.goto(f"{server.url}/gallery?kind=Hidden")
+    expect(cards).to_have_count(2)
+    page.click("#gallery-select")
+    page.keyboard.press("a")
+    page.click("#gallery-show")
+    expect(cards).to_have_count(0)
+    page.goto(f"{server.url}/gallery?search=apples")
+    expect(cards).to_have_count(there)
+
+
+def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):
+    page.goto(f"{server.url}/results")
+    page.click("#refusal a.button")
+    page.locator("input[name=name]").press_sequentially("gus")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator("#results .projects")).to_contain_text("Counted")
+    page.get_by_role("link", name="Counted").click()
+    expect(page.locator("#results .card").first).to_contain_text("yes ×2")
+    expect(page.locator("#results")).not_to_contain_text("ada")
+    page.goto(server.url)
+    page.fill("#prompt textarea", "two apples")
+    page.click("#draw")
+    expect(page.get_by_text("A guest looks on and changes nothing").first).to_be_visible()

@@ -24,6 +24,7 @@ from studio.components.page_options import PLAIN, PRIVATE, QUIET
 from studio.components.render import day, own
 from studio.settings import Settings
 
+COUNTING = '<p class="soft">Answers and verdicts are being counted …</p>'
 HINT = "verifier critic:MODEL reward_model:FOLDER, as python -m studio.calibration takes them"
 
 
@@ -78,7 +79,7 @@ def page(store: Store, settings: Settings) -> None:
             written = gr.HTML(elem_id="calibration-written", **PLAIN)
             button = gr.Button("Write the report", scale=0, min_width=180, elem_id="calibration-write")
         note = gr.HTML(elem_id="calibration-note", **PLAIN)
-        shown = gr.HTML(elem_id="calibration-critics", **PLAIN)
+        shown = gr.HTML(COUNTING, elem_id="calibration-critics", **PLAIN)
         with gr.Row(elem_classes="adding"):
             critics = gr.Textbox(label="Further critics", info=HINT, max_lines=1, elem_id="calibration-others")
             judge = gr.Button("Let them judge", scale=0, min_width=180, elem_id="calibration-judge")

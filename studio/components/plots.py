@@ -54,7 +54,7 @@ def intervals(rows: Sequence[Estimate], ends: tuple[float, float], *, digits: in
             f'<td class="number">{label}</td></tr>'
         )
     scale = f"<span>{ends[0]:g}</span><span>{ends[1]:g}</span>"
-    axis = f'<tr class="axis"><th></th><td class="track"><div>{scale}</div></td><td></td></tr>'
+    axis = f'<tr class="axis"><td></td><td class="track"><div>{scale}</div></td><td></td></tr>'
     return f'<table class="plot intervals">{"".join(made)}{axis}</table>'
 
 

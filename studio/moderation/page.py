@@ -34,6 +34,7 @@ class View(NamedTuple):
     reported: Any  # the choice among what is reported
     found: Any  # the choice among what was searched for
     hidden: Any  # the choice among what can be shown again
+    again: Any  # what stands around that choice
     cards: Any
     words: Any
     note: Any
@@ -106,7 +107,8 @@ class ModerationHandlers:
             self._reports(reports),
             gr.update(choices=by_report, value=[], visible=bool(reports)),
             gr.update(choices=[(_label(each.prompt, at), each.id) for at, each in enumerate(listed, 1)], value=[]),
-            gr.update(choices=again, value=[], visible=bool(hidden)),
+            gr.update(choices=again, value=[]),
+            gr.update(visible=bool(hidden)),
             render.cards(listed, self.store.picture_or_none, none='<p class="none">Nothing matches.</p>'),
             "\n".join(blocked_words(self.store)),
             note,
@@ -151,13 +153,14 @@ def _moderation(handlers: ModerationHandlers) -> None:
         hide = gr.Button("Hide what is chosen", variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
         keep = gr.Button("Nothing is wrong with it", scale=0, min_width=240, elem_id="moderation-dismiss")
     cards = gr.HTML(elem_id="moderation-cards", **PLAIN)
-    gr.HTML("<h2>Hidden</h2>", elem_classes="moderation-title", **PLAIN)
-    hidden = gr.CheckboxGroup([], label="The last hidden first", visible=False, elem_id="moderation-hidden")
-    show = gr.Button("Show again what is chosen", scale=0, min_width=220, elem_id="moderation-show")
+    with gr.Column(visible=False) as again:
+        gr.HTML("<h2>Hidden</h2>", elem_classes="moderation-title", **PLAIN)
+        hidden = gr.CheckboxGroup([], label="The last hidden first", elem_id="moderation-hidden")
+        show = gr.Button("Show again what is chosen", scale=0, min_width=220, elem_id="moderation-show")
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*View(reports, reported, searched, hidden, cards, blocked, note)]
+    shown = [*View(reports, reported, searched, hidden, again, cards, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)

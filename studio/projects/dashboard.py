@@ -40,7 +40,7 @@ def people(shares: Sequence[AnnotatorProgress], right: Mapping[str, Accuracy], n
     most = max((share.completed for share in shares), default=0) or 1
     rows = "".join(_person(share, right.get(share.annotator), most, names) for share in shares)
     return (
-        '<table class="plot people"><thead><tr><th></th><th>Items completed</th><th></th><th>Skipped</th>'
+        '<table class="plot people"><thead><tr><td></td><th>Items completed</th><td></td><th>Skipped</th>'
         f"<th>Right on gold</th></tr></thead>{rows}</table>"
     )
 

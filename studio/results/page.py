@@ -62,7 +62,8 @@ class ResultsHandlers:
     def _one(self, project: Project, who: Identity) -> str:
         given = answered(self.store, project.id)
         names = names_for(self.store, who, {each.annotator for each in given.given})
-        title = f'<p><a href="results">All projects</a></p><h2 dir="auto">{render.text(project.name)}</h2>'
+        name = f'<h2 class="results-title" dir="auto">{render.text(project.name)}</h2>'
+        title = f'<p><a href="results">All projects</a></p>{name}'
         return title + dashboard(given, shares(self.store, project.id), names) + self._items(given)
 
     def _items(self, given: Answered) -> str:
@@ -72,7 +73,11 @@ class ResultsHandlers:
         newest = [*by_item][:SHOWN]
         drawings = self.store.trajectories_by_id(newest)
         cards = "".join(self._card(drawings[id], by_item[id], given.project) for id in newest if id in drawings)
-        return f'<h2>Drawings and answers</h2><div class="gallery results">{cards}</div>' if cards else ""
+        return (
+            f'<h2 class="results-title">Drawings and answers</h2><div class="gallery results">{cards}</div>'
+            if cards
+            else ""
+        )
 
     def _card(self, drawing: Trajectory, answers: Sequence[Annotation], project: Project) -> str:
         cover = next((image.sha256 for image in reversed(drawing.images) if image.sha256), None)

@@ -266,7 +266,7 @@ class ReviewHandlers:
 
     def _stage(self, project: Project, trajectory: Trajectory, other: Trajectory | None) -> str:
         shown = [trajectory, other] if other else [trajectory]
-        heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ("",)
+        heads = ("<h2>Left</h2>", "<h2>Right</h2>") if other else ('<h2 class="sr-only">The drawing</h2>',)
         sides = "".join(
             f"<div>{head}{still(each, self.store.picture, headed=not other)}</div>"
             for head, each in zip(heads, shown, strict=True)

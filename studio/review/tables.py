@@ -67,7 +67,7 @@ def answers(
             row = [_said(by_person, segment, name, question) for name in (*people, *reviewers)]
             if any(row):
                 rows.append(_row(question, segment, row, len(people), trajectory))
-    return f'<table class="answers"><thead><tr><th></th>{head}</tr></thead>{"".join(rows)}</table>'
+    return f'<table class="answers"><thead><tr><td></td>{head}</tr></thead>{"".join(rows)}</table>'
 
 
 def _said(

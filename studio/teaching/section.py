@@ -236,7 +236,7 @@ def taught_html(taught: Taught) -> str:
     return (
         f"<p><b>It has learnt {learnt}</b> in {taught.result['seconds']:.0f} s. What you draw by "
         f"{own(taught.parent)} from now on, it draws as you taught it; nobody else sees a difference.</p>"
-        f'<table class="answers compared"><thead><tr><th></th><th>before</th><th>after</th></tr></thead>{rows}</table>'
+        f'<table class="answers compared"><thead><tr><td></td><th>before</th><th>after</th></tr></thead>{rows}</table>'
         f'<ul class="taught">{drawn}</ul>'
     )
 

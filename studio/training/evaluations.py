@@ -28,7 +28,7 @@ def table_html(run: TrainingRun) -> str:
     rows = table["rows"]
     groups = "".join(_group(setting, rows) for setting in dict.fromkeys(row["setting"] for row in rows))
     kept = f"<p>Kept: the checkpoint after {table['best']:,} of {table['last']:,} steps.</p>"
-    head = "<tr><th></th><th>before</th><th>best</th><th>last</th><th>best − before</th><th></th></tr>"
+    head = "<tr><td></td><th>before</th><th>best</th><th>last</th><th>best − before</th><td></td></tr>"
     return f'{kept}<table class="answers evaluated"><thead>{head}</thead><tbody>{groups}</tbody></table>'
 
 

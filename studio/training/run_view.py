@@ -144,7 +144,7 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
 def _table(titles: Sequence[str], rows: Sequence[tuple[str, Any, Any]]) -> str:
     head = "".join(f"<th>{own(title)}</th>" for title in titles)
     body = "".join(f"<tr><th>{text(name)}</th><td>{_cell(a)}</td><td>{_cell(b)}</td></tr>" for name, a, b in rows)
-    return f'<table class="answers compared"><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table class="answers compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _cell(value: Any) -> str:

@@ -1,13 +1,13 @@
 // The pictures of a sheet: one large, or a pair, and below it all of them small.
 
-function figure(number) {
+function figure(number, named = true) {
   const { name, src, smooth } = sheet.panes[number];
   const pane = make('div', 'pane');
   const inner = make('div', 'inner');
   pane.dataset.pane = number;
   if (src) {
     const picture = make('img', smooth ? 'smooth' : '');
-    Object.assign(picture, { src, alt: sheet.pair ? `The ${name.toLowerCase()} drawing` : name, draggable: false });
+    Object.assign(picture, { src, alt: sheet.pair ? `The ${name.toLowerCase()} drawing` : named ? name : '', draggable: false });
     picture.onload = () => pane.style.setProperty('--ratio', picture.naturalWidth / picture.naturalHeight);
     inner.append(picture);
   } else inner.append(make('span', 'lost', 'picture lost'));
@@ -22,7 +22,7 @@ function layPictures() {
   if (!sheet.pair && sheet.panes.length > 1) {
     sheet.panes.forEach(({ name }, number) => {
       const button = makeButton('', undefined, () => { turnTo(number); button.blur(); });
-      button.append(figure(number), make('span', 'name', name));
+      button.append(figure(number, false), make('span', 'name', name));
       const item = make('li', '');
       item.append(button);
       strip.append(item);
