@@ -148,7 +148,8 @@ def page(store: Store, settings: Settings) -> None:
 def _people(handlers: PeopleHandlers) -> None:
     intro("People", "Who has an account here, and what they may do.")
     gr.HTML(
-        '<p class="people-lead"><a href="moderation">Moderation</a>: reported drawings, words that are not drawn</p>',
+        '<p class="people-lead"><a href="moderation">Moderation</a>: drawings that are reported or hidden, words that '
+        "are not drawn</p>",
         **PLAIN,
     )
     people = gr.HTML(elem_id="people", **PLAIN)

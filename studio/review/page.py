@@ -351,12 +351,13 @@ def _review(desk: ReviewHandlers) -> None:
                     sheet = sheet_component("review-sheet")
                     with gr.Row():
                         decide = gr.Button("Decide", variant="primary", elem_id="review-decide", scale=0, min_width=160)
-                        accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=150)
+                        accept = gr.Button("As most say (A)", elem_id="review-accept", scale=0, min_width=190)
                 with gr.Row(elem_id="review-return"):
-                    whose = gr.Dropdown([], label="Send back the answers of", min_width=150, elem_id="review-whose")
+                    whose = gr.Dropdown([], label="Send back the answers of", min_width=190, elem_id="review-whose")
                     why = gr.Textbox(label="Note", max_lines=2, max_length=LONGEST, scale=2, elem_id="review-why")
-                    back = gr.Button("To them", size="sm", min_width=90, elem_id="review-back")
-                    onward = gr.Button("To somebody else", size="sm", min_width=130, elem_id="review-onward")
+                with gr.Row():
+                    back = gr.Button("To them", size="sm", scale=0, min_width=130, elem_id="review-back")
+                    onward = gr.Button("To somebody else", size="sm", scale=0, min_width=150, elem_id="review-onward")
                 with gr.Column(visible=False, elem_id="review-appoint") as appointed:
                     because = gr.Textbox(
                         label="Teach and check people with it",
