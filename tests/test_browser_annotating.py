@@ -571,7 +571,7 @@ def test_a_reviewer_accepts_the_majority_with_a_key_and_sends_the_next_back_with
     page.get_by_role("option").first.click()
     page.fill("#review-why textarea", "Look at the leaf, please.")
     page.click("#review-back")
-    expect(page.locator("#review-note")).not_to_be_empty()
+    expect(page.locator("#review-note")).to_contain_text("it comes back to them, with your note")
     with server.store() as store, store.database.reading() as session:
         assert session.scalars(select(ReturnRow.note)).all() == ["Look at the leaf, please."]
 
