@@ -1,7 +1,7 @@
-"""Pictures of every page, wide and narrow, light and dark: `PYTHONPATH=. python tests/screenshots.py FOLDER`
+"""Pictures of every page, wide and narrow, light and dark: `PYTHONPATH=.:tests python tests/screenshots.py FOLDER`
 
-Of the studio with the embedded model and its recorded examples, in headless Chromium, as a visitor would see it after
-the first click. `draw-wide-light.png` is the one in README.
+Of a populated studio with the embedded model and its recorded examples, in headless Chromium, after the first click.
+`draw-wide-light.png` is the one in README.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from browsing import launch
 from playwright.sync_api import Page, sync_playwright
+from populated_studio import populate
 from running_app import Server
 
 SIZES = {"wide": (1440, 1130), "narrow": (390, 844)}
@@ -65,12 +66,27 @@ def datasets(page: Page) -> None:
     page.wait_for_selector("#datasets-collected dl")
 
 
+def shows(selector: str) -> Callable[[Page], None]:
+    """Wait until the page shows it."""
+
+    def act(page: Page) -> None:
+        page.wait_for_selector(selector)
+
+    return act
+
+
 PAGES: dict[str, Callable[[Page], None]] = {
     "draw": draw,
     "image": image,
     "compare": compare,
     "gallery": gallery,
     "annotate": annotate,
+    "arena": shows("#arena-prompt"),
+    "review": shows(".disputes"),
+    "results?project=reflections": shows(".results .card"),
+    "calibration": shows("#calibration-critics h2"),
+    "people": shows(".people-list"),
+    "moderation": shows(".reported"),
     "projects": projects,
     "datasets": datasets,
     "training": training,
@@ -91,8 +107,9 @@ def take(server: Server, folder: Path) -> None:
                     act(page)
                     page.wait_for_timeout(SETTLED)
                     page.evaluate("scrollTo(0, 0)")
-                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=size == "narrow")
-                    print(f"{name}-{size}-{scheme}.png", flush=True)
+                    picture = f"{name.partition('?')[0]}-{size}-{scheme}.png"
+                    page.screenshot(path=folder / picture, full_page=size == "narrow")
+                    print(picture, flush=True)
                 page.close()
         browser.close()
 
@@ -103,6 +120,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as data:
+        populate(Path(data))
         server = Server(Path(data), "embedded", folder / "app.log", examples=True)
         server.start()
         try:
