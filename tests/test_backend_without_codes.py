@@ -310,7 +310,9 @@ def run_the_loop(page: Page, data: Path, source: str, prompt: str, monkeypatch: 
     for number in (1, 2):
         page.evaluate(PREVIEWS)
         page.fill("#prompt textarea", prompt)
+        before = page.url
         page.click("#draw")
+        page.wait_for_function("before => location.href !== before", arg=before)  # stored, under a link of its own
         expect(page.locator("#timeline .ending .link").first).to_be_visible()
         expect(page.locator("#timeline .rounds .picture canvas").nth(1)).to_be_visible()  # the no led to a redraw
         assert page.evaluate("window.previews.size") >= SOME, f"drawing {number}"
