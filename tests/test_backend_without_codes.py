@@ -5,7 +5,6 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,21 +12,16 @@ import gradio as gr
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny_pipelines
-from datasets import load_dataset
 from playwright.sync_api import Browser, Page, expect
 from running_app import free_port
 from scene_backend import STEPS, SceneBackend
 from test_annotations_samples import judged
-from test_diffusion import FAMILIES, says_no
 
 from annotations.doctor import examine
 from annotations.export.exporter import export
 from annotations.export.manifest import PARQUET
 from annotations.importing.importer import bring_in
-from annotations.schema.annotation import Annotation, Status
-from annotations.schema.default_projects import ARENA
-from annotations.store.items import NewItem
+from annotations.schema.annotation import Status
 from annotations.store.store import Store, open_store
 from model import evaluate, generate
 from model.backends import registry
@@ -201,11 +195,14 @@ def test_one_after_another_is_served_in_order(generator: Generator):
 class Studio:
     """The studio with this backend, which can be started once more on the same data."""
 
-    def __init__(self, data: Path, source: str = SOURCE) -> None:
+    def __init__(self, data: Path) -> None:
+        self.data = data
         self.store = open_store(data)
-        settings = Settings(port=free_port(), checkpoint=source)
-        self.checkpoints = drawing(settings, self.store, on_loan=False)
-        self.demo: gr.Blocks = start(settings, self.store, self.checkpoints)
+        self.demo: gr.Blocks = start(
+            Settings(port=free_port(), checkpoint=SOURCE),
+            self.store,
+            drawing(Settings(checkpoint=SOURCE), self.store, on_loan=False),
+        )
 
     @property
     def url(self) -> str:
@@ -278,69 +275,4 @@ def test_it_is_drawn_watched_again_after_a_restart_and_annotated(page: Page, tmp
     assert annotation.answers == {"verdict_right": "yes", "reason_rating": 4}
     export(studio.store, "judge_sft", tmp_path / "out")
     assert len(pq.read_table(tmp_path / "out" / PARQUET)) == 1
-    studio.close()
-
-
-PREVIEWS = """() => { window.previews = new Set(); window.setInterval(() => {
-  for (const canvas of document.querySelectorAll('#timeline .rounds .picture canvas')) {
-    if (canvas.width) window.previews.add(canvas.toDataURL());
-  }
-}, 5); }"""
-SOME = 3  # previews that are told apart, of an image of so many steps: some come faster than a page is painted
-MANY_STEPS = 16
-
-
-def test_a_diffusion_pipeline_and_a_vision_language_model_run_the_whole_loop(
-    page: Page, thorough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    critic = tiny_pipelines.vision_language_model(tmp_path / "critic")
-    for family in FAMILIES if thorough else ("flow",):
-        painter = getattr(tiny_pipelines, family)(tmp_path / family)
-        source = f"diffusion:{painter}?steps={MANY_STEPS}&size=32+{critic}"
-        run_the_loop(page, tmp_path / f"data of {family}", source, FAMILIES[family], monkeypatch)
-
-
-def run_the_loop(page: Page, data: Path, source: str, prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw twice, the first draft sent back, watch it after a restart, annotate, compare, export, load."""
-    studio = Studio(data, source)
-    judge = (critic := studio.checkpoints.first.backend.critic).judge
-    verdicts = itertools.cycle((says_no, judge))  # the model itself answers by chance
-    monkeypatch.setattr(critic, "judge", lambda *asked: next(verdicts)(*asked))
-    page.goto(studio.url)
-    for number in (1, 2):
-        page.evaluate(PREVIEWS)
-        page.fill("#prompt textarea", prompt)
-        before = page.url
-        page.click("#draw")
-        page.wait_for_function("before => location.href !== before", arg=before)  # stored, under a link of its own
-        expect(page.locator("#timeline .ending .link").first).to_be_visible()
-        expect(page.locator("#timeline .rounds .picture canvas").nth(1)).to_be_visible()  # the no led to a redraw
-        assert page.evaluate("window.previews.size") >= SOME, f"drawing {number}"
-    newest, oldest = (each.id for each in studio.store.trajectories())
-    studio.close()
-
-    studio = Studio(data, source)
-    page.goto(f"{studio.url}/?run={oldest}")
-    page.evaluate(PREVIEWS)
-    expect(page.locator("#timeline .ending .link").first).to_be_visible()
-    expect(page.locator("#timeline .rounds .picture canvas").nth(1)).to_be_visible()
-    assert page.evaluate("window.previews.size") >= SOME
-    page.goto(f"{studio.url}/annotate?trajectory={oldest}")
-    expect(page.locator("#annotate-submit")).to_be_visible()
-    token = (showing := page.locator("#annotate-token :is(input, textarea)")).input_value()
-    page.keyboard.press("n")  # the draft does not fit, as was said
-    page.keyboard.press("4")
-    page.keyboard.press("Control+Enter")
-    expect(showing).not_to_have_value(token)
-    [annotation] = studio.store.annotations(oldest, status=Status.SUBMITTED)
-    assert annotation.answers["verdict_right"] == "yes"
-    studio.store.create_project(replace(ARENA, practice=0))
-    [item] = studio.store.add_items(ARENA.id, [NewItem(oldest, newest)])
-    better = {"choice": "left", "left": newest, "right": oldest}
-    studio.store.annotate(Annotation(oldest, None, "ada", {"alignment": better}, project=ARENA.id, item=item))
-    for kind, picture in (("judge_sft", "images"), ("image_pref", "chosen")):
-        export(studio.store, kind, data / kind)
-        [row] = load_dataset("parquet", data_files=str(data / kind / PARQUET), cache_dir=str(data / "cache"))["train"]
-        [shown] = row[picture] if picture == "images" else [row[picture]]
-        assert shown.size == (32, 32) and prompt in str(row["prompt"])
     studio.close()
