@@ -4,7 +4,6 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +14,12 @@ from model.backends.checkpoint import deepseek
 from model.backends.checkpoint.adapter_folder import AdapterFolder
 from model.backends.contract import CheckpointError
 from model.training import grpo, sft
-from model.training.adapters.lora import add_adapter
+from model.training.adapters.lora import add_beside
 from model.training.embedded.network import new_config
 from model.training.policy import Policy
 from model.training.runs import estimate as memory
 from model.training.runs.estimate import Workload, adapter_parameters, check_room, estimate
-from model.training.runs.opening import AdapterOptions, Opening, open_to_train
+from model.training.runs.opening import TARGETS, AdapterOptions, Opening, open_to_train
 
 GPU = 80_000_000_000
 WORK = Workload(8, 8)
@@ -56,7 +55,7 @@ def test_lora_beside_7b_trains_two_percent_at_most_and_merges_into_plain_names(s
         network = JanusForConditionalGeneration(seven_billion)
         plain = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
         weights = dict(network.state_dict())
-        add_adapter(SimpleNamespace(network=network), AdapterOptions(), "base", 0)
+        add_beside(network, TARGETS["layers"], AdapterOptions(), "base", 0)
         trained = sum(weight.numel() for weight in network.parameters() if weight.requires_grad)
         assert 0 < trained / sum(weight.numel() for weight in network.parameters()) <= 0.02
         assert trained == adapter_parameters(JanusForConditionalGeneration(seven_billion), AdapterOptions())

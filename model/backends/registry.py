@@ -13,6 +13,9 @@ from model.backends.contract import Backend
 
 JANUS = "janus"
 DEFAULT = "embedded"
+PAIRS = {  # shipped ones, by their painter's name: how they are opened, and what they have learnt, in words
+    "painter": ("diffusion:painter?guidance=3&batch=16+embedded", "paints by denoising; the embedded network judges"),
+}
 OPENERS = {
     JANUS: "model.decoding.janus_backend:open_janus",
     "diffusion": "model.backends.diffusion.backend:open_diffusion",
@@ -45,10 +48,12 @@ def painter_source(source: str | Path) -> str:
 
 
 def description(name: str) -> str | None:
-    """What a shipped checkpoint has learnt, in words; None for others."""
-    return SHIPPED.get(name)
+    """What a shipped checkpoint, or pair, has learnt, in words; None for others."""
+    known = {backend_name(source): words for source, words in PAIRS.values()}
+    return (SHIPPED | known).get(name)
 
 
 def _parts(source: str | Path) -> tuple[str, str | Path]:
+    source, _ = PAIRS.get(str(source), (source, ""))
     kind, colon, rest = str(source).partition(":")
     return (kind, rest) if colon and kind in OPENERS else (JANUS, source)

@@ -67,7 +67,7 @@ class RowFormat:
 
     kinds: tuple[str, ...]
     parse: Callable[[Mapping[str, Any], int], Any]  # row, most characters → example; raises RowError
-    build: Callable[[Janus, Any, RowBounds], Row]  # raises RowError
+    build: Callable[[Any, Any, RowBounds], Row]  # by what is trained, a Janus or a denoiser; raises RowError
 
 
 class Rows:
@@ -105,10 +105,10 @@ class Rows:
         return row
 
 
-def read_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
-    """All rows under a folder (or of one file), in order. Raises DataError, which names the first ten bad rows and
-    counts the others."""
-    rows = Rows(lambda example: row_format.build(janus, example, bounds))
+def read_rows(trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds = RowBounds()) -> Rows:
+    """All rows under a folder (or of one file), in order, `trained` as `row_format.build` takes it. Raises DataError,
+    which names the first ten bad rows and counts the others."""
+    rows = Rows(lambda example: row_format.build(trained, example, bounds))
     bad: list[str] = []
     count, learnt = 0, False
     for file in data_files(folder, *row_format.kinds):

@@ -2,14 +2,16 @@
 
     python -m model.training.dpo --data EXPORT --checkpoint DIR --steps 100 --out DIR
     python -m model.training.dpo --data REFLECTIONS:1 DRAWINGS:0.5 --loss sigmoid_norm --checkpoint DIR --out DIR
+    python -m model.training.dpo --backend diffusion --data DRAWINGS --checkpoint painter --out DIR
 
 The policy's log-probabilities are its own (temperature 1, no guidance), summed over the scored tokens of a completion:
 a reflection (rows of the kind `judge_pref`), a plan (`thought_pref`), or the codes of a drawing (`image_pref`). The
 reference is the checkpoint that the run starts from; its log-probabilities are computed once, before the first step.
-The losses are in `preferences.losses`.
+The losses are in `preferences.losses`. The painter of a diffusion pair learns by Diffusion-DPO (`diffusion.dpo`).
 """
 
 import argparse
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +36,8 @@ from model.training.safeguards.opening import (
     open_safeguards,
 )
 from model.training.sources import WeightedRows, add_data, open_data
+
+DIFFUSION = "model.training.diffusion.dpo"  # imports diffusers, and is imported where that is chosen
 
 
 @dataclass(frozen=True)
@@ -124,16 +128,38 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     train(janus, data, settings, arguments.out, provenance, start, safeguards)
 
 
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """The option --backend, by which the others differ."""
+    kinds = "what is trained: a Janus checkpoint, or the painter of a diffusion pair (with other settings: --help)"
+    parser.add_argument("--backend", choices=("janus", "diffusion"), default="janus", help=kinds)
+
+
+def diffusion_options(parser: argparse.ArgumentParser) -> None:
+    add_backend(parser)
+    add_data(parser, "image_pref", required=True)
+    add_opening(parser, "the pipeline to start from, and the reference (default: painter)", default="painter")
+
+
 def options(parser: argparse.ArgumentParser) -> None:
+    add_backend(parser)
     add_data(parser, "judge_pref, thought_pref or image_pref", required=True)
     add_opening(parser, "what to start from, and the reference")
     add_safeguards(parser)
 
 
 def main() -> None:
+    before = argparse.ArgumentParser(add_help=False)
+    add_backend(before)
+    errors = [DataError, LossError]
+    if before.parse_known_args()[0].backend == "diffusion":
+        description = "Train the painter of a diffusion pair on people's preferences among its pictures."
+        module = importlib.import_module(DIFFUSION)
+        choices = {"loss": module.LOSSES, "precision": ("no", "bf16")}
+        run_method("dpo", description, module.Settings(), module.run, diffusion_options, choices, errors)
+        return
     description = "Train a Janus checkpoint on people's preferences among reflections, plans or drawings."
     choices = {"loss": tuple(PAIR_LOSSES), "precision": ("no", "bf16")}
-    run_method("dpo", description, Settings(), run, options, choices, [DataError, LossError])
+    run_method("dpo", description, Settings(), run, options, choices, errors)
 
 
 if __name__ == "__main__":

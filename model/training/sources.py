@@ -174,9 +174,9 @@ def open_branches(janus: Janus, folder: Path, rounds: int) -> tuple[list[GroupSt
     return starts, {"branches": len(starts), "branches_sha256": fingerprint_of(sorted(folder.rglob("trajectory.json")))}
 
 
-def open_rows(janus: Janus, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:
+def open_rows(trained: Any, folder: Path, row_format: RowFormat, bounds: RowBounds) -> tuple[Rows, dict[str, Any]]:
     """An export's rows, and what provenance says of them. Raises DataError."""
-    rows = read_rows(janus, folder, row_format, bounds)
+    rows = read_rows(trained, folder, row_format, bounds)
     about = {"data": manifest_of(folder), "examples": len(rows)}
     return rows, about | {"data_sha256": fingerprint_of(data_files(folder, *row_format.kinds))}
 
@@ -190,10 +190,10 @@ class WeightedRows:
 
 
 def open_data(
-    janus: Janus, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds
+    trained: Any, folders: Sequence[DataFolder], row_format: RowFormat, bounds: RowBounds
 ) -> tuple[list[WeightedRows], dict[str, Any]]:
     """The rows of every folder, and what provenance says of them: of several, lists. Raises DataError."""
-    opened = [open_rows(janus, folder.path, row_format, bounds) for folder in folders]
+    opened = [open_rows(trained, folder.path, row_format, bounds) for folder in folders]
     data = [WeightedRows(rows, folder.weight) for (rows, _), folder in zip(opened, folders, strict=True)]
     if len(opened) == 1:
         return data, opened[0][1]

@@ -29,6 +29,12 @@ OWN_FILES = re.compile(  # what transformers and we write into a checkpoint's fo
     r"|reward_head\.safetensors"
     r"|(tokenizer|tokenizer_config|special_tokens_map|added_tokens|chat_template)\.json|chat_template\.jinja"
 )
+PIPELINE = "model_index.json"  # of a diffusers pipeline, whose parts are folders
+PARTS_FILES = re.compile(
+    OWN_FILES.pattern
+    + r"|scheduler_config\.json|diffusion_pytorch_model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?"
+    r"|vocab\.json|merges\.txt|spiece\.model"
+)
 SMALL = 1_000_000_000  # bytes of a checkpoint that is written in files of 9 MB, which any repository takes
 Files = Mapping[str, Mapping[str, torch.Tensor]]  # tensors of safetensors files, by file name
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
@@ -95,11 +101,18 @@ def check_replaceable(out: Path) -> None:
     if not out.is_dir():
         raise CheckpointError(f"{out} is a file, wanted a folder; choose another one")
     inside = {path.name: path for path in out.iterdir()}
-    foreign = sorted(n for n, path in inside.items() if not OWN_FILES.fullmatch(n) or not path.is_file())
+    foreign = sorted(name for name, path in inside.items() if not _is_own(path, pipeline=PIPELINE in inside))
     if foreign:
         raise CheckpointError(f"{out} holds {foreign[0]}, which no training run has written; choose another folder")
     if inside and not _is_ours(out / PROVENANCE):
         raise CheckpointError(f"{out} is not empty and no checkpoint of ours; choose another folder")
+
+
+def _is_own(path: Path, *, pipeline: bool) -> bool:
+    """Whether a file, or of a pipeline a part's folder, is what checkpoints of ours consist of."""
+    if path.is_file():
+        return bool(OWN_FILES.fullmatch(path.name)) or (pipeline and path.name == PIPELINE)
+    return pipeline and all(file.is_file() and PARTS_FILES.fullmatch(file.name) for file in path.iterdir())
 
 
 def _is_ours(provenance: Path) -> bool:

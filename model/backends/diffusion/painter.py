@@ -10,7 +10,7 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint.loading import default_device, dtype_of
+from model.backends.checkpoint.loading import WEIGHTS, default_device, dtype_of
 from model.backends.checkpoint.opening_errors import why_not
 from model.backends.contract import CheckpointError
 from model.backends.diffusion.predicted_image import decode, watch_steps
@@ -167,7 +167,7 @@ class Painter:
         scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # a state of its own
         pipeline.register_modules(scheduler=scheduler)
         watch_steps(scheduler, self._shows(pipeline, jobs), self.options.strength if from_draft else 1.0)
-        output = pipeline(**self._arguments(pipeline, jobs, from_draft))
+        output = pipeline(**self.arguments(pipeline, jobs))
         flagged = getattr(output, "nsfw_content_detected", None) or [False] * len(jobs)
         return [
             PaintingError("the pipeline's safety checker has blacked the image out; ask for something else")
@@ -176,7 +176,8 @@ class Painter:
             for picture, is_flagged in zip(output.images, flagged, strict=True)
         ]
 
-    def _arguments(self, pipeline: Any, jobs: Sequence[Job], from_draft: bool) -> dict[str, Any]:
+    def arguments(self, pipeline: Any, jobs: Sequence[Job]) -> dict[str, Any]:
+        """What a pipeline of this kind is called with, for jobs of the same settings."""
         known = inspect.signature(pipeline.__call__).parameters
         prompts = [job.prompt for job in jobs]
         offered = {
@@ -186,8 +187,10 @@ class Painter:
             "generator": [torch.Generator("cpu").manual_seed(job.seed) for job in jobs],
             "height": self.size,
             "width": self.size,
-        }
-        if from_draft:
+            "use_resolution_binning": False,
+            "clean_caption": False,
+        } | _text_length(pipeline, known)
+        if jobs[0].draft is not None:
             offered |= {"image": [job.draft for job in jobs], "strength": self.options.strength}
         if not self.takes_text:
             offered["class_labels"] = pipeline.get_label_ids([prompt.strip() for prompt in prompts])
@@ -224,6 +227,14 @@ def _small(picture: torch.Tensor) -> Picture.Image:
     return made.resize((side, side))
 
 
+def _text_length(pipeline: Any, parameters: Mapping[str, Any]) -> dict[str, int]:
+    """`max_sequence_length` where the tokenizer reads fewer tokens than the pipeline pads every prompt to."""
+    own = getattr(parameters.get("max_sequence_length"), "default", None)
+    last = max((name for name in pipeline.config if name.startswith("tokenizer")), default="")  # whose texts are padded
+    most = getattr(getattr(pipeline, last, None), "model_max_length", None)
+    return {"max_sequence_length": most} if own is not None and most is not None and most < own else {}
+
+
 def _native_size(pipeline: Any) -> int:
     """Pixels per side that the denoiser was trained for."""
     denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
@@ -251,7 +262,10 @@ def open_painter(
     device = device or default_device()
     chosen = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
     try:
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(str(source), torch_dtype=chosen)
+        shipped = WEIGHTS / source
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(
+            str(shipped if shipped.is_dir() else source), torch_dtype=chosen
+        )
         if options.scheduler:
             kind = getattr(diffusers, options.scheduler, None)
             if kind is None:

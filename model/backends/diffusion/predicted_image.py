@@ -32,9 +32,16 @@ def watch_steps(scheduler: Any, watch: Watch, share: float = 1.0) -> None:
     scheduler.step = MethodType(watched, scheduler)
 
 
+def is_flow(scheduler: Any) -> bool:
+    """Whether it is a scheduler of flow matching, or a solver that is set to one."""
+    config = scheduler.config
+    solver = config.get("prediction_type") == "flow_prediction" and config.get("use_flow_sigmas", False)
+    return bool("FlowMatch" in type(scheduler).__name__ or solver)
+
+
 def _flow_sigma(scheduler: Any, timestep: Any) -> float | None:
-    """The noise level of a flow-matching scheduler before it steps; None for others."""
-    if "FlowMatch" not in type(scheduler).__name__:
+    """The noise level of a flow-matching scheduler, or of a solver of flows, before it steps; None for others."""
+    if not is_flow(scheduler):
         return None
     if scheduler.step_index is not None:
         return float(scheduler.sigmas[scheduler.step_index])
@@ -50,6 +57,12 @@ def decode(pipeline: Any, vae: Any, latents: torch.Tensor, size: int) -> torch.T
     if latents.dim() == 5:  # (B, 3, 1, H, W)
         latents = latents[:, :, 0]
     return (latents.float() / 2 + 0.5).clamp(0, 1)
+
+
+def scaled(config: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Latents of an autoencoder as the model sees them, (B, C, H, W)."""
+    scale = getattr(config, "scaling_factor", None) or 1.0
+    return (latents - (getattr(config, "shift_factor", None) or 0.0)) * scale
 
 
 def _unscaled(config: Any, latents: torch.Tensor) -> torch.Tensor:

@@ -10,27 +10,27 @@ from peft import LoraConfig, inject_adapter_in_model
 
 from model.backends.adapters import DEFAULT, adapted_layers
 from model.backends.derived_modules import PATCHING
-from model.backends.janus import Janus
-from model.training.runs.opening import TARGETS, AdapterOptions
+from model.training.runs.opening import AdapterOptions
 
 
-def add_adapter(janus: Janus, options: AdapterOptions, base: str, seed: int) -> dict[str, Any]:
-    """Freeze the network and put an adapter beside the chosen linear layers, which changes nothing yet; returns
-    adapter_config.json. `base`: what the config says that it stands beside. Adapters are float32 at least."""
+def add_beside(network: torch.nn.Module, layers: str, options: AdapterOptions, base: str, seed: int) -> dict[str, Any]:
+    """Freeze a network and put an adapter beside its linear layers of these names (a pattern), which changes nothing
+    yet; returns adapter_config.json. `base`: what the config says that it stands beside. Adapters are float32 at
+    least."""
     config = LoraConfig(
         r=options.rank,
         lora_alpha=options.alpha,
         use_dora=options.kind == "dora",
-        target_modules="|".join(TARGETS[name] for name in options.targets),
+        target_modules=layers,
         base_model_name_or_path=base,
     )
     with PATCHING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, janus.network)
-    for parameter in janus.network.parameters():
+        inject_adapter_in_model(config, network)
+    for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
-    for layer in adapted_layers(janus.network).values():
+    for layer in adapted_layers(network).values():
         if options.kind == "dora":  # of the weight as it is: peft's was rounded with it
             magnitude, weight = layer.lora_magnitude_vector[DEFAULT].weight, layer.base_layer.weight.detach()
             magnitude.data = torch.linalg.norm(weight.to(magnitude.dtype), dim=1)

@@ -19,9 +19,9 @@ from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.training.runs.command import bounded
 
-KINDS = {  # of adapters, by the function that adds one, in the module that imports peft
-    "lora": "model.training.adapters.lora:add_adapter",
-    "dora": "model.training.adapters.lora:add_adapter",
+KINDS = {  # of adapters, by the function that adds one beside layers of a pattern, in the module that imports peft
+    "lora": "model.training.adapters.lora:add_beside",
+    "dora": "model.training.adapters.lora:add_beside",
 }
 TARGETS = {  # linear layers that an adapter may stand beside, by patterns of their names
     "layers": r"model\.language_model\.layers\.\d+\.(self_attn|mlp)\.\w+_proj",
@@ -60,10 +60,14 @@ class Opening:
         return torch.bfloat16
 
 
-def add_opening(parser: argparse.ArgumentParser, start: str = "what to start from (default: embedded)") -> None:
+def add_opening(
+    parser: argparse.ArgumentParser,
+    start: str = "what to start from (default: embedded)",
+    default: str = str(EMBEDDED),
+) -> None:
     """The options --checkpoint (`start`: its help), --adapter and what belongs to it, --checkpointing."""
     defaults = AdapterOptions()
-    parser.add_argument("--checkpoint", default=str(EMBEDDED), help=start)
+    parser.add_argument("--checkpoint", default=default, help=start)
     parser.add_argument("--adapter", choices=tuple(KINDS), help="train an adapter (default: all weights)")
     parser.add_argument("--rank", type=bounded(int, 1, 4096), default=defaults.rank, help="of an adapter")
     parser.add_argument("--alpha", type=bounded(int, 1, 10**6), default=defaults.alpha, help="of an adapter")
@@ -95,7 +99,8 @@ def open_to_train(
     janus = open_checkpoint(source, dtype=opening.dtype, device="cpu", published=published)
     if opening.adapter is not None:
         add = pkgutil.resolve_name(KINDS[opening.adapter.kind])
-        config = add(janus, opening.adapter, base_name(source), seed)
+        layers = "|".join(TARGETS[name] for name in opening.adapter.targets)
+        config = add(janus.network, layers, opening.adapter, base_name(source), seed)
         janus.adapter = Adapter(config, janus.fingerprint)
     if opening.checkpointing:
         for layer in janus.network.model.language_model.layers:

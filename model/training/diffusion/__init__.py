@@ -1,0 +1,1 @@
+"""Training of diffusers pipelines: what their denoisers are given, and Diffusion-DPO."""
