@@ -35,7 +35,7 @@ from model.world.splits import GENEVAL, held_out_prompts, sample_training
 from model.world.sprites import COLOURS, NOUNS
 from model.world.verifier import accepted, check, read
 
-SHARES = (2, 4, 3, 3, 6, 6, 3, 5)  # of the categories, in their order
+SHARES = (3, 5, 4, 4, 6, 6, 1, 1)  # of the categories, in their order
 REASONS = 0.25  # share of prompts with what a critic said of a draft
 REWORDED = 0.1  # share of prompts in a person's words
 UNCONDITIONAL = 0.1  # share without a prompt, for classifier-free guidance
