@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import httpx2
+import psutil
 import ray
 from ray import serve
 
@@ -38,6 +39,8 @@ class Throughput:
 
     one: list[float]  # at one replica
     two: list[float]  # at both
+    idle_one: float  # drawings a minute that two cores allow which do nothing else, by the processor time of a drawing
+    idle_two: float
 
     @property
     def ratio(self) -> float:
@@ -71,18 +74,33 @@ def sessions(count: int, name: str) -> list[str]:
     return [f"{name} {number}" for number in range(count)]
 
 
-def throughput(backend: RemoteBackend, visitors: int, drawings: int, repeats: int) -> tuple[Throughput, list[Visit]]:
+def processor_seconds(pids: Sequence[int]) -> tuple[float, list[float]]:
+    """Of this process and all that it started, and of these each."""
+    own = psutil.Process()
+    used = {process.pid: sum(process.cpu_times()[:2]) for process in (own, *own.children(recursive=True))}
+    return sum(used.values()), [used.get(pid, 0.0) for pid in pids]
+
+
+def throughput(
+    backend: RemoteBackend, url: str, visitors: int, drawings: int, repeats: int
+) -> tuple[Throughput, list[Visit]]:
     """One replica and both, in turn."""
     rates: dict[str, list[float]] = {"one": [], "two": []}
+    least: dict[str, list[float]] = {"one": [], "two": []}  # seconds of two cores for a drawing
     visits: list[Visit] = []
+    pids = [status["pid"] for status in replicas(url)]
     Visitors(backend, rounds=1).come(["one"]).wait()  # from now on that session has its replica
     for turn in range(repeats):
         for name, asking in (("one", ["one"] * visitors), ("two", sessions(visitors, f"two {turn}"))):
-            began = time.monotonic()
+            began, (all_before, before) = time.monotonic(), processor_seconds(pids)
             drawn = Visitors(backend).come(asking, drawings).wait()
+            all_after, after = processor_seconds(pids)
+            busiest = max(b - a for a, b in zip(before, after, strict=True))
+            least[name].append(max(busiest, (all_after - all_before) / 2) / len(drawn))
             rates[name].append(60 * sum(visit.whole for visit in drawn) / (time.monotonic() - began))
             visits += drawn
-    return Throughput(**rates), visits
+    idle = {f"idle_{name}": 60 / statistics.median(seconds) for name, seconds in least.items()}
+    return Throughput(**rates, **idle), visits
 
 
 def kill_one(backend: RemoteBackend, url: str, visitors: int) -> Killed:
@@ -141,11 +159,13 @@ def weights_of(source: str) -> bytes:
 def table(rates: Throughput, visits: Sequence[Visit], killed: Killed, updated: Updated) -> str:
     """What was measured, for people."""
     one, two = statistics.median(rates.one), statistics.median(rates.two)
+    idle = rates.idle_two / rates.idle_one
     rows = [
         ("drawings asked for", f"{len(visits)}"),
         ("  drawn to their end, events in order", f"{sum(visit.whole for visit in visits)}"),
         ("one replica", f"{one:.1f} drawings/min"),
         ("two replicas", f"{two:.1f} drawings/min, {rates.ratio:.2f}×"),
+        ("  by processor time, on two idle cores", f"{rates.idle_one:.1f} and {rates.idle_two:.1f}, {idle:.2f}×"),
         ("a replica is killed: its visitors", f"{killed.its}"),
         ("  told so, with what was drawn kept", f"{killed.told}"),
         ("  drew again", f"{killed.again}"),
@@ -180,7 +200,7 @@ def main() -> None:
     try:
         backend = open_remote(url)
         load = os.getloadavg()[0]
-        rates, visits = throughput(backend, arguments.visitors, arguments.drawings, arguments.repeats)
+        rates, visits = throughput(backend, url, arguments.visitors, arguments.drawings, arguments.repeats)
         killed = kill_one(backend, url, arguments.visitors)
         updated = update(backend, url, arguments.visitors, weights_of(arguments.checkpoint))
     finally:
