@@ -30,7 +30,7 @@ from studio.auth.identity import identity_of
 from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing
 from studio.components.page_options import unchanged
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.settings import Settings
 
 RECENT = 500  # annotations among which the last submit is looked for; one submit writes a few
@@ -101,9 +101,9 @@ class AnnotateHandlers:
         try:
             receipt = submission.save(self.store, shown.item, at.name, at.place.unfinished(shown, filled))
             self.holding.renew(at.session, shown.item)
-            return text(receipt.message)
+            return escaped(receipt.message)
         except AnnotationsError as error:
-            return text(f"Not kept yet: {without_places(error)}")
+            return escaped(f"Not kept yet: {without_places(error)}")
 
     def prepare(self, project: str | None, token: str | None, request: gr.Request) -> None:
         """Fetch what follows once what is shown is submitted: held for this person, laid out, to be there at once."""
@@ -127,9 +127,9 @@ class AnnotateHandlers:
                 assignment.given(self.store, shown.item, at.name, at.project.id)
                 self._renew(at, shown.item)
         except (LeaseError, ProjectError) as error:
-            return text(sentence(without_places(error)))
+            return escaped(sentence(without_places(error)))
         except NotFoundError:
-            return text("This drawing was deleted meanwhile; submit or skip leads to the next.")
+            return escaped("This drawing was deleted meanwhile; submit or skip leads to the next.")
         return gr.skip()
 
     def skip(self, project: str | None, token: str | None, why: str | None, request: gr.Request) -> View:
@@ -157,7 +157,7 @@ class AnnotateHandlers:
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             if last:
                 view = self._opened(at, at.place.lay_again(last)).view
-                return view._replace(note=text("Taken back; change it and submit it again."))
+                return view._replace(note=escaped("Taken back; change it and submit it again."))
         except NotFoundError:
             pass
         return stay("There is nothing to undo.")
@@ -192,7 +192,7 @@ class AnnotateHandlers:
             receipt = submission.submit(self.store, shown.item, at.name, at.place.annotations(shown, filled))
         except ConflictError:
             view = self._opened(at, at.place.lay(shown.item, shown.segment)).view
-            return view._replace(note=text("Submitted before; this is what is stored."))
+            return view._replace(note=escaped("Submitted before; this is what is stored."))
         except NotFoundError:
             return self._next(at, note="That drawing was deleted meanwhile; here is the next.")
         except AnnotationsError as error:
@@ -214,7 +214,7 @@ class AnnotateHandlers:
         result = practice.result(self.store, at.name, at.project.id)
         if not receipt.completed:
             result = replace(result, over=False)
-        return unchanged(View, token="", sheet=value, learnt=lesson(sheet, told, result), note=text(receipt.message))
+        return unchanged(View, token="", sheet=value, learnt=lesson(sheet, told, result), note=escaped(receipt.message))
 
     # What comes next
 
@@ -237,7 +237,7 @@ class AnnotateHandlers:
             if view is None and (turn := turn or assignment.claim(self.store, at.project.id, at.name)) is not None:
                 view = self._opened(at, at.place.lay_turn(turn)).view
             if view is not None:
-                return view._replace(note=text(note))
+                return view._replace(note=escaped(note))
         except AnnotationsError as error:
             note = without_places(error)
         return nothing(note)._replace(progress=at.place.progress(), learnt="")

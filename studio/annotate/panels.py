@@ -22,9 +22,9 @@ from model.trajectory import Image, Source, Trajectory
 from studio.annotate.item_token import WHOLE_ITEM, ItemToken
 from studio.annotate.page_session import PageSession, sit
 from studio.annotate.view import sentence
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
-from studio.components.render import data_url, own, text
+from studio.components.render import data_url, escaped, isolated
 from studio.settings import Settings
 
 SHOWN = 50  # of one's own items and of flags
@@ -62,13 +62,13 @@ class PanelHandlers:
         """(a line that says what came of it, the note): flag what is on the table."""
         at = self._sit(project, request)
         if (shown := ItemToken.read(token)) is None:
-            return said(NO_ITEM), gr.skip()
+            return error_notice(NO_ITEM), gr.skip()
         try:
             at.place.trajectory(shown.item)
             flags.flag(self.store, shown.item, at.name, note or "")
         except AnnotationsError as error:
-            return said(without_places(error)), gr.skip()
-        return done("Flagged. A reviewer’s answer will be in “Mine”."), ""
+            return error_notice(without_places(error)), gr.skip()
+        return success_notice("Flagged. A reviewer’s answer will be in “Mine”."), ""
 
     def command(
         self, project: str | None, token: str | None, command: str | None, request: gr.Request
@@ -85,7 +85,7 @@ class PanelHandlers:
                 case {"without": int(number)} if at.who.may(Role.ADMIN):
                     at = self._change(at, [e for place, e in enumerate(at.project.examples) if place != number])
         except (AnnotationsError, ValueError) as error:
-            line = said(sentence(without_places(error)))
+            line = error_notice(sentence(without_places(error)))
         return line + self._guide(at), line + self._mine(at)
 
     def _sit(self, project: str | None, request: gr.Request) -> PageSession:
@@ -132,8 +132,8 @@ class PanelHandlers:
         alt = f"An image for “{run.prompt}”"
         remove = f'<button type="button" data-without="{number}">Remove</button>' if removable else ""
         return (
-            f'<li><img src="{data_url(thumbnail(png))}" alt="{text(alt)}"><b dir="auto">{text(run.prompt)}</b>'
-            f"<span>{own(example.note)}</span>{remove}</li>"
+            f'<li><img src="{data_url(thumbnail(png))}" alt="{escaped(alt)}"><b dir="auto">{escaped(run.prompt)}</b>'
+            f"<span>{isolated(example.note)}</span>{remove}</li>"
         )
 
     def _mine(self, at: PageSession) -> str:
@@ -152,7 +152,7 @@ def _picture(segment: object) -> str | None:
 
 
 def _admin_part(project: Project) -> str:
-    none = "" if project.practice else NO_PRACTICE.format(text(project.id))
+    none = "" if project.practice else NO_PRACTICE.format(escaped(project.id))
     return (
         '<form class="example"><input name="note" maxlength="300" aria-label="What it is an example of" '
         'placeholder="What it is an example of"><button>Show this picture here</button></form>' + none
@@ -162,21 +162,21 @@ def _admin_part(project: Project) -> str:
 def _own_row(item: OwnItem) -> str:
     outcome = OUTCOMES.get(item.outcome, "left")
     return (
-        f'<li><button type="button" data-item="{item.item}"><b dir="auto">{text(item.prompt)}</b></button>'
+        f'<li><button type="button" data-item="{item.item}"><b dir="auto">{escaped(item.prompt)}</b></button>'
         f"<span>{outcome}, {item.at:%d %b %H:%M}</span></li>"
     )
 
 
 def _flag_row(flag: Flag, *, answerable: bool, mine: bool) -> str:
-    who = "" if mine else f" – {own(flag.person)}"
-    head = f'<b dir="auto">{text(flag.prompt)}</b><p class="note">{own(flag.note)}{who}</p>'
+    who = "" if mine else f" – {isolated(flag.person)}"
+    head = f'<b dir="auto">{escaped(flag.prompt)}</b><p class="note">{isolated(flag.note)}{who}</p>'
     if flag.answer is not None:
-        return f'<li>{head}<p class="answer">{own(flag.answer)} – {own(flag.answered_by or "")}</p></li>'
+        return f'<li>{head}<p class="answer">{isolated(flag.answer)} – {isolated(flag.answered_by or "")}</p></li>'
     form = (
         f'<form data-flag="{flag.id}"><input name="note" maxlength="{flags.LONGEST}" aria-label="Answer" '
         'placeholder="Answer"><button>Answer</button></form>'
     )
-    see = f' <a href="review?project={text(flag.project)}">Review</a>' if answerable else ""
+    see = f' <a href="review?project={escaped(flag.project)}">Review</a>' if answerable else ""
     return f"<li>{head}{form if answerable else '<p class=soft>Waits for a reviewer.</p>'}{see}</li>"
 
 

@@ -10,7 +10,7 @@ from annotations.queue.gold_answers import Feedback
 from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import Answers
 from studio.components.forms.sheet import ALL, Sheet, SheetSubject, subjects
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 
 PRACTICE = '<p class="practice">This is for practice; you are told what was right afterwards.</p>'
 ENOUGH = 0.8  # of the items of practice right: begin; else again
@@ -50,12 +50,12 @@ def _row(sheet: Sheet, answer: Feedback) -> str:
     thing = next(thing for thing in subjects(sheet) if thing.segment == answer.segment)
     given = "no answer" if answer.given is None else _in_words(sheet, thing, answer.name, answer.given)
     outcome = "right" if answer.right else f"wanted {_in_words(sheet, thing, answer.name, answer.wanted)}"
-    why = f" {own(answer.because)}" if answer.because else ""
+    why = f" {isolated(answer.because)}" if answer.because else ""
     worded = thing.worded.get(answer.name)
-    title = own(worded.title if worded else answer.question)
-    where = f"{text(thing.name)}: " if thing.name else ""
+    title = isolated(worded.title if worded else answer.question)
+    where = f"{escaped(thing.name)}: " if thing.name else ""
     kind = "yes" if answer.right else "no"
-    return f'<li class="{kind}"><b>{where}{title}</b> You: {own(given)} – {own(outcome)}.{why}</li>'
+    return f'<li class="{kind}"><b>{where}{title}</b> You: {isolated(given)} – {isolated(outcome)}.{why}</li>'
 
 
 def _in_words(sheet: Sheet, thing: SheetSubject, name: str, value: Any) -> str:

@@ -9,7 +9,7 @@ from annotations.queue.assignment import Progress
 from annotations.queue.gold_accuracy import GoldRecord
 from annotations.queue.own_items import Pace
 from model.trajectory import Image, Reflection, Source, Trajectory
-from studio.components.render import SMOOTH, data_url, own, rounds_of, text, verdict, width_of
+from studio.components.render import SMOOTH, data_url, escaped, isolated, rounds_of, verdict, width_of
 
 PictureOf = Callable[[str], bytes | None]  # the PNG of a hash, None where it is lost
 
@@ -58,7 +58,7 @@ SHEET_KEYS = (
 def heading(prompt: str) -> str:
     """The prompt, of which the styles show two lines, and all where the pointer or the focus is."""
     size = ' class="long" tabindex="0"' if len(prompt) > LONG else ""
-    return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto" title="{text(prompt)}">{text(prompt)}</h1>'
+    return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto" title="{escaped(prompt)}">{escaped(prompt)}</h1>'
 
 
 def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pace | None = None) -> str:
@@ -92,7 +92,7 @@ def _standing(known: GoldRecord | None) -> str:
 
 def sent_back(note: str | None) -> str:
     """The note of a reviewer who wants an item answered anew."""
-    return f'<p class="practice">A reviewer asks for this anew: {own(note)}</p>' if note else ""
+    return f'<p class="practice">A reviewer asks for this anew: {isolated(note)}</p>' if note else ""
 
 
 def stage(trajectory: Trajectory, segment: int, picture: PictureOf) -> str:
@@ -116,17 +116,17 @@ def _picture(sha256: str | None, what: str, picture: PictureOf) -> str:
     if png is None:
         return '<span class="lost">picture lost</span>'
     smooth = ' class="smooth"' if width_of(png) > SMOOTH else ""
-    shown = f'<img src="{data_url(png)}" alt="{text(what)}" draggable="false"{smooth}>'
+    shown = f'<img src="{data_url(png)}" alt="{escaped(what)}" draggable="false"{smooth}>'
     return f'<div class="pane"><div class="inner">{shown}</div></div>'
 
 
 def mark(reflection: Reflection) -> str:
-    return f'<span class="mark {text(reflection.answer)}">{verdict(reflection.answer)}</span>'
+    return f'<span class="mark {escaped(reflection.answer)}">{verdict(reflection.answer)}</span>'
 
 
 def claim(reflection: Reflection, *, hides: bool = False) -> str:
     """What the model says; `hides`: the styles show it once the picture is judged."""
-    reason = text(reflection.reason) or "<i>and gives no reason</i>"
+    reason = escaped(reflection.reason) or "<i>and gives no reason</i>"
     style = "claim hides" if hides else "claim"
     title = "The model says of this drawing" + (", once you have judged it" if hides else "")
     return (

@@ -13,7 +13,7 @@ from studio.annotate.reflection_form import LAYOUT
 from studio.annotate.reflection_view import NOTHING, claim, heading, stage
 from studio.components.forms.sheet import Kept, PictureOf, Sheet, value_of
 from studio.components.page_options import unchanged
-from studio.components.render import text
+from studio.components.render import escaped
 
 
 class View(NamedTuple):
@@ -36,7 +36,7 @@ class View(NamedTuple):
 
 def stay(note: str) -> View:
     """Everything as it is, and a line that says why."""
-    return unchanged(View, note=text(sentence(note)))
+    return unchanged(View, note=escaped(sentence(note)))
 
 
 def nothing(note: str) -> View:

@@ -30,9 +30,9 @@ from studio.arena.leaderboard import leaderboard
 from studio.auth.identity import Identity, require
 from studio.auth.project_rights import readable
 from studio.components.forms.sheet import Sheet, SheetSubject, value_of
-from studio.components.notices import done, practice_missing, said
+from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import stay
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 from studio.settings import Settings
 
 NONE = '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
@@ -95,8 +95,8 @@ def asked(project: Project) -> list[Question]:
 def heading(prompt: str, question: Question, number: int, of: int) -> str:
     which = f"Question {number} of {of}. " if of > 1 else ""
     return (
-        f'<p class="eyebrow">The prompt</p><h1 dir="auto">{text(prompt)}</h1>'
-        f'<p class="question"><b>{own(question.title)}</b> <span>{which}{own(question.help)}</span></p>'
+        f'<p class="eyebrow">The prompt</p><h1 dir="auto">{escaped(prompt)}</h1>'
+        f'<p class="question"><b>{isolated(question.title)}</b> <span>{which}{isolated(question.help)}</span></p>'
     )
 
 
@@ -148,10 +148,10 @@ class ArenaHandlers:
             signed = Annotation(**vars(made) | {"key": showing.key})
             receipt = submission.submit(self.store, showing.item, at.name, [signed])
             right = "".join(_feedback(answered.right, answered.because) for answered in receipt.feedback)
-            note = (said(receipt.message) if receipt.message else "") + right
+            note = (error_notice(receipt.message) if receipt.message else "") + right
             return self._next(at, project.id)._replace(note=note)
         except (AnnotationsError, StopIteration) as error:
-            return self._next(at, showing.project)._replace(note=said(without_places(error)))
+            return self._next(at, showing.project)._replace(note=error_notice(without_places(error)))
 
     def skip(self, showing: PairToken | None, request: gr.Request) -> View:
         at = self._sit(request)
@@ -171,7 +171,7 @@ class ArenaHandlers:
         at = self._sit(request)
         if showing is not None and (before := self._asked_before(showing)) is not None:
             view = self._next(at, showing.project, question=before, item=showing.item)
-            return view._replace(note=done("Back at the question before."))
+            return view._replace(note=success_notice("Back at the question before."))
         mine = self.store.annotations(annotator=at.name, project=project or "")
         last = next((a for a in reversed(mine) if a.status is not Status.UNFINISHED), None)
         try:
@@ -180,7 +180,7 @@ class ArenaHandlers:
             self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._next(at, project)._replace(note=done("Taken back; compare them again."))
+        return self._next(at, project)._replace(note=success_notice("Taken back; compare them again."))
 
     def _asked_before(self, showing: PairToken) -> str | None:
         """The question before the one on the page, of the same pair."""
@@ -200,9 +200,9 @@ class ArenaHandlers:
             assignment.heartbeat(self.store, showing.item, at.name)
             self.holding.renew(at.session, showing.item)
         except LeaseError as error:
-            return said(without_places(error))
+            return error_notice(without_places(error))
         except NotFoundError:
-            return said("One of these drawings was deleted meanwhile; skip leads to the next pair.")
+            return error_notice("One of these drawings was deleted meanwhile; skip leads to the next pair.")
         return gr.skip()
 
     def leave(self, request: gr.Request) -> None:
@@ -283,4 +283,4 @@ class ArenaHandlers:
 
 
 def _feedback(right: bool, because: str) -> str:
-    return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {own(because)}</p>'
+    return f'<p class="{"done" if right else "wrong"}">{"Right." if right else "Not right."} {isolated(because)}</p>'

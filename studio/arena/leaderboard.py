@@ -12,7 +12,7 @@ from annotations.schema.forms.preference import Preference
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
 from studio.components.plots import Estimate, intervals
-from studio.components.render import own
+from studio.components.render import isolated
 from studio.projects.item_sources import WITHOUT_PLAN, way_of
 
 
@@ -36,7 +36,7 @@ def leaderboard(answers: Answered, known: Sequence[Trajectory]) -> str:
     boards = []
     for question in answers.project.questions:
         if isinstance(question.form, Preference) and (standings := rank(votes(answers, question, names))):
-            boards.append(f"<section><h3>{own(question.title)}</h3>{board(standings)}</section>")
+            boards.append(f"<section><h3>{isolated(question.title)}</h3>{board(standings)}</section>")
     if not boards:
         return '<p class="none">Nobody has compared anything yet; then who draws better will stand here.</p>'
     what = (

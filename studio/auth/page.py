@@ -14,7 +14,7 @@ from annotations.store.store import Store
 from studio.auth.identity import VISITOR, identity_of
 from studio.auth.sign_in_routes import PAGES_AFTER_LOGIN
 from studio.components.page_options import PLAIN, QUICK
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 from studio.settings import Settings
 
 MESSAGES = {
@@ -70,9 +70,9 @@ def invited(store: Store, token: str, reason: str) -> str:
     try:
         asked = invitation(store, token)
     except PersonError as error:
-        return f'<div class="refusal"><p class="wrong" role="alert">{text(str(error).capitalize())}.</p></div>'
+        return f'<div class="refusal"><p class="wrong" role="alert">{escaped(str(error).capitalize())}.</p></div>'
     return JOIN.format(
-        by=own(asked.created_by), role=asked.role, problem=NOT_MADE.get(reason, ""), token=text(token),
+        by=isolated(asked.created_by), role=asked.role, problem=NOT_MADE.get(reason, ""), token=escaped(token),
         shortest=SHORTEST, longest=LONGEST,
     )  # fmt: skip
 
@@ -83,7 +83,7 @@ def page(store: Store, settings: Settings) -> None:
     def start(request: gr.Request) -> str:
         who = identity_of(request, settings, store)
         if who.name != VISITOR:
-            return f'<div class="refusal"><p>You have signed in as {own(who.name)}, {who.role}.</p></div>'
+            return f'<div class="refusal"><p>You have signed in as {isolated(who.name)}, {who.role}.</p></div>'
         query = request.query_params
         if token := query.get("invitation"):
             return invited(store, token, query.get("said") or "")

@@ -13,7 +13,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, is_local, refusal
 from studio.components.page_options import PLAIN, QUICK
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.settings import Settings
 
 
@@ -31,7 +31,7 @@ def role_section(role: Role, path: str, store: Store, settings: Settings) -> Ite
         if who.may(role):
             return "", gr.update(visible=True)
         link = f'<p><a class="button" href="sign-in?to={path}">Sign in</a></p>' if who.role is Role.VISITOR else ""
-        return f'<div class="refusal"><p>{text(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
+        return f'<div class="refusal"><p>{escaped(refusal(who, role))}</p>{link}</div>', gr.update(visible=False)
 
     message = gr.HTML(elem_id="refusal", **PLAIN)
     with gr.Column(visible=False) as section:

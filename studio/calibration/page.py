@@ -19,9 +19,9 @@ from studio.auth.role_section import on_load_for, role_section
 from studio.calibration import view
 from studio.calibration.scoring import score_all
 from studio.components.header import intro
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
-from studio.components.render import day, own
+from studio.components.render import day, isolated
 from studio.settings import Settings
 
 COUNTING = '<p class="soft">Answers and verdicts are being counted …</p>'
@@ -45,19 +45,23 @@ class CalibrationHandlers:
         require(Role.ADMIN, request, self.settings, self.store)
         measured = measure(self.store)
         write(measured, file_of(self.store), self.store.clock())
-        return view.report(measured), self._written(), done("The report is written. New training runs go by it.")
+        return (
+            view.report(measured),
+            self._written(),
+            success_notice("The report is written. New training runs go by it."),
+        )
 
     def judge(self, critics: str, request: gr.Request) -> Iterator[tuple[Any, str]]:
         """Have critics judge what people judged: (every critic, how far it is)."""
         require(Role.ADMIN, request, self.settings, self.store)
         try:
             for critic, number, of in score_all(self.store, (critics or "").split()):
-                yield gr.skip(), f'<p class="soft">{own(critic)}: {number:,} of {of:,}</p>'
+                yield gr.skip(), f'<p class="soft">{isolated(critic)}: {number:,} of {of:,}</p>'
             rank_anew(self.store.database, Order.EXPECTED_USE)
         except (AnnotationsError, RewardError, CheckpointError) as error:
-            yield gr.skip(), said(without_places(error))
+            yield gr.skip(), error_notice(without_places(error))
             return
-        yield view.report(measure(self.store)), done("They have judged all that people judged.")
+        yield view.report(measure(self.store)), success_notice("They have judged all that people judged.")
 
     def _written(self) -> str:
         file = file_of(self.store)

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from annotations.metrics.calibration import EVEN, Bin, Calibration, Drift, Threshold
 from studio.components.plots import Estimate, curve, intervals
-from studio.components.render import own
+from studio.components.render import isolated
 
 NOTHING = (
     '<p class="none">People have judged no picture yet that a critic has judged, too. Answer a few reflections on '
@@ -43,7 +43,7 @@ def critic(rows: Sequence[Calibration]) -> str:
         if each.kappa is not None
     ]
     unknown = "".join(
-        f'<p class="soft">{own(each.category or "all prompts")}: no kappa, as the critic or people always say '
+        f'<p class="soft">{isolated(each.category or "all prompts")}: no kappa, as the critic or people always say '
         f"the same; {figures(each)}</p>"
         for each in rows
         if each.kappa is None
@@ -54,7 +54,7 @@ def critic(rows: Sequence[Calibration]) -> str:
     drawn = curve(over_time, SHARE)
     time = f"<div><h3>Agreement over time</h3>{drawn}{drift(whole.drift)}</div>" if drawn else ""
     return (
-        f"<section><h2>{own(whole.critic)}</h2>{intervals(known, ALL) if known else ''}{unknown}"
+        f"<section><h2>{isolated(whole.critic)}</h2>{intervals(known, ALL) if known else ''}{unknown}"
         f'<div class="curves"><div><h3>Reliability</h3>{reliability(whole.bins)}'
         f"<p>{threshold(whole.threshold)} Expected calibration error {whole.expected_error:.3f}, Brier score "
         f"{whole.brier:.3f}.</p></div>{time}</div></section>"

@@ -1,17 +1,17 @@
 """Notices below buttons, HTML escaped."""
 
 from annotations.schema.project import Project
-from studio.components.render import text
+from studio.components.render import escaped
 
 
-def said(words: str) -> str:
+def error_notice(words: str) -> str:
     """What went wrong, a line for each line."""
-    lines = "<br>".join(text(line) for line in (words[:1].upper() + words[1:]).splitlines())
+    lines = "<br>".join(escaped(line) for line in (words[:1].upper() + words[1:]).splitlines())
     return f'<p class="wrong" role="alert">{lines}</p>'
 
 
-def done(words: object) -> str:
-    return f'<p class="done">{text(str(words))}</p>'
+def success_notice(words: object) -> str:
+    return f'<p class="done">{escaped(str(words))}</p>'
 
 
 def practice_missing(project: Project, there: int) -> str:
@@ -19,7 +19,7 @@ def practice_missing(project: Project, there: int) -> str:
     if there >= project.practice:
         return ""
     has = "none is" if there == 0 else f"only {there:,} {'is' if there == 1 else 'are'}"
-    review = f'<a href="review?project={text(project.id)}">Review</a>'
+    review = f'<a href="review?project={escaped(project.id)}">Review</a>'
     return (
         f'<p class="practice">Who is new here should begin with {project.practice:,} practice items, but {has} '
         f"appointed. An admin appoints them on {review}: decide an item, then “Use for practice”.</p>"

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from studio.components.notices import said
+from studio.components.notices import error_notice
 
 PLAIN = {"apply_default_css": False, "js_on_load": None}  # of a gr.HTML: neither styles nor a script of Gradio's
 PRIVATE = {"api_visibility": "private"}  # left out of the API's documentation; not a protection
@@ -21,4 +21,4 @@ def unchanged(view: type[View], **changes: Any) -> View:
 
 def stay(view: type[View], words: str) -> View:
     """Everything as it is, and a line that says why."""
-    return unchanged(view, note=said(words) if words else "")
+    return unchanged(view, note=error_notice(words) if words else "")

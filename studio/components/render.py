@@ -244,12 +244,12 @@ def _by(segment: Thought | Reflection) -> str:
     return " by-person" if any(token.origin is Origin.PERSON for token in segment.tokens) else ""
 
 
-def text(words: str) -> str:
+def escaped(words: str) -> str:
     """Words that a person, a model or an error wrote, as HTML."""
     return escape(words)
 
 
-def own(words: str) -> str:
+def isolated(words: str) -> str:
     """The same within a line, in a direction of its own: Arabic or Hebrew among English."""
     return f"<bdi>{escape(words)}</bdi>"
 

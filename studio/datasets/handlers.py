@@ -25,7 +25,7 @@ from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.datasets import rows_table
 from studio.inference.served_copies import EXPORTS, served_folder
 from studio.settings import Settings
@@ -129,7 +129,7 @@ class DatasetsHandlers:
             query = form.query()
             held = survey(self.store, form.kind, query, lambda: time.monotonic() > end, first=rows_table.SHOWN)
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', ""
+            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', ""
         rows = rows_table.rows_html([row.values for row in held.first], held.rows)
         return rows_table.survey_html(KINDS[form.kind], held), rows
 
@@ -145,7 +145,7 @@ class DatasetsHandlers:
         try:
             self.jobs.start(form.kind, form.query())
         except AnnotationsError as error:
-            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', gr.skip(), gr.skip()
+            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', gr.skip(), gr.skip()
         return rows_table.progress_html(self.jobs.progress), gr.Timer(active=True), gr.update(visible=True)
 
     def stop(self, request: gr.Request) -> None:
@@ -178,8 +178,8 @@ class DatasetsHandlers:
                 raise ExportError(why)
             address = push(folder, repository, token)
         except (AnnotationsError, OSError, ValueError) as error:
-            return f'<p class="export-error" role="alert">{text(without_places(error))}</p>', ""
-        return f'<p>Pushed to <a href="{text(address)}" rel="noopener">{text(address)}</a>, private.</p>', ""
+            return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', ""
+        return f'<p>Pushed to <a href="{escaped(address)}" rel="noopener">{escaped(address)}</a>, private.</p>', ""
 
     def _shown(self, name: str | None) -> View:
         made = exports_of(self.store)
@@ -255,4 +255,4 @@ def _moment(value: str) -> datetime | None:
 
 def _nothing(note: str) -> View:
     """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=text(note))
+    return View(*[gr.skip()] * (len(View._fields) - 1), note=escaped(note))

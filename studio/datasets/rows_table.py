@@ -21,7 +21,7 @@ from annotations.export.preview import Survey
 from annotations.export.registry import KINDS
 from annotations.export.writing.writers import load_line
 from annotations.store.statistics import Counts
-from studio.components.render import image, own, text
+from studio.components.render import escaped, image, isolated
 
 SHOWN = 4  # rows on the page
 LONGEST_TEXT = 300  # characters of a value
@@ -49,10 +49,10 @@ def survey_html(kind: Kind, found: Survey) -> str:
     """How many rows an export would hold, how large it is, and what is left out and why."""
     if not found.rows and not found.left_out:
         return (
-            f'<p class="lead">Nothing to export yet.</p><p>To make a row, {text(kind.advice)}. '
+            f'<p class="lead">Nothing to export yet.</p><p>To make a row, {escaped(kind.advice)}. '
             '<a href="annotate">Annotate</a>.</p>'
         )
-    reasons = "".join(f"<tr><td>{n:,}</td><td>{text(why)}</td></tr>" for why, n in found.left_out.most_common())
+    reasons = "".join(f"<tr><td>{n:,}</td><td>{escaped(why)}</td></tr>" for why, n in found.left_out.most_common())
     table = f'<table class="left-out"><caption>Left out</caption>{reasons}</table>' if reasons else ""
     least = "" if found.complete else "At least "
     rows = "row" if found.rows == 1 else "rows"
@@ -74,10 +74,10 @@ def progress_html(progress: Progress) -> str:
         total = max(progress.total, 1)
         return (
             f'<label class="export-progress"><progress max="{total}" value="{progress.done}"></progress>'
-            f"{text(KINDS[progress.kind].title)}: {progress.done:,} of {progress.total:,} drawings. "
+            f"{escaped(KINDS[progress.kind].title)}: {progress.done:,} of {progress.total:,} drawings. "
             "It goes on when this page is closed.</label>"
         )
-    return f'<p class="export-error" role="alert">{text(progress.error)}</p>' if progress.error else ""
+    return f'<p class="export-error" role="alert">{escaped(progress.error)}</p>' if progress.error else ""
 
 
 def manifest_html(manifest: Manifest) -> str:
@@ -94,8 +94,8 @@ def manifest_html(manifest: Manifest) -> str:
     if manifest.agreement is not None:
         facts.append(("Mean agreement", f"{manifest.agreement:.2f}"))
     facts.append(("Left out", f"{sum(manifest.left_out.values()):,}"))
-    cells = "".join(f"<div><dt>{text(key)}</dt><dd>{value}</dd></div>" for key, value in facts)
-    names = f"<div><dt>Drawn by</dt><dd>{', '.join(map(own, manifest.checkpoints))}</dd></div>"
+    cells = "".join(f"<div><dt>{escaped(key)}</dt><dd>{value}</dd></div>" for key, value in facts)
+    names = f"<div><dt>Drawn by</dt><dd>{', '.join(map(isolated, manifest.checkpoints))}</dd></div>"
     return f'<dl class="manifest">{cells}{names if manifest.checkpoints else ""}</dl>'
 
 
@@ -155,7 +155,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def _cell(name: str, value: str) -> str:
-    return f'<div><dt>{text(name)}</dt><dd dir="auto">{text(value)}</dd></div>'
+    return f'<div><dt>{escaped(name)}</dt><dd dir="auto">{escaped(value)}</dd></div>'
 
 
 def _pictures(value: Any) -> list[bytes]:

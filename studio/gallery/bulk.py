@@ -17,7 +17,7 @@ from annotations.schema.subjects import PAIR
 from annotations.store.items import NewItem
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN
 from studio.inference import served_copies
 from studio.settings import Settings
@@ -76,7 +76,7 @@ class BulkHandlers:
     def add(self, chosen: str, project: str | None, request: gr.Request) -> str:
         self._admin(request)
         if not project:
-            return said("Choose a project first.")
+            return error_notice("Choose a project first.")
         return self._done(
             chosen,
             lambda ids: self.store.add_items(project, [NewItem(id) for id in ids]) and None,
@@ -100,13 +100,13 @@ class BulkHandlers:
 
     def _done(self, chosen: str, act: Callable[[list[str]], None], what: str) -> str:
         if not (ids := ids_of(chosen)):
-            return said(NONE_CHOSEN)
+            return error_notice(NONE_CHOSEN)
         try:
             act(ids)
         except AnnotationsError as error:
-            return said(without_places(error))
+            return error_notice(without_places(error))
         drawings = "1 drawing is" if len(ids) == 1 else f"{len(ids)} drawings are"
-        return done(f"{drawings} {what}.")
+        return success_notice(f"{drawings} {what}.")
 
 
 def ids_of(chosen: str | None) -> list[str]:

@@ -20,7 +20,7 @@ from annotations.store.store import Store
 from studio.auth.identity import is_local
 from studio.components import render
 from studio.components.header import intro
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
 from studio.gallery.bulk import CHOSEN, CONFIRMED, BulkHandlers, bulk_bar
@@ -60,7 +60,7 @@ def listing(
         listed = store.trajectories(limit=PAGE + 1, before=before, keep=choice.filter())
     except AnnotationsError as error:
         return (
-            f'<p class="none">{render.text(without_places(error))}</p>',
+            f'<p class="none">{render.escaped(without_places(error))}</p>',
             "",
             gr.update(visible=True),
             gr.update(visible=False),
@@ -105,8 +105,8 @@ def reported(store: Store, run: str, note: str, by: str) -> str:
     try:
         report(store, run, by=by, note=note or "")
     except AnnotationsError as error:
-        return said(without_places(error))
-    return done("Thank you. Whoever runs this studio will look at it.")
+        return error_notice(without_places(error))
+    return success_notice("Thank you. Whoever runs this studio will look at it.")
 
 
 def backed_up(store: Store, settings: Settings, now: datetime) -> str:

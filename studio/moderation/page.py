@@ -17,7 +17,7 @@ from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
 from studio.components.header import intro
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUIET
 from studio.gallery.filters import LONGEST_SEARCH
 from studio.inference import served_copies
@@ -59,39 +59,41 @@ class ModerationHandlers:
         """Hide what is chosen in either list."""
         by, chosen = self._admin(request), [*dict.fromkeys([*(reported or ()), *(searched or ())])][: 5 * SHOWN]
         if not chosen:
-            return self._shown(words, said("Choose drawings first."))
+            return self._shown(words, error_notice("Choose drawings first."))
         try:
             withhold(self.store, [str(id) for id in chosen], by=by)
             for id in chosen:
                 served_copies.remove(self.store, str(id))
         except AnnotationsError as error:
-            return self._shown(words, said(without_places(error)))
+            return self._shown(words, error_notice(without_places(error)))
         drawings = "1 drawing is" if len(chosen) == 1 else f"{len(chosen)} drawings are"
-        return self._shown(words, done(f"{drawings} hidden from everybody, until they are shown again."))
+        return self._shown(words, success_notice(f"{drawings} hidden from everybody, until they are shown again."))
 
     def show_again(self, hidden: Sequence[str], words: str, request: gr.Request) -> View:
         self._admin(request)
         if not hidden:
-            return self._shown(words, said("Choose drawings first."))
+            return self._shown(words, error_notice("Choose drawings first."))
         try:
             show_again(self.store, [str(id) for id in hidden])
         except AnnotationsError as error:
-            return self._shown(words, said(without_places(error)))
-        return self._shown(words, done("What you chose is shown again."))
+            return self._shown(words, error_notice(without_places(error)))
+        return self._shown(words, success_notice("What you chose is shown again."))
 
     def dismiss(self, reported: Sequence[str], words: str, request: gr.Request) -> View:
         """Nothing is wrong with what is chosen."""
         by = self._admin(request)
         dismiss(self.store, [str(id) for id in reported or ()][: 5 * SHOWN], by=by)
-        return self._shown(words, done("What you chose is no longer listed."))
+        return self._shown(words, success_notice("What you chose is no longer listed."))
 
     def block(self, text: str, words: str, request: gr.Request) -> View:
         """Words as lines."""
         by, lines = self._admin(request), (text or "").splitlines()
         if len(lines) > MOST_WORDS or any(len(line) > LONGEST for line in lines):
-            return self._shown(words, said(f"at most {MOST_WORDS} lines of {LONGEST} characters"))
+            return self._shown(words, error_notice(f"at most {MOST_WORDS} lines of {LONGEST} characters"))
         blocked = block(self.store, lines, by=by)
-        return self._shown(words, done(f"{len(blocked)} blocked. Prompts with one are not drawn from now on."))
+        return self._shown(
+            words, success_notice(f"{len(blocked)} blocked. Prompts with one are not drawn from now on.")
+        )
 
     def _admin(self, request: gr.Request) -> str:
         return require(Role.ADMIN, request, self.settings, self.store).name
@@ -121,10 +123,10 @@ class ModerationHandlers:
         png = self.store.picture_or_none(each.cover) if each.cover else None
         picture = (png and render.image(png, "The reported drawing")) or ""
         times = "once" if each.times == 1 else f"{each.times} times"
-        notes = "".join(f"<p>{render.own(note)}</p>" for note in each.notes)
+        notes = "".join(f"<p>{render.isolated(note)}</p>" for note in each.notes)
         return (
-            f'<article class="reported">{picture}<div><a href="gallery?run={render.text(each.trajectory_id)}">'
-            f"{render.own(each.prompt)}</a> "
+            f'<article class="reported">{picture}<div><a href="gallery?run={render.escaped(each.trajectory_id)}">'
+            f"{render.isolated(each.prompt)}</a> "
             f'<span class="soft">reported {times}, last on {render.day(each.at)}</span>{notes}</div></article>'
         )
 

@@ -20,7 +20,7 @@ from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUIET
 from studio.people import view
 from studio.settings import Settings
@@ -108,8 +108,8 @@ class PeopleHandlers:
         try:
             change()
         except AnnotationsError as error:
-            return self._shown(said(without_places(error)))
-        return self._shown(done(words))
+            return self._shown(error_notice(without_places(error)))
+        return self._shown(success_notice(words))
 
     def _shown(self, note: str) -> View:
         people = accounts.people(self.store)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from annotations.auth.accounts import Person
 from annotations.auth.changes import AccountChange
 from annotations.auth.invitations import Invitation
-from studio.components.render import day, own, text
+from studio.components.render import day, escaped, isolated
 
 
 def accounts(people: Sequence[Person]) -> str:
@@ -18,7 +18,7 @@ def accounts(people: Sequence[Person]) -> str:
 
 def _account(person: Person) -> str:
     tag = "" if person.active else f' <span class="tag">deactivated {day(person.deactivated_at)}</span>'
-    return f"<tr><th>{own(person.name)}{tag}</th><td>{person.role}</td><td>{day(person.created_at)}</td></tr>"
+    return f"<tr><th>{isolated(person.name)}{tag}</th><td>{person.role}</td><td>{day(person.created_at)}</td></tr>"
 
 
 def invitations(opened: Sequence[Invitation]) -> str:
@@ -26,7 +26,7 @@ def invitations(opened: Sequence[Invitation]) -> str:
     if not opened:
         return ""
     rows = "".join(
-        f"<tr><th>{each.id}</th><td>{each.role}</td><td>by {own(each.created_by)}</td>"
+        f"<tr><th>{each.id}</th><td>{each.role}</td><td>by {isolated(each.created_by)}</td>"
         f"<td>until {day(each.expires_at)}</td></tr>"
         for each in opened
     )
@@ -36,7 +36,8 @@ def invitations(opened: Sequence[Invitation]) -> str:
 def changes(made: Sequence[AccountChange]) -> str:
     """A line for each change, the newest first."""
     lines = "".join(
-        f"<li>{day(each.at)} · {own(each.by)}: {text(each.act)} {own(each.person)} {text(each.detail)}</li>"
+        f"<li>{day(each.at)} · {isolated(each.by)}: {escaped(each.act)} {isolated(each.person)} "
+        f"{escaped(each.detail)}</li>"
         for each in made
     )
     return f'<ul class="people-changes">{lines}</ul>' if lines else '<p class="soft">Nothing was changed yet.</p>'

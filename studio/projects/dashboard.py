@@ -13,7 +13,7 @@ from annotations.queue.progress import AnnotatorProgress, Answered
 from annotations.schema.forms.text import Text
 from studio.auth.pseudonyms import Names
 from studio.components.plots import Estimate, bars, columns, curve, intervals
-from studio.components.render import own
+from studio.components.render import isolated
 
 DAYS = 30  # of the throughput that are shown
 LEVELS = {"nominal": "answers are the same or not", "ordinal": "by ranks", "interval": "by their difference"}
@@ -52,7 +52,7 @@ def _person(share: AnnotatorProgress, right: Accuracy | None, most: int, names: 
         known = f'{100 * right.value:.0f} % <span class="soft">{100 * right.low:.0f} to {100 * right.high:.0f}, '
         known += f"{right.right} of {right.of}</span>"
     return (
-        f"<tr><th>{own(names(share.annotator))}{held}</th>"
+        f"<tr><th>{isolated(names(share.annotator))}{held}</th>"
         f'<td class="track"><i style="width:{100 * share.completed / most:.1f}%"></i></td>'
         f'<td class="number">{share.completed:,}</td><td class="number" data-name="skipped">{share.skipped:,}</td>'
         f'<td class="gold" data-name="right on gold">{known}</td></tr>'
@@ -77,7 +77,7 @@ def agreement(measures: Sequence[QuestionAgreement]) -> str:
     """Krippendorff's alpha of every question, with its interval; below, how it came to that."""
     known = [measure for measure in measures if measure.alpha is not None]
     alone = "".join(
-        f'<p class="soft">{own(measure.question.title)} {_why_not(measure)}</p>'
+        f'<p class="soft">{isolated(measure.question.title)} {_why_not(measure)}</p>'
         for measure in measures
         if measure.alpha is None
     )
@@ -85,7 +85,7 @@ def agreement(measures: Sequence[QuestionAgreement]) -> str:
         return alone
     rows = [_estimate(measure.question.title, measure.alpha, _told(measure)) for measure in known]
     curves = "".join(
-        f"<div><h3>{own(measure.question.title)}</h3>{drawn}</div>"
+        f"<div><h3>{isolated(measure.question.title)}</h3>{drawn}</div>"
         for measure in known
         if (drawn := curve([_estimate(_day(at), alpha) for at, alpha in measure.over_time], ALL))
     )
@@ -122,5 +122,5 @@ def distributions(answered: Answered) -> str:
         if counts.total():
             named = {LABELS.get(label, label): number for label, number in counts.items()}
             form = "free text" if isinstance(question.form, Text) else ""
-            made.append(f'<div><h3>{own(question.title)} <span class="soft">{form}</span></h3>{bars(named)}</div>')
+            made.append(f'<div><h3>{isolated(question.title)} <span class="soft">{form}</span></h3>{bars(named)}</div>')
     return f'<div class="distributions">{"".join(made)}</div>'

@@ -5,7 +5,7 @@ Pure but for one file. What stands in somebody's rows enters HTML escaped.
 
 from annotations.importing import csv_files
 from annotations.importing.importer import Report
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.inference.served_copies import served_path
 
 ERRORS_SHOWN = 50
@@ -17,7 +17,7 @@ def report(told: Report) -> str:
         known = f"; {told.already:,} were here already" if told.already else ""
         return f'<p class="done">{told.records:,} records imported as {told.trajectories:,} drawings{known}.</p>'
     rows = "".join(
-        f"<tr><td>{error.row:,}</td><td>{text(error.place)}</td><td>{text(error.got)}</td><td>{text(error.wanted)}</td></tr>"
+        f"<tr><td>{error.row:,}</td><td>{escaped(error.place)}</td><td>{escaped(error.got)}</td><td>{escaped(error.wanted)}</td></tr>"
         for error in told.errors[:ERRORS_SHOWN]
     )
     more = len(told.errors) - ERRORS_SHOWN

@@ -20,9 +20,9 @@ from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.header import intro
-from studio.components.notices import said
+from studio.components.notices import error_notice
 from studio.components.page_options import PLAIN, QUIET
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 from studio.settings import Settings
 
 KINDS = {project.name: project for project in READY_MADE}
@@ -107,7 +107,7 @@ def _list(projects: list[Project], counts_by_id: dict[str, ProjectCounts]) -> st
 def _row(project: Project, counts: ProjectCounts) -> str:
     closed = '<span class="tag">closed</span>' if project.closed_at else ""
     return (
-        f'<li><a href="project?id={text(project.id)}"><b dir="auto">{text(project.name)}</b>{closed}'
+        f'<li><a href="project?id={escaped(project.id)}"><b dir="auto">{escaped(project.name)}</b>{closed}'
         f"<span>{facts(project)}</span></a>{bar(counts)}</li>"
     )
 
@@ -116,7 +116,7 @@ def facts(project: Project) -> str:
     """“3 answers each · about a pair · least sure first”."""
     each = "as many answers as come" if project.overlap is None else f"{project.overlap} answers each"
     seen = f"seen by {len(project.people)} people" if project.people else ""
-    kind = "pairs" if project.subject == "pair" else f"about every {text(project.subject)}"
+    kind = "pairs" if project.subject == "pair" else f"about every {escaped(project.subject)}"
     return " · ".join(filter(None, (kind, each.replace("1 answers", "1 answer"), seen)))
 
 
@@ -163,8 +163,8 @@ class ProjectsHandlers:
                 replace(project, id=identity(project.name, {existing.id for existing in self.store.projects()}))
             )
         except AnnotationsError as error:
-            return gr.skip(), said(without_places(error))
-        link = f'<a href="project?id={text(made.id)}">{own(made.name)}</a>'
+            return gr.skip(), error_notice(without_places(error))
+        link = f'<a href="project?id={escaped(made.id)}">{isolated(made.name)}</a>'
         line = f'<p class="done">{link} is made; now put items in.</p>'
         return self.start(request), line
 

@@ -24,9 +24,9 @@ from model.trajectory import Reflection
 from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
-from studio.components.notices import done, practice_missing, said
+from studio.components.notices import error_notice, practice_missing, success_notice
 from studio.components.page_options import PLAIN, PRIVATE, QUIET, stay, unchanged
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.gallery.filters import ALL, ANY_CHECKPOINT, ANY_PROMPT, KINDS, LONGEST_SEARCH, PROMPTS, GalleryFilter
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import MOST_ROUNDS
@@ -79,11 +79,11 @@ class View(NamedTuple):
 
 def heading(project: Project) -> str:
     closed = "It is closed: nobody is asked. " if project.closed_at else ""
-    pages = f'<a href="review?project={text(project.id)}">Review disagreements</a>'
+    pages = f'<a href="review?project={escaped(project.id)}">Review disagreements</a>'
     if project.subject == "pair":
-        pages += f' · <a href="arena?project={text(project.id)}">Compare pairs</a>'
+        pages += f' · <a href="arena?project={escaped(project.id)}">Compare pairs</a>'
     return (
-        f'<div class="intro"><h1 dir="auto">{text(project.name)}</h1>'
+        f'<div class="intro"><h1 dir="auto">{escaped(project.name)}</h1>'
         f'<p>{closed}{facts(project)}.<br><a href="projects">All projects</a> · {pages}</p></div>'
     )
 
@@ -115,7 +115,7 @@ class ProjectHandlers:
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
         known = item_sources.ways(self.checkpoints)
         ways = gr.update(choices=known, value=known[: item_sources.fewest_ways(project)])
-        note = said(f"An import is under way: {running}.") if running else ""
+        note = error_notice(f"An import is under way: {running}.") if running else ""
         widgets = (*ProjectForm.of(project), drawn_by, gr.update(choices=before), ways)
         return (
             *self._view(user, project, note),
@@ -131,7 +131,7 @@ class ProjectHandlers:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._view(user, project, done("Stored. Whoever answers from now on sees it."))
+        return self._view(user, project, success_notice("Stored. Whoever answers from now on sees it."))
 
     def close(self, project_id: str, request: gr.Request) -> View:
         """Nobody is asked any more; or again, where it was closed."""
@@ -142,7 +142,7 @@ class ProjectHandlers:
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._view(user, project, done("It is open again." if moment is None else "It is closed now."))
+        return self._view(user, project, success_notice("It is open again." if moment is None else "It is closed now."))
 
     def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
         """Put in what the gallery lists by this choice, the newest first."""
@@ -197,7 +197,9 @@ class ProjectHandlers:
         """Stop the import that is under way, whoever has started it; a line that says what came of it."""
         require(Role.ADMIN, request, self.settings, self.store)
         stopped = staging.cancel(self.store)
-        return done("It stops; nothing of it is kept.") if stopped else said("No import is under way.")
+        return (
+            success_notice("It stops; nothing of it is kept.") if stopped else error_notice("No import is under way.")
+        )
 
     def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> View:
         """Put in what was imported before."""
@@ -233,16 +235,16 @@ class ProjectHandlers:
                 if drawing.error:
                     wrong.append(f"“{drawing.prompt}”: {drawing.error}")
                 added += item_sources.add(self.store, project, drawing.ids).new if drawing.ids else 0
-                yield unchanged(View, progress=self._progress(project), note=done(f"{added:,} items so far."))
+                yield unchanged(View, progress=self._progress(project), note=success_notice(f"{added:,} items so far."))
         except (AnnotationsError, FillingError) as error:
             yield stay(View, without_places(error))
             return
-        note = said("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
-        yield self._view(user, project, done(f"{added:,} items added.") + note)
+        note = error_notice("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
+        yield self._view(user, project, success_notice(f"{added:,} items added.") + note)
 
     def _added(self, user: Identity, project_id: str, ids: Sequence[str]) -> View:
         project = self.store.project(project_id)
-        return self._view(user, project, done(item_sources.add(self.store, project, ids)))
+        return self._view(user, project, success_notice(item_sources.add(self.store, project, ids)))
 
     def _known(self, user: Identity, project_id: str) -> Project | None:
         try:

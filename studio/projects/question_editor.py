@@ -26,7 +26,7 @@ from model.backends.contract import Domain
 from studio.auth.identity import require
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, sheet_component, value_of
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
 
@@ -119,7 +119,7 @@ class QuestionHandlers:
             project, _ = self._changed(self._project(project_id, request), name, QuestionFields(*given))
             return self._sheet(project), ""
         except AnnotationsError as error:
-            return gr.skip(), said(without_places(error))
+            return gr.skip(), error_notice(without_places(error))
 
     def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> View:
         """Store the question: a new one last, any other in its place."""
@@ -164,12 +164,12 @@ class QuestionHandlers:
 
     def _stored(self, project: Project, name: str | None, words: str) -> View:
         try:
-            return self.shown(self.store.change_project(project), name)._replace(note=done(words))
+            return self.shown(self.store.change_project(project), name)._replace(note=success_notice(words))
         except AnnotationsError as error:
             return self._refused(error)
 
     def _refused(self, error: AnnotationsError) -> View:
-        return View(*[gr.skip()] * (len(View._fields) - 1), said(without_places(error)))
+        return View(*[gr.skip()] * (len(View._fields) - 1), error_notice(without_places(error)))
 
     def shown(self, project: Project, name: str | None = None) -> View:
         """The section with one question chosen; reads only."""

@@ -10,9 +10,9 @@ from annotations.schema.names import look_of
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from studio.auth.identity import require
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
-from studio.components.render import text
+from studio.components.render import escaped
 from studio.settings import Settings
 
 
@@ -22,7 +22,7 @@ def consequences(store: Store, project: Project) -> str:
     number = f"{held.items:,} items, {held.answers:,} answers of {held.people:,} people, {held.gold:,} gold or practice"
     back = "It is in the archive now; the button takes it out." if project.archived_at else "It can be taken out again."
     return (
-        f"<p>“<bdi>{text(project.name)}</bdi>” holds {number}.</p><ul>"
+        f"<p>“<bdi>{escaped(project.name)}</bdi>” holds {number}.</p><ul>"
         "<li><b>Archive</b>: nobody is asked any more and it leaves the lists. All answers stay, and are exported. "
         f"{back}</li><li><b>Delete</b>: nobody sees it or its answers any more, and no export from now on holds them; "
         "drawings stay, and so does what exports and checkpoints were made of before. It cannot be undone.</li></ul>"
@@ -42,11 +42,11 @@ class RemovalHandlers:
         try:
             project = archive(self.store, project_id)
         except AnnotationsError as error:
-            return gr.skip(), said(without_places(error))
+            return gr.skip(), error_notice(without_places(error))
         words = (
             "It is in the archive now." if project.archived_at else "It is back in the lists, closed; open it above."
         )
-        return consequences(self.store, project), done(words)
+        return consequences(self.store, project), success_notice(words)
 
     def delete(self, project_id: str, name: str | None, request: gr.Request) -> tuple[str, str]:
         """(what archiving and deleting does, a line). Its name has to be typed."""
@@ -54,11 +54,13 @@ class RemovalHandlers:
         try:
             project = self.store.project(project_id)
             if look_of(name or "") != look_of(project.name):
-                return gr.skip(), said(f"Nothing is deleted. Type the name of the project to delete it: {project.name}")
+                return gr.skip(), error_notice(
+                    f"Nothing is deleted. Type the name of the project to delete it: {project.name}"
+                )
             delete(self.store, project_id)
         except AnnotationsError as error:
-            return gr.skip(), said(without_places(error))
-        return "", done("It is deleted. Its answers are in no page and no export from now on.")
+            return gr.skip(), error_notice(without_places(error))
+        return "", success_notice("It is deleted. Its answers are in no page and no export from now on.")
 
 
 def removal_section(board: RemovalHandlers, project: gr.State) -> gr.HTML:

@@ -53,7 +53,8 @@ class ResultsHandlers:
     def _all(self, projects: Sequence[Project]) -> str:
         counts = project_counts(self.store)
         rows = "".join(
-            f'<li><a href="results?project={render.text(project.id)}"><b dir="auto">{render.text(project.name)}</b>'
+            f'<li><a href="results?project={render.escaped(project.id)}">'
+            f'<b dir="auto">{render.escaped(project.name)}</b>'
             f"<span>{facts(project)}</span></a>{bar(counts[project.id]) if project.id in counts else ''}</li>"
             for project in projects
         )
@@ -62,7 +63,7 @@ class ResultsHandlers:
     def _one(self, project: Project, who: Identity) -> str:
         given = answered(self.store, project.id)
         names = names_for(self.store, who, {each.annotator for each in given.given})
-        name = f'<h2 class="results-title" dir="auto">{render.text(project.name)}</h2>'
+        name = f'<h2 class="results-title" dir="auto">{render.escaped(project.name)}</h2>'
         title = f'<p><a href="results">All projects</a></p>{name}'
         return title + dashboard(given, shares(self.store, project.id), names) + self._items(given)
 
@@ -85,8 +86,8 @@ class ResultsHandlers:
         picture = (png and render.image(png, f"Last drawing of “{drawing.prompt}”")) or "no picture"
         rows = "".join(_answers(question, answers) for question in project.questions)
         return (
-            f'<article class="card"><a class="cover" href="gallery?run={render.text(drawing.id)}">{picture}</a>'
-            f'<span class="prompt" dir="auto">{render.text(drawing.prompt)}</span>'
+            f'<article class="card"><a class="cover" href="gallery?run={render.escaped(drawing.id)}">{picture}</a>'
+            f'<span class="prompt" dir="auto">{render.escaped(drawing.prompt)}</span>'
             f'<dl class="facts">{rows}</dl></article>'
         )
 
@@ -107,9 +108,10 @@ def _answers(question: Question, given: Sequence[Annotation]) -> str:
         for label in question.form.labels_of(value)
     )  # fmt: skip
     told = ", ".join(
-        f"{render.own(_short(LABELS.get(str(label), str(label))))} ×{number}" for label, number in counts.most_common(4)
+        f"{render.isolated(_short(LABELS.get(str(label), str(label))))} ×{number}"
+        for label, number in counts.most_common(4)
     )
-    return f"<dt>{render.own(question.title)}</dt><dd>{told}</dd>" if told else ""
+    return f"<dt>{render.isolated(question.title)}</dt><dd>{told}</dd>" if told else ""
 
 
 def _short(words: str) -> str:

@@ -31,9 +31,9 @@ from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
 from studio.components.header import intro
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK, stay, unchanged
-from studio.components.render import still, text
+from studio.components.render import escaped, still
 from studio.http.whole_numbers import whole_number
 from studio.inference.checkpoints import Checkpoints
 from studio.review import tables as review_table
@@ -130,7 +130,7 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return stay(View, without_places(error))
         return self._show(user, case.project, case.item)._replace(
-            note=done("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
+            note=success_notice("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
 
     def accept(self, case: ReviewCase | None, request: gr.Request) -> View:
@@ -157,7 +157,9 @@ class ReviewHandlers:
                 return stay(View, f"People are split. {without_places(error)}")._replace(sheet=filled)
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        return self._show(user, case.project, case.item)._replace(note=done("Decided as most say. Next leads on."))
+        return self._show(user, case.project, case.item)._replace(
+            note=success_notice("Decided as most say. Next leads on.")
+        )
 
     def _sheet(self, answers: Answered) -> Sheet:
         """The questions about the one item that was answered."""
@@ -176,7 +178,7 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return stay(View, without_places(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
-        return unchanged(View, note=done(APPOINTED[Use(use)] + answers))
+        return unchanged(View, note=success_notice(APPOINTED[Use(use)] + answers))
 
     def send_back(
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
@@ -195,7 +197,7 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return stay(View, without_places(error))
         words = "somebody else is asked" if to_others else "it comes back to them, with your note"
-        return self._show(user, case.project, case.item)._replace(note=done(f"Taken back; {words}."))
+        return self._show(user, case.project, case.item)._replace(note=success_notice(f"Taken back; {words}."))
 
     def look(self, trajectory: str, request: gr.Request) -> View:
         """The trail of any drawing, by its id or by a link to it."""
@@ -215,7 +217,7 @@ class ReviewHandlers:
             again = review.bring_back(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
             return stay(View, without_places(error))
-        note = done(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
+        note = success_notice(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
         return unchanged(View, **self._trail(user, id) | {"note": note})
 
     def _show(self, user: Identity, project_id: str | None, item: int | None) -> View:
@@ -271,9 +273,9 @@ class ReviewHandlers:
             f"<div>{head}{still(each, self.store.picture, headed=not other)}</div>"
             for head, each in zip(heads, shown, strict=True)
         )
-        guide = f'<details><summary>Guidelines</summary><p dir="auto">{text(project.guidelines)}</p></details>'
+        guide = f'<details><summary>Guidelines</summary><p dir="auto">{escaped(project.guidelines)}</p></details>'
         kind = "shown pair" if other else "shown"
-        prompt = f'<h1 class="prompt" dir="auto">{text(trajectory.prompt)}</h1>'
+        prompt = f'<h1 class="prompt" dir="auto">{escaped(trajectory.prompt)}</h1>'
         return f'{prompt}<div class="{kind}">{sides}</div>{guide}'
 
     def _listed(self, cases: Sequence[Disagreement], project: str, current: int | None) -> str:
@@ -294,7 +296,7 @@ class ReviewHandlers:
         except AnnotationsError as error:
             return {
                 "trail_of": trajectory_id,
-                "trail": said(without_places(error)),
+                "trail": error_notice(without_places(error)),
                 "revision": gr.update(choices=[], value=None),
             }
         names = names_for(self.store, user, list({who for change in changes for who in (change.who, change.by) if who}))

@@ -13,7 +13,7 @@ from annotations.schema.questions import Question
 from annotations.store.audit import AuditEntry, Change
 from model.trajectory import Trajectory
 from studio.auth.pseudonyms import Names
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 
 SHOWN = 60  # disagreements in the list
 ACTS = {
@@ -45,7 +45,7 @@ def _dispute(case: Disagreement, prompt: str, project: str, current: int | None)
     people = "1 person" if case.people == 1 else f"{case.people} people"
     far = f"{100 * case.score:.0f} % differ" if case.score else "all alike" if case.people > 1 else "answered"
     state = "decided" if case.decided else f"{far}, {people}"
-    return f'<li{here}><a href="review?{text(address)}"><bdi>{text(prompt)}</bdi><span>{state}</span></a></li>'
+    return f'<li{here}><a href="review?{escaped(address)}"><bdi>{escaped(prompt)}</bdi><span>{state}</span></a></li>'
 
 
 def answers(
@@ -58,8 +58,8 @@ def answers(
     """A row for every question that was answered, a column for every person; what differs is marked."""
     people = list(dict.fromkeys(annotation.annotator for annotation in submitted))
     reviewers = list(dict.fromkeys(annotation.annotator for annotation in decided))
-    head = "".join(f"<th>{text(names(name))}</th>" for name in people)
-    head += "".join(f'<th class="decided">decided by {text(names(name))}</th>' for name in reviewers)
+    head = "".join(f"<th>{escaped(names(name))}</th>" for name in people)
+    head += "".join(f'<th class="decided">decided by {escaped(names(name))}</th>' for name in reviewers)
     by_person = {(a.segment, a.annotator): a for a in (*submitted, *decided)}
     rows = []
     for segment in sorted({a.segment for a in by_person.values()}, key=lambda s: -1 if s is None else s):
@@ -86,10 +86,10 @@ def _row(
     cells = "".join(
         "<td>–</td>"
         if a is None
-        else f'<td dir="auto">{text(question.form.in_words(a.answers[question.name], trajectory))}</td>'
+        else f'<td dir="auto">{escaped(question.form.in_words(a.answers[question.name], trajectory))}</td>'
         for a in row
     )
-    return f"<tr{differs}><th>{own(question.title)}{where}</th>{cells}</tr>"
+    return f"<tr{differs}><th>{isolated(question.title)}{where}</th>{cells}</tr>"
 
 
 def trail(changes: Sequence[Change], names: Names, learners: Mapping[int, Sequence[str]]) -> str:
@@ -104,19 +104,19 @@ def _change(change: Change, names: Names, learners: Mapping[int, Sequence[str]])
     where = "" if change.segment is None else f" segment {change.segment + 1}"
     number = _revision(change.after.id or 0, learners) if change.after else ""
     changed = "<br>".join(
-        f"<b>{text(name)}</b> <bdi>{text(_short(before))}</bdi> → <bdi>{text(_short(after))}</bdi>"
+        f"<b>{escaped(name)}</b> <bdi>{escaped(_short(before))}</bdi> → <bdi>{escaped(_short(after))}</bdi>"
         for name, (before, after) in change.answers.items()
     )
     how = "by" if change.act is AuditEntry.UNDID else "restored by"
-    by = f' <span class="soft">{how} {text(names(change.by))}</span>' if change.by else ""
+    by = f' <span class="soft">{how} {escaped(names(change.by))}</span>' if change.by else ""
     return (
-        f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{text(names(change.who))}</td>"
+        f"<tr><td>{change.at:%Y-%m-%d %H:%M:%S}</td><td>{escaped(names(change.who))}</td>"
         f"<td>{ACTS[change.act]}{where}{number}{by}</td><td>{changed}</td></tr>"
     )
 
 
 def _revision(id: int, learners: Mapping[int, Sequence[str]]) -> str:
-    runs = ", ".join(f'<a href="training?run={text(name)}">{own(name)}</a>' for name in learners.get(id, ()))
+    runs = ", ".join(f'<a href="training?run={escaped(name)}">{isolated(name)}</a>' for name in learners.get(id, ()))
     return f' <span class="soft">revision {id}{", learnt by " if runs else ""}{runs}</span>'
 
 

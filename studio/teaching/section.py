@@ -17,9 +17,9 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from studio.auth.identity import Identity, identity_of
-from studio.components.notices import said
+from studio.components.notices import error_notice
 from studio.components.page_options import PLAIN, QUIET, unchanged
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
 from studio.settings import Settings
 from studio.teaching.corrections import Correction, corrections_of, count_written
@@ -79,7 +79,7 @@ class TeachHandlers:
         try:
             self.jobs.start(self._person(request), request.session_hash or "", self._parent(corrections), corrections)
         except (TeachingError, AnnotationsError, OSError) as error:
-            return unchanged(TeachView, shown=said(without_places(error)))
+            return unchanged(TeachView, shown=error_notice(without_places(error)))
         return self._view(request)
 
     def look(self, request: gr.Request) -> TeachView:
@@ -105,8 +105,9 @@ class TeachHandlers:
         try:
             name = self.jobs.keep(self._person(request), place_of(self.store), self.checkpoints)
         except (TeachingError, CheckpointError, OSError) as error:
-            return unchanged(TeachView, shown=said(without_places(error)))
-        link = f'<p>Kept as <a href="training?run={text(name)}">{own(name)}</a>; it is in the menus of checkpoints.</p>'
+            return unchanged(TeachView, shown=error_notice(without_places(error)))
+        run = f'<a href="training?run={escaped(name)}">{isolated(name)}</a>'
+        link = f"<p>Kept as {run}; it is in the menus of checkpoints.</p>"
         return self._view(request)._replace(shown=link)
 
     def branched(self, request: gr.Request, trajectory: str) -> None:
@@ -152,7 +153,7 @@ class TeachHandlers:
         running, failed = self.jobs.running(person), self.jobs.failure(person)
         taught = self.jobs.taught(person)
         count = 0 if running else count_written(self._corrections(request))
-        shown = progress_html(running.progress) if running else said(failed) if failed else ""
+        shown = progress_html(running.progress) if running else error_notice(failed) if failed else ""
         if taught is not None and not shown:
             shown = taught_html(taught)
         is_admin = self._who(request).may(Role.ADMIN)
@@ -218,7 +219,7 @@ def progress_html(progress: Mapping[str, Any]) -> str:
     phase, share = str(progress.get("phase", "")), float(progress.get("share", 0.0))
     return (
         f'<label class="export-progress"><progress max="1" value="{share:.3f}"></progress>'
-        f"{text(phase[:1].upper() + phase[1:])} … It ends when this page is closed.</label>"
+        f"{escaped(phase[:1].upper() + phase[1:])} … It ends when this page is closed.</label>"
     )
 
 
@@ -231,11 +232,11 @@ def taught_html(taught: Taught) -> str:
         if name in before and name in after
     )
     pairs = zip(before["drawings"], after["drawings"], strict=False)
-    drawn = "".join(f"<li><p>{own(old['prompt'])}</p>{_drawing(old)}{_drawing(new)}</li>" for old, new in pairs)
+    drawn = "".join(f"<li><p>{isolated(old['prompt'])}</p>{_drawing(old)}{_drawing(new)}</li>" for old, new in pairs)
     learnt = corrections_in_words(count_written(taught.corrections))
     return (
         f"<p><b>It has learnt {learnt}</b> in {taught.result['seconds']:.0f} s. What you draw by "
-        f"{own(taught.parent)} from now on, it draws as you taught it; nobody else sees a difference.</p>"
+        f"{isolated(taught.parent)} from now on, it draws as you taught it; nobody else sees a difference.</p>"
         f'<table class="answers compared"><thead><tr><td></td><th>before</th><th>after</th></tr></thead>{rows}</table>'
         f'<ul class="taught">{drawn}</ul>'
     )
@@ -247,6 +248,8 @@ def _share(counted: list[int]) -> str:
 
 def _drawing(drawing: Mapping[str, str]) -> str:
     answer = drawing.get("answer", "")
-    verdict = f'<span class="verdict {text(answer)}">{text(drawing.get("reason") or answer)}</span>' if answer else ""
+    verdict = (
+        f'<span class="verdict {escaped(answer)}">{escaped(drawing.get("reason") or answer)}</span>' if answer else ""
+    )
     png = drawing["png"]  # base64 of a picture that the worker wrote
-    return f'<figure><img src="data:image/png;base64,{text(png)}" alt=""><figcaption>{verdict}</figcaption></figure>'
+    return f'<figure><img src="data:image/png;base64,{escaped(png)}" alt=""><figcaption>{verdict}</figcaption></figure>'

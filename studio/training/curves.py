@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from studio.components.plots import Series, line_keys, lines
-from studio.components.render import text
+from studio.components.render import escaped
 
 MOST_POINTS = 160  # of a curve; more are averaged
 WARM = 2  # steps that are left out of the rate
@@ -96,7 +96,7 @@ def curves_html(runs: Mapping[str, Sequence[Mapping[str, float]]], steps: int) -
 def _plot(metric: str, curves: Mapping[str, Sequence[Point]], steps: int) -> str:
     last = " · ".join(f"{curve[-1].value:.4g}" for curve in curves.values() if curve)
     series = [Series(name, thinned(curve)) for name, curve in curves.items() if curve]
-    return f"<section><h4>{text(words(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
+    return f"<section><h4>{escaped(words(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
 
 
 def words(metric: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.components.render import image, own, text
+from studio.components.render import escaped, image, isolated
 from studio.training.runs import TrainingRun, read_json
 
 LOSS = "held-out loss"  # the only row that is no share
@@ -33,14 +33,14 @@ def table_html(run: TrainingRun) -> str:
 
 
 def _group(setting: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    made = [f'<tr><th colspan="6" class="setting">{text(setting)}</th></tr>']
+    made = [f'<tr><th colspan="6" class="setting">{escaped(setting)}</th></tr>']
     for row in rows:
         if row["setting"] == setting:
             values = "".join(f"<td>{share(row['row'], row[name])}</td>" for name in ("before", "best", "last"))
             change = row["change"] or ""
             made.append(
-                f"<tr><th>{text(row['row'])}</th>{values}<td>{_points(row)}</td>"
-                f'<td class="change {text(change)}">{text("" if change == "same" else change)}</td></tr>'
+                f"<tr><th>{escaped(row['row'])}</th>{values}<td>{_points(row)}</td>"
+                f'<td class="change {escaped(change)}">{escaped("" if change == "same" else change)}</td></tr>'
             )
     return "".join(made)
 
@@ -95,5 +95,5 @@ def _sample(run: TrainingRun, sample: Mapping[str, Any]) -> str:
         shown = image(path.read_bytes(), f"Drawing of “{sample['prompt']}”") or ""
         said = sample["said"][number] if number < len(sample["said"]) else ""
         mark = {True: "right", False: "wrong"}.get(right[number] if number < len(right) else None, "")
-        parts.append(f'<figure class="{mark}">{shown}<figcaption>{own(said)}</figcaption></figure>')
-    return f"<li><p>{own(sample['prompt'])}</p><div>{''.join(parts)}</div></li>"
+        parts.append(f'<figure class="{mark}">{shown}<figcaption>{isolated(said)}</figcaption></figure>')
+    return f"<li><p>{isolated(sample['prompt'])}</p><div>{''.join(parts)}</div></li>"

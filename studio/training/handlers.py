@@ -18,7 +18,7 @@ from model.backends.contract import CheckpointError
 from model.training.methods import METHODS
 from studio.auth.identity import Identity, identity_of, require
 from studio.auth.pseudonyms import names_for
-from studio.components.notices import done, said
+from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import stay, unchanged
 from studio.datasets.rows_table import title
 from studio.inference.checkpoints import Checkpoints
@@ -111,7 +111,7 @@ class TrainingHandlers:
         except REFUSED as error:
             return stay(View, without_places(error))
         return self._shown(who, run.name)._replace(
-            note=done(f"{run.name} has begun. It goes on when this page is closed.")
+            note=success_notice(f"{run.name} has begun. It goes on when this page is closed.")
         )
 
     def look(self, chosen: str, other: str | None, request: gr.Request) -> View:
@@ -166,7 +166,7 @@ class TrainingHandlers:
             act(run)
         except REFUSED as error:
             return stay(View, without_places(error))
-        return self._shown(who, chosen)._replace(note=done(words))
+        return self._shown(who, chosen)._replace(note=success_notice(words))
 
     def _admin(self, request: gr.Request) -> Identity:
         return require(Role.ADMIN, request, self.settings, self.store)
@@ -197,7 +197,7 @@ class TrainingHandlers:
             expected = run_form.estimate(asked, self.store, self.settings)
             return run_view.estimate_html(expected, run_form.whole_steps(asked.steps))
         except REFUSED as error:
-            return said(without_places(error))
+            return error_notice(without_places(error))
 
     def _shown(self, who: Identity, name: str | None, other_name: str | None = None, *, brief: bool = False) -> View:
         """The list, and one run; `brief`: without what does not change while it runs."""

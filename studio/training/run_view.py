@@ -13,7 +13,7 @@ from typing import Any
 from annotations.export.registry import KINDS
 from annotations.schema.questions import QUESTIONS
 from studio.auth.pseudonyms import Names
-from studio.components.render import own, text
+from studio.components.render import escaped, isolated
 from studio.datasets.rows_table import people, size
 from studio.training.curves import ASIDE, read_metrics, seconds_per_step, words
 from studio.training.evaluations import last_values
@@ -56,8 +56,8 @@ def _row(run: TrainingRun, chosen: bool) -> str:
     here = ' aria-current="true"' if chosen else ""
     drawing = '<span class="tag">draws</span>' if run.draws else ""
     return (
-        f'<li{here}><a href="training?run={text(run.name)}"><b>{own(run.name)}</b>{drawing}'
-        f"<span>{badge(run.state)}{text(progress_words(run))}</span></a></li>"
+        f'<li{here}><a href="training?run={escaped(run.name)}"><b>{isolated(run.name)}</b>{drawing}'
+        f"<span>{badge(run.state)}{escaped(progress_words(run))}</span></a></li>"
     )
 
 
@@ -91,11 +91,11 @@ def head_html(run: TrainingRun) -> str:
         ("By", request.started_by),
         ("On the disk", size(run.size())),
     ]
-    cells = "".join(f"<div><dt>{name}</dt><dd>{own(value)}</dd></div>" for name, value in facts if value)
+    cells = "".join(f"<div><dt>{name}</dt><dd>{isolated(value)}</dd></div>" for name, value in facts if value)
     bar = f'<progress max="{request.steps}" value="{steps_done(run)}"></progress>' if run.state.live else ""
     return (
-        f"<h2>{own(run.name)}</h2>"
-        f'<p class="standing">{badge(run.state)} {text(progress_words(run))}{bar}</p>'
+        f"<h2>{isolated(run.name)}</h2>"
+        f'<p class="standing">{badge(run.state)} {escaped(progress_words(run))}{bar}</p>'
         f'{_failure(run)}<dl class="manifest">{cells}</dl>'
     )
 
@@ -106,7 +106,7 @@ def _failure(run: TrainingRun) -> str:
     code = run.exit_code
     why = "It ended without a word: it was killed, or the machine was started again." if code is None else ""
     last = "\n".join(run.last_lines())
-    return f'<p class="export-error" role="alert">{why}</p><pre class="output">{text(last)}</pre>'
+    return f'<p class="export-error" role="alert">{why}</p><pre class="output">{escaped(last)}</pre>'
 
 
 def moment(iso: str) -> str:
@@ -122,7 +122,7 @@ def command_of(run: TrainingRun) -> str:
 
 def output_html(run: TrainingRun) -> str:
     lines = run.last_lines(40)
-    return f'<pre class="output">{text(chr(10).join(lines))}</pre>' if lines else ""
+    return f'<pre class="output">{escaped(chr(10).join(lines))}</pre>' if lines else ""
 
 
 # --- comparing two runs -------------------------------------------------------------------------------------------
@@ -142,15 +142,15 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
 
 
 def _table(titles: Sequence[str], rows: Sequence[tuple[str, Any, Any]]) -> str:
-    head = "".join(f"<th>{own(title)}</th>" for title in titles)
-    body = "".join(f"<tr><th>{text(name)}</th><td>{_cell(a)}</td><td>{_cell(b)}</td></tr>" for name, a, b in rows)
+    head = "".join(f"<th>{isolated(title)}</th>" for title in titles)
+    body = "".join(f"<tr><th>{escaped(name)}</th><td>{_cell(a)}</td><td>{_cell(b)}</td></tr>" for name, a, b in rows)
     return f'<table class="answers compared"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else own(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else isolated(str(value))
 
 
 def settings_of(run: TrainingRun) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def provenance_html(
     names: Names,
 ) -> str:
     """What a checkpoint descends from, its data sets, and the annotations in them; `counted`: revisions, drawings."""
-    chain = "".join(f"<li>{own(name)} <span>{_recipe(about)}</span></li>" for name, about in line)
+    chain = "".join(f"<li>{isolated(name)} <span>{_recipe(about)}</span></li>" for name, about in line)
     sets = "".join(_data_set(manifest) for manifest in manifests if manifest)
     revisions, drawings = counted
     lead = f"<p>{revisions:,} annotations of {drawings:,} drawings.</p>" if revisions else ""
@@ -196,7 +196,7 @@ def _recipe(about: Mapping[str, Any]) -> str:
     parts = [str(about[name]) for name in ("recipe",) if about.get(name)]
     parts += [f"{about['step']:,} steps"] if isinstance(about.get("step"), int) else []
     parts += [f"{about['examples']:,} rows"] if isinstance(about.get("examples"), int) else []
-    return text(" · ".join(parts))
+    return escaped(" · ".join(parts))
 
 
 def _data_set(manifest: Mapping[str, Any]) -> str:
@@ -204,16 +204,16 @@ def _data_set(manifest: Mapping[str, Any]) -> str:
     title = KINDS[kind].title if kind in KINDS else kind
     count = manifest.get("annotators")
     who = f", by {people(count)}" if isinstance(count, int) else ""
-    made = text(moment(manifest["created_at"]))
-    return f"<p><b>{text(title)}</b>: {manifest.get('examples', 0):,} rows{who}, {made}</p>"
+    made = escaped(moment(manifest["created_at"]))
+    return f"<p><b>{escaped(title)}</b>: {manifest.get('examples', 0):,} rows{who}, {made}</p>"
 
 
 def _annotation(each: LearntAnnotation, names: Names) -> str:
     annotation = each.annotation
     titled = [(TITLES.get(name, name), str(value)) for name, value in annotation.answers.items()]
-    answers = "<br>".join(f"<i>{own(title)}</i> {own(value)}" for title, value in titled)
-    link = f"review?trajectory={text(annotation.trajectory_id)}"
+    answers = "<br>".join(f"<i>{isolated(title)}</i> {isolated(value)}" for title, value in titled)
+    link = f"review?trajectory={escaped(annotation.trajectory_id)}"
     return (
-        f'<tr><td><a href="{link}">{own(each.prompt)}</a></td><td>{answers}</td>'
-        f"<td>{own(names(annotation.annotator))}</td><td>revision {annotation.id}</td></tr>"
+        f'<tr><td><a href="{link}">{isolated(each.prompt)}</a></td><td>{answers}</td>'
+        f"<td>{isolated(names(annotation.annotator))}</td><td>revision {annotation.id}</td></tr>"
     )
