@@ -57,7 +57,7 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         store.create_project(counted)
         store.add_items("counted", [NewItem(pear) for pear in pears[:2]])
         for pear in pears[:2]:
-            for name, right in (("ada", "yes"), ("bob", "yes"), ("cyd", "no")):
+            for name, right in (("eve", "yes"), ("bob", "yes"), ("cyd", "no")):
                 said = {"verdict_right": right} | (
                     {"reason_rating": 4} if right == "yes" else {"reason_correction": "x"}
                 )
@@ -620,8 +620,8 @@ def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):
     page.keyboard.press("Enter")
     expect(page.locator("#results .projects")).to_contain_text("Counted")
     page.get_by_role("link", name="Counted").click()
-    expect(page.locator("#results .card").first).to_contain_text("yes ×2")
-    expect(page.locator("#results")).not_to_contain_text("ada")
+    expect(page.locator("#results .card").first).to_contain_text("yes ×4")
+    expect(page.locator("#results")).not_to_contain_text("eve")
     page.goto(server.url)
     page.fill("#prompt textarea", "two apples")
     page.click("#draw")
