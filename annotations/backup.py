@@ -28,7 +28,7 @@ from typing import Any
 
 from annotations.db import postgres
 from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
-from annotations.errors import BackupError, BusyError, DatabaseError
+from annotations.errors import AwayError, BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, Target, check
 from annotations.ops.scheduler import maintenance_lock, run_periodically
@@ -49,8 +49,8 @@ def make(directory: Path, target: str, url: str | None = None, pictures: str | N
     with _told(f"no backup of {directory} could be made to {target}"), tempfile.TemporaryDirectory() as scratch:
         if not (url or (directory / FILE).is_file()):
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
+        before = written(directory, url)  # also says so where no server answers
         with maintenance_lock(directory, postgres.parse(url) if url else None):
-            before = written(directory, url)
             made = _make(directory, Target(target), Path(scratch), url, open_storage(directory, pictures))
             write_whole(
                 directory / MANIFEST, json.dumps(asdict(made) | {"written": before, "target": target}, indent=1)
@@ -208,7 +208,17 @@ def _told(what: str) -> Iterator[None]:
         yield
     except BackupError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, ImportError, BusyError, sqlite3.Error, tarfile.TarError) as error:
+    except (
+        AwayError,
+        BusyError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ImportError,
+        sqlite3.Error,
+        tarfile.TarError,
+    ) as error:
         raise BackupError(f"{what}: {error}") from error
 
 

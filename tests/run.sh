@@ -13,6 +13,7 @@ python -m pip install --quiet --disable-pip-version-check -r tests/requirements.
 
 missing=()
 command -v chromium-headless-shell >/dev/null || missing+=(chromium-headless-shell fonts-liberation)
+PATH=$PATH:/usr/sbin command -v nginx >/dev/null || missing+=(nginx-light)
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
 if [ "${#missing[@]}" -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

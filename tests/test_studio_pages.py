@@ -27,6 +27,7 @@ FOR_PEOPLE = (
     "annotate",
     "arena",
     "review",
+    "results",
     "projects",
     "project",
     "datasets",
@@ -58,7 +59,7 @@ def test_off_this_machine_there_is_a_page_to_sign_in_and_visitors_are_shown_four
 def test_drawing_has_a_limit_that_all_its_listeners_share(tiny: Janus, store: Store):
     demo = built(tiny, store, Mode.LOCAL)
     drawing = [fn for fn in demo.fns.values() if fn.concurrency_id == "draw"]
-    assert len(drawing) == 12  # three ways in Draw, two in Image, two on each side of Compare, three for programs
+    assert len(drawing) == 13  # four ways in Draw, two in Image, two on each side of Compare, three for programs
     assert {fn.concurrency_limit for fn in drawing} == {AT_ONCE + MOST_WAITING + 4}
 
 

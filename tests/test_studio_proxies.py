@@ -83,7 +83,8 @@ def test_a_block_says_what_the_studio_needs(block: reverse_proxy.Block):
 
 def test_the_readme_names_the_settings_of_the_web_and_no_others(thorough: bool):
     named = set(re.findall(r"^\| `(\w+)`", reverse_proxy.README.read_text("utf-8"), re.MULTILINE))
-    assert named == {"hosts", "proxies", "root_path", "frame_ancestors", "max_upload", "limits", "visitors_teach"}
+    web = {"hosts", "proxies", "root_path", "frame_ancestors", "max_upload", "limits"}
+    assert named == web | {"visitors_teach", "visitors_see_results"}
     assert named <= {field.name for field in fields(Settings)}
     assert reverse_proxy.NGINX or not thorough, "nginx is not installed: apt-get install nginx-light"
 

@@ -59,10 +59,10 @@ class Visitor:
     ) -> Answer:
         """Call a page's handler of that name; `given`: values by the type of the component, others are as they begin.
 
-        Of several, the one that has an input of each type given, and an output of the id `shows`.
+        Of several, the first that has an input of each type given, and an output of the id `shows`.
         """
         given, session = given or {}, session or uuid4().hex
-        [handler] = [
+        handler, *_ = [
             one
             for one in self._handlers
             if one["id"] in self._pages[page] and re.fullmatch(rf"{name}(_[0-9]+)?", one["api_name"] or "")

@@ -186,6 +186,15 @@ def opened(checkpoints: Checkpoints, settings: Settings, run: str | None) -> tup
     return playing(store, trajectory, settings), *values, menu(checkpoints, value=here)
 
 
+def own_numbers(checkpoints: Checkpoints, checkpoint: str, plans: bool) -> tuple[float, float]:
+    """A checkpoint's own guidance and temperature, with a plan before the first draft or without. Raises gr.Error."""
+    try:
+        own = _own(checkpoints.named(checkpoint), plan_first=plans)
+    except CheckpointError as error:
+        raise gr.Error(without_places(error), print_exception=False) from error
+    return own.guidance, own.temperature
+
+
 def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: TeachingJobs) -> None:
     """Build the page inside the current route."""
     domain = checkpoints.first.backend.domain
@@ -229,11 +238,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
         return some_aha(store, settings, random.Random())
 
     def chosen(checkpoint: str, thinks: bool) -> tuple:
-        try:
-            own = _own(checkpoints.named(checkpoint), plan_first=thinks)
-        except CheckpointError as error:
-            raise gr.Error(without_places(error), print_exception=False) from error
-        return own.guidance, own.temperature
+        return own_numbers(checkpoints, checkpoint, thinks)
 
     shown = [view, draw_button, stop_button, form.seed]
     drawing = {"inputs": [*form], "outputs": shown} | QUIET
@@ -250,9 +255,13 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     gr.on(None, linked, [], [view, *form, *section], **QUICK)
     gr.on(None, so_far_counted, [], so_far, **QUICK)
     aha.click(aha_moment, None, view, **QUICK)
-    for chip, example in zip(chips, EXAMPLES, strict=True):
-        filled = json.dumps(_example(example, checkpoints, settings))
+    for chip, filled in zip(chips, _examples(checkpoints, settings), strict=True):
         chip.click(None, None, [*form], js=f"() => {filled}", **QUICK)  # at once: *Draw* may be pressed the next moment
+
+
+def _examples(checkpoints: Checkpoints, settings: Settings) -> list[str]:
+    """The values of a `DrawForm` for each example, as JSON."""
+    return [json.dumps(_example(example, checkpoints, settings)) for example in EXAMPLES]
 
 
 def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> tuple:

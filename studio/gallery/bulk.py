@@ -6,7 +6,7 @@ The choice is made in the browser (`gallery.js`), which sends ids as JSON: someb
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -18,7 +18,7 @@ from annotations.store.items import NewItem
 from annotations.store.store import Store
 from studio.auth.identity import identity_of, require
 from studio.components.notices import error_notice, success_notice
-from studio.components.page_options import PLAIN
+from studio.components.page_options import PLAIN, QUICK
 from studio.inference import served_copies
 from studio.settings import Settings
 
@@ -134,3 +134,14 @@ def bulk_bar() -> BulkBar:
         )
         add = gr.Button("Add to project", elem_id="gallery-add", size="sm", scale=0, min_width=140)
     return BulkBar(row, chosen, hide, show, delete, project, add, note)
+
+
+def changed_by(bar: BulkBar, handlers: BulkHandlers) -> list[Any]:
+    """Let the bar's buttons act; the events after which the gallery is another."""
+    bar.add.click(handlers.add, [bar.chosen, bar.project], bar.note, js=CHOSEN, **QUICK)
+    acts = (
+        (bar.hide, handlers.hide, CHOSEN),
+        (bar.show, handlers.show, CHOSEN),
+        (bar.delete, handlers.delete, CONFIRMED),
+    )
+    return [button.click(act, [bar.chosen], bar.note, js=js, **QUICK) for button, act, js in acts]

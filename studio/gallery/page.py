@@ -23,7 +23,7 @@ from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
-from studio.gallery.bulk import CHOSEN, CONFIRMED, BulkHandlers, bulk_bar
+from studio.gallery.bulk import BulkHandlers, bulk_bar, changed_by
 from studio.gallery.filters import (
     ALL,
     ANY_CHECKPOINT,
@@ -126,11 +126,7 @@ def page(store: Store, settings: Settings) -> None:
     intro("Gallery", "Everything the model has drawn here, newest first. Open one to watch it happen again.")
     viewer = timeline(elem_id="viewer")
     run = gr.State("")
-    with gr.Accordion("Report this drawing", open=False, visible=False, elem_id="gallery-report") as reporting:
-        with gr.Row(equal_height=True):
-            why = gr.Textbox(label="What is wrong with it", max_lines=1, max_length=LONGEST_NOTE)
-            send = gr.Button("Report it", scale=0, min_width=130)
-        sent = gr.HTML(**PLAIN)
+    reporting, why, send, sent = _report()
     bulk = BulkHandlers(store, settings)
     widgets, several = _filters()
     bar = bulk_bar()
@@ -175,7 +171,8 @@ def page(store: Store, settings: Settings) -> None:
 
     def forgotten(event: gr.EventData, request: gr.Request) -> tuple:
         message, address = forget(event, PageVisit.of(request, settings), store, settings), dict(request.query_params)
-        return message, *listing(store, GalleryFilter.of(address), address.get("before", ""))
+        choice, before = GalleryFilter.of(address), address.get("before", "")
+        return message, *listing(store, choice, before, moderates=bulk.may(request))
 
     outputs, changes = [cards, cursor, newest, older], [widget.change for widget in widgets]
     gr.on(changes, narrowed, [seen, *widgets], [seen, *outputs], trigger_mode="always_last", **QUICK)
@@ -184,14 +181,21 @@ def page(store: Store, settings: Settings) -> None:
     cards.open(opened, None, [viewer, run, reporting, sent], **QUICK)
     send.click(told, [run, why], sent, **QUICK)
     viewer.forget(forgotten, None, [viewer, *outputs], **QUICK)
-    for button, act in ((bar.hide, bulk.hide), (bar.show, bulk.show), (bar.delete, bulk.delete)):
-        js = CONFIRMED if button is bar.delete else CHOSEN
-        acted = button.click(act, [bar.chosen], bar.note, js=js, **QUICK)
+    for acted in changed_by(bar, bulk):
         acted.then(newest_first, widgets, outputs, **QUICK)
-    bar.add.click(bulk.add, [bar.chosen, bar.project], bar.note, js=CHOSEN, **QUICK)
     gr.on(None, moderated, [], [bar.row, several, bar.project], **QUICK)
     gr.on(None, begun, [], [seen, *outputs, *widgets, backups], **QUICK)
     gr.on(None, linked, [], [viewer, run, reporting, sent], **QUICK)
+
+
+def _report() -> tuple[gr.Accordion, gr.Textbox, gr.Button, gr.HTML]:
+    """(the form of a report, what is wrong, the button that sends it, what came of it)"""
+    with gr.Accordion("Report this drawing", open=False, visible=False, elem_id="gallery-report") as reporting:
+        with gr.Row(equal_height=True):
+            why = gr.Textbox(label="What is wrong with it", max_lines=1, max_length=LONGEST_NOTE)
+            send = gr.Button("Report it", scale=0, min_width=130)
+        sent = gr.HTML(**PLAIN)
+    return reporting, why, send, sent
 
 
 def _filters() -> tuple[list[gr.Textbox | gr.Dropdown], gr.Button]:
