@@ -137,6 +137,22 @@ def test_losses_of_micro_batches_divided_by_their_totals_have_the_gradient_of_th
         torch.testing.assert_close(one, other)
 
 
+def test_a_verdict_that_is_learnt_adds_no_loss_and_the_words_behind_it_do(own: Janus):
+    sequences = [
+        judge(own, "a red cat", [], PICTURE, said) for said in ("Yes, I see a red cat.", "No, there is no cat.")
+    ]
+    batch, policy = collate(own, sequences), Policy(own)
+    probable = float(policy(batch).log_probs.detach()[batch.of_kind(Kind.VERDICT)].exp().max())
+
+    def metrics(learnt: float) -> dict[str, float]:
+        objective = CrossEntropy(learnt=learnt)
+        return {name: float(value) for name, value in objective(policy, batch, objective.totals(batch))[1].items()}
+
+    all_learnt, one_learnt, none_learnt = (metrics(each) for each in (0.0, probable - 1e-6, 1.0))
+    assert all_learnt[Kind.VERDICT] == 0 < one_learnt[Kind.VERDICT] < none_learnt[Kind.VERDICT]
+    assert all_learnt[Kind.TEXT] == none_learnt[Kind.TEXT] > 0
+
+
 def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Path):
     fresh = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     frozen = ("model.vqmodel.", "model.vision_model.", "model.aligner.")

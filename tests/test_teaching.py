@@ -11,19 +11,20 @@ from training_rows import row, save
 
 from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import PROVENANCE
+from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, teach
+from model.training.adapters.teaching import Settings, kept_prompts, teach
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2, keep_rollouts=2, keep_batch=2)
+FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2, keep=4, keep_rollouts=2, keep_batch=2)
 NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
@@ -53,6 +54,17 @@ def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, t
     again = teach(tiny_checkpoint, examples, tmp_path / "taught", FEW)
     for one, other in zip(taught.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_the_pull_is_on_what_was_corrected_and_on_the_world_for_who_knows_it(tiny: Janus, tmp_path: Path):
+    settings = Settings(keep_rollouts=6)
+    own = [*corrections(3), JudgeExample("a red dog", (b"",), (), YES)]
+    kept = kept_prompts(tiny, own, settings)
+    known = tiny.domain is EMBEDDED_WORLD
+    assert len(kept) == 6 and kept[: 3 if known else 6] == (["a cat", "a red dog"] * 3)[: 3 if known else 6]
+    assert kept_prompts(tiny, own, Settings(keep=0)) == []
+    data = save(tmp_path / "data", [row(), row()])
+    assert len(kept_prompts(tiny, data, settings)) == 6
 
 
 def test_a_folder_teaches_as_well_and_what_cannot_be_learnt_is_named(tiny_checkpoint: Path, tmp_path: Path):

@@ -18,7 +18,8 @@ from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
-from model.world.verifier import check, read
+from model.world.plan import read_items
+from model.world.verifier import Reading, accepted, check, read
 
 
 def test_sequences_of_the_world_depend_on_the_seed_alone(tiny: Janus):
@@ -52,6 +53,21 @@ def test_a_redraw_sequence_reads_token_by_token_as_a_drawing_does(tiny: Janus, t
         trajectory, pictures = as_drawn(tiny, sequence)
         drawn, _ = trajectory_sequences(tiny, trajectory, pictures)
         assert tokens_of(sequence.pieces) == tokens_of(drawn.pieces)
+
+
+def test_a_redraw_planned_anew_is_right_and_keeps_next_to_nothing_in_its_place(tiny: Janus):
+    def kept(anew: float) -> float:
+        mixture = TaskMixture(redraw=1, thinking=1, condition_dropout=0, drafts=0, other_request=0, anew=anew)
+        stream, shares = world_sequences(tiny, random.Random(7), mixture), []
+        for _, sequence in (next(stream) for _ in range(30)):
+            plans = [tiny.tokenizer.decode(p.ids) for p in sequence.pieces if isinstance(p, Text) and p.hideable]
+            before, after = (set(read_items(plan) if plan.strip() else ()) for plan in plans[-2:])
+            prompt = re.search(r": (.*)\n", tiny.tokenizer.decode(sequence.pieces[1].ids)).group(1)
+            assert accepted(check(parse(prompt), Reading(tuple(after))))
+            shares.append(len(before & after) / len(after))
+        return float(np.mean(shares))
+
+    assert kept(anew=0) > 0.5 > 0.2 > kept(anew=1)
 
 
 def tokens_of(pieces: Sequence[Piece]) -> list[tuple]:

@@ -79,10 +79,12 @@ class Settings(SafeguardSettings):
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """`share` times the weighted sum of each kind's mean cross-entropy; metrics carry a prefix."""
+    """`share` times the weighted sum of each kind's mean cross-entropy; metrics carry a prefix. A verdict whose
+    probability is `learnt` or more adds nothing."""
 
     share: float = 1.0
     prefix: str = ""
+    learnt: float = 1.0
 
     def totals(self, batch: Batch) -> dict[str, int]:
         return {kind: int(batch.of_kind(kind).sum()) for kind in KINDS}
@@ -92,7 +94,8 @@ class CrossEntropy:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         scores = policy(batch)
         device = scores.log_probs.device
-        losses = -scores.log_probs * batch.weights.to(device)
+        learnt = batch.of_kind(Kind.VERDICT).to(device) & (scores.log_probs.exp() >= self.learnt)
+        losses = torch.where(learnt, 0.0, -scores.log_probs * batch.weights.to(device))
         means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in KINDS}
         weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
         right = scores.verdicts_right / max(1, totals[Kind.VERDICT])

@@ -1,7 +1,8 @@
 """A few corrections learnt by an adapter in under a minute, for one session: the run, and the network that draws.
 
-Beside them is the pull to the checkpoint on its own rollouts, of the embedded world's prompts where it is of that: so a
-corrected judge does not forget how to draw. Sequences of the world are learnt, too, where `replay` asks for them.
+Beside them is the pull to the checkpoint on its own rollouts, of the prompts that were corrected and, where it is of
+that, of the embedded world's: so a corrected judge does not forget how to draw, nor says no to all that is like what
+was corrected. Sequences of the world are learnt, too, where `replay` asks for them.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
-from model.training.dataset import SFT_ROWS, RowBounds, Rows, rows_from
+from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
 from model.training.loop import Loop, LoopSettings, StepData, prefetched
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunPaths, RunStart
@@ -33,8 +34,11 @@ AT_ONCE = 16  # sequences of one forward pass
 class Settings(PullSettings):
     """Defaults for the embedded network; written into the checkpoint's provenance."""
 
-    keep_rollouts: int = 24
-    keep_batch: int = 6
+    keep: float = 12.0  # three times a run's own: a few steps at a high rate go far
+    keep_rollouts: int = 48
+    keep_rounds: int = 1
+    keep_batch: int = 12
+    learnt: float = 0.6  # probability from which on a verdict is not learnt further
     steps: int = 24
     batch: int = 10  # examples per step
     replay: int = 0  # sequences per step of the embedded world; they pull a network of reinforcement learning back, too
@@ -74,13 +78,13 @@ def teach(
     known, about_known = _replayed(janus, settings)
     chosen = row_source(rows, settings.seed, settings.batch)
     policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
-    pull = open_pull(policy, loop, world_kept(janus, settings.keep_rollouts, settings.seed), settings, settings.seed)
+    pull = open_pull(policy, loop, kept_prompts(janus, examples, settings), settings, settings.seed)
     replayed = CrossEntropy(settings.replay_share, "replayed_")
 
     def data(step: int) -> StepData:
         progress(step)
         learnt, kept = chosen(step, loop.own), list(known(step, loop.own))
-        shares = [cross_entropy_share(janus, CrossEntropy(), learnt, 1)]
+        shares = [cross_entropy_share(janus, CrossEntropy(learnt=settings.learnt), learnt, 1)]
         shares += [cross_entropy_share(janus, replayed, kept, 1)] if kept else []
         shares += pull.shares(step)
         return StepData(shares, [sequence.name for sequence in (*learnt, *kept)])
@@ -90,6 +94,20 @@ def teach(
     with prefetched(data, settings.steps) as ahead:
         loop.train(run, ahead)
     return open_checkpoint(out)
+
+
+def kept_prompts(
+    janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path, settings: Settings
+) -> list[str]:
+    """The prompts of the pull: those of the examples, by turns; for a checkpoint that knows the embedded world half of
+    them are of that. Every second one is drawn after a thought."""
+    if isinstance(examples, Path):
+        own = list(dict.fromkeys(prompts_in(examples, *SFT_ROWS.kinds)))
+    else:
+        own = list(dict.fromkeys(example.prompt for example in examples))
+    count = settings.keep_rollouts if settings.keep else 0
+    world = world_kept(janus, count // 2, settings.seed)
+    return [own[at % len(own)] for at in range(count - len(world) if own else 0)] + world
 
 
 def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[bool]:

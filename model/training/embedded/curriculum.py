@@ -44,6 +44,7 @@ class TaskMixture:
     unplanned_defects: float = 0.15  # share of drafts in redraw sequences that are not as they were planned
     other_request: float = 0.2  # share of redraw sequences whose reason is a person's, who wants something else
     first_place: bool = False  # what a redraw changes goes to the first valid place, instead of one by lot
+    anew: float = 0.0  # share of redraws after a thought that plan the prompt anew, instead of near to the last draft
     on_policy: float = 0.5  # share of judge and redraw sequences on a model's own drafts, where there are any
     stages: tuple[Stage, ...] = ()  # of judge sequences
     stage_share: float = 1.0  # share of judge sequences of a stage, where there are any
@@ -90,21 +91,22 @@ MIXTURES = {
         stage_share=0.1,
         review_share=1.0,
     ),
-    # Redraws of its own drafts, where those are worse than drawing afresh. One certain place for what changes is learnt
-    # sooner than any of forty by lot, at none of which it then stood.
+    # Redraws of its own drafts, where those are worse than drawing afresh: after a thought they repeat the plan that
+    # was wrong. Without one a certain place for what changes, instead of any of forty by lot.
     "redraw": TaskMixture(
         draw=0.05,
-        judge=0.25,
-        redraw=0.65,
+        judge=0.15,
+        redraw=0.75,
         edit=0.05,
-        thinking=0.3,
-        thought_only=0.8,
+        thinking=0.75,
+        thought_only=0.85,
         paraphrased=0.1,
         all_wrong=0.1,
         relation_defects=0.5,
-        other_request=0.4,
+        other_request=0.5,
         first_place=True,
-        on_policy=0.85,
+        anew=1.0,
+        on_policy=0.75,
     ),
     # Beside reinforcement learning: what it meets too rarely to keep.
     "rehearsal": TaskMixture(

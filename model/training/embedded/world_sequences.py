@@ -114,9 +114,14 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
         seen, slipped = read(wrong), rng.random() < mix.unplanned_defects
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
-        scene = mend(rng, description, seen, first=mix.first_place)
+        anew = thinks and _plans_anew(rng, mix)
+        scene = sample_scene(rng, description) if anew else mend(rng, description, seen, first=mix.first_place)
     thought = _plan(description, scene.items) if thinks else None
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
+
+
+def _plans_anew(rng: random.Random, mix: TaskMixture) -> bool:
+    return mix.anew > 0 and rng.random() < mix.anew
 
 
 def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> Draft:
@@ -140,7 +145,10 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
 def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[PolicyDraft]) -> TrainingSequence:
     own = rng.choice(wrong)
     reading, description, thinks = read(own.image), own.description, rng.random() < mix.thinking
-    scene = _mended_in_order(own) if mix.first_place else mend(rng, description, reading)
+    if thinks and _plans_anew(rng, mix):
+        scene = sample_scene(rng, description)
+    else:
+        scene = _mended_in_order(own) if mix.first_place else mend(rng, description, reading)
     before = thought = None
     if thinks:  # its own thought may have planned what cannot be drawn, two at one place
         before, thought = own.thought or _plan(description, reading.shapes()), _plan(description, scene.items)

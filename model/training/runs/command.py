@@ -27,7 +27,9 @@ CRITERIA = ("guarded", "mean", "last")  # of the best checkpoint: safeguards/eva
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
     **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal", "resample"), (0, 10**7)),
-    **dict.fromkeys(("falling", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing"), (0, 1)),
+    **dict.fromkeys(
+        ("falling", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing", "learnt"), (0, 1)
+    ),
     **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)),
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
