@@ -21,7 +21,14 @@ import torch
 
 from model.backends.janus import Janus
 from model.training.dataset import DataError, RowBounds
-from model.training.preferences.losses import PAIR_LOSSES, LossError, check_smoothing, pair_margins
+from model.training.preferences.losses import (
+    PAIR_LOSSES,
+    LossError,
+    check_smoothing,
+    mean_of_pairs,
+    pair_margins,
+    pair_totals,
+)
 from model.training.preferences.reference import PreferenceMethod, RowBatch, row_batch, train_from_reference
 from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
@@ -78,7 +85,7 @@ class PreferenceLoss:
     chosen_nll: float = 0.0
 
     def totals(self, pairs: RowBatch) -> dict[str, float]:
-        return {"weight": float(pairs.weights.sum()), "pairs": float((pairs.weights > 0).sum())}
+        return pair_totals(pairs.weights)
 
     def __call__(
         self, policy: torch.nn.Module, pairs: RowBatch, totals: Mapping[str, float]
@@ -87,17 +94,13 @@ class PreferenceLoss:
         margins = pair_margins(self.loss, own - pairs.reference.to(own.device), counts)
         losses = PAIR_LOSSES[self.loss](margins, self.beta, self.label_smoothing)
         losses = losses - self.chosen_nll * own[:, 0] / counts[:, 0]
-        weights, pairs_counted = pairs.weights.to(own.device), (pairs.weights > 0).to(own.device)
-        loss = (losses * weights).sum() / max(totals["weight"], 1e-9)
-        means = {
-            "margin": self.beta * margins.detach(),
+        values = {
+            "margin": self.beta * margins,
             "accuracy": (margins > 0).float(),
-            "chosen_log_prob": own[:, 0].detach(),
-            "rejected_log_prob": own[:, 1].detach(),
+            "chosen_log_prob": own[:, 0],
+            "rejected_log_prob": own[:, 1],
         }
-        count = max(1.0, totals["pairs"])
-        metrics = {name: (values * pairs_counted).sum() / count for name, values in means.items()}
-        return loss, {"loss": loss.detach(), **metrics}
+        return mean_of_pairs(losses, values, pairs.weights, totals)
 
 
 def train(

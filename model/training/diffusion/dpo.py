@@ -36,7 +36,7 @@ from model.messages import RowError
 from model.training.dataset import RowBounds, RowFormat, one_line
 from model.training.diffusion.denoiser import Conditioning, Denoiser, Noising
 from model.training.loop import Loop, LoopSettings, Run, Share, StepData, prefetched
-from model.training.preferences.losses import PAIR_LOSSES, check_smoothing
+from model.training.preferences.losses import PAIR_LOSSES, check_smoothing, mean_of_pairs, pair_totals
 from model.training.runs.estimate import room
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import KINDS, AdapterOptions, opening_of
@@ -128,7 +128,7 @@ class DiffusionPreferenceLoss:
     chosen_error: float = 0.0
 
     def totals(self, pairs: PairBatch) -> dict[str, float]:
-        return {"weight": float(pairs.weights.sum()), "pairs": float((pairs.weights > 0).sum())}
+        return pair_totals(pairs.weights)
 
     def __call__(
         self, policy: torch.nn.Module, pairs: PairBatch, totals: Mapping[str, float]
@@ -138,17 +138,13 @@ class DiffusionPreferenceLoss:
         margins = gains[:, 0] - gains[:, 1]
         losses = PAIR_LOSSES[self.loss](margins, self.beta, self.label_smoothing)
         losses = losses + self.chosen_error * own[:, 0]
-        weights = pairs.weights.to(own.device)
-        loss = (losses * weights).sum() / max(totals["weight"], 1e-9)
-        means = {
-            "margin": self.beta * margins.detach(),
+        values = {
+            "margin": self.beta * margins,
             "accuracy": (margins > 0).float(),
-            "chosen_error": own[:, 0].detach(),
-            "rejected_error": own[:, 1].detach(),
+            "chosen_error": own[:, 0],
+            "rejected_error": own[:, 1],
         }
-        count = max(1.0, totals["pairs"])
-        metrics = {name: (values * (weights > 0)).sum() / count for name, values in means.items()}
-        return loss, {"loss": loss.detach(), **metrics}
+        return mean_of_pairs(losses, values, pairs.weights, totals)
 
 
 def pair_rows(denoiser: Denoiser) -> RowFormat:

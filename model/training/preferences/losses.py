@@ -51,6 +51,22 @@ def check_smoothing(loss: str, smoothing: float) -> None:
         raise LossError(f"--loss {loss} has no label smoothing; leave --label-smoothing out")
 
 
+def pair_totals(weights: torch.Tensor) -> dict[str, float]:
+    """What `mean_of_pairs` divides by, over all shares of a step: the weights (P,), and how many are positive."""
+    return {"weight": float(weights.sum()), "pairs": float((weights > 0).sum())}
+
+
+def mean_of_pairs(
+    losses: torch.Tensor, values: Mapping[str, torch.Tensor], weights: torch.Tensor, totals: Mapping[str, float]
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The mean of `losses` (P,) by weight, and as metrics that and the means of `values`, (P,) each, over the pairs
+    whose weight is positive."""
+    weights = weights.to(losses.device)
+    loss, counted = (losses * weights).sum() / max(totals["weight"], 1e-9), weights > 0
+    means = {name: (each.detach() * counted).sum() / max(1.0, totals["pairs"]) for name, each in values.items()}
+    return loss, {"loss": loss.detach(), **means}
+
+
 def pair_margins(loss: str, log_ratios: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     """(P, 2) log-ratios and numbers of tokens of chosen and rejected → (P,) what the loss takes."""
     if loss in OF_MEANS:
