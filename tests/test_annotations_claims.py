@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from test_annotations_samples import aha, judged
 
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
@@ -234,6 +234,22 @@ def test_the_next_item_can_be_fetched_ahead(store):
     submit(store, turn.item, "ann", [answer(turn, "ann")])
     assert claim(store, "team", "ann").item == ahead.item
     assert leave(store, "ann") == 1
+
+
+def test_a_page_that_closes_leaves_all_it_held_at_once_and_its_first_item_comes_back_first(store, clock):
+    make(store, 2, overlap=1)
+    turn = claim(store, "team", "ann")
+    ahead = claim(store, "team", "ann", without=turn.item)
+    left = {turn.item: store.clock(), ahead.item: store.clock()}
+    commits: list[str] = []
+    with store.database.writing() as session:
+        engine = session.get_bind()
+    event.listen(engine, "commit", lambda connection: commits.append("commit"))
+    assert leave(store, "ann", unless_renewed_after=left) == 2
+    assert commits == ["commit"]
+    clock.go(seconds=1)
+    assert claim(store, "team", "ann").item == turn.item
+    assert leave(store, "ann", unless_renewed_after=left) == 0  # another page has it since
 
 
 def test_an_undo_gives_the_item_back_to_who_had_it_and_makes_room_again(store):

@@ -6,6 +6,7 @@ others; last of all what was skipped for later. What is claimed is held for ten
 minutes after every sign of life. A pair of one and the same picture is closed instead of claimed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -205,17 +206,23 @@ def holds(store: Store, item_id: int, annotator: str) -> bool:
 
 
 def leave(
-    store: Store, annotator: str, item_id: int | None = None, *, unless_renewed_after: datetime | None = None
+    store: Store,
+    annotator: str,
+    item_id: int | None = None,
+    *,
+    unless_renewed_after: Mapping[int, datetime] | None = None,
 ) -> int:
-    """The page went away: others may have what this person holds (one item, or everything), but for leases that a later
-    page of theirs has renewed. How many were ended."""
+    """The page went away: others may have what this person holds: one item, everything, or what `unless_renewed_after`
+    names, but for leases that a later page of theirs has renewed since. All at once, so that a page opened meanwhile
+    gets the same item again and not the one that was fetched ahead. How many were ended."""
     with store.database.writing() as session:
         held = select(LeaseRow).where(LeaseRow.outcome.is_(None), LeaseRow.annotator == annotator)
         if item_id is not None:
             held = held.where(LeaseRow.item_id == item_id)
-        if unless_renewed_after is not None:
-            held = held.where(LeaseRow.renewed_at <= unless_renewed_after)
         mine = list(session.scalars(held))
+        if unless_renewed_after is not None:
+            moments = unless_renewed_after
+            mine = [lease for lease in mine if lease.item_id in moments and lease.renewed_at <= moments[lease.item_id]]
         for lease in mine:
             leases.end(session, lease, Outcome.LEFT)
         return len(mine)

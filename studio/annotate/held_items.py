@@ -42,8 +42,9 @@ class HeldItems:
         it one that has only just claimed them."""
         name, items = self.open.pop(session, ("", {}))
         elsewhere = {item for other, theirs in list(self.open.values()) if other == name for item in list(theirs)}
-        for item in items.keys() - elsewhere:
-            assignment.leave(self.store, name, item, unless_renewed_after=items[item])
+        mine = {item: moment for item, moment in items.items() if item not in elsewhere}
+        if mine:
+            assignment.leave(self.store, name, unless_renewed_after=mine)
 
 
 def on_closing(leave: Callable[[gr.Request], None], holding: HeldItems) -> Callable[[gr.Request], Awaitable[None]]:
