@@ -168,7 +168,7 @@ def cell(row: str, figure: Figure | None) -> str:
 
 
 def comparisons(results: dict[str, Results]) -> str:
-    """What the redraws gain within a checkpoint, and each checkpoint over the one before it."""
+    """What the redraws gain within a checkpoint."""
     lines = []
     for checkpoint, result in results.items():
         for name, rows in result.items():
@@ -176,14 +176,25 @@ def comparisons(results: dict[str, Results]) -> str:
                 gain = difference(rows["final image"], rows["first draft"])
                 lines.append(f"{checkpoint}, {name}: final − first {points(gain)}")
             lines += [f"{checkpoint}, {name}, {what} {points(gain)}" for what, gain in budget_differences(rows)]
-    names = list(results)
-    for before, after in zip(names, names[1:], strict=False):
-        for name in results[after]:
-            for row in ("first draft", "final image", "edits right"):
-                pair = results[after][name].get(row), results[before].get(name, {}).get(row)
-                if None not in pair:
-                    lines.append(f"{after} − {before}, {name}: {row} {points(difference(*pair))}")
     return "\n".join(lines)
+
+
+def changes(results: dict[str, Results]) -> str:
+    """Each checkpoint against the one before it: every share of every setting, and the paired difference in points,
+    marked where its interval leaves out 0."""
+    blocks, names = [], list(results)
+    for before, after in zip(names, names[1:], strict=False):
+        for name, rows in results[after].items():
+            lines = []
+            for row, figure in rows.items():
+                old = results[before].get(name, {}).get(row)
+                change = None if old is None or row.split(": ")[-1] in PLAIN else difference(figure, old)
+                if old is not None and change is not None:
+                    mark = "" if change[1] <= 0 <= change[2] else "  *"
+                    lines.append(f"{row:46}{old.value:>9.1%}{figure.value:>9.1%}   {points(change)}{mark}")
+            if lines:
+                blocks.append("\n".join([f"{after} − {before}, {name}", *lines]))
+    return "\n\n".join(blocks)
 
 
 def points(interval: tuple[float, float, float] | None) -> str:
@@ -293,7 +304,7 @@ def print_results(results: dict[str, Results], arguments: argparse.Namespace) ->
         print(json.dumps(to_json(results), indent=2))
     else:
         summary = [record(results)] if arguments.prompts else []
-        print(table(results), comparisons(results), *summary, sep="\n\n")
+        print(*filter(None, (table(results), comparisons(results), changes(results), *summary)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import run
 
-from model.evaluate import cell, comparisons, record, table, to_json
+from model.evaluate import cell, changes, record, table, to_json
 from model.evaluation.figures import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
@@ -131,7 +131,13 @@ def test_checkpoints_stand_side_by_side_and_are_compared_in_pairs(pictures):
     lines = table(results).splitlines()
     assert lines[0].split() == ["hard,", "thinking", "first", "(2)", "old", "new"]
     assert any(line.startswith("final image") and "0.0%" in line and "100.0%" in line for line in lines)
-    assert "new − old, hard, thinking first: final image +100.0 points" in comparisons(results)
+    compared = changes(results).splitlines()
+    assert compared[0] == "new − old, hard, thinking first"
+    [final] = [line.split() for line in compared if line.startswith("final image")]
+    assert final == ["final", "image", "0.0%", "100.0%", "+100.0", "points", "(+100.0", "to", "+100.0)", "*"]
+    assert changes({"old": results["old"]}) == ""  # nothing before it
+    same = changes({"old": results["old"], "the same": results["old"]}).splitlines()
+    assert len(same) > 3 and all(line.endswith("+0.0 points (+0.0 to +0.0)") for line in same[1:])
     assert json.loads(json.dumps(to_json(results)))["new"]["hard, thinking first"]["final image"]["value"] == 1.0
 
 
