@@ -110,7 +110,7 @@ def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_
             train(denoiser, data, replace(settings, steps=stop), tmp_path / name, {"recipe": "diffusion dpo"}, start)
         logs.append([json.loads(line) for line in RunPaths(tmp_path / name).log.read_text().splitlines()])
     assert [line["loss"] for line in logs[0]] == [line["loss"] for line in logs[1]]
-    assert logs[0][0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert logs[0][0]["loss"] == pytest.approx(math.log(2), abs=1e-3)  # β is 5,000 or so
     assert logs[0][-1]["accuracy"] == 1 and logs[0][-1]["margin"] > 0.1 > logs[0][0]["margin"]
     assert bool(adapted_layers(denoiser.module)) == (adapter is not None)
     learnt = opened({"flow": tmp_path / "whole"}, "flow")
