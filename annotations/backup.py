@@ -28,13 +28,13 @@ from typing import Any
 
 from annotations.db import postgres
 from annotations.db.engine import FILE, default_directory, default_pictures, default_url, make_private_directory
+from annotations.db.locks import in_one_process, maintenance_lock
 from annotations.errors import AwayError, BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
 from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, Target, check
-from annotations.ops.scheduler import maintenance_lock, run_periodically
 from annotations.pictures import images
 from annotations.pictures.storage import FOLDER, FolderStorage, PictureStorage, open_storage
-from annotations.processes.locks import in_one_process
+from annotations.processes.periodic import run_periodically
 from model.atomic_files import move_whole, sync_tree, write_whole
 
 log = logging.getLogger(__name__)

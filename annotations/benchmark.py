@@ -38,11 +38,11 @@ from annotations.ops import export_benchmark, import_benchmark, index_benchmark
 from annotations.ops.machine_speed import calibration, milliseconds, spread
 from annotations.ops.synthetic import BEGIN, FILTERS, SEGMENTS, made_up
 from annotations.queue.assignment import claim, progress
-from annotations.queue.leases import Outcome
 from annotations.queue.submission import submit
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT, YES
 from annotations.store import search_index, trajectories
+from annotations.store.leases import Outcome
 from annotations.store.listing import Cursor
 from annotations.store.store import Store, open_store
 from annotations.store.trajectory_columns import prepare

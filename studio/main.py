@@ -13,14 +13,14 @@ from pathlib import Path
 from annotations.backup import check_target, is_new, keep_backing_up, restore
 from annotations.db import postgres
 from annotations.db.engine import default_directory
+from annotations.db.locks import LOCK_TIMEOUT, lock_of
 from annotations.doctor import check_disk
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.ops.scheduler import LOCK_TIMEOUT, run_periodically
 from annotations.ops.webhooks import start_deliveries
-from annotations.processes.locks import lock_of
-from annotations.queue import reordering
+from annotations.processes.periodic import run_periodically
 from annotations.queue.assignment import recover
+from annotations.store import reordering
 from annotations.store.store import Store, open_store
 from model.backends.contract import CheckpointError
 from model.backends.registry import open_backend

@@ -13,8 +13,8 @@ from anyio import to_thread
 from starlette.types import ASGIApp
 
 from annotations.auth.accounts import sign_out_from_hub
-from annotations.ops.scheduler import run_periodically
 from annotations.processes.messages import ProcessMessages
+from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store
 from model.images import give_back
 from studio.auth.hub_login import Hub

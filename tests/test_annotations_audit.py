@@ -9,8 +9,8 @@ from test_annotations_samples import aha, judged, png
 from annotations.db.engine import open_database
 from annotations.errors import AnswerError, ConflictError, NotFoundError
 from annotations.importing.importer import bring_in
+from annotations.queue.audit import AuditEntry, restore, trail
 from annotations.schema.annotation import Annotation, Status
-from annotations.store.audit import AuditEntry, restore, trail
 from annotations.store.store import Store
 
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)

@@ -19,8 +19,9 @@ from test_annotations_samples import aha, judged
 from annotations import backup
 from annotations.backup import MANIFEST, keep_backing_up, last, make, restore, unpack, written
 from annotations.db.engine import FILE
+from annotations.db.locks import maintenance_lock
 from annotations.errors import AnnotationsError, BackupError
-from annotations.ops.scheduler import maintenance_lock, run_periodically
+from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store, open_store
 
 

@@ -10,12 +10,12 @@ from test_annotations_samples import aha, judged
 
 from annotations.errors import AnswerError, LeaseError, NotFoundError, ProjectError
 from annotations.queue.assignment import Progress, claim, heartbeat, leave, progress, recover
-from annotations.queue.leases import LEASE
 from annotations.queue.submission import SubmitResult, save, skip_item, submit
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Skipping, Use
 from annotations.store.items import NewItem
+from annotations.store.leases import LEASE
 from annotations.store.store import Store, open_store
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -354,7 +354,7 @@ def test_a_new_annotator_practises_first_and_is_told_what_was_right(store):
     for _ in range(3):
         turn = claim(store, "team", "ann")
         receipt = submit(store, turn.item, "ann", [answer(turn, "ann")])
-        told.append([(f.given, f.wanted, f.right, f.because) for f in receipt.feedback])
+        told.append([(f.answer, f.gold, f.right, f.because) for f in receipt.feedback])
     assert told == [[("yes", "yes", True, "Count them.")], [("yes", "no", False, "Count them.")], []]
     assert not turn.practice
     assert [a.trajectory_id for a in store.counted()] == [turn.trajectory_id]

@@ -9,7 +9,6 @@ from test_annotations_samples import aha, judged
 
 from annotations.errors import AnswerError, ConflictError, LeaseError, NotFoundError, ProjectError
 from annotations.queue import assignment, flags, practice, submission
-from annotations.queue.leases import Outcome
 from annotations.queue.own_items import own_items, pace
 from annotations.queue.practice import PracticeResult
 from annotations.queue.stock_reasons import USUAL, stock_reasons
@@ -17,6 +16,7 @@ from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Example, Use
 from annotations.store.items import NewItem
+from annotations.store.leases import Outcome
 from annotations.store.store import Store, open_store
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

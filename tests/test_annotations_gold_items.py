@@ -9,7 +9,7 @@ from annotations.errors import NotFoundError, ProjectError
 from annotations.queue import assignment, review
 from annotations.queue.gold_accuracy import GoldRecord, standing
 from annotations.queue.gold_items import LONGEST_WHY, appoint, right_answers
-from annotations.queue.progress import answered, project_counts
+from annotations.queue.progress import project_answers, project_counts
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -49,12 +49,12 @@ def exported(store) -> int:
 def test_what_all_say_alike_becomes_right_and_who_answers_is_checked_by_it(store):
     item = filled(store, "yes", "no")
     assert appoint(store, item, Use.GOLD) == 3  # on one verdict they differ, on the other and both ratings they do not
-    told = answered(store, "team")
+    told = project_answers(store, "team")
     assert {one["segment"]: one["answers"] for one in told.gold[item]} == {
         2: {"reason_rating": 4},
         4: {"reason_rating": 4, "verdict_right": "yes"},
     }
-    assert {a.annotator for a in told.given} == {"ann", "bob"}
+    assert {a.annotator for a in told.submitted} == {"ann", "bob"}
     assert project_counts(store)["team"].gold == 1
 
 
@@ -64,7 +64,7 @@ def test_what_a_reviewer_has_decided_is_right_whatever_others_say(store):
     decided = Annotation(trajectory_id, 2, "rev", {"verdict_right": "no"}, key="d")
     review.decide(store, item, "rev", [decided])
     assert appoint(store, item, Use.GOLD) == 1
-    assert answered(store, "team").gold[item][0]["answers"] == {"verdict_right": "no"}
+    assert project_answers(store, "team").gold[item][0]["answers"] == {"verdict_right": "no"}
 
 
 def test_what_a_reviewer_has_decided_is_no_answer_of_theirs_to_gold(store):
@@ -86,7 +86,7 @@ def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store)
     assert before > 0
     appoint(store, item, Use.PRACTICE, because=" Look at the count. ")
     assert exported(store) == before
-    assert {a.annotator for a in answered(store, "team").given} == {"ann", "bob"}
+    assert {a.annotator for a in project_answers(store, "team").submitted} == {"ann", "bob"}
     turn = assignment.claim(store, "team", "new")
     assert (turn.item, turn.practice) == (item, True)
     receipt = answer(store, turn.trajectory_id, item, "new", "no")
@@ -95,7 +95,7 @@ def test_who_is_new_practises_on_it_and_what_was_said_before_still_counts(store)
         (4, True),
     ]
     assert {one.because for one in receipt.feedback} == {"Look at the count."}
-    assert "new" not in {a.annotator for a in answered(store, "team").given}
+    assert "new" not in {a.annotator for a in project_answers(store, "team").submitted}
     assert exported(store) == before
     assert assignment.claim(store, "team", "ann") is None  # who has answered it is not taught by it
 
@@ -105,13 +105,13 @@ def test_practice_stays_practice_and_gold_becomes_work_again(store):
     appoint(store, item, Use.GOLD)
     assert assignment.claim(store, "team", "new") is None  # gold comes by lot, and there is no share of it
     assert appoint(store, item, Use.WORK) == 0
-    assert project_counts(store)["team"].items == 1 and answered(store, "team").gold == {}
+    assert project_counts(store)["team"].items == 1 and project_answers(store, "team").gold == {}
     assert assignment.claim(store, "team", "new") is None  # two have answered it, and two were wanted
     appoint(store, item, Use.PRACTICE)
     trajectory_id = assignment.claim(store, "team", "new").trajectory_id
     answer(store, trajectory_id, item, "new", "no")
     assert appoint(store, item, Use.PRACTICE, because="Better said.") == 4  # who has learnt by it decides nothing
-    assert {a.annotator for a in answered(store, "team").given} == {"ann", "bob"}
+    assert {a.annotator for a in project_answers(store, "team").submitted} == {"ann", "bob"}
     with pytest.raises(ProjectError, match="learnt by this"):
         appoint(store, item, Use.WORK)
 

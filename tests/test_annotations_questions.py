@@ -7,7 +7,7 @@ import pytest
 from test_annotations_samples import aha
 
 from annotations.errors import AnswerError, ConflictError, ProjectError
-from annotations.queue.gold_answers import compare
+from annotations.metrics.gold_answers import compare
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.default_projects import READY_MADE, REFLECTIONS_PROJECT, RICH
 from annotations.schema.forms.best import Best
@@ -191,5 +191,5 @@ def test_an_answer_is_held_against_the_right_one_in_the_manner_of_its_form(quest
 def test_feedback_says_what_was_given_what_was_right_and_why():
     gold = [{"segment": 2, "answers": {"verdict_right": "no", "reason_correction": "x"}, "because": "It is a dog."}]
     [feedback] = compare(QUESTIONS, gold, [Annotation("one", 2, "ann", {"verdict_right": "yes"})])
-    assert (feedback.given, feedback.wanted, feedback.right, feedback.because) == ("yes", "no", False, "It is a dog.")
+    assert (feedback.answer, feedback.gold, feedback.right, feedback.because) == ("yes", "no", False, "It is a dog.")
     assert chosen({"choice": "tie", "left": "one", "right": "other"}) == "tie"

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from annotations.importing.record_json import pack, unpack
+from annotations.db.record_json import pack, unpack
 
 RECORDS = {
     "plain values": {"a": 1, "b": 0.1, "c": "ü\n", "d": None, "e": True, "f": [1, [2]], "g": {"h": "i"}},

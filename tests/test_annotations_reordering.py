@@ -13,12 +13,11 @@ from test_annotations_claims import TEAM, answer, make, save_one
 from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
 from annotations.ops.import_benchmark import TimedLock
-from annotations.queue import reordering
 from annotations.queue.assignment import claim, leave
 from annotations.queue.progress import project_counts
 from annotations.queue.submission import submit
 from annotations.schema.project import Order
-from annotations.store import items
+from annotations.store import item_ranks, items, reordering
 from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 
@@ -145,13 +144,13 @@ def test_to_go_by_disagreement_knows_what_was_said_before(store: Store):
 
 def _killed(folder: Path, url: str | None, after: int) -> None:
     """A process that ends without a word after so many steps."""
-    reordering.STEP, steps, wrapped = 2, [], items.rank_of
+    reordering.STEP, steps, wrapped = 2, [], item_ranks.by_trajectory
 
     def rank_of(*given: object) -> float:
         steps.append(1)
         return wrapped(*given) if len(steps) <= 2 * after else os._exit(7)
 
-    items.rank_of = rank_of
+    item_ranks.by_trajectory = rank_of
     with open_store(folder, url) as store:
         store.change_project(dataclasses.replace(TEAM, order=Order.NEWEST, overlap=1))
 

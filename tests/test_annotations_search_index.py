@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select
 from test_annotations_samples import aha, judged
 
+from annotations.db.search_words import words
 from annotations.db.tables import PostingRow
 from annotations.schema.annotation import Annotation, Status
 from annotations.store import search_index
 from annotations.store.listing import Cursor, Filter
 from annotations.store.search_index import BLOCK, exactly
-from annotations.store.search_words import words
 from annotations.store.store import Store, open_store
 from model.trajectory import Parent
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotations.store.search_words import LONGEST_TEXT, LONGEST_WORD, words
+from annotations.db.search_words import LONGEST_TEXT, LONGEST_WORD, words
 
 
 @pytest.mark.parametrize(

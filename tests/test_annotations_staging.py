@@ -29,13 +29,13 @@ from annotations.importing.importer import Report, bring_in
 from annotations.ops.import_benchmark import TimedLock
 from annotations.ops.synthetic import made_up, write_rows
 from annotations.queue.assignment import claim, progress
+from annotations.queue.audit import trail
 from annotations.queue.progress import project_counts
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT
 from annotations.store import items
-from annotations.store.audit import trail
 from annotations.store.listing import Filter
 from annotations.store.search_index import inconsistent_terms
 from annotations.store.store import Store, open_store

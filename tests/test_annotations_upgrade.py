@@ -21,7 +21,7 @@ from annotations.db.tables import Base, PostingRow
 from annotations.db.upgrade import MIGRATIONS, revisions, server_revisions, upgrade, upgrade_server
 from annotations.errors import DatabaseError, DirectoryError, MigrationError
 from annotations.queue.assignment import Progress, claim, progress
-from annotations.queue.progress import answered
+from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT, RICH
 from annotations.store.listing import Filter
@@ -264,9 +264,9 @@ def test_a_decision_of_an_older_database_says_what_it_is_as_it_was_inferred(tmp_
     decided_before(tmp_path)
     with open_store(tmp_path) as store:
         assert [a.decision for a in store.history("t")] == DECISIONS
-        told = answered(store, "p")
-    assert {a.annotator for a in told.given} == {"ann", "bob"}
-    assert [(a.segment, a.decision) for a in told.decided] == [(0, "accepted"), (1, "accepted"), (2, "rewritten")]
+        told = project_answers(store, "p")
+    assert {a.annotator for a in told.submitted} == {"ann", "bob"}
+    assert [(a.segment, a.decision) for a in told.decisions] == [(0, "accepted"), (1, "accepted"), (2, "rewritten")]
 
 
 def traits(store: Store) -> list[tuple]:

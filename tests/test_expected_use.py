@@ -9,10 +9,10 @@ from test_annotations_samples import aha, judged
 from annotations.calibration.scores import Score, add
 from annotations.metrics.expected_use import disagreement, expected_use, novelty
 from annotations.queue.assignment import claim
-from annotations.queue.reordering import rank_anew
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Order
 from annotations.store.items import NewItem
+from annotations.store.reordering import rank_anew
 from annotations.store.store import open_store
 from model.trajectory import Reflection
 

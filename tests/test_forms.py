@@ -17,7 +17,7 @@ from annotations.export.manifest import PARQUET
 from annotations.importing.importer import bring_in
 from annotations.metrics.quality import accuracy, agreements, labels
 from annotations.queue.gold_items import appoint
-from annotations.queue.progress import answered
+from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation, Decision, Status, validate
 from annotations.schema.default_projects import ARENA
 from annotations.schema.forms.best import Best
@@ -120,7 +120,7 @@ def test_answers_of_all_forms_are_stored_as_they_were_given(worked):
 
 
 def test_answers_of_all_forms_are_measured_on_their_scale_or_counted(worked):
-    measured = [found for id in ("nine", "pairs") for found in agreements(answered(worked, id))]
+    measured = [found for id in ("nine", "pairs") for found in agreements(project_answers(worked, id))]
     levels = {type(found.question.form): found.level for found in measured}
     assert levels == {
         Choice: Level.NOMINAL,
@@ -130,7 +130,7 @@ def test_answers_of_all_forms_are_measured_on_their_scale_or_counted(worked):
         Ranking: Level.NOMINAL,
         Preference: Level.NOMINAL,
     }
-    counted = {q.name: dict(counts) for q, counts in labels(answered(worked, "nine")).items()}
+    counted = {q.name: dict(counts) for q, counts in labels(project_answers(worked, "nine")).items()}
     assert counted["quality"] == {"1": 1, "2": 0, "3": 0, "4": 1, "5": 0, "6": 1, "7": 1}
     assert counted["places"] == {"artifact": 2} and counted["tags"] == {"dark": 2, "small": 2}
     assert counted["comment"] == {"written": 2} and counted["missing"] == {"marked": 2}
@@ -147,10 +147,10 @@ def test_a_reviewers_decision_about_all_forms_becomes_gold_by_which_others_are_c
     assert view.sheet["answers"]["all"] == {"best": 3, "tags": ["dark", "small"]}  # as both say, in whatever order
     assert view.sheet["answers"]["1"] == {"kind": "drawing", "missing": [1], "holds": TICKED}
     assert "Decided" in review.decide(view.case, json.dumps(FILLED), request).note
-    kinds = {a.segment: a.decision for a in answered(worked, "nine").decided}
+    kinds = {a.segment: a.decision for a in project_answers(worked, "nine").decisions}
     assert kinds == dict.fromkeys((1, 3, None), Decision.ACCEPTED)
     assert appoint(worked, view.case.item, Use.GOLD) == 10  # of eleven, for a text is nobody's right answer
-    right = accuracy(answered(worked, "nine"))
+    right = accuracy(project_answers(worked, "nine"))
     assert (right["ada"].right, right["bob"].right) == (1, 0)  # bob's second picture was wrong
     forms = {question.name: question.form for question in NINE.questions}
     known = FILLED["1"] | {"holds": HOLDING}

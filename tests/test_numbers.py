@@ -9,9 +9,9 @@ from test_annotations_samples import aha, judged
 from training_rows import row
 from transformers import JanusImageProcessorPil
 
+from annotations.db.record_json import pack, unpack
 from annotations.errors import AnswerError
 from annotations.export.labels.judge_targets import WhyNot, judge_target
-from annotations.importing.record_json import pack, unpack
 from annotations.metrics.agreement import krippendorff_alpha
 from annotations.schema.annotation import validate
 from annotations.schema.field_types import misfit

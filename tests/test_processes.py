@@ -13,19 +13,18 @@ from test_annotations_samples import aha
 
 from annotations.auth.password_login import TRIES, SignIn
 from annotations.db import postgres as server
+from annotations.db.locks import ServerLock, in_one_process, lock_of, maintenance_lock
 from annotations.errors import NotFoundError, SignInError
 from annotations.importing import staging
 from annotations.importing.staging import Run
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.ops.scheduler import maintenance_lock
 from annotations.processes import live_events
-from annotations.processes.locks import ServerLock, in_one_process, lock_of
 from annotations.processes.messages import ProcessMessages
 from annotations.queue.assignment import claim
-from annotations.queue.leases import LEASE
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.store.imported_records import BatchName
 from annotations.store.items import NewItem
+from annotations.store.leases import LEASE
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 from model.events import Event, SegmentFinished, replay

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from annotations.importing.formats import ours
-from annotations.importing.records import Record
+from annotations.schema.imported_record import Record
 from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import Domain
 from model.backends.janus import Janus

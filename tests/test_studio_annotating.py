@@ -13,9 +13,9 @@ from test_annotations_samples import aha, image, png, reflection
 
 from annotations.auth import accounts
 from annotations.auth.accounts import add
+from annotations.metrics.gold_answers import Feedback
 from annotations.queue import assignment, flags, submission
 from annotations.queue.gold_accuracy import GoldRecord, standing
-from annotations.queue.gold_answers import Feedback
 from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.default_projects import READY_MADE
@@ -280,7 +280,7 @@ def test_feedback_is_words_whatever_was_answered():
     hostile = Feedback(2, "<b>", "<i>", "yes", False, "<img src=q onerror=alert(1)>", "reason_correction")
     html = lesson(sheet, [hostile], none)
     assert "<img" not in html and "<i>" not in html
-    assert "no answer" in lesson(sheet, [replace(hostile, given=None)], none)
+    assert "no answer" in lesson(sheet, [replace(hostile, answer=None)], none)
 
 
 def test_a_project_that_asks_more_than_the_form_of_reflections_is_asked_on_a_sheet(store, desk):

@@ -15,7 +15,7 @@ from running_app import free_port
 from studio_samples import HOSTILE, aha
 
 from annotations.auth.accounts import add
-from annotations.queue.progress import answered, project_counts
+from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Role
@@ -292,7 +292,7 @@ def test_hostile_words_stay_text(store):
     view = ring(store).start(visit())
     assert "<img src=q" not in view.heading and "&lt;img src=q" in view.heading
     vote(ring(store), view)
-    html = leaderboard(answered(store, "arena"), [store.trajectory("a"), store.trajectory("b")])
+    html = leaderboard(project_answers(store, "arena"), [store.trajectory("a"), store.trajectory("b")])
     assert "<img src=q" not in html and "&lt;img src=q" in html
 
 

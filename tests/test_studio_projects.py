@@ -17,7 +17,7 @@ from annotations.export.query import EVERYTHING
 from annotations.export.subjects import subjects
 from annotations.importing.formats import FORMATS
 from annotations.importing.source_tables import AUTO
-from annotations.queue.progress import answered, project_counts
+from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.default_projects import ARENA, READY_MADE, REFLECTIONS_PROJECT, RICH
 from annotations.schema.project import Order, Role
@@ -287,7 +287,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
     assert "ordinal, by ranks; 4 items, 8 answers" in html
     assert "All 8 answers are the same" in html
     assert project_counts(store)[project] == project_counts(store)[project]
-    assert len(answered(store, project).given) == 8
+    assert len(project_answers(store, project).submitted) == 8
 
 
 def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):

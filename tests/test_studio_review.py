@@ -15,14 +15,14 @@ from annotations.db.tables import LeaseRow
 from annotations.errors import AnswerError, ProjectError
 from annotations.metrics.quality import accuracy, agreements, cases, labels, throughput
 from annotations.queue.assignment import claim
+from annotations.queue.audit import trail
 from annotations.queue.gold_items import appoint
-from annotations.queue.progress import answered, changed, project_counts
+from annotations.queue.progress import changed, project_answers, project_counts
 from annotations.queue.review import bring_back, decide, returned
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
 from annotations.schema.project import Role, Use
-from annotations.store.audit import trail
 from annotations.store.items import NewItem
 from annotations.store.store import open_store
 from studio.auth.identity import Identity
@@ -72,7 +72,7 @@ def filled(store) -> list[int]:
 
 def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(store, desk):
     items = filled(store)
-    disputed = [case.item for case in cases(answered(store, "team")) if case.score > 0]
+    disputed = [case.item for case in cases(project_answers(store, "team")) if case.score > 0]
     assert disputed == [items[1], items[0]]
     view = desk.start(visit(project="team"))
     assert view.case.item == items[1] and "2 of 2 to decide" in view.queue
@@ -111,12 +111,12 @@ def decided(desk, case, verdict: str = "yes"):
 
 def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, desk):
     items = filled(store)
-    before = project_counts(store)["team"], agreements(answered(store, "team"))
+    before = project_counts(store)["team"], agreements(project_answers(store, "team"))
     case = desk.start(visit(project="team")).case
     view = decided(desk, case)
     assert "Decided" in view.note and view.case.item == items[1]
-    told = answered(store, "team")
-    assert {a.annotator for a in told.decided} == {"me"} and len(told.decided) == 2
+    told = project_answers(store, "team")
+    assert {a.annotator for a in told.decisions} == {"me"} and len(told.decisions) == 2
     assert (project_counts(store)["team"], agreements(told)) == before
     assert [(case.item, case.decided) for case in cases(told) if case.score > 0] == [
         (items[0], False),
@@ -155,7 +155,7 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
     assert view.stage.count('class="timeline still"') == 2
     assert view.stage.index("<h2>Left</h2>") < view.stage.index("<h2>Right</h2>")
     desk.decide(view.case, json.dumps({"all": {"alignment": "right"}}), visit())
-    [made] = answered(store, "arena").decided
+    [made] = project_answers(store, "arena").decisions
     assert dict(made.answers["alignment"]) == {"choice": "right", "left": "t0", "right": "t1"}
 
 
@@ -183,7 +183,7 @@ def test_a_decision_that_comes_back_is_still_one(store, desk):
     decided(desk, replace(case, key="again"), "no")
     again = bring_back(store, old.id)
     assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
-    assert project_counts(store)["team"].answers == 9 and len(answered(store, "team").decided) == 2
+    assert project_counts(store)["team"].answers == 9 and len(project_answers(store, "team").decisions) == 2
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_decision_says_in_its_row_of_what_kind_it_is_and_keeps_it_when_the_lea
     assert decide(store, item, "rev", [Annotation("t1", 2, "rev", answers, key="d")])[0].decision is kind
     with store.database.writing() as session:
         session.execute(update(LeaseRow).where(LeaseRow.annotator == "rev").values(outcome="left"))
-    assert [a.decision for a in answered(store, "team").decided] == [kind]
+    assert [a.decision for a in project_answers(store, "team").decisions] == [kind]
 
 
 def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, desk):
@@ -212,11 +212,11 @@ def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, d
     decided(desk, replace(case, key="again"), "no")
     for segment in (2, 5):
         store.undo("t1", segment, "me", project="team")
-    told = answered(store, "team")
-    assert [a.answers["verdict_right"] for a in told.decided] == ["yes", "yes"]
+    told = project_answers(store, "team")
+    assert [a.answers["verdict_right"] for a in told.decisions] == ["yes", "yes"]
     assert project_counts(store)["team"].answers == 9
     store.undo("t1", 2, "me", project="team")
-    assert [a.segment for a in answered(store, "team").decided] == [5]
+    assert [a.segment for a in project_answers(store, "team").decisions] == [5]
 
 
 def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_said_since(store):
@@ -237,7 +237,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
         queue.cases("team")
         change()
         assert changed(store, "team", queue.known["team"][0])[1] == touched.get(what), what
-        assert queue.cases("team") == cases(answered(store, "team")), what
+        assert queue.cases("team") == cases(project_answers(store, "team")), what
 
 
 def test_hostile_words_stay_text(store, desk):
@@ -255,7 +255,7 @@ def test_hostile_words_stay_text(store, desk):
 
 def test_what_answers_say_of_each_other(store):
     items = filled(store)
-    told = answered(store, "team")
+    told = project_answers(store, "team")
     verdict, rating = agreements(told)[:2]
     assert verdict.percent.value == pytest.approx((3 + 3 * 1 / 3) / 6) and verdict.alpha.items == 6
     assert rating.alpha is None and rating.percent.value == 1
@@ -274,7 +274,7 @@ def test_accuracy_is_of_gold_alone(store):
         for id in ("t0", "t1"):
             for segment in (2, 5):
                 store.annotate(Annotation(id, segment, who, {"verdict_right": verdict}, project="team"))
-    found = accuracy(answered(store, "team"))
+    found = accuracy(project_answers(store, "team"))
     assert {who: (one.right, one.of) for who, one in found.items()} == {"ann": (1, 1), "bob": (0, 1)}
 
 
@@ -301,11 +301,11 @@ def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
     assert view.appointing["visible"]
     told = desk.appoint(view.case, "", "gold", visit())
     assert "4 right answers are known" in told.note
-    assert set(answered(store, "team").gold) == {items[2]}
+    assert set(project_answers(store, "team").gold) == {items[2]}
     told = desk.appoint(view.case, "Count <them>.", "practice", visit())
     assert "for practice now" in told.note
     assert "stays so" in desk.appoint(view.case, "", "work", visit()).note
-    assert len({a.annotator for a in answered(store, "team").given if a.item == items[2]}) == 3
+    assert len({a.annotator for a in project_answers(store, "team").submitted if a.item == items[2]}) == 3
 
 
 def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_says(store):
@@ -369,7 +369,7 @@ def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(sto
     items = filled(store)
     view = desk.accept(desk.start(visit(project="team")).case, visit())
     assert "Decided as most say" in view.note and view.case.item == items[1]  # it stays on the table
-    verdicts = {a.segment: a.answers["verdict_right"] for a in answered(store, "team").decided}
+    verdicts = {a.segment: a.answers["verdict_right"] for a in project_answers(store, "team").decisions}
     assert verdicts == {2: "yes", 5: "yes"}
     [split] = store.add_items("team", [NewItem(keep(store, 7))])
     for who, verdict in (("ann", "yes"), ("bob", "no")):
@@ -397,4 +397,4 @@ def test_answers_are_sent_back_with_a_note_to_the_same_person_or_to_somebody_els
         said = {"verdict_right": "yes", "reason_rating": 4}
         store.annotate(Annotation("t1", segment, asked, said, project="team", item=items[1]))
     assert returned(store, items[1], asked) is None
-    assert len([a for a in answered(store, "team", [items[1]]).given if a.segment == 2]) == 3
+    assert len([a for a in project_answers(store, "team", [items[1]]).submitted if a.segment == 2]) == 3

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from annotations.calibration.scores import scores
 from annotations.metrics.calibration import Judgement
-from annotations.queue.progress import answered
+from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation, right_answer
 from annotations.schema.questions import VERDICT_RIGHT, YES
 from annotations.store.store import Store
@@ -43,8 +43,8 @@ def verdicts(store: Store) -> Iterator[PeopleVerdict]:
         if any(
             question.name == VERDICT_RIGHT and question.segment == Reflection.kind for question in project.questions
         ):
-            known = answered(store, project.id)
-            for annotation in (*known.given, *known.decided):
+            known = project_answers(store, project.id)
+            for annotation in (*known.submitted, *known.decisions):
                 if annotation.segment is not None and VERDICT_RIGHT in annotation.answers:
                     by_segment[annotation.trajectory_id][annotation.segment].append(annotation)
     ids = sorted(by_segment)

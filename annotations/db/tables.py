@@ -319,7 +319,7 @@ class ImportRow(Base):
     part: Mapped[int]  # of the record, from 0
     row: Mapped[int]  # of the file, from 1
     together: Mapped[str | None] = mapped_column(Text, index=True)  # images of one prompt or pair share it
-    record: Mapped[dict[str, Any]]  # see annotations.importing.record_json
+    record: Mapped[dict[str, Any]]  # see annotations.db.record_json
     imported_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]
 

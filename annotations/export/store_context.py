@@ -15,7 +15,7 @@ from annotations.export.same_prompt import SamePrompt
 from annotations.export.subjects import Group, Subject, subjects
 from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
-from annotations.queue.progress import answered
+from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation
 from annotations.store.imported_records import Origin
 from annotations.store.store import Store
@@ -79,7 +79,7 @@ class StoreContext(Context):
     def _accuracy(self, project: str) -> dict[str, float]:
         """By annotator, the share of a project's gold that was answered right; nobody without gold."""
         if project not in self._weights:
-            known = accuracy(answered(self.store, project))
+            known = accuracy(project_answers(self.store, project))
             self._weights[project] = {name: share.value for name, share in known.items()}
         return self._weights[project]
 

@@ -16,9 +16,9 @@ from operator import itemgetter
 
 from annotations.errors import AnnotationsError, NotFoundError
 from annotations.importing.formats import FORMATS
-from annotations.importing.formats.imported_answers import KEY, ImportedAnswers
+from annotations.importing.formats.imported_answers import ImportedAnswers
 from annotations.queue.gold_items import LONGEST_WHY
-from annotations.schema.annotation import Annotation, Decision
+from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation, Decision
 from annotations.schema.project import Project, Use
 from annotations.store.items import NewItem
 from annotations.store.store import Store
@@ -99,7 +99,7 @@ def _add(store: Store, project: Project, keyed: Sequence[tuple[str, ImportedAnsw
             item=item,
             seconds=answers.seconds,
             decision=answers.decision and Decision(answers.decision),
-            key=KEY + hashlib.sha256(key.encode()).hexdigest()[:40],
+            key=IMPORTED_KEY_PREFIX + hashlib.sha256(key.encode()).hexdigest()[:40],
         )
         for item, (key, answers) in zip(items, keyed, strict=True)
         if not answers.gold

@@ -17,8 +17,9 @@ from typing import IO
 
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import FORMATS
-from annotations.importing.records import Read, Record, RowError
+from annotations.importing.records import Read, RowError
 from annotations.importing.source_tables import Source
+from annotations.schema.imported_record import Record
 from annotations.store import imported_records
 from annotations.store.imported_records import PreparedRecord
 from annotations.store.store import Checked, Store

@@ -10,8 +10,9 @@ from typing import Any
 
 from annotations.errors import ImportingError
 from annotations.importing.formats import FORMATS, rows
-from annotations.importing.records import Read, Record, RowError
+from annotations.importing.records import Read, RowError
 from annotations.importing.source_tables import Source
+from annotations.schema.imported_record import Record
 from model.trajectory import Reflection, Trajectory
 
 LOOKED_AT = 5  # rows

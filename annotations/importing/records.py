@@ -6,15 +6,13 @@ Values, and how a picture of theirs becomes a PNG of ours. Knows no format and n
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from annotations.db.json_text import JsonText
-from annotations.importing.record_json import Files
-from annotations.pictures.images import PngFile
+from annotations.pictures.images import DescribedPng, PngFile
+from annotations.schema.imported_record import Part, Record, digest
 from model.images import PictureFileError, normalized_png, size_of
 from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
@@ -44,35 +42,6 @@ class RowError:
         return f"row {self.row}{self.place and f', {self.place}'}: got {self.got}; wanted {self.wanted}"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One image of a record: the trajectory it makes, its pictures (PNG by sha256), and the record, packed."""
-
-    trajectory: Trajectory  # its id follows from its content, where the record has none
-    pictures: Mapping[str, bytes]
-    record: Mapping[str, Any]
-    files: Files = field(default_factory=dict)
-    body: JsonText | None = None  # the trajectory, where whoever read it has written it
-
-
-@dataclass(frozen=True)
-class Record:
-    """One row of a file. `together`: rows and images that belong to one prompt, or pair, share it."""
-
-    row: int
-    parts: tuple[Part, ...]
-    together: str | None = None
-    key: str = ""  # stands for its content, so that none is imported twice; filled in by whoever imports
-    beside: str = ""  # hash of what the row says that is in none of its parts' records
-
-    def digest(self, format: str) -> str:
-        """Equal for equal records with equal pictures."""
-        shown = [sorted(part.pictures) for part in self.parts]
-        files = [{name: hashlib.sha256(c).hexdigest() for name, c in part.files.items()} for part in self.parts]
-        beside = [self.beside] if self.beside else []
-        return digest([format, [part.record for part in self.parts], files, shown, *beside])
-
-
 Read = Iterator[Record | RowError]
 
 
@@ -97,11 +66,6 @@ def _together(problems: Sequence[RowProblem]) -> RowProblem:
     more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
     expected = dict.fromkeys(problem.wanted for problem in problems)
     return RowProblem(", ".join([*told, *more]), ", ".join(expected))
-
-
-def digest(values: Any) -> str:
-    """A hash of JSON values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def made_elsewhere(
@@ -191,18 +155,12 @@ def name_of(value: Any, place: str) -> str | None:
     return None if value is None else str(value).strip() or None
 
 
-class Described(bytes):
-    """A PNG with what is known of it, so that it is decoded and hashed once."""
-
-    file: PngFile
-
-
-def as_png(content: bytes, place: str) -> tuple[str, Described]:
+def as_png(content: bytes, place: str) -> tuple[str, DescribedPng]:
     """The hash and the PNG of a picture, as it will be shown, judged and trained on: a plain PNG stays byte for byte,
     any other picture is set upright, put on white and encoded anew. Raises RowProblem.
     """
     try:
-        png = Described(normalized_png(content))
+        png = DescribedPng(normalized_png(content))
         png.file = PngFile(hashlib.sha256(png).hexdigest(), *size_of(png), len(png))
     except PictureFileError as error:
         raise RowProblem(error.got, error.wanted, place) from error

@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from annotations.db.locks import ServerLock, lock_of
 from annotations.db.tables import ImportRunRow, StagedRow, TrajectoryRow
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.answer_storage import add_answers
 from annotations.pictures.images import PngFile
-from annotations.processes.locks import ServerLock, lock_of
 from annotations.store import imported_records, items, trajectories
 from annotations.store.imported_records import BatchName, PreparedRecord
 from annotations.store.store import Store

@@ -18,10 +18,10 @@ from annotations.metrics.agreement import (
     percent_agreement,
 )
 from annotations.metrics.disagreement import disagreement
-from annotations.queue.gold_answers import compare
-from annotations.queue.progress import Answered
+from annotations.metrics.gold_answers import compare
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import Level
+from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 
 MOMENTS = 12  # points of a curve over time
@@ -52,12 +52,12 @@ class Disagreement:
     decided: bool  # by a reviewer
 
 
-def agreements(answered: Answered) -> list[QuestionAgreement]:
+def agreements(answers: ProjectAnswers) -> list[QuestionAgreement]:
     """One for every question whose answers can be compared, in their order."""
     measures = []
-    for question in answered.project.questions:
+    for question in answers.project.questions:
         if (level := question.form.level) is not None:
-            annotations = sorted((a for a in answered.given if question.name in a.answers), key=moment)
+            annotations = sorted((a for a in answers.submitted if question.name in a.answers), key=moment)
             ratings = stances(question, annotations)
             alpha, percent = krippendorff_alpha(ratings, level), percent_agreement(ratings)
             measures.append(
@@ -100,11 +100,11 @@ def _over_time(
     return tuple(series)
 
 
-def labels(answered: Answered) -> dict[Question, Counter[str]]:
+def labels(answers: ProjectAnswers) -> dict[Question, Counter[str]]:
     """How often every answer was given, with those that nobody gave; of free text, how many wrote one."""
     counts = {}
-    for question in answered.project.questions:
-        values = [a.answers[question.name] for a in answered.given if question.name in a.answers]
+    for question in answers.project.questions:
+        values = [a.answers[question.name] for a in answers.submitted if question.name in a.answers]
         counted: Counter[str] = Counter(dict.fromkeys(question.form.labels(), 0))
         for value in values:
             counted.update(question.form.labels_of(value))
@@ -112,25 +112,25 @@ def labels(answered: Answered) -> dict[Question, Counter[str]]:
     return counts
 
 
-def accuracy(answered: Answered) -> dict[str, Accuracy]:
+def accuracy(answers: ProjectAnswers) -> dict[str, Accuracy]:
     """Per annotator: of how many gold items every answer that is known was given right."""
     mine: dict[tuple[int, str], list[Annotation]] = defaultdict(list)
-    for annotation in answered.given:
-        if annotation.item in answered.gold:
+    for annotation in answers.submitted:
+        if annotation.item in answers.gold:
             mine[annotation.item, annotation.annotator].append(annotation)
     marks = []
     for (item, annotator), submitted in mine.items():
-        feedback = compare(answered.project.questions, answered.gold[item], submitted)
+        feedback = compare(answers.project.questions, answers.gold[item], submitted)
         marks.append((item, annotator, "right" if all(answer.right for answer in feedback) else "wrong"))
-    return gold_accuracy(marks, dict.fromkeys(answered.gold, "right"))
+    return gold_accuracy(marks, dict.fromkeys(answers.gold, "right"))
 
 
-def throughput(answered: Answered) -> dict[date, Counter[str]]:
+def throughput(answers: ProjectAnswers) -> dict[date, Counter[str]]:
     """Answers per day (UTC) and person, the days in order: what somebody said of one item is one answer, given when
     its last part was."""
     last = {
         (annotation.item or annotation.trajectory_id, annotation.annotator): moment(annotation)
-        for annotation in sorted(answered.given, key=moment)
+        for annotation in sorted(answers.submitted, key=moment)
     }
     by_day: dict[date, Counter[str]] = defaultdict(Counter)
     for (_, annotator), last_answer in sorted(last.items(), key=lambda entry: entry[1]):
@@ -138,19 +138,19 @@ def throughput(answered: Answered) -> dict[date, Counter[str]]:
     return dict(by_day)
 
 
-def cases(answered: Answered) -> list[Disagreement]:
+def cases(answers: ProjectAnswers) -> list[Disagreement]:
     """All items that were answered: those on which people differ, of them those nobody has decided first, then the
     greatest differences; then those on which they do not.
     """
-    decided = {annotation.item for annotation in answered.decided}
+    decided = {annotation.item for annotation in answers.decisions}
     by_item: dict[int, list[Annotation]] = defaultdict(list)
-    for annotation in answered.given:
+    for annotation in answers.submitted:
         if annotation.item is not None:
             by_item[annotation.item].append(annotation)
     disagreements = []
     for item, submitted in by_item.items():
         people = len({annotation.annotator for annotation in submitted})
-        score = disagreement(answered.project.questions, submitted)
+        score = disagreement(answers.project.questions, submitted)
         disagreements.append(Disagreement(item, submitted[0].trajectory_id, score, people, item in decided))
     return sorted(disagreements, key=review_order)
 

@@ -7,7 +7,7 @@ deleted one is seen nowhere any more, nor are its answers, whose rows stay.
 from dataclasses import dataclass, replace
 
 from annotations.errors import ProjectError
-from annotations.queue.progress import answered, project_counts
+from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project
 from annotations.store import projects
@@ -26,10 +26,10 @@ class Contents:
 
 def contents(store: Store, project_id: str) -> Contents:
     """Raises NotFoundError."""
-    counts, said = project_counts(store)[project_id], answered(store, project_id)
-    people = {annotation.annotator for annotation in (*said.given, *said.decided)}
+    counts, answers = project_counts(store)[project_id], project_answers(store, project_id)
+    people = {annotation.annotator for annotation in (*answers.submitted, *answers.decisions)}
     items = counts.items + counts.practice
-    return Contents(items, len(said.given) + len(said.decided), len(people), counts.gold + counts.practice)
+    return Contents(items, len(answers.submitted) + len(answers.decisions), len(people), counts.gold + counts.practice)
 
 
 def archive(store: Store, project_id: str) -> Project:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
-from annotations.queue.leases import LEASE
 from annotations.schema.annotation import Status
 from annotations.schema.project import Use
 from annotations.store import projects
+from annotations.store.leases import LEASE
 from annotations.store.store import Store
 
 PAGE_SIZE = 500  # keys in one query

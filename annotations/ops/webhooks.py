@@ -26,9 +26,9 @@ import httpx2
 from sqlalchemy import select
 
 from annotations.db.engine import Database
+from annotations.db.locks import in_one_process
 from annotations.db.tables import PropertyRow
-from annotations.ops.scheduler import run_periodically
-from annotations.processes.locks import in_one_process
+from annotations.processes.periodic import run_periodically
 from annotations.schema.annotation import Annotation, Status
 from annotations.store.revisions import after, newest
 from annotations.store.store import Store

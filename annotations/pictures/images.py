@@ -28,6 +28,12 @@ class PngFile:
     mime: str = MIME
 
 
+class DescribedPng(bytes):
+    """A PNG together with its description, so that it is decoded and hashed once."""
+
+    file: PngFile
+
+
 def describe(png: bytes) -> PngFile:
     """Hash and size of a PNG, decoded to its end. Raises PictureError for what is none, is cut short or damaged."""
     if not png.startswith(SIGNATURE):

@@ -1,1 +1,1 @@
-"""What several studios with one PostgreSQL database tell each other: locks, messages, drawings under way."""
+"""What several studios with one PostgreSQL database tell each other: messages, drawings under way; periodic work."""

@@ -14,7 +14,7 @@ from uuid import uuid4
 from sqlalchemy import delete, func, insert, select
 
 from annotations.db.process_tables import ProcessMessageRow
-from annotations.ops.scheduler import run_periodically
+from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store
 
 EVERY = timedelta(seconds=0.5)

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow, LeaseRow
 from annotations.errors import AnswerError, LeaseError, ProjectError
-from annotations.queue import leases, next_item
-from annotations.queue.leases import COMPLETED, Outcome
+from annotations.queue import next_item
 from annotations.queue.seeded_choice import left_of, seeded_uniform
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project, Use
-from annotations.store import items, projects
+from annotations.store import items, leases, projects
 from annotations.store.items import State
+from annotations.store.leases import COMPLETED, Outcome
 from annotations.store.store import Store
 
 MOST_HELD = 50  # items that one person holds at a time

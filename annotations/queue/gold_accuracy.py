@@ -8,7 +8,7 @@ watches it learns which item was one of gold.
 from dataclasses import dataclass
 
 from annotations.db.tables import ItemRow
-from annotations.queue import gold_answers
+from annotations.metrics import gold_answers
 from annotations.schema.annotation import Annotation
 from annotations.store import projects, revisions
 from annotations.store.store import Store

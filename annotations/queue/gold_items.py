@@ -12,11 +12,10 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow
 from annotations.errors import ProjectError
-from annotations.queue import completion
 from annotations.schema.annotation import Annotation, Answers, Status
 from annotations.schema.project import Use
 from annotations.schema.questions import Question
-from annotations.store import items, projects, revisions
+from annotations.store import completion, items, projects, revisions
 from annotations.store.items import State
 from annotations.store.store import Store
 

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Select, exists, func, insert, select, tupl
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow, LeaseRow, PlaceRow
-from annotations.queue.leases import Outcome
 from annotations.schema.project import Project, Use
 from annotations.store.items import State
+from annotations.store.leases import Outcome
 
 POSITION = (ItemRow.priority, ItemRow.rank, ItemRow.id)
 TAKEN_UP = (Outcome.LEFT, Outcome.LAPSED)

@@ -10,9 +10,9 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow, TrajectoryRow
-from annotations.queue.leases import Outcome
 from annotations.schema.annotation import Status
 from annotations.schema.project import Use
+from annotations.store.leases import Outcome
 from annotations.store.store import Store
 from annotations.store.visibility import is_visible
 

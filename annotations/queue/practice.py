@@ -11,12 +11,12 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow, LeaseRow
-from annotations.queue import completion, gold_answers, leases
-from annotations.queue.gold_answers import Feedback
-from annotations.queue.leases import COMPLETED, Outcome
+from annotations.metrics import gold_answers
+from annotations.metrics.gold_answers import Feedback
 from annotations.schema.annotation import Status
 from annotations.schema.project import Project, Use
-from annotations.store import items, projects, revisions
+from annotations.store import completion, items, leases, projects, revisions
+from annotations.store.leases import COMPLETED, Outcome
 from annotations.store.store import Store
 
 

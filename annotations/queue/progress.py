@@ -4,20 +4,20 @@ Knows the rows of items and leases; each call is one transaction of its own. Wha
 to `quality`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sqlalchemy import case, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from annotations.db.tables import AnnotationRow, DeletionRow, ItemRow, LeaseRow, ProjectRow
-from annotations.queue.leases import Outcome
 from annotations.schema.annotation import Annotation, Status
-from annotations.schema.project import Project, Use
+from annotations.schema.project import Use
+from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from annotations.store import projects, revisions
 from annotations.store.items import State
+from annotations.store.leases import Outcome
 from annotations.store.store import Store
 
 
@@ -41,17 +41,6 @@ class AnnotatorProgress:
     completed: int
     skipped: int
     held: int  # now
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What counts in a project: current and submitted, without practice."""
-
-    project: Project
-    given: tuple[Annotation, ...]
-    decided: tuple[Annotation, ...]  # by reviewers, about what others disagreed on
-    gold: Mapping[int, tuple[dict[str, Any], ...]]  # the right answers, by item
-    others: Mapping[int, str]  # the second of every pair, by item
 
 
 def first_item(store: Store, project_id: str) -> tuple[str, str | None] | None:
@@ -106,7 +95,7 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
     return sorted(shares, key=lambda share: (-share.completed, share.annotator))
 
 
-def answered(store: Store, project_id: str, items: Collection[int] | None = None) -> Answered:
+def project_answers(store: Store, project_id: str, items: Collection[int] | None = None) -> ProjectAnswers:
     """Everything that counts in a project, or of these items of it. Raises NotFoundError."""
     with store.database.reading() as session:
         project = projects.get(session, project_id)
@@ -118,10 +107,10 @@ def answered(store: Store, project_id: str, items: Collection[int] | None = None
         practice = {row.id: revisions.last_before_practice(row) for row in rows if row.use == Use.PRACTICE}
         gold = {row.id: tuple(row.gold) for row in rows if row.use == Use.GOLD and row.gold}
     worked = [a for a in submitted if a.item not in practice or a.id <= practice[a.item]]
-    return Answered(
+    return ProjectAnswers(
         project,
-        given=tuple(a for a in worked if a.decision is None),
-        decided=tuple(a for a in worked if a.decision is not None),
+        submitted=tuple(a for a in worked if a.decision is None),
+        decisions=tuple(a for a in worked if a.decision is not None),
         gold=gold,
         others=others,
     )

@@ -13,14 +13,13 @@ from sqlalchemy import insert, or_, select
 
 from annotations.db.tables import ReturnRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.queue import completion, leases
+from annotations.queue.audit import restore, sign
 from annotations.queue.flags import checked_note
-from annotations.queue.leases import COMPLETED, Outcome
 from annotations.schema.annotation import Annotation, Decision, Status, validate
 from annotations.schema.project import Use
 from annotations.schema.questions import Question
-from annotations.store import items, projects, revisions
-from annotations.store.audit import restore, sign
+from annotations.store import completion, items, leases, projects, revisions
+from annotations.store.leases import COMPLETED, Outcome
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 

@@ -15,16 +15,16 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.queue import completion, gold_answers, leases
-from annotations.queue.gold_answers import Feedback
-from annotations.queue.leases import COMPLETED, Outcome
+from annotations.metrics import gold_answers
+from annotations.metrics.gold_answers import Feedback
 from annotations.queue.seeded_choice import left_of
 from annotations.schema.annotation import DONE, Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Skipping, Use
 from annotations.schema.questions import SKIP_REASON
-from annotations.store import items, projects, revisions
+from annotations.store import completion, items, leases, projects, revisions
 from annotations.store.items import subjects_of
+from annotations.store.leases import COMPLETED, Outcome
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 

@@ -26,6 +26,7 @@ from model.reflection_text import split_verdict
 from model.trajectory import Reflection, Trajectory
 
 Value = str | int | float | tuple["Value", ...] | Mapping[str, "Value"]
+IMPORTED_KEY_PREFIX = "imported "  # of the keys of annotations that came with an imported file
 REFLECTIONS = "reflections"  # id of the project that every finished drawing with a reflection belongs to
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from annotations.db.record_json import unpack
 from annotations.db.tables import ImportFileRow, ImportRow
-from annotations.importing.record_json import unpack
-from annotations.importing.records import Record
 from annotations.pictures.images import PngFile
+from annotations.schema.imported_record import Record
 from annotations.store import trajectories
 from annotations.store.trajectory_columns import PreparedRows, prepare
 from annotations.store.visibility import is_published, is_visible

@@ -16,7 +16,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, false, insert, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from annotations.calibration import use_ranks
 from annotations.db.tables import (
     DeletionRow,
     ItemRow,
@@ -28,14 +27,13 @@ from annotations.db.tables import (
 )
 from annotations.errors import NotFoundError, ProjectError
 from annotations.schema.annotation import Annotation, Status, validate
-from annotations.schema.project import Order, Project, Use
+from annotations.schema.project import Project, Use
 from annotations.schema.subjects import PAIR, WHOLE
-from annotations.store import projects
+from annotations.store import item_ranks, projects
 from annotations.store.visibility import is_visible
 from model.trajectory import Trajectory
 
 ITEMS_PER_CHECK = 1000  # items checked in one transaction
-NO_MARGIN = 1.0  # of a trajectory without a finished reflection
 PRIORITIES = 1000  # between two generations of a project's items
 MOST_PRIORITY = PRIORITIES // 2 - 1
 
@@ -68,7 +66,7 @@ def collect(session: Session, created: Sequence[tuple[Trajectory, float]], *, st
     for project in projects.collecting(session):
         generation = generation_of(session, project.id)
         asked = [(each, parts) for each in finished if (parts := parts_of(project, each[0]))]
-        ranks = ranks_of(session, project, [each for each, _ in asked])
+        ranks = item_ranks.of(session, project, [each for each, _ in asked])
         rows = [
             _values(project, NewItem(trajectory.id), parts, rank, generation) | {"state": state.value}
             for ((trajectory, _), parts), rank in zip(asked, ranks, strict=True)
@@ -102,7 +100,7 @@ def add(session: Session, project: Project, new: NewItem) -> int:
         return item_id
     created = select(TrajectoryRow.created_at).where(TrajectoryRow.id == trajectory.id)
     seconds = session.scalars(created).one().timestamp()
-    rank = ranks_of(session, project, [(trajectory, seconds)])[0]
+    rank = item_ranks.of(session, project, [(trajectory, seconds)])[0]
     values = _values(project, new, parts, rank, generation_of(session, project.id))
     item_id = session.scalars(insert(ItemRow).values(**values).returning(ItemRow.id)).one()
     move_places_back(session, project.id, values["priority"], values["rank"], item_id)
@@ -172,26 +170,6 @@ def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
     if project.subject in (WHOLE, PAIR):
         return [None]
     return [i for i, s in enumerate(trajectory.segments) if s.kind == project.subject and s.finished]
-
-
-def ranks_of(session: Session, project: Project, created: Sequence[tuple[Trajectory, float]]) -> list[float]:
-    """The ranks in the project's order, lower first, of trajectories with the time when they were made, in seconds."""
-    if project.order is Order.EXPECTED_USE:
-        return use_ranks.ranks(session, project.id, [trajectory for trajectory, _ in created])
-    return [rank_of(project, *each) for each in created]
-
-
-def rank_of(project: Project, trajectory: Trajectory, created: float) -> float:
-    """The rank in an order that the trajectory alone decides on; `created`: when it was made, in seconds."""
-    match project.order:
-        case Order.OLDEST:
-            return created
-        case Order.NEWEST:
-            return -created
-        case Order.MARGIN:
-            return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
-        case Order.DISAGREEMENT | Order.EXPECTED_USE:  # of what else is stored
-            return 0.0
 
 
 def get(session: Session, item_id: int) -> ItemRow:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from annotations.db.search_words import words
 from annotations.db.tables import AnnotationRow, PostingRow, TrajectoryRow
 from annotations.schema.names import name_key
-from annotations.store.search_words import words
 from annotations.store.visibility import is_visible
 
 BLOCK = 4096  # numbers per row: 512 bytes, which a new trajectory rewrites for each of its terms

@@ -23,24 +23,25 @@ from annotations.db.engine import (
     open_server,
     open_server_for_reading,
 )
+from annotations.db.locks import maintenance_lock
 from annotations.db.tables import PropertyRow
 from annotations.errors import AnnotationsError, AwayError, NotFoundError, TrajectoryError
-from annotations.ops.scheduler import maintenance_lock
+from annotations.pictures import trajectory_pictures
 from annotations.pictures.images import PngFile
 from annotations.pictures.storage import PictureStorage, open_storage
-from annotations.queue import completion, reordering
 from annotations.schema.annotation import REFLECTIONS, Annotation, Status
 from annotations.schema.project import Project
 from annotations.store import (
+    completion,
     imported_records,
     items,
     listing,
     projects,
+    reordering,
     retention,
     revisions,
     search_index,
     trajectories,
-    trajectory_pictures,
 )
 from annotations.store.imported_records import Batch, Origin
 from annotations.store.items import NewItem

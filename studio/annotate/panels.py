@@ -13,9 +13,9 @@ import gradio as gr
 from annotations.errors import AnnotationsError, NotFoundError, without_places
 from annotations.queue import flags
 from annotations.queue.flags import Flag
-from annotations.queue.leases import Outcome
 from annotations.queue.own_items import OwnItem, own_items
 from annotations.schema.project import LONGEST_NOTE, Example, Project, Role
+from annotations.store.leases import Outcome
 from annotations.store.store import Store
 from model.images import thumbnail
 from model.trajectory import Image, Source, Trajectory

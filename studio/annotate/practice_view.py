@@ -6,7 +6,7 @@ Pure functions: no store, no Gradio. What people wrote enters HTML escaped.
 from collections.abc import Sequence
 from typing import Any
 
-from annotations.queue.gold_answers import Feedback
+from annotations.metrics.gold_answers import Feedback
 from annotations.queue.practice import PracticeResult
 from annotations.schema.annotation import Answers
 from studio.components.forms.sheet import ALL, Sheet, SheetSubject, subjects
@@ -23,7 +23,7 @@ def marks(sheet: Sheet, told: Sequence[Feedback]) -> dict[str, dict[str, Any]]:
     forms = {question.name: question.form for question in sheet.project.questions}
     for answer in told:
         key = ALL if answer.segment is None else str(answer.segment)
-        wanted = forms[answer.name].to_page(_plain(answer.wanted), sheet.left)
+        wanted = forms[answer.name].to_page(_plain(answer.gold), sheet.left)
         made.setdefault(key, {})[answer.name] = {"value": wanted, "right": answer.right, "why": answer.because}
     return made
 
@@ -48,8 +48,8 @@ def _button(id: str, words: str, key: str) -> str:
 
 def _row(sheet: Sheet, answer: Feedback) -> str:
     thing = next(thing for thing in subjects(sheet) if thing.segment == answer.segment)
-    given = "no answer" if answer.given is None else _in_words(sheet, thing, answer.name, answer.given)
-    outcome = "right" if answer.right else f"wanted {_in_words(sheet, thing, answer.name, answer.wanted)}"
+    given = "no answer" if answer.answer is None else _in_words(sheet, thing, answer.name, answer.answer)
+    outcome = "right" if answer.right else f"wanted {_in_words(sheet, thing, answer.name, answer.gold)}"
     why = f" {isolated(answer.because)}" if answer.because else ""
     worded = thing.worded.get(answer.name)
     title = isolated(worded.title if worded else answer.question)

@@ -15,7 +15,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, LeaseError, NotFoundError, without_places
 from annotations.queue import assignment, submission
 from annotations.queue.assignment import Assignment
-from annotations.queue.progress import answered, project_counts
+from annotations.queue.progress import project_answers, project_counts
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project import Project, Role
@@ -213,10 +213,12 @@ class ArenaHandlers:
         """Who draws better, for those who are not to be blind."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         try:
-            answers = answered(self.store, readable(self.store, project or "", user).id)
+            answers = project_answers(self.store, readable(self.store, project or "", user).id)
         except NotFoundError:
             return ""
-        ids = list(dict.fromkeys(id for a in answers.given for id in (a.trajectory_id, answers.others.get(a.item, ""))))
+        ids = list(
+            dict.fromkeys(id for a in answers.submitted for id in (a.trajectory_id, answers.others.get(a.item, "")))
+        )
         known: list[Trajectory] = []
         for start in range(0, len(ids), MAX_IDS):
             known += self.store.trajectories_by_id(ids[start : start + MAX_IDS]).values()

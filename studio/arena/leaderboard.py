@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from annotations.metrics.bradley_terry import Standing, Vote, points, rank
-from annotations.queue.progress import Answered
 from annotations.schema.forms.preference import Preference
+from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
 from studio.components.plots import Estimate, intervals
@@ -23,14 +23,14 @@ def contestants(known: Iterable[Trajectory]) -> dict[str, str]:
     return {id: way if drawers[id] in ways.values() else drawers[id] for id, way in ways.items()}
 
 
-def votes(answers: Answered, question: Question, names: Mapping[str, str]) -> list[Vote]:
+def votes(answers: ProjectAnswers, question: Question, names: Mapping[str, str]) -> list[Vote]:
     """What people said of every pair; pairs of which a drawing was deleted since count no more."""
-    preferences = [a.answers[question.name] for a in answers.given if question.name in a.answers]
+    preferences = [a.answers[question.name] for a in answers.submitted if question.name in a.answers]
     shown = [value for value in preferences if value["left"] in names and value["right"] in names]
     return [Vote(names[value["left"]], names[value["right"]], value["choice"]) for value in shown]
 
 
-def leaderboard(answers: Answered, known: Sequence[Trajectory]) -> str:
+def leaderboard(answers: ProjectAnswers, known: Sequence[Trajectory]) -> str:
     """The ranking by every question that compares two."""
     names = contestants(known)
     boards = []

@@ -17,8 +17,8 @@ from annotations.calibration.report import file_of, measure, write
 from annotations.db.engine import default_directory, default_pictures, default_url
 from annotations.errors import AnnotationsError
 from annotations.metrics.calibration import Calibration
-from annotations.queue.reordering import rank_anew
 from annotations.schema.project import Order
+from annotations.store.reordering import rank_anew
 from annotations.store.store import Store, open_store
 from model.backends.contract import CheckpointError
 from model.training.rewards.janus_pro_r1 import RewardError

@@ -9,8 +9,8 @@ import gradio as gr
 
 from annotations.calibration.report import file_of, measure, write
 from annotations.errors import AnnotationsError, without_places
-from annotations.queue.reordering import rank_anew
 from annotations.schema.project import Order, Role
+from annotations.store.reordering import rank_anew
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.training.rewards.janus_pro_r1 import RewardError

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from annotations.errors import ConflictError
-from annotations.ops.scheduler import run_periodically
 from annotations.processes import live_events
 from annotations.processes.live_events import Batch
+from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store
 from model.events import Event, Failed, TrajectoryFinished, from_dict
 from model.trajectory import StopReason

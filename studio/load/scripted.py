@@ -10,8 +10,8 @@ from typing import Any
 
 from annotations.importing import staging
 from annotations.ops.example_trajectories import fill_if_empty
-from annotations.queue import reordering
 from annotations.queue.assignment import recover
+from annotations.store import reordering
 from annotations.store.listing import Filter
 from annotations.store.store import Store, open_store
 from model.backends.contract import Backend, Capabilities, ServingOptions

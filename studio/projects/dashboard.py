@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from annotations.metrics.agreement import Accuracy, Agreement
 from annotations.metrics.quality import QuestionAgreement, accuracy, agreements, labels, throughput
-from annotations.queue.progress import AnnotatorProgress, Answered
+from annotations.queue.progress import AnnotatorProgress
 from annotations.schema.forms.text import Text
+from annotations.schema.project_answers import ProjectAnswers
 from studio.auth.pseudonyms import Names
 from studio.components.plots import Estimate, bars, columns, curve, intervals
 from studio.components.render import isolated
@@ -21,15 +22,15 @@ ALL = (-1.0, 1.0)
 LABELS = {"both_bad": "both bad", "tie": "equal"}
 
 
-def dashboard(answered: Answered, shares: Sequence[AnnotatorProgress], names: Names) -> str:
+def dashboard(answers: ProjectAnswers, shares: Sequence[AnnotatorProgress], names: Names) -> str:
     """Everything that is known of how a project goes."""
-    if not answered.given:
+    if not answers.submitted:
         return '<p class="none">Nobody has submitted anything yet; then plots of it will be here.</p>'
     parts = (
-        ("People", people(shares, accuracy(answered), names)),
-        ("Answers per day", per_day(answered, names)),
-        ("Agreement", agreement(agreements(answered))),
-        ("Answers", distributions(answered)),
+        ("People", people(shares, accuracy(answers), names)),
+        ("Answers per day", per_day(answers, names)),
+        ("Agreement", agreement(agreements(answers))),
+        ("Answers", distributions(answers)),
     )
     made = "".join(f"<section><h2>{title}</h2>{html}</section>" for title, html in parts if html)
     return f'<div class="dashboard">{made}</div>'
@@ -59,9 +60,9 @@ def _person(share: AnnotatorProgress, right: Accuracy | None, most: int, names: 
     )
 
 
-def per_day(answered: Answered, names: Names) -> str:
+def per_day(answers: ProjectAnswers, names: Names) -> str:
     """The last days up to the last answer, also those on which nobody worked."""
-    counts_by_day = throughput(answered)
+    counts_by_day = throughput(answers)
     last = max(counts_by_day)
     first = max(min(counts_by_day), last - timedelta(days=DAYS - 1))
     days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
@@ -115,10 +116,10 @@ def _why_not(measure: QuestionAgreement) -> str:
     return f"All {measure.percent.answers:,} answers are the same, so that chance alone would make them agree."
 
 
-def distributions(answered: Answered) -> str:
+def distributions(answers: ProjectAnswers) -> str:
     """What was answered to every question, and how often."""
     made = []
-    for question, counts in labels(answered).items():
+    for question, counts in labels(answers).items():
         if counts.total():
             named = {LABELS.get(label, label): number for label, number in counts.items()}
             form = "free text" if isinstance(question.form, Text) else ""

@@ -16,7 +16,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
 from annotations.importing.source_tables import AUTO
-from annotations.queue.progress import answered, project_counts, shares
+from annotations.queue.progress import project_answers, project_counts, shares
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
@@ -258,8 +258,10 @@ class ProjectHandlers:
         return bar(counts) + practice_missing(project, counts.practice)
 
     def _view(self, user: Identity, project: Project, note: str = "") -> View:
-        answers, by = answered(self.store, project.id), shares(self.store, project.id)
-        names = names_for(self.store, user, [*{a.annotator for a in answers.given}, *(share.annotator for share in by)])
+        answers, by = project_answers(self.store, project.id), shares(self.store, project.id)
+        names = names_for(
+            self.store, user, [*{a.annotator for a in answers.submitted}, *(share.annotator for share in by)]
+        )
         board = dashboard(answers, by, names)
         return View(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import gradio as gr
 
 from annotations.errors import AnnotationsError
-from annotations.queue.progress import Answered, answered, project_counts, shares
+from annotations.queue.progress import project_answers, project_counts, shares
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project, Role
+from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from annotations.store.store import Store
 from model.trajectory import Trajectory
@@ -61,19 +62,19 @@ class ResultsHandlers:
         return f'<ul class="projects">{rows}</ul>' if rows else NONE
 
     def _one(self, project: Project, who: Identity) -> str:
-        given = answered(self.store, project.id)
-        names = names_for(self.store, who, {each.annotator for each in given.given})
+        answers = project_answers(self.store, project.id)
+        names = names_for(self.store, who, {each.annotator for each in answers.submitted})
         name = f'<h2 class="results-title" dir="auto">{render.escaped(project.name)}</h2>'
         title = f'<p><a href="results">All projects</a></p>{name}'
-        return title + dashboard(given, shares(self.store, project.id), names) + self._items(given)
+        return title + dashboard(answers, shares(self.store, project.id), names) + self._items(answers)
 
-    def _items(self, given: Answered) -> str:
+    def _items(self, answers: ProjectAnswers) -> str:
         by_item: dict[str, list[Annotation]] = {}
-        for annotation in sorted(given.given, key=lambda each: each.id or 0, reverse=True):
+        for annotation in sorted(answers.submitted, key=lambda each: each.id or 0, reverse=True):
             by_item.setdefault(annotation.trajectory_id, []).append(annotation)
         newest = [*by_item][:SHOWN]
         drawings = self.store.trajectories_by_id(newest)
-        cards = "".join(self._card(drawings[id], by_item[id], given.project) for id in newest if id in drawings)
+        cards = "".join(self._card(drawings[id], by_item[id], answers.project) for id in newest if id in drawings)
         return (
             f'<h2 class="results-title">Drawings and answers</h2><div class="gallery results">{cards}</div>'
             if cards

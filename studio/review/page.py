@@ -14,12 +14,12 @@ import gradio as gr
 
 from annotations.errors import AnnotationsError, AnswerError, NotFoundError, without_places
 from annotations.metrics.quality import Disagreement
-from annotations.queue import gold_items, review
+from annotations.queue import audit, gold_items, review
 from annotations.queue.flags import LONGEST
-from annotations.queue.progress import Answered, answered
+from annotations.queue.progress import project_answers
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.project import Project, Role, Use
-from annotations.store import audit
+from annotations.schema.project_answers import ProjectAnswers
 from annotations.store.store import Store
 from annotations.store.trajectories import MAX_IDS
 from model.backends.contract import Domain
@@ -122,8 +122,8 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            answers = answered(self.store, readable(self.store, case.project, user).id, [case.item])
-            if not answers.given:
+            answers = project_answers(self.store, readable(self.store, case.project, user).id, [case.item])
+            if not answers.submitted:
                 return self._show(user, case.project, None)
             made = annotations_of(self._sheet(answers), case.key, filled, user.name)
             review.decide(self.store, case.item, user.name, made)
@@ -139,12 +139,12 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            answers = answered(self.store, readable(self.store, case.project, user).id, [case.item])
-            if not answers.given:
+            answers = project_answers(self.store, readable(self.store, case.project, user).id, [case.item])
+            if not answers.submitted:
                 return self._show(user, case.project, None)
             sheet = self._sheet(answers)
-            most = majority(sheet, answers.given)
-            about = answers.given[0].trajectory_id
+            most = majority(sheet, answers.submitted)
+            about = answers.submitted[0].trajectory_id
             made = [
                 Annotation(about, segment, user.name, said_by_most, key=f"{case.key}-{segment}")
                 for segment, said_by_most in most.items()
@@ -161,12 +161,12 @@ class ReviewHandlers:
             note=success_notice("Decided as most say. Next leads on.")
         )
 
-    def _sheet(self, answers: Answered) -> Sheet:
+    def _sheet(self, answers: ProjectAnswers) -> Sheet:
         """The questions about the one item that was answered."""
-        trajectory, other = answers.given[0].trajectory_id, answers.others.get(answers.given[0].item)
+        trajectory, other = answers.submitted[0].trajectory_id, answers.others.get(answers.submitted[0].item)
         shown = self.store.trajectory(trajectory)
         asked = for_drawing(answers.project, self.store, self.domain, shown)
-        return review_sheet(asked, shown, self.store.trajectory(other) if other else None, answers.given)
+        return review_sheet(asked, shown, self.store.trajectory(other) if other else None, answers.submitted)
 
     def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
@@ -188,7 +188,7 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            people = answered(self.store, readable(self.store, case.project, user).id, [case.item]).given
+            people = project_answers(self.store, readable(self.store, case.project, user).id, [case.item]).submitted
             pseudonyms = self.store.pseudonyms([each.annotator for each in people])
             name = next((name for name, pseudonym in pseudonyms.items() if pseudonym == annotator), None)
             if name is None:
@@ -237,13 +237,13 @@ class ReviewHandlers:
         return self._case(user, project_id, case)._replace(chosen=menu, queue=listed)
 
     def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> View:
-        answers = answered(self.store, project_id, [dispute.item])
-        if not answers.given:
+        answers = project_answers(self.store, project_id, [dispute.item])
+        if not answers.submitted:
             return stay(View, "Its answers were taken back meanwhile; Next leads on.")
-        names = names_for(self.store, user, [a.annotator for a in (*answers.given, *answers.decided)])
+        names = names_for(self.store, user, [a.annotator for a in (*answers.submitted, *answers.decisions)])
         sheet = self._sheet(answers)
         stage = self._stage(answers.project, sheet.trajectory, sheet.other)
-        table = review_table.answers(answers.project, sheet.trajectory, answers.given, answers.decided, names)
+        table = review_table.answers(answers.project, sheet.trajectory, answers.submitted, answers.decisions, names)
         case = ReviewCase(answers.project.id, dispute.item, uuid4().hex)
         return View(
             case=case,
@@ -252,7 +252,7 @@ class ReviewHandlers:
             queue=gr.skip(),
             stage=stage,
             answers=table,
-            sheet=value_of(sheet, case.key, agreed(sheet, answers.given), self.store.picture_or_none),
+            sheet=value_of(sheet, case.key, agreed(sheet, answers.submitted), self.store.picture_or_none),
             desk=gr.update(visible=True),
             returning=gr.update(choices=self._people(answers, names), value=None),
             appointing=gr.update(visible=user.may(Role.ADMIN)),
@@ -260,9 +260,9 @@ class ReviewHandlers:
             **self._trail(user, sheet.trajectory.id),
         )
 
-    def _people(self, answers: Answered, names: Names) -> list[tuple[str, str]]:
+    def _people(self, answers: ProjectAnswers, names: Names) -> list[tuple[str, str]]:
         """(who answered as a menu shows them, their pseudonym)."""
-        people = list(dict.fromkeys(annotation.annotator for annotation in answers.given))
+        people = list(dict.fromkeys(annotation.annotator for annotation in answers.submitted))
         pseudonyms = self.store.pseudonyms(people)
         return [(names(person), pseudonyms[person]) for person in people]
 

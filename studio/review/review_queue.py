@@ -7,7 +7,7 @@ the one before.
 from dataclasses import dataclass, field
 
 from annotations.metrics.quality import Disagreement, cases, review_order
-from annotations.queue.progress import Moment, answered, changed
+from annotations.queue.progress import Moment, changed, project_answers
 from annotations.store.store import Store
 
 
@@ -23,9 +23,9 @@ class ReviewQueue:
         since, ordered = self.known.get(project_id, (Moment(), []))
         now, items = changed(self.store, project_id, since)
         if items is None:
-            ordered = cases(answered(self.store, project_id))
+            ordered = cases(project_answers(self.store, project_id))
         elif items:
-            again = cases(answered(self.store, project_id, items))
+            again = cases(project_answers(self.store, project_id, items))
             ordered = sorted([*(case for case in ordered if case.item not in items), *again], key=review_order)
         self.known[project_id] = (now, ordered)
         return ordered

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from annotations.metrics.quality import Disagreement, stance
+from annotations.queue.audit import AuditEntry, Change
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project
 from annotations.schema.questions import Question
-from annotations.store.audit import AuditEntry, Change
 from model.trajectory import Trajectory
 from studio.auth.pseudonyms import Names
 from studio.components.render import escaped, isolated

@@ -9,7 +9,7 @@ from datasets import Features, Value
 
 from annotations.export.formats.rounds import Files, Round, RoundsKind
 from annotations.export.kind import Context
-from annotations.importing.formats.genref import BAD, GOOD
+from annotations.schema.published_formats import GENREF_BAD, GENREF_GOOD
 from model.trajectory import Trajectory
 
 ONE_ROUND = "its first image was accepted, so that there is no bad one"
@@ -28,7 +28,8 @@ class GenRef(RoundsKind):
     )
     layout = "webdataset"
     features = Features(
-        {name: Value("string") for name in ("__key__", *TEXTS)} | {BAD: Value("binary"), GOOD: Value("binary")}
+        {name: Value("string") for name in ("__key__", *TEXTS)}
+        | {GENREF_BAD: Value("binary"), GENREF_GOOD: Value("binary")}
     )
     edits = False
 
@@ -47,7 +48,7 @@ class GenRef(RoundsKind):
         self, values: dict[str, Any], pictures: Sequence[bytes], files: Files
     ) -> tuple[dict[str, Any], Files]:
         texts = {name: values[name].encode("utf-8", "surrogatepass") for name in TEXTS}
-        return {"__key__": values["__key__"]}, {GOOD: pictures[-1], BAD: pictures[-2]} | texts
+        return {"__key__": values["__key__"]}, {GENREF_GOOD: pictures[-1], GENREF_BAD: pictures[-2]} | texts
 
     def restored(
         self, trajectory: Trajectory, record: dict[str, Any], context: Context

@@ -14,8 +14,7 @@ from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.pair import Pair, WhyNoPair
 from annotations.export.labels.pairs import pairs
 from annotations.export.subjects import Group, Subject
-from annotations.importing.formats.imported_answers import KEY
-from annotations.schema.annotation import Annotation
+from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation
 from model.trajectory import Trajectory, pictures_of
 
 IMAGES = "images"  # folder of a layout with files
@@ -25,12 +24,12 @@ Restored = tuple[Mapping[str, Any], Mapping[str, bytes]]  # values of a row, and
 
 def untouched(subject: Subject) -> bool:
     """Whether nobody has answered anything about it but the file that it was imported from."""
-    return all(annotation.key.startswith(KEY) for annotation in in_order(subject))
+    return all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in in_order(subject))
 
 
 def is_imported(group: Group) -> bool:
     """Whether all answers about this thing came with a file."""
-    return group.decision is None and all(annotation.key.startswith(KEY) for annotation in group.people)
+    return group.decision is None and all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in group.people)
 
 
 def rows_of_pairs(

@@ -19,17 +19,17 @@ from annotations.export.formats.restored import ANNOTATED, IMPORTED, is_imported
 from annotations.export.kind import PROVENANCE, Answer, Context, Kind, LeftOut, Row, png, provenance
 from annotations.export.labels.opinions import Opinion, asked, only, opinions, pseudonyms, with_the_rest
 from annotations.export.subjects import Group, Subject
-from annotations.importing.formats.richhf import SCORES, tokens_of
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
 from annotations.schema.forms.words import Words
+from annotations.schema.published_formats import RICHHF_SCORES, richhf_tokens
 from annotations.schema.questions import Question
 from model.trajectory import Image as Drawing
 
 SIDE = 512  # pixels of a map
 RADIUS = SIDE / 20  # of a point
-SCORE_OF = {"alignment": "misalignment_score", "appearance": "aesthetics_score"}  # by a question, beside SCORES
+SCORE_OF = {"alignment": "misalignment_score", "appearance": "aesthetics_score"}  # by a question, beside RICHHF_SCORES
 MISALIGNED = "misalign"  # in the label of a region or the name of its question; all others are artifacts
 OTHER = "a rating of something else than the format’s four scores"
 
@@ -53,7 +53,7 @@ class RichHf(Kind):
     tasks = ("text-to-image",)
     features = Features(
         {"filename": Value("string")}
-        | dict.fromkeys(SCORES, Value("float64"))
+        | dict.fromkeys(RICHHF_SCORES, Value("float64"))
         | {"artifact_map": Image(), "misalignment_map": Image(), "prompt_misalignment_label": Value("string")}
         | {"prompt": Value("string"), "image": Image()}
         | PROVENANCE
@@ -90,7 +90,7 @@ class RichHf(Kind):
 
 def _score_of(question: Question) -> str | None:
     """The score that a question asks for."""
-    return SCORE_OF.get(question.name) or (question.name if question.name in SCORES else None)
+    return SCORE_OF.get(question.name) or (question.name if question.name in RICHHF_SCORES else None)
 
 
 def _row(subject: Subject, group: Group, sha256: str, found: Mapping[str, Sequence[Opinion]], context: Context) -> Row:
@@ -119,7 +119,7 @@ def _labels(prompt: str, words: Sequence[Opinion], people: Sequence[Annotation])
         return None
     marked = [index for opinion in words for said in _said(opinion) for index in said]
     missing = {index for index in marked if 2 * marked.count(index) >= len(people)}
-    return " ".join(str(int(index not in missing)) for _, index in tokens_of(prompt))
+    return " ".join(str(int(index not in missing)) for _, index in richhf_tokens(prompt))
 
 
 def _said(opinion: Opinion) -> list[Any]:
@@ -163,7 +163,7 @@ def _grey(values: np.ndarray) -> dict[str, Any]:
 def _restored(record: Mapping[str, Any], picture: bytes) -> dict[str, Any]:
     """Pictures as `datasets` stores them; maps of numbers become PNG."""
     maps = {name: _as_picture(record.get(name)) for name in ("artifact_map", "misalignment_map")}
-    scores = {name: float(record[name]) for name in SCORES if record.get(name) not in (None, "")}
+    scores = {name: float(record[name]) for name in RICHHF_SCORES if record.get(name) not in (None, "")}
     prompt = {"prompt": record.get("prompt") or record.get("caption")}
     return dict(record) | maps | scores | prompt | {"image": _as_picture(record.get("image")) or png(picture)}
 

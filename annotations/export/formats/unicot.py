@@ -10,7 +10,7 @@ from datasets import Features, List, Value
 from annotations.export.formats.restored import IMAGES, hashes_of, image_files
 from annotations.export.formats.rounds import Files, Round, RoundsKind
 from annotations.export.kind import Context
-from annotations.importing.formats.unicot import NOTHING_TO_EDIT
+from annotations.schema.published_formats import UNICOT_NOTHING_TO_EDIT
 from model.trajectory import Trajectory
 
 LISTS = ("input_image", "output_image", "edit", "eval", "eval_summary")
@@ -33,7 +33,7 @@ class UniCot(RoundsKind):
     def values(self, trajectory: Trajectory, rounds: Sequence[Round]) -> dict[str, Any]:
         reasons = [r.reason for r in rounds]
         values = {"data_id": trajectory.id, "prompt": trajectory.prompt, "eval": reasons, "eval_summary": reasons}
-        values["edit"] = [r.edit or NOTHING_TO_EDIT for r in rounds]
+        values["edit"] = [r.edit or UNICOT_NOTHING_TO_EDIT for r in rounds]
         return values | _images([f"{IMAGES}/{r.sha256}.png" for r in rounds])
 
     def restored(

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
-from annotations.importing.record_json import pack
-from annotations.importing.records import Part, Read, Record, text_in, trajectory_of
+from annotations.importing.records import Read, text_in, trajectory_of
+from annotations.schema.imported_record import Part, Record
 
 MARKS = (frozenset({"prompt", "tag"}), frozenset({"prompt", "include"}))
 PROJECT = None

@@ -13,23 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.errors import ImportingError
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import (
-    Look,
-    Part,
-    Read,
-    Record,
-    RowProblem,
-    as_png,
-    made_elsewhere,
-    name_of,
-    probability,
-    said,
-)
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, probability, said
 from annotations.importing.source_tables import tables_in
+from annotations.schema.imported_record import Part, Record
 from model.reflection_text import sentence
 from model.trajectory import Reflection
 

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
-from annotations.importing.record_json import pack
-from annotations.importing.records import Part, Read, Record, RowProblem, as_png, judgement, text_in, trajectory_of
+from annotations.importing.records import Read, RowProblem, as_png, judgement, text_in, trajectory_of
+from annotations.schema.imported_record import Part, Record
+from annotations.schema.published_formats import GENREF_BAD, GENREF_GOOD
 from model.trajectory import Image
 
-BAD, GOOD = "bad_image.jpg", "good_image.jpg"
-MARKS = (frozenset({BAD, GOOD, "prompt.txt"}),)
+MARKS = (frozenset({GENREF_BAD, GENREF_GOOD, "prompt.txt"}),)
 PROJECT = None
 size = rows.size
 
@@ -34,7 +35,7 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:
     pictures: dict[str, bytes] = {}
     hashes = []
-    for name in (BAD, GOOD):
+    for name in (GENREF_BAD, GENREF_GOOD):
         if not isinstance(row.get(name), bytes):
             raise RowProblem("no such member", "a picture", name)
         sha256, png = as_png(row[name], name)

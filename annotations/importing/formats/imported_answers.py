@@ -19,8 +19,6 @@ from annotations.schema.questions import NO, YES, Question
 from annotations.schema.subjects import PAIR
 from model.trajectory import Image
 
-KEY = "imported "  # with which the keys of imported answers begin
-
 
 @dataclass(frozen=True)
 class ImportedAnswers:

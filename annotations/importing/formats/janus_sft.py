@@ -14,21 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import (
-    Look,
-    Part,
-    Read,
-    Record,
-    RowProblem,
-    as_png,
-    made_elsewhere,
-    parts_of,
-    probability,
-    said,
-)
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, parts_of, probability, said
+from annotations.schema.imported_record import Part, Record
 
 FIELDS = ("id", "img_path", "reason", "prob", "state")
 MARKS = (frozenset({"promptid", "prompt", "data"}),)

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from annotations.db.json_text import sorted_json
+from annotations.db.record_json import pack
 from annotations.errors import AnnotationsError, ImportingError
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import ImportedAnswers, imported_project
-from annotations.importing.record_json import pack
-from annotations.importing.records import Part, Read, Record, RowError, RowProblem, digest
+from annotations.importing.records import Read, RowError, RowProblem
 from annotations.schema.field_types import misfit
+from annotations.schema.imported_record import Part, Record, digest
 from annotations.schema.project import Project
 from annotations.store.trajectory_columns import pictures_of
 from model.images import PictureFileError, encode_png, read_rgb

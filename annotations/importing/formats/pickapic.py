@@ -14,21 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import (
-    Look,
-    Part,
-    Read,
-    Record,
-    RowProblem,
-    as_png,
-    made_elsewhere,
-    name_of,
-    parts_of,
-)
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, parts_of
+from annotations.schema.imported_record import Part, Record
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
 MARKS = (frozenset(NEEDED),)

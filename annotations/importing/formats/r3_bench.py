@@ -14,11 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import EXPERTS, ImportedAnswers
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere, text_in
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, text_in
+from annotations.schema.imported_record import Part, Record
 from annotations.schema.questions import NO, YES
 
 MARKS = (frozenset({"original_prompt", "bad_image", "answer"}),)

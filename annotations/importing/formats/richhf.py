@@ -9,26 +9,25 @@ set add `image` (bytes, or bytes and path) and `prompt` or `caption`. Without th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import RICH, ImportedAnswers
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere
+from annotations.schema.imported_record import Part, Record
 from annotations.schema.project import Project
+from annotations.schema.published_formats import RICHHF_SCORES, richhf_tokens
 
-SCORES = ("aesthetics_score", "artifact_score", "misalignment_score", "overall_score")
 PROMPTS = ("prompt", "caption")
-KNOWN = (*SCORES, *PROMPTS, "filename", "image", "artifact_map", "misalignment_map", "prompt_misalignment_label")
+KNOWN = (*RICHHF_SCORES, *PROMPTS, "filename", "image", "artifact_map", "misalignment_map", "prompt_misalignment_label")
 MARKS = (frozenset({"filename", "overall_score", "misalignment_score"}),)
 PROJECT = RICH
-DELIMITERS = re.compile('[,.?!":; ]')  # between the tokens of a prompt that are labelled
 ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp")
 size = rows.size
 
@@ -51,7 +50,7 @@ def merged(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | None:
     """Scores as the nearest ratings, and the words that a token of is not drawn; None without a score."""
-    scores = {name: float(record[name]) for name in SCORES if record.get(name) not in (None, "")}
+    scores = {name: float(record[name]) for name in RICHHF_SCORES if record.get(name) not in (None, "")}
     ratings = {name: 1 + round(4 * score) for name, score in scores.items() if 0 <= score <= 1}
     if not ratings:
         return None
@@ -63,7 +62,7 @@ def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | 
 def _project_of(ratings: Mapping[str, int]) -> Project | None:
     """None: the format's own, which requires an overall score. Without one, a project that requires the first score
     there is."""
-    required = next(name for name in ("overall_score", *SCORES) if name in ratings)
+    required = next(name for name in ("overall_score", *RICHHF_SCORES) if name in ratings)
     if required == "overall_score":
         return None
     questions = tuple(replace(question, required=question.name == required) for question in RICH.questions)
@@ -71,27 +70,20 @@ def _project_of(ratings: Mapping[str, int]) -> Project | None:
     return replace(RICH, id=f"{RICH.id}-{aspect}", name=f"{RICH.name}: {aspect}", questions=questions)
 
 
-def tokens_of(prompt: str) -> list[tuple[str, int]]:
-    """The tokens of a prompt as RichHF-18K labels them, each with the index of its word (split at white space)."""
-    return [
-        (token, index) for index, word in enumerate(prompt.split()) for token in DELIMITERS.split(word) if token.strip()
-    ]
-
-
 def misaligned_words(prompt: Any, labels: Any) -> list[int]:
     """Indices of words with a token whose label is 0; none where the labels are not of this prompt."""
     if not isinstance(prompt, str) or not isinstance(labels, str):
         return []
-    tokens, values = tokens_of(prompt), labels.split()
+    tokens, values = richhf_tokens(prompt), labels.split()
     if len(tokens) != len(values):
         return []
     return sorted({index for (_, index), value in zip(tokens, values, strict=True) if value == "0"})
 
 
 def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> Record:
-    if row.get("filename") in (None, "") or all(row.get(name) in (None, "") for name in SCORES):
-        raise RowProblem("nothing in filename, or in all scores", f"values in filename, {', '.join(SCORES)}")
-    for name in SCORES:
+    if row.get("filename") in (None, "") or all(row.get(name) in (None, "") for name in RICHHF_SCORES):
+        raise RowProblem("nothing in filename, or in all scores", f"values in filename, {', '.join(RICHHF_SCORES)}")
+    for name in RICHHF_SCORES:
         if row.get(name) not in (None, ""):
             _number(row[name], name)
     sha256, png = as_png(_picture(row, look), "image" if row.get("image") else "filename")

@@ -15,8 +15,9 @@ from annotations.errors import ImportingError
 from annotations.importing import csv_files
 from annotations.importing.archives import TABLES
 from annotations.importing.formats import tars
-from annotations.importing.records import Read, Record, RowError, RowProblem
+from annotations.importing.records import Read, RowError, RowProblem
 from annotations.importing.text_files import open_text
+from annotations.schema.imported_record import Record
 
 AT_ONCE = 32  # rows with pictures in memory
 

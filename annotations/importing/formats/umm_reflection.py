@@ -25,19 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
-from annotations.importing.record_json import pack
-from annotations.importing.records import (
-    Part,
-    Read,
-    Record,
-    RowProblem,
-    as_png,
-    judgement,
-    list_in,
-    text_in,
-    trajectory_of,
-)
+from annotations.importing.records import Read, RowProblem, as_png, judgement, list_in, text_in, trajectory_of
+from annotations.schema.imported_record import Part, Record
 from model.trajectory import Image, Reflection, Segment, Source, Thought, Token
 
 MARKS = (frozenset({"think_list", "step_action_list", "user_prompt"}),)

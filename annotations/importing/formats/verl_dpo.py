@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import Look, Part, Read, Record, RowProblem, as_png, made_elsewhere, parts_of
+from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, parts_of
+from annotations.schema.imported_record import Part, Record
 
 SIDES = ("win", "lose")
 MARKS = (frozenset({"img_win", "img_lose", "prompt"}),)

@@ -16,21 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
-from annotations.importing.record_json import pack
-from annotations.importing.records import (
-    Look,
-    Part,
-    Read,
-    Record,
-    RowProblem,
-    as_png,
-    judgement,
-    list_in,
-    text_in,
-    trajectory_of,
-)
+from annotations.importing.records import Look, Read, RowProblem, as_png, judgement, list_in, text_in, trajectory_of
+from annotations.schema.imported_record import Part, Record
 from model.trajectory import Image, Segment
 
 MARKS = (frozenset({"images", "steps", "source_record_id", "prompt"}),)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from annotations.store.search_words import words
+from annotations.db.search_words import words
 
 revision = "0007"
 down_revision = "0006"

@@ -40,7 +40,7 @@ def sweep(session: Session, now: datetime) -> int:
     ahead = update(LeaseRow).where(held, LeaseRow.renewed_at > now).values(renewed_at=now, expires_at=now + LEASE)
     session.execute(ahead, execution_options=quick)
     over = update(LeaseRow).where(held, LeaseRow.expires_at <= now).values(outcome=Outcome.LAPSED.value)
-    return session.execute(over, execution_options=quick).rowcount
+    return len(session.scalars(over.returning(LeaseRow.item_id), execution_options=quick).all())
 
 
 def get(session: Session, item: ItemRow, annotator: str) -> LeaseRow | None:

@@ -12,9 +12,8 @@ from sqlalchemy.orm import Session
 
 from annotations.db.engine import Database
 from annotations.db.tables import ItemRow, TrajectoryRow
-from annotations.queue import completion
 from annotations.schema.project import Order, Project
-from annotations.store import items, projects
+from annotations.store import completion, item_ranks, items, projects
 from model.trajectory import Trajectory
 
 STEP = 250  # items in one transaction
@@ -76,4 +75,4 @@ def _ranks(session: Session, project: Project, ids: Sequence[int]) -> dict[int, 
     query = query.join(TrajectoryRow, TrajectoryRow.id == ItemRow.trajectory_id).where(ItemRow.id.in_(ids))
     rows = session.execute(query).all()
     created = [(Trajectory.from_dict(row.body), row.created_at.timestamp()) for row in rows]
-    return dict(zip([row.id for row in rows], items.ranks_of(session, project, created), strict=True))
+    return dict(zip([row.id for row in rows], item_ranks.of(session, project, created), strict=True))

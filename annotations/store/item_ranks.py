@@ -1,4 +1,7 @@
-"""Ranks of a project's items by the expected use of an answer; reads scores and counts, opens no transaction."""
+"""Ranks of a project's items in its order: by time, by the judge's margin, by the expected use of an answer.
+
+Reads critics' scores and counts of answers; opens no transaction.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,14 +11,36 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import CriticScoreRow, ItemRow, TrajectoryRow
 from annotations.metrics.expected_use import expected_use
+from annotations.schema.project import Order, Project
 from annotations.store.trajectory_columns import category
 from model.trajectory import Image, Reflection, Source, Trajectory
 
+NO_MARGIN = 1.0  # of a trajectory without a finished reflection
 Committees = Mapping[tuple[str, int], Mapping[str, float]]  # p_yes by critic, of each picture
 
 
-def ranks(session: Session, project_id: str, trajectories: Sequence[Trajectory]) -> list[float]:
-    """For each trajectory, lower first."""
+def of(session: Session, project: Project, created: Sequence[tuple[Trajectory, float]]) -> list[float]:
+    """The ranks in the project's order, lower first, of trajectories with the time when they were made, in seconds."""
+    if project.order is Order.EXPECTED_USE:
+        return _expected_use(session, project.id, [trajectory for trajectory, _ in created])
+    return [by_trajectory(project, *each) for each in created]
+
+
+def by_trajectory(project: Project, trajectory: Trajectory, created: float) -> float:
+    """The rank in an order that the trajectory alone decides on; `created`: when it was made, in seconds."""
+    match project.order:
+        case Order.OLDEST:
+            return created
+        case Order.NEWEST:
+            return -created
+        case Order.MARGIN:
+            return min((abs(2 * r.p_yes - 1) for r in trajectory.reflections if r.finished), default=NO_MARGIN)
+        case Order.DISAGREEMENT | Order.EXPECTED_USE:  # of what else is stored
+            return 0.0
+
+
+def _expected_use(session: Session, project_id: str, trajectories: Sequence[Trajectory]) -> list[float]:
+    """For each trajectory minus the expected use of an answer."""
     committees = _scores(session, [trajectory.id for trajectory in trajectories])
     answered = _answered(session, project_id)
     return [
@@ -26,7 +51,8 @@ def ranks(session: Session, project_id: str, trajectories: Sequence[Trajectory])
 
 def _committees(trajectory: Trajectory, committees: Committees) -> list[list[float]]:
     """For each picture that was reflected on, what all critics say of it, the drawing's own first."""
-    made, picture = [], None
+    made: list[list[float]] = []
+    picture: int | None = None
     for number, segment in enumerate(trajectory.segments):
         if isinstance(segment, Image | Source):
             picture = number

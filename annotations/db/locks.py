@@ -4,7 +4,9 @@ Both end with the process that holds them, however it ends.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from zlib import crc32
 
@@ -13,10 +15,11 @@ from sqlalchemy import URL, Connection, NullPool, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from annotations.db.engine import AWAY
-from annotations.errors import AwayError
+from annotations.errors import AwayError, BusyError
 
 NAMESPACE = 0x61686103  # of the advisory locks, beside the one for writing
 RETRY_SECONDS = 0.25
+LOCK_TIMEOUT = timedelta(minutes=10)  # of the maintenance lock
 
 
 class ServerLock:
@@ -68,6 +71,23 @@ def lock_of(directory: Path, url: URL | None, name: str) -> FileLock | ServerLoc
     if url is not None:
         return ServerLock(url, name)
     return FileLock(directory / f"{name}.lock", mode=0o600)
+
+
+@contextmanager
+def maintenance_lock(directory: Path, url: URL | None = None) -> Iterator[None]:
+    """Held by one backup or purge of a data folder, or of the PostgreSQL database at `url`, at a time, in all
+    processes. Raises BusyError after ten minutes."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lock = lock_of(directory, url, "maintenance")
+    try:
+        lock.acquire(LOCK_TIMEOUT.total_seconds())
+    except Timeout as error:
+        message = f"another backup or purge of {directory} has been going on for {LOCK_TIMEOUT}; wait for it"
+        raise BusyError(message) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def in_one_process(url: URL | None, job: str, task: Callable[[], object]) -> Callable[[], None]:

@@ -7,9 +7,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from annotations.errors import NotFoundError, PictureError, TrajectoryError
-from annotations.importing.records import Described
 from annotations.pictures import images
-from annotations.pictures.images import PngFile
+from annotations.pictures.images import DescribedPng, PngFile
 from annotations.pictures.storage import PictureStorage
 
 
@@ -23,7 +22,7 @@ def describe(storage: PictureStorage, sha256: str, pngs: Mapping[str, bytes]) ->
                 f"the picture {sha256[:12]}… of the trajectory was not given and is not stored; give its PNG"
             ) from error
     png = pngs[sha256]
-    if isinstance(png, Described) and png.file.sha256 == sha256:
+    if isinstance(png, DescribedPng) and png.file.sha256 == sha256:
         return png.file
     actual = hashlib.sha256(png).hexdigest()
     if actual != sha256:

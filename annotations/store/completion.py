@@ -13,12 +13,11 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow
 from annotations.errors import LeaseError
 from annotations.metrics.disagreement import disagreement
-from annotations.queue import leases
-from annotations.queue.leases import COMPLETED, Outcome
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Order, Project, Skipping, Use
-from annotations.store import items, projects, revisions
+from annotations.store import items, leases, projects, revisions
 from annotations.store.items import State
+from annotations.store.leases import COMPLETED, Outcome
 
 
 def record(session: Session, annotations: Sequence[Annotation], *, now: datetime) -> list[Annotation]:

@@ -17,8 +17,8 @@ class Feedback:
 
     segment: int | None
     question: str  # its title
-    given: Value | None
-    wanted: Value
+    answer: Value | None
+    gold: Value
     right: bool
     because: str = ""  # what the project's owner says of it
     name: str = ""  # of the question
