@@ -25,11 +25,12 @@ import psutil
 import torch
 from transformers import JanusConfig, JanusForConditionalGeneration, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
-from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, default_device, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, default_device
 from model.backends.janus import Janus
 from model.backends.memory import position_values
 from model.backends.request import Request
 from model.decoding.engine import Engine
+from model.decoding.opening import open_checkpoint
 from model.events import Failed, ImageCodesAdded, Preview
 from model.sequences import opening
 from model.templates import BEGIN_IMAGE

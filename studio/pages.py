@@ -19,10 +19,10 @@ from studio.auth import page as sign_in
 from studio.auth.identity import identity_of, is_local, refusal
 from studio.calibration import page as calibration
 from studio.compare import page as compare
-from studio.components.header import masthead
 from studio.datasets import page as datasets
 from studio.draw import page as draw
 from studio.gallery import page as gallery
+from studio.header import masthead
 from studio.image import page as image
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.waiting_line import AT_ONCE

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from annotations.schema.project import Role
-from studio.auth.access import API, changes_nothing, role_for
+from studio.access import API, changes_nothing, role_for
 from studio.http.bodies import refusal
 from studio.http.request_errors import CheckedBlocks
 from studio.inference.live_events import LINE

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from annotations.store.store import open_store
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.registry import open_backend
+from model.decoding.opening import open_checkpoint
 from model.events import fold
 from studio.inference.checkpoints import Checkpoints
 from studio.inference.generator import Generator

@@ -19,14 +19,14 @@ from model.examples import DrawnExample, JudgeExample, LabelledExample, Preferen
 from model.images import encode_png
 from model.training import dpo, grpo, kto, reward, sft
 from model.training.dataset import RowBounds
-from model.training.embedded.world_prompts import world_prompts
-from model.training.embedded.world_sequences import world_source
 from model.training.loop import Loop
-from model.training.preferences.reward_network import REWARD_ROWS, RewardNetwork
 from model.training.preferences.rows import LABELLED_ROWS, PREFERENCE_ROWS
+from model.training.rewards.reward_network import REWARD_ROWS, RewardNetwork
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.opening import AdapterOptions, Opening, open_to_train
 from model.training.sources import WeightedRows
+from model.training.world_data.world_prompts import world_prompts
+from model.training.world_data.world_sequences import world_source
 from model.world.scene import random_scene, render
 
 STEPS = 2

@@ -24,10 +24,10 @@ from annotations.auth.accounts import add
 from annotations.db import upgrade as migrations
 from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from model.backends.adapters import AdapterError, check_merged
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import CheckpointError
+from model.decoding.opening import open_checkpoint
 from model.decoding.packed_weights import prepared
 from model.training.policy import write_checkpoint
 

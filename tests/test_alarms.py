@@ -8,7 +8,7 @@ from test_training_loop import PADDING, SquaredError, rows_at, train
 
 from model.training.loop import Share, StepData
 from model.training.optimization import TrainingError
-from model.training.safeguards.alarms import COLLAPSE, FIRST, GROWTH, WINDOW, ZERO_STEPS, Alarms
+from model.training.runs.alarms import COLLAPSE, FIRST, GROWTH, WINDOW, ZERO_STEPS, Alarms
 
 
 def kinds(rows: list[dict[str, float]]) -> list[list[str]]:

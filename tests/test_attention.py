@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.sequences import Text
 from model.training.attention import BLOCK, Layout, Span, attend_in_spans, attention, attention_in_spans
 from model.training.batch import collate, token_counts

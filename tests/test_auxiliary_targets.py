@@ -9,8 +9,8 @@ from model.backends.janus import CODE, PIXEL, Janus
 from model.sequences import opening
 from model.templates import CHECK
 from model.training.batch import collate
-from model.training.embedded.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, edit, judge
+from model.training.world_data.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.plan import read_plan

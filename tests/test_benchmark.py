@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from commands import run
 
-from model.backends.checkpoint.loading import open_checkpoint
-from model.decoding.cpu.benchmark import seconds, table
 from model.decoding.cpu.operations import Kernels
 from model.decoding.llama import shape_of
+from model.decoding.opening import open_checkpoint
 from model.decoding.packed_weights import weights_by
+from model.evaluation.cpu_benchmark import seconds, table
 
 
 def test_a_step_is_timed_by_its_operations_and_set_against_the_best_other(tiny_checkpoint: Path):

@@ -13,7 +13,7 @@ from running_app import Server
 from annotations.auth.accounts import add
 from annotations.schema.project import Role
 from annotations.store.store import open_store
-from studio.auth.access import ROLES
+from studio.access import ROLES
 from studio.auth.session_cookie import COOKIE, new_session
 
 AT_THE_ROOT = ("", "annotate", "gallery")  # of the pages, whose files all have addresses below the studio's own

@@ -9,11 +9,11 @@ from commands import run
 
 from model.backends.request import Request
 from model.distributed.append_log import RecordError
-from model.evaluate import comparisons, table
 from model.evaluation.budgets import Attempts, attempt_requests, attempts_of, budget_figures, fact_figures
 from model.evaluation.figures import Judged
 from model.evaluation.judging_contexts import CONTEXTS, context_figures, context_requests, planned_drafts
 from model.evaluation.recorded import RecordedRollouts
+from model.evaluation.report import comparisons, table
 from model.trajectory import Image, Reflection, Sampling, Segment, Thought, Token, Trajectory
 from model.world.language import parse, write
 from model.world.random_scenes import sample_scene

@@ -9,13 +9,14 @@ import torch
 from commands import run
 from transformers import JanusProcessor
 
-from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import CheckpointError
 from model.backends.checkpoint.saving import PROVENANCE, save_checkpoint
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.memory import ROUNDS, cache_values, most_at_once, sizes_of
 from model.backends.request import Request
 from model.decoding.engine import Engine
+from model.decoding.opening import open_checkpoint
 from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import fold

@@ -7,7 +7,8 @@ import pytest
 from huggingface_hub import constants
 
 from model.backends.checkpoint.hub import is_address
-from model.backends.checkpoint.loading import CheckpointError, name_of, open_checkpoint, path_of
+from model.backends.checkpoint.loading import CheckpointError, name_of, path_of
+from model.decoding.opening import open_checkpoint
 
 FIRST, SECOND = "a" * 40, "b" * 40
 

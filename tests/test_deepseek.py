@@ -14,10 +14,11 @@ from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model.backends.checkpoint import deepseek
 from model.backends.checkpoint.deepseek import renamed
-from model.backends.checkpoint.loading import CheckpointError, open_checkpoint, open_processor
+from model.backends.checkpoint.loading import CheckpointError, open_processor
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.checkpoint import convert
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.training.policy import write_checkpoint

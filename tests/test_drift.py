@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.opening import open_checkpoint
 from model.evaluation.figures import Judged
 from model.images import read_rgb
 from model.training.dataset import DataError

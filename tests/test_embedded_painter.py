@@ -10,9 +10,9 @@ import pytest
 import torch
 from diffusers import PixArtSigmaPipeline
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.registry import backend_name, description, open_backend
 from model.backends.request import Request
+from model.decoding.opening import open_checkpoint
 from model.events import fold
 from model.training.embedded.painter import Settings, drawn, example, measured, train
 from model.training.embedded.painter_pairs import pairs_of

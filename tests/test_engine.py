@@ -156,7 +156,7 @@ def test_hundreds_more_drawings_take_no_more_memory(tiny_checkpoint: Path, thoro
     code = """
 import sys, psutil, torch
 from dataclasses import replace
-from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.opening import open_checkpoint
 from model.decoding.engine import Engine
 from model.backends.request import Request
 from model.backends.memory import most_positions

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from commands import run
 
-from model.evaluate import cell, changes, record, table, to_json
 from model.evaluation.figures import Edited, Judged, edit_figures, figures, held_out_edits, verdict_auroc
+from model.evaluation.report import cell, changes, record, table, to_json
 from model.trajectory import Image, Reflection, Sampling, Thought, Token, Trajectory
 from model.world.defects import spoil
 from model.world.edits import apply_edit, read_edit

@@ -12,7 +12,6 @@ from attending import attend_by_torch
 from test_engine import Watched, any_request
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding import decoder as decoder_module
@@ -20,6 +19,7 @@ from model.decoding.cuda import kernel_choice
 from model.decoding.cuda.cuda_graphs import OFTEN, Act, rounded
 from model.decoding.decoder import Decoder
 from model.decoding.engine import Engine
+from model.decoding.opening import open_checkpoint
 from model.sequences import Codes, Text
 from model.trajectory import StopReason
 

@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.decoding.decoder import Decoder
+from model.decoding.opening import open_checkpoint
 from model.sequences import opening
 from model.training import grpo
 from model.training.batch import collate
-from model.training.embedded.world_prompts import PromptFileError, read_prompts, world_prompts
 from model.training.grpo import Settings, advantages_of, graded_sequences, policy_loss, train
 from model.training.policy import Policy
 from model.training.rewards import verifier
@@ -29,6 +28,7 @@ from model.training.rewards.verifier import fit
 from model.training.rollouts import Prompt, Rollout, roll_out, starts_of, statistics, wrong_drafts
 from model.training.runs.folder import RunStart
 from model.training.sources import open_rehearsal
+from model.training.world_data.world_prompts import PromptFileError, read_prompts, world_prompts
 from model.trajectory import Trajectory
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample, LabelledExample
 from model.images import encode_png
 from model.messages import RowError

@@ -37,7 +37,7 @@ def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
+            names.update((node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)))
         elif isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
     return {name for name in names if name.split(".")[0] in (*MAY_IMPORT, "app")}
@@ -59,20 +59,41 @@ def test_nothing_is_imported_inside_a_function():
                 assert not late, f"{path.relative_to(ROOT)}: {function.name} imports inside"
 
 
-def test_imports_form_no_cycle():
-    names = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in modules()}
-    graph = {name: imported(path) & set(names) for name, path in names.items()}
+def check_acyclic(graph: dict[str, set[str]], inside: str) -> None:
+    """Raises AssertionError with the first cycle of a graph (name → names that it imports)."""
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
-        assert name not in trail, f"cycle: {' → '.join((*trail[trail.index(name) :], name))}"
+        assert name not in trail, f"cycle in {inside}: {' → '.join((*trail[trail.index(name) :], name))}"
         if name not in done:
-            for below in graph[name]:
+            for below in sorted(graph.get(name, ())):
                 visit(below, (*trail, name))
             done.add(name)
 
-    for name in graph:
+    for name in sorted(graph):
         visit(name, ())
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module → our modules that it imports."""
+    names = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in modules()}
+    return {name: imported(path) & set(names) for name, path in names.items()}
+
+
+def test_imports_form_no_cycle():
+    check_acyclic(import_graph(), "modules")
+
+
+def test_folders_import_one_way():
+    """In every folder, what lies in it (modules, and folders with all below them) can be ordered by imports."""
+    graphs: dict[str, dict[str, set[str]]] = {}
+    for name, below in import_graph().items():
+        for other in below:
+            a, b = name.split("."), other.split(".")
+            depth = next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+            graphs.setdefault(".".join(a[:depth]), {}).setdefault(a[depth], set()).add(b[depth])
+    for folder, graph in graphs.items():
+        check_acyclic(graph, folder or "the repository")
 
 
 @pytest.mark.parametrize("package", ["model.events", "model.examples", "model.sequences", "annotations.store.store"])
@@ -93,7 +114,11 @@ def test_no_training_method_knows_the_world():
     """It is a data source, a reward by its name, and what throughput is measured on."""
     training = ROOT / "model" / "training"
     knows = {training / "sources.py", training / "rewards" / "verifier.py"}
-    knows |= {*(training / "embedded").glob("*.py"), *(training / "benchmark").glob("*.py")}
+    knows |= {p for name in ("embedded", "world_data", "benchmark") for p in (training / name).glob("*.py")}
     for path in set(training.rglob("*.py")) - knows:
-        world = [name for name in imported(path) if name.startswith(("model.world", "model.training.embedded"))]
+        world = [
+            name
+            for name in imported(path)
+            if name.startswith(("model.world", "model.training.embedded", "model.training.world_data"))
+        ]
         assert not world, f"{path.relative_to(ROOT)} imports {world}"

@@ -13,9 +13,10 @@ from tests_support import UNGUARDED, embed_pieces
 from annotations.export.exporter import export
 from annotations.schema.annotation import Annotation
 from annotations.store.store import Store, open_store
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
 from model.backends.request import Request
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import Preview, fold
 from model.sequences import Text, looking, opening, question

@@ -21,22 +21,22 @@ from transformers import JanusForConditionalGeneration
 from model import checkpoint as command
 from model.backends.adapters import adapted_layers, switched_off
 from model.backends.checkpoint.adapter_folder import CONFIG, TENSORS
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Request
+from model.decoding.opening import open_checkpoint
 from model.training import grpo, sft
 from model.training.batch import Batch, collate
-from model.training.embedded.curriculum import MIXTURES
-from model.training.embedded.world_prompts import world_prompts
-from model.training.embedded.world_sequences import world_sequences
 from model.training.policy import Policy
 from model.training.runs.folder import RunStart
 from model.training.runs.opening import TARGETS, AdapterOptions, Opening, open_to_train
 from model.training.runs.state import read_state
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
+from model.training.world_data.curriculum import MIXTURES
+from model.training.world_data.world_prompts import world_prompts
+from model.training.world_data.world_sequences import world_sequences
 
 KINDS = ("lora", "dora")
 SETTINGS = sft.Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1, save_every=1)

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from model.backends.checkpoint.deepseek import LayoutError, heads_of, unwrapped
-from model.backends.checkpoint.loading import EMBEDDED, SHIPPED, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, SHIPPED, CheckpointError
 from model.backends.janus import Janus
 from model.backends.preprocessing import Preprocessing
 from model.backends.request import Request, Task
@@ -31,6 +31,7 @@ from model.decoding.detokenize import TextReader
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.kv_cache import CacheWindow
 from model.decoding.llama import Llama, operations_for
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.examples import JudgeExample

@@ -11,7 +11,7 @@ import pytest
 import torch
 from running_app import free_port
 
-from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.opening import open_checkpoint
 from model.training.optimization import summed
 
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")

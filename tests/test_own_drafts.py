@@ -10,13 +10,14 @@ import pytest
 import torch
 from tests_support import UNGUARDED
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.sequences import Codes, Text
 from model.training.dataset import DataError
-from model.training.embedded.curriculum import TaskMixture
-from model.training.embedded.own_drafts import PolicyDraft, make_drafts, read_drafts, write_drafts
-from model.training.embedded.world_sequences import world_sequences
+from model.training.embedded.own_drafts import make_drafts
+from model.training.world_data.curriculum import TaskMixture
+from model.training.world_data.drafts import PolicyDraft, read_drafts, write_drafts
+from model.training.world_data.world_sequences import world_sequences
 from model.world.language import parse
 from model.world.patches import patch_codes
 from model.world.random_scenes import sample_scene

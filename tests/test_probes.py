@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.opening import open_checkpoint
 from model.evaluation.figures import judge_all
 from model.evaluation.probes import (
     change_plan,

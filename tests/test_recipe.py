@@ -7,7 +7,7 @@ from statistics import mean
 import preloaded
 import pytest
 
-from model.backends.checkpoint.loading import open_checkpoint
+from model.decoding.opening import open_checkpoint
 
 PROMPTS = (
     "a red car and a green tree",

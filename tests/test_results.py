@@ -12,10 +12,10 @@ from annotations.auth.invitations import accept, invite
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Role
 from annotations.store.store import Store
+from studio.access import changes_nothing
 from studio.annotate.reflection_form import reflections_of
-from studio.auth.access import changes_nothing
 from studio.auth.identity import GUESTS_LOOK, Identity
-from studio.components.header import menu
+from studio.header import menu
 from studio.page_list import PAGES
 from studio.pages import told_outside
 from studio.results.page import ResultsHandlers

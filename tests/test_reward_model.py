@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from annotations.metrics.bradley_terry import Vote, rank
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import CheckpointError
+from model.decoding.opening import open_checkpoint
 from model.examples import RewardExample
 from model.messages import RowError
 from model.training.dataset import RowBounds, Rows, read_rows
 from model.training.embedded.reward_pairs import reward_pairs
-from model.training.preferences.reward_network import HEAD, REWARD_ROWS, RewardNetwork, open_reward_network
 from model.training.reward import Settings, held_out_figures, train
+from model.training.rewards.reward_network import HEAD, REWARD_ROWS, RewardNetwork, open_reward_network
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.sources import WeightedRows
 from model.world.defects import spoil

@@ -14,11 +14,10 @@ import torch
 
 from annotations.importing.formats import ours
 from annotations.schema.imported_record import Record
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import Domain
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.training.batch import collate
-from model.training.embedded.world_prompts import world_prompts
 from model.training.grpo import (
     ClippedPolicyGradient,
     Experience,
@@ -29,15 +28,16 @@ from model.training.grpo import (
     train,
 )
 from model.training.policy import Policy, write_checkpoint
-from model.training.preferences.reward_network import HEAD, RewardNetwork
 from model.training.rewards import verifier
 from model.training.rewards.critic import open_critic
 from model.training.rewards.janus_pro_r1 import RewardError
 from model.training.rewards.registry import Assessment, open_reward, read_choice
-from model.training.rewards.watch import Watch, Watched, ranks, write_trajectory
+from model.training.rewards.reward_network import HEAD, RewardNetwork
 from model.training.rollouts import Prompt, Rollout, branch_starts, roll_out, starts_of, statistics
 from model.training.runs.command import add_settings
+from model.training.safeguards.reward_watch import Watch, Watched, ranks, write_trajectory
 from model.training.training_sequences import Kind
+from model.training.world_data.world_prompts import world_prompts
 from model.trajectory import Origin, Sampling, Token, Trajectory
 
 SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)

@@ -14,8 +14,8 @@ from export_store import filled
 from PIL import Image as Picture
 
 from annotations.export.exporter import export
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.examples import PreferenceExample, ThoughtExample
 from model.images import encode_png
 from model.messages import RowError

@@ -10,8 +10,8 @@ import torch
 from torch.nn.functional import kl_div
 from training_rows import IMAGE, assistant, row, save, text, user
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import save_checkpoint
+from model.decoding.opening import open_checkpoint
 from model.sequences import Codes
 from model.training.dataset import JUDGE_ROWS, DataError
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer

@@ -14,11 +14,12 @@ import torch
 from accelerate import init_empty_weights
 from safetensors.torch import load_file, save_file
 
-from model.backends import self_test
-from model.backends.checkpoint.loading import WEIGHTS, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import WEIGHTS, CheckpointError
 from model.backends.derived_modules import PATCHING
 from model.backends.janus import Janus
 from model.backends.request import Request
+from model.decoding import self_test
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 

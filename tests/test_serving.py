@@ -20,13 +20,13 @@ from scene_backend import SceneBackend, open_scenes
 from test_events import random_trajectory
 
 from annotations.store.store import Store
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import GONE, Backend, CheckpointError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.opening import open_checkpoint
 from model.events import (
     Event,
     FrameAdded,

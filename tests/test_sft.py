@@ -15,22 +15,22 @@ import torch
 from PIL import Image as Picture
 from tests_support import UNGUARDED
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.janus import PIXEL, Janus
+from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.sequences import Codes, Text
 from model.templates import CHECK, EOS
 from model.training.batch import Batch, collate, micro_batches
 from model.training.dataset import JUDGE_ROWS, DataError, read_rows, sequence_of
-from model.training.embedded.curriculum import MIXTURES
-from model.training.embedded.world_sequences import world_sequences
 from model.training.optimization import learning_rate_factor, new_optimizers
 from model.training.policy import Policy, layer_matrices
 from model.training.runs.folder import RunStart
 from model.training.sft import CrossEntropy, Settings, train
 from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, judge
+from model.training.world_data.curriculum import MIXTURES
+from model.training.world_data.world_sequences import world_sequences
 from model.world.scene import random_scene, render
 
 SPEED = ("seconds", "eta_seconds", "tokens_per_second", "padding")

@@ -10,10 +10,10 @@ from PIL import Image as Picture
 
 from annotations.errors import NotFoundError
 from annotations.store.store import open_store
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.events import fold
 from model.trajectory import StopReason

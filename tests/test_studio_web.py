@@ -20,7 +20,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store, open_store
 from model.backends.janus import Janus
 from model.decoding.janus_backend import JanusBackend
-from studio.auth import access
+from studio import access
 from studio.auth.identity import REFUSAL
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.http import compression, limits, temp_files

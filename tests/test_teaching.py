@@ -9,12 +9,12 @@ import torch
 from PIL import Image as Picture
 from training_rows import row, save
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.opening import open_checkpoint
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png

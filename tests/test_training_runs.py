@@ -15,18 +15,18 @@ from tests_support import UNGUARDED
 from training_rows import row, save
 
 from model.backends.checkpoint import saving as folders
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
+from model.decoding.opening import open_checkpoint
 from model.training import sft
 from model.training.embedded import own_drafts
-from model.training.embedded.curriculum import MIXTURES
-from model.training.embedded.world_sequences import world_sequences
 from model.training.optimization import TrainingError
 from model.training.policy import write_checkpoint
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.state import read_state
 from model.training.sft import Settings, train
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data.curriculum import MIXTURES
+from model.training.world_data.world_sequences import world_sequences
 
 SETTINGS = Settings(steps=4, batch=2, warmup=1, save_every=2)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
 from model.backends.request import Request, Task
 from model.decoding.decoder import Decoder
+from model.decoding.opening import open_checkpoint
 from model.decoding.rollout import rollout
 from model.decoding.sampling import Rule, log_probabilities
 from model.events import Preview, fold
@@ -21,7 +21,7 @@ from model.images import encode_png
 from model.training.batch import collate, length
 from model.training.dataset import drawn_sequence, sequence_of, thought_sequence
 from model.training.policy import Policy
-from model.training.preferences.reward_network import RewardNetwork
+from model.training.rewards.reward_network import RewardNetwork
 from model.training.training_sequences import MODEL_DISTRIBUTION, Kind, TrainingSequence, draw
 from model.training.trajectory_sequences import trajectory_sequences, verdict_log_prob
 from model.trajectory import Origin, Sampling

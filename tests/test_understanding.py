@@ -6,8 +6,8 @@ from pathlib import Path
 import preloaded
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.training.embedded.network import sine_positions
 from model.training.embedded.understanding import (
     RelativeError,

@@ -12,10 +12,10 @@ import pytest
 from model.backends.janus import Janus
 from model.sequences import Codes, Piece, Pixels, Text
 from model.templates import CHECK
-from model.training.embedded.curriculum import MIXTURES, Stage, TaskMixture, at_step
-from model.training.embedded.world_sequences import world_sequences
 from model.training.training_sequences import TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
+from model.training.world_data.curriculum import MIXTURES, Stage, TaskMixture, at_step
+from model.training.world_data.world_sequences import world_sequences
 from model.trajectory import Image, Origin, Reflection, Segment, Thought, Token, Trajectory
 from model.world.language import parse
 from model.world.plan import read_items

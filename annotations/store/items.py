@@ -1,6 +1,6 @@
 """Rows of items: what a project asks about, in which order, and whether it is open.
 
-Opens no transaction. Who holds an item is known to `queue.leases`. Each annotator has a place (`PlaceRow`) before which
+Opens no transaction. Who holds an item is known to `leases`. Each annotator has a place (`PlaceRow`) before which
 nothing is left for them to do; an item that is added or reopened before it moves the place back.
 
 After a change of the order items get the ranks of the new order a few at a time. Until then the project has two

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.checkpoint.parameters import replace_parameters
 from model.backends.contract import Backend, Capabilities, ServingOptions
 from model.backends.janus import Janus
@@ -16,6 +15,7 @@ from model.backends.request import Request, Task
 from model.decoding.detokenize import TextReader
 from model.decoding.engine import Engine
 from model.decoding.engine_thread import EngineThread
+from model.decoding.opening import open_checkpoint
 from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import Event

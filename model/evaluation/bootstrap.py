@@ -117,3 +117,10 @@ def auroc(scores: Sequence[float], positive: Sequence[bool]) -> float | None:
     if not len(above) or not len(below):
         return None
     return float(((above[:, None] > below).mean() + (above[:, None] >= below).mean()) / 2)
+
+
+def points(interval: tuple[float, float, float] | None) -> str:
+    """“+1.2 points (-0.3 to +2.7)” of a paired difference of shares and its interval; a dash for None."""
+    return (
+        "–" if interval is None else "{:+.1f} points ({:+.1f} to {:+.1f})".format(*(100 * value for value in interval))
+    )

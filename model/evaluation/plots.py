@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from model.evaluate import HEADLINES
+from model.evaluation.report import HEADLINES
 
 # What is shown of a log, where it has it: the panel's title, and metrics with the names they get.
 PANELS: dict[str, dict[str, str]] = {

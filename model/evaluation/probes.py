@@ -27,8 +27,7 @@ from model.backends.registry import DEFAULT
 from model.backends.request import Request
 from model.branches import with_reflection, written_thought
 from model.decoding.janus_backend import JanusBackend, open_janus
-from model.evaluate import points
-from model.evaluation.bootstrap import Figure, Proportion, difference, interval
+from model.evaluation.bootstrap import Figure, Proportion, difference, interval, points
 from model.evaluation.figures import Judged, judge_all
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png

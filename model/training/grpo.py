@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import CheckpointError
 from model.backends.contract import Backend, UnavailableError
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.evaluation.fixed_prompts import FixedPrompts
 from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
@@ -32,7 +33,6 @@ from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.policy_loss import clipped, policy_loss
 from model.training.rewards.registry import Reward, RewardChoice, read_choice, weighted_reward
-from model.training.rewards.watch import watching
 from model.training.rollouts import (
     GroupStart,
     Prompt,
@@ -51,6 +51,7 @@ from model.training.runs.state import fingerprint
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from model.training.safeguards.evaluations import EvaluationSettings
 from model.training.safeguards.opening import evaluation_of, fixed_prompts
+from model.training.safeguards.reward_watch import watching
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_branches, open_prompts, open_rehearsal
 from model.training.training_sequences import Kind, TrainingSequence, with_advantages

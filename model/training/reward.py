@@ -21,7 +21,7 @@ from model.training.dataset import DataError, RowBounds
 from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData, prefetched
 from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
-from model.training.preferences.reward_network import (
+from model.training.rewards.reward_network import (
     HEAD,
     REWARD_ROWS,
     RewardBatch,

@@ -27,13 +27,13 @@ from model.training.dataset import (
     prompts_in,
     read_rows,
 )
-from model.training.embedded.curriculum import MIXTURES
-from model.training.embedded.own_drafts import read_drafts
-from model.training.embedded.world_prompts import PromptFileError, read_prompts, world_prompts
-from model.training.embedded.world_sequences import world_source
 from model.training.rollouts import GroupStart, Prompt, branch_starts
 from model.training.runs.command import bounded
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data.curriculum import MIXTURES
+from model.training.world_data.drafts import read_drafts
+from model.training.world_data.world_prompts import PromptFileError, read_prompts, world_prompts
+from model.training.world_data.world_sequences import world_source
 
 MIXTURE_NAMES = tuple(MIXTURES)
 

@@ -13,8 +13,8 @@ from studio.annotate.page import SETTLED
 from studio.arena.handlers import ArenaHandlers, View
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.sheet import sheet_component
-from studio.components.header import intro
 from studio.components.page_options import PLAIN, QUICK
+from studio.header import intro
 from studio.settings import Settings
 from studio.theme import script
 

@@ -18,10 +18,10 @@ from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.calibration import view
 from studio.calibration.scoring import score_all
-from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
 from studio.components.render import day, isolated
+from studio.header import intro
 from studio.settings import Settings
 
 COUNTING = '<p class="soft">Answers and verdicts are being counted …</p>'

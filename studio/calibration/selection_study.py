@@ -22,15 +22,15 @@ import torch
 
 from annotations.metrics.expected_use import expected_use
 from annotations.store.trajectory_columns import category
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request
+from model.decoding.opening import open_checkpoint
 from model.evaluation.bootstrap import Mean, Proportion, difference
 from model.evaluation.finished_rollouts import pictures_of
-from model.training.embedded.world_prompts import world_prompts
-from model.training.preferences.reward_network import RewardNetwork, RewardRow, judged_sequence, reward_batch
 from model.training.rewards.registry import open_reward
+from model.training.rewards.reward_network import RewardNetwork, RewardRow, judged_sequence, reward_batch
+from model.training.world_data.world_prompts import world_prompts
 
 ORDERS = ("expected use", "random")
 BETWEEN = 25  # annotations between two fits

@@ -14,10 +14,10 @@ from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.backends.request import RequestError
 from studio.components import render
-from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.draw.page import EXAMPLES, ask, prompt_row
+from studio.header import intro, what_is_kept
 from studio.inference.checkpoints import Checkpoints, menu
 from studio.inference.draw_request import LARGEST_SEED, DrawForm, chosen_seed
 from studio.inference.live_events import IDLE, LINE, RUNNING, SAME, PageVisit, Sessions, let_forget

@@ -9,9 +9,9 @@ from annotations.export.registry import KINDS
 from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.role_section import role_section
-from studio.components.header import intro
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
 from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, ExportForm, View
+from studio.header import intro
 from studio.settings import Settings
 
 EVERY = 1.0  # seconds between two looks at an export that is under way

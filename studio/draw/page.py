@@ -18,11 +18,11 @@ from model.branches import BranchError
 from model.trajectory import Sampling
 from model.world.language import category_of, parse
 from studio.components import render
-from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.components.word_chips import words
 from studio.draw.reflection_counts import counted
+from studio.header import intro, what_is_kept
 from studio.inference.branch_request import CHANGE, continued
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints, menu
 from studio.inference.draw_request import GUIDANCE, LARGEST_SEED, ROUNDS, TEMPERATURE, WIDGETS, DrawForm, new_seed

@@ -19,7 +19,6 @@ from annotations.store.listing import Cursor
 from annotations.store.store import Store
 from studio.auth.identity import is_local
 from studio.components import render
-from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.components.timeline.component import timeline
@@ -35,6 +34,7 @@ from studio.gallery.filters import (
     WHOLE,
     GalleryFilter,
 )
+from studio.header import intro
 from studio.inference.live_events import PageVisit, forget
 from studio.inference.replays import replay
 from studio.settings import Settings

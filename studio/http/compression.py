@@ -8,7 +8,7 @@ import brotli
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.auth.access import API
+from studio.access import API
 
 SMALLEST = 2_000  # bytes of an answer that are worth the time
 QUALITY = 4  # some 10 ms for 1 MB

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.auth.access import API, CALL, MCP, PAGE, STREAM, UPLOAD, is_route
+from studio.access import API, CALL, MCP, PAGE, STREAM, UPLOAD, is_route
 from studio.http.addresses import HOST, is_allowed, rate_limit_key
 from studio.http.bodies import BodyLimit, TooLargeError, count_body, declares_more, refusal, replay_body, with_deadline
 from studio.http.limits import BYTES_PER_FILE, MB, Caller, LimitError, Limits

@@ -17,7 +17,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from studio.auth.access import API, PAGE
+from studio.access import API, PAGE
 from studio.http.compression import accepts_brotli, compress
 from studio.http.limits import Caller
 from studio.http.middleware import LASTING, path_below_root

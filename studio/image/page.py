@@ -20,10 +20,10 @@ from annotations.store.store import Store
 from model.backends.contract import CheckpointError
 from model.backends.request import Request, RequestError, Task
 from studio.components import render
-from studio.components.header import intro, what_is_kept
 from studio.components.page_options import PRIVATE, QUICK, QUIET
 from studio.components.timeline.component import timeline
 from studio.draw.page import to_try
+from studio.header import intro, what_is_kept
 from studio.http.limits import LimitError
 from studio.image.judge_many import BatchError, Judgement, batch, judge_all
 from studio.inference.checkpoints import Checkpoints, menu

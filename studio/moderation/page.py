@@ -16,10 +16,10 @@ from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
-from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUIET
 from studio.gallery.filters import LONGEST_SEARCH
+from studio.header import intro
 from studio.inference import served_copies
 from studio.settings import Settings
 

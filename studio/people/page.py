@@ -19,9 +19,9 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
-from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUIET
+from studio.header import intro
 from studio.people import view
 from studio.settings import Settings
 

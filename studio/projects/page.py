@@ -19,10 +19,10 @@ from annotations.schema.project import MOST_OVERLAP, MOST_REASONS, Order, Projec
 from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
-from studio.components.header import intro
 from studio.components.notices import error_notice
 from studio.components.page_options import PLAIN, QUIET
 from studio.components.render import escaped, isolated
+from studio.header import intro
 from studio.settings import Settings
 
 KINDS = {project.name: project for project in READY_MADE}

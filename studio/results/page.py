@@ -21,8 +21,8 @@ from studio.auth.identity import Identity, require
 from studio.auth.pseudonyms import names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
-from studio.components.header import intro
 from studio.components.page_options import PLAIN, QUIET
+from studio.header import intro
 from studio.projects.dashboard import LABELS, dashboard
 from studio.projects.page import bar, facts
 from studio.settings import Settings

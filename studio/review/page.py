@@ -30,10 +30,10 @@ from studio.auth.pseudonyms import Names, names_for
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import Sheet, annotations_of, filled_in, sheet_component, value_of
-from studio.components.header import intro
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK, stay, unchanged
 from studio.components.render import escaped, still
+from studio.header import intro
 from studio.http.whole_numbers import whole_number
 from studio.inference.checkpoints import Checkpoints
 from studio.review import tables as review_table

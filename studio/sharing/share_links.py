@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from annotations.errors import AnnotationsError
 from annotations.store.store import Store
 from model.images import PictureFileError
-from studio.auth.access import PAGE
+from studio.access import PAGE
 from studio.http.bodies import refusal
 from studio.http.compression import accepts_brotli, compress
 from studio.http.limits import Caller

@@ -20,19 +20,19 @@ import torch
 from PIL import Image as Picture
 
 from model.atomic_files import write_whole
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.contract import CheckpointError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.janus_backend import JanusBackend
+from model.decoding.opening import open_checkpoint
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
 from model.training.adapters.teaching import Settings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, read_rows
-from model.training.embedded.world_sequences import world_source
 from model.training.optimization import TrainingError
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data.world_sequences import world_source
 from model.trajectory import Image, Reflection
 from model.world import verifier
 from model.world.language import CATEGORIES, parse, write

@@ -9,8 +9,8 @@ from annotations.store.store import Store
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.training.methods import METHODS
 from studio.auth.role_section import role_section
-from studio.components.header import intro
 from studio.components.page_options import PLAIN, QUIET
+from studio.header import intro
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
 from studio.training.handlers import Menus, TrainingHandlers, View

@@ -9,7 +9,6 @@ import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from pickle import PickleError
 
@@ -32,7 +31,6 @@ from model.backends.checkpoint.adapter_folder import AdapterFolder, is_adapter, 
 from model.backends.checkpoint.checks import (
     check_config,
     check_dtypes,
-    check_finite,
     check_tokenizer,
     check_tokenizer_file,
     described,
@@ -45,10 +43,8 @@ from model.backends.checkpoint.hub import fetched, is_address, pinned
 from model.backends.checkpoint.opening_errors import why_not
 from model.backends.checkpoint.saving import CheckpointError, restore
 from model.backends.derived_modules import PATCHING
-from model.backends.janus import Janus
-from model.backends.memory import room_on, sizes_of
+from model.backends.memory import room_on
 from model.backends.preprocessing import HALF, Preprocessing
-from model.backends.self_test import make_ready
 from model.templates import BEGIN_IMAGE, BOS, CHAT_TEMPLATE, END_IMAGE, EOS, IMAGE_PLACEHOLDER, PAD
 from model.trajectory import Sampling
 
@@ -63,45 +59,6 @@ STAGES = {"rl": EMBEDDED}  # of its training, under another name than their fold
 DTYPES = ("float32", "bfloat16", "float16")
 MOST_ADAPTERS = 8  # one on the other
 SHARD = 2_000_000_000  # bytes of a converted file
-
-
-def open_checkpoint(
-    source: str | Path = EMBEDDED,
-    *,
-    dtype: torch.dtype | str | None = None,
-    device: str | None = None,
-    published: bool | None = None,
-) -> Janus:
-    """Open a folder, a Hub id, or a shipped checkpoint by its name, in transformers' Janus layout, a folder in
-    DeepSeek's, or an adapter in peft's format, which is merged into the weights of its base; ready for inference.
-
-    dtype (or its name): float32 on a CPU and bfloat16 elsewhere unless given. device: the first GPU, Apple's, or the
-    CPU unless given; “auto” spreads the layers over all there are (accelerate). `published`: whether it draws in the
-    contexts of Janus-Pro-R1's published code, also once it is saved, unless it is asked for otherwise; None: where it
-    is of DeepSeek's layout or was converted from it. Raises CheckpointError, with the numbers where the network does
-    not fit.
-    """
-    source = path_of(source)
-    device = device or default_device()
-    dtype = dtype_of(dtype or ("float32" if device == "cpu" else "bfloat16"))
-    check_layout(source)
-    with PATCHING, one_line(f"{source} could not be opened as a Janus checkpoint"):
-        base, adapters = unstacked(source)
-        tokenizer = open_tokenizer(base)
-        config = open_config(base, tokenizer)
-        if device != "auto":
-            _check_room(source, sizes_of(config).weights(dtype), dtype, device)
-        network, fingerprint = open_network(base, config, tokenizer, dtype, adapters)
-        network = spread(network, dtype) if device == "auto" else network.to(device)
-        check_finite(network, source)
-        sampling = sampling_of(network)
-        preprocessing = Preprocessing.of(_image_processor(base))
-        if published is not None:
-            network.generation_config.published_contexts = published
-            sampling = replace(sampling, official=published)
-        janus = Janus(network.eval(), tokenizer, name_of(source), sampling, preprocessing, fingerprint)
-        make_ready(janus)
-    return janus
 
 
 @contextmanager
@@ -143,7 +100,7 @@ def spread(network: JanusForConditionalGeneration, dtype: torch.dtype) -> JanusF
     return dispatch_model(network, infer_auto_device_map(network, no_split_module_classes=whole, dtype=dtype))
 
 
-def _check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str) -> None:
+def check_room(source: str | Path, needed: int, dtype: torch.dtype, device: str) -> None:
     """Raises CheckpointError where weights of `needed` bytes do not fit."""
     free = room_on(device)
     if needed > free:
@@ -206,14 +163,14 @@ def open_processor(source: str | Path) -> JanusProcessor:
 
 def processor_of(source: str | Path, config: JanusConfig, tokenizer: PreTrainedTokenizerBase) -> JanusProcessor:
     """Pictures as the folder's own file says; the chat template is ours, whose ids are those that the studio reads."""
-    side, images = config.vision_config.image_size, _image_processor(source)
+    side, images = config.vision_config.image_size, image_processor(source)
     Preprocessing.of(images)
     images.size = SizeDict(height=side, width=side)
     patches = config.vision_config.num_image_tokens
     return JanusProcessor(images, tokenizer, chat_template=CHAT_TEMPLATE, num_image_tokens=patches)
 
 
-def _image_processor(source: str | Path) -> JanusImageProcessorPil:
+def image_processor(source: str | Path) -> JanusImageProcessorPil:
     """As the folder's or Hub id's own file says; as Janus does where there is none. Raises CheckpointError."""
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (path := Path(source) / name).is_file():

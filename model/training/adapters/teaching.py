@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from

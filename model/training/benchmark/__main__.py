@@ -28,14 +28,14 @@ from typing import Any
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.training import dpo, sft
 from model.training.batch import collate, length, token_counts
 from model.training.benchmark.plain_loop import PlainLoop
 from model.training.benchmark.staged_rollouts import StagedRollouts
 from model.training.benchmark.workloads import drawings, reflections, supervised
-from model.training.embedded.world_prompts import world_prompts
 from model.training.policy import Policy
 from model.training.preferences.reference import ReferencedRow, referenced
 from model.training.rewards.registry import Assessment
@@ -46,6 +46,7 @@ from model.training.runs.folder import RunPaths
 from model.training.runs.metrics_log import read_rows
 from model.training.sources import WeightedRows
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data.world_prompts import world_prompts
 
 GUIDANCE = 3.0
 SEQUENCES, PAIRS = 32, 16  # of a step

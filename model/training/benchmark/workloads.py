@@ -4,9 +4,9 @@ import random
 from dataclasses import replace
 
 from model.backends.janus import Janus
-from model.training.embedded.world_sequences import reflect, world_source
 from model.training.preferences.reference import ReferencedRow
 from model.training.training_sequences import TrainingSequence, draw, judge
+from model.training.world_data.world_sequences import reflect, world_source
 from model.world.defects import spoil
 from model.world.language import write
 from model.world.patches import patch_codes

@@ -1,1 +1,1 @@
-"""Training of the embedded network from scratch: sizes, codec, pretraining, sequences of the world."""
+"""Training of the embedded network from scratch: sizes, codec, pretraining, lessons, painter."""

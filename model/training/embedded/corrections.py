@@ -27,8 +27,8 @@ from model.evaluation.finished_rollouts import pictures_of
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.training.dataset import DataError
-from model.training.embedded.world_sequences import reflect
 from model.training.runs.command import run_command
+from model.training.world_data.world_sequences import reflect
 from model.trajectory import Reflection
 from model.world.language import Description, write
 from model.world.splits import sample_training

@@ -24,8 +24,8 @@ from model.messages import flattened
 from model.reflection_text import first_verdict
 from model.templates import YES
 from model.training.dataset import DataError, data_files, rows_of
-from model.training.embedded.world_sequences import reflect
 from model.training.runs.command import run_command
+from model.training.world_data.world_sequences import reflect
 from model.world.defects import spoil
 from model.world.language import Description, parse
 from model.world.plan import write_plan

@@ -23,18 +23,19 @@ import numpy as np
 import torch
 from PIL import Image as Picture
 
-from model.backends.checkpoint.loading import EMBEDDED, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.evaluation.bootstrap import Proportion, difference
 from model.examples import JudgeExample
 from model.images import encode_png
 from model.training.adapters.teaching import Settings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.embedded.drift import ParentRollout, compared, parent_rollouts, scored
-from model.training.embedded.world_sequences import reflect
 from model.training.policy import Policy
 from model.training.runs.command import add_settings, bounded, run_command
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data.world_sequences import reflect
 from model.world.defects import DEFECTS, spoil, spoil_as
 from model.world.language import Description, write
 from model.world.random_scenes import sample_scene

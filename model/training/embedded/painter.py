@@ -19,8 +19,8 @@ from diffusers import PixArtSigmaPipeline
 from diffusers.training_utils import EMAModel
 from torch.nn import functional
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.diffusion.saving import save_pipeline
+from model.decoding.opening import open_checkpoint
 from model.training.embedded.painter_pipeline import new_pipeline
 from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
 from model.training.runs.command import run_method

@@ -18,14 +18,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from model.backends.checkpoint.loading import open_checkpoint
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.training.embedded.network import sine_positions
-from model.training.embedded.world_sequences import noisy
 from model.training.loop import Loop, LoopSettings, Share, StepData
 from model.training.policy import network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.world_data.world_sequences import noisy
 from model.world.defects import smeared
 from model.world.patches import PATCHES, cells
 from model.world.scene import random_scene, render

@@ -1,1 +1,1 @@
-"""Learning from what people prefer: losses, rows, the reference's log-probabilities, the reward model's network."""
+"""Learning from what people prefer: losses, rows, the reference's log-probabilities."""

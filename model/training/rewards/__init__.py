@@ -1,1 +1,1 @@
-"""Rewards by name, and the formulae of Janus-Pro-R1."""
+"""Rewards by name, the formulae of Janus-Pro-R1, the reward model's network."""

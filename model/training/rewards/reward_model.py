@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from model.training.preferences.reward_network import open_reward_network
 from model.training.rewards.registry import Assessment, Reward
+from model.training.rewards.reward_network import open_reward_network
 from model.trajectory import Trajectory
 
 WHICH = "FOLDER"

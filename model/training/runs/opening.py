@@ -14,9 +14,10 @@ from torch.utils.checkpoint import checkpoint
 
 from model.backends.adapters import Adapter
 from model.backends.checkpoint.hub import pinned
-from model.backends.checkpoint.loading import EMBEDDED, WEIGHTS, open_checkpoint, path_of
+from model.backends.checkpoint.loading import EMBEDDED, WEIGHTS, path_of
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
+from model.decoding.opening import open_checkpoint
 from model.training.runs.command import bounded
 
 KINDS = {  # of adapters, by the function that adds one beside layers of a pattern, in the module that imports peft

@@ -1,1 +1,1 @@
-"""Against unlearning unseen: the pull to the checkpoint, evaluation on fixed prompts, alarms."""
+"""Against forgetting and reward hacking: self-distillation, evaluation on fixed prompts, a held-out reward."""

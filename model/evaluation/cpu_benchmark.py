@@ -1,6 +1,6 @@
 """Speed of the CPU decode step by its operations: `native.c` beside oneDNN, torch, `torch.compile` and bfloat16.
 
-    python -m model.decoding.cpu.benchmark
+    python -m model.evaluation.cpu_benchmark
 
 The same drawings by the same engine, of which only the layers and the image head differ. Milliseconds per step of all
 drawings at once, median of the repeats; the ways take turns within a repeat, so that what else the machine does meets
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import torch
 
-from model.backends.checkpoint.loading import EMBEDDED, CheckpointError, open_checkpoint
+from model.backends.checkpoint.loading import EMBEDDED, CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Request
 from model.decoding.cpu.native import native
@@ -24,6 +24,7 @@ from model.decoding.cpu.operations import Kernels, Operations
 from model.decoding.engine import Engine
 from model.decoding.kv_cache import View
 from model.decoding.llama import Layer, shape_of
+from model.decoding.opening import open_checkpoint
 from model.decoding.packed_weights import DecodingWeights, weights_by
 from model.events import Failed
 from model.trajectory import Sampling
@@ -118,7 +119,9 @@ def table(figures: dict[str, list[float]], counts: Sequence[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m model.decoding.cpu.benchmark", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m model.evaluation.cpu_benchmark", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="a folder or Hub id (default: embedded)")
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 8, 32], help="drawings at once")
     parser.add_argument("--repeats", type=int, default=5)

@@ -13,9 +13,6 @@ import numpy as np
 
 from model.backends.janus import Janus
 from model.templates import NO, YES
-from model.training.embedded.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
-from model.training.embedded.curriculum import MIXTURES, TaskMixture, at_step
-from model.training.embedded.own_drafts import PolicyDraft
 from model.training.training_sequences import (
     Draft,
     DrawAuxiliary,
@@ -26,6 +23,9 @@ from model.training.training_sequences import (
     judge,
     without_image,
 )
+from model.training.world_data.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
+from model.training.world_data.curriculum import MIXTURES, TaskMixture, at_step
+from model.training.world_data.drafts import PolicyDraft
 from model.world.defects import DEFECTS, RELATION_DEFECTS, mistake, otherwise, spoil
 from model.world.edits import Edit, apply_edit, sample_edit, write_edit
 from model.world.language import Description, reword, write

@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from model.backends.checkpoint.loading import open_checkpoint, path_of
+from model.backends.checkpoint.loading import path_of
 from model.backends.contract import CheckpointError
 from model.backends.janus import Janus
 from model.backends.request import Task
+from model.decoding.opening import open_checkpoint
 from model.examples import RewardExample
 from model.sequences import looking, opening, question
 from model.training.attention import attend_in_spans

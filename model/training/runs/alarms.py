@@ -72,7 +72,7 @@ class Alarms:
 
 
 def _hacking(metrics: Mapping[str, float]) -> tuple[str, str] | None:
-    """What a watch of `rewards.watch` found."""
+    """What `safeguards.reward_watch` found."""
     if not metrics.get("watch_alarm"):
         return None
     rise, count = metrics["watch_rise"], metrics["watch_disagreements"]

@@ -1,0 +1,1 @@
+"""Training data of the embedded world: mixes of tasks, sequences, prompts, drafts."""
