@@ -30,16 +30,11 @@ from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
 from model.training.adapters.teaching import Settings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, read_rows
+from model.training.embedded import fixed_scenes
 from model.training.optimization import TrainingError
 from model.training.training_sequences import TrainingSequence
-from model.training.world_data.world_sequences import world_source
-from model.trajectory import Image, Reflection
-from model.world import verifier
-from model.world.language import CATEGORIES, parse, write
-from model.world.splits import held_out_prompts
+from model.trajectory import Reflection
 
-FIXED_JUDGED = 96  # fixed scenes that are judged
-FIXED_DRAWN = 32  # fixed prompts that are drawn
 SHOWN = 4  # prompts of corrections that are drawn
 AT_ONCE = 16
 
@@ -89,7 +84,7 @@ class Worker:
         ]
         values: dict[str, Any] = {"corrections": [sum(taught), len(taught)], "drawings": drawings(janus, shown)}
         if janus.domain is EMBEDDED_WORLD:
-            values |= fixed(janus)
+            values |= fixed_scenes.measured(janus)
         return values
 
 
@@ -102,20 +97,6 @@ def drawings(janus: Janus, requests: Sequence[Request]) -> list[dict[str, Any]]:
         made[id] = {"prompt": trajectory.prompt, "png": png}
         made[id] |= {"answer": reflection.answer, "reason": reflection.reason} if reflection else {}
     return [made[request.id] for request in requests if request.id in made]
-
-
-def fixed(janus: Janus) -> dict[str, list[int]]:
-    """Of fixed scenes of the embedded world, how many are judged right; of fixed prompts, how many are drawn right."""
-    judged = verdicts_right(janus, world_source(janus, "judge", 1, FIXED_JUDGED)(10**6, slice(None)))
-    prompts = held_out_prompts(FIXED_DRAWN, CATEGORIES[:6], seed=1)
-    how = replace(janus.sampling, thinks=False)
-    requests = [Request(write(prompt), number, 1, how, id=f"{number:02}") for number, prompt in enumerate(prompts)]
-    right = 0
-    for _, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
-        drawn = any(isinstance(segment, Image) for segment in trajectory.segments)
-        facts = verifier.check(parse(trajectory.prompt), verifier.read(pictures[0])) if drawn and pictures else ()
-        right += bool(facts) and verifier.accepted(facts)
-    return {"judged": [sum(judged), len(judged)], "drawn": [right, len(requests)]}
 
 
 def main() -> None:
