@@ -17,7 +17,8 @@ from model.images import encode_png
 from model.messages import RowError
 from model.training.dataset import DataError, RowBounds, Rows
 from model.training.kto import MISMATCHED, OWN, LabelledBatch, LabelledLoss, Settings, train
-from model.training.loop import Loop, LoopSettings
+from model.training.loop import Loop
+from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy
 from model.training.preferences.losses import label_losses
 from model.training.preferences.reference import referenced, row_batch, sums

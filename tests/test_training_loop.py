@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData, prefetched
+from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
+from model.training.loop_settings import LoopSettings
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart
 from model.training.runs.state import read_state

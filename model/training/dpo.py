@@ -29,7 +29,13 @@ from model.training.preferences.losses import (
     pair_margins,
     pair_totals,
 )
-from model.training.preferences.reference import PreferenceMethod, RowBatch, row_batch, train_from_reference
+from model.training.preferences.reference import (
+    PreferenceMethod,
+    PreferenceSettings,
+    RowBatch,
+    row_batch,
+    train_from_reference,
+)
 from model.training.preferences.rows import PREFERENCE_ROWS
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
@@ -38,7 +44,6 @@ from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.safeguards.opening import (
     NO_SAFEGUARDS,
     Safeguards,
-    SafeguardSettings,
     add_safeguards,
     open_safeguards,
 )
@@ -48,26 +53,13 @@ DIFFUSION = "model.training.diffusion.dpo"  # imports diffusers, and is imported
 
 
 @dataclass(frozen=True)
-class Settings(SafeguardSettings):
-    """One run's choices; written into the checkpoint's provenance."""
+class Settings(PreferenceSettings):
+    """One run's choices; `batch` counts pairs."""
 
-    steps: int = 100
-    batch: int = 16  # pairs per step
-    micro_batch: int = 8  # pairs in one pass
     loss: str = "sigmoid"
     beta: float = 0.1  # weight of the pull to the reference
     label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_nll: float = 0.0  # weight of the cross-entropy of what was chosen, per token
-    learning_rate: float = 2e-5
-    warmup: int = 10  # steps
-    falling: float = 0.25  # share of the steps over which the rate decays, the last ones
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    track: str = "none"  # or trackio, tensorboard, wandb
-    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
 
     @property
     def workload(self) -> Workload:

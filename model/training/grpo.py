@@ -28,7 +28,8 @@ from model.evaluation.fixed_prompts import FixedPrompts
 from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
-from model.training.loop import Loop, LoopSettings, Share, StepData
+from model.training.loop import Loop, Share, StepData
+from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.policy_loss import clipped, policy_loss
@@ -94,6 +95,22 @@ class Settings(EvaluationSettings):
     seed: int = 0
     track: str = "none"  # or trackio, tensorboard, wandb
     sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
+
+    @property
+    def loop(self) -> LoopSettings:
+        return LoopSettings(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            precision=self.precision,
+            save_every=self.save_every,
+            seed=self.seed,
+            updates=self.updates,
+            track=self.track,
+            sharding=self.sharding,
+        )
 
     @property
     def workload(self) -> Workload:
@@ -308,7 +325,7 @@ def train(
     on the `fixed` prompts; `replicas` roll out where they are given. Raises RewardError and what `Loop.train` raises;
     what was saved last then stands untouched."""
     reward = weighted_reward(read_choice(settings.reward).weights)
-    policy, loop = Policy(janus, entropies=True), Loop(LoopSettings.of(settings))
+    policy, loop = Policy(janus, entropies=True), Loop(settings.loop)
     if settings.prompts < loop.processes:
         raise DataError(f"{settings.prompts} prompts a step for {loop.processes} processes; give each one")
     frozen = Policy(reference).requires_grad_(requires_grad=False) if reference else policy.reference()

@@ -24,6 +24,7 @@ from model.training.policy import Policy
 from model.training.preferences.losses import LABEL_LOSSES, label_losses
 from model.training.preferences.reference import (
     PreferenceMethod,
+    PreferenceSettings,
     ReferencedRow,
     RowBatch,
     row_batch,
@@ -37,7 +38,6 @@ from model.training.runs.opening import add_opening, open_to_train, opening_of
 from model.training.safeguards.opening import (
     NO_SAFEGUARDS,
     Safeguards,
-    SafeguardSettings,
     add_safeguards,
     open_safeguards,
 )
@@ -47,26 +47,13 @@ OWN, MISMATCHED = slice(0, 1), slice(1, 2)  # the sequences of a row
 
 
 @dataclass(frozen=True)
-class Settings(SafeguardSettings):
-    """One run's choices; written into the checkpoint's provenance."""
+class Settings(PreferenceSettings):
+    """One run's choices; `batch` counts reflections."""
 
-    steps: int = 100
-    batch: int = 16  # reflections per step
-    micro_batch: int = 8  # reflections in one pass
     loss: str = "kto"
     beta: float = 0.1  # weight of the pull to the reference
     desirable_weight: float = 1.0  # of the losses of right reflections
     undesirable_weight: float = 1.0  # of wrong ones; the paper balances both sides where their numbers differ
-    learning_rate: float = 2e-5
-    warmup: int = 10  # steps
-    falling: float = 0.25  # share of the steps over which the rate decays, the last ones
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    track: str = "none"  # or trackio, tensorboard, wandb
-    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
 
     @property
     def workload(self) -> Workload:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -25,6 +25,7 @@ from torch.distributed.tensor import DTensor
 
 from model.backends.checkpoint.saving import check_finite as check_weights
 from model.training.batch import token_counts
+from model.training.loop_settings import LoopSettings
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
 from model.training.runs.alarms import Alarms
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
@@ -68,32 +69,6 @@ class StepData:
 
 
 Source = Callable[[int], StepData]  # step → its data, in this process
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """Settings of the loop, the same for every method."""
-
-    steps: int
-    learning_rate: float  # AdamW's peak
-    warmup: int = 20  # steps
-    falling: float = 0.25  # share of the steps over which the learning rates decay, the last ones
-    muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    updates: int = 1  # optimizer steps on the data of one step
-    track: str = "none"  # or a tracker of accelerate
-    sharding: str = "none"  # or fsdp2: weights and optimizers in shards over the processes
-
-    @staticmethod
-    def of(settings: Any) -> "LoopSettings":
-        """From a method's settings, by the names of their fields."""
-        return LoopSettings(
-            **{f.name: getattr(settings, f.name) for f in fields(LoopSettings) if hasattr(settings, f.name)}
-        )
 
 
 @dataclass(frozen=True)

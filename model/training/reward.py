@@ -18,7 +18,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from model.training.dataset import DataError, RowBounds
-from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData, prefetched
+from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
+from model.training.loop_settings import ShardedSettings
 from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
 from model.training.rewards.reward_network import (
@@ -37,23 +38,11 @@ from model.training.sources import Indexed, WeightedRows, add_data, add_held_out
 
 
 @dataclass(frozen=True)
-class Settings:
-    """One run's choices; written into the checkpoint's provenance."""
+class Settings(ShardedSettings):
+    """One run's choices; `batch` counts rows."""
 
-    steps: int = 100
-    batch: int = 16  # rows per step
     micro_batch: int = 8  # rows in one pass
     center: float = 0.01  # weight of the squared sum of a pair's rewards
-    learning_rate: float = 2e-5
-    warmup: int = 10  # steps
-    falling: float = 0.25  # share of the steps over which the rate decays, the last ones
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    track: str = "none"  # or trackio, tensorboard, wandb
-    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
 
     @property
     def workload(self) -> Workload:
@@ -119,7 +108,7 @@ def train(
 ) -> None:
     """Train on pairs and scores, and print the figures on held-out rows; raises what `Loop.train` raises, and DataError
     for a batch that is too small."""
-    janus, loop = network.janus, Loop(LoopSettings.of(settings))
+    janus, loop = network.janus, Loop(settings.loop)
     source, objective = mixed_source(data, settings.seed, settings.batch), RewardLoss(settings.center)
     padding = reward_batch(janus, [replace(data[0].rows[0], weight=0.0)])
 

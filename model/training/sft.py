@@ -9,7 +9,7 @@ a step learns from depends on the seed and the step alone.
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import torch
 from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import SFT_ROWS, DataError, RowBounds
-from model.training.loop import Loop, LoopSettings, Share, StepData, prefetched
+from model.training.loop import Loop, Share, StepData, prefetched
+from model.training.loop_settings import LoopSettings, ShardedSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
@@ -46,30 +47,25 @@ KIND_WEIGHTS = {
 
 
 @dataclass(frozen=True)
-class Settings(SafeguardSettings):
-    """One run's choices; written into the checkpoint's provenance."""
+class Settings(ShardedSettings, SafeguardSettings):
+    """One run's choices; `batch` counts sequences."""
 
     steps: int = 200
     batch: int = 32  # sequences per step
     lessons: str = "all"  # mixture of the world's tasks
     micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
-    learning_rate: float = (
-        3e-5  # AdamW's peak: of a trained checkpoint; an adapter, or a new network, wants ten times it
-    )
+    learning_rate: float = 3e-5  # AdamW's peak, of a trained checkpoint; an adapter or a new network wants ten times it
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
     warmup: int = 5  # steps
-    falling: float = 0.25  # share of the steps over which the rates decay, the last ones
     weight_decay: float = 0.05
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    track: str = "none"  # or trackio, tensorboard, wandb
-    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
     compile: bool = False  # for a GPU: on a CPU every new length is compiled again
     most_characters: int = RowBounds.characters  # of a row of --data, its texts together
     most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images
     most_megapixels: float = RowBounds.megapixels  # of one picture
+
+    @property
+    def loop(self) -> LoopSettings:
+        return replace(super().loop, muon=self.muon)
 
     @property
     def workload(self) -> Workload:
@@ -122,7 +118,7 @@ def train(
 ) -> None:
     """Train on a source's sequences, pulled to the checkpoint and evaluated by the safeguards; raises what `Loop.train`
     raises."""
-    policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    policy, loop = Policy(janus), Loop(settings.loop)
     guard = safeguards.begin(policy, loop, out, settings, settings.seed)
     if settings.compile:
         for part in (janus.network.model.language_model, janus.network.model.vision_model.encoder):

@@ -18,7 +18,8 @@ from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
-from model.training.loop import Loop, LoopSettings, StepData, prefetched
+from model.training.loop import Loop, StepData, prefetched
+from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
@@ -77,7 +78,19 @@ def teach(
     rows, about = _opened(janus, examples)
     known, about_known = _replayed(janus, settings)
     chosen = row_source(rows, settings.seed, settings.batch)
-    policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    policy, loop = (
+        Policy(janus),
+        Loop(
+            LoopSettings(
+                settings.steps,
+                settings.learning_rate,
+                settings.warmup,
+                settings.falling,
+                save_every=settings.save_every,
+                seed=settings.seed,
+            )
+        ),
+    )
     pull = open_pull(policy, loop, kept_prompts(janus, examples, settings), settings, settings.seed)
     replayed = CrossEntropy(settings.replay_share, "replayed_")
 

@@ -35,7 +35,8 @@ from model.images import PictureFileError, read_picture
 from model.messages import RowError
 from model.training.dataset import RowBounds, RowFormat, one_line
 from model.training.diffusion.denoiser import Conditioning, Denoiser, Noising
-from model.training.loop import Loop, LoopSettings, Run, Share, StepData, prefetched
+from model.training.loop import Loop, Run, Share, StepData, prefetched
+from model.training.loop_settings import MethodSettings
 from model.training.preferences.losses import PAIR_LOSSES, check_smoothing, mean_of_pairs, pair_totals
 from model.training.runs.estimate import room
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
@@ -47,25 +48,15 @@ ADAPTED = r".*attn.*\.(to_q|to_k|to_v|to_out\.0)"  # linear layers that an adapt
 
 
 @dataclass(frozen=True)
-class Settings:
-    """One run's choices; written into the checkpoint's provenance."""
+class Settings(MethodSettings):
+    """One run's choices; `batch` counts pairs."""
 
-    steps: int = 100
-    batch: int = 16  # pairs per step
     micro_batch: int = 8  # pairs in one pass
     loss: str = "sigmoid"
     beta: float = 2000.0  # weight of the pull to the reference
     label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_error: float = 0.0  # weight of the error on what was chosen
     learning_rate: float = 1e-5
-    warmup: int = 10  # steps
-    falling: float = 0.25  # share of the steps over which the rate decays, the last ones
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
-    track: str = "none"  # or trackio, tensorboard, wandb
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +176,7 @@ def train(
 ) -> None:
     """Raises what `Loop.train` raises, LossError, and DataError for a batch that is too small."""
     check_smoothing(settings.loss, settings.label_smoothing)
-    loop, policy = Loop(LoopSettings.of(settings)), DenoiserPolicy(denoiser)
+    loop, policy = Loop(settings.loop), DenoiserPolicy(denoiser)
     policy.to_device(loop.accelerator.device)
     source = mixed_source(data, settings.seed, settings.batch)
     objective = DiffusionPreferenceLoss(settings.loss, settings.beta, settings.label_smoothing, settings.chosen_error)

@@ -11,7 +11,7 @@ random rows instead of principal components needed four times the steps for the 
 import argparse
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,8 @@ from model.backends.checkpoint.saving import save_checkpoint
 from model.backends.janus import Janus
 from model.evaluation.codec_fidelity import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
-from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
+from model.training.loop import Evaluation, Loop, Run, Share, StepData
+from model.training.loop_settings import LoopSettings
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.trajectory import Sampling
@@ -137,7 +138,16 @@ def train(out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> No
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
-    loop = Loop(replace(LoopSettings.of(settings), weight_decay=1e-4, save_every=SAVE_EVERY))
+    loop = Loop(
+        LoopSettings(
+            settings.steps,
+            settings.learning_rate,
+            settings.warmup,
+            weight_decay=1e-4,
+            save_every=SAVE_EVERY,
+            seed=settings.seed,
+        )
+    )
     janus = new_codec(settings, out.name)
     halves = CodecParts(janus.network.model.vqmodel)
 

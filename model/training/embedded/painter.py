@@ -22,7 +22,8 @@ from torch.nn import functional
 from model.backends.diffusion.saving import save_pipeline
 from model.decoding.opening import open_checkpoint
 from model.training.embedded.painter_pipeline import new_pipeline
-from model.training.loop import Evaluation, Loop, LoopSettings, Run, Share, StepData
+from model.training.loop import Evaluation, Loop, Run, Share, StepData
+from model.training.loop_settings import LoopSettings
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.world.defects import spoil
@@ -200,7 +201,17 @@ def train(pipeline: PixArtSigmaPipeline, out: Path, settings: Settings, start: R
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
-    loop = Loop(LoopSettings.of(settings))
+    loop = Loop(
+        LoopSettings(
+            settings.steps,
+            settings.learning_rate,
+            settings.warmup,
+            settings.falling,
+            weight_decay=settings.weight_decay,
+            save_every=settings.save_every,
+            seed=settings.seed,
+        )
+    )
     pipeline.set_progress_bar_config(disable=True)
     pipeline.vae.to(loop.accelerator.device).requires_grad_(requires_grad=False)
     network = FlowNetwork(pipeline)

@@ -21,7 +21,8 @@ import torch
 from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
 from model.training.embedded.network import sine_positions
-from model.training.loop import Loop, LoopSettings, Share, StepData
+from model.training.loop import Loop, Share, StepData
+from model.training.loop_settings import LoopSettings
 from model.training.policy import network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
@@ -116,7 +117,15 @@ def patch_batch(janus: Janus, rng: random.Random, images: Sequence[np.ndarray]) 
 
 def train(janus: Janus, settings: Settings, out: Path, provenance: dict, start: RunStart = FROM_THE_START) -> None:
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
-    loop = Loop(LoopSettings.of(settings))
+    loop = Loop(
+        LoopSettings(
+            settings.steps,
+            settings.learning_rate,
+            muon=settings.muon,
+            save_every=settings.save_every,
+            seed=settings.seed,
+        )
+    )
 
     def data(step: int) -> StepData:
         rng = random.Random(f"{settings.seed} {step}")

@@ -13,10 +13,11 @@ import torch
 
 from model.backends.janus import Janus
 from model.training.batch import Batch, collate
-from model.training.loop import Loop, LoopSettings, Objective, Share, StepData, prefetched
+from model.training.loop import Loop, Objective, Share, StepData, prefetched
+from model.training.loop_settings import ShardedSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunStart
-from model.training.safeguards.opening import NO_SAFEGUARDS, Safeguards
+from model.training.safeguards.opening import NO_SAFEGUARDS, Safeguards, SafeguardSettings
 from model.training.sources import Indexed, WeightedRows, mixed_source
 from model.training.training_sequences import TrainingSequence
 
@@ -92,6 +93,13 @@ def referenced(policy: Policy, rows: Indexed, at_once: int) -> ReferencedRows:
 
 
 @dataclass(frozen=True)
+class PreferenceSettings(ShardedSettings, SafeguardSettings):
+    """Choices of every method that learns from preferences."""
+
+    micro_batch: int = 8  # rows in one pass
+
+
+@dataclass(frozen=True)
 class PreferenceMethod:
     """What a method adds to the run: its objective, given the policy and the loop, and its batches of some rows."""
 
@@ -102,16 +110,15 @@ class PreferenceMethod:
 def train_from_reference(
     janus: Janus,
     data: Sequence[WeightedRows],
-    settings: Any,
+    settings: PreferenceSettings,
     method: PreferenceMethod,
     out: Path,
     provenance: Mapping[str, Any],
     start: RunStart,
     safeguards: Safeguards = NO_SAFEGUARDS,
 ) -> None:
-    """Train on rows with a reference; `settings` have `batch` and `micro_batch`, in rows, and what `LoopSettings` has.
-    Raises what `Loop.train` raises, and DataError for a batch that is too small."""
-    policy, loop = Policy(janus), Loop(LoopSettings.of(settings))
+    """Train on rows with a reference; Raises what `Loop.train` raises, and DataError for a batch that is too small."""
+    policy, loop = Policy(janus), Loop(settings.loop)
     janus.network.to(loop.accelerator.device)
     with loop.accelerator.autocast():  # as in training
         known = [WeightedRows(referenced(policy, each.rows, settings.micro_batch), each.weight) for each in data]

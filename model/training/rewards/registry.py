@@ -20,7 +20,7 @@ from model.training.rewards.janus_pro_r1 import RewardError
 from model.trajectory import Trajectory
 
 PARTS = {"both": (True, True), "drawing": (True, False), "judging": (False, True)}  # R_Gen, R_Comp
-NOT_REWARDS = ("janus_pro_r1", "policy_loss", "registry", "watch")
+NOT_REWARDS = ("janus_pro_r1", "policy_loss", "registry", "reward_network")
 DEFAULT = {"verifier": 1.0}
 RIGHT = 0.5  # from which fit on an image counts as right
 

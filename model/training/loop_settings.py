@@ -1,0 +1,65 @@
+"""Settings of the training loop, and what of them every method's command offers."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """Settings of the loop, the same for every method."""
+
+    steps: int
+    learning_rate: float  # AdamW's peak
+    warmup: int = 20  # steps
+    falling: float = 0.25  # share of the steps over which the learning rates decay, the last ones
+    muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
+    weight_decay: float = 0.0
+    clip: float = 1.0  # gradient norm
+    precision: str = "no"  # or bf16
+    save_every: int = 50  # steps; 0 only at the end
+    seed: int = 0
+    updates: int = 1  # optimizer steps on the data of one step
+    track: str = "none"  # or a tracker of accelerate
+    sharding: str = "none"  # or fsdp2: weights and optimizers in shards over the processes
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """Choices of a method's command: an option for each field; written into the checkpoint's provenance."""
+
+    steps: int = 100
+    batch: int = 16  # rows per step
+    learning_rate: float = 2e-5  # AdamW's peak
+    warmup: int = 10  # steps
+    falling: float = 0.25  # share of the steps over which the rates decay, the last ones
+    weight_decay: float = 0.0
+    clip: float = 1.0  # gradient norm
+    precision: str = "no"  # or bf16
+    save_every: int = 50  # steps; 0 only at the end
+    seed: int = 0
+    track: str = "none"  # or trackio, tensorboard, wandb
+
+    @property
+    def loop(self) -> LoopSettings:
+        return LoopSettings(
+            steps=self.steps,
+            learning_rate=self.learning_rate,
+            warmup=self.warmup,
+            falling=self.falling,
+            weight_decay=self.weight_decay,
+            clip=self.clip,
+            precision=self.precision,
+            save_every=self.save_every,
+            seed=self.seed,
+            track=self.track,
+        )
+
+
+@dataclass(frozen=True)
+class ShardedSettings(MethodSettings):
+    """Those of a method whose weights can be sharded over its processes."""
+
+    sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
+
+    @property
+    def loop(self) -> LoopSettings:
+        return replace(super().loop, sharding=self.sharding)
