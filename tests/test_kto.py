@@ -18,12 +18,12 @@ from model.messages import RowError
 from model.training.dataset import DataError, RowBounds, Rows
 from model.training.kto import MISMATCHED, OWN, LabelledBatch, LabelledLoss, Settings, train
 from model.training.loop import Loop
-from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy
 from model.training.preferences.losses import label_losses
 from model.training.preferences.reference import referenced, row_batch, sums
 from model.training.preferences.rows import LABELLED_ROWS, MismatchedRows, labelled_of
 from model.training.runs.folder import RunPaths, RunStart
+from model.training.runs.settings import LoopSettings
 from model.training.sources import WeightedRows
 from model.world.scene import random_scene, render
 

@@ -16,9 +16,9 @@ from model.sequences import Codes
 from model.training.dataset import JUDGE_ROWS, DataError
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.loop import Loop
-from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy
 from model.training.runs.folder import RunStart
+from model.training.runs.settings import LoopSettings
 from model.training.safeguards.opening import Safeguards, SafeguardSettings, held_out_figures, open_safeguards
 from model.training.safeguards.self_distillation import (
     PullSettings,

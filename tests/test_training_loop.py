@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
-from model.training.loop_settings import LoopSettings
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart
+from model.training.runs.settings import LoopSettings
 from model.training.runs.state import read_state
 
 SETTINGS = LoopSettings(steps=6, learning_rate=0.1, warmup=1, save_every=2, muon=0.01)

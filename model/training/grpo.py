@@ -29,7 +29,6 @@ from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
 from model.training.dataset import DataError
 from model.training.loop import Loop, Share, StepData
-from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy, network_run
 from model.training.rewards.janus_pro_r1 import RewardError, advantages
 from model.training.rewards.policy_loss import clipped, policy_loss
@@ -48,6 +47,7 @@ from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.settings import LoopSettings
 from model.training.runs.state import fingerprint
 from model.training.safeguards.critic_agreement import add_agreement, check_agreement
 from model.training.safeguards.evaluations import EvaluationSettings

@@ -25,11 +25,11 @@ from torch.distributed.tensor import DTensor
 
 from model.backends.checkpoint.saving import check_finite as check_weights
 from model.training.batch import token_counts
-from model.training.loop_settings import LoopSettings
 from model.training.optimization import TrainingError, check_finite, new_optimizers, new_schedules, summed
 from model.training.runs.alarms import Alarms
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart, RunStopped, StopSignal, remembered_signals
 from model.training.runs.metrics_log import Log
+from model.training.runs.settings import LoopSettings
 from model.training.runs.sharding import Gathered, answering, shard, whole
 from model.training.runs.state import RunState, defining
 from model.training.runs.trackers import start_tracker, track

@@ -19,7 +19,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from model.training.dataset import DataError, RowBounds
 from model.training.loop import Evaluation, Loop, Run, Share, StepData, prefetched
-from model.training.loop_settings import ShardedSettings
 from model.training.policy import network_run, write_checkpoint
 from model.training.preferences.losses import reward_losses
 from model.training.rewards.reward_network import (
@@ -34,6 +33,7 @@ from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.settings import ShardedSettings
 from model.training.sources import Indexed, WeightedRows, add_data, add_held_out, mixed_source, open_data
 
 

@@ -19,12 +19,12 @@ from model.backends.janus import Janus
 from model.training.batch import KINDS, Batch, micro_batches, padding_batch
 from model.training.dataset import SFT_ROWS, DataError, RowBounds
 from model.training.loop import Loop, Share, StepData, prefetched
-from model.training.loop_settings import LoopSettings, ShardedSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.command import run_method
 from model.training.runs.estimate import Workload, check_memory
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import add_opening, open_to_train, opening_of
+from model.training.runs.settings import LoopSettings, ShardedSettings
 from model.training.safeguards.opening import (
     NO_SAFEGUARDS,
     Safeguards,

@@ -19,10 +19,10 @@ from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
 from model.training.loop import Loop, StepData, prefetched
-from model.training.loop_settings import LoopSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
+from model.training.runs.settings import LoopSettings
 from model.training.safeguards.self_distillation import PullSettings, open_pull
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_kept

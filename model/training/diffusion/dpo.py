@@ -36,11 +36,11 @@ from model.messages import RowError
 from model.training.dataset import RowBounds, RowFormat, one_line
 from model.training.diffusion.denoiser import Conditioning, Denoiser, Noising
 from model.training.loop import Loop, Run, Share, StepData, prefetched
-from model.training.loop_settings import MethodSettings
 from model.training.preferences.losses import PAIR_LOSSES, check_smoothing, mean_of_pairs, pair_totals
 from model.training.runs.estimate import room
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
 from model.training.runs.opening import KINDS, AdapterOptions, opening_of
+from model.training.runs.settings import MethodSettings
 from model.training.sources import WeightedRows, mixed_source, open_data
 
 LOSSES = ("sigmoid", "ipo", "robust", "hinge")  # those that take no mean over tokens, of `PAIR_LOSSES`

@@ -25,9 +25,9 @@ from model.backends.janus import Janus
 from model.evaluation.codec_fidelity import read_back
 from model.training.embedded.network import new_config, new_network, new_processor, new_tokenizer
 from model.training.loop import Evaluation, Loop, Run, Share, StepData
-from model.training.loop_settings import LoopSettings
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.settings import LoopSettings
 from model.trajectory import Sampling
 from model.world.patches import PATCHES, patch_codes
 from model.world.scene import random_scene, render

@@ -23,9 +23,9 @@ from model.backends.diffusion.saving import save_pipeline
 from model.decoding.opening import open_checkpoint
 from model.training.embedded.painter_pipeline import new_pipeline
 from model.training.loop import Evaluation, Loop, Run, Share, StepData
-from model.training.loop_settings import LoopSettings
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.settings import LoopSettings
 from model.world.defects import spoil
 from model.world.language import CATEGORIES, Description, reword, write
 from model.world.patches import PATCHES, patch_codes

@@ -22,10 +22,10 @@ from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
 from model.training.embedded.network import sine_positions
 from model.training.loop import Loop, Share, StepData
-from model.training.loop_settings import LoopSettings
 from model.training.policy import network_run
 from model.training.runs.command import run_method
 from model.training.runs.folder import FROM_THE_START, RunPaths, RunStart
+from model.training.runs.settings import LoopSettings
 from model.training.world_data.world_sequences import noisy
 from model.world.defects import smeared
 from model.world.patches import PATCHES, cells

@@ -14,9 +14,9 @@ import torch
 from model.backends.janus import Janus
 from model.training.batch import Batch, collate
 from model.training.loop import Loop, Objective, Share, StepData, prefetched
-from model.training.loop_settings import ShardedSettings
 from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunStart
+from model.training.runs.settings import ShardedSettings
 from model.training.safeguards.opening import NO_SAFEGUARDS, Safeguards, SafeguardSettings
 from model.training.sources import Indexed, WeightedRows, mixed_source
 from model.training.training_sequences import TrainingSequence
