@@ -87,14 +87,14 @@ def test_the_numbers_are_those_of_the_store(store, shelf):
 
 def test_counts_and_rows_follow_what_is_asked_for(store, shelf):
     annotate(store)
-    ready, rows = shelf.survey(VISIT, *FORM)
+    ready, rows = shelf.survey_all(VISIT, *FORM)
     assert "<b>2</b> rows from 1 drawings" in ready and "neither rated good" in ready
     assert rows.count("<tr>") == 2 and rows.count("<img") == 3 and "Yes, there are &lt;b&gt;two&lt;/b&gt;." in rows
-    ready, rows = shelf.survey(VISIT, *FORM._replace(own_words=True))
+    ready, rows = shelf.survey_all(VISIT, *FORM._replace(own_words=True))
     assert "<b>1</b> row from" in ready and rows.count("<tr>") == 1
-    assert "Nothing to export" in shelf.survey(VISIT, *FORM._replace(checkpoints=["large"]))[0]
-    assert "Nothing to export" in shelf.survey(VISIT, *FORM._replace(since="2999-01-01"))[0]
-    assert "is no day; write it as" in shelf.survey(VISIT, *FORM._replace(until="soon"))[0]
+    assert "Nothing to export" in shelf.survey_all(VISIT, *FORM._replace(checkpoints=["large"]))[0]
+    assert "Nothing to export" in shelf.survey_all(VISIT, *FORM._replace(since="2999-01-01"))[0]
+    assert "is no day; write it as" in shelf.survey_all(VISIT, *FORM._replace(until="soon"))[0]
 
 
 def test_annotators_and_categories_are_filters_and_people_are_told_by_the_pseudonyms_of_the_export(store, shelf):

@@ -24,7 +24,7 @@ from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=16, batch=4, replay=2, learning_rate=3e-2, keep=4, keep_rollouts=2, keep_batch=2)
+FEW = Settings(steps=16, batch=4, replay=2, learning_rate=1e-2, keep=4, keep_rollouts=2, keep_batch=2)
 NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
