@@ -277,8 +277,8 @@ def test_a_reward_that_one_colour_fools_raises_the_watch_within_twenty_steps(
     tiny_checkpoint: Path, tmp_path: Path, named
 ):
     named("redness", redness)
-    settings = replace(SMALL, steps=10, prompts=1, group=8, learning_rate=3e-2, warmup=0, beta=0.0, save_every=0)
-    settings = replace(settings, resample=0, reward="drawing redness:1", watch="verifier")
+    settings = replace(SMALL, steps=15, prompts=1, group=8, learning_rate=3e-2, warmup=0, beta=0.0, save_every=0)
+    settings = replace(settings, channels="images", resample=0, reward="drawing redness:1", watch="verifier")
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     train(janus, settings, tmp_path / "out", {"parent": str(tiny_checkpoint)}, world_prompts(0, 1))
     log = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
