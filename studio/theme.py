@@ -46,13 +46,49 @@ def script(*names: str) -> str:
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
+# In the order in which a browser reads them: where two rules weigh the same, that of the later sheet holds.
+STYLE_SHEETS = (
+    "annotate/annotate.css",
+    "arena/arena.css",
+    "calibration/calibration.css",
+    "compare/compare.css",
+    "datasets/datasets.css",
+    "draw/draw.css",
+    "assets/elements.css",
+    "components/forms/facts.css",
+    "components/timeline/finished.css",
+    "assets/fonts.css",
+    "gallery/gallery.css",
+    "image/image.css",
+    "components/keys.css",
+    "moderation/moderation.css",
+    "components/timeline/outlines.css",
+    "annotate/panels.css",
+    "people/people.css",
+    "components/timeline/player.css",
+    "components/plots.css",
+    "projects/projects.css",
+    "components/forms/ranking.css",
+    "components/forms/regions.css",
+    "results/results.css",
+    "review/review.css",
+    "components/forms/sheet.css",
+    "auth/sign_in.css",
+    "assets/studio.css",
+    "teaching/teaching.css",
+    "components/timeline/thought_editor.css",
+    "components/timeline/timeline.css",
+    "training/training.css",
+)
+
+
 def styles(path: str) -> str:
     """The style sheets of the page at `path`, without comments and indentation; a visitor's page has not those of the
     other pages."""
     role = {page.path: page.role for page in PAGES}[path]
     others = [folder for folder, page in VISITORS.items() if page != path]
     left_out = [STUDIO / folder for folder in (*DESKS, *others)] if role is Role.VISITOR else []
-    files = sorted(STUDIO.rglob("*.css"), key=lambda file: file.name)
+    files = [STUDIO / name for name in STYLE_SHEETS]
     texts = [file.read_text("utf-8") for file in files if not {file.parent, file.with_suffix("")} & {*left_out}]
     return SPACES.sub(lambda found: found[1] or " ", COMMENT.sub("", "".join(texts))).strip()
 

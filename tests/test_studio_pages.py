@@ -13,7 +13,7 @@ from studio.inference.generator import Generator
 from studio.inference.waiting_line import AT_ONCE, MOST_WAITING
 from studio.pages import build
 from studio.settings import Mode, Settings
-from studio.theme import ASSETS, STUDIO, look
+from studio.theme import ASSETS, STUDIO, STYLE_SHEETS, look
 
 
 @pytest.fixture
@@ -81,6 +81,10 @@ def test_every_font_that_the_styles_name_is_there():
 def test_scripts_never_make_markup_of_words():
     for file in STUDIO.rglob("*.js"):
         assert "innerHTML" not in file.read_text("utf-8"), file.name
+
+
+def test_every_style_sheet_has_its_place_in_the_order():
+    assert sorted(STYLE_SHEETS) == sorted(file.relative_to(STUDIO).as_posix() for file in STUDIO.rglob("*.css"))
 
 
 def test_every_script_is_loaded_by_some_component():
