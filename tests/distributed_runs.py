@@ -71,7 +71,7 @@ def train(name: str, checkpoint: Path, out: Path, start: RunStart) -> None:
     janus = open_to_train(checkpoint, opening, published=False)
     about = {"parent": str(checkpoint)}
     if method == "sft":
-        settings = sft.Settings(**common, batch=5, micro_batches=2, keep=0.0, evaluate_prompts=0)
+        settings = sft.Settings(**common, batch=5, micro_batches=2, distill=0.0, evaluate_prompts=0)
         sft.train(janus, world_source(janus, "all", 0, 5), settings, out, about, start)
     elif method == "grpo":
         settings = grpo.Settings(**common, **GROUPS)

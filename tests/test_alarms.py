@@ -24,9 +24,9 @@ def test_a_gradient_of_zero_is_an_alarm_after_three_steps_and_once():
 
 def test_a_divergence_that_is_large_or_grows_suddenly_is_an_alarm():
     assert kinds([{"kl": 0.5}, {"kl": 1.5}, {"kl": 1.6}]) == [[], ["kl running away"], []]
-    calm = [{"keep_kl": 0.02}] * WINDOW
-    assert kinds([*calm, {"keep_kl": 0.02 * GROWTH * 1.1}])[-1] == ["keep_kl running away"]
-    assert kinds([*calm, {"keep_kl": 0.09}])[-1] == []
+    calm = [{"distill_kl": 0.02}] * WINDOW
+    assert kinds([*calm, {"distill_kl": 0.02 * GROWTH * 1.1}])[-1] == ["distill_kl running away"]
+    assert kinds([*calm, {"distill_kl": 0.09}])[-1] == []
 
 
 def test_an_entropy_far_below_that_of_the_first_steps_is_an_alarm():

@@ -39,7 +39,7 @@ def test_a_run_outlives_page_and_studio_and_what_it_made_draws(page: Page, serve
     page.get_by_label("Steps").fill("100000")
     page.get_by_label("Name").fill("better")
     page.click("#training-more button")
-    page.get_by_label("Options").fill("--batch 1 --warmup 1 --keep 0 --evaluate-prompts 0")
+    page.get_by_label("Options").fill("--batch 1 --warmup 1 --distill 0 --evaluate-prompts 0")
     page.click("#training-start")
     expect(page.locator("#training-head .state")).to_have_text("running", timeout=PATIENCE)
     curve = page.locator("#training-curves section", has_text=re.compile("^text")).locator("polyline")

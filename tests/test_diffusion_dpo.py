@@ -100,7 +100,7 @@ def test_the_error_of_flow_matching_is_that_of_the_velocity(folders):
 @pytest.mark.parametrize("adapter", [None, AdapterOptions(rank=2, alpha=4)], ids=["whole", "lora"])
 def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_path: Path, adapter):
     rate = 2e-3 if adapter is None else 5e-2
-    settings = Settings(steps=6, batch=2, micro_batch=1, learning_rate=rate, warmup=0, falling=0, save_every=3)
+    settings = Settings(steps=6, batch=2, micro_batch=1, learning_rate=rate, warmup=0, decay=0, save_every=3)
     logs = []
     for name, stops in (("whole", (6,)), ("cut", (3, 6))):
         for stop in stops:

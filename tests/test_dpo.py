@@ -116,7 +116,7 @@ def test_micro_batches_and_padding_leave_the_loss_alone(own: Janus):
 
 
 def test_what_was_chosen_becomes_likelier_and_a_resumed_run_is_the_same(tiny_checkpoint: Path, tmp_path: Path):
-    settings = Settings(steps=6, batch=4, micro_batch=2, learning_rate=3e-3, warmup=0, falling=0, save_every=3)
+    settings = Settings(steps=6, batch=4, micro_batch=2, learning_rate=3e-3, warmup=0, decay=0, save_every=3)
     logs = []
     for name, stops in (("whole", (6,)), ("cut", (3, 6))):
         for stop in stops:

@@ -168,7 +168,7 @@ def metrics(log: Path) -> list[dict]:
 
 
 def test_a_killed_run_resumes_with_the_metrics_of_an_uninterrupted_one(tiny_checkpoint: Path, tmp_path: Path):
-    settings = replace(SMALL, steps=3, mending=1, truth=0.1, rehearsal=2)
+    settings = replace(SMALL, steps=3, repair_groups=1, untrue_penalty=0.1, rehearsal=2)
 
     def run(out: Path, until: int, *, resume: bool) -> None:
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)

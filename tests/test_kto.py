@@ -78,7 +78,7 @@ def test_a_step_has_one_divergence_however_it_is_divided(tiny_checkpoint: Path):
 
 @pytest.mark.parametrize("loss", ["kto", "apo_zero_unpaired"])
 def test_what_is_desirable_becomes_likelier_and_a_resumed_run_is_the_same(tiny_checkpoint, tmp_path, loss: str):
-    settings = Settings(steps=4, batch=3, micro_batch=2, loss=loss, learning_rate=3e-3, warmup=0, falling=0)
+    settings = Settings(steps=4, batch=3, micro_batch=2, loss=loss, learning_rate=3e-3, warmup=0, decay=0)
     settings = replace(settings, save_every=2)
     logs = []
     for name, stops in (("whole", (4,)), ("cut", (2, 4))):

@@ -299,7 +299,7 @@ def test_the_command_trains_inspects_and_merges_an_adapter(
 
     out, options = tmp_path / "out", ["--adapter", "lora", "--rank", 2, "--adapter-targets", "layers", "image_head"]
     options += ["--checkpointing", "--steps", 1, "--batch", 2]
-    options += ["--keep-rollouts", 2, "--keep-batch", 1, "--evaluate-prompts", 2]
+    options += ["--distill-rollouts", 2, "--distill-batch", 1, "--evaluate-prompts", 2]
     run(sft.main, "--world", "--checkpoint", tiny_checkpoint, "--out", out, *options)
     config = json.loads((out / CONFIG).read_text())
     assert (config["r"], config["lora_alpha"]) == (2, 32) and config["base_model_name_or_path"] == str(tiny_checkpoint)

@@ -15,7 +15,7 @@ from model.decoding.opening import open_checkpoint
 from model.training.optimization import summed
 
 SFT = ("-m", "model.training.sft", "--world", "--steps", "2", "--batch", "6", "--learning-rate", "1e-3")
-GUARDED = ("--keep-rollouts", "4", "--keep-batch", "3", "--evaluate-prompts", "2")
+GUARDED = ("--distill-rollouts", "4", "--distill-batch", "3", "--evaluate-prompts", "2")
 
 
 RUNS = Path(__file__).parent / "distributed_runs.py"
@@ -61,7 +61,7 @@ def test_two_processes_learn_what_one_learns(
     assert [row["step"] for row in together] == [row["step"] for row in single] == [0, 1]
     assert [row["processes"] for row in (single[0], together[0])] == [1, 2]
     for one, two in zip(single, together, strict=True):
-        for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "keep_kl"):
+        for name in ("codes", "text", "verdict", "verdicts_right", "gradient_norm", "distill_kl"):
             assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-8), name  # a KL of 1e-7 is rounding
 
 

@@ -32,7 +32,7 @@ from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from model.world.splits import sample_test
 
-SMALL = Settings(steps=4, batch=4, micro_batch=3, learning_rate=1e-3, warmup=0, falling=0, save_every=2)
+SMALL = Settings(steps=4, batch=4, micro_batch=3, learning_rate=1e-3, warmup=0, decay=0, save_every=2)
 
 
 def scores(pairs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

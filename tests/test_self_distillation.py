@@ -21,17 +21,17 @@ from model.training.runs.folder import RunStart
 from model.training.runs.settings import LoopSettings
 from model.training.safeguards.opening import Safeguards, SafeguardSettings, held_out_figures, open_safeguards
 from model.training.safeguards.self_distillation import (
-    PullSettings,
+    DistillationSettings,
     Referenced,
     ReferenceDivergence,
     divergence,
-    open_pull,
+    open_self_distillation,
     own_rollouts,
     referenced,
     referenced_batch,
 )
 from model.training.sft import Settings, train
-from model.training.sources import DataFolder, open_kept
+from model.training.sources import DataFolder, open_distill_prompts
 from model.training.training_sequences import TrainingSequence, draw
 
 PROMPTS = ["a red cat", "two dogs"]
@@ -66,7 +66,7 @@ def test_redraws_are_left_free_where_one_image_is_kept(policy: Policy):
 def test_the_divergence_is_zero_at_the_checkpoint_and_its_gradient_too(policy: Policy, known):
     objective, batch = ReferenceDivergence(1.0), referenced_batch(policy.janus, known)
     loss, metrics = objective(policy, batch, objective.totals(batch))
-    assert loss.item() == pytest.approx(0, abs=1e-9) and float(metrics["keep_kl"]) == pytest.approx(0, abs=1e-9)
+    assert loss.item() == pytest.approx(0, abs=1e-9) and float(metrics["distill_kl"]) == pytest.approx(0, abs=1e-9)
     loss.backward()
     assert max(float(p.grad.abs().max()) for p in policy.parameters() if p.grad is not None) < 1e-6
     policy.zero_grad()
@@ -100,15 +100,15 @@ def test_parts_add_up_to_the_divergence_of_the_whole(policy: Policy, known):
 
 def test_a_weight_of_zero_and_no_prompts_pull_nowhere(policy: Policy):
     loop = Loop(LoopSettings(1, 1e-3))
-    assert open_pull(policy, loop, PROMPTS, PullSettings(keep=0.0), 0).shares(0) == []
-    assert open_pull(policy, loop, [], PullSettings(), 0).shares(0) == []
+    assert open_self_distillation(policy, loop, PROMPTS, DistillationSettings(distill=0.0), 0).shares(0) == []
+    assert open_self_distillation(policy, loop, [], DistillationSettings(), 0).shares(0) == []
 
 
 def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path):
     """On a network whose texts run to their limits: what they have in common with `end_texts_soon` overshoots."""
     network, parent = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0), tmp_path / "parent"
     save_checkpoint(network, new_processor(new_tokenizer()), parent, {"recipe": "random weights"})
-    settings = Settings(steps=4, batch=1, learning_rate=3e-3, warmup=0, falling=0, save_every=2, keep_batch=2)
+    settings = Settings(steps=4, batch=1, learning_rate=3e-3, warmup=0, decay=0, save_every=2, distill_batch=2)
 
     def part(name: str, settings: Settings, *, resume: bool) -> None:
         janus = open_checkpoint(parent, dtype=torch.float32)
@@ -124,31 +124,31 @@ def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path)
             part(name, replace(settings, steps=end, **changes), resume=end != ends[0])
         return [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
 
-    whole, cut, weak = run("whole", 4), run("cut", 2, 4), run("weak", 4, keep=1e-6)
-    assert [row["keep_kl"] for row in whole] == [row["keep_kl"] for row in cut]
-    assert whole[0]["keep_kl"] == pytest.approx(0, abs=1e-6)
-    assert 0 < whole[-1]["keep_kl"] < weak[-1]["keep_kl"]
+    whole, cut, weak = run("whole", 4), run("cut", 2, 4), run("weak", 4, distill=1e-6)
+    assert [row["distill_kl"] for row in whole] == [row["distill_kl"] for row in cut]
+    assert whole[0]["distill_kl"] == pytest.approx(0, abs=1e-6)
+    assert 0 < whole[-1]["distill_kl"] < weak[-1]["distill_kl"]
 
 
 def test_the_prompts_that_are_kept_are_a_file_s_the_world_s_or_the_data_s(tiny_checkpoint: Path, tmp_path: Path):
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     rows = [row(prompt=[user(text(words)), assistant(IMAGE)]) for words in ("a lion", "a lion", "two owls")]
-    arguments = Namespace(keep_prompts=None, data=[DataFolder(save(tmp_path / "rows", rows))])
-    assert len(open_kept(janus, arguments, JUDGE_ROWS, 5, 0)) == 5  # of the embedded world
+    arguments = Namespace(distill_prompts=None, data=[DataFolder(save(tmp_path / "rows", rows))])
+    assert len(open_distill_prompts(janus, arguments, JUDGE_ROWS, 5, 0)) == 5  # of the embedded world
     janus.network.config.embedded_world = False
-    assert sorted(open_kept(janus, arguments, JUDGE_ROWS, 4, 0)) == ["a lion"] * 2 + ["two owls"] * 2
+    assert sorted(open_distill_prompts(janus, arguments, JUDGE_ROWS, 4, 0)) == ["a lion"] * 2 + ["two owls"] * 2
     (tmp_path / "prompts.txt").write_text("a horse\n\n")
-    arguments.keep_prompts = tmp_path / "prompts.txt"
-    assert open_kept(janus, arguments, JUDGE_ROWS, 2, 0) == ["a horse", "a horse"]
+    arguments.distill_prompts = tmp_path / "prompts.txt"
+    assert open_distill_prompts(janus, arguments, JUDGE_ROWS, 2, 0) == ["a horse", "a horse"]
     (tmp_path / "prompts.txt").write_text("\n")
     with pytest.raises(DataError, match="holds no prompt; write one per line"):
-        open_kept(janus, arguments, JUDGE_ROWS, 2, 0)
+        open_distill_prompts(janus, arguments, JUDGE_ROWS, 2, 0)
 
 
 def test_rows_that_are_held_out_have_a_loss_and_their_verdicts(policy: Policy, tmp_path: Path):
     folder = save(tmp_path / "rows", [row(), row(weight=0.0)])
-    arguments = Namespace(keep_prompts=None, data=None, held_out=[DataFolder(folder)])
-    settings = SafeguardSettings(keep_rollouts=1, evaluate_prompts=2)
+    arguments = Namespace(distill_prompts=None, data=None, held_out=[DataFolder(folder)])
+    settings = SafeguardSettings(distill_rollouts=1, evaluate_prompts=2)
     safeguards = open_safeguards(policy.janus, arguments, settings, 0, JUDGE_ROWS)
     assert len(safeguards.kept) == 1 and len(safeguards.held_out) == 1
     assert [(each.setting, len(each.prompts)) for each in safeguards.fixed] == [

@@ -145,7 +145,7 @@ def test_a_verdict_that_is_learnt_adds_no_loss_and_the_words_behind_it_do(own: J
     probable = float(policy(batch).log_probs.detach()[batch.of_kind(Kind.VERDICT)].exp().max())
 
     def metrics(learnt: float) -> dict[str, float]:
-        objective = CrossEntropy(learnt=learnt)
+        objective = CrossEntropy(verdict_threshold=learnt)
         return {name: float(value) for name, value in objective(policy, batch, objective.totals(batch))[1].items()}
 
     all_learnt, one_learnt, none_learnt = (metrics(each) for each in (0.0, probable - 1e-6, 1.0))
@@ -241,7 +241,7 @@ def test_the_command_says_in_one_line_what_is_wrong(tiny_checkpoint: Path, tmp_p
 def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: Path, tmp_path: Path):
     out = tmp_path / "better"
     command = ["-m", "model.training.sft", "--world", "--checkpoint", tiny_checkpoint]
-    guarded = ["--keep-rollouts", "2", "--keep-batch", "2", "--evaluate-prompts", "2", "--evaluate-every", "2"]
+    guarded = ["--distill-rollouts", "2", "--distill-batch", "2", "--evaluate-prompts", "2", "--evaluate-every", "2"]
     done = preloaded.run(*command, "--steps", "3", "--batch", "6", "--out", out, *guarded)
     assert done.returncode == 0, done.stderr
     assert "codes" in done.stdout

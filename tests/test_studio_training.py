@@ -66,7 +66,7 @@ def desk(store: Store, tiny_checkpoint: Path) -> TrainingHandlers:
 
 
 def asked(export: Path | None = None, **changes) -> Asked:
-    options = "--batch 1 --learning-rate 1e-4 --keep 0 --evaluate-prompts 0"
+    options = "--batch 1 --learning-rate 1e-4 --distill 0 --evaluate-prompts 0"
     data = [export.name] if export else []
     return Asked("sft", data, "", "tiny", 2, False, "", "", options)._replace(**changes)
 

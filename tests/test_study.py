@@ -113,7 +113,7 @@ def test_a_study_runs_through_store_queue_export_and_trainer_and_is_not_done_twi
 
     options = {"--out": tmp_path / "study", "--checkpoint": tiny_checkpoint, "--sizes": 2, "--seeds": 1, "--prompts": 2}
     options |= {"--steps": 1, "--rounds": 1, "--stages": "sft", "--sources": "corrections"}
-    options["--sft-options"] = "--batch 2 --keep 0 --evaluate-prompts 0 --warmup 0"
+    options["--sft-options"] = "--batch 2 --distill 0 --evaluate-prompts 0 --warmup 0"
     words = [str(word) for pair in options.items() for word in pair]
     results = run(parser().parse_args(words), train)
     [(arm, stages)] = results.arms.items()

@@ -18,13 +18,13 @@ from model.decoding.opening import open_checkpoint
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, kept_prompts, teach
+from model.training.adapters.teaching import Settings, distill_prompts, teach
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=16, batch=4, replay=2, learning_rate=1e-2, keep=4, keep_rollouts=2, keep_batch=2)
+FEW = Settings(steps=16, batch=4, replay=2, learning_rate=1e-2, distill=4, distill_rollouts=2, distill_batch=2)
 NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
@@ -57,19 +57,19 @@ def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, t
 
 
 def test_the_pull_is_on_what_was_corrected_and_on_the_world_for_who_knows_it(tiny: Janus, tmp_path: Path):
-    settings = Settings(keep_rollouts=6)
+    settings = Settings(distill_rollouts=6)
     own = [*corrections(3), JudgeExample("a red dog", (b"",), (), YES)]
-    kept = kept_prompts(tiny, own, settings)
+    kept = distill_prompts(tiny, own, settings)
     known = tiny.domain is EMBEDDED_WORLD
     assert len(kept) == 6 and kept[: 3 if known else 6] == (["a cat", "a red dog"] * 3)[: 3 if known else 6]
-    assert kept_prompts(tiny, own, Settings(keep=0)) == []
+    assert distill_prompts(tiny, own, Settings(distill=0)) == []
     data = save(tmp_path / "data", [row(), row()])
-    assert len(kept_prompts(tiny, data, settings)) == 6
+    assert len(distill_prompts(tiny, data, settings)) == 6
 
 
 def test_a_folder_teaches_as_well_and_what_cannot_be_learnt_is_named(tiny_checkpoint: Path, tmp_path: Path):
     data = save(tmp_path / "data", [row(), row()])
-    settings = Settings(steps=1, batch=2, replay=0, keep=0)
+    settings = Settings(steps=1, batch=2, replay=0, distill=0)
     teach(tiny_checkpoint, data, tmp_path / "out", settings)
     assert json.loads((tmp_path / "out" / PROVENANCE).read_text())["examples"] == 2
     broken = [*corrections(1), JudgeExample("a cat", (b"no picture",), (), "Yes, I see a cat.")]
@@ -85,7 +85,7 @@ def test_a_run_that_is_ended_leaves_what_was_there(tiny_checkpoint: Path, tmp_pa
         if step == 2:
             raise KeyboardInterrupt
 
-    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0, keep=0))
+    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0, distill=0))
     before = (tmp_path / "out" / PROVENANCE).read_bytes()
     with pytest.raises(KeyboardInterrupt):
         teach(tiny_checkpoint, corrections(2), tmp_path / "out", FEW, end)

@@ -220,7 +220,7 @@ def test_changes_that_are_accepted_take_effect_and_are_written_down(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     out, data = tmp_path / "out", save(tmp_path / "data", [row(), row()])
-    given = ("--data", data, "--checkpoint", tiny_checkpoint, "--out", out, "--batch", 1, "--warmup", 1, "--falling", 0)
+    given = ("--data", data, "--checkpoint", tiny_checkpoint, "--out", out, "--batch", 1, "--warmup", 1, "--decay", 0)
     assert command(monkeypatch, capsys, *given, "--steps", 2, "--learning-rate", 1e-4)[0] == 0
     changed = (*given, "--steps", 4, "--learning-rate", 1e-3, "--muon", 0)
     code, said = command(monkeypatch, capsys, *changed, "--resume")

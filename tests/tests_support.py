@@ -7,7 +7,7 @@ from model.backends.janus import CODE, TEXT, Janus
 from model.sequences import Codes, Piece, Text
 from model.templates import BEGIN_IMAGE, EOS, SPECIAL_TOKENS
 
-UNGUARDED = ("--keep", "0", "--evaluate-prompts", "0")  # of a run of a network that draws noise
+UNGUARDED = ("--distill", "0", "--evaluate-prompts", "0")  # of a run of a network that draws noise
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ class Settings(PreferenceSettings):
     """One run's choices; `batch` counts pairs."""
 
     loss: str = "sigmoid"
-    beta: float = 0.1  # weight of the pull to the reference
+    beta: float = 0.1  # weight of the log-ratio to the reference
     label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_nll: float = 0.0  # weight of the cross-entropy of what was chosen, per token
 

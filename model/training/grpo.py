@@ -70,14 +70,14 @@ class Settings(EvaluationSettings):
     steps: int = 300
     prompts: int = 8  # per step
     group: int = 8  # rollouts of one start
-    mending: int = 0  # of these wrong first images, at most, another group begins, in every process
+    repair_groups: int = 0  # of these wrong first images, at most, another group begins, in every process
     rounds: int = 3  # images at most: the paper's T
     thinking: float = 0.15  # share of prompts that are drawn with a thought first; nearly all succeed with one,
     thinking_hard: float = 0.85  # and nearly no hard ones without: who always or never succeeds learns nothing
     reward: str = "both"  # parts of it (both, drawing, judging), and rewards: “drawing verifier:1 critic:MODEL:0.5”
     watch: str = ""  # a reward that is not trained, which watches for reward hacking
     resample: int = 1  # times at most that groups whose rewards are all equal are replaced by others of further prompts
-    truth: float = 0.0  # of R_Comp's 1 per image, what a reason that is not true takes; the paper has none
+    untrue_penalty: float = 0.0  # of R_Comp's 1 per image, what a reason that is not true takes; the paper has none
     rehearsal: int = 0  # sequences of supervised fine-tuning per step: what rollouts never meet is kept
     rehearsal_share: float = 0.1  # their loss is multiplied by
     channels: str = "both"  # what is trained: text (thoughts, reflections), images (their codes), or both
@@ -137,7 +137,7 @@ def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[flo
 def _advantages(group: Sequence[Rollout], settings: Settings, choice: RewardChoice) -> list[list[float]] | None:
     """Of the rewards that the rollouts' fits make."""
     generation = [rollout.generation(settings.rounds) for rollout in group]
-    comprehension = [rollout.comprehension(settings.rounds, settings.truth) for rollout in group]
+    comprehension = [rollout.comprehension(settings.rounds, settings.untrue_penalty) for rollout in group]
     if settings.advantages == "separate":
         return _separate_advantages(group, comprehension, choice)
     rewards = [choice.drawing * g + choice.judging * c for g, c in zip(generation, comprehension, strict=True)]
@@ -265,7 +265,7 @@ class Experience:
             drawn = self._rolled_out(step, dict(enumerate(prompts)))
             watched = self.watch(step, drawn)
             groups, resampled = self._resampled(step, drawn)
-            wrong = wrong_drafts(groups, settings.mending, rng)
+            wrong = wrong_drafts(groups, settings.repair_groups, rng)
             wrong += rng.sample(self.branches, 1) if self.branches else []
             begun = roll_out(janus, self.reward, wrong, settings.group, settings.rounds, rng, self.replicas)
         self.groups = groups + begun

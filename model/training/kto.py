@@ -51,7 +51,7 @@ class Settings(PreferenceSettings):
     """One run's choices; `batch` counts reflections."""
 
     loss: str = "kto"
-    beta: float = 0.1  # weight of the pull to the reference
+    beta: float = 0.1  # weight of the log-ratio to the reference
     desirable_weight: float = 1.0  # of the losses of right reflections
     undesirable_weight: float = 1.0  # of wrong ones; the paper balances both sides where their numbers differ
 

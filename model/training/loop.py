@@ -160,7 +160,7 @@ class Loop:
         self.optimizers = new_optimizers(
             trained, settings.learning_rate, settings.weight_decay, settings.muon, run.matrices
         )
-        self.schedules = new_schedules(self.optimizers, settings.steps, settings.warmup, settings.falling)
+        self.schedules = new_schedules(self.optimizers, settings.steps, settings.warmup, settings.decay)
         paths = RunPaths(run.out)
         paths.check(run.provenance.get("parent"))
         definition = defining(run.provenance)

@@ -33,19 +33,19 @@ def new_optimizers(
     return [*optimizers, torch.optim.AdamW(parameters, **rates, foreach=True)]
 
 
-def learning_rate_factor(step: int, steps: int, warmup: int, falling: float = 0.25) -> float:
-    """Factor on the peak learning rate: linear warm-up, constant, linear decay over the last share `falling`.
+def learning_rate_factor(step: int, steps: int, warmup: int, decay: float = 0.25) -> float:
+    """Factor on the peak learning rate: linear warm-up, constant, linear decay over the last share `decay`.
 
     Unlike a cosine it does not depend on the end until it decays, so a run can be prolonged by `--resume`.
     """
-    return min((step + 1) / max(warmup, 1), 1.0, max(0.02, (steps - step) / max(falling * steps, 1)))
+    return min((step + 1) / max(warmup, 1), 1.0, max(0.02, (steps - step) / max(decay * steps, 1)))
 
 
 def new_schedules(
-    optimizers: Iterable[torch.optim.Optimizer], steps: int, warmup: int, falling: float = 0.25
+    optimizers: Iterable[torch.optim.Optimizer], steps: int, warmup: int, decay: float = 0.25
 ) -> list[torch.optim.lr_scheduler.LambdaLR]:
     return [
-        torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_factor(step, steps, warmup, falling))
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: learning_rate_factor(step, steps, warmup, decay))
         for each in optimizers
     ]
 

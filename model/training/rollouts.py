@@ -63,8 +63,10 @@ class Rollout:
     def generation(self, rounds: int) -> float:
         return generation_reward(self.fits, rounds)
 
-    def comprehension(self, rounds: int, truth: float = 0.0) -> float:
-        return comprehension_reward(self.fits, self.verdicts, rounds, [truth * untrue for untrue in self.untrue])
+    def comprehension(self, rounds: int, untrue_penalty: float = 0.0) -> float:
+        return comprehension_reward(
+            self.fits, self.verdicts, rounds, [untrue_penalty * untrue for untrue in self.untrue]
+        )
 
 
 def starts_of(

@@ -1,7 +1,7 @@
 """Supervised fine-tuning on exported rows, the embedded world's sequences, or both.
 
     python -m model.training.sft --data EXPORT --checkpoint DIR --steps 200 --out DIR
-    python -m model.training.sft --world --lessons judge --checkpoint EYE --steps 2000 --learning-rate 1e-3 --out DIR
+    python -m model.training.sft --world --mixture judge --checkpoint EYE --steps 2000 --learning-rate 1e-3 --out DIR
 
 With both sources, half of every batch is the world's, so that a corrected judge does not forget how to draw. What
 a step learns from depends on the seed and the step alone.
@@ -52,7 +52,7 @@ class Settings(ShardedSettings, SafeguardSettings):
 
     steps: int = 200
     batch: int = 32  # sequences per step
-    lessons: str = "all"  # mixture of the world's tasks
+    mixture: str = "all"  # mixture of the world's tasks
     micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
     learning_rate: float = 3e-5  # AdamW's peak, of a trained checkpoint; an adapter or a new network wants ten times it
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
@@ -80,7 +80,7 @@ class CrossEntropy:
 
     share: float = 1.0
     prefix: str = ""
-    learnt: float = 1.0
+    verdict_threshold: float = 1.0
 
     def totals(self, batch: Batch) -> dict[str, int]:
         return {kind: int(batch.of_kind(kind).sum()) for kind in KINDS}
@@ -90,7 +90,7 @@ class CrossEntropy:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         scores = policy(batch)
         device = scores.log_probs.device
-        learnt = batch.of_kind(Kind.VERDICT).to(device) & (scores.log_probs.exp() >= self.learnt)
+        learnt = batch.of_kind(Kind.VERDICT).to(device) & (scores.log_probs.exp() >= self.verdict_threshold)
         losses = torch.where(learnt, 0.0, -scores.log_probs * batch.weights.to(device))
         means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in KINDS}
         weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
@@ -141,7 +141,7 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
     check_memory(arguments, settings)
     janus = open_to_train(arguments.checkpoint, opening_of(arguments), seed=settings.seed)
     bounds = RowBounds(settings.most_characters, settings.most_tokens, settings.most_megapixels)
-    source, about = open_sources(janus, arguments, settings.batch, settings.lessons, settings.seed, bounds)
+    source, about = open_sources(janus, arguments, settings.batch, settings.mixture, settings.seed, bounds)
     provenance = {"parent": str(arguments.checkpoint), "recipe": "sft", "settings": asdict(settings), **about}
     safeguards = open_safeguards(janus, arguments, settings, settings.seed, SFT_ROWS)
     train(janus, source, settings, arguments.out, provenance, start, safeguards)
@@ -155,7 +155,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     description = "Fine-tune a Janus checkpoint on exported corrections, or on the embedded world's sequences."
-    choices = {"lessons": MIXTURE_NAMES, "precision": ("no", "bf16")}
+    choices = {"mixture": MIXTURE_NAMES, "precision": ("no", "bf16")}
     run_method("sft", description, Settings(), run, options, choices, [DataError])
 
 

@@ -138,29 +138,31 @@ def knows_world(janus: Janus) -> bool:
     return janus.domain is EMBEDDED_WORLD
 
 
-def add_kept(parser: argparse.ArgumentParser) -> None:
-    """The option --keep-prompts."""
-    kept = "prompts whose drawings and judgements are kept, one per line (default: the embedded world's, or the data's)"
-    parser.add_argument("--keep-prompts", type=Path, metavar="FILE", help=kept)
+def add_distill_prompts(parser: argparse.ArgumentParser) -> None:
+    """The option --distill-prompts."""
+    text = "prompts of self-distillation, one per line (default: the embedded world's, or the data's)"
+    parser.add_argument("--distill-prompts", "--keep-prompts", type=Path, metavar="FILE", help=text)
 
 
-def open_kept(janus: Janus, arguments: argparse.Namespace, row_format: RowFormat, count: int, seed: int) -> list[str]:
+def open_distill_prompts(
+    janus: Janus, arguments: argparse.Namespace, row_format: RowFormat, count: int, seed: int
+) -> list[str]:
     """`count` prompts for self-distillation: a file's lines, the embedded world's where the checkpoint knows it, or
     else those of the data. Raises DataError for a file without any."""
     rng = random.Random(f"{seed} prompts of self-distillation")
-    if arguments.keep_prompts is None and knows_world(janus):
-        return world_kept(janus, count, seed)
-    if arguments.keep_prompts is not None:
-        known = [line.strip() for line in arguments.keep_prompts.read_text("utf-8").splitlines() if line.strip()]
+    if arguments.distill_prompts is None and knows_world(janus):
+        return world_distill_prompts(janus, count, seed)
+    if arguments.distill_prompts is not None:
+        known = [line.strip() for line in arguments.distill_prompts.read_text("utf-8").splitlines() if line.strip()]
         if not known:
-            raise DataError(f"{arguments.keep_prompts} holds no prompt; write one per line")
+            raise DataError(f"{arguments.distill_prompts} holds no prompt; write one per line")
     else:
         every = (prompts_in(folder.path, *row_format.kinds) for folder in arguments.data or ())
         known = list(dict.fromkeys(prompt for prompts in every for prompt in prompts))
     return [known[at % len(known)] for at in rng.sample(range(max(count, len(known))), count)] if known else []
 
 
-def world_kept(janus: Janus, count: int, seed: int) -> list[str]:
+def world_distill_prompts(janus: Janus, count: int, seed: int) -> list[str]:
     """`count` prompts of the embedded world for self-distillation; none for a checkpoint that does not know it."""
     return [prompt.text for prompt in world_prompts(seed, count)(0)] if knows_world(janus) else []
 

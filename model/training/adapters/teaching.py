@@ -1,7 +1,7 @@
 """A few corrections learnt by an adapter in under a minute, for one session: the run, and the network that draws.
 
-Beside them is the pull to the checkpoint on its own rollouts, of the prompts that were corrected and, where it is of
-that, of the embedded world's: so a corrected judge does not forget how to draw, nor says no to all that is like what
+Self-distillation goes beside them, on rollouts of the prompts that were corrected and, for a checkpoint of the
+embedded world, of its prompts: so a corrected judge does not forget how to draw, nor says no to all that is like what
 was corrected. Sequences of the world are learnt, too, where `replay` asks for them.
 """
 
@@ -23,30 +23,30 @@ from model.training.policy import Policy, network_run
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
 from model.training.runs.settings import LoopSettings
-from model.training.safeguards.self_distillation import PullSettings, open_pull
+from model.training.safeguards.self_distillation import DistillationSettings, open_self_distillation
 from model.training.sft import CrossEntropy, cross_entropy_share
-from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_kept
+from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_distill_prompts
 from model.training.training_sequences import Kind, TrainingSequence
 
 AT_ONCE = 16  # sequences of one forward pass
 
 
 @dataclass(frozen=True)
-class Settings(PullSettings):
+class Settings(DistillationSettings):
     """Defaults for the embedded network; written into the checkpoint's provenance."""
 
-    keep: float = 12.0  # three times a run's own: a few steps at a high rate go far
-    keep_rollouts: int = 48
-    keep_rounds: int = 1
-    keep_batch: int = 12
-    learnt: float = 0.6  # probability from which on a verdict is not learnt further
+    distill: float = 12.0  # three times a run's own: a few steps at a high rate go far
+    distill_rollouts: int = 48
+    distill_rounds: int = 1
+    distill_batch: int = 12
+    verdict_threshold: float = 0.6  # probability from which on a verdict is not learnt further
     steps: int = 24
     batch: int = 10  # examples per step
     replay: int = 0  # sequences per step of the embedded world; they pull a network of reinforcement learning back, too
     replay_share: float = 0.5  # their loss is multiplied by
     learning_rate: float = 3e-4
     warmup: int = 3  # steps
-    falling: float = 0.5  # share of the steps over which the rate decays, the last ones
+    decay: float = 0.5  # share of the steps over which the rate decays, the last ones
     save_every: int = 0  # steps; 0 only at the end
     rank: int = 16
     alpha: int = 32
@@ -85,21 +85,23 @@ def teach(
                 settings.steps,
                 settings.learning_rate,
                 settings.warmup,
-                settings.falling,
+                settings.decay,
                 save_every=settings.save_every,
                 seed=settings.seed,
             )
         ),
     )
-    pull = open_pull(policy, loop, kept_prompts(janus, examples, settings), settings, settings.seed)
+    distillation = open_self_distillation(
+        policy, loop, distill_prompts(janus, examples, settings), settings, settings.seed
+    )
     replayed = CrossEntropy(settings.replay_share, "replayed_")
 
     def data(step: int) -> StepData:
         progress(step)
         learnt, kept = chosen(step, loop.own), list(known(step, loop.own))
-        shares = [cross_entropy_share(janus, CrossEntropy(learnt=settings.learnt), learnt, 1)]
+        shares = [cross_entropy_share(janus, CrossEntropy(verdict_threshold=settings.verdict_threshold), learnt, 1)]
         shares += [cross_entropy_share(janus, replayed, kept, 1)] if kept else []
-        shares += pull.shares(step)
+        shares += distillation.shares(step)
         return StepData(shares, [sequence.name for sequence in (*learnt, *kept)])
 
     provenance = {"parent": base_name(source), "recipe": "teach", "settings": asdict(settings)}
@@ -109,17 +111,17 @@ def teach(
     return open_checkpoint(out)
 
 
-def kept_prompts(
+def distill_prompts(
     janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path, settings: Settings
 ) -> list[str]:
-    """The prompts of the pull: those of the examples, by turns; for a checkpoint that knows the embedded world half of
-    them are of that. Every second one is drawn after a thought."""
+    """The prompts of self-distillation: those of the examples, by turns; for a checkpoint that knows the embedded world
+    half of them are of that. Every second one is drawn after a thought."""
     if isinstance(examples, Path):
         own = list(dict.fromkeys(prompts_in(examples, *SFT_ROWS.kinds)))
     else:
         own = list(dict.fromkeys(example.prompt for example in examples))
-    count = settings.keep_rollouts if settings.keep else 0
-    world = world_kept(janus, count // 2, settings.seed)
+    count = settings.distill_rollouts if settings.distill else 0
+    world = world_distill_prompts(janus, count // 2, settings.seed)
     return [own[at % len(own)] for at in range(count - len(world) if own else 0)] + world
 
 

@@ -54,7 +54,14 @@ AT_ONCE = 8  # sequences, or pairs, in one pass
 RATE = 1e-6  # learning rate: both stay near the same weights
 EPOCHS = 3  # of DPO: TRL's default
 UNTIMED = 3  # steps of a run: the first, and the last two, while which nothing is fetched
-PLAIN = {"keep": 0.0, "evaluate_prompts": 0, "warmup": 0, "learning_rate": RATE, "save_every": 0, "weight_decay": 0.0}
+PLAIN = {
+    "distill": 0.0,
+    "evaluate_prompts": 0,
+    "warmup": 0,
+    "learning_rate": RATE,
+    "save_every": 0,
+    "weight_decay": 0.0,
+}
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Settings(MethodSettings):
 
     micro_batch: int = 8  # pairs in one pass
     loss: str = "sigmoid"
-    beta: float = 2000.0  # weight of the pull to the reference
+    beta: float = 2000.0  # weight of the log-ratio to the reference
     label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_error: float = 0.0  # weight of the error on what was chosen
     learning_rate: float = 1e-5

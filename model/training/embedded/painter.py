@@ -56,7 +56,7 @@ class Settings:
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: int = 100  # steps
-    falling: float = 0.3  # share of the steps over which the rate decays, the last ones
+    decay: float = 0.3  # share of the steps over which the rate decays, the last ones
     average: float = 0.999  # decay of the moving average
     save_every: int = 100  # steps
     evaluate_every: int = 200  # steps
@@ -206,7 +206,7 @@ def train(pipeline: PixArtSigmaPipeline, out: Path, settings: Settings, start: R
             settings.steps,
             settings.learning_rate,
             settings.warmup,
-            settings.falling,
+            settings.decay,
             weight_decay=settings.weight_decay,
             save_every=settings.save_every,
             seed=settings.seed,

@@ -16,7 +16,7 @@ LEAST_KL = 0.1
 WINDOW = 20  # steps
 COLLAPSE = 0.1  # of the entropy at first
 FIRST = 5  # steps by which it is measured
-KL_NAMES = ("kl", "keep_kl")
+KL_NAMES = ("kl", "distill_kl")
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Alarms:
         grown = len(before) == WINDOW and value > max(LEAST_KL, GROWTH * fmean(before))
         if value <= MOST_KL and not grown:
             return None
-        advice = "lower the learning rate, or pull harder to the reference"
+        advice = "lower the learning rate, or raise the weight of the divergence"
         return f"{name} running away", f"{value:.3g} nats per token from the reference; {advice}"
 
     def _entropy(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from model.backends.contract import CheckpointError
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
+from model.training.runs.settings import FORMER_NAMES
 from model.training.runs.sharding import SHARDINGS
 from model.training.runs.trackers import TRACKERS
 
@@ -26,17 +27,19 @@ Settings = TypeVar("Settings", bound=SettingsDataclass)
 CRITERIA = ("guarded", "mean", "last")  # of the best checkpoint: safeguards/evaluations.py
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
-    **dict.fromkeys(("warmup", "save_every", "mending", "rehearsal", "resample"), (0, 10**7)),
+    **dict.fromkeys(("warmup", "save_every", "repair_groups", "rehearsal", "resample"), (0, 10**7)),
     **dict.fromkeys(
-        ("falling", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing", "learnt"), (0, 1)
+        ("decay", "thinking", "thinking_hard", "learning_rate", "muon", "label_smoothing", "verdict_threshold"), (0, 1)
     ),
-    **dict.fromkeys(("weight_decay", "truth", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)),
+    **dict.fromkeys(
+        ("weight_decay", "untrue_penalty", "rehearsal_share", "beta", "clip_ratio", "chosen_nll"), (0, 100)
+    ),
     **dict.fromkeys(("center", "desirable_weight", "undesirable_weight"), (0, 100)),
     **dict.fromkeys(("naming_steps", "most_characters", "most_tokens"), (0, 10**9)),
-    **dict.fromkeys(("keep_rollouts", "keep_batch"), (1, 10**6)),
+    **dict.fromkeys(("distill_rollouts", "distill_batch"), (1, 10**6)),
     **dict.fromkeys(("evaluate_every", "evaluate_prompts"), (0, 10**7)),
-    "keep": (0, 100),
-    **dict.fromkeys(("rounds", "keep_rounds"), (1, 16)),
+    "distill": (0, 100),
+    **dict.fromkeys(("rounds", "distill_rounds"), (1, 16)),
     "clip": (1e-9, 1e9),
     "most_megapixels": (1e-6, 1e4),
     "threads": (1, 1024),
@@ -89,13 +92,15 @@ def add_settings(
 ) -> None:
     """An option for every field, with its default; a flag for one that is False."""
     for name, default in asdict(defaults).items():
-        option = f"--{name.replace('_', '-')}"
+        options = [f"--{each.replace('_', '-')}" for each in (name, FORMER_NAMES.get(name)) if each]
         if isinstance(default, bool):
-            parser.add_argument(option, action="store_true")
+            parser.add_argument(*options, action="store_true")
         else:
             several: dict[str, Any] = {"nargs": "+", "action": _Joined} if name in SEVERAL else {}
             kind = bounded(type(default), *BOUNDS[name]) if name in BOUNDS else type(default)
-            parser.add_argument(option, type=kind, default=default, choices=(choices or {}).get(name), **several)
+            choice = (choices or {}).get(name)
+            about = f"{options[1]} is its former name" if len(options) > 1 else None
+            parser.add_argument(*options, type=kind, default=default, choices=choice, help=about, **several)
 
 
 class _Joined(argparse.Action):

@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass, replace
 
+FORMER_NAMES = {  # of settings: their options are still read, and so are states of runs that were begun with them
+    "decay": "falling",
+    "distill": "keep",
+    "distill_rollouts": "keep_rollouts",
+    "distill_rounds": "keep_rounds",
+    "distill_batch": "keep_batch",
+    "mixture": "lessons",
+    "repair_groups": "mending",
+    "untrue_penalty": "truth",
+    "verdict_threshold": "learnt",
+}
+
 
 @dataclass(frozen=True)
 class LoopSettings:
@@ -10,7 +22,7 @@ class LoopSettings:
     steps: int
     learning_rate: float  # AdamW's peak
     warmup: int = 20  # steps
-    falling: float = 0.25  # share of the steps over which the learning rates decay, the last ones
+    decay: float = 0.25  # share of the steps over which the learning rates decay, the last ones
     muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
     weight_decay: float = 0.0
     clip: float = 1.0  # gradient norm
@@ -30,7 +42,7 @@ class MethodSettings:
     batch: int = 16  # rows per step
     learning_rate: float = 2e-5  # AdamW's peak
     warmup: int = 10  # steps
-    falling: float = 0.25  # share of the steps over which the rates decay, the last ones
+    decay: float = 0.25  # share of the steps over which the rates decay, the last ones
     weight_decay: float = 0.0
     clip: float = 1.0  # gradient norm
     precision: str = "no"  # or bf16
@@ -44,7 +56,7 @@ class MethodSettings:
             steps=self.steps,
             learning_rate=self.learning_rate,
             warmup=self.warmup,
-            falling=self.falling,
+            decay=self.decay,
             weight_decay=self.weight_decay,
             clip=self.clip,
             precision=self.precision,

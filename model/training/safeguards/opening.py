@@ -1,4 +1,4 @@
-"""What keeps a run from unlearning unseen: the pull to its checkpoint, and its evaluation on fixed prompts.
+"""Against forgetting unseen: self-distillation to the checkpoint of a run, and its evaluation on fixed prompts.
 
 A method has both in five lines: its settings derive from `SafeguardSettings`, its options come from `add_safeguards`,
 `open_safeguards` opens them with its data, and `Safeguards.begin` makes of them what its steps learn besides
@@ -24,8 +24,8 @@ from model.training.loop import Evaluation, Loop, Share
 from model.training.policy import Policy
 from model.training.runs.folder import RunPaths
 from model.training.safeguards.evaluations import Evaluations, EvaluationSettings, markdown
-from model.training.safeguards.self_distillation import Pull, PullSettings, open_pull
-from model.training.sources import add_held_out, add_kept, knows_world, open_data, open_kept
+from model.training.safeguards.self_distillation import DistillationSettings, SelfDistillation, open_self_distillation
+from model.training.sources import add_distill_prompts, add_held_out, knows_world, open_data, open_distill_prompts
 from model.training.training_sequences import Kind, TrainingSequence
 
 HELD_OUT = "held-out rows"  # the setting of their figures
@@ -33,22 +33,22 @@ MOST_HELD_OUT = 200  # rows
 
 
 @dataclass(frozen=True)
-class SafeguardSettings(PullSettings, EvaluationSettings):
+class SafeguardSettings(DistillationSettings, EvaluationSettings):
     """Choices of every method that has both."""
 
 
 @dataclass(frozen=True)
 class Safeguards:
-    """Prompts that are kept, fixed prompts that are drawn, and rows that are held out; none by default."""
+    """Prompts of self-distillation, fixed prompts that are drawn, and rows that are held out; none by default."""
 
-    kept: Sequence[str] = ()
+    distill_prompts: Sequence[str] = ()
     fixed: Sequence[FixedPrompts] = ()
     held_out: Sequence[TrainingSequence] = ()
 
     def begin(self, policy: Policy, loop: Loop, out: Path, settings: SafeguardSettings, seed: int) -> "Guard":
-        """Draws what is kept, with the policy as it is."""
-        pull = open_pull(policy, loop, self.kept, settings, seed)
-        return Guard(pull, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
+        """Draws the prompts of self-distillation with the policy as it is."""
+        distillation = open_self_distillation(policy, loop, self.distill_prompts, settings, seed)
+        return Guard(distillation, evaluation_of(policy, loop, out, settings, self.fixed, self.held_out))
 
 
 NO_SAFEGUARDS = Safeguards()
@@ -58,16 +58,16 @@ NO_SAFEGUARDS = Safeguards()
 class Guard:
     """The safeguards of a run that has begun."""
 
-    pull: Pull
+    distillation: SelfDistillation
     evaluation: Evaluation | None
 
     def shares(self, step: int) -> list[Share]:
-        return self.pull.shares(step)
+        return self.distillation.shares(step)
 
 
 def add_safeguards(parser: argparse.ArgumentParser) -> None:
     """The options of the safeguards that are no settings."""
-    add_kept(parser)
+    add_distill_prompts(parser)
     add_held_out(parser)
 
 
@@ -75,20 +75,20 @@ def open_safeguards(
     janus: Janus, arguments: argparse.Namespace, settings: SafeguardSettings, seed: int, row_format: RowFormat
 ) -> Safeguards:
     """With what a method trains on: rows of `row_format`, under --data and --held-out. Raises DataError."""
-    kept = open_kept(janus, arguments, row_format, settings.keep_rollouts, seed)
+    prompts = open_distill_prompts(janus, arguments, row_format, settings.distill_rollouts, seed)
     others = open_data(janus, arguments.held_out, row_format, RowBounds())[0] if arguments.held_out else []
     rows = [each.rows[at] for each in others for at in range(len(each.rows))][:MOST_HELD_OUT]
     held_out = [row if isinstance(row, TrainingSequence) else row.sequences[0] for row in rows if row.weight > 0]
-    return Safeguards(kept, fixed_prompts(janus, settings, kept), held_out)
+    return Safeguards(prompts, fixed_prompts(janus, settings, prompts), held_out)
 
 
-def fixed_prompts(janus: Janus, settings: EvaluationSettings, kept: Sequence[str] = ()) -> list[FixedPrompts]:
-    """The embedded world's where the checkpoint knows it; else some of the kept ones, that pictures show the run."""
+def fixed_prompts(janus: Janus, settings: EvaluationSettings, prompts: Sequence[str] = ()) -> list[FixedPrompts]:
+    """The embedded world's where the checkpoint knows it; else some of `prompts`, so that the run has pictures."""
     if not settings.evaluate_prompts:
         return []
     if knows_world(janus):
         return world_prompts(settings.evaluate_prompts, thinks=janus.sampling.thinks)
-    some = tuple(dict.fromkeys(kept))[:SAMPLES]
+    some = tuple(dict.fromkeys(prompts))[:SAMPLES]
     return [FixedPrompts("prompts of the data", some, janus.sampling.thinks, False)] if some else []
 
 

@@ -1,4 +1,4 @@
-"""Self-distillation: a pull to the checkpoint that a run starts from, on its own rollouts, beside a method's loss.
+"""Self-distillation: the KL divergence from a run's first checkpoint on that checkpoint's rollouts, as a second loss.
 
 Before the first step the checkpoint draws and judges a fixed set of prompts with its own sampling, every second one
 after a thought where it has thoughts. Its distributions over the tokens it sampled are computed once, the likeliest
@@ -34,13 +34,13 @@ LEAST = 1e-6  # probability of all others together
 
 
 @dataclass(frozen=True)
-class PullSettings:
-    """Choices of every method that is pulled to its reference."""
+class DistillationSettings:
+    """Choices of every method with self-distillation."""
 
-    keep: float = 4.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
-    keep_rollouts: int = 96  # trajectories that the checkpoint makes before the first step
-    keep_rounds: int = 2  # images of each at most: a draft and its revision; 1 leaves redraws free
-    keep_batch: int = 16  # of their sequences per step; a trajectory has two, one of drawing and one of judging
+    distill: float = 4.0  # weight of the KL divergence from the checkpoint on its own rollouts; 0: none
+    distill_rollouts: int = 96  # trajectories that the checkpoint makes before the first step
+    distill_rounds: int = 2  # images of each at most: a draft and its revision; 1 leaves redraws free
+    distill_batch: int = 16  # of their sequences per step; a trajectory has two, one of drawing and one of judging
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ReferenceDivergence:
             loss = loss + weight * divergences[chosen].sum() / max(1, totals[kind])
         real = (referenced.batch.target_kinds != PADDING).to(device)
         mean = (divergences.detach() * real).sum() / max(1, sum(totals.values()))
-        return self.weight * loss, {"keep_kl": mean}
+        return self.weight * loss, {"distill_kl": mean}
 
 
 def divergence(reference: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor:
@@ -94,12 +94,12 @@ def divergence(reference: torch.Tensor, log_probs: torch.Tensor) -> torch.Tensor
 
 
 @dataclass(frozen=True)
-class Pull:
-    """The pull of one run: `shares(step)` are to be learnt in a step beside the method's own."""
+class SelfDistillation:
+    """Sequences of one run: `shares(step)` are learnt in a step beside the method's own."""
 
     janus: Janus
     sequences: Sequence[Referenced]
-    settings: PullSettings
+    settings: DistillationSettings
     seed: int
     own: slice  # this process's part of a step's sequences
 
@@ -107,13 +107,13 @@ class Pull:
         if not self.sequences:
             return []
         rng = random.Random(f"{self.seed} {step} self-distillation")
-        chosen = rng.sample(self.sequences, min(self.settings.keep_batch, len(self.sequences)))[self.own]
+        chosen = rng.sample(self.sequences, min(self.settings.distill_batch, len(self.sequences)))[self.own]
         chosen = sorted(chosen, key=lambda each: length(each.sequence, self.janus.image_codes))
         batches = [referenced_batch(self.janus, chosen[at : at + CHUNK]) for at in range(0, len(chosen), CHUNK)]
         padding = padding_batch(self.janus)
         padding = replace(padding, candidates=padding.tokens[:, None])
         idle = ReferencedBatch(padding, torch.zeros(len(padding.tokens), 1))
-        return [Share(ReferenceDivergence(self.settings.keep), batches, idle)]
+        return [Share(ReferenceDivergence(self.settings.distill), batches, idle)]
 
 
 def referenced_batch(janus: Janus, chosen: Sequence[Referenced]) -> ReferencedBatch:
@@ -126,19 +126,21 @@ def referenced_batch(janus: Janus, chosen: Sequence[Referenced]) -> ReferencedBa
     return ReferencedBatch(replace(batch, candidates=tokens), log_probs)
 
 
-def open_pull(policy: Policy, loop: Loop, prompts: Sequence[str], settings: PullSettings, seed: int) -> Pull:
-    """The pull to the policy as it is, on rollouts of `prompts`; without prompts or weight, none."""
+def open_self_distillation(
+    policy: Policy, loop: Loop, prompts: Sequence[str], settings: DistillationSettings, seed: int
+) -> SelfDistillation:
+    """Self-distillation to the policy as it is, on rollouts of `prompts`; without prompts or weight, none."""
     janus = policy.janus
-    if not settings.keep or not prompts:
-        return Pull(janus, (), settings, seed, loop.own)
+    if not settings.distill or not prompts:
+        return SelfDistillation(janus, (), settings, seed, loop.own)
     janus.network.to(loop.accelerator.device)
-    sequences = own_rollouts(janus, prompts, settings.keep_rounds, seed, loop.own)
+    sequences = own_rollouts(janus, prompts, settings.distill_rounds, seed, loop.own)
     with loop.accelerator.autocast():  # as in training
         known = referenced(policy, sequences)
     if loop.processes > 1:
         known = gather_object(known)
     known = sorted(known, key=lambda each: each.number)  # the same for any number of processes
-    return Pull(janus, known, settings, seed, loop.own)
+    return SelfDistillation(janus, known, settings, seed, loop.own)
 
 
 def own_rollouts(

@@ -70,7 +70,7 @@ CURRICULUM = (
     Stage("counts", "counting", 320),
 )
 
-# Shares of the tasks by the name that `--lessons` gives them.
+# Shares of the tasks by the name that `--mixture` gives them.
 MIXTURES = {
     "draw": TaskMixture(draw=1.0, thinking=0.8),  # first of all
     "base": TaskMixture(draw=1.0, thinking=0.6, thought_only=0.7, paraphrased=0.15),  # draws only
