@@ -1,7 +1,10 @@
 """A store in which people have done everything that they can do, for tests of exports."""
 
+import shutil
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from test_annotations_samples import aha, image, judged, png, reflection
 
@@ -48,7 +51,21 @@ ALL_FORMS = replace(
 
 
 def filled(folder: Path) -> tuple[Store, dict[str, str]]:
-    """The store, and ids of trajectories by what they are for."""
+    """The store, a copy of one that is filled once, and ids of trajectories by what they are for."""
+    made, ids = _made()
+    shutil.copytree(made.name, folder)
+    return open_store(folder), dict(ids)
+
+
+@cache
+def _made() -> tuple[TemporaryDirectory[str], dict[str, str]]:
+    made = TemporaryDirectory()
+    store, ids = _fill(Path(made.name))
+    store.close()
+    return made, ids
+
+
+def _fill(folder: Path) -> tuple[Store, dict[str, str]]:
     store = open_store(folder)
     for project in (TEAM, ARENA, ALL_FORMS):
         store.create_project(project)

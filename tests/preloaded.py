@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
+from unsynced import stop_waiting
+
 from studio.load.server import FORKS, ROOT, start_fork_server
 
 MODULES = ("studio.main", "model.training.sft")
@@ -78,6 +81,7 @@ def _replace_by_python(arguments: list[str], out: Path, err: Path, environment: 
 
 def _do_as_python(arguments: list[str], out: Path, err: Path, environment: dict[str, str]) -> None:
     _redirect(out, err)
+    stop_waiting(pytest.MonkeyPatch())
     os.environ.clear()
     os.environ.update(environment)
     warnings.filterwarnings("ignore", category=RuntimeWarning, module="runpy")  # of a module that is imported already

@@ -18,6 +18,7 @@ import pytest
 from browsing import launch, new_page
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests_support import end_texts_soon
+from unsynced import stop_waiting
 
 from annotations.auth import accounts, password_login
 from annotations.auth.accounts import add
@@ -50,6 +51,14 @@ def cheap_hashes() -> Iterator[None]:
         patch.setattr(accounts, "HASHER", hasher)
         patch.setattr(password_login, "HASHER", hasher)
         patch.setattr(password_login, "DUMMY_HASH", hasher.hash("an account that is not there"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced_files() -> Iterator[None]:
+    """Nothing is waited for until it is on the disk, neither here nor in the servers that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_waiting(patch)
         yield
 
 

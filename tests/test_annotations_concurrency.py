@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from test_annotations_samples import aha, judged
+from unsynced import SYNCED_ENGINE
 
+from annotations.db import engine
 from annotations.db.engine import FILE, has_wal_bug, open_database
 from annotations.errors import BusyError
 from annotations.store.store import Store, open_store
@@ -148,7 +150,8 @@ def test_a_database_moves_between_sound_and_old_sqlite(tmp_path):
             assert {listed.id for listed in store.trajectories()} == set(ids)
 
 
-def test_every_connection_keeps_its_promises(tmp_path):
+def test_every_connection_keeps_its_promises(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_engine", SYNCED_ENGINE)
     for version, synchronous in ((OLD, 3), (SOUND, 2)):
         with open_database(tmp_path, sqlite_version=version) as database:
             with database.writing() as session:
