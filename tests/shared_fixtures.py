@@ -1,5 +1,6 @@
 """What many tests share: a tiny network with random weights, saved in the real format; databases; a browser."""
 
+import gc
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -41,6 +42,13 @@ from studio.settings import Mode, Settings
 def thorough(request: pytest.FixtureRequest) -> bool:
     """Whether `--all` was given."""
     return request.config.getoption("--all")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frozen_imports() -> None:
+    """What has been imported is left out of garbage collections, each of which would look through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from test_annotations_staging import ROWS, table
+from thoroughness import ON_SQLITE
 
 from annotations.errors import ImportingError
 from annotations.importing import staging
@@ -70,6 +71,7 @@ def test_a_file_that_cannot_be_read_is_told_the_same_way(store: Store, tmp_path:
     assert str(apart.value) == str(here.value)
 
 
+@ON_SQLITE
 def test_stopping_an_import_ends_its_process_and_keeps_nothing(store: Store, tmp_path: Path):
     write_rows(tmp_path / "rows.jsonl", 3000)
     seen = []
@@ -85,6 +87,7 @@ def test_stopping_an_import_ends_its_process_and_keeps_nothing(store: Store, tmp
     assert staging.under_way(store) is None and not store.trajectories(limit=1)
 
 
+@ON_SQLITE
 def test_a_process_that_is_killed_is_told_and_nothing_is_kept(store: Store, tmp_path: Path):
     write_rows(tmp_path / "rows.jsonl", 3000)
 
@@ -97,6 +100,7 @@ def test_a_process_that_is_killed_is_told_and_nothing_is_kept(store: Store, tmp_
     assert staging.under_way(store) is None and not store.trajectories(limit=1)
 
 
+@ON_SQLITE
 def test_paths_are_those_of_whoever_asks(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     table(tmp_path / "in")
     monkeypatch.chdir(tmp_path)

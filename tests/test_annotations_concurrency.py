@@ -58,13 +58,14 @@ def test_the_versions_with_the_bug_are_known():
 
 
 @pytest.mark.parametrize("version", [OLD, SOUND])
-def test_sixteen_threads_lose_nothing_and_are_never_locked_out(tmp_path, version):
+def test_sixteen_threads_lose_nothing_and_are_never_locked_out(tmp_path, version, thorough):
+    count = 20 if thorough else 6
     store = Store(open_database(tmp_path, sqlite_version=version))
     trajectory_id = saved(store)
     stop = threading.Event()
 
     def annotate(thread: int) -> None:
-        for number in range(20):
+        for number in range(count):
             answer = "yes" if number % 2 else "no"
             store.annotate(judged(trajectory_id, 2 + thread % 2 * 2, f"annotator {thread}", verdict_right=answer))
 
@@ -81,7 +82,7 @@ def test_sixteen_threads_lose_nothing_and_are_never_locked_out(tmp_path, version
         for reader in readers:
             reader.result(timeout=30)
     history = store.history(trajectory_id)
-    assert len(history) == 16 * 20
+    assert len(history) == 16 * count
     assert len(store.annotations(trajectory_id)) == 16
     assert {a.answers["verdict_right"] for a in store.annotations(trajectory_id)} == {"yes"}
     store.close()
@@ -96,10 +97,10 @@ def test_one_key_from_many_threads_is_one_annotation(tmp_path):
         assert len(ids) == len(store.history(annotation.trajectory_id)) == 1
 
 
-def test_a_killed_process_loses_no_confirmed_submission(tmp_path):
+def test_a_killed_process_loses_no_confirmed_submission(tmp_path, thorough):
     with open_store(tmp_path) as store:
         trajectory_id = saved(store)
-    for attempt in range(3):
+    for attempt in range(3 if thorough else 1):
         command = [sys.executable, "-c", WRITER, str(tmp_path), trajectory_id]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
             confirmed = [writer.stdout.readline().strip() for _ in range(40 + 7 * attempt)]

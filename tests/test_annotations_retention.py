@@ -138,7 +138,7 @@ def test_two_processes_on_one_folder_lose_no_picture_of_a_visible_drawing(
     root = Path(__file__).parent
     here = os.environ | {"PYTHONPATH": f"{root.parent}{os.pathsep}{root}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", SAVING_AND_PURGING, str(tmp_path), url or ""]
-    rounds = "300" if thorough else "25"
+    rounds = "300" if thorough else "10"
     piped = {"env": here, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen([*command, name, rounds], **piped) for name in ("one", "two")]
     for process in both:

@@ -603,7 +603,7 @@ def test_what_was_drawn_is_deleted_at_the_second_press(page, server):
 
 
 def test_a_visitor_deletes_in_the_gallery_what_the_same_browser_asked_for(browser, tiny_checkpoint, tmp_path):
-    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public", new_python=True)
+    server = Server(tmp_path / "data", tiny_checkpoint, tmp_path / "app.log", mode="public")
     server.start()
     expect.set_options(timeout=PATIENCE)
     try:

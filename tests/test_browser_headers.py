@@ -65,7 +65,7 @@ def test_a_page_breaks_no_rule_of_its_headers_and_misses_no_file(
     page.on("requestfailed", lambda asked: failed.append((asked.failure, asked.url)) if not is_ended(asked) else None)
     answer = page.goto(f"{studio}/{path}")
     page.wait_for_selector(".masthead", timeout=30_000)
-    page.wait_for_timeout(1000)  # its handlers have been asked
+    page.wait_for_timeout(400)  # its handlers have been asked
     icon = page.evaluate("document.querySelector('link[rel=icon]').href")
     assert page.request.get(icon).headers["content-type"] == "image/svg+xml"
     assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]

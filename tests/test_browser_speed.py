@@ -78,6 +78,7 @@ def wait_until_next_is_fetched(page: Page, server: Server) -> None:
     pytest.fail("the next item was not fetched ahead")
 
 
+@pytest.mark.thorough
 def test_the_next_item_is_on_the_screen_soon_after_a_submit(page: Page, server: Server, thorough: bool):
     trips, submits, sums, turns = [], [], [], TURNS if thorough else TURNS // 4
     for _ in range(turns):

@@ -10,6 +10,7 @@ import torch
 from accelerate import init_empty_weights
 from original_layout import published, write_original
 from safetensors.torch import save_file
+from thoroughness import few
 from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model.backends.checkpoint import deepseek
@@ -94,7 +95,7 @@ def test_every_tensor_of_janus_pro_7b_has_a_place_of_its_shape_and_only_the_know
     assert sum(map(math.prod, keys.values())) - counter == 7_420_368_523
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+@pytest.mark.parametrize("kind", few(["safetensors", "bin"], 1))
 def test_a_converted_checkpoint_is_transformers_own_and_draws_the_same(
     tiny: Janus, tiny_checkpoint: Path, tmp_path: Path, kind: str
 ):

@@ -151,6 +151,7 @@ def test_more_rounds_than_there_can_be_are_refused(tiny: Janus, rounds: int):
         engine.add(Request("a cat", rounds=rounds))
 
 
+@pytest.mark.thorough
 def test_hundreds_more_drawings_take_no_more_memory(tiny_checkpoint: Path, thorough: bool):
     """In a process of its own, when every shape of batch has come by once: oneDNN keeps what it made for each."""
     code = """

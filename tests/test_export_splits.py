@@ -3,11 +3,10 @@
 import hashlib
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
+import preloaded
 import pyarrow.parquet as pq
 import pytest
 from test_annotations_samples import aha, judged
@@ -114,12 +113,12 @@ def test_an_export_that_was_killed_goes_on_and_ends_with_the_same_bytes(store, t
     for number in range(20):
         judge(store, number)
     store.close()
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "data"), str(tmp_path / "out")]
-    killed = subprocess.run([*command, "13"], cwd=ROOT, capture_output=True, text=True)
+    command = ["-c", KILLED, str(tmp_path / "data"), str(tmp_path / "out")]
+    killed = preloaded.run(*command, "13")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "out").exists() and (tmp_path / ".out.partial" / "state.json").exists()
     for out in ("out", "whole"):
-        done = subprocess.run([*command[:-1], str(tmp_path / out), "-1"], cwd=ROOT, capture_output=True, text=True)
+        done = preloaded.run(*command[:-1], tmp_path / out, "-1")
         assert done.returncode == 0, done.stderr
     first, second = read_manifest(tmp_path / "out"), read_manifest(tmp_path / "whole")
     assert first.files == second.files and first.sources == second.sources and len(first.files) > 3

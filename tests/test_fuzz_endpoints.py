@@ -172,7 +172,7 @@ class Neighbour:
 def test_whatever_a_handler_is_given_it_answers_and_the_log_has_no_traceback(
     studio: Studio, alone: list, thorough: bool
 ) -> None:
-    @settings(FAST, max_examples=10_000 if thorough else 250)
+    @settings(FAST, max_examples=10_000 if thorough else 100)
     @given(st.data())
     def whatever(data: st.DataObject) -> None:
         handler = data.draw(st.sampled_from(studio.handlers))
@@ -261,7 +261,7 @@ def test_whatever_body_comes_it_is_answered_without_a_servers_error(studio: Stud
         )
     )
 
-    @settings(FAST, max_examples=10_000 if thorough else 250)
+    @settings(FAST, max_examples=10_000 if thorough else 100)
     @given(st.sampled_from(ROUTES), bodies)
     def whatever(route: str, body: Any) -> None:
         studio.posted(f"{API}/{route}", body)
@@ -277,7 +277,7 @@ def test_whatever_address_is_fetched_it_is_answered_without_a_servers_error(stud
         ["%00", "..", "%2e%2e%2f", "etc/passwd", "?from=", "?run=1", "?lang=%F0", "a" * 300]
     ) | st.text(st.characters(codec="ascii", categories=("L", "N", "P")), max_size=12)
 
-    @settings(FAST, max_examples=5_000 if thorough else 150)
+    @settings(FAST, max_examples=5_000 if thorough else 75)
     @given(st.sampled_from(starts), st.lists(parts, max_size=3))
     def whatever(start: str, more: list[str]) -> None:
         path = (start + "".join(more)).replace("#", "")

@@ -53,6 +53,7 @@ def test_the_same_seed_twice_is_identical_but_for_id_times_and_previews(drawn, t
     assert lasting([json.loads(line) for line in again.stdout.splitlines()]) == lasting(lines)
 
 
+@pytest.mark.thorough
 def test_it_draws_and_judges_the_same_without_the_world_s_referee(drawn, tiny_checkpoint: Path, tmp_path: Path):
     lines, _ = drawn
     code = (

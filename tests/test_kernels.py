@@ -78,6 +78,7 @@ def test_it_works_for_the_caches_of_a_tiny_network(capacity: int, tiny: Janus):
     assert working_kernel(decoder.prepared.llama, decoder.slots) is attend
 
 
+@pytest.mark.thorough
 def test_it_compiles_for_gpus_that_are_not_here(tmp_path: Path):
     """For an A100 and an H100, within the shared memory that every GPU since has, and reading ahead."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}

@@ -16,6 +16,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from test_trajectory_sequences import rolled_out
+from thoroughness import few
 from transformers import JanusForConditionalGeneration
 
 from model import checkpoint as command
@@ -74,7 +75,7 @@ def log_probs(policy: Policy, batch: Batch) -> torch.Tensor:
         return policy(batch).log_probs
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=few(KINDS, 0))
 def trained(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory) -> tuple[Janus, Path]:
     """The tiny checkpoint with an adapter that two steps have trained, and the folder that was saved."""
     out = tmp_path_factory.mktemp(request.param) / "adapter"
@@ -158,7 +159,7 @@ def test_a_fresh_adapter_changes_nothing(kind: str, tiny_checkpoint: Path):
         assert any(re.fullmatch(pattern, name) for name in adapted_layers(janus.network)), pattern
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, 1))
 def test_a_resumed_run_ends_with_the_same_adapter(kind: str, tiny_checkpoint: Path, tmp_path: Path):
     settings = replace(SETTINGS, steps=3)
     for name, stops in (("whole", (99,)), ("cut", (2, 99))):

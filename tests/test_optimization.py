@@ -10,6 +10,7 @@ import preloaded
 import pytest
 import torch
 from running_app import free_port
+from thoroughness import few
 
 from model.decoding.opening import open_checkpoint
 from model.training.optimization import summed
@@ -51,7 +52,9 @@ def run(launcher: Launcher, checkpoint: Path, out: Path, options: tuple[str, ...
 
 
 @pytest.mark.parametrize(
-    ("options", "launcher"), [((), by_torchrun), (ADAPTER, by_two_forks)], ids=["all weights", "adapter"]
+    ("options", "launcher"),
+    [((), by_two_forks), *few([((), by_torchrun), (ADAPTER, by_two_forks)])],
+    ids=["all weights", "by torchrun", "adapter"],
 )
 def test_two_processes_learn_what_one_learns(
     tiny_checkpoint: Path, tmp_path: Path, options: tuple[str, ...], launcher: Launcher
@@ -88,7 +91,7 @@ def of_methods(launcher: Launcher, checkpoint: Path, folder: Path, mode: str, na
 def test_two_processes_learn_by_every_method_what_one_learns_and_go_on_exactly_after_a_stop(
     tiny_checkpoint: Path, tmp_path: Path, thorough: bool
 ):
-    names = (*METHODS, *(f"{name} adapter" for name in METHODS)) if thorough else METHODS
+    names = (*METHODS, *(f"{name} adapter" for name in METHODS)) if thorough else ("dpo", "grpo")
     single, together, stopped = (tmp_path / name for name in ("alone", "together", "stopped"))
     of_methods(alone, tiny_checkpoint, single, "whole", names)
     of_methods(by_two_forks, tiny_checkpoint, together, "whole", names)
@@ -101,7 +104,7 @@ def test_two_processes_learn_by_every_method_what_one_learns_and_go_on_exactly_a
 def test_two_processes_with_shards_learn_what_one_learns_and_save_whole_weights(
     tiny_checkpoint: Path, tmp_path: Path, thorough: bool
 ):
-    methods = (*METHODS, "sft adapter", "grpo adapter") if thorough else ("sft", "dpo", "grpo")
+    methods = (*METHODS, "sft adapter", "grpo adapter") if thorough else ("sft",)
     single, together, stopped = (tmp_path / name for name in ("alone", "together", "stopped"))
     of_methods(alone, tiny_checkpoint, single, "whole", methods)
     names = tuple(f"{name} sharded" for name in methods)
@@ -118,6 +121,7 @@ def test_two_processes_with_shards_learn_what_one_learns_and_save_whole_weights(
         torch.testing.assert_close(saved[name], weight, rtol=1e-3, atol=2e-3)
 
 
+@pytest.mark.thorough
 def test_two_processes_of_which_one_is_killed_go_on_exactly(tiny_checkpoint: Path, tmp_path: Path, thorough: bool):
     for name in METHODS if thorough else ("dpo",):
         whole, killed = tmp_path / "whole", tmp_path / "killed"

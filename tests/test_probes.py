@@ -68,7 +68,7 @@ def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpo
 
 def test_an_untrained_network_fails_every_probe_and_none_breaks(tiny_checkpoint):
     backend = JanusBackend(open_checkpoint(tiny_checkpoint))
-    found = redraws(backend, 12, backend.sampling)
+    found = redraws(backend, 6, backend.sampling)
     assert all(figure.value == 0.0 for figure in found.values())
     assert edited_thoughts(backend, 4, backend.sampling)["all"].value is None  # its thoughts are no plans
     assert edited_reasons(backend, 2, backend.sampling)["all"].value is None  # nothing right that could be rejected

@@ -33,6 +33,7 @@ def run(out: Path, steps: int, prompts: tuple[str, ...], *options: str) -> list[
     return [row["r_gen"] + row["r_comp"] for row in rows]
 
 
+@pytest.mark.thorough
 def test_a_step_of_reinforcement_learning_rewards_its_rollouts_and_moves_the_weights(tmp_path: Path):
     [reward] = run(tmp_path / "rl", 1, PROMPTS[:3], "--group", "4")
     assert 0 < reward <= MOST

@@ -43,7 +43,7 @@ def alone() -> list:
 def test_a_first_drawing_beside_the_loading_of_another_checkpoint_is_what_it_is_alone(
     alone: list, tmp_path: Path, thorough: bool
 ):
-    for start in range(20 if thorough else 3):
+    for start in range(20 if thorough else 1):
         folders = [str(WEIGHTS / name) for name in NAMES]
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
         done = preloaded.run(COLD_START, *folders, tmp_path / str(start), environment=environment)

@@ -40,6 +40,7 @@ def test_a_session_goes_to_its_replica_first_and_others_to_any():
     assert [sessions.replica(name) for name in ("me", "you", "they")] == ["b", None, "c"]
 
 
+@pytest.mark.thorough
 def test_sixteen_visitors_are_served_and_each_stays_at_one_of_two_replicas(url: str):
     visitors = Visitors(open_remote(url), rounds=1).come([f"visitor {number}" for number in range(16)], drawings=2)
     seen: dict[str, set[str]] = defaultdict(set)
@@ -54,6 +55,7 @@ def test_sixteen_visitors_are_served_and_each_stays_at_one_of_two_replicas(url: 
     assert len(set.union(*seen.values())) == 2
 
 
+@pytest.mark.thorough
 def test_a_handle_streams_the_same_events(url: str):
     handle = serve.get_app_handle(APP)
     rows = handle.options(stream=True).events.remote({"prompt": "a red apple", "rounds": 1})
@@ -62,11 +64,13 @@ def test_a_handle_streams_the_same_events(url: str):
     assert [set(each["mask"]) for each in row["sequences"]] == [{1}] * len(row["sequences"])
 
 
+@pytest.mark.thorough
 def test_no_drawing_is_lost_while_weights_are_replaced(url: str):
     updated = update(open_remote(url), url, 4, weights_of("sft"))
     assert (updated.whole, updated.visitors, updated.replicas) == (8, 8, 2)
 
 
+@pytest.mark.thorough
 def test_who_draws_at_a_replica_that_dies_is_told_and_goes_on_and_others_notice_nothing(url: str):
     version = max(status["version"] for status in replicas(url))
     killed = kill_one(open_remote(url), url, 6)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 from tests_support import UNGUARDED
+from thoroughness import few
 
 from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.janus import PIXEL, Janus
@@ -173,7 +174,7 @@ def test_muon_takes_the_matrices_within_the_layers_and_adamw_everything_else(tin
     assert sorted(map(id, [*matrices, *others])) == sorted(map(id, everything))
 
 
-@pytest.mark.parametrize("muon", [0.0, 0.02])
+@pytest.mark.parametrize("muon", few([0.0, 0.02], 1))
 def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     tiny_checkpoint: Path, tmp_path: Path, muon: float
 ):
@@ -252,7 +253,7 @@ def test_the_command_trains_on_the_world_and_saves_what_opens(tiny_checkpoint: P
     assert open_checkpoint(out).sampling.thinks
 
 
-def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Path, tmp_path: Path):
+def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Path, tmp_path: Path, thorough: bool):
     out = tmp_path / "run"
     command = [
         "--world",
@@ -276,7 +277,7 @@ def test_a_full_disk_is_named_and_leaves_the_last_save_whole(tiny_checkpoint: Pa
     assert run("--steps", "1", largest_file=resource.RLIM_INFINITY).returncode == 0
     saved = {path: path.read_bytes() for path in [tmp_path / "run.state", *out.iterdir()]}
     sizes = sorted(len(saved[path]) for path in (tmp_path / "run.state", *out.glob("*.safetensors")))
-    for largest in (sizes[0] // 2, sizes[-1] // 2):
+    for largest in (sizes[0] // 2, sizes[-1] // 2) if thorough else (sizes[-1] // 2,):
         failed = run("--steps", "2", "--resume", largest_file=largest)
         assert failed.returncode == 1
         last = failed.stderr.strip().splitlines()[-1]

@@ -1,6 +1,7 @@
 """A change that a visitor makes in the page: the drawing goes on from there, and is stored."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,20 @@ from studio.inference.live_events import PageVisit, Sessions
 VISIT = PageVisit("ada", "tab")
 
 
-@pytest.fixture
-def studio(tiny: Janus, drawn: Trajectory, tmp_path: Path):
-    with open_store(tmp_path / "data") as store:
-        generator = Generator(JanusBackend(tiny), store)
+@pytest.fixture(scope="module")
+def data(tiny: Janus, drawn: Trajectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with one drawing."""
+    folder = tmp_path_factory.mktemp("changes") / "data"
+    with open_store(folder) as store:
         sampling = replace(tiny.sampling, thinks=True)
-        list(generator.stream(drawn.prompt, drawn.seed, 2, sampling, owner="ada"))
-        yield generator, store.trajectories()[0].id
+        list(Generator(JanusBackend(tiny), store).stream(drawn.prompt, drawn.seed, 2, sampling, owner="ada"))
+    return folder
+
+
+@pytest.fixture
+def studio(tiny: Janus, data: Path, tmp_path: Path):
+    with open_store(shutil.copytree(data, tmp_path / "data")) as store:
+        yield Generator(JanusBackend(tiny), store), store.trajectories()[0].id
 
 
 def after(generator: Generator, run: str, **asked) -> Trajectory:

@@ -182,26 +182,21 @@ def test_the_handlers_name_the_person_and_the_page():
     assert PageVisit.of(request, Settings(annotator="ada")) == PageVisit("ada", "s1")
 
 
-@pytest.mark.parametrize(
-    ("mode", "shows", "deleted"),
-    [
-        (Mode.PUBLIC, "its own", True),
-        (Mode.PUBLIC, "another's", False),
-        (Mode.PUBLIC, None, False),
-        (Mode.PUBLIC, "\ud800", False),
-        (Mode.LOCAL, None, True),
-    ],
-)
-def test_a_drawing_is_deleted_by_the_browser_that_asked_for_it_or_at_the_machine(tiny, store, mode, shows, deleted):
+def test_a_drawing_is_deleted_by_the_browser_that_asked_for_it_or_at_the_machine(tiny, store):
     first, second = (
         list(draw.ask(wish(), VISIT, Checkpoints(Generator(JanusBackend(tiny), store)), Sessions()))[-1][0]
         for _ in range(2)
     )
-    receipt = {"its own": first["receipt"], "another's": second["receipt"]}.get(shows, shows)
-    asked = gr.EventData(None, {"run": first["run"], "receipt": receipt})
-    shown = forget(asked, VISIT, store, Settings(mode=mode))
-    assert shown["notice"].startswith("It is deleted" if deleted else "Only the browser")
-    assert (first["run"] in {listed.id for listed in store.trajectories()}) is not deleted
+
+    def check(mode: Mode, run: str, receipt: str | None, *, deleted: bool) -> None:
+        shown = forget(gr.EventData(None, {"run": run, "receipt": receipt}), VISIT, store, Settings(mode=mode))
+        assert shown["notice"].startswith("It is deleted" if deleted else "Only the browser"), receipt
+        assert (run in {listed.id for listed in store.trajectories()}) is not deleted, receipt
+
+    for receipt in (second["receipt"], None, "\ud800"):
+        check(Mode.PUBLIC, first["run"], receipt, deleted=False)
+    check(Mode.PUBLIC, first["run"], first["receipt"], deleted=True)
+    check(Mode.LOCAL, second["run"], None, deleted=True)
 
 
 def test_a_receipt_is_given_from_the_first_moment_and_holds_after_a_restart(tiny, store, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import httpx2
 import postgres_server
 import pytest
+from thoroughness import ON_SQLITE
 
 from studio import loadtest
 from studio.load import annotation_load, attack, cluster, imports, kills, visits
@@ -47,6 +48,7 @@ def test_visitors_of_a_real_studio_see_everything_in_order():
     assert alone.drawing > 1
 
 
+@ON_SQLITE
 def test_annotators_of_a_studio_that_is_killed_lose_nothing_and_are_given_nothing_twice(url):
     load = annotation_load.AnnotationLoad(annotators=5, items=12)
     trouble = kills.RandomKills(2, load)
@@ -106,6 +108,7 @@ def test_annotators_of_two_studios_behind_a_proxy_go_on_at_the_other_where_one_i
     assert 0 < account.confirmed <= load.answers <= account.confirmed + account.broken_off
 
 
+@ON_SQLITE
 def test_people_at_work_while_rows_are_imported_lose_nothing_and_the_rows_are_all_there(url, monkeypatch):
     monkeypatch.setattr(imports, "ANNOTATORS", 4)
     monkeypatch.setattr(imports, "VISITORS", 1)
@@ -125,6 +128,7 @@ def test_an_import_that_made_people_wait_or_lost_something_is_not_fine():
         assert len(replace(fine, **{name: value}).problems) == 1, name
 
 
+@pytest.mark.thorough
 def test_annotators_of_a_studio_that_is_flooded_are_refused_nothing():
     account = asyncio.run(attack.measure(annotators=3, each=8, clients=2, pause=0.5))
     print(attack.table(account))
@@ -137,6 +141,7 @@ def test_annotators_of_a_studio_that_is_flooded_are_refused_nothing():
     assert 0 < held <= peak and after - held <= attack.MORE
 
 
+@pytest.mark.thorough
 def test_visits_and_drawings_of_a_day_are_seen_whole_and_what_they_cost_is_told(monkeypatch):
     monkeypatch.setattr(visits, "FIRST", (4, 1))
     account = asyncio.run(visits.measure(8, 2))

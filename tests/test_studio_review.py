@@ -9,6 +9,7 @@ import gradio as gr
 import pytest
 from sqlalchemy import update
 from studio_samples import HOSTILE, aha
+from thoroughness import ON_SQLITE
 
 from annotations.auth import accounts
 from annotations.db.tables import LeaseRow
@@ -81,6 +82,7 @@ def test_the_worst_disagreement_comes_first_and_what_all_agree_on_is_left_out(st
     assert desk.start(visit()).case.project == "team"
 
 
+@ON_SQLITE
 def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
     filled(store)
     html = desk.start(visit(project="team")).answers
@@ -89,6 +91,7 @@ def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
     assert "Is the verdict right?" in html and "reflection 3" in html
 
 
+@ON_SQLITE
 def test_people_are_pseudonymous_unless_an_admin_looks(store):
     reviewer, admin = Identity("rev", Role.REVIEWER), Identity("boss", Role.ADMIN)
     names = names_for(store, reviewer, ["ann", "rev"])
@@ -97,6 +100,7 @@ def test_people_are_pseudonymous_unless_an_admin_looks(store):
     assert names_for(store, admin, ["ann"])("ann") == "ann"
 
 
+@ON_SQLITE
 def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, desk):
     filled(store)
     sheet = desk.start(visit(project="team")).sheet
@@ -128,6 +132,7 @@ def test_a_decision_is_the_reviewers_own_answer_and_counts_among_nobodys(store, 
     assert len(store.history("t1", annotator="me")) == 2
 
 
+@ON_SQLITE
 def test_nobody_decides_about_their_own_answer_and_nothing_half_is_stored(store, desk):
     [first, *_] = filled(store)
     mine = [Annotation("t0", 2, "ann", {"verdict_right": "no"})]
@@ -159,6 +164,7 @@ def test_a_pair_is_decided_by_its_sides(store, desk):
     assert dict(made.answers["alignment"]) == {"choice": "right", "left": "t0", "right": "t1"}
 
 
+@ON_SQLITE
 def test_the_trail_says_everything_and_any_revision_comes_back(store, desk):
     filled(store)
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
@@ -175,6 +181,7 @@ def test_the_trail_says_everything_and_any_revision_comes_back(store, desk):
     assert "no trajectory" in desk.look("gone", visit()).trail
 
 
+@ON_SQLITE
 def test_a_decision_that_comes_back_is_still_one(store, desk):
     filled(store)
     case = desk.start(visit(project="team")).case
@@ -186,6 +193,7 @@ def test_a_decision_that_comes_back_is_still_one(store, desk):
     assert project_counts(store)["team"].answers == 9 and len(project_answers(store, "team").decisions) == 2
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("answers", "kind"),
     [
@@ -219,6 +227,7 @@ def test_a_decision_that_is_taken_back_leaves_the_one_before_a_decision(store, d
     assert [a.segment for a in project_answers(store, "team").decisions] == [5]
 
 
+@ON_SQLITE
 def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_said_since(store):
     items, queue = filled(store), ReviewQueue(store)
     changes = {
@@ -240,6 +249,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
         assert queue.cases("team") == cases(project_answers(store, "team")), what
 
 
+@ON_SQLITE
 def test_hostile_words_stay_text(store, desk):
     store.create_project(TEAM)
     keep(store, 0, prompt=HOSTILE)
@@ -253,6 +263,7 @@ def test_hostile_words_stay_text(store, desk):
         assert "<img src=q" not in html and "&lt;img src=q" in html
 
 
+@ON_SQLITE
 def test_what_answers_say_of_each_other(store):
     items = filled(store)
     told = project_answers(store, "team")
@@ -265,6 +276,7 @@ def test_what_answers_say_of_each_other(store):
     assert accuracy(told) == {} and len(items) == 3
 
 
+@ON_SQLITE
 def test_accuracy_is_of_gold_alone(store):
     store.create_project(replace(TEAM, gold_share=0.5))
     keep(store, 0), keep(store, 1)
@@ -278,6 +290,7 @@ def test_accuracy_is_of_gold_alone(store):
     assert {who: (one.right, one.of) for who, one in found.items()} == {"ann": (1, 1), "bob": (0, 1)}
 
 
+@ON_SQLITE
 def test_a_visitor_is_refused_by_every_handler(store):
     desk = ReviewHandlers(store, Settings(mode=Mode.PUBLIC))
     calls = (
@@ -294,6 +307,7 @@ def test_a_visitor_is_refused_by_every_handler(store):
             call()
 
 
+@ON_SQLITE
 def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
     items = filled(store)
     view = desk.start(visit(project="team", item=str(items[2])))
@@ -308,6 +322,7 @@ def test_an_admin_makes_gold_and_practice_of_what_was_reviewed(store, desk):
     assert len({a.annotator for a in project_answers(store, "team").submitted if a.item == items[2]}) == 3
 
 
+@ON_SQLITE
 def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_says(store):
     [item, *_] = filled(store)
     other = replace(TEAM, id="secret", name="Secret", people=("boss",))
@@ -333,6 +348,7 @@ def test_a_reviewer_neither_sees_nor_restores_nor_decides_what_a_closed_project_
     assert "counts again" in desk.restore("t0", shown, asked).note
 
 
+@ON_SQLITE
 def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, desk):
     filled(store)
     first = store.history("t0", segment=2, annotator="ann")[0]
@@ -344,6 +360,7 @@ def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, de
     assert "restored by rex" in desk.look("t0", visit()).trail
 
 
+@ON_SQLITE
 def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, desk):
     store.create_project(replace(ARENA, overlap=2))
     for number in range(2):
@@ -357,6 +374,7 @@ def test_a_pair_of_single_drawings_is_headed_by_its_sides_alone(store, desk):
     assert "<h2>Left</h2>" in stage and "Draft" not in stage
 
 
+@ON_SQLITE
 def test_a_decided_item_stays_until_next_is_pressed(store, desk):
     filled(store)
     view = desk.start(visit(project="team"))
@@ -365,6 +383,7 @@ def test_a_decided_item_stays_until_next_is_pressed(store, desk):
     assert desk.following(after.case, visit()).case.item != view.case.item
 
 
+@ON_SQLITE
 def test_a_reviewer_accepts_what_most_say_and_is_told_where_people_are_split(store, desk):
     items = filled(store)
     view = desk.accept(desk.start(visit(project="team")).case, visit())

@@ -66,6 +66,7 @@ def taught(desk: TeachHandlers):
     return view
 
 
+@pytest.mark.thorough
 def test_a_lesson_draws_for_whoever_taught_it_and_becomes_a_checkpoint(desk, store):
     correct(store)
     assert desk.start(VISIT).teach["value"] == "Teach it: 2 corrections"

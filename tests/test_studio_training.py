@@ -109,6 +109,7 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     assert desk.checkpoints.names == ["tiny"] and runs_in(place_of(store)) == []
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
     desk.launch(VISIT, *asked(exported, name="long", steps=5000))
     run = until(read_run(place_of(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests_support import UNGUARDED
+from thoroughness import few
 from training_rows import row, save
 
 from model.backends.checkpoint import saving as folders
@@ -238,7 +239,7 @@ def test_changes_that_are_accepted_take_effect_and_are_written_down(
     assert command(monkeypatch, capsys, *changed, "--resume", "--accept-changes", "--steps", 3)[0] == 1
 
 
-@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99])
+@pytest.mark.parametrize("keep", few([0, 10, 0.5, 0.99], 2))
 def test_a_damaged_state_is_named_and_left_alone(tiny_checkpoint: Path, tmp_path: Path, keep: float):
     out, state = tmp_path / "out", tmp_path / "out.state"
     learn(tiny_checkpoint, out, replace(SETTINGS, steps=1))
@@ -268,7 +269,7 @@ def test_rows_of_a_log_are_there_once_after_a_kill(tiny_checkpoint: Path, tmp_pa
     assert [line["step"] for line in rows_of(out)] == list(range(6))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGINT], 0))
 def test_a_signal_ends_the_run_after_its_step_and_saves_it(tiny_checkpoint: Path, tmp_path: Path, number: int):
     out, handler = tmp_path / "out", signal.getsignal(number)
 
