@@ -19,13 +19,13 @@ from model.backends.checkpoint import saving as folders
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
 from model.decoding.opening import open_checkpoint
 from model.training import sft
-from model.training.embedded import own_drafts
 from model.training.optimization import TrainingError
 from model.training.policy import write_checkpoint
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.state import read_state
 from model.training.sft import Settings, train
 from model.training.training_sequences import TrainingSequence
+from model.training.world_data import drafts
 from model.training.world_data.curriculum import MIXTURES
 from model.training.world_data.world_sequences import world_sequences
 
@@ -330,12 +330,12 @@ def test_a_bad_row_ends_the_command_with_its_number_before_anything_is_written(
 def test_drafts_replace_no_file_that_is_none(tmp_path: Path):
     file = tmp_path / "thesis.tex"
     file.write_text("years")
-    with pytest.raises(own_drafts.DataError, match="holds no drafts"):
-        own_drafts.write_drafts([], file)
+    with pytest.raises(drafts.DataError, match="holds no drafts"):
+        drafts.write_drafts([], file)
     assert file.read_text() == "years"
-    own_drafts.write_drafts([], tmp_path / "drafts.parquet")
-    own_drafts.write_drafts([], tmp_path / "drafts.parquet")
-    assert own_drafts.read_drafts(tmp_path / "drafts.parquet") == []
+    drafts.write_drafts([], tmp_path / "drafts.parquet")
+    drafts.write_drafts([], tmp_path / "drafts.parquet")
+    assert drafts.read_drafts(tmp_path / "drafts.parquet") == []
 
 
 def test_a_folder_of_ours_is_told_from_others(tiny_checkpoint: Path, tmp_path: Path):
