@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from model.decoding.opening import open_checkpoint
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, distill_prompts, teach
+from model.training.adapters.teaching import SCALES, Settings, distill_prompts, teach, verdict_probabilities
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
@@ -54,6 +55,23 @@ def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, t
     again = teach(tiny_checkpoint, examples, tmp_path / "taught", FEW)
     for one, other in zip(taught.network.parameters(), again.network.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_an_adapter_is_scaled_down_as_far_as_what_it_learnt_stays_learnt(tiny_checkpoint: Path, tmp_path: Path):
+    base = open_checkpoint(tiny_checkpoint)
+    examples = next(each for each in (corrections(4, NO), corrections(4, YES)) if right(base, each) < 1)
+    sure = Settings(steps=60, batch=4, distill=0, verdict_threshold=1, learning_rate=2e-2)
+    whole = teach(tiny_checkpoint, examples, tmp_path / "whole", replace(sure, scaled_to=1.1))
+    less = teach(tiny_checkpoint, examples, tmp_path / "less", replace(sure, scaled_to=0.65))
+    scales = [json.loads((tmp_path / name / PROVENANCE).read_text()).get("adapter_scale") for name in ("whole", "less")]
+    assert scales[0] is None and scales[1] in SCALES
+    rows = rows_from(less, examples, SFT_ROWS)
+    assert min(verdict_probabilities(less, [rows[at] for at in range(len(rows))])) >= 0.65
+    weights = (dict(janus.network.named_parameters()) for janus in (base, whole, less))
+    changes = [(w - b, s - b) for b, w, s in zip(*(each.values() for each in weights), strict=True)]
+    assert any(change.abs().max() > 0.01 for change, _ in changes)
+    for change, scaled in changes:
+        torch.testing.assert_close(scaled, scales[1] * change, atol=1e-4, rtol=1e-3)
 
 
 def test_the_pull_is_on_what_was_corrected_and_on_the_world_for_who_knows_it(tiny: Janus, tmp_path: Path):

@@ -53,6 +53,7 @@ class Settings(ShardedSettings, SafeguardSettings):
     steps: int = 200
     batch: int = 32  # sequences per step
     mixture: str = "all"  # mixture of the world's tasks
+    verdict_threshold: float = 1.0  # probability from which on a verdict adds no loss
     micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
     learning_rate: float = 3e-5  # AdamW's peak, of a trained checkpoint; an adapter or a new network wants ten times it
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
@@ -124,10 +125,12 @@ def train(
         for part in (janus.network.model.language_model, janus.network.model.vision_model.encoder):
             part.compile(dynamic=True)
 
+    objective = CrossEntropy(verdict_threshold=settings.verdict_threshold)
+
     def data(step: int) -> StepData:
         sequences = list(source(step, loop.own))
         multiple = 32 if settings.compile else 1
-        share = cross_entropy_share(janus, CrossEntropy(), sequences, settings.micro_batches, multiple)
+        share = cross_entropy_share(janus, objective, sequences, settings.micro_batches, multiple)
         return StepData([share, *guard.shares(step)], [sequence.name for sequence in sequences])
 
     with prefetched(data, settings.steps) as ahead:

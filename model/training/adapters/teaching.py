@@ -5,13 +5,16 @@ embedded world, of its prompts: so a corrected judge does not forget how to draw
 was corrected. Sequences of the world are learnt, too, where `replay` asks for them.
 """
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from model.backends.adapters import DEFAULT, adapted_layers
+from model.backends.checkpoint.saving import PROVENANCE
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
@@ -19,7 +22,7 @@ from model.examples import JudgeExample, ThoughtExample
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, RowBounds, Rows, prompts_in, rows_from
 from model.training.loop import Loop, StepData, prefetched
-from model.training.policy import Policy, network_run
+from model.training.policy import Policy, network_run, write_checkpoint
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.runs.opening import AdapterOptions, Opening, base_name, open_to_train
 from model.training.runs.settings import LoopSettings
@@ -29,6 +32,8 @@ from model.training.sources import SequenceSource, open_rehearsal, open_rows, ro
 from model.training.training_sequences import Kind, TrainingSequence
 
 AT_ONCE = 16  # sequences of one forward pass
+SCALES = (0.9, 0.8, 0.7, 0.6)  # of what an adapter adds to the weights, tried in turn
+MOST_MEASURED = 64  # examples by which a scale is chosen
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Settings(DistillationSettings):
     distill_rounds: int = 1
     distill_batch: int = 12
     verdict_threshold: float = 0.6  # probability from which on a verdict is not learnt further
+    scaled_to: float = 0.8  # probability that every verdict learnt keeps when the adapter is scaled down; 1: it is not
     steps: int = 24
     batch: int = 10  # examples per step
     replay: int = 0  # sequences per step of the embedded world; they pull a network of reinforcement learning back, too
@@ -108,7 +114,34 @@ def teach(
     run = network_run(janus, policy, out, provenance | about | about_known, RunStart(restart=True))
     with prefetched(data, settings.steps) as ahead:
         loop.train(run, ahead)
+    scale = scale_down(janus, [rows[at] for at in range(min(len(rows), MOST_MEASURED))], settings.scaled_to)
+    if scale < 1:
+        write_checkpoint(janus, out, json.loads((out / PROVENANCE).read_text()) | {"adapter_scale": scale})
     return open_checkpoint(out)
+
+
+@torch.no_grad()
+def scale_down(janus: Janus, sequences: Sequence[TrainingSequence], least: float) -> float:
+    """Scale a LoRA adapter in place, by the smallest of SCALES with which every verdict that it has learnt keeps the
+    probability `least`; returns the scale, 1 where there is none. Weights between those before and after training keep
+    more of what was known (Wortsman et al., 2022, Robust fine-tuning of zero-shot models)."""
+    learnt = [at for at, probability in enumerate(verdict_probabilities(janus, sequences)) if probability > 0.5]
+    layers = [layer.lora_B[DEFAULT].weight for layer in adapted_layers(janus.network).values()]
+    trained = [weight.clone() for weight in layers]
+
+    def scaled(scale: float) -> None:
+        for weight, whole in zip(layers, trained, strict=True):
+            weight.copy_(whole * scale)
+
+    chosen = 1.0
+    for scale in SCALES if learnt else ():
+        scaled(scale)
+        probabilities = verdict_probabilities(janus, sequences)
+        if min(probabilities[at] for at in learnt) < least:
+            break
+        chosen = scale
+    scaled(chosen)
+    return chosen
 
 
 def distill_prompts(
@@ -127,14 +160,23 @@ def distill_prompts(
 
 def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[bool]:
     """Of every sequence with a verdict, whether the network gives it more than half of its probability."""
-    right: list[bool] = []
-    policy = Policy(janus)
-    for at in range(0, len(sequences), AT_ONCE):
-        batch = collate(janus, sequences[at : at + AT_ONCE])
-        with torch.no_grad():
-            scores = policy(batch)
-        right += (scores.log_probs[batch.of_kind(Kind.VERDICT)].exp() > 0.5).tolist()
-    return right
+    return [probability > 0.5 for probability in verdict_probabilities(janus, sequences)]
+
+
+@torch.no_grad()
+def verdict_probabilities(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[float]:
+    """Of every sequence with a verdict (and no image codes to score), the probability of that verdict, of yes and no
+    alone."""
+    judging = [sequence for sequence in sequences if Kind.CODE not in {targets.kind for targets in sequence.targets}]
+    probabilities: list[float] = []
+    policy, answers = Policy(janus), torch.tensor([janus.ids.yes, janus.ids.no])
+    for at in range(0, len(judging), AT_ONCE):
+        batch = collate(janus, judging[at : at + AT_ONCE])
+        verdicts = batch.of_kind(Kind.VERDICT)
+        scores = policy(replace(batch, candidates=answers.expand(len(batch.tokens), 2)))
+        chances = scores.candidate_log_probs[verdicts].softmax(-1)
+        probabilities += chances[answers == batch.tokens[verdicts, None]].tolist()
+    return probabilities
 
 
 def _opened(janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path) -> tuple[Rows, dict[str, Any]]:
