@@ -37,6 +37,7 @@ def checking_processes() -> list[psutil.Process]:
     return [child for child in children if "annotations.importing.checking_process" in child.cmdline()]
 
 
+@ON_SQLITE
 def test_a_process_of_its_own_finds_what_is_found_in_this_one(store: Store, tmp_path: Path):
     source = with_bad_rows(tmp_path / "in")
     here = rehearse(store, source, "folder", drawn_by="sdxl")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Pool, event, text
 from test_annotations_samples import aha, judged
+from thoroughness import ON_POSTGRES
 
 from annotations.db.engine import Database, open_database, open_server
 from annotations.errors import NotFoundError
@@ -132,6 +133,7 @@ for number in range(int(sys.argv[4])):
 """
 
 
+@ON_POSTGRES
 def test_two_processes_on_one_folder_lose_no_picture_of_a_visible_drawing(
     url: str | None, tmp_path: Path, thorough: bool
 ):

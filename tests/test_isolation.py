@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from thoroughness import few
 
 from model.backends.janus import Janus
 from model.backends.memory import most_positions
@@ -93,7 +94,7 @@ def test_a_request_that_cannot_be_drawn_is_refused_before_it_meets_others(tiny: 
     assert not engine.busy
 
 
-@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-6, 1000])
+@pytest.mark.parametrize("temperature", few([5e-324, 1e-320, 1e-6, 1000], 0, 3))
 def test_settings_at_their_bounds_draw_beside_others(tiny: Janus, alone: list, temperature: float):
     extreme = replace(tiny.sampling, temperature=temperature, text_temperature=temperature, guidance=1000.0)
     engine, known = started(tiny, Request("a dog", 5, 2, extreme, id="extreme"))

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,21 @@ def modules() -> list[Path]:
     return [p for folder in MAY_IMPORT for p in sorted((ROOT / folder).rglob("*.py")) if p.name != "__init__.py"]
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Our own modules that a file imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             names.update((node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)))
         elif isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-    return {name for name in names if name.split(".")[0] in (*MAY_IMPORT, "app")}
+    return frozenset(name for name in names if name.split(".")[0] in (*MAY_IMPORT, "app"))
 
 
 def test_a_module_imports_only_what_lies_below_it():
@@ -53,7 +60,7 @@ def test_a_module_imports_only_what_lies_below_it():
 
 def test_nothing_is_imported_inside_a_function():
     for path in modules():
-        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for function in ast.walk(parsed(path)):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 late = [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)]
                 assert not late, f"{path.relative_to(ROOT)}: {function.name} imports inside"

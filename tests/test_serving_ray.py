@@ -20,9 +20,10 @@ from model.trajectory import StopReason
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(thorough: bool) -> Iterator[str]:
+    """Of one replica; the tests of `--all` need two."""
     port = free_port()
-    start(ServingSettings("embedded", replicas=2), None, "127.0.0.1", port)
+    start(ServingSettings("embedded", replicas=2 if thorough else 1), None, "127.0.0.1", port)
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
     ray.shutdown()
@@ -55,7 +56,6 @@ def test_sixteen_visitors_are_served_and_each_stays_at_one_of_two_replicas(url: 
     assert len(set.union(*seen.values())) == 2
 
 
-@pytest.mark.thorough
 def test_a_handle_streams_the_same_events(url: str):
     handle = serve.get_app_handle(APP)
     rows = handle.options(stream=True).events.remote({"prompt": "a red apple", "rounds": 1})

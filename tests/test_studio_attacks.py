@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from running_app import free_port
 from test_annotations_samples import png
+from thoroughness import few
 from visiting import API, Visitor
 
 from annotations.store.store import open_store
@@ -83,7 +84,7 @@ def test_no_cache_keeps_a_file_or_an_answer(visitor: Visitor, url: str):
     assert visitor.client.post(f"{API}/run/trajectory", json={"data": ["x"]}).headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["upload", "run/trajectory", "queue/join"])
+@pytest.mark.parametrize("path", few(["upload", "run/trajectory", "queue/join"], 0, 2))
 def test_a_body_that_never_arrives_gives_its_place_back(visitor: Visitor, monkeypatch: pytest.MonkeyPatch, path: str):
     visitor.ask("gallery", "begun")
     monkeypatch.setattr(bodies, "GRACE", 0.3)

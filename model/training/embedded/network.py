@@ -5,6 +5,7 @@ It knows the wording of the world (the tokenizer is trained on it), not the data
 
 import random
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -218,8 +219,9 @@ def corpus(seed: int, count: int) -> Iterator[str]:
         yield write_edit(sample_edit(rng, random_scene(rng, 3)))
 
 
+@cache
 def new_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with Janus's special tokens; any text tokenises."""
+    """Byte-level BPE with Janus's special tokens; any text tokenises. Training it takes seconds: once per process."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
