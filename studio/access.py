@@ -33,7 +33,7 @@ FOR_ALL = ("load", "unload")  # events that decide for themselves what somebody 
 PAGE = re.compile(f"/({'|'.join(page.path for page in PAGES if page.path)})?/?")
 STREAM = re.compile(rf"{API}/(queue/data|heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|upload_progress|mcp(/|/http/?|/sse)?)")
 READ = re.compile(
-    r"/(config/?|theme\.css|favicon\.ico|robots\.txt|card\.png|animation\.webp|(assets|static|svelte|fonts)/.+|login/(huggingface|callback))"
+    r"/(config/?|theme\.css|favicon\.ico|robots\.txt|card\.png|animation\.webp|(assets|static|svelte|fonts|scripts)/.+|login/(huggingface|callback))"
     rf"|{API}/(info/?|openapi\.json|theme\.css|app_id/?|startup-events|queue/status|file=.+|mcp/schema)"
 )
 # POST: handlers of pages and endpoints, files, and the forms that sign in and out.

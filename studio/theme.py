@@ -6,11 +6,14 @@ letters; nothing is fetched from another server. Our colours are the variables a
 
 import inspect
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from annotations.schema.project import Role
@@ -24,7 +27,7 @@ DESKS = (
     *("moderation", "people", "projects", "review", "training"),
 )
 VISITORS = {"image": "image", "compare": "compare", "gallery": "gallery", "auth": "sign-in"}  # folder: page
-PRELOADED = ("studio-sans-400", "studio-sans-600", "studio-serif-600")  # fonts of every page
+PRELOADED = ("studio-sans", "studio-serif")  # fonts of every page
 # Until the page's own styles are there: the width of what is to come, and Gradio's sign of loading apart from it.
 FIRST_STYLES = (
     ".gradio-container.gradio-container { box-sizing: border-box; width: 100%; max-width: 1240px; margin: 0 auto; "
@@ -32,6 +35,8 @@ FIRST_STYLES = (
     ".gradio-container .nav-holder, .gradio-container footer { display: none; } "
     ".wrap.full.translucent { position: fixed; inset: 0; }"
 )
+# Scripts that a page imports where it first needs them, and the names by which they are served.
+MODULES = {f"components/timeline/{name}": name for name in ("finished.js", "thought_editor.js")}
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
 SPACES = re.compile(r"\s*([{};,])\s*|\s+")  # of a style sheet, kept as one where they tell two words apart
 PAPER, NIGHT = "#f8f4ea", "#1a1815"  # the page itself, needed before our styles have arrived
@@ -42,8 +47,26 @@ def script(*names: str) -> str:
     and all those of dom.js. Without indentation and lines of comment.
     """
     text = "".join((STUDIO / name).read_text("utf-8") for name in ("components/dom.js", *names))
+    return _without_comments(text)
+
+
+def module(name: str) -> str:
+    """The address, below that of the site, of one of `MODULES`, named after its content."""
+    return f"scripts/{MODULES[name]}?v={sha256(_module(name).encode()).hexdigest()[:16]}"
+
+
+def _module(name: str) -> str:
+    return _without_comments((STUDIO / name).read_text("utf-8"))
+
+
+def _without_comments(text: str) -> str:
     lines = (line.strip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+async def _served_module(request: Request) -> Response:
+    name = {file: name for name, file in MODULES.items()}.get(request.path_params["file"])
+    return Response(status_code=404) if name is None else Response(_module(name), media_type="text/javascript")
 
 
 # In the order in which a browser reads them: where two rules weigh the same, that of the later sheet holds.
@@ -107,7 +130,7 @@ def look() -> dict[str, Any]:
         "theme": theme(),
         "favicon_path": ASSETS / "favicon.svg",
         "footer_links": [],
-        "routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts"))],
+        "routes": [Mount("/fonts", StaticFiles(directory=ASSETS / "fonts")), Route("/scripts/{file}", _served_module)],
     }
 
 

@@ -322,7 +322,7 @@ class SecurityHeaders:
                 if API in scope["path"]:  # files and answers, which may be deleted or somebody's own
                     added.append((b"cache-control", b"no-store"))
                 if b"content-security-policy" not in present and not is_part:
-                    added.append((b"content-security-policy", self.policy().encode()))
+                    added.append((b"content-security-policy", self._policy_of(message).encode()))
                 headers = [pair for pair in message.get("headers", []) if not pair[0].lower().startswith(CORS)]
                 message["headers"] = headers + [pair for pair in added if pair[0] not in present]
             await send(message)
@@ -330,12 +330,16 @@ class SecurityHeaders:
         scope.setdefault("state", {})["policy"] = self.policy
         await self._app(scope, receive, with_headers)
 
+    def _policy_of(self, message: Message) -> str:
+        is_json = dict(message["headers"]).get(b"content-type", b"").startswith(b"application/json")
+        return f"default-src 'none'; frame-ancestors {self._ancestors}" if is_json else self.policy()
+
     def policy(self, scripts: str = "") -> str:
         """The Content-Security-Policy of a page with these inline scripts, as hashes."""
         return f"{POLICY.format(scripts=scripts)}; frame-ancestors {self._ancestors}"
 
 
-LASTING = re.compile(r"/(assets|svelte)/.+|/fonts/.+")  # files that are named after their content
+LASTING = re.compile(r"/(assets|svelte)/.+|/(fonts|scripts)/.+")  # files that are named after their content
 PART = re.compile(rf"({LASTING.pattern})\.(js|css|woff2)")
 CORS = b"access-control-allow-"  # Gradio allows other origins what its rules do not mean for a name that is public
 # Gradio makes functions of the texts in `js` and `js_on_load`, which is `unsafe-eval`, and styles of its own; inline

@@ -24,7 +24,7 @@ from studio.http.middleware import LASTING, path_below_root
 from studio.settings import Settings
 
 RENDERED = re.compile(rf"/(config/?|theme\.css)|{API}/(info/?|openapi\.json|theme\.css)")  # besides pages
-FILES = re.compile(r"/(assets|static|svelte|fonts)/.+\.(js|css|svg|json|woff2)")
+FILES = re.compile(r"/(assets|static|svelte|fonts|scripts)/.+\.(js|css|svg|json|woff2)")
 QUERY_KEYS = ("page", "all_endpoints")  # parameters on which a response depends
 MAX_BYTES = 48_000_000  # of all cached responses
 SMALLEST = 400  # bytes that are worth compressing
@@ -171,7 +171,7 @@ def _is_html(fields: dict[bytes, bytes]) -> bool:
 def _of_file(fields: dict[bytes, bytes], parts: list[bytes], path: str) -> CachedResponse:
     if LASTING.fullmatch(path):
         fields = {name: value for name, value in fields.items() if name not in UNNEEDED}
-        fields[b"cache-control"] = b"public, max-age=31536000, immutable"
+        fields[b"cache-control"] = b"max-age=31536000, immutable"
     return _compressed(fields, b"".join(parts))
 
 
@@ -187,10 +187,22 @@ def _of_one_page(configuration: str, name: str, styles: str) -> str:
     """Gradio's configuration of a page with its styles, without the other pages and what is for programs."""
     config = json.loads(configuration)
     config["css"] = styles
-    config["page"] = {name: config["page"][name]}
+    page = config["page"][name]
+    config["page"] = {name: page}
+    programs = {component["id"] for component in config["components"] if component["type"] == "api"}
+    config["components"] = [component for component in config["components"] if component["id"] not in programs]
     for component in config["components"]:
+        component["component_class_id"] = component[
+            "type"
+        ]  # a key of the browser's, where Gradio has a hash of the class
         for key in OF_PROGRAMS:
             component.pop(key, None)
+    page["components"] = [id_ for id_ in page["components"] if id_ not in programs]
+    for layout in (config["layout"], page["layout"]):
+        layout["children"] = [child for child in layout["children"] if child["id"] not in programs]
+    called = {each["id"] for each in config["dependencies"] if not programs & {*each["inputs"], *each["outputs"]}}
+    config["dependencies"] = [each for each in config["dependencies"] if each["id"] in called]
+    page["dependencies"] = [id_ for id_ in page["dependencies"] if id_ in called]
     return json.dumps(config, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.theme import script
+from studio.theme import module, script
 
 # No template ever shows the value: the script puts it in place, as text.
 TEMPLATE = """
@@ -69,9 +69,10 @@ SCRIPTS = [
     "components/timeline/timeline.js",
     "components/timeline/player.js",
     "components/timeline/outlines.js",
-    "components/timeline/finished.js",
     "components/timeline/drawing_actions.js",
 ]
+FINISHED = "components/timeline/finished.js"  # fetched when a drawing has ended
+EDITOR = "components/timeline/thought_editor.js"  # fetched where somebody changes something
 
 
 def timeline(
@@ -79,7 +80,8 @@ def timeline(
 ) -> gr.HTML:
     """An empty timeline, told apart from others of its page by its `label`; a playable one lets a visitor change the
     model's mind, and, with `trips`, have an object changed behind its back."""
-    flags = " data-playable" * playable + " data-trips" * trips
+    flags = f' data-finished="{module(FINISHED)}"' + " data-trips" * trips
+    flags += f' data-playable data-editor="{module(EDITOR)}"' * playable
     template = TEMPLATE.replace("{flags}", flags).replace("{label}", label)
-    scripts = [*SCRIPTS, "components/timeline/thought_editor.js"] if playable else SCRIPTS
+    scripts = [*SCRIPTS, "components/timeline/change_offers.js"] if playable else SCRIPTS
     return gr.HTML(html_template=template, js_on_load=script(*scripts), apply_default_css=False, **options)

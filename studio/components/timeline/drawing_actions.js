@@ -26,6 +26,32 @@ function end(row) {
   if (state.pace === undefined || state.deletable || receipts[state.id]) takeBack();
 }
 
+// What is shown of a drawing that has ended is fetched with the first.
+const afterwards = () => fetched('finished', { $, make, place, CALM });
+
+async function after() {
+  const mine = state;
+  const shown = await afterwards();
+  if (mine === state) shown?.after(state);
+}
+
+// What another seed had made of the same prompt, as many images long: drawn where somebody asks for it.
+function offerInstead() {
+  const segments = (state.trajectory || {}).segments || [];
+  const images = segments.filter((segment) => segment.kind === 'image' && segment.sha256);
+  if (images.length < 2 || state.given) return;
+  press('another', 'Another seed instead', (button) => {
+    button.disabled = true;
+    button.textContent = 'Drawing with another seed…';
+    trigger('change_mind', { run: state.trajectory.id, what: 'instead' });
+  });
+}
+
+async function showInstead(value) {
+  $('.ending .another')?.remove();
+  (await afterwards())?.showInstead(state, value);
+}
+
 function link(text, address, title = '') {
   const node = make('a', 'link', text);
   node.title = title;

@@ -1,199 +1,157 @@
+// The forms in which a person changes a thought, a patch or a verdict: a module, fetched where the first is opened.
+// It is given what it needs of the timeline (change_offers.js); what was changed goes to `go`.
 
-// --- the model's mind, open to change: a thought, a patch, a verdict, another seed -------------------------------
-// The end of a playable timeline's script. What is changed goes to Python as `change_mind`, which goes on from there.
+export default function editor({ root, make, makeButton, place, outline, reasonOf, go, CELLS, PLACED }) {
+  return { changePlan, plant, sayOtherwise };
 
-function mind() {
-  if (state.given) return;
-  const segments = (state.trajectory || {}).segments || [];
-  segments.forEach((segment, index) => {
-    const part = state.segments[index];
-    const round = part && (part.node || part.frame || {}).parentElement;
-    if (!round || !segment.finished || segment.kind === 'source') return;
-    const bar = round.querySelector('.mind') || round.appendChild(make('p', 'mind'));
-    const from = index && segments[index - 1].kind === 'thought' ? index - 1 : index;
-    if (segment.kind === 'thought') offer(bar, 'Change the plan', () => changePlan(part, index));
-    if (segment.kind === 'image' && segment.codes.length) offer(bar, 'Rub out patches', () => plant(part, index, segment.codes));
-    if (segment.kind === 'image') offer(bar, 'Try another', () => go({ segment: from, what: 'seed' }));
-    if (segment.kind === 'reflection') offer(bar, 'Disagree', () => sayOtherwise(part, index, segment));
-  });
-}
-
-// After a yes of the model's own: does it notice when one object is not what it drew?
-function offerTrips(last) {
-  const segments = (state.trajectory || {}).segments || [];
-  const index = segments.findLastIndex((segment) => segment.kind === 'image');
-  if (state.answer !== 'yes' || !last || last.overruled || index < 0 || !segments[index].codes.length) return;
-  press('trip', 'Trip it up', () => go({ segment: index, what: 'trip' }));
-  $('.ending .trip').title = 'One object is recoloured, moved, removed or doubled behind its back. Will it notice?';
-  press('trip-yourself', 'Trip it up yourself', () => {
-    plant(state.segments[index], index, segments[index].codes);
-    state.segments[index].frame.scrollIntoView({ block: 'center', behavior: CALM ? 'auto' : 'smooth' });
-  });
-}
-
-const TITLES = {
-  'Change the plan': 'Rewrite the plan or drag its outlines; the model draws that',
-  'Rub out patches': 'Take patches out of the drawing, and see whether the model notices',
-  'Try another': 'Draw this one again, with another seed',
-  Disagree: 'Answer the verdict in its place, with your own reason',
-};
-
-function offer(bar, text, act) {
-  bar.append(Object.assign(makeButton('offer', text, act), { title: TITLES[text] }));
-}
-
-function go(change) {
-  root.querySelectorAll('.mind, .changing, .ending > *').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
-  trigger('change_mind', { run: state.trajectory.id, ...change });
-}
-
-// One thing is changed at a time: a form after `node`, and what undoes what it did to the page.
-function form(node, confirm, act, leave) {
-  root.querySelectorAll('.changing').forEach((open) => open.leave());
-  const box = make('form', 'changing');
-  const hint = make('p', 'hint');
-  const buttons = make('p', 'buttons');
-  buttons.append(make('button', 'go', confirm), makeButton('', 'Leave it', () => box.leave()));
-  box.append(hint, buttons);
-  const round = node.parentElement;
-  round.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
-  box.leave = () => { round.onkeydown = null; box.remove(); leave(); };
-  box.onsubmit = (event) => { event.preventDefault(); act(); };
-  node.after(box);
-  return { box, hint, buttons };
-}
-
-function area(label, className, text) {
-  const rows = Math.max(3, text.split('\n').length);
-  return Object.assign(make('textarea', className), { dir: 'auto', value: text, rows, maxLength: 600, ariaLabel: label });
-}
-
-// --- a thought: as text, or by dragging its outlines ---
-
-function changePlan(part, index) {
-  const text = area('The plan', 'plan', part.text.trim().replace(/; /g, ';\n'));
-  const { hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: inOne(part, text.value) }), () => {
-    part.node.hidden = false;
-    if (part.frame) part.frame.classList.remove('planning');
-    outlineAgain(part, part.text);
-  });
-  part.node.hidden = true;
-  const written = 'One object after another: colour, thing, column and row; 0 0 is the top left.';
-  hint.textContent = part.frame ? `${written} Or drag an outline.` : written;
-  hint.before(text);
-  text.oninput = () => { outlineAgain(part, text.value); drag(part, text); };
-  if (part.frame) part.frame.classList.add('planning');
-  drag(part, text);
-  text.focus();
-}
-
-// An object a line is for the eye; the model writes them one after another.
-function inOne(part, text) {
-  const joined = text.trim().replace(/;\s*\n\s*/g, '; ');
-  return part.frame ? joined.replace(/\s*\n\s*/g, '; ') : joined;
-}
-
-function outlineAgain(part, text) {
-  if (!part.frame) return;
-  part.frame.querySelectorAll('.planned').forEach((box) => box.remove());
-  outline({ frame: part.frame, text });
-}
-
-function drag(part, text) {
-  if (!part.frame) return;
-  part.frame.querySelectorAll('.planned').forEach((box, number) => {
-    box.onpointerdown = (start) => {
-      box.setPointerCapture(start.pointerId);
-      const size = part.frame.clientWidth / CELLS;
-      const [column, row] = [box.offsetLeft, box.offsetTop].map((at) => Math.round(at / size));
-      box.onpointermove = (now) => {
-        const moved = [column + (now.clientX - start.clientX) / size, row + (now.clientY - start.clientY) / size];
-        const [x, y] = moved.map((at) => Math.min(CELLS - 2, Math.max(0, Math.round(at))));
-        place(box, x, y, CELLS);
-        let met = 0;
-        text.value = text.value.replace(PLACED, (old, colour, noun) => (met++ === number ? `${colour} ${noun} at ${x} ${y}` : old));
-      };
-      box.onpointerup = () => { box.onpointermove = null; };
-    };
-  });
-}
-
-// --- a drawing: some of its patches rubbed out, by clicking or by drawing over them ---
-
-function plant(part, index, codes) {
-  const counts = {};
-  for (const code of codes) counts[code] = (counts[code] || 0) + 1;
-  const blank = codes.reduce((best, code) => (counts[code] > counts[best] ? code : best));
-  const rubbed = new Set();
-  const grid = make('div', 'cells');
-  const which = 'Choose the patches to rub out, or draw over them. Will it notice?';
-  const bar = part.frame.parentElement.querySelector('.mind');
-  const { hint } = form(bar, 'Let it look', () => {
-    if (rubbed.size) go({ segment: index, what: 'codes', codes: [...rubbed].map((cell) => [cell, blank]) });
-    else hint.textContent = 'Choose at least one patch first.';
-  }, () => { grid.remove(); bar.hidden = false; });
-  bar.hidden = true;
-  hint.textContent = which;
-  grid.style.setProperty('--side', part.side);
-  const rub = (cell, out) => {
-    if (out) rubbed.add(cell); else rubbed.delete(cell);
-    grid.children[cell].setAttribute('aria-pressed', String(out));
-    hint.textContent = which;
-  };
-  codes.forEach((code, cell) => {
-    const byKeyboard = (event) => { if (!event.detail) rub(cell, !rubbed.has(cell)); }; // the pointer: below
-    const names = { ariaLabel: `Patch ${cell + 1} of ${codes.length}`, ariaPressed: 'false' };
-    grid.append(Object.assign(makeButton('cell', undefined, byKeyboard), names));
-  });
-  sweep(grid, part.side, (cell) => rubbed.has(cell), rub);
-  part.frame.append(grid);
-}
-
-// A pointer that is pressed does to every cell it comes to what it did to the first.
-function sweep(grid, side, isOut, rub) {
-  const cellAt = (event) => {
-    const { left, top, width, height } = grid.getBoundingClientRect();
-    const [x, y] = [(event.clientX - left) / width, (event.clientY - top) / height].map((at) => Math.floor(at * side));
-    return x >= 0 && y >= 0 && x < side && y < side ? y * side + x : null;
-  };
-  grid.onpointerdown = (press) => {
-    const first = cellAt(press);
-    if (first === null || press.button) return;
-    const out = !isOut(first);
-    rub(first, out);
-    grid.setPointerCapture(press.pointerId);
-    grid.onpointermove = (now) => { if (cellAt(now) !== null) rub(cellAt(now), out); };
-  };
-  grid.onpointerup = () => { grid.onpointermove = null; };
-  grid.onpointercancel = grid.onpointerup;
-}
-
-// --- a verdict and its reason ---
-
-// It opens at the other verdict, without words: the model's own reason is given with the model's own verdict only.
-function sayOtherwise(part, index, segment) {
-  const own = reasonOf(part.text);
-  const text = area('The reason', 'said', '');
-  const { hint, buttons } = form(part.node, 'Go on from here', () => {
-    const answer = hint.querySelector('input:checked').value;
-    go({ segment: index, what: 'reflection', answer, text: text.value });
-  }, () => { part.node.hidden = false; });
-  part.node.hidden = true;
-  for (const answer of ['no', 'yes']) {
-    const label = make('label', '');
-    const choice = make('input', '');
-    Object.assign(choice, { type: 'radio', name: `answer-${index}`, value: answer, checked: answer !== segment.answer });
-    choice.onchange = () => {
-      if (answer === segment.answer && !text.value.trim()) text.value = own;
-      else if (answer !== segment.answer && text.value === own) text.value = '';
-    };
-    label.append(choice, answer === 'yes' ? 'Yes, it fits' : 'No, draw again');
-    hint.append(label);
+  // One thing is changed at a time: a form after `node`, and what undoes what it did to the page.
+  function form(node, confirm, act, leave) {
+    root.querySelectorAll('.changing').forEach((open) => open.leave());
+    const box = make('form', 'changing');
+    const hint = make('p', 'hint');
+    const buttons = make('p', 'buttons');
+    buttons.append(make('button', 'go', confirm), makeButton('', 'Leave it', () => box.leave()));
+    box.append(hint, buttons);
+    const round = node.parentElement;
+    round.onkeydown = (event) => { if (event.key === 'Escape') box.leave(); };
+    box.leave = () => { round.onkeydown = null; box.remove(); leave(); };
+    box.onsubmit = (event) => { event.preventDefault(); act(); };
+    node.after(box);
+    return { box, hint, buttons };
   }
-  text.placeholder = 'Why?';
-  const chips = make('p', 'reasons');
-  chips.append(...(state.reasons || []).map((reason) => makeButton('choice', reason, () => { text.value = reason; text.focus(); })));
-  if (segment.answer === 'yes') buttons.before(chips);
-  buttons.before(text);
-  text.focus();
+
+  function area(label, className, text) {
+    const rows = Math.max(3, text.split('\n').length);
+    return Object.assign(make('textarea', className), { dir: 'auto', value: text, rows, maxLength: 600, ariaLabel: label });
+  }
+
+  // --- a thought: as text, or by dragging its outlines ---
+
+  function changePlan(part, index) {
+    const text = area('The plan', 'plan', part.text.trim().replace(/; /g, ';\n'));
+    const { hint } = form(part.node, 'Draw this', () => go({ segment: index, what: 'thought', text: inOne(part, text.value) }), () => {
+      part.node.hidden = false;
+      if (part.frame) part.frame.classList.remove('planning');
+      outlineAgain(part, part.text);
+    });
+    part.node.hidden = true;
+    const written = 'One object after another: colour, thing, column and row; 0 0 is the top left.';
+    hint.textContent = part.frame ? `${written} Or drag an outline.` : written;
+    hint.before(text);
+    text.oninput = () => { outlineAgain(part, text.value); drag(part, text); };
+    if (part.frame) part.frame.classList.add('planning');
+    drag(part, text);
+    text.focus();
+  }
+
+  // An object a line is for the eye; the model writes them one after another.
+  function inOne(part, text) {
+    const joined = text.trim().replace(/;\s*\n\s*/g, '; ');
+    return part.frame ? joined.replace(/\s*\n\s*/g, '; ') : joined;
+  }
+
+  function outlineAgain(part, text) {
+    if (!part.frame) return;
+    part.frame.querySelectorAll('.planned').forEach((box) => box.remove());
+    outline({ frame: part.frame, text });
+  }
+
+  function drag(part, text) {
+    if (!part.frame) return;
+    part.frame.querySelectorAll('.planned').forEach((box, number) => {
+      box.onpointerdown = (start) => {
+        box.setPointerCapture(start.pointerId);
+        const size = part.frame.clientWidth / CELLS;
+        const [column, row] = [box.offsetLeft, box.offsetTop].map((at) => Math.round(at / size));
+        box.onpointermove = (now) => {
+          const moved = [column + (now.clientX - start.clientX) / size, row + (now.clientY - start.clientY) / size];
+          const [x, y] = moved.map((at) => Math.min(CELLS - 2, Math.max(0, Math.round(at))));
+          place(box, x, y, CELLS);
+          let met = 0;
+          text.value = text.value.replace(PLACED, (old, colour, noun) => (met++ === number ? `${colour} ${noun} at ${x} ${y}` : old));
+        };
+        box.onpointerup = () => { box.onpointermove = null; };
+      };
+    });
+  }
+
+  // --- a drawing: some of its patches rubbed out, by clicking or by drawing over them ---
+
+  function plant(part, index, codes) {
+    const counts = {};
+    for (const code of codes) counts[code] = (counts[code] || 0) + 1;
+    const blank = codes.reduce((best, code) => (counts[code] > counts[best] ? code : best));
+    const rubbed = new Set();
+    const grid = make('div', 'cells');
+    const which = 'Choose the patches to rub out, or draw over them. Will it notice?';
+    const bar = part.frame.parentElement.querySelector('.mind');
+    const { hint } = form(bar, 'Let it look', () => {
+      if (rubbed.size) go({ segment: index, what: 'codes', codes: [...rubbed].map((cell) => [cell, blank]) });
+      else hint.textContent = 'Choose at least one patch first.';
+    }, () => { grid.remove(); bar.hidden = false; });
+    bar.hidden = true;
+    hint.textContent = which;
+    grid.style.setProperty('--side', part.side);
+    const rub = (cell, out) => {
+      if (out) rubbed.add(cell); else rubbed.delete(cell);
+      grid.children[cell].setAttribute('aria-pressed', String(out));
+      hint.textContent = which;
+    };
+    codes.forEach((code, cell) => {
+      const byKeyboard = (event) => { if (!event.detail) rub(cell, !rubbed.has(cell)); }; // the pointer: below
+      const names = { ariaLabel: `Patch ${cell + 1} of ${codes.length}`, ariaPressed: 'false' };
+      grid.append(Object.assign(makeButton('cell', undefined, byKeyboard), names));
+    });
+    sweep(grid, part.side, (cell) => rubbed.has(cell), rub);
+    part.frame.append(grid);
+  }
+
+  // A pointer that is pressed does to every cell it comes to what it did to the first.
+  function sweep(grid, side, isOut, rub) {
+    const cellAt = (event) => {
+      const { left, top, width, height } = grid.getBoundingClientRect();
+      const [x, y] = [(event.clientX - left) / width, (event.clientY - top) / height].map((at) => Math.floor(at * side));
+      return x >= 0 && y >= 0 && x < side && y < side ? y * side + x : null;
+    };
+    grid.onpointerdown = (press) => {
+      const first = cellAt(press);
+      if (first === null || press.button) return;
+      const out = !isOut(first);
+      rub(first, out);
+      grid.setPointerCapture(press.pointerId);
+      grid.onpointermove = (now) => { if (cellAt(now) !== null) rub(cellAt(now), out); };
+    };
+    grid.onpointerup = () => { grid.onpointermove = null; };
+    grid.onpointercancel = grid.onpointerup;
+  }
+
+  // --- a verdict and its reason ---
+
+  // It opens at the other verdict, without words: the model's own reason is given with the model's own verdict only.
+  function sayOtherwise(part, index, segment, reasons) {
+    const own = reasonOf(part.text);
+    const text = area('The reason', 'said', '');
+    const { hint, buttons } = form(part.node, 'Go on from here', () => {
+      const answer = hint.querySelector('input:checked').value;
+      go({ segment: index, what: 'reflection', answer, text: text.value });
+    }, () => { part.node.hidden = false; });
+    part.node.hidden = true;
+    for (const answer of ['no', 'yes']) {
+      const label = make('label', '');
+      const choice = make('input', '');
+      Object.assign(choice, { type: 'radio', name: `answer-${index}`, value: answer, checked: answer !== segment.answer });
+      choice.onchange = () => {
+        if (answer === segment.answer && !text.value.trim()) text.value = own;
+        else if (answer !== segment.answer && text.value === own) text.value = '';
+      };
+      label.append(choice, answer === 'yes' ? 'Yes, it fits' : 'No, draw again');
+      hint.append(label);
+    }
+    text.placeholder = 'Why?';
+    const chips = make('p', 'reasons');
+    chips.append(...reasons.map((reason) => makeButton('choice', reason, () => { text.value = reason; text.focus(); })));
+    if (segment.answer === 'yes') buttons.before(chips);
+    buttons.before(text);
+    text.focus();
+  }
 }

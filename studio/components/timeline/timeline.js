@@ -36,6 +36,14 @@ function receive(value) {
   requestAnimationFrame(play);
 }
 
+// What a module gives that is fetched where it is first needed; null where the studio does not answer.
+const modules = {};
+
+function fetched(name, tools) {
+  const address = new URL(root.dataset[name], document.baseURI).href;
+  return (modules[name] ||= import(address).then((module) => module.default(tools), () => null));
+}
+
 function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
