@@ -9,33 +9,40 @@ import gradio as gr
 from annotations.errors import AnnotationsError, without_places
 from annotations.moderation.blocked_words import LONGEST, MOST_WORDS, block, blocked_words
 from annotations.moderation.reports import Reported, dismiss, open_reports
-from annotations.moderation.withholding import show_again, withheld, withhold
+from annotations.moderation.withholding import show_again, withheld, withheld_picture, withhold
 from annotations.schema.project import Role
-from annotations.store.listing import EVERYTHING
+from annotations.store.listing import EVERYTHING, TrajectorySummary
 from annotations.store.store import Store
 from studio.auth.identity import require
 from studio.auth.role_section import on_load_for, role_section
 from studio.components import render
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUIET
+from studio.gallery.bulk import NONE_CHOSEN, ids_of
 from studio.gallery.filters import LONGEST_SEARCH
 from studio.header import intro
 from studio.inference import served_copies
 from studio.settings import Settings
 
 SHOWN = 24  # drawings that are chosen among at a time
-NOTHING_REPORTED = "Nothing is reported."
+HIDE = "Hide what is chosen"
+NOTHING_REPORTED = '<p class="soft">Nothing is reported.</p>'
+NOTHING_MATCHES = '<p class="soft">Nothing matches.</p>'
+# The ids that are ticked in the list of that elem_id, as JSON, in the place of a handler's first value.
+TICKED = (
+    "(_, ...others) => "
+    "[JSON.stringify([...document.querySelectorAll('#{} :checked')].map((box) => box.value)), ...others]"
+)
 
 
 class View(NamedTuple):
     """What the page shows."""
 
     reports: Any
-    reported: Any  # the choice among what is reported
-    found: Any  # the choice among what was searched for
-    hidden: Any  # the choice among what can be shown again
-    again: Any  # what stands around that choice
-    cards: Any
+    found: Any  # what was searched for
+    hidden: Any  # what can be shown again
+    around_reports: Any  # the buttons of each list
+    around_hidden: Any
     words: Any
     note: Any
 
@@ -55,34 +62,36 @@ class ModerationHandlers:
         self._admin(request)
         return self._shown(words, "")
 
-    def hide(self, reported: Sequence[str], searched: Sequence[str], words: str, request: gr.Request) -> View:
-        """Hide what is chosen in either list."""
-        by, chosen = self._admin(request), [*dict.fromkeys([*(reported or ()), *(searched or ())])][: 5 * SHOWN]
-        if not chosen:
-            return self._shown(words, error_notice("Choose drawings first."))
+    def hide(self, chosen: str, words: str, request: gr.Request) -> View:
+        """Hide what is ticked: ids as JSON, as below."""
+        by, ids = self._admin(request), ids_of(chosen)
+        if not ids:
+            return self._shown(words, error_notice(NONE_CHOSEN))
         try:
-            withhold(self.store, [str(id) for id in chosen], by=by)
-            for id in chosen:
-                served_copies.remove(self.store, str(id))
+            withhold(self.store, ids, by=by)
+            for id in ids:
+                served_copies.remove(self.store, id)
         except AnnotationsError as error:
             return self._shown(words, error_notice(without_places(error)))
-        drawings = "1 drawing is" if len(chosen) == 1 else f"{len(chosen)} drawings are"
+        drawings = "1 drawing is" if len(ids) == 1 else f"{len(ids)} drawings are"
         return self._shown(words, success_notice(f"{drawings} hidden from everybody, until they are shown again."))
 
-    def show_again(self, hidden: Sequence[str], words: str, request: gr.Request) -> View:
+    def show_again(self, chosen: str, words: str, request: gr.Request) -> View:
         self._admin(request)
-        if not hidden:
-            return self._shown(words, error_notice("Choose drawings first."))
+        if not (ids := ids_of(chosen)):
+            return self._shown(words, error_notice(NONE_CHOSEN))
         try:
-            show_again(self.store, [str(id) for id in hidden])
+            show_again(self.store, ids)
         except AnnotationsError as error:
             return self._shown(words, error_notice(without_places(error)))
         return self._shown(words, success_notice("What you chose is shown again."))
 
-    def dismiss(self, reported: Sequence[str], words: str, request: gr.Request) -> View:
-        """Nothing is wrong with what is chosen."""
+    def dismiss(self, chosen: str, words: str, request: gr.Request) -> View:
+        """Nothing is wrong with what is ticked."""
         by = self._admin(request)
-        dismiss(self.store, [str(id) for id in reported or ()][: 5 * SHOWN], by=by)
+        if not (ids := ids_of(chosen)):
+            return self._shown(words, error_notice(NONE_CHOSEN))
+        dismiss(self.store, ids, by=by)
         return self._shown(words, success_notice("What you chose is no longer listed."))
 
     def block(self, text: str, words: str, request: gr.Request) -> View:
@@ -99,40 +108,48 @@ class ModerationHandlers:
         return require(Role.ADMIN, request, self.settings, self.store).name
 
     def _shown(self, words: str, note: str) -> View:
-        reports = open_reports(self.store)
+        reports, hidden = open_reports(self.store), withheld(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
-        hidden = withheld(self.store)
-        again = [(_label(each.prompt, at), each.id) for at, each in enumerate(hidden, 1)]
-        by_report = [(_label(each.prompt, at), each.trajectory_id) for at, each in enumerate(reports, 1)]
         return View(
-            self._reports(reports),
-            gr.update(choices=by_report, value=[], visible=bool(reports)),
-            gr.update(choices=[(_label(each.prompt, at), each.id) for at, each in enumerate(listed, 1)], value=[]),
-            gr.update(choices=again, value=[]),
+            "".join(map(self._report, reports)) or NOTHING_REPORTED,
+            _choices([_choice(each, self.store.picture_or_none(each.cover or "")) for each in listed]),
+            _choices([_choice(each, withheld_picture(self.store, each.cover or "")) for each in hidden]),
+            gr.update(visible=bool(reports)),
             gr.update(visible=bool(hidden)),
-            render.cards(listed, self.store.picture_or_none, none='<p class="none">Nothing matches.</p>'),
             "\n".join(blocked_words(self.store)),
             note,
         )
 
-    def _reports(self, reports: Sequence[Reported]) -> str:
-        return "".join(map(self._report, reports)) or f'<p class="soft">{NOTHING_REPORTED}</p>'
-
     def _report(self, each: Reported) -> str:
-        png = self.store.picture_or_none(each.cover) if each.cover else None
-        picture = (png and render.image(png, "The reported drawing")) or ""
+        picture = _picture(self.store.picture_or_none(each.cover or ""), "The reported drawing")
         times = "once" if each.times == 1 else f"{each.times} times"
         notes = "".join(f"<p>{render.isolated(note)}</p>" for note in each.notes)
         return (
-            f'<article class="reported">{picture}<div><a href="gallery?run={render.escaped(each.trajectory_id)}">'
-            f"{render.isolated(each.prompt)}</a> "
+            f'<article class="reported"><label class="choice">{_box(each.trajectory_id, each.prompt)}{picture}</label>'
+            f'<div><a href="gallery?run={render.escaped(each.trajectory_id)}">{render.isolated(each.prompt)}</a> '
             f'<span class="soft">reported {times}, last on {render.day(each.at)}</span>{notes}</div></article>'
         )
 
 
-def _label(prompt: str, number: int) -> str:
-    return f"{number}. {prompt if len(prompt) <= 60 else f'{prompt[:60]}…'}"
+def _choices(choices: Sequence[str]) -> str:
+    return f'<ul class="choices">{"".join(choices)}</ul>' if choices else NOTHING_MATCHES
+
+
+def _choice(each: TrajectorySummary, png: bytes | None) -> str:
+    """A drawing with the box that chooses it, both in one label."""
+    shown = f"{_picture(png, '')}<span>{render.isolated(each.prompt)}</span>"
+    return f'<li><label class="choice">{_box(each.id, each.prompt)}{shown}</label></li>'
+
+
+def _box(trajectory_id: str, prompt: str) -> str:
+    named = f'aria-label="{render.escaped(prompt)}"'
+    return f'<input type="checkbox" value="{render.escaped(trajectory_id)}" {named}>'
+
+
+def _picture(png: bytes | None, alt: str) -> str:
+    shown = render.image(png, alt) if png else None
+    return shown or '<span class="no-picture">no picture</span>'
 
 
 def page(store: Store, settings: Settings) -> None:
@@ -144,29 +161,38 @@ def page(store: Store, settings: Settings) -> None:
 def _moderation(handlers: ModerationHandlers) -> None:
     intro("Moderation", "What people reported, and what is not to be drawn or seen here.")
     note = gr.HTML(elem_id="moderation-note", **PLAIN)
+    chosen = gr.Textbox(visible=False)  # of a list, filled in when a button is pressed
     reports = gr.HTML(elem_id="moderation-reports", **PLAIN)
-    reported = gr.CheckboxGroup([], label="Reported", visible=False, elem_id="moderation-reported")
-    gr.HTML("<h2>Drawings</h2>", elem_classes="moderation-title", **PLAIN)
-    words = gr.Textbox(label="Prompt has", max_lines=1, max_length=LONGEST_SEARCH, elem_id="moderation-search")
-    searched = gr.CheckboxGroup(
-        [], label="The newest that match, in the order of their pictures below", elem_id="moderation-found"
-    )
-    with gr.Row():
-        hide = gr.Button("Hide what is chosen", variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
+    with gr.Row(visible=False) as around_reports:
+        hide_reported = gr.Button(HIDE, variant="stop", scale=0, min_width=200, elem_id="moderation-hide-reported")
         keep = gr.Button("Nothing is wrong with it", scale=0, min_width=240, elem_id="moderation-dismiss")
-    cards = gr.HTML(elem_id="moderation-cards", **PLAIN)
-    with gr.Column(visible=False) as again:
-        gr.HTML("<h2>Hidden</h2>", elem_classes="moderation-title", **PLAIN)
-        hidden = gr.CheckboxGroup([], label="The last hidden first", elem_id="moderation-hidden")
+    gr.HTML("<h2>Drawings</h2>", elem_classes="moderation-title", **PLAIN)
+    with gr.Row(equal_height=True, elem_classes="moderation-bar"):
+        words = gr.Textbox(
+            label="Prompt has",
+            info="The newest that match",
+            max_lines=1,
+            max_length=LONGEST_SEARCH,
+            elem_id="moderation-search",
+        )
+        hide = gr.Button(HIDE, variant="stop", scale=0, min_width=200, elem_id="moderation-hide")
+    found = gr.HTML(elem_id="moderation-found", **PLAIN)
+    with gr.Column(visible=False) as around_hidden:
+        gr.HTML("<h2>Hidden</h2><p>The last hidden first.</p>", elem_classes="moderation-title", **PLAIN)
+        hidden = gr.HTML(elem_id="moderation-hidden", **PLAIN)
         show = gr.Button("Show again what is chosen", scale=0, min_width=220, elem_id="moderation-show")
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*View(reports, reported, searched, hidden, again, cards, blocked, note)]
+    shown = [*View(reports, found, hidden, around_reports, around_hidden, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)
-    hide.click(handlers.hide, [reported, searched, words], shown, **quick)
-    show.click(handlers.show_again, [hidden, words], shown, **quick)
-    keep.click(handlers.dismiss, [reported, words], shown, **quick)
+    for button, act, among in (
+        (hide_reported, handlers.hide, reports),
+        (keep, handlers.dismiss, reports),
+        (hide, handlers.hide, found),
+        (show, handlers.show_again, hidden),
+    ):
+        button.click(act, [chosen, words], shown, js=TICKED.format(among.elem_id), **quick)
     store_.click(handlers.block, [blocked, words], shown, **quick)
