@@ -12,7 +12,7 @@ from running_app import Server
 from sqlalchemy import func, select
 from test_annotations_samples import aha
 
-from annotations.auth.accounts import add
+from annotations.auth.accounts import add, person
 from annotations.db.tables import LeaseRow
 from annotations.queue import flags
 from annotations.schema.annotation import Annotation, Status
@@ -64,6 +64,11 @@ def server(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> I
                 for segment in (2, 4):
                     store.annotate(Annotation(pear, segment, name, said, project="counted"))
         store.create_project(replace(RICH, id="passing", name="Passing"))
+        store.create_project(replace(counted, id="anew", name="Anew", overlap=2))
+        store.add_items("anew", [NewItem(pears[2])])
+        for segment in (2, 4):
+            agreed = {"verdict_right": "yes", "reason_rating": 4}
+            store.annotate(Annotation(pears[2], segment, "bob", agreed, project="anew"))
     server = Server(folder / "data", tiny_checkpoint, folder / "app.log", mode="public")
     server.start()
     yield server
@@ -568,6 +573,63 @@ def test_a_reviewer_accepts_the_majority_with_a_key(page: Page, server: Server):
     assert {each.answers["verdict_right"] for each in decided} == {"yes"}
 
 
+def said_anew(server: Server) -> list[dict]:
+    """What ada has submitted in the project “anew”, by segment."""
+    with server.store() as store:
+        given = store.annotations(annotator="ada", project="anew", status=Status.SUBMITTED)
+    return [dict(a.answers) for a in sorted(given, key=lambda a: a.segment or 0)]
+
+
+def test_an_answer_that_a_reviewer_sends_back_is_given_anew_and_stands_in_review(page: Page, server: Server):
+    open_project(page, server, "anew")
+    for drawing in range(2):
+        before = token(page)
+        judge(page, "no")
+        page.keyboard.press("c")
+        page.keyboard.type("It is a plum.")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(before)
+        assert len(said_anew(server)) == drawing + 1
+    page.context.clear_cookies()
+    sign_in(page, server, name="rae")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/review?project=anew")
+    rows = page.locator("#review-answers")
+    expect(rows).to_contain_text("It is a plum.")
+    with server.store() as store:
+        ada = f"person {store.pseudonyms(['ada'])['ada'][:6]}"
+    page.click("#review-whose input")
+    page.get_by_role("option", name=ada).click()
+    page.fill("#review-why textarea", "Look again: <both> are pears.")
+    page.click("#review-back")
+    expect(page.locator("#review-note")).to_contain_text("it comes back to them, with your note")
+    expect(rows).not_to_contain_text("It is a plum.")
+    assert said_anew(server) == []
+    page.context.clear_cookies()
+    open_project(page, server, "anew")
+    expect(page.locator("#annotate-learnt")).to_contain_text("asks for this anew: Look again: <both> are pears.")
+    expect(page.locator("[data-question=reason_correction] textarea")).to_have_value("It is a plum.")
+    for _ in range(2):
+        before = token(page)
+        correction = page.locator("[data-question=reason_correction] textarea")
+        correction.fill("")
+        correction.blur()
+        judge(page, "yes")
+        page.keyboard.press("5")
+        page.keyboard.press("Control+Enter")
+        expect(page.locator("#annotate-token :is(input, textarea)")).not_to_have_value(before)
+    expect(page.locator("#annotate-learnt")).not_to_contain_text("anew")
+    assert said_anew(server) == [{"verdict_right": "yes", "reason_rating": 5}] * 2
+    page.context.clear_cookies()
+    sign_in(page, server, name="rae")
+    page.wait_for_selector("#annotate-submit")
+    with server.store() as store:
+        [item] = {a.item for a in store.annotations(annotator="ada", project="anew")}
+    page.goto(f"{server.url}/review?project=anew&item={item}")
+    expect(rows).to_contain_text("5")
+    expect(rows).not_to_contain_text("It is a plum.")
+
+
 def test_an_admin_archives_a_project_and_deletes_it_by_its_name(page: Page, server: Server):
     sign_in(page, server, name="kim")
     page.wait_for_selector("#annotate-submit")
@@ -609,6 +671,38 @@ def test_an_admin_hides_several_drawings_by_keys_and_shows_them_again(page: Page
     expect(cards).to_have_count(0)
     page.goto(f"{server.url}/gallery?search=apples")
     expect(cards).to_have_count(there)
+
+
+def test_an_invitation_makes_an_account_which_an_admin_gives_another_role(page: Page, server: Server):
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/people")
+    expect(page.locator("#people")).to_contain_text("ada")
+    page.click("#people-invite button >> nth=0")
+    page.click("#people-make-link")
+    link = page.locator("#people-link :is(input, textarea)")
+    expect(link).to_have_value(re.compile("^http"))
+    address = link.input_value()
+    page.context.clear_cookies()
+    page.goto(address)
+    page.fill("input[name=name]", "newton")
+    for field in page.locator("input[type=password]").all():
+        field.fill(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.locator(".masthead .account")).to_contain_text("newton")
+    page.context.clear_cookies()
+    sign_in(page, server, name="kim")
+    page.wait_for_selector("#annotate-submit")
+    page.goto(f"{server.url}/people")
+    expect(page.locator("#people")).to_contain_text("newton")
+    page.click("#people-chosen input")
+    page.get_by_role("option", name=re.compile("newton")).click()
+    page.click("#people-role input")
+    page.get_by_role("option", name="reviewer").click()
+    page.click("#people-set-role")
+    expect(page.locator("#people-note p")).to_be_visible()
+    with server.store() as store:
+        assert person(store, "newton").role is Role.REVIEWER
 
 
 def test_a_guest_sees_results_and_draws_nothing(page: Page, server: Server):

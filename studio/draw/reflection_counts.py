@@ -38,7 +38,7 @@ def counts(store: Store) -> Counts:
 def counted(store: Store) -> str:
     """HTML of one sentence; nothing where nothing has been drawn yet, or the store cannot be asked."""
     at, made = _counts.get(store, (0.0, None))
-    if made is None or time.monotonic() - at > LASTS:
+    if made is None or not made.drawn or time.monotonic() - at > LASTS:  # the first drawing is counted at once
         try:
             made = counts(store)
         except AnnotationsError:
