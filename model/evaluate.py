@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model.backends.contract import Backend, CheckpointError
+from model.backends.contract import Backend, CheckpointError, UnavailableError
 from model.backends.registry import DEFAULT, backend_name, open_backend
+from model.backends.request import RequestError
 from model.distributed.append_log import RecordError
+from model.distributed.command_line import ending_in_a_line
 from model.distributed.processes import Processes, join_processes
 from model.evaluation.budgets import (
     attempt_requests,
@@ -28,6 +30,7 @@ from model.evaluation.budgets import (
 )
 from model.evaluation.codec_fidelity import fidelity
 from model.evaluation.figures import edit_all, edit_figures, figures, held_out_edits, verdict_auroc
+from model.evaluation.finished_rollouts import RolloutError
 from model.evaluation.judging_contexts import context_figures, context_requests, planned_drafts
 from model.evaluation.recorded import RecordedRollouts, checkpoint_stamp, judge_recorded
 from model.evaluation.report import Constant, Results, changes, comparisons, record, setting, table, to_json
@@ -173,16 +176,16 @@ def main() -> None:
     processes = join_processes()
     if processes.count > 1 and (arguments.record is None or arguments.edits or arguments.codec):
         sys.exit("evaluate: several processes share drawings by --record FOLDER; measure --edits and --codec in one")
-    sources = named(arguments.compare or [arguments.checkpoint])
-    try:
+    going_on = f"with --record {arguments.record or 'FOLDER'} the same command goes on where it was"
+    expected = (CheckpointError, RecordError, RequestError, RolloutError, UnavailableError, OSError)
+    with ending_in_a_line("evaluate", *expected, interrupted=going_on):
+        sources = named(arguments.compare or [arguments.checkpoint])
         if arguments.codec:
             print_fidelity(fidelity(sources, arguments.codec), arguments)
             return
         backends = {name: open_backend(source, device=processes.device()) for name, source in sources.items()}
         records = {name: recorded_at(arguments.record, name, source, processes) for name, source in sources.items()}
         results = {name: evaluate(backend, arguments, records[name]) for name, backend in backends.items()}
-    except (CheckpointError, RecordError, OSError) as error:
-        sys.exit(f"evaluate: {error}")
     if processes.is_first:
         print_results(results, arguments)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from model.atomic_files import write_whole
 from model.backends.checkpoint.loading import DTYPES
-from model.backends.contract import Backend, CheckpointError
+from model.backends.contract import Backend, CheckpointError, UnavailableError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request, RequestError, Task
+from model.distributed.command_line import ending_in_a_line
 from model.distributed.processes import join_processes
 from model.distributed.prompt_file import read_prompt_file
 from model.events import (
@@ -40,7 +41,9 @@ FILE = "trajectory.json"  # of a trajectory's folder
 
 def main() -> None:
     arguments = parser().parse_args()
-    try:
+    going_on = "with --resume the same command makes what is left"
+    expected = (CheckpointError, RequestError, UnavailableError, OSError)
+    with ending_in_a_line("generate", *expected, interrupted=going_on):
         processes, prompts = join_processes(), read_prompts(arguments)
         device = processes.device(arguments.device)
         backend = open_backend(arguments.checkpoint, device=device, dtype=arguments.dtype)
@@ -58,8 +61,6 @@ def main() -> None:
         elif processes.is_first:
             events = counting(events, len(requests))
         failed = write(events, places)
-    except (CheckpointError, RequestError, OSError) as error:
-        sys.exit(f"generate: {error}")
     if failed:
         sys.exit(f"generate: {failed} of {len(requests)} failed; what they had drawn is in {arguments.out}")
 

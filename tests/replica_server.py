@@ -1,6 +1,7 @@
 """One replica behind its HTTP endpoints, without Ray: what a service does, in a thread of the test's own process."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,11 +39,11 @@ class SingleReplica:
 class ReplicaServer:
     """Where it listens, and how it dies."""
 
-    def __init__(self, service: SingleReplica, token: str) -> None:
+    def __init__(self, service: SingleReplica, token: str, port: int | None = None) -> None:
         async def endpoint(request: HttpRequest) -> Response:
             return await respond(service, request, token)
 
-        self.service, self.port = service, free_port()
+        self.service, self.port = service, port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         app = Starlette(routes=[Route("/{path:path}", endpoint, methods=["GET", "POST"])])
         config = uvicorn.Config(app, port=self.port, log_level="critical", lifespan="off")
@@ -68,6 +69,8 @@ class ReplicaServer:
 
         self._loop.call_soon_threadsafe(cut)
         self._thread.join(10)
+        for connection in list(self._server.server_state.connections):  # that came meanwhile, and nobody serves
+            connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def begin(self, coroutine: Any) -> Future[Any]:
         """Run something in the replica's event loop."""
@@ -75,8 +78,10 @@ class ReplicaServer:
 
 
 @contextmanager
-def serving(opening: Callable[[str], Backend], source: str, token: str = "") -> Iterator[ReplicaServer]:
-    server = ReplicaServer(SingleReplica(opening, source), token)
+def serving(
+    opening: Callable[[str], Backend], source: str, token: str = "", port: int | None = None
+) -> Iterator[ReplicaServer]:
+    server = ReplicaServer(SingleReplica(opening, source), token, port)
     server.start()
     try:
         yield server

@@ -27,6 +27,7 @@ from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.opening import open_checkpoint
+from model.evaluation.finished_rollouts import pictures_of
 from model.events import (
     Event,
     FrameAdded,
@@ -341,6 +342,23 @@ def test_a_studio_draws_by_a_service_and_keeps_what_a_dead_machine_had_drawn(pac
     assert kept.stop_reason is StopReason.FAILED and store.picture(kept.images[0].frames[0])
     with pytest.raises(QueueFull, match="Nothing can be drawn at the moment"):
         next(generator.stream(PROMPT, 5, 3, owner="ada"))
+
+
+def test_a_rollout_whose_machine_dies_is_drawn_again_by_the_next_one_at_its_address(paced: ReplicaServer):
+    requests = [Request(PROMPT, seed, 3) for seed in (1, 2, 3)]
+    replicas, made = open_backend(f"remote:{paced.url}"), []
+    drawing = threading.Thread(target=lambda: made.extend(pictures_of(replicas, requests, 3, progress=False)))
+    drawing.start()
+    while paced.service.replica.running < len(requests):
+        time.sleep(0.01)
+    paced.die()
+    Paced.gate.set()
+    with serving(Paced, "first", port=paced.port):
+        drawing.join(30)
+    here = {request.id: fold(SceneBackend("first").events(request)) for request in requests}
+    assert {id: (trajectory, len(images)) for id, trajectory, images in made} == {
+        id: (trajectory, len(trajectory.images)) for id, trajectory in here.items()
+    }
 
 
 def test_a_replica_none_of_whose_drawings_goes_on_is_not_healthy(paced: ReplicaServer, monkeypatch):

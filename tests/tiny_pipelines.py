@@ -125,23 +125,24 @@ def flow(folder: Path) -> Path:
     return folder
 
 
-def vision_language_model(folder: Path) -> Path:
-    """A LLaVA, which answers by chance."""
-    torch.manual_seed(0)
+def vision_language_model(folder: Path, seed: int = 0, spread: float = 0.02) -> Path:
+    """A LLaVA, which answers by chance; `spread` of its weights, with which grows what its verdict owes the picture."""
+    torch.manual_seed(seed)
     tokenizer = word_tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     tokenizer.add_tokens(["Yes", "No", "Edit:"])
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16,
-            patch_size=8,
+            patch_size=8, initializer_range=spread,
         ),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-            pad_token_id=0, eos_token_id=1,
+            pad_token_id=0, eos_token_id=1, initializer_range=spread,
         ),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         vision_feature_layer=-1,
+        initializer_range=spread,
     )  # fmt: skip
     model = LlavaForConditionalGeneration(config)
     part = "{{ '<image>' if part.type == 'image' else part.text }}"

@@ -283,10 +283,15 @@ def open_critic(source: str | Path, *, device: str | None = None, dtype: str | N
     try:
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=chosen).to(device).eval()
         processor = AutoProcessor.from_pretrained(path)
-    except (ImportError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+    except Exception as error:  # files that somebody else wrote, through a library with errors of its own
         raise CheckpointError(why_not(source, error, EXPECTED, ADVICE)) from error
     if not hasattr(processor, "image_processor"):
         raise CheckpointError(f"{source} reads text only; a critic has to look at pictures: {ADVICE}")
+    if not (getattr(processor, "chat_template", None) or getattr(processor.tokenizer, "chat_template", None)):
+        raise CheckpointError(
+            f"{source} has no chat template, by which a critic is asked; give its instruction-tuned version, or put "
+            "that one's chat_template.jinja into the folder"
+        )
     return VisionLanguageCritic(model, processor, name_of(source), _read_template(template))
 
 
@@ -306,4 +311,6 @@ def _model_type(source: str | Path) -> str:
         config, _ = PretrainedConfig.get_config_dict(path_of(source, EXPECTED))
     except (OSError, ValueError) as error:
         raise CheckpointError(why_not(source, error, EXPECTED, ADVICE)) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"the config.json of {source} holds a {type(config).__name__}, not an object; {ADVICE}")
     return str(config.get("model_type", ""))

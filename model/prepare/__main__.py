@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model.backends.checkpoint.loading import DTYPES
-from model.backends.contract import Backend, CheckpointError
+from model.backends.contract import Backend, CheckpointError, UnavailableError
 from model.backends.critic import Critic, VisionLanguageCritic, open_critic
 from model.backends.registry import DEFAULT, backend_name, open_backend, painter_source
 from model.backends.request import RequestError
 from model.distributed.append_log import RecordError
+from model.distributed.command_line import ending_in_a_line
 from model.distributed.processes import Processes, join_processes
 from model.distributed.prompt_file import read_prompt_file
 from model.evaluation.recorded import checkpoint_stamp
@@ -63,7 +64,8 @@ class Preparation:
 def main() -> None:
     arguments = parser().parse_args()
     processes = join_processes()
-    try:
+    expected = (CheckpointError, PrepareError, RecordError, RequestError, UnavailableError, OSError)
+    with ending_in_a_line("prepare", *expected, interrupted="what is done is kept, and the same command goes on"):
         preparation = read_preparation(arguments)
         workspace = Workspace(arguments.out, processes)
         processes.wait()  # until all have opened the logs
@@ -75,8 +77,6 @@ def main() -> None:
             workspace.reread()
             write(preparation, painters, critic, workspace, arguments)
         processes.wait()  # a launcher ends all processes when one ends with a failure
-    except (CheckpointError, PrepareError, RecordError, RequestError, OSError) as error:
-        sys.exit(f"prepare: {error}")
     if failed := [each for each in (*passes, last) if each.failed]:
         told = "; ".join(f"{each.failed} of {each.what} failed, the last one: {each.last_error}" for each in failed)
         sys.exit(f"prepare: {told}. Records are made of the others; the same command tries these again")

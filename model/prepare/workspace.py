@@ -25,6 +25,8 @@ class Workspace:
 
     def __init__(self, folder: Path, processes: Processes = ALONE) -> None:
         """Raises PrepareError for a folder with anything else in it, RecordError for a damaged log, OSError."""
+        if folder.exists() and not folder.is_dir():
+            raise PrepareError(f"{folder} is a file; choose another --out")
         if folder.exists() and any(folder.iterdir()) and not (folder / WORK).is_dir():
             raise PrepareError(f"{folder} holds something else; choose another --out")
         self.folder = folder
@@ -37,7 +39,9 @@ class Workspace:
         self._scored.reread()
 
     def is_drawn(self, plan: PlannedImage) -> bool:
-        return plan.key in self._drawn
+        """Whether its line is there, and its picture still is."""
+        row = self._drawn.find(plan.key)
+        return row is not None and (self.folder / self.picture_name(DrawnImage.from_dict(plan, row).sha256)).exists()
 
     def add_drawn(self, drawn: DrawnImage, png: bytes) -> None:
         """The picture first: where a line is, its picture is."""
@@ -77,5 +81,10 @@ class Workspace:
         return (self.folder / self.picture_name(sha256)).read_bytes()
 
     def picture(self, sha256: str) -> np.ndarray:
-        """(H, W, 3) uint8. Raises OSError, for a picture that cannot be read as well."""
-        return np.asarray(read_rgb(self.folder / self.picture_name(sha256)))
+        """(H, W, 3) uint8. Raises PrepareError for one that cannot be read."""
+        file = self.folder / self.picture_name(sha256)
+        try:
+            return np.asarray(read_rgb(file))
+        except OSError as error:
+            advice = "delete it where it is there, and the same command draws it again"
+            raise PrepareError(f"the picture {file} is missing or damaged; {advice}") from error

@@ -21,12 +21,12 @@ from model.serving.start import start
 
 def main() -> None:
     arguments = parser().parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     settings = settings_of(arguments, os.environ.get("AHA_SERVING_TOKEN", ""))
     try:
         start(settings, arguments.address, arguments.host, arguments.port)
     except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
         sys.exit(f"serving: {' '.join(str(error).split())[:400]}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has set its own meanwhile
     print(f"Serving {settings.checkpoint} at http://{arguments.host}:{arguments.port}", flush=True)
     try:
         while True:

@@ -33,6 +33,7 @@ from model.serving.wire import SESSION, pixels_of, read_line, request_row, text_
 from model.trajectory import Origin, Sampling, StopReason, Token
 
 CONNECTING, SILENT = 10.0, 120.0  # seconds for a connection; without a word of a service that draws
+ABOUT = 30.0  # seconds that it may take to say what it draws
 ATTEMPTS = 3  # at a request of which no event has come yet
 PAUSE = 0.5  # seconds between two
 BUSY = 503  # the status of a service that cannot draw at the moment
@@ -82,11 +83,15 @@ def new_client(address: str, token: str) -> httpx2.Client:
 def about_of(client: httpx2.Client) -> dict[str, Any]:
     """What a service says of itself. Raises CheckpointError."""
     try:
-        response = client.get("/about")
-        response.raise_for_status()
-        return response.json()
-    except (httpx2.HTTPError, ValueError) as error:
-        told = str(error) or type(error).__name__
+        response = client.get("/about", timeout=httpx2.Timeout(ABOUT, connect=CONNECTING))
+        if response.is_error:
+            raise ValueError(error_of(response))
+        about = response.json()
+        if not isinstance(about, dict):
+            raise TypeError(f"it answers {response.text[:80]!r}")
+        return about
+    except (httpx2.HTTPError, ValueError, TypeError) as error:
+        told = str(error) or f"no answer within {ABOUT:.0f} s"
         raise CheckpointError(
             f"{client.base_url} does not say what it draws ({told}); is model.serving there?"
         ) from error

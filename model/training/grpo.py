@@ -24,6 +24,7 @@ from model.backends.checkpoint.loading import CheckpointError
 from model.backends.contract import Backend, UnavailableError
 from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
+from model.evaluation.finished_rollouts import RolloutError
 from model.evaluation.fixed_prompts import FixedPrompts
 from model.serving.policy_replicas import open_replicas, send_weights
 from model.training.batch import PADDING, Batch, micro_batches, padding_batch
@@ -374,7 +375,13 @@ def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> N
         branches, about_branches = open_branches(janus, arguments.branches, settings.rounds)
         provenance |= about_branches
     replicas = open_replicas(janus, arguments.rollouts) if arguments.rollouts else None
-    train(janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed, branches, replicas)
+    try:
+        train(
+            janus, settings, arguments.out, provenance, prompts, rehearsal, reference, start, fixed, branches, replicas
+        )
+    except UnavailableError as error:
+        advice = "start the service again, then go on from what was saved last with --resume"
+        raise UnavailableError(f"{error}; {advice}") from error
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -395,7 +402,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     choices = {"advantages": ADVANTAGES, "channels": CHANNELS, "precision": ("no", "bf16")}
     run_method(
-        "grpo", __doc__.split("\n")[0], Settings(), run, options, choices, [DataError, RewardError, UnavailableError]
+        "grpo",
+        __doc__.split("\n")[0],
+        Settings(),
+        run,
+        options,
+        choices,
+        [DataError, RewardError, RolloutError, UnavailableError],
     )
 
 

@@ -7,10 +7,12 @@ shown; the batch ends once nobody is left.
 
 import copy
 import inspect
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,8 @@ class Painter:
         pipeline.set_progress_bar_config(disable=True)
         self._parameters = inspect.signature(pipeline.__call__).parameters
         self.size = options.size or _native_size(pipeline)
+        if options.size is not None:
+            _check_size(pipeline, options.size, fixed=not {"height", "prompt"} <= self._parameters.keys())
         self.steps = options.steps or self._default("num_inference_steps") or 50
         own = self._default("guidance_scale")
         self.guidance = own if options.guidance is None else options.guidance
@@ -237,12 +241,35 @@ def _text_length(pipeline: Any, parameters: Mapping[str, Any]) -> dict[str, int]
 
 def _native_size(pipeline: Any) -> int:
     """Pixels per side that the denoiser was trained for."""
-    denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+    denoiser = _denoiser(pipeline)
     sample = getattr(pipeline, "default_sample_size", None) or getattr(denoiser.config, "sample_size", None) or 128
     vae = getattr(pipeline, "vae", None)
     own = 1 if vae is None else 2 ** (len(getattr(vae.config, "block_out_channels", (1,))) - 1)
     sample = sample if isinstance(sample, int) else sample[0]
     return int(sample * (getattr(pipeline, "vae_scale_factor", None) or own))
+
+
+def _check_size(pipeline: Any, size: int, *, fixed: bool) -> None:
+    """Raises CheckpointError for images that it would paint at another size, or fail to."""
+    name, own = type(pipeline).__name__, _native_size(pipeline)
+    if fixed:
+        if size != own:
+            raise CheckpointError(f"{name} paints {own} pixels a side only; got size={size}, so leave size out")
+        return
+    scale, denoiser = getattr(pipeline, "vae_scale_factor", None) or 1, _denoiser(pipeline)
+    patch = getattr(denoiser.config, "patch_size", None) if denoiser is not None else None
+    grid = math.lcm(
+        8, scale * (patch if isinstance(patch, int) else 1), scale * (1 + hasattr(pipeline, "_unpack_latents"))
+    )
+    if size % grid:
+        nearest = max(grid, round(size / grid) * grid)
+        raise CheckpointError(
+            f"{name} paints sides of a multiple of {grid} pixels; got size={size}, give size={nearest}"
+        )
+
+
+def _denoiser(pipeline: Any) -> Any:
+    return getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
 
 
 def _from_draft(pipeline: Any) -> Any:
@@ -268,20 +295,34 @@ def open_painter(
         )
         if options.scheduler:
             kind = getattr(diffusers, options.scheduler, None)
-            if kind is None:
+            if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
                 raise CheckpointError(f"diffusers has no scheduler “{options.scheduler}”")
             pipeline.register_modules(scheduler=kind.from_config(pipeline.scheduler.config))
         if options.lora:
-            pipeline.load_lora_weights(options.lora)
-        tiny = options.preview and diffusers.AutoencoderTiny.from_pretrained(options.preview, torch_dtype=chosen)
+            with _opening(f"lora={options.lora}", "weights of a LoRA for this pipeline"):
+                pipeline.load_lora_weights(options.lora)
+        tiny = None
+        if options.preview:
+            with _opening(f"preview={options.preview}", "an AutoencoderTiny"):
+                tiny = diffusers.AutoencoderTiny.from_pretrained(options.preview, torch_dtype=chosen)
         if not {"prompt", "class_labels"} & inspect.signature(pipeline.__call__).parameters.keys():
             raise CheckpointError(f"{type(pipeline).__name__} paints without a prompt; give a text-to-image pipeline")
         _place(pipeline, device)
-        return Painter(pipeline, options, tiny.to(device) if tiny else None)
+        return Painter(pipeline, options, None if tiny is None else tiny.to(device))
     except CheckpointError:
         raise
     except Exception as error:  # files that somebody else wrote, through a library with errors of its own
         raise CheckpointError(why_not(source, error, "a diffusers pipeline", ADVICE)) from error
+
+
+@contextmanager
+def _opening(option: str, expected: str) -> Iterator[None]:
+    """Whatever goes wrong becomes a CheckpointError that names the option."""
+    try:
+        yield
+    except Exception as error:  # of whichever library reads the files
+        advice = "give a file, folder or Hub id of such, or leave the option out"
+        raise CheckpointError(why_not(option, error, expected, advice)) from error
 
 
 def _place(pipeline: Any, device: str) -> None:

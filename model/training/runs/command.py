@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from model.backends.contract import CheckpointError
+from model.distributed.command_line import ending_in_a_line
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.settings import FORMER_NAMES
@@ -128,13 +128,9 @@ def bounded(kind: Callable[[str], float], least: float, most: float) -> Callable
 
 def run_command(name: str, work: Callable[[], None], *errors: type[Exception]) -> None:
     """Do a command's work. Expected errors end the process with one line and a status that is not 0."""
-    try:
-        work()
-    except RunStopped as stopped:
-        print(f"{name}: {stopped}", file=sys.stderr)
-        sys.exit(stopped.code)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    except (CheckpointError, TrainingError, OSError, *errors) as error:
-        sys.exit(f"{name}: {error}")
+    with ending_in_a_line(name, CheckpointError, TrainingError, OSError, *errors):
+        try:
+            work()
+        except RunStopped as stopped:
+            print(f"{name}: {stopped}", file=sys.stderr)
+            sys.exit(stopped.code)
