@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -70,7 +70,8 @@ class ReplicaServer:
         self._loop.call_soon_threadsafe(cut)
         self._thread.join(10)
         for connection in list(self._server.server_state.connections):  # that came meanwhile, and nobody serves
-            connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # it is closed
+                connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def begin(self, coroutine: Any) -> Future[Any]:
         """Run something in the replica's event loop."""

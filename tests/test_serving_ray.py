@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
+import commands
 import pytest
 import ray
 from ray import serve
@@ -39,6 +40,20 @@ def test_a_session_goes_to_its_replica_first_and_others_to_any():
     sessions.sent("me", "b")
     sessions.sent("they", "c")
     assert [sessions.replica(name) for name in ("me", "you", "they")] == ["b", None, "c"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("--replicas 0", "got --replicas 0, wanted 1 or more"),
+        ("--at-once -1", "got --at-once -1, wanted 1 or more"),
+        ("--target nan", "got --target nan, wanted 0.1 or more"),
+        ("--replicas 3 --max-replicas 2", "got --max-replicas 2, wanted 3 or more, as --replicas says, or 0"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_ray_is_started(asked: str, told: str):
+    ended = commands.run("model.serving", *asked.split())
+    assert (ended.returncode, ended.stderr) == (1, f"serving: {told}\n") and not ray.is_initialized()
 
 
 @pytest.mark.thorough

@@ -18,10 +18,14 @@ from model.backends.registry import DEFAULT
 from model.serving.deployment import APP, ServingSettings
 from model.serving.start import start
 
+LEAST = {"replicas": 1, "at_once": 1, "rounds": 1, "target": 0.1, "drain": 0, "cpus": 0, "gpus": 0}  # of a setting
+
 
 def main() -> None:
     arguments = parser().parse_args()
     settings = settings_of(arguments, os.environ.get("AHA_SERVING_TOKEN", ""))
+    if problem := problem_of(settings):
+        sys.exit(f"serving: {problem}")
     try:
         start(settings, arguments.address, arguments.host, arguments.port)
     except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
@@ -43,6 +47,16 @@ def settings_of(arguments: argparse.Namespace, token: str) -> ServingSettings:
     return ServingSettings(
         **{name: getattr(arguments, name) for name in names}, most=arguments.max_replicas, token=token
     )
+
+
+def problem_of(settings: ServingSettings) -> str:
+    """What of the settings cannot be served, and what can; empty where all can."""
+    for name, least in LEAST.items():
+        if not getattr(settings, name) >= least:
+            return f"got --{name.replace('_', '-')} {getattr(settings, name):g}, wanted {least:g} or more"
+    if 0 < settings.most < settings.replicas:
+        return f"got --max-replicas {settings.most}, wanted {settings.replicas} or more, as --replicas says, or 0"
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:

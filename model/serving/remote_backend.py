@@ -36,6 +36,7 @@ CONNECTING, SILENT = 10.0, 120.0  # seconds for a connection; without a word of 
 ABOUT = 30.0  # seconds that it may take to say what it draws
 ATTEMPTS = 3  # at a request of which no event has come yet
 PAUSE = 0.5  # seconds between two
+UNAUTHORIZED = 401
 BUSY = 503  # the status of a service that cannot draw at the moment
 DOMAINS = {domain.name: domain for domain in (Domain(), EMBEDDED_WORLD)}
 
@@ -84,6 +85,8 @@ def about_of(client: httpx2.Client) -> dict[str, Any]:
     """What a service says of itself. Raises CheckpointError."""
     try:
         response = client.get("/about", timeout=httpx2.Timeout(ABOUT, connect=CONNECTING))
+        if response.status_code == UNAUTHORIZED:
+            raise CheckpointError(f"{client.base_url} wants a token (401); give remote:http://:TOKEN@HOST:PORT")
         if response.is_error:
             raise ValueError(error_of(response))
         about = response.json()
