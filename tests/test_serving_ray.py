@@ -1,8 +1,11 @@
 """Two replicas on Ray Serve, in processes of their own: many visitors, new weights, a death."""
 
+import re
+import socket
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import commands
 import pytest
@@ -15,7 +18,7 @@ from model.serving.benchmark import kill_one, replicas, update, weights_of
 from model.serving.deployment import APP, ServingSettings
 from model.serving.remote_backend import open_remote
 from model.serving.routing import Sessions, ranks
-from model.serving.start import start
+from model.serving.start import check_room, start
 from model.serving.visitors import Visitors
 from model.trajectory import StopReason
 
@@ -54,6 +57,29 @@ def test_a_session_goes_to_its_replica_first_and_others_to_any():
 def test_what_cannot_be_served_is_refused_before_ray_is_started(asked: str, told: str):
     ended = commands.run("model.serving", *asked.split())
     assert (ended.returncode, ended.stderr) == (1, f"serving: {told}\n") and not ray.is_initialized()
+
+
+def test_a_port_in_use_and_machines_without_what_is_asked_for_are_told_before_anything_is_served():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ended = commands.run("model.serving", "--port", f"{taken.getsockname()[1]}")
+    assert (ended.returncode, ray.is_initialized()) == (1, False)
+    assert ended.stderr.endswith("cannot be listened at (Address already in use); give another --port\n")
+    check_room(ServingSettings("embedded", replicas=2, gpus=0.5), {"CPU": 2.0, "GPU": 1.0})
+    with pytest.raises(RuntimeError, match="has 0 GPUs; 1 replicas of 1 need 1: give fewer --replicas, or less --gpus"):
+        check_room(ServingSettings("embedded", gpus=1), {"CPU": 2.0})
+
+
+@pytest.mark.thorough
+def test_a_checkpoint_that_no_replica_can_open_is_told_with_why(tmp_path: Path):
+    try:
+        ended = commands.run("model.serving", "--checkpoint", tmp_path, "--port", f"{free_port()}")
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert re.search(rf"serving: {tmp_path} is not served: {tmp_path} .*", ended.stderr.splitlines()[-1])
 
 
 @pytest.mark.thorough

@@ -15,6 +15,7 @@ from ray import serve
 
 from model.backends.checkpoint.loading import DTYPES
 from model.backends.registry import DEFAULT
+from model.distributed.command_line import ending_in_a_line
 from model.serving.deployment import APP, ServingSettings
 from model.serving.start import start
 
@@ -26,10 +27,8 @@ def main() -> None:
     settings = settings_of(arguments, os.environ.get("AHA_SERVING_TOKEN", ""))
     if problem := problem_of(settings):
         sys.exit(f"serving: {problem}")
-    try:
+    with ending_in_a_line("serving", RuntimeError, ConnectionError, ray.exceptions.RayError):
         start(settings, arguments.address, arguments.host, arguments.port)
-    except (RuntimeError, ConnectionError, ray.exceptions.RayError) as error:
-        sys.exit(f"serving: {' '.join(str(error).split())[:400]}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; Ray has set its own meanwhile
     print(f"Serving {settings.checkpoint} at http://{arguments.host}:{arguments.port}", flush=True)
     try:

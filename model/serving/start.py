@@ -1,5 +1,6 @@
 """Starts the service, in a Ray of its own or in that of a cluster."""
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,50 @@ ROOT = Path(__file__).parents[2]
 
 def start(settings: ServingSettings, address: str | None, host: str, port: int) -> None:
     """In the Ray of `address`, or one of this process. Raises RuntimeError and ConnectionError."""
+    if not address:
+        check_port(host, port)
     environment = {"log_to_driver": False, "runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}}}
     if address:
         ray.init(address=address, **environment)
     else:
         start_ray(environment)
+        check_room(settings, ray.cluster_resources())
     serve.start(http_options={"host": host, "port": port})
-    serve.run(application(settings), name=APP, route_prefix="/")
+    try:
+        serve.run(application(settings), name=APP, route_prefix="/")
+    except RuntimeError as error:
+        raise RuntimeError(f"{settings.checkpoint} is not served: {why_not_served() or error}") from error
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises RuntimeError for an address at which this process cannot listen."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise RuntimeError(
+                f"{host}:{port} cannot be listened at ({error.strerror}); give another --port"
+            ) from error
+
+
+def check_room(settings: ServingSettings, there: Mapping[str, float]) -> None:
+    """Raises RuntimeError where this machine has not what its replicas ask for; Ray would wait for it for ever."""
+    for name, each in (("CPU", settings.cpus), ("GPU", settings.gpus)):
+        wanted, has = settings.replicas * each, there.get(name, 0.0)
+        if wanted > has:
+            raise RuntimeError(
+                f"this machine has {has:g} {name}s; {settings.replicas} replicas of {each:g} need {wanted:g}: give "
+                f"fewer --replicas, or less --{name.lower()}s to each"
+            )
+
+
+def why_not_served() -> str:
+    """What a replica that did not start raised; empty where none did."""
+    deployments = [each for app in serve.status().applications.values() for each in app.deployments.values()]
+    told = [line.strip() for each in deployments for line in each.message.splitlines()]
+    raised = [line for line in told if "Error: " in line]
+    return raised[-1].partition("Error: ")[2] if raised else ""
 
 
 def start_ray(environment: Mapping[str, Any]) -> None:
