@@ -150,7 +150,7 @@ def test_rows_that_are_held_out_have_a_loss_and_their_verdicts(policy: Policy, t
     arguments = Namespace(distill_prompts=None, data=None, held_out=[DataFolder(folder)])
     settings = SafeguardSettings(distill_rollouts=1, evaluate_prompts=2)
     safeguards = open_safeguards(policy.janus, arguments, settings, 0, JUDGE_ROWS)
-    assert len(safeguards.kept) == 1 and len(safeguards.held_out) == 1
+    assert len(safeguards.distill_prompts) == 1 and len(safeguards.held_out) == 1
     assert [(each.setting, len(each.prompts)) for each in safeguards.fixed] == [
         ("GenEval-like, without the thought", 1),
         ("GenEval-like, thinking first", 1),
