@@ -31,7 +31,7 @@ from annotations.db.engine import FILE, default_directory, default_pictures, def
 from annotations.db.locks import in_one_process, maintenance_lock
 from annotations.errors import AwayError, BackupError, BusyError, DatabaseError
 from annotations.ops import postgres_dump
-from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, Target, check
+from annotations.ops.backup_target import DATABASES, DUMP, MANIFEST, BackupManifest, BackupTarget, check
 from annotations.pictures import images
 from annotations.pictures.storage import FOLDER, FolderStorage, PictureStorage, open_storage
 from annotations.processes.periodic import run_periodically
@@ -51,7 +51,7 @@ def make(directory: Path, target: str, url: str | None = None, pictures: str | N
             raise BackupError(f"there is no {FILE} in {directory}; name the data folder of the studio")
         before = written(directory, url)  # also says so where no server answers
         with maintenance_lock(directory, postgres.parse(url) if url else None):
-            made = _make(directory, Target(target), Path(scratch), url, open_storage(directory, pictures))
+            made = _make(directory, BackupTarget(target), Path(scratch), url, open_storage(directory, pictures))
             write_whole(
                 directory / MANIFEST, json.dumps(asdict(made) | {"written": before, "target": target}, indent=1)
             )
@@ -64,7 +64,9 @@ def check_target(target: str, directory: Path) -> None:
     check(target, directory, file.stat().st_size if file.is_file() else 0)
 
 
-def _make(directory: Path, target: Target, scratch: Path, url: str | None, storage: PictureStorage) -> BackupManifest:
+def _make(
+    directory: Path, target: BackupTarget, scratch: Path, url: str | None, storage: PictureStorage
+) -> BackupManifest:
     """Whatever a manifest names is there before the manifest is."""
     now = datetime.now(UTC)
     stamp = f"{now:%Y%m%dT%H%M%S%f}"
@@ -140,7 +142,7 @@ def restore(target: str, directory: Path, url: str | None = None, pictures: str 
         place = "the PostgreSQL database has tables" if url else f"{directory} has a {FILE}"
         raise BackupError(f"{place} already, which may be newer; restore into an empty one")
     with _told(f"the backup in {target} could not be restored"), tempfile.TemporaryDirectory() as folder:
-        place = Target(target)
+        place = BackupTarget(target)
         try:
             manifest = place.manifest()
         except BackupError:

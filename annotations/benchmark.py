@@ -42,7 +42,7 @@ from annotations.queue.submission import submit
 from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.questions import REASON_RATING, VERDICT_RIGHT, YES
 from annotations.store import search_index, trajectories
-from annotations.store.leases import Outcome
+from annotations.store.leases import LeaseOutcome
 from annotations.store.listing import Cursor
 from annotations.store.store import Store, open_store
 from annotations.store.trajectory_columns import prepare
@@ -87,7 +87,7 @@ def answer_a_fifth(store: Store) -> None:
         had = select(LeaseRow.item_id).where(LeaseRow.annotator == VETERAN)
         fifth = set(session.scalars(oldest.order_by(ItemRow.rank, ItemRow.id).limit(count // 5)))
         done = sorted(fifth - set(session.scalars(had)))
-        fixed = {"annotator": VETERAN, "project_id": REFLECTIONS, "outcome": Outcome.SUBMITTED.value}
+        fixed = {"annotator": VETERAN, "project_id": REFLECTIONS, "outcome": LeaseOutcome.SUBMITTED.value}
         fixed |= {"taken_at": BEGIN, "renewed_at": BEGIN, "expires_at": BEGIN}
         for start in range(0, len(done), AT_ONCE):
             rows = [fixed | {"item_id": item} for item in done[start : start + AT_ONCE]]
@@ -129,7 +129,7 @@ def waited_for(store: Store, turns: int) -> dict[str, list[float]]:
 
 
 @dataclass(frozen=True)
-class Part:
+class BenchmarkCase:
     """What is timed with few trajectories and with many, and how quick it has to be."""
 
     few: int  # trajectories
@@ -139,11 +139,11 @@ class Part:
     wanted: tuple[str, ...] | None = None  # the names of what has to be quick; None: all
 
 
-GALLERY = Part(1_000, 200, 1_000, asked)
-QUEUE = Part(2_500, 20, 20, waited_for, ("next item", "submit"))
+GALLERY = BenchmarkCase(1_000, 200, 1_000, asked)
+QUEUE = BenchmarkCase(2_500, 20, 20, waited_for, ("next item", "submit"))
 
 
-def compare(store: Store, part: Part, count: int, times: int) -> str | None:
+def compare(store: Store, part: BenchmarkCase, count: int, times: int) -> str | None:
     """Print the times with many trajectories beside those with few; what is too slow, where something is."""
     fill(store, part.few)
     few = part.times(store, times)

@@ -23,10 +23,10 @@ from annotations.db.engine import FILE, default_directory, has_wal_bug, open_dat
 from annotations.db.upgrade import revisions
 from annotations.errors import AnnotationsError, DirectoryError
 from annotations.ops import data_repair
-from annotations.ops.data_repair import Finding, Level
+from annotations.ops.data_repair import Finding, Severity
 
 LEAST_FREE = 2**30  # bytes that a disk should have left, beside room for a copy of the database
-SIGNS = {Level.FINE: "✓", Level.NOTE: "·", Level.WRONG: "✗"}
+SIGNS = {Severity.FINE: "✓", Severity.NOTE: "·", Severity.WRONG: "✗"}
 
 Version = tuple[int, ...]
 
@@ -45,7 +45,9 @@ def examine(
     file = directory / FILE
     yield _sqlite(sqlite_version)
     if not file.is_file():
-        yield Finding("database", Level.WRONG, f"there is no {FILE} in {directory}", "name the data folder with --data")
+        yield Finding(
+            "database", Severity.WRONG, f"there is no {FILE} in {directory}", "name the data folder with --data"
+        )
         return
     yield _disk(directory, file.stat().st_size, least_free)
     yield _private(directory)
@@ -57,21 +59,21 @@ def examine(
             yield _foreign_keys(database)
         tables = _tables(file)
         yield tables
-        if tables.level is Level.FINE:
+        if tables.level is Severity.FINE:
             with open_database_for_reading(directory) as opened:
                 yield from data_repair.findings(opened, on_progress)
     except (sqlite3.Error, AnnotationsError) as error:
         advice = "restore the folder from a backup (python -m annotations.backup restore)"
-        yield Finding("database", Level.WRONG, f"{FILE} cannot be read: {error}", advice)
+        yield Finding("database", Severity.WRONG, f"{FILE} cannot be read: {error}", advice)
 
 
 def _sqlite(version: Version) -> Finding:
     name = ".".join(str(part) for part in version)
     if not has_wal_bug(version):
-        return Finding("sqlite", Level.FINE, f"SQLite {name}")
+        return Finding("sqlite", Severity.FINE, f"SQLite {name}")
     return Finding(
         "sqlite",
-        Level.NOTE,
+        Severity.NOTE,
         f"SQLite {name} can corrupt a write-ahead log: the older journal is used, and one process writes at a time",
         "update SQLite to 3.51.3 or newer, for speed",
     )
@@ -80,40 +82,40 @@ def _sqlite(version: Version) -> Finding:
 def _disk(directory: Path, size: int, least_free: int) -> Finding:
     free, needed = shutil.disk_usage(directory).free, max(least_free, 2 * size)
     if free >= needed:
-        return Finding("disk", Level.FINE, f"{_bytes(free)} free")
+        return Finding("disk", Severity.FINE, f"{_bytes(free)} free")
     message = f"{_bytes(free)} free, wanted are {_bytes(needed)}: room for a copy of the database, and to go on"
-    return Finding("disk", Level.WRONG, message, "make room, or move the data folder (AHA_STUDIO_DATA)")
+    return Finding("disk", Severity.WRONG, message, "make room, or move the data folder (AHA_STUDIO_DATA)")
 
 
 def check_disk(directory: Path, least_free: int = LEAST_FREE) -> None:
     """Raises DirectoryError where the disk of a data folder is nearly full."""
     file = directory / FILE
     finding = _disk(directory, file.stat().st_size if file.is_file() else 0, least_free)
-    if finding.level is Level.WRONG:
+    if finding.level is Severity.WRONG:
         raise DirectoryError(f"the disk of {directory} is nearly full: {finding.said}; {finding.do}")
 
 
 def _private(directory: Path) -> Finding:
     open_ = [path.name for path in (directory, directory / FILE) if path.exists() and path.stat().st_mode & 0o077]
     if os.name == "nt" or not open_:
-        return Finding("rights", Level.FINE, "only its owner can open the data folder")
+        return Finding("rights", Severity.FINE, "only its owner can open the data folder")
     message = f"other users of this machine can open {' and '.join(open_)}"
-    return Finding("rights", Level.NOTE, message, f"chmod 700 {directory}, unless they are meant to")
+    return Finding("rights", Severity.NOTE, message, f"chmod 700 {directory}, unless they are meant to")
 
 
 def _backup(directory: Path) -> Finding:
     done = backup.last(directory)
     if done is None:
-        return Finding("backup", Level.NOTE, "never backed up", "python -m annotations.backup make TARGET")
-    return Finding("backup", Level.FINE, f"backed up last at {done:%Y-%m-%d %H:%M} UTC")
+        return Finding("backup", Severity.NOTE, "never backed up", "python -m annotations.backup make TARGET")
+    return Finding("backup", Severity.FINE, f"backed up last at {done:%Y-%m-%d %H:%M} UTC")
 
 
 def _journal(database: sqlite3.Connection, version: Version) -> Finding:
     mode = database.execute("PRAGMA journal_mode").fetchone()[0]
     expected = "delete" if has_wal_bug(version) else "wal"
     if mode == expected:
-        return Finding("journal", Level.FINE, f"journal mode {mode}")
-    level = Level.WRONG if mode == "wal" else Level.NOTE
+        return Finding("journal", Severity.FINE, f"journal mode {mode}")
+    level = Severity.WRONG if mode == "wal" else Severity.NOTE
     return Finding(
         "journal", level, f"journal mode {mode}, wanted is {expected}", "start the studio once", fixable=True
     )
@@ -125,27 +127,27 @@ def _integrity(database: sqlite3.Connection) -> Finding:
     except sqlite3.DatabaseError as error:  # so damaged that it cannot be checked
         told = [str(error)]
     if told == ["ok"]:
-        return Finding("integrity", Level.FINE, "the database is whole")
+        return Finding("integrity", Severity.FINE, "the database is whole")
     message = f"the database is damaged: {'; '.join(line.replace(chr(10), ' ') for line in told)}"
-    return Finding("integrity", Level.WRONG, message, "restore it from a backup", count=len(told))
+    return Finding("integrity", Severity.WRONG, message, "restore it from a backup", count=len(told))
 
 
 def _foreign_keys(database: sqlite3.Connection) -> Finding:
     orphans = database.execute("PRAGMA foreign_key_check").fetchall()
     if not orphans:
-        return Finding("references", Level.FINE, "every row has the rows it refers to")
+        return Finding("references", Severity.FINE, "every row has the rows it refers to")
     pairs = sorted({(table, parent) for table, _, parent, _ in orphans})
     told = ", ".join(f"{table} to {parent}" for table, parent in pairs)
     message = f"{len(orphans)} rows refer to rows that are gone: {told}"
-    return Finding("references", Level.WRONG, message, "restore from a backup", count=len(orphans))
+    return Finding("references", Severity.WRONG, message, "restore from a backup", count=len(orphans))
 
 
 def _tables(file: Path) -> Finding:
     revision, newest = revisions(file)
     if revision == newest:
-        return Finding("tables", Level.FINE, f"tables of revision {revision}")
+        return Finding("tables", Severity.FINE, f"tables of revision {revision}")
     message = f"tables of revision {revision}, the newest are {newest}; what they hold is not looked at"
-    return Finding("tables", Level.WRONG, message, "start the studio once, which migrates them", fixable=True)
+    return Finding("tables", Severity.WRONG, message, "start the studio once, which migrates them", fixable=True)
 
 
 def _bytes(number: float) -> str:
@@ -171,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: nothing was mended: {error}", file=sys.stderr)
             return 1
     findings = list(examine(directory, on_progress=_show_progress))
-    wrong = [finding for finding in findings if finding.level is Level.WRONG]
+    wrong = [finding for finding in findings if finding.level is Severity.WRONG]
     if arguments.json:
         told = {"wrong": len(wrong), "mended": mended, "findings": [asdict(finding) for finding in findings]}
         print(json.dumps(told, ensure_ascii=False))
@@ -188,7 +190,7 @@ def _line(finding: Finding) -> str:
 
 
 def _verdict(directory: Path, findings: Sequence[Finding]) -> str:
-    wrong = sum(finding.level is Level.WRONG for finding in findings)
+    wrong = sum(finding.level is Severity.WRONG for finding in findings)
     if not wrong:
         return f"nothing is wrong with {directory}"
     fixable = sum(finding.fixable for finding in findings)

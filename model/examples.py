@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from model.messages import Part, RowError, check_verdict, conversation, flattened, only_text, planned, shown
+from model.messages import MessageError, MessagePart, check_verdict, conversation, flattened, only_text, planned, shown
 from model.numbers import is_number
 from model.reflection_text import first_verdict
 from model.templates import CHECK_TEXT, CONNECT_TEXT
@@ -59,7 +59,7 @@ class JudgeExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> JudgeExample:
-        """Raises RowError (a ValueError) for whatever could not be learnt as it stands: got, wanted, what to do."""
+        """Raises MessageError (a ValueError) for whatever could not be learnt as it stands: got, wanted, what to do."""
         parts, images = _columns(row, "judge_sft")
         prompt, reflections = conversation(parts)
         completion = _completion(row["completion"])
@@ -76,10 +76,10 @@ class LabelledExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> LabelledExample:
-        """Raises RowError for whatever could not be learnt as it stands."""
+        """Raises MessageError for whatever could not be learnt as it stands."""
         label = row.get("label")
         if not isinstance(label, bool):
-            raise RowError(f"the label is {shown(label)}, wanted true or false; give one, or leave the row out")
+            raise MessageError(f"the label is {shown(label)}, wanted true or false; give one, or leave the row out")
         return LabelledExample(JudgeExample.from_row(row, most_characters), label)
 
 
@@ -104,20 +104,20 @@ class ThoughtExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> ThoughtExample:
-        """Raises RowError for whatever could not be learnt as it stands."""
+        """Raises MessageError for whatever could not be learnt as it stands."""
         parts, images = _columns(row, "thought_sft")
         first = [part for part in parts if part.message == 1]
         prompt = "".join(part.text for part in first if part.text is not None)
         sources = sum(part.text is None for part in first)
         if first[0].role != "user" or not prompt.strip() or sources > 1:
-            raise RowError(
+            raise MessageError(
                 "message 1 is not the user's words with one picture at most; write there what is to be drawn"
             )
         before = [part for part in parts if part.message > 1]
         earlier = [EarlierImage(*each) for each in planned(before, images[sources:])]
         completion = only_text("completion", row["completion"]).strip()
         if not completion:
-            raise RowError("the completion has no words, wanted a plan")
+            raise MessageError("the completion has no words, wanted a plan")
         texts = [text for each in earlier for text in (each.thought or "", each.reflection)]
         _check_characters((prompt, completion, *texts), most_characters)
         weight = _about(row).get("weight", 1.0)
@@ -133,7 +133,7 @@ class StoredImage:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], column: str, codes_column: str) -> StoredImage:
-        """Raises RowError."""
+        """Raises MessageError."""
         (png,) = _images([row.get(column)])
         return StoredImage(png, _codes(codes_column, row.get(codes_column)))
 
@@ -151,24 +151,24 @@ class DrawnExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], column: str = "image") -> DrawnExample:
-        """The drawing in one column of the row. Raises RowError for whatever could not be learnt as it stands."""
+        """The drawing in one column of the row. Raises MessageError for whatever could not be learnt as it stands."""
         prompt = row.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MOST_CHARACTERS:
-            raise RowError(f"the prompt is {shown(prompt)}, wanted words, at most {MOST_CHARACTERS:,} characters")
+            raise MessageError(f"the prompt is {shown(prompt)}, wanted words, at most {MOST_CHARACTERS:,} characters")
         image = StoredImage.from_row(row, column, "codes" if column == "image" else f"{column}_codes")
         return DrawnExample(prompt, image, weight=_about(row).get("weight", 1.0))
 
     @staticmethod
     def from_sft_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> DrawnExample:
-        """A row of draw_sft, redraw_sft or edit_sft. Raises RowError."""
+        """A row of draw_sft, redraw_sft or edit_sft. Raises MessageError."""
         example, thought = DrawnExample.from_row(row), row.get("thought")
         drafts, reflections = row.get("drafts") or [], row.get("reflections") or []
         codes = row.get("draft_codes") or [[]] * len(drafts)
         if thought is not None and not (isinstance(thought, str) and thought.strip()):
-            raise RowError(f"the thought is {shown(thought)}, wanted a plan, or nothing")
+            raise MessageError(f"the thought is {shown(thought)}, wanted a plan, or nothing")
         if not len(drafts) == len(reflections) == len(codes):
             counts = f"{len(drafts)} drafts, {len(reflections)} reflections and {len(codes)} lists of codes"
-            raise RowError(f"got {counts}, wanted one of each for every draft")
+            raise MessageError(f"got {counts}, wanted one of each for every draft")
         for text in reflections:
             check_verdict("a reflection", text)
         _check_characters((example.prompt, thought or "", *reflections), most_characters)
@@ -191,10 +191,10 @@ class PreferenceExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> PreferenceExample:
-        """A row of judge_pref, thought_pref or image_pref. Raises RowError for whatever could not be learnt."""
+        """A row of judge_pref, thought_pref or image_pref. Raises MessageError for whatever could not be learnt."""
         missing = [column for column in ("chosen", "rejected") if row.get(column) is None]
         if missing:
-            raise RowError(f"a row of preferences needs prompt, chosen and rejected; missing: {', '.join(missing)}")
+            raise MessageError(f"a row of preferences needs prompt, chosen and rejected; missing: {', '.join(missing)}")
         if isinstance(row.get("prompt"), str):
             chosen, rejected = (DrawnExample.from_row(row, name) for name in ("chosen", "rejected"))
         else:
@@ -205,7 +205,7 @@ class PreferenceExample:
             )
         answers = [each.image.png if isinstance(each, DrawnExample) else each.completion for each in (chosen, rejected)]
         if answers[0].strip() == answers[1].strip():
-            raise RowError(f"chosen and rejected are both {shown(answers[0])}; wanted two that differ")
+            raise MessageError(f"chosen and rejected are both {shown(answers[0])}; wanted two that differ")
         return PreferenceExample(chosen, rejected, _number(row, "margin"))
 
 
@@ -225,23 +225,23 @@ class RewardExample:
 
     @staticmethod
     def from_row(row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS) -> RewardExample:
-        """A row of reward or image_pref. Raises RowError for whatever could not be learnt as it stands."""
+        """A row of reward or image_pref. Raises MessageError for whatever could not be learnt as it stands."""
         drawing = DrawnExample.from_row(row, "image" if row.get("image") is not None else "chosen")
         criterion, score, margin = str(row.get("criterion") or ""), _number(row, "score"), _number(row, "margin")
         if row.get("rejected") is not None:
             rejected = DrawnExample.from_row(row, "rejected")
             if rejected.image.png == drawing.image.png:
-                raise RowError("both pictures are the same; wanted two that differ")
+                raise MessageError("both pictures are the same; wanted two that differ")
             return RewardExample(drawing, rejected, margin or 0.0, criterion=criterion)
         if score is None or not 0 <= score <= 1:
-            raise RowError(f"the score is {shown(score)}, wanted a number from 0 to 1, or a rejected picture")
+            raise MessageError(f"the score is {shown(score)}, wanted a number from 0 to 1, or a rejected picture")
         return RewardExample(drawing, score=score, criterion=criterion)
 
 
 def sft_example(
     row: Mapping[str, Any], most_characters: int = MOST_CHARACTERS
 ) -> JudgeExample | ThoughtExample | DrawnExample:
-    """A row of judge_sft, thought_sft, draw_sft, redraw_sft or edit_sft. Raises RowError."""
+    """A row of judge_sft, thought_sft, draw_sft, redraw_sft or edit_sft. Raises MessageError."""
     if isinstance(row.get("prompt"), str) and row.get("image") is not None:
         return DrawnExample.from_sft_row(row, most_characters)
     plan = _is_plan(row.get("prompt"), row.get("completion"))
@@ -252,32 +252,32 @@ def _is_plan(prompt: Any, completion: Any) -> bool:
     """Whether a completion answers the user's words by a plan: what else follows them is a verdict on a picture."""
     try:
         last, answer = flattened("prompt", prompt)[-1], only_text("completion", completion)
-    except RowError:
+    except MessageError:
         return False
     asked = last.role == "user" and (last.text is None or last.text.strip() != CHECK_TEXT)
     return asked and first_verdict(answer) is None
 
 
-def _columns(row: Mapping[str, Any], kind: str) -> tuple[list[Part], tuple[bytes, ...]]:
+def _columns(row: Mapping[str, Any], kind: str) -> tuple[list[MessagePart], tuple[bytes, ...]]:
     """The parts of the prompt, and its images, as many as it has places for them."""
     missing = [column for column in COLUMNS if row.get(column) is None]
     if missing:
-        raise RowError(f"a {kind} row needs prompt, completion and images; missing: {', '.join(missing)}")
+        raise MessageError(f"a {kind} row needs prompt, completion and images; missing: {', '.join(missing)}")
     for column in UNREAD:
         if row.get(column):
-            raise RowError(f"got {column}, which the trainer does not read; leave the column out")
+            raise MessageError(f"got {column}, which the trainer does not read; leave the column out")
     parts = flattened("prompt", row["prompt"])
     images = _images(row["images"])
     places = sum(part.text is None for part in parts)
     if places != len(images):
-        raise RowError(f"the prompt has {places} images, the row brings {len(images)}; give one for each place")
+        raise MessageError(f"the prompt has {places} images, the row brings {len(images)}; give one for each place")
     return parts, images
 
 
 def _check_characters(texts: Sequence[str], most: int) -> None:
     characters = sum(map(len, texts))
     if characters > most:
-        raise RowError(
+        raise MessageError(
             f"got {characters:,} characters of text, wanted at most {most:,}; shorten it, or allow more by "
             "--most-characters"
         )
@@ -286,7 +286,7 @@ def _check_characters(texts: Sequence[str], most: int) -> None:
 def _number(row: Mapping[str, Any], name: str) -> float | None:
     value = row.get(name)
     if value is not None and not is_number(value):
-        raise RowError(f"the {name} is {shown(value)}, wanted a number; mend or leave it out")
+        raise MessageError(f"the {name} is {shown(value)}, wanted a number; mend or leave it out")
     return value
 
 
@@ -297,18 +297,18 @@ def _message(role: str, text: str | None) -> dict[str, Any]:
 
 def _codes(name: str, value: Any) -> tuple[int, ...]:
     if value is not None and not (isinstance(value, list) and all(type(code) is int for code in value)):
-        raise RowError(f"{name} is {shown(value)}, wanted a list of image codes, or nothing")
+        raise MessageError(f"{name} is {shown(value)}, wanted a list of image codes, or nothing")
     return tuple(value or ())
 
 
 def _images(value: Any) -> tuple[bytes, ...]:
     if not isinstance(value, list):
-        raise RowError(f"images is {shown(value)}, wanted a list of pictures, each with its bytes")
+        raise MessageError(f"images is {shown(value)}, wanted a list of pictures, each with its bytes")
     for number, image in enumerate(value, start=1):
         if not isinstance(image, dict) or not isinstance(image.get("bytes"), bytes) or not image["bytes"]:
             path = image.get("path") if isinstance(image, dict) else None
             got = f"only the path {shown(path)}" if path else shown(image)
-            raise RowError(f"image {number} is {got}, wanted bytes; put the file's bytes into the row")
+            raise MessageError(f"image {number} is {got}, wanted bytes; put the file's bytes into the row")
     return tuple(image["bytes"] for image in value)
 
 
@@ -325,12 +325,14 @@ def _about(row: Mapping[str, Any]) -> dict[str, Any]:
         value = row.get(name)
         if value is not None and value != "":
             if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                raise RowError(f"{name} is {shown(value)}, wanted {kind.__name__}; change it or leave the column out")
+                raise MessageError(
+                    f"{name} is {shown(value)}, wanted {kind.__name__}; change it or leave the column out"
+                )
             known[name] = value
     weight = row.get("weight")
     if weight is not None:
         if not is_number(weight) or not 0 <= weight <= MOST_WEIGHT:
-            raise RowError(
+            raise MessageError(
                 f"the weight is {shown(weight)}, wanted a number from 0 to {MOST_WEIGHT:g}; mend or leave it out"
             )
         known["weight"] = float(weight)

@@ -14,12 +14,12 @@ from model.templates import CHECK_TEXT, CONNECT_TEXT
 ROLES = ("user", "assistant")  # Janus's template has no other
 
 
-class RowError(ValueError):
+class MessageError(ValueError):
     """A row that cannot be learnt as it stands: what was got, what was wanted, what to do."""
 
 
 @dataclass(frozen=True)
-class Part:
+class MessagePart:
     """A run of text, or (text None) a place for the next image."""
 
     message: int  # counted from 1
@@ -27,23 +27,23 @@ class Part:
     text: str | None
 
 
-def flattened(column: str, messages: Any) -> list[Part]:
-    """The parts of all messages; there is at least one in each. Raises RowError."""
+def flattened(column: str, messages: Any) -> list[MessagePart]:
+    """The parts of all messages; there is at least one in each. Raises MessageError."""
     if not isinstance(messages, list) or not messages:
-        raise RowError(f"{column} is {shown(messages)}, wanted a list of messages with role and content")
-    parts: list[Part] = []
+        raise MessageError(f"{column} is {shown(messages)}, wanted a list of messages with role and content")
+    parts: list[MessagePart] = []
     for number, message in enumerate(messages, start=1):
         name = f"message {number} of the {column}"
         if not isinstance(message, dict):
-            raise RowError(f"{name} is {shown(message)}, wanted one with role and content")
+            raise MessageError(f"{name} is {shown(message)}, wanted one with role and content")
         role = message.get("role")
         if role not in ROLES:
-            raise RowError(
+            raise MessageError(
                 f"{name} has the role {shown(role)}, wanted user or assistant: Janus's template has no other; put its "
                 "words into the user's, or leave the row out"
             )
         _check_read(name, message, ("role", "content"))
-        parts += [Part(number, role, text) for text in _texts(name, message.get("content"))]
+        parts += [MessagePart(number, role, text) for text in _texts(name, message.get("content"))]
     return parts
 
 
@@ -51,17 +51,17 @@ def _texts(name: str, content: Any) -> list[str | None]:
     if isinstance(content, str):
         content = [{"type": "text", "text": content}]
     if not isinstance(content, list) or not content:
-        raise RowError(f"{name} has the content {shown(content)}, wanted text, or a list of texts and images")
+        raise MessageError(f"{name} has the content {shown(content)}, wanted text, or a list of texts and images")
     texts: list[str | None] = []
     for part in content:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind not in ("text", "image"):
-            raise RowError(f"{name} has the part {shown(part)}, wanted one of type text or image")
+            raise MessageError(f"{name} has the part {shown(part)}, wanted one of type text or image")
         text = part.get("text")
         if kind == "text" and not isinstance(text, str):
-            raise RowError(f"{name} has a text that is {shown(text)}, wanted words; leave the part out")
+            raise MessageError(f"{name} has a text that is {shown(text)}, wanted words; leave the part out")
         if kind == "image" and text:
-            raise RowError(f"{name} has an image with the text {shown(text)}; make the text a part of its own")
+            raise MessageError(f"{name} has an image with the text {shown(text)}; make the text a part of its own")
         _check_read(name, part, ("type", "text"))
         texts.append(text if kind == "text" else None)
     return texts
@@ -70,7 +70,7 @@ def _texts(name: str, content: Any) -> list[str | None]:
 def _check_read(name: str, thing: dict[str, Any], known: tuple[str, ...]) -> None:
     for key, value in thing.items():
         if key not in known and value not in (None, "", [], {}):
-            raise RowError(f"{name} has {key!s} ({shown(value)}), which the trainer does not read; leave it out")
+            raise MessageError(f"{name} has {key!s} ({shown(value)}), which the trainer does not read; leave it out")
 
 
 def shown(value: Any) -> str:
@@ -81,7 +81,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def conversation(parts: list[Part]) -> tuple[str, tuple[str, ...]]:
+def conversation(parts: list[MessagePart]) -> tuple[str, tuple[str, ...]]:
     """The user's words, and what was said between the images.
 
     A picture in the user's own turn, before or after all of its words, is the first one to be judged. Afterwards the
@@ -89,19 +89,19 @@ def conversation(parts: list[Part]) -> tuple[str, tuple[str, ...]]:
     """
     first = [part for part in parts if part.message == 1]
     if first[0].role != "user":
-        raise RowError(f"message 1 is the {first[0].role}'s, wanted the user's, with what is to be drawn")
+        raise MessageError(f"message 1 is the {first[0].role}'s, wanted the user's, with what is to be drawn")
     words = [at for at, part in enumerate(first) if part.text is not None]
     if words and words != list(range(words[0], words[-1] + 1)):
-        raise RowError("message 1 has a picture between its words, wanted the picture before or after them")
+        raise MessageError("message 1 has a picture between its words, wanted the picture before or after them")
     prompt = "".join(part.text for part in first if part.text is not None)
     if not prompt.strip():
-        raise RowError("message 1 has no words, wanted what is to be drawn; write the prompt there")
+        raise MessageError("message 1 has no words, wanted what is to be drawn; write the prompt there")
     rest = [part for part in first if part.text is None] + [part for part in parts if part.message > 1]
     return prompt, tuple(_reflections(rest))
 
 
-def _reflections(parts: list[Part]) -> list[str]:
-    """What the assistant said of every image but the last. Raises RowError for any other order of things."""
+def _reflections(parts: list[MessagePart]) -> list[str]:
+    """What the assistant said of every image but the last. Raises MessageError for any other order of things."""
     texts: list[str] = []
     state = "begun"  # then: image, checked, reflected, invited
     expected = {
@@ -131,18 +131,18 @@ def _reflections(parts: list[Part]) -> list[str]:
             texts[-1] += text
         else:
             is_ = f"an image of the {part.role}'s" if got == "image" else f"the {part.role}'s {shown(text)}"
-            raise RowError(
+            raise MessageError(
                 f"message {part.message} is {is_}, wanted {expected[state]}; the trainer reads a prompt, then images "
                 "and what was said of them in turn"
             )
         last = part
     if state not in ("image", "checked"):
-        raise RowError(f"the prompt ends without {expected[state]}; the completion judges its last image")
+        raise MessageError(f"the prompt ends without {expected[state]}; the completion judges its last image")
     return texts
 
 
-def planned(parts: list[Part], images: Sequence[bytes]) -> Iterator[tuple[str | None, bytes, str]]:
-    """Plan, image and reflection of every image before a plan, in TRL's turns. Raises RowError for another order."""
+def planned(parts: list[MessagePart], images: Sequence[bytes]) -> Iterator[tuple[str | None, bytes, str]]:
+    """Plan, image and reflection of every image before a plan, in TRL's turns. Raises MessageError for others."""
     state, thought, drawn = "begun", None, 0
     for part in parts:
         text = part.text if part.text is None else part.text.strip()
@@ -161,23 +161,23 @@ def planned(parts: list[Part], images: Sequence[bytes]) -> Iterator[tuple[str | 
                 state = "begun"
             case _:
                 what = "an image" if text is None else shown(text)
-                raise RowError(
+                raise MessageError(
                     f"message {part.message} is {what} of the {part.role}'s after what was {state}; the trainer reads "
                     f"a plan, an image, “{CHECK_TEXT}”, what was said of it, “{CONNECT_TEXT}” in turn"
                 )
     if state not in ("begun", "judged"):
-        raise RowError(f"the prompt ends with what was {state}; wanted a plan to follow it")
+        raise MessageError(f"the prompt ends with what was {state}; wanted a plan to follow it")
 
 
 def only_text(column: str, value: Any) -> str:
     parts = flattened(column, value)
     if any(part.role != "assistant" or part.text is None or part.message != 1 for part in parts):
-        raise RowError(f"the {column} is more than one message of the assistant's text; wanted that alone")
+        raise MessageError(f"the {column} is more than one message of the assistant's text; wanted that alone")
     return "".join(part.text or "" for part in parts)
 
 
 def check_verdict(what: str, text: str) -> None:
     if first_verdict(text) is None:
-        raise RowError(
+        raise MessageError(
             f"{what} begins with Yes or No as a word of its own, got {shown(text)}; write “No, …” or “Yes, …”"
         )

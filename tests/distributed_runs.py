@@ -71,10 +71,10 @@ def train(name: str, checkpoint: Path, out: Path, start: RunStart) -> None:
     janus = open_to_train(checkpoint, opening, published=False)
     about = {"parent": str(checkpoint)}
     if method == "sft":
-        settings = sft.Settings(**common, batch=5, micro_batches=2, distill=0.0, evaluate_prompts=0)
+        settings = sft.SftSettings(**common, batch=5, micro_batches=2, distill=0.0, evaluate_prompts=0)
         sft.train(janus, world_source(janus, "all", 0, 5), settings, out, about, start)
     elif method == "grpo":
-        settings = grpo.Settings(**common, **GROUPS)
+        settings = grpo.GrpoSettings(**common, **GROUPS)
         grpo.train(janus, settings, out, about, world_prompts(0, 2), start=start)
     else:
         row_format, examples = examples_of(method)

@@ -11,7 +11,7 @@ from annotations.schema.questions import (
     VERDICT_RIGHT,
 )
 from studio.annotate.item_token import ItemToken
-from studio.annotate.view import View
+from studio.annotate.view import AnnotateView
 
 THOUGHT = 0  # its segment in `aha`
 
@@ -31,12 +31,12 @@ def filled(token: str | None, verdict=None, rating=None, reason=None, plan_ratin
     return json.dumps(given)
 
 
-def asked(view: View) -> dict[str, dict[str, Any]]:
+def asked(view: AnnotateView) -> dict[str, dict[str, Any]]:
     """The questions on the page, by name."""
     return {question["name"]: question for thing in view.sheet["things"] for question in thing["questions"]}
 
 
-def answers(view: View) -> dict[str, Any]:
+def answers(view: AnnotateView) -> dict[str, Any]:
     """What the page shows as the answer to each question: a text that nobody has rewritten is the model's own."""
     given = {name: value for said in view.sheet["answers"].values() for name, value in said.items()}
     return {name: given.get(name, question.get("original")) for name, question in asked(view).items()}

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 from PIL import Image as Picture
 
-from model.backends.contract import Backend, Capabilities, check_task, words
+from model.backends.contract import Backend, Capabilities, check_task, word_tokens
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.event_writer import EventWriter
 from model.backends.request import Request, RequestError, Task, check_values
@@ -95,7 +95,7 @@ def judge(
     yield write.begin("reflection")
     yield write(Verdict, answer=answer, p_yes=0.9 if answer == "yes" else 0.1)
     text = sentence(answer, write_reason(description, facts, rng).lstrip(", "))
-    for token in words(text):
+    for token in word_tokens(text):
         yield write(TextAdded, tokens=(token,))
     yield write(SegmentFinished, text=text)
     return answer

@@ -8,7 +8,7 @@ import pytest
 
 from annotations.errors import AnswerError
 from annotations.metrics.agreement import (
-    Level,
+    MeasurementLevel,
     gold_accuracy,
     krippendorff_alpha,
     percent_agreement,
@@ -83,7 +83,7 @@ def as_matrix(rows: Rows) -> np.ndarray:
 
 @pytest.mark.parametrize(("level", "published"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
 def test_alpha_is_what_krippendorff_computed(level: str, published: float):
-    alpha = krippendorff_alpha(observed(), Level(level))
+    alpha = krippendorff_alpha(observed(), MeasurementLevel(level))
     assert round(alpha.value, 3) == published
     assert (alpha.items, alpha.answers) == (11, 40)  # unit 12 has one answer and pairs with nothing
 
@@ -94,9 +94,9 @@ def test_percent_agreement_is_what_fleiss_and_cohen_computed():
     assert round(percent_agreement(from_pairs(COHEN)).value, 6) == 0.7
 
 
-@pytest.mark.parametrize("level", list(Level))
+@pytest.mark.parametrize("level", list(MeasurementLevel))
 @pytest.mark.parametrize("seed", range(5))
-def test_alpha_equals_an_established_library(level: Level, seed: int):
+def test_alpha_equals_an_established_library(level: MeasurementLevel, seed: int):
     rows = made_up(40 + seed, 2 + seed, 2 + seed, seed, missing=0.3)
     theirs = krippendorff.alpha(reliability_data=as_matrix(rows), level_of_measurement=level.value)
     assert krippendorff_alpha(rows, level).value == pytest.approx(theirs, abs=1e-6)
@@ -106,7 +106,7 @@ def test_alpha_of_numbers_far_from_zero_loses_no_digits():
     rng = np.random.default_rng(0)
     rows = [(item, f"p{p}", 1e6 + item + rng.normal()) for item in range(50) for p in range(3)]
     theirs = krippendorff.alpha(reliability_data=as_matrix(rows) - 1e6, level_of_measurement="interval")
-    assert krippendorff_alpha(rows, Level.INTERVAL).value == pytest.approx(theirs, abs=1e-6)
+    assert krippendorff_alpha(rows, MeasurementLevel.INTERVAL).value == pytest.approx(theirs, abs=1e-6)
 
 
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
@@ -120,11 +120,11 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
 
 def test_the_interval_is_that_of_items_drawn_one_by_one():
     rows = made_up(60, 3, 4, seed=1, missing=0.2)
-    alpha = krippendorff_alpha(rows, Level.ORDINAL, resamples=2000)
+    alpha = krippendorff_alpha(rows, MeasurementLevel.ORDINAL, resamples=2000)
     matrix, rng, slow = as_matrix(rows), np.random.default_rng(5), []
     for _ in range(2000):
         drawn = matrix[:, rng.integers(0, 60, 60)]
-        slow.append(krippendorff_alpha(to_rows(drawn), Level.ORDINAL, resamples=0).value)
+        slow.append(krippendorff_alpha(to_rows(drawn), MeasurementLevel.ORDINAL, resamples=0).value)
     assert (alpha.low, alpha.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])), abs=0.03)
 
 
@@ -136,7 +136,7 @@ def to_rows(matrix: np.ndarray) -> Rows:
 def test_nothing_is_defined_without_a_second_annotator():
     alone = [(item, "ann", item % 3) for item in range(9)]
     assert percent_agreement(alone) is None
-    assert krippendorff_alpha(alone, Level.INTERVAL) is None
+    assert krippendorff_alpha(alone, MeasurementLevel.INTERVAL) is None
     assert krippendorff_alpha([]) is None
 
 
@@ -145,7 +145,7 @@ def test_where_all_say_the_same_chance_explains_it_and_only_percent_is_defined()
     assert percent_agreement(same).value == 1
     assert krippendorff_alpha(same) is None
     numbers = [(item, name, 0.1 + 0.2) for item, name, _ in same]
-    assert [krippendorff_alpha(numbers, level) for level in Level] == [None] * 3
+    assert [krippendorff_alpha(numbers, level) for level in MeasurementLevel] == [None] * 3
 
 
 def test_one_item_has_a_value_and_no_interval():
@@ -157,7 +157,7 @@ def test_two_answers_of_one_annotator_and_words_as_numbers_are_refused():
     with pytest.raises(AnswerError, match="two answers of 'ann' about 1"):
         percent_agreement([(1, "ann", "yes"), (1, "ann", "no")])
     with pytest.raises(AnswerError, match="wanted a number"):
-        krippendorff_alpha([(1, "ann", "good"), (1, "bob", "bad")], Level.ORDINAL)
+        krippendorff_alpha([(1, "ann", "good"), (1, "bob", "bad")], MeasurementLevel.ORDINAL)
 
 
 def test_accuracy_on_gold_is_counted_per_annotator_over_gold_items_only():
@@ -175,8 +175,8 @@ def test_accuracy_on_gold_is_counted_per_annotator_over_gold_items_only():
     assert found["ann"].high == 1
 
 
-@pytest.mark.parametrize("level", list(Level))
-def test_ten_thousand_items_take_seconds(level: Level):
+@pytest.mark.parametrize("level", list(MeasurementLevel))
+def test_ten_thousand_items_take_seconds(level: MeasurementLevel):
     began = time.perf_counter()
     alpha = krippendorff_alpha(made_up(10_000, 3, 5, seed=0, missing=0.1), level, resamples=1000)
     assert alpha.high - alpha.low < 0.03
@@ -187,5 +187,5 @@ def test_answers_that_are_all_different_take_seconds_too():
     rng = np.random.default_rng(0)
     rows = [(item, f"p{p}", float(item % 100 + rng.normal())) for item in range(10_000) for p in range(3)]
     began = time.perf_counter()
-    assert krippendorff_alpha(rows, Level.INTERVAL, resamples=1000).value > 0.99
+    assert krippendorff_alpha(rows, MeasurementLevel.INTERVAL, resamples=1000).value > 0.99
     assert time.perf_counter() - began < 60

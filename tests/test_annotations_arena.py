@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from annotations.errors import AnswerError
-from annotations.metrics.bradley_terry import PairVote, Standing, Vote, points, rank
+from annotations.metrics.bradley_terry import PairVote, RankedContestant, Vote, points, rank
 
 # Agresti, “Categorical Data Analysis”: games of the American League's eastern division in 1987, row over column, and
 # the scores he reports relative to Baltimore.
@@ -40,7 +40,7 @@ def simulated(strengths: dict[str, float], count: int, seed: int, ties: float = 
     return made
 
 
-def lead(standings: list[Standing], first: str, other: str) -> float:
+def lead(standings: list[RankedContestant], first: str, other: str) -> float:
     """How far one contestant is ahead of another."""
     scores = {standing.name: standing.score for standing in standings}
     return scores[first] - scores[other]

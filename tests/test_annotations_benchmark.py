@@ -76,7 +76,7 @@ def test_an_import_is_timed_and_what_is_too_slow_is_said(store, tmp_path, capsys
 
 def test_a_median_that_grew_too_much_is_named_whatever_it_is(store):
     times = iter([{"a": [1.0] * 3, "b": [1.0] * 3}, {"a": [2.5] * 3, "b": [1.9] * 3}])
-    part = benchmark.Part(2, 200, 1000, lambda _store, _times: next(times))
+    part = benchmark.BenchmarkCase(2, 200, 1000, lambda _store, _times: next(times))
     assert benchmark.compare(store, part, 4, 3).endswith("it was not so of: a")
 
 

@@ -16,7 +16,7 @@ from annotations.schema.annotation import REFLECTIONS, Annotation
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
 from annotations.schema.project import Example, Use
 from annotations.store.items import NewItem
-from annotations.store.leases import Outcome
+from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store, open_store
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -89,7 +89,7 @@ def test_the_list_of_own_items_has_the_newest_first_and_tells_no_practice(store:
             said = [Annotation(run, at, "ada", {"verdict_right": "yes"}, seconds=4.0 + number) for at in (2, 4)]
             submission.submit(store, item, "ada", said)
     held, done = own_items(store, "ada", "team")
-    assert (held.outcome, done.outcome) == (None, Outcome.SUBMITTED)
+    assert (held.outcome, done.outcome) == (None, LeaseOutcome.SUBMITTED)
     assert own_items(store, "bob", "team") == []
     own = pace(store, "ada", "team")
     assert (own.today, own.seconds) == (2, 9.0)

@@ -19,7 +19,7 @@ from annotations.db.engine import FILE
 from annotations.db.upgrade import MIGRATIONS, upgrade
 from annotations.doctor import check_disk, examine, main
 from annotations.errors import DirectoryError
-from annotations.ops.data_repair import Finding, Level, repair
+from annotations.ops.data_repair import Finding, Severity, repair
 from annotations.pictures.images import path_of
 from annotations.store.listing import Filter
 from annotations.store.store import open_store
@@ -54,7 +54,7 @@ def found(data: Path, **options) -> dict[str, Finding]:
 
 
 def wrong(data: Path, **options) -> set[str]:
-    return {name for name, finding in found(data, **options).items() if finding.level is Level.WRONG}
+    return {name for name, finding in found(data, **options).items() if finding.level is Severity.WRONG}
 
 
 def test_nothing_is_wrong_with_a_healthy_folder(data: Path):
@@ -72,16 +72,16 @@ def test_it_looks_while_a_studio_is_running(data: Path):
 
 
 def test_an_old_sqlite_is_told_and_a_new_one_is_fine(data: Path):
-    assert found(data, sqlite_version=(3, 40, 1))["sqlite"].level is Level.NOTE
+    assert found(data, sqlite_version=(3, 40, 1))["sqlite"].level is Severity.NOTE
     assert "can corrupt a write-ahead log" in found(data, sqlite_version=(3, 51, 2))["sqlite"].said
-    assert found(data, sqlite_version=(3, 51, 3))["sqlite"].level is Level.FINE
+    assert found(data, sqlite_version=(3, 51, 3))["sqlite"].level is Severity.FINE
 
 
 def test_a_write_ahead_log_on_an_old_sqlite_is_wrong_until_it_is_mended(data: Path):
     sql(data, "PRAGMA journal_mode = wal")
     journal = found(data, sqlite_version=(3, 40, 1))["journal"]
-    assert (journal.level, journal.said) == (Level.WRONG, "journal mode wal, wanted is delete")
-    assert found(data, sqlite_version=(3, 53, 0))["journal"].level is Level.FINE
+    assert (journal.level, journal.said) == (Severity.WRONG, "journal mode wal, wanted is delete")
+    assert found(data, sqlite_version=(3, 53, 0))["journal"].level is Severity.FINE
 
 
 def test_a_full_disk_is_told(data: Path):
@@ -180,9 +180,9 @@ def test_what_can_be_mended_without_loss_is_mended(data: Path, name: str):
 
 def test_a_folder_that_others_can_open_is_told(data: Path):
     data.chmod(0o755)
-    assert found(data)["rights"].level is Level.NOTE
+    assert found(data)["rights"].level is Severity.NOTE
     data.chmod(0o700)
-    assert found(data)["rights"].level is Level.FINE
+    assert found(data)["rights"].level is Severity.FINE
 
 
 def test_a_disk_that_is_nearly_full_is_told_while_the_studio_runs(data: Path):
@@ -219,14 +219,14 @@ def test_files_that_nothing_shows_are_told_and_moved_aside_not_removed(data: Pat
     for file in (left, partial):
         os.utime(file, (0, 0))
     orphans = found(data, least_free=1)["orphans"]
-    assert (orphans.level, orphans.count) == (Level.NOTE, 2)
+    assert (orphans.level, orphans.count) == (Severity.NOTE, 2)
     assert wrong(data, least_free=1) == set()
     assert len(repair(data)) == 2
     assert (data / "orphans" / left.name).read_bytes() == png(50)
     assert (data / "orphans" / ".x.partial").read_bytes() == b"half"
     assert young.is_file()  # may belong to a drawing that is being saved
     assert picture(data).is_file()
-    assert found(data, least_free=1)["orphans"].level is Level.FINE
+    assert found(data, least_free=1)["orphans"].level is Severity.FINE
 
 
 def test_a_file_that_is_no_database_and_a_folder_without_one_are_told(data: Path, tmp_path: Path):
@@ -238,7 +238,7 @@ def test_a_file_that_is_no_database_and_a_folder_without_one_are_told(data: Path
 
 
 def test_it_says_when_the_last_backup_was(data: Path, tmp_path: Path):
-    assert found(data)["backup"].level is Level.NOTE
+    assert found(data)["backup"].level is Severity.NOTE
     backup.make(data, str(tmp_path / "target"))
     assert "backed up last at 20" in found(data)["backup"].said
 

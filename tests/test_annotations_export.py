@@ -16,7 +16,7 @@ from test_annotations_samples import NO_REASON, aha, judged, png
 from annotations.errors import ExportError, NothingToExportError, PictureError
 from annotations.export.command import main
 from annotations.export.exporter import export
-from annotations.export.labels.judge_targets import Target, judge_example, judge_target
+from annotations.export.labels.judge_targets import JudgeTarget, judge_example, judge_target
 from annotations.export.manifest import CARD, MANIFEST, PARQUET, read_manifest, trajectories_of
 from annotations.export.preview import survey
 from annotations.export.query import Aggregation, Query
@@ -69,7 +69,7 @@ def test_what_is_exported_loads_as_the_examples_it_was_made_from(store, tmp_path
     for annotation in store.annotations():
         trajectory = store.trajectory(annotation.trajectory_id)
         target = judge_target(trajectory, annotation)
-        assert isinstance(target, Target)
+        assert isinstance(target, JudgeTarget)
         annotator = names[annotation.annotator]
         expected.append(judge_example(trajectory, target, picture=store.picture, annotator=annotator))
     assert load(tmp_path / "out", tmp_path / "cache") == expected

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 from test_annotations_samples import aha, judged
 
-from annotations.db.search_words import words
+from annotations.db.search_words import search_words
 from annotations.db.tables import PostingRow
 from annotations.schema.annotation import Annotation, Status
 from annotations.store import search_index
@@ -74,7 +74,7 @@ def test_text_that_would_break_a_query_is_found_by_each_of_its_words_and_by_all(
     other = save(store, "something else")
     for search in (prompt, *prompt.split()):
         shown = [listed.id for listed in store.trajectories(keep=Filter(search=search))]
-        assert other not in shown or not words(search), search
+        assert other not in shown or not search_words(search), search
         assert shown, search
     for search in ("%", "_", "'", '"', "\\", "%' OR 1=1"):
         assert store.trajectories(keep=Filter(search=search)) is not None

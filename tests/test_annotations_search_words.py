@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotations.db.search_words import LONGEST_TEXT, LONGEST_WORD, words
+from annotations.db.search_words import LONGEST_TEXT, LONGEST_WORD, search_words
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ from annotations.db.search_words import LONGEST_TEXT, LONGEST_WORD, words
     ],
 )
 def test_words_are_alike_whatever_their_case_accents_and_direction(text: str, found: set[str]):
-    assert words(text) == found
+    assert search_words(text) == found
 
 
 def test_what_is_very_long_is_cut():
-    assert words("x" * 1000) == {"x" * LONGEST_WORD}
-    assert words(" " * LONGEST_TEXT + "late") == set()
+    assert search_words("x" * 1000) == {"x" * LONGEST_WORD}
+    assert search_words(" " * LONGEST_TEXT + "late") == set()

@@ -79,7 +79,7 @@ def begin(store: Store, source: Path, at: Callable[[int], None], **given: object
 @pytest.fixture(autouse=True)
 def short_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "MOST", 10)
-    monkeypatch.setattr(staging.Run, "size", 10)
+    monkeypatch.setattr(staging.ImportRun, "size", 10)
     monkeypatch.setattr(staging, "OPENED", 7)
     monkeypatch.setattr(staging, "ERASED", 7)
 
@@ -194,7 +194,7 @@ def test_two_at_a_time_are_refused_in_words(store: Store, tmp_path: Path):
 
 def _killed_at(folder: Path, url: str | None, source: Path, when: int) -> None:
     """A process that ends without a word after so many transactions, or while it opens items (-1)."""
-    staging.Run.size, staging.OPENED = 10, 7
+    staging.ImportRun.size, staging.OPENED = 10, 7
     with open_store(folder, url) as store:
         if when < 0:
             staging.items.open_staged = lambda *_: os._exit(7)
@@ -230,7 +230,7 @@ def test_one_that_may_still_live_elsewhere_is_left_alone_until_it_was_silent_for
 
     begin(store, table(tmp_path / "in", 10), later)
     assert checked[0].source == "in"
-    run = staging.Run(store, staging.BatchName("b", "dead.csv", "folder"), owner="ada", now=store.clock())
+    run = staging.ImportRun(store, staging.BatchName("b", "dead.csv", "folder"), owner="ada", now=store.clock())
     run.__enter__()
     now = store.clock()
     store.clock = lambda: now + 2 * staging.SILENT
@@ -274,7 +274,7 @@ def test_who_draws_and_annotates_meanwhile_hardly_waits(store: Store, tmp_path: 
 
 def test_a_transaction_of_an_import_that_took_too_long_is_followed_by_smaller_ones(store: Store, monkeypatch):
     monkeypatch.undo()
-    run = staging.Run(store, staging.BatchName("b", "x.csv", "folder"), owner="ada", now=store.clock())
+    run = staging.ImportRun(store, staging.BatchName("b", "x.csv", "folder"), owner="ada", now=store.clock())
     sizes = []
     for took in (0.01, 0.01, 0.1, 0.2, 0.2, *[9.0] * 9, *[0.01] * 9):
         run._adapt(took)

@@ -9,7 +9,15 @@ from model.backends.janus import CODE, PIXEL, Janus
 from model.sequences import opening
 from model.templates import CHECK
 from model.training.batch import collate
-from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, edit, judge
+from model.training.training_sequences import (
+    JudgedDraft,
+    TokenKind,
+    TrainingSequence,
+    draw,
+    drop_condition,
+    edit,
+    judge,
+)
 from model.training.world_data.auxiliary_targets import draw_auxiliary, judge_auxiliary, object_auxiliary
 from model.world.language import parse
 from model.world.patches import patch_codes
@@ -71,7 +79,7 @@ def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
     codes, notes = patch_codes(render(scene)), draw_auxiliary(tiny, " red cat at 2 1", scene)
     sequence = draw(tiny, "a cat", [], " red cat at 2 1", codes, notes)
     begin = min(
-        next(targets for targets in sequence.targets if targets.kind is Kind.CODE).positions
+        next(targets for targets in sequence.targets if targets.kind is TokenKind.CODE).positions
     )  # of the first code
     said = {at - begin: [word for word, _ in each] for at, each in words(tiny, sequence).items()}
     assert set(said) == {-1, *range(64)}
@@ -85,7 +93,7 @@ def test_every_cell_of_a_drawing_is_noted_before_it_is_drawn(tiny: Janus):
 def test_a_draft_and_a_picture_to_edit_are_noted_at_the_first_code_of_every_object(tiny: Janus):
     scene, after = read_plan("red cat at 2 1; blue moon at 0 6"), read_plan("red cat at 2 1")
     seen, codes, drawn = patch_codes(render(scene)), patch_codes(render(after)), object_auxiliary(tiny, scene.items)
-    redraw = draw(tiny, "a cat", [Draft("No, there is a moon.", codes=seen, code_auxiliary=drawn)], None, codes)
+    redraw = draw(tiny, "a cat", [JudgedDraft("No, there is a moon.", codes=seen, code_auxiliary=drawn)], None, codes)
     for sequence in redraw, edit(tiny, "remove the moon", seen, None, codes, source_auxiliary=drawn):
         first = int((collate(tiny, [sequence]).kinds[0] == CODE).nonzero()[0])  # of the given codes
         targets = words(tiny, sequence)

@@ -18,7 +18,7 @@ from test_annotations_samples import aha, judged
 
 from annotations.calibration.judgements import judgements
 from annotations.calibration.report import write
-from annotations.calibration.scores import Score, add, scores
+from annotations.calibration.scores import CriticScore, add, scores
 from annotations.errors import AnswerError
 from annotations.metrics.calibration import Judgement, best_threshold, calibration, calibrations, cohens_kappa, drift
 from annotations.store.store import open_store
@@ -113,7 +113,14 @@ def test_people_and_critics_are_compared_on_the_same_pictures(tmp_path: Path) ->
         store.annotate(judged(ids[1], 4, "ann", verdict_right="yes"))
         store.annotate(judged(ids[2], 4, "ann", verdict_right="yes"))
         store.hide(ids[2], "visitor")
-        add(store, [Score(ids[0], 1, "verifier", 1.0), Score(ids[0], 1, "verifier", 0.0), Score(ids[1], 1, "x", 0.9)])
+        add(
+            store,
+            [
+                CriticScore(ids[0], 1, "verifier", 1.0),
+                CriticScore(ids[0], 1, "verifier", 0.0),
+                CriticScore(ids[1], 1, "x", 0.9),
+            ],
+        )
         result = {(each.critic, each.p_yes, each.person) for each in judgements(store)}
         assert result == {
             ("critic:embedded", 0.25, False),
@@ -121,13 +128,13 @@ def test_people_and_critics_are_compared_on_the_same_pictures(tmp_path: Path) ->
             ("critic:embedded", 0.25, True),
         }
         with pytest.raises(AnswerError, match="wanted one from 0 to 1"):
-            add(store, [Score(ids[0], 1, "verifier", float("nan"))])
+            add(store, [CriticScore(ids[0], 1, "verifier", float("nan"))])
 
 
 def test_scores_of_a_critic_leave_the_disk_with_the_drawing(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         id = store.save(*aha(), owner="visitor")
-        add(store, [Score(id, 1, "verifier", 1.0)])
+        add(store, [CriticScore(id, 1, "verifier", 1.0)])
         store.hide(id, "visitor")
         assert scores(store) == []
         assert store.purge(timedelta(0)) == 1

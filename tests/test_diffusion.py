@@ -15,10 +15,10 @@ from test_annotations_samples import judged
 from annotations.export.exporter import export
 from annotations.export.manifest import PARQUET
 from annotations.store.store import Store
-from model.backends.contract import CheckpointError, words
+from model.backends.contract import CheckpointError, word_tokens
 from model.backends.critic import CriticError, open_critic
 from model.backends.diffusion.backend import DiffusionBackend
-from model.backends.diffusion.painter import Job, Painter, next_batch
+from model.backends.diffusion.painter import Painter, PaintJob, next_batch
 from model.backends.registry import backend_name, open_backend
 from model.backends.request import Request, RequestError, Task
 from model.branches import afresh
@@ -79,12 +79,12 @@ def test_an_image_is_the_same_alone_and_in_a_batch(backends, family: str):
 
 
 def test_an_image_of_other_settings_waits_its_turn_and_no_longer():
-    waiting = [Job("a cat", 0, guidance) for guidance in (1.0, 2.0, 3.0)]
+    waiting = [PaintJob("a cat", 0, guidance) for guidance in (1.0, 2.0, 3.0)]
     painted = []
     for number in range(6):  # and somebody of the first settings comes at every turn
         together, waiting = next_batch(waiting, 2)
         painted.append(together[0].guidance)
-        waiting.append(Job("a cat", number, 1.0))
+        waiting.append(PaintJob("a cat", number, 1.0))
     assert painted[:3] == [1.0, 2.0, 3.0]
 
 
@@ -126,7 +126,7 @@ def test_a_redraw_is_told_what_the_critic_said_or_begins_at_the_draft(folders, t
 def says_no(write, prompt, picture, seed):
     from_words = "No, the car is blue. Edit: paint it red"
     yield write(Verdict, answer="no", p_yes=0.2)
-    yield from (write(TextAdded, tokens=(token,)) for token in words(from_words))
+    yield from (write(TextAdded, tokens=(token,)) for token in word_tokens(from_words))
 
 
 def test_a_picture_is_judged_without_being_painted(backends):

@@ -18,13 +18,13 @@ from model.backends.request import Request
 from model.events import fold
 from model.examples import DrawnExample, PreferenceExample, StoredImage
 from model.images import encode_png
-from model.messages import RowError
+from model.messages import MessageError
 from model.training.dataset import RowBounds, Rows
 from model.training.diffusion.denoiser import Denoiser
 from model.training.diffusion.dpo import (
     DenoiserPolicy,
+    DiffusionDpoSettings,
     DiffusionPreferenceLoss,
-    Settings,
     open_denoiser,
     pair_batch,
     pair_rows,
@@ -100,7 +100,9 @@ def test_the_error_of_flow_matching_is_that_of_the_velocity(folders):
 @pytest.mark.parametrize("adapter", [None, AdapterOptions(rank=2, alpha=4)], ids=["whole", "lora"])
 def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_path: Path, adapter):
     rate = 2e-3 if adapter is None else 5e-2
-    settings = Settings(steps=6, batch=2, micro_batch=1, learning_rate=rate, warmup=0, decay=0, save_every=3)
+    settings = DiffusionDpoSettings(
+        steps=6, batch=2, micro_batch=1, learning_rate=rate, warmup=0, decay=0, save_every=3
+    )
     logs = []
     for name, stops in (("whole", (6,)), ("cut", (3, 6))):
         for stop in stops:
@@ -121,12 +123,12 @@ def test_the_chosen_becomes_likelier_and_a_resumed_run_is_the_same(folders, tmp_
 
 def test_what_is_saved_paints_like_any_pipeline(folders, tmp_path: Path):
     denoiser = opened(folders, "stable_diffusion")
-    settings = Settings(steps=1, batch=2, micro_batch=2)
+    settings = DiffusionDpoSettings(steps=1, batch=2, micro_batch=2)
     train(denoiser, [WeightedRows(pairs(denoiser, "a red car"))], settings, tmp_path / "out", {"recipe": "dpo"})
     backend = open_backend(f"diffusion:{tmp_path / 'out'}?steps=2&size=32")
     trajectory = fold(backend.events(Request("a red car", 0, 1)))
     assert trajectory.error is None and len(trajectory.images) == 1
-    with pytest.raises(RowError, match="the same to the autoencoder"):
+    with pytest.raises(MessageError, match="the same to the autoencoder"):
         same = DrawnExample("a red car", picture(9, 9, 9))
         pair_rows(denoiser).build(denoiser, PreferenceExample(same, same), RowBounds())
 

@@ -21,9 +21,9 @@ from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample, PreferenceExample
 from model.images import encode_png
-from model.messages import RowError
+from model.messages import MessageError
 from model.training.dataset import RowBounds, Rows
-from model.training.dpo import PreferenceLoss, Settings, train
+from model.training.dpo import DpoSettings, PreferenceLoss, train
 from model.training.policy import Policy
 from model.training.preferences.reference import RowBatch, referenced, row_batch
 from model.training.preferences.rows import PREFERENCE_ROWS
@@ -116,7 +116,7 @@ def test_micro_batches_and_padding_leave_the_loss_alone(own: Janus):
 
 
 def test_what_was_chosen_becomes_likelier_and_a_resumed_run_is_the_same(tiny_checkpoint: Path, tmp_path: Path):
-    settings = Settings(steps=6, batch=4, micro_batch=2, learning_rate=3e-3, warmup=0, decay=0, save_every=3)
+    settings = DpoSettings(steps=6, batch=4, micro_batch=2, learning_rate=3e-3, warmup=0, decay=0, save_every=3)
     logs = []
     for name, stops in (("whole", (6,)), ("cut", (3, 6))):
         for stop in stops:
@@ -146,7 +146,7 @@ def test_a_row_that_is_no_pair_is_refused_in_words(changes, why):
     turns = {
         name: value and [{"role": "assistant", "content": value}] for name, value in words.items() if name != "margin"
     }
-    with pytest.raises(RowError, match=why):
+    with pytest.raises(MessageError, match=why):
         PreferenceExample.from_row({**row, **turns, "margin": changes.get("margin")})
 
 

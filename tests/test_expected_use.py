@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_annotations_samples import aha, judged
 
-from annotations.calibration.scores import Score, add
+from annotations.calibration.scores import CriticScore, add
 from annotations.metrics.expected_use import disagreement, expected_use, novelty
 from annotations.queue.assignment import claim
 from annotations.schema.default_projects import REFLECTIONS_PROJECT
@@ -42,7 +42,7 @@ def test_a_project_in_this_order_asks_first_what_teaches_most(tmp_path: Path) ->
         ids = [store.save(*drawn(number, *each), owner="visitor") for number, each in enumerate(drawings)]
         store.add_items("team", [NewItem(id) for id in ids])
         assert claim(store, "team", "ann").trajectory_id == ids[1]
-        add(store, [Score(ids[3], 1, "verifier", 0.0)])
+        add(store, [CriticScore(ids[3], 1, "verifier", 0.0)])
         rank_anew(store.database, Order.EXPECTED_USE)
         assert claim(store, "team", "bob").trajectory_id == ids[3]
 

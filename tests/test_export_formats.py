@@ -21,7 +21,7 @@ from test_annotations_samples import aha, image, judged, png, reflection
 
 from annotations.errors import ImportingError, NothingToExportError
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import LeftOut, Row
+from annotations.export.kind import ExportRow, LeftOut
 from annotations.export.manifest import read_manifest
 from annotations.export.query import EVERYTHING, Query, Split
 from annotations.export.registry import KINDS
@@ -60,7 +60,7 @@ def rounds(store: Store, number: int = 0, edit: str = "Remove one apple.", **cha
     return id
 
 
-def made(store: Store, kind: str, query: Query = EVERYTHING) -> list[Row | LeftOut]:
+def made(store: Store, kind: str, query: Query = EVERYTHING) -> list[ExportRow | LeftOut]:
     return [row for _, some in made_rows(StoreContext(store, query), KINDS[kind]) for row in some]
 
 

@@ -17,7 +17,7 @@ from test_annotations_samples import NO_REASON, aha, png
 from thoroughness import few
 
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import ACTS, LeftOut, Row
+from annotations.export.kind import ACTS, ExportRow, LeftOut
 from annotations.export.manifest import Manifest, trajectories_of
 from annotations.export.query import EVERYTHING, Aggregation, Query
 from annotations.export.registry import KINDS
@@ -42,14 +42,14 @@ class Exports:
         self.manifests: dict[str, Manifest] = {name: export(self.store, name, folder / name) for name in OURS}
         self.made = {name: list(made(self.store, name)) for name in OURS}
 
-    def rows(self, kind: str) -> list[Row]:
-        return [row for row in self.made[kind] if isinstance(row, Row)]
+    def rows(self, kind: str) -> list[ExportRow]:
+        return [row for row in self.made[kind] if isinstance(row, ExportRow)]
 
     def values(self, kind: str) -> list[dict[str, Any]]:
         return [dict(row.values) for row in self.rows(kind)]
 
 
-def made(store: Store, kind: str, query: Query = EVERYTHING) -> Iterator[Row | LeftOut]:
+def made(store: Store, kind: str, query: Query = EVERYTHING) -> Iterator[ExportRow | LeftOut]:
     for _, some in made_rows(StoreContext(store, query), KINDS[kind]):
         yield from some
 
@@ -144,11 +144,11 @@ def test_a_branch_whose_beginning_is_deleted_shows_nothing_of_it(tmp_path):
         thought = Thought((Token(7, " a plan", Origin.PERSON),))
         changes = {"segments": (thought, *aha(1)[0].segments[1:]), "parent": Parent(first, 0, 0)}
         store.save(*aha(1, **changes), owner="visitor")
-        [row] = [row for row in made(store, "thought_pref") if isinstance(row, Row)]
+        [row] = [row for row in made(store, "thought_pref") if isinstance(row, ExportRow)]
         assert first in row.trajectories
         store.hide(first, by="visitor")
         assert list(made(store, "thought_pref")) == [LeftOut("the drawing that the branch continues was deleted")]
-        [row] = [row for row in made(store, "thought_sft") if isinstance(row, Row)]
+        [row] = [row for row in made(store, "thought_sft") if isinstance(row, ExportRow)]
         assert text(row.values["completion"]) == "a plan"
 
 
@@ -253,7 +253,9 @@ def test_plans_are_corrected_rated_or_begun_in_a_branch(exported):
         (ids["t3"], "red apple at 0 0"),
         (ids["t3"], "one dog at 1 1"),
     }
-    narrowed = [row for row in made(exported.store, "thought_sft", Query(projects=("team",))) if isinstance(row, Row)]
+    narrowed = [
+        row for row in made(exported.store, "thought_sft", Query(projects=("team",))) if isinstance(row, ExportRow)
+    ]
     assert [row.values["source"] for row in narrowed] == ["correction"]
 
 
@@ -296,7 +298,7 @@ def test_drawings_are_preferred_by_people_and_ties_are_no_pairs(exported):
 
 
 def values_of(store: Store, kind: str, query: Query) -> list[dict[str, Any]]:
-    return [dict(row.values) for row in made(store, kind, query) if isinstance(row, Row)]
+    return [dict(row.values) for row in made(store, kind, query) if isinstance(row, ExportRow)]
 
 
 def test_agreement_can_be_asked_for_and_each_vote_by_itself(exported):

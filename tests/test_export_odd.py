@@ -10,7 +10,7 @@ from test_annotations_samples import aha, judged, png
 from annotations.errors import AnnotationsError, PictureError
 from annotations.export import exporter
 from annotations.export.exporter import export
-from annotations.export.kind import Row
+from annotations.export.kind import ExportRow
 from annotations.export.manifest import read_manifest
 from annotations.export.preview import survey
 from annotations.export.registry import KINDS
@@ -78,7 +78,7 @@ def test_a_picture_that_is_gone_or_damaged_in_the_middle_leaves_nothing_half_wri
 
 
 def test_a_picture_that_was_cut_off_by_a_full_disk_is_written_anew(tmp_path):
-    row = Row({"prompt": "p"}, files={"images/a.png": png(1)})
+    row = ExportRow({"prompt": "p"}, files={"images/a.png": png(1)})
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(png(1)[:20])
     writer = JsonLinesWriter(tmp_path / "part.jsonl", KINDS["visual_reflection_v1"].features)

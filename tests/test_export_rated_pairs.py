@@ -10,7 +10,7 @@ from test_annotations_samples import aha, image, png
 
 from annotations.export import same_prompt
 from annotations.export.exporter import export, made_rows
-from annotations.export.kind import LeftOut, Row
+from annotations.export.kind import ExportRow, LeftOut
 from annotations.export.query import EVERYTHING, Aggregation, Query, Split
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
@@ -41,12 +41,12 @@ def rate(store: Store, number: int, prompt: str = "two apples", picture: int | N
     return id
 
 
-def made(store: Store, query: Query = EVERYTHING, kind: str = "image_pref") -> list[Row | LeftOut]:
+def made(store: Store, query: Query = EVERYTHING, kind: str = "image_pref") -> list[ExportRow | LeftOut]:
     return [row for _, some in made_rows(StoreContext(store, query), KINDS[kind]) for row in some]
 
 
 def pairs(store: Store, query: Query = EVERYTHING) -> set[tuple[str, str, float]]:
-    rows = [row.values for row in made(store, query) if isinstance(row, Row)]
+    rows = [row.values for row in made(store, query) if isinstance(row, ExportRow)]
     return {(row["trajectory_id"], row["rejected_trajectory_id"], row["margin"]) for row in rows}
 
 
@@ -60,7 +60,7 @@ def test_two_drawings_of_a_prompt_are_a_pair_where_their_mean_ratings_differ_eno
     best = rate(store, 2, ann=5)
     rate(store, 3, prompt="a dog", ann=5)
     assert pairs(store) == {(middle, worst, 0.375), (best, worst, 0.875), (best, middle, 0.5)}
-    [row] = [row for row in made(store) if isinstance(row, Row) and row.values["margin"] == 0.875]
+    [row] = [row for row in made(store) if isinstance(row, ExportRow) and row.values["margin"] == 0.875]
     assert (row.values["source"], row.values["votes"], row.values["agreement"]) == ("rating_across", 2, 1.0)
     assert {len(row.answers), len(row.people)} == {3, 2} and set(row.trajectories) == {best, worst}
     assert reasons(store) == ["no other drawing of its prompt was rated so"]
@@ -102,7 +102,7 @@ def test_a_popular_prompt_makes_a_bounded_number_of_pairs_and_each_once(store, m
     ids = [rate(store, number, ann=1 + 4 * (number % 2)) for number in range(9)]
     expected = {(ids[at], ids[at + 1]) for at in range(8)}
     assert {tuple(sorted(pair[:2], key=ids.index)) for pair in pairs(store)} == expected
-    assert len([row for row in made(store) if isinstance(row, Row)]) == 8
+    assert len([row for row in made(store) if isinstance(row, ExportRow)]) == 8
 
 
 def test_the_threshold_stands_in_the_manifest_and_pairs_of_a_prompt_are_in_one_split(store, tmp_path):
@@ -132,4 +132,4 @@ def test_a_drawing_that_is_deleted_while_its_pairs_are_made_is_left_out(store, m
 @pytest.mark.parametrize("kind", ["reward", "pickapic", "verl_dpo"])
 def test_other_kinds_of_pairs_have_them_as_well(store, kind):
     worse, better = rate(store, 0, ann=1), rate(store, 1, bob=5)
-    assert {worse, better} in [set(row.trajectories) for row in made(store, kind=kind) if isinstance(row, Row)]
+    assert {worse, better} in [set(row.trajectories) for row in made(store, kind=kind) if isinstance(row, ExportRow)]

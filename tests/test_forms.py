@@ -24,7 +24,7 @@ from annotations.schema.forms.best import Best
 from annotations.schema.forms.choice import Choice
 from annotations.schema.forms.facts import Facts
 from annotations.schema.forms.preference import Preference
-from annotations.schema.forms.question_form import Level, QuestionForm
+from annotations.schema.forms.question_form import MeasurementLevel, QuestionForm
 from annotations.schema.forms.ranking import Ranking
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
@@ -123,12 +123,12 @@ def test_answers_of_all_forms_are_measured_on_their_scale_or_counted(worked):
     measured = [found for id in ("nine", "pairs") for found in agreements(project_answers(worked, id))]
     levels = {type(found.question.form): found.level for found in measured}
     assert levels == {
-        Choice: Level.NOMINAL,
-        Rating: Level.ORDINAL,
-        Facts: Level.NOMINAL,
-        Best: Level.NOMINAL,
-        Ranking: Level.NOMINAL,
-        Preference: Level.NOMINAL,
+        Choice: MeasurementLevel.NOMINAL,
+        Rating: MeasurementLevel.ORDINAL,
+        Facts: MeasurementLevel.NOMINAL,
+        Best: MeasurementLevel.NOMINAL,
+        Ranking: MeasurementLevel.NOMINAL,
+        Preference: MeasurementLevel.NOMINAL,
     }
     counted = {q.name: dict(counts) for q, counts in labels(project_answers(worked, "nine")).items()}
     assert counted["quality"] == {"1": 1, "2": 0, "3": 0, "4": 1, "5": 0, "6": 1, "7": 1}

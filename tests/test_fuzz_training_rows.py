@@ -8,7 +8,7 @@ from training_rows import PNG, row
 
 from model.backends.janus import Janus
 from model.examples import JudgeExample
-from model.messages import RowError
+from model.messages import MessageError
 from model.sequences import harmless
 from model.templates import CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
@@ -57,7 +57,7 @@ def test_a_random_row_is_learnt_as_it_stands_or_refused(tiny: Janus, changes: di
     try:
         example = JudgeExample.from_row(given_row)
         sequence = sequence_of(tiny, example)
-    except RowError as refused:
+    except MessageError as refused:
         assert str(refused) and "\n" not in str(refused)
         return
     first, *later = given_row["prompt"]

@@ -19,7 +19,7 @@ from model.decoding.opening import open_checkpoint
 from model.sequences import opening
 from model.training import grpo
 from model.training.batch import collate
-from model.training.grpo import Settings, advantages_of, graded_sequences, policy_loss, train
+from model.training.grpo import GrpoSettings, advantages_of, graded_sequences, policy_loss, train
 from model.training.policy import Policy
 from model.training.rewards import verifier
 from model.training.rewards.janus_pro_r1 import RewardError, advantages, comprehension_reward, generation_reward
@@ -40,7 +40,7 @@ from model.world.vocabulary import RELATIONS
 
 SPEED = ("seconds", "eta_seconds", "tokens_per_second", "padding")
 ROUNDING = 1e-6  # of `rollout_difference`, which is rounding alone: where memory is aligned otherwise, so is it
-SMALL = Settings(steps=2, prompts=2, group=3, rounds=2, learning_rate=1e-3, warmup=1, save_every=1)
+SMALL = GrpoSettings(steps=2, prompts=2, group=3, rounds=2, learning_rate=1e-3, warmup=1, save_every=1)
 
 
 # --- rewards ----------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_every_word_can_earn_the_whole_reward_and_loses_some_when_broken():
 # --- rollouts and learning --------------------------------------------------------------------------------------
 
 
-def groups_of(janus: Janus, prompts: list[str], settings: Settings, seed: int = 0) -> list[list[Rollout]]:
+def groups_of(janus: Janus, prompts: list[str], settings: GrpoSettings, seed: int = 0) -> list[list[Rollout]]:
     rng = random.Random(seed)
     starts = starts_of(janus, [*map(Prompt, prompts)], settings.thinking, settings.thinking_hard, rng)
     return roll_out(janus, verifier.assess, starts, settings.group, settings.rounds, rng)
@@ -218,7 +218,7 @@ def test_learning_makes_what_was_rewarded_more_likely(tiny_checkpoint: Path, tmp
     shown: list[list[list[Rollout]]] = []
     with pytest.MonkeyPatch.context() as patch:
 
-        def graded(groups: list[list[Rollout]], chosen: Settings):
+        def graded(groups: list[list[Rollout]], chosen: GrpoSettings):
             for rollout, fit in zip(groups[0], np.linspace(0, 1, 6), strict=True):
                 rollout.fits = [float(fit)] * len(rollout.fits)
             shown.append(groups)

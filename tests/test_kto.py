@@ -14,9 +14,9 @@ from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
 from model.examples import JudgeExample, LabelledExample
 from model.images import encode_png
-from model.messages import RowError
+from model.messages import MessageError
 from model.training.dataset import DataError, RowBounds, Rows
-from model.training.kto import MISMATCHED, OWN, LabelledBatch, LabelledLoss, Settings, train
+from model.training.kto import MISMATCHED, OWN, KtoSettings, LabelledBatch, LabelledLoss, train
 from model.training.loop import Loop
 from model.training.policy import Policy
 from model.training.preferences.losses import label_losses
@@ -52,7 +52,7 @@ def test_a_mismatched_completion_is_that_of_the_row_before_after_its_own_prompt(
 
 def test_a_step_has_one_divergence_however_it_is_divided(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint, dtype=torch.float64)
-    policy, settings = Policy(janus), Settings(beta=0.5, desirable_weight=1.5, undesirable_weight=0.5)
+    policy, settings = Policy(janus), KtoSettings(beta=0.5, desirable_weight=1.5, undesirable_weight=0.5)
     loss = LabelledLoss(settings, policy, Loop(LoopSettings(1, 1e-3)))
     known = referenced(policy, MismatchedRows(janus, rows_of(janus, 3)), 2)
     rows = [known[at] for at in range(3)]
@@ -78,7 +78,7 @@ def test_a_step_has_one_divergence_however_it_is_divided(tiny_checkpoint: Path):
 
 @pytest.mark.parametrize("loss", ["kto", "apo_zero_unpaired"])
 def test_what_is_desirable_becomes_likelier_and_a_resumed_run_is_the_same(tiny_checkpoint, tmp_path, loss: str):
-    settings = Settings(steps=4, batch=3, micro_batch=2, loss=loss, learning_rate=3e-3, warmup=0, decay=0)
+    settings = KtoSettings(steps=4, batch=3, micro_batch=2, loss=loss, learning_rate=3e-3, warmup=0, decay=0)
     settings = replace(settings, save_every=2)
     logs = []
     for name, stops in (("whole", (4,)), ("cut", (2, 4))):
@@ -95,7 +95,7 @@ def test_what_is_desirable_becomes_likelier_and_a_resumed_run_is_the_same(tiny_c
 
 
 def test_a_row_without_a_label_and_a_folder_of_one_row_are_refused(tiny: Janus, tmp_path: Path):
-    with pytest.raises(RowError, match="the label is 'yes', wanted true or false"):
+    with pytest.raises(MessageError, match="the label is 'yes', wanted true or false"):
         LabelledExample.from_row(example(0).example.to_row() | {"label": "yes"})
     with pytest.raises(DataError, match="one row only"):
-        train(tiny, [WeightedRows(rows_of(tiny, 1))], Settings(), tmp_path / "out", {})
+        train(tiny, [WeightedRows(rows_of(tiny, 1))], KtoSettings(), tmp_path / "out", {})

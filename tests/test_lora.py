@@ -40,7 +40,7 @@ from model.training.world_data.world_prompts import world_prompts
 from model.training.world_data.world_sequences import world_sequences
 
 KINDS = ("lora", "dora")
-SETTINGS = sft.Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1, save_every=1)
+SETTINGS = sft.SftSettings(steps=2, batch=4, learning_rate=1e-2, warmup=1, save_every=1)
 
 
 def beside(kind: str, **changes: object) -> Opening:
@@ -52,7 +52,9 @@ def sequences(janus: Janus, step: int, count: int = 4) -> list[TrainingSequence]
     return [sequence for _, sequence in (next(stream) for _ in range(count))]
 
 
-def train(janus: Janus, parent: Path, out: Path, settings: sft.Settings = SETTINGS, until: int = 99, **begins) -> None:
+def train(
+    janus: Janus, parent: Path, out: Path, settings: sft.SftSettings = SETTINGS, until: int = 99, **begins
+) -> None:
     """A run of fine-tuning on the world, which is interrupted where the data of step `until` are made."""
 
     def source(step: int, which: slice) -> list[TrainingSequence]:
@@ -174,7 +176,7 @@ def test_a_resumed_run_ends_with_the_same_adapter(kind: str, tiny_checkpoint: Pa
 
 
 def test_grpo_rolls_out_with_the_adapter_and_stays_near_its_base(tiny_checkpoint: Path, tmp_path: Path):
-    settings = grpo.Settings(steps=3, prompts=2, group=4, rounds=2, learning_rate=1e-2, warmup=1)
+    settings = grpo.GrpoSettings(steps=3, prompts=2, group=4, rounds=2, learning_rate=1e-2, warmup=1)
     janus = open_to_train(tiny_checkpoint, beside("lora"))
     before = bases(janus)
     grpo.train(janus, settings, tmp_path / "out", {"parent": str(tiny_checkpoint)}, world_prompts(0, 2))

@@ -26,7 +26,7 @@ from model.world.patches import patch_codes
 from model.world.random_scenes import sample_scene
 from model.world.scene import Item, Scene, render
 from model.world.verifier import accepted, check, read
-from studio.draw.reflection_counts import Counts, counted, counts
+from studio.draw.reflection_counts import ReflectionCounts, counted, counts
 
 PROMPT = "two red apples above a blue car"
 
@@ -100,7 +100,7 @@ def test_the_page_counts_what_the_model_sent_back_and_repaired(tmp_path: Path):
         assert counted(store) == ""
     with open_store(tmp_path / "other") as store:
         store.save(*aha(), owner="ada")
-        assert counts(store) == Counts(1, 1, 1)
+        assert counts(store) == ReflectionCounts(1, 1, 1)
         assert "Of one drawing the model sent back <b>1</b> itself, and repaired <b>1</b>" in counted(store)
 
 

@@ -19,7 +19,7 @@ from annotations.schema.forms.regions import Regions
 from annotations.schema.questions import Question
 from model.backends.preprocessing import Preprocessing
 from model.examples import JudgeExample
-from model.messages import RowError
+from model.messages import MessageError
 from model.numbers import is_number
 from model.trajectory import Origin, Reflection, Token, Trajectory
 
@@ -57,7 +57,7 @@ def _of_processor(name: str, value: Any) -> None:
 
 
 PLACES = {
-    "weight": (_weight, RowError, "the weight is .*wanted a number from 0"),
+    "weight": (_weight, MessageError, "the weight is .*wanted a number from 0"),
     "region": (_region, AnswerError, "numbers from 0 to 1"),
     "seconds": (_seconds, AnswerError, "seconds, wanted a number"),
     "rating": (_rating, AnswerError, "wanted a whole number from 1 to 5"),

@@ -17,7 +17,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store, now_utc, open_store
 from studio.auth.page import invited
 from studio.auth.session_cookie import COOKIE, new_session
-from studio.people.page import PeopleHandlers, View
+from studio.people.page import PeopleHandlers, PeopleView
 from studio.settings import Mode, Settings
 
 SECRET = "a long enough one"
@@ -103,7 +103,7 @@ def test_what_cannot_be_is_said_and_changes_nothing(store: Store, page: PeopleHa
         page.add("eve", "admin", "short", ada),
         page.add("<b>", "admin", SECRET, ada),
         page.withdraw(None, ada),
-        View(*page.invite("admin", -1, ada)[1:]),
+        PeopleView(*page.invite("admin", -1, ada)[1:]),
     ):
         assert 'class="wrong"' in shown.note
     assert account_changes(store) == before

@@ -16,7 +16,7 @@ from annotations.db import postgres as server
 from annotations.db.locks import ServerLock, in_one_process, lock_of, maintenance_lock
 from annotations.errors import NotFoundError, SignInError
 from annotations.importing import staging
-from annotations.importing.staging import Run
+from annotations.importing.staging import ImportRun
 from annotations.ops.example_trajectories import fill_if_empty
 from annotations.processes import live_events
 from annotations.processes.messages import ProcessMessages
@@ -83,7 +83,7 @@ def test_a_job_is_done_by_one_studio_and_by_another_once_that_has_ended(address:
 
 def test_the_import_of_one_studio_is_not_taken_as_broken_off_by_another(studios: list[Store]):
     a, b = studios
-    with Run(a, BatchName("x", "labels", "ours"), owner="me", now=a.clock()):
+    with ImportRun(a, BatchName("x", "labels", "ours"), owner="me", now=a.clock()):
         assert staging.recover(b) == 0 and staging.under_way(b) is not None
     assert staging.under_way(b) is None
 
@@ -155,7 +155,7 @@ def test_what_a_studio_that_died_was_drawing_is_stored_by_another(studios: list[
     drawn = next(number for number, event in enumerate(events) if isinstance(event, SegmentFinished) and event.sha256)
     rows = [event.to_dict() for event in events[: drawn + 2]]
     now = b.clock()
-    live_events.publish(b.database, [live_events.Batch("left", 0, rows, "visitor")], ["left"], [], now)
+    live_events.publish(b.database, [live_events.EventBatch("left", 0, rows, "visitor")], ["left"], [], now)
     assert LiveDrawings.of(b).recover() == []
     b.clock = lambda: now + SILENT + timedelta(seconds=1)
     assert not LiveDrawings.of(b).is_live("left")

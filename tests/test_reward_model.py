@@ -19,10 +19,10 @@ from annotations.metrics.bradley_terry import Vote, rank
 from model.backends.contract import CheckpointError
 from model.decoding.opening import open_checkpoint
 from model.examples import RewardExample
-from model.messages import RowError
+from model.messages import MessageError
 from model.training.dataset import RowBounds, Rows, read_rows
 from model.training.embedded.reward_pairs import reward_pairs
-from model.training.reward import Settings, held_out_figures, train
+from model.training.reward import RewardSettings, held_out_figures, train
 from model.training.rewards.reward_network import HEAD, REWARD_ROWS, RewardNetwork, open_reward_network
 from model.training.runs.folder import RunPaths, RunStart
 from model.training.sources import WeightedRows
@@ -32,7 +32,7 @@ from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from model.world.splits import sample_test
 
-SMALL = Settings(steps=4, batch=4, micro_batch=3, learning_rate=1e-3, warmup=0, decay=0, save_every=2)
+SMALL = RewardSettings(steps=4, batch=4, micro_batch=3, learning_rate=1e-3, warmup=0, decay=0, save_every=2)
 
 
 def scores(pairs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -60,7 +60,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network, pairs = opened("embedded"), list(reward_pairs(24, seed=0))
     data = [WeightedRows(rows_of(network, pairs)), WeightedRows(rows_of(network, [*scores(pairs[:12])]), 0.5)]
     out = tmp_path_factory.mktemp("rewards") / "reward"
-    settings = Settings(steps=3, batch=12, micro_batch=12, learning_rate=5e-5, warmup=0, save_every=0)
+    settings = RewardSettings(steps=3, batch=12, micro_batch=12, learning_rate=5e-5, warmup=0, save_every=0)
     train(network, data, settings, out, {"recipe": "reward", "parent": "embedded"})
     return out
 
@@ -140,7 +140,7 @@ def test_a_resumed_run_is_the_same_and_what_is_better_gets_more(tiny_checkpoint:
 )
 def test_a_row_that_is_neither_a_pair_nor_a_score_is_refused_in_words(changes: dict[str, Any], problem: str):
     [row] = reward_pairs(1, seed=0)
-    with pytest.raises(RowError, match=problem):
+    with pytest.raises(MessageError, match=problem):
         RewardExample.from_row(row | changes)
 
 

@@ -21,7 +21,7 @@ from model.training.batch import collate
 from model.training.grpo import (
     ClippedPolicyGradient,
     Experience,
-    Settings,
+    GrpoSettings,
     advantages_of,
     clipped,
     graded_sequences,
@@ -36,11 +36,13 @@ from model.training.rewards.reward_network import HEAD, RewardNetwork
 from model.training.rollouts import Prompt, Rollout, branch_starts, roll_out, starts_of, statistics
 from model.training.runs.command import add_settings
 from model.training.safeguards.reward_watch import Watch, Watched, ranks, write_trajectory
-from model.training.training_sequences import Kind
+from model.training.training_sequences import TokenKind
 from model.training.world_data.world_prompts import world_prompts
 from model.trajectory import Origin, Sampling, Token, Trajectory
 
-SMALL = Settings(steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1)
+SMALL = GrpoSettings(
+    steps=2, prompts=2, group=4, rounds=1, thinking=0.0, thinking_hard=0.0, learning_rate=1e-3, warmup=1
+)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +98,7 @@ def test_rewards_are_chosen_by_name_which_and_weight():
 
 def test_the_command_takes_several_rewards_as_words():
     parser = argparse.ArgumentParser()
-    add_settings(parser, Settings())
+    add_settings(parser, GrpoSettings())
     arguments = parser.parse_args(["--reward", "drawing", "verifier:1", "critic:owner/name:0.5", "--watch", "verifier"])
     assert (arguments.reward, arguments.watch) == ("drawing verifier:1 critic:owner/name:0.5", "verifier")
     assert parser.parse_args([]).reward == "both"
@@ -224,7 +226,9 @@ def test_text_or_images_alone_are_trained_where_it_is_asked_for(groups):
     }
     for channels, sequences in graded.items():
         kinds = {targets.kind for sequence in sequences for targets in sequence.targets}
-        assert (Kind.CODE in kinds) == (channels == "images") and (Kind.VERDICT in kinds) == (channels == "text")
+        assert (TokenKind.CODE in kinds) == (channels == "images") and (TokenKind.VERDICT in kinds) == (
+            channels == "text"
+        )
         assert sum(each.weight * each.target_count for each in sequences) == pytest.approx(len(group))
 
 

@@ -18,18 +18,18 @@ from model.backends.janus import Janus
 from model.decoding.opening import open_checkpoint
 from model.examples import PreferenceExample, ThoughtExample
 from model.images import encode_png
-from model.messages import RowError
+from model.messages import MessageError
 from model.sequences import Codes, Text, ids
 from model.templates import BEGIN_IMAGE, CHECK_TEXT, CONNECT_TEXT
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, DataError, RowBounds, codes_of, read_rows, thought_sequence
-from model.training.dpo import Settings, train
+from model.training.dpo import DpoSettings, train
 from model.training.policy import Policy
 from model.training.preferences.reference import sums
 from model.training.preferences.rows import LABELLED_ROWS, PREFERENCE_ROWS, pair_of
 from model.training.runs.folder import RunPaths
 from model.training.sources import DataFolder, WeightedRows, mixed_source, open_data
-from model.training.training_sequences import Kind
+from model.training.training_sequences import TokenKind
 from model.world.scene import random_scene, render
 
 KINDS = {"judge_kto": LABELLED_ROWS, "thought_pref": PREFERENCE_ROWS, "thought_sft": SFT_ROWS, "judge_sft": SFT_ROWS}
@@ -83,7 +83,9 @@ def test_a_plan_is_learnt_with_the_beginning_of_the_image_after_all_that_was_bef
     assert list(codes.codes) == tiny.encode([render(random_scene(random.Random(0), 2))])[0].tolist()
     text = tiny.tokenizer.decode([i for piece in sequence.pieces if isinstance(piece, Text) for i in piece.ids])
     assert text.index("blue cat at 0 0") < text.index(said) < text.index(CONNECT_TEXT) < text.index(plan)
-    with pytest.raises(RowError, match=r"message 3 is 'No, the cat is blue.' of the assistant's after what was drawn"):
+    with pytest.raises(
+        MessageError, match=r"message 3 is 'No, the cat is blue.' of the assistant's after what was drawn"
+    ):
         ThoughtExample.from_row(row | {"prompt": [turns[0], turns[2], turns[4]]})
 
 
@@ -95,7 +97,7 @@ def test_drawings_redraws_and_edits_are_learnt_with_their_thoughts(tiny: Janus):
     for more, before in (({}, []), (drafts, [(2,) * 64]), (source, [codes_of(tiny, png(1), RowBounds())])):
         sequence = SFT_ROWS.build(tiny, SFT_ROWS.parse(row | more, 1000), RowBounds())
         assert [piece.codes for piece in sequence.pieces if isinstance(piece, Codes)] == [*before, (3,) * 64]
-        text, codes = ([t for t in sequence.targets if t.kind is kind] for kind in (Kind.TEXT, Kind.CODE))
+        text, codes = ([t for t in sequence.targets if t.kind is kind] for kind in (TokenKind.TEXT, TokenKind.CODE))
         assert tiny.tokenizer.decode(text[0].tokens) == " red cat at 0 0" and sequence.weight == 0.5
         assert [each.tokens for each in codes] == [(3,) * 64]
     for wrong, problem in (
@@ -104,7 +106,7 @@ def test_drawings_redraws_and_edits_are_learnt_with_their_thoughts(tiny: Janus):
         (drafts | {"reflections": ["Perhaps."]}, "begins with Yes or No"),
         ({"codes": [3] * 4}, "got 4 image codes"),
     ):
-        with pytest.raises(RowError, match=problem):
+        with pytest.raises(MessageError, match=problem):
             SFT_ROWS.build(tiny, SFT_ROWS.parse(row | wrong, 1000), RowBounds())
 
 
@@ -115,7 +117,7 @@ def test_a_pair_of_drawings_is_scored_on_its_codes_or_on_those_of_the_pictures(f
             picture = render(random_scene(random.Random(2 * number + at), 2))
             expected = [at + 1] * 64 if number == 1 else tiny.encode([picture])[0].tolist()
             (targets,) = sequence.targets
-            assert (targets.kind, list(targets.tokens)) == (Kind.CODE, expected)
+            assert (targets.kind, list(targets.tokens)) == (TokenKind.CODE, expected)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_pair_of_drawings_is_scored_on_its_codes_or_on_those_of_the_pictures(f
     ],
 )
 def test_a_pair_of_drawings_that_cannot_be_learnt_is_refused_in_words(tiny: Janus, changes, problem: str):
-    with pytest.raises(RowError, match=problem):
+    with pytest.raises(MessageError, match=problem):
         pair_of(tiny, PreferenceExample.from_row(image_pair(0) | changes), RowBounds())
 
 
@@ -167,7 +169,7 @@ def test_drawings_and_plans_train_together(folder: Path, tiny_checkpoint: Path, 
         return float((own[0::2] - own[1::2]).mean())
 
     before = [preference(each) for each in data]
-    settings = Settings(steps=4, batch=4, loss="sigmoid_norm", beta=1.0, learning_rate=1e-3, warmup=0, save_every=0)
+    settings = DpoSettings(steps=4, batch=4, loss="sigmoid_norm", beta=1.0, learning_rate=1e-3, warmup=0, save_every=0)
     train(janus, data, settings, tmp_path / "out", {"recipe": "dpo", "parent": str(tiny_checkpoint)})
     assert all(preference(each) > first + 0.1 for each, first in zip(data, before, strict=True))
     assert len(RunPaths(tmp_path / "out").log.read_text().splitlines()) == 4

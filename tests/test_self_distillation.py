@@ -30,7 +30,7 @@ from model.training.safeguards.self_distillation import (
     referenced,
     referenced_batch,
 )
-from model.training.sft import Settings, train
+from model.training.sft import SftSettings, train
 from model.training.sources import DataFolder, open_distill_prompts
 from model.training.training_sequences import TrainingSequence, draw
 
@@ -108,9 +108,9 @@ def test_a_run_is_pulled_to_its_checkpoint_and_resumes_as_it_was(tmp_path: Path)
     """On a network whose texts run to their limits: what they have in common with `end_texts_soon` overshoots."""
     network, parent = new_network(new_config(hidden=64, layers=2, vision_layers=1), seed=0), tmp_path / "parent"
     save_checkpoint(network, new_processor(new_tokenizer()), parent, {"recipe": "random weights"})
-    settings = Settings(steps=4, batch=1, learning_rate=3e-3, warmup=0, decay=0, save_every=2, distill_batch=2)
+    settings = SftSettings(steps=4, batch=1, learning_rate=3e-3, warmup=0, decay=0, save_every=2, distill_batch=2)
 
-    def part(name: str, settings: Settings, *, resume: bool) -> None:
+    def part(name: str, settings: SftSettings, *, resume: bool) -> None:
         janus = open_checkpoint(parent, dtype=torch.float32)
 
         def source(step: int, which: slice) -> list[TrainingSequence]:

@@ -28,8 +28,8 @@ from model.training.dataset import JUDGE_ROWS, DataError, read_rows, sequence_of
 from model.training.optimization import learning_rate_factor, new_optimizers
 from model.training.policy import Policy, layer_matrices
 from model.training.runs.folder import RunStart
-from model.training.sft import CrossEntropy, Settings, train
-from model.training.training_sequences import Draft, Kind, TrainingSequence, draw, drop_condition, judge
+from model.training.sft import CrossEntropy, SftSettings, train
+from model.training.training_sequences import JudgedDraft, TokenKind, TrainingSequence, draw, drop_condition, judge
 from model.training.world_data.curriculum import MIXTURES
 from model.training.world_data.world_sequences import world_sequences
 from model.world.scene import random_scene, render
@@ -47,8 +47,8 @@ def own(tiny_checkpoint: Path) -> Janus:
 def targets(janus: Janus, sequence: TrainingSequence) -> tuple[str, list[int]]:
     """What a sequence asks for: its text and its image codes."""
     batch = collate(janus, [sequence])
-    code = batch.of_kind(Kind.CODE)
-    text = ~code & ~batch.of_kind(Kind.JUDGING_AUXILIARY) & ~batch.of_kind(Kind.DRAWING_AUXILIARY)
+    code = batch.of_kind(TokenKind.CODE)
+    text = ~code & ~batch.of_kind(TokenKind.JUDGING_AUXILIARY) & ~batch.of_kind(TokenKind.DRAWING_AUXILIARY)
     return janus.tokenizer.decode(in_order(batch, text)), in_order(batch, code)
 
 
@@ -58,12 +58,12 @@ def in_order(batch: Batch, chosen: torch.Tensor) -> list[int]:
 
 
 def test_a_judge_sequence_asks_for_verdict_reason_and_end_of_turn_only(tiny: Janus):
-    sequence = judge(tiny, "a cat", [Draft("No, there is no cat.", image=PICTURE)], PICTURE, "Yes, I see a cat.")
+    sequence = judge(tiny, "a cat", [JudgedDraft("No, there is no cat.", image=PICTURE)], PICTURE, "Yes, I see a cat.")
     assert targets(tiny, sequence) == (f"Yes, I see a cat.{EOS}", [])
 
 
 def test_a_drawing_sequence_asks_for_the_thought_and_the_image_but_not_for_earlier_ones(tiny: Janus):
-    draft = Draft("No, there is no cat.", codes=(9,) * 64)
+    draft = JudgedDraft("No, there is no cat.", codes=(9,) * 64)
     text, codes = targets(tiny, draw(tiny, "a cat", [draft], " red cat at 1 1", range(64)))
     assert text == " red cat at 1 1<begin_of_image>"
     assert codes == list(range(64))
@@ -74,7 +74,7 @@ def test_a_drawing_sequence_asks_for_the_thought_and_the_image_but_not_for_earli
 
 
 def test_what_was_said_of_earlier_images_is_asked_for_where_it_is_true(tiny: Janus):
-    drafts = [Draft("No, there is no cat.", image=PICTURE, target=True)]
+    drafts = [JudgedDraft("No, there is no cat.", image=PICTURE, target=True)]
     sequence = judge(tiny, "a cat", drafts, PICTURE, "Yes, I see a cat.")
     assert targets(tiny, sequence) == (f"No, there is no cat.Yes, I see a cat.{EOS}", [])
 
@@ -114,7 +114,7 @@ def test_micro_batches_add_up_to_the_step_of_the_whole(tiny_checkpoint: Path, tm
     def metrics(parts: int) -> dict[str, float]:
         janus, out = open_checkpoint(tiny_checkpoint, dtype=torch.float32), tmp_path / f"{parts}"
         sequences = world_batch(janus, 9)
-        settings = Settings(steps=1, batch=9, micro_batches=parts)
+        settings = SftSettings(steps=1, batch=9, micro_batches=parts)
         train(janus, lambda step, which: sequences, settings, out, {"parent": str(tiny_checkpoint)})
         row = json.loads(Path(f"{out}.jsonl").read_text())
         return {name: value for name, value in row.items() if name not in SPEED}
@@ -143,22 +143,22 @@ def test_a_verdict_that_is_learnt_adds_no_loss_and_the_words_behind_it_do(own: J
         judge(own, "a red cat", [], PICTURE, said) for said in ("Yes, I see a red cat.", "No, there is no cat.")
     ]
     batch, policy = collate(own, sequences), Policy(own)
-    probable = float(policy(batch).log_probs.detach()[batch.of_kind(Kind.VERDICT)].exp().max())
+    probable = float(policy(batch).log_probs.detach()[batch.of_kind(TokenKind.VERDICT)].exp().max())
 
     def metrics(learnt: float) -> dict[str, float]:
         objective = CrossEntropy(verdict_threshold=learnt)
         return {name: float(value) for name, value in objective(policy, batch, objective.totals(batch))[1].items()}
 
     all_learnt, one_learnt, none_learnt = (metrics(each) for each in (0.0, probable - 1e-6, 1.0))
-    assert all_learnt[Kind.VERDICT] == 0 < one_learnt[Kind.VERDICT] < none_learnt[Kind.VERDICT]
-    assert all_learnt[Kind.TEXT] == none_learnt[Kind.TEXT] > 0
+    assert all_learnt[TokenKind.VERDICT] == 0 < one_learnt[TokenKind.VERDICT] < none_learnt[TokenKind.VERDICT]
+    assert all_learnt[TokenKind.TEXT] == none_learnt[TokenKind.TEXT] > 0
 
 
 def test_codec_and_eye_are_left_as_they_are(tiny_checkpoint: Path, tmp_path: Path):
     fresh = open_checkpoint(tiny_checkpoint, dtype=torch.float32)
     frozen = ("model.vqmodel.", "model.vision_model.", "model.aligner.")
     before = {n: p.clone() for n, p in fresh.network.state_dict().items()}
-    settings, provenance = Settings(steps=2, batch=4, learning_rate=1e-2, warmup=1), {"parent": str(tiny_checkpoint)}
+    settings, provenance = SftSettings(steps=2, batch=4, learning_rate=1e-2, warmup=1), {"parent": str(tiny_checkpoint)}
     train(fresh, lambda step, which: world_batch(fresh, 4), settings, tmp_path / "out", provenance)
     for name, value in fresh.network.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith(frozen), name
@@ -178,7 +178,7 @@ def test_muon_takes_the_matrices_within_the_layers_and_adamw_everything_else(tin
 def test_a_resumed_run_ends_with_the_same_weights_as_an_uninterrupted_one(
     tiny_checkpoint: Path, tmp_path: Path, muon: float
 ):
-    settings = Settings(steps=4, batch=4, learning_rate=1e-3, muon=muon, warmup=2, save_every=2)
+    settings = SftSettings(steps=4, batch=4, learning_rate=1e-3, muon=muon, warmup=2, save_every=2)
 
     def run(steps: int, out: Path, *, resume: bool) -> Janus:
         janus = open_checkpoint(tiny_checkpoint, dtype=torch.float32)

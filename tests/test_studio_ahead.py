@@ -19,7 +19,7 @@ from annotations.store.items import NewItem
 from annotations.store.store import Store, open_store
 from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken
-from studio.annotate.view import View
+from studio.annotate.view import AnnotateView
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.settings import Mode, Settings
 
@@ -44,15 +44,15 @@ def fill(store: Store, count: int, use: Use = Use.WORK, **changes) -> list[str]:
     return ids
 
 
-def prepare(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> None:
+def prepare(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> None:
     desk.prepare("one-each", view.token, request)
 
 
-def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace) -> View:
+def submit(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace) -> AnnotateView:
     return desk.submit("one-each", view.token, filled(view.token, "yes", 4), request)
 
 
-def item_of(view: View) -> int:
+def item_of(view: AnnotateView) -> int:
     return ItemToken.read(view.token).item
 
 
@@ -71,7 +71,7 @@ def test_what_was_fetched_ahead_is_what_would_have_come(tmp_path, segments):
     assert len(seen[0]) == 3 * sum(segment.kind == "reflection" for segment in segments)
 
 
-def work_through(desk: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[View]:
+def work_through(desk: AnnotateHandlers, request: SimpleNamespace, *, ahead: bool) -> list[AnnotateView]:
     """All that is shown until nothing waits, without the keys, which are another each time."""
     view, views = desk.start(request), []
     while view.token:

@@ -20,7 +20,7 @@ from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.item_token import ItemToken, last_done
 from studio.annotate.reflection_form import Item, shown_again
 from studio.annotate.stock_reasons import reasons_for, reasons_of_prompt
-from studio.annotate.view import View
+from studio.annotate.view import AnnotateView
 from studio.components.forms.sheet import rewritten
 from studio.settings import Mode, Settings
 
@@ -49,18 +49,20 @@ def save(store, number: int = 0, **changes) -> str:
     return store.save(trajectory, pictures, owner="visitor")
 
 
-def submit(desk: AnnotateHandlers, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None) -> View:
+def submit(
+    desk: AnnotateHandlers, token, verdict=None, rating=None, reason=None, plan_rating=None, plan=None
+) -> AnnotateView:
     return desk.submit(None, token, filled(token, verdict, rating, reason, plan_rating, plan), visit())
 
 
-def shown(desk: AnnotateHandlers, view: View) -> Item:
+def shown(desk: AnnotateHandlers, view: AnnotateView) -> Item:
     """What the page shows, by the token that it keeps."""
     token = ItemToken.read(view.token)
     project, trajectory_id = assignment.place_of(desk.store, token.item)
     return shown_again(token, project, desk.store.trajectory(trajectory_id))
 
 
-def place(desk: AnnotateHandlers, view: View) -> tuple[str, int]:
+def place(desk: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
     item = shown(desk, view)
     return item.trajectory_id, item.segment
 

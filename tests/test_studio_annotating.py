@@ -29,7 +29,7 @@ from studio.annotate.held_items import on_closing
 from studio.annotate.item_token import ItemToken
 from studio.annotate.panels import PanelHandlers
 from studio.annotate.practice_view import lesson
-from studio.annotate.view import View
+from studio.annotate.view import AnnotateView
 from studio.auth.session_cookie import COOKIE, new_session
 from studio.components.forms.sheet import Sheet
 from studio.settings import Mode, Settings
@@ -55,12 +55,12 @@ def fill(store: Store, project: Project = ONE_EACH, count: int = 2) -> list[str]
     return ids
 
 
-def at(desk: AnnotateHandlers, view: View) -> tuple[str, int]:
+def at(desk: AnnotateHandlers, view: AnnotateView) -> tuple[str, int]:
     showing = ItemToken.read(view.token)
     return assignment.place_of(desk.store, showing.item)[1], showing.segment
 
 
-def submit(desk: AnnotateHandlers, view: View, request: SimpleNamespace, *answer) -> View:
+def submit(desk: AnnotateHandlers, view: AnnotateView, request: SimpleNamespace, *answer) -> AnnotateView:
     return desk.submit("one-each", view.token, filled(view.token, *answer), request)
 
 

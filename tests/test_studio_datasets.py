@@ -16,7 +16,7 @@ from annotations.export.manifest import CARD, MANIFEST, PARQUET, SOURCES, read_m
 from annotations.export.preview import survey
 from annotations.store.store import open_store
 from studio.datasets import handlers as datasets
-from studio.datasets.handlers import DatasetsHandlers, ExportForm, View, zip_of
+from studio.datasets.handlers import DatasetsHandlers, DatasetsView, ExportForm, zip_of
 from studio.datasets.rows_table import size
 from studio.settings import Mode, Settings
 
@@ -50,14 +50,14 @@ def annotate(store) -> str:
     return first
 
 
-def exported(shelf, form: ExportForm = FORM) -> View:
+def exported(shelf, form: ExportForm = FORM) -> DatasetsView:
     """What is shown once an export has ended."""
     told, timer, stop = shelf.export(VISIT, *form)
     assert "It goes on when this page is closed" in told and timer.active and stop["visible"]
     shelf.jobs.wait(60)
     told, timer, stop, *view = shelf.look(VISIT)
     assert not timer.active and not stop["visible"] and told == ""
-    return View(*view)
+    return DatasetsView(*view)
 
 
 def test_the_survey_says_what_an_export_would_hold_and_why_not_more(store):
@@ -182,7 +182,7 @@ def test_the_newest_export_is_shown_and_an_older_one_can_be_chosen(store, shelf)
     (folder_of(store) / older / MANIFEST).write_text(json.dumps(past))
     store.annotate(judged(save(store, 2), 4, verdict_right="yes", reason_rating=5))
     assert "<dd>3</dd>" in exported(shelf).summary
-    menu = View(*shelf.start(VISIT)[9:]).chosen
+    menu = DatasetsView(*shelf.start(VISIT)[9:]).chosen
     assert menu["value"] != older and menu["visible"]
     assert "<dt>Rows</dt><dd>2</dd>" in shelf.choose(older, VISIT).summary
 
@@ -217,7 +217,7 @@ def test_a_full_disk_is_said_on_the_page_and_leaves_no_half_zip(store, shelf, tm
     monkeypatch.setattr(zipfile.ZipFile, "write", full)
     shelf.export(VISIT, *FORM)
     shelf.jobs.wait(60)
-    assert "No space left on device" in View(*shelf.look(VISIT)[3:]).note and len(exports_of(store)) == 1
+    assert "No space left on device" in DatasetsView(*shelf.look(VISIT)[3:]).note and len(exports_of(store)) == 1
     assert [path for path in (tmp_path / "served").rglob("*") if path.is_file()] == []
     monkeypatch.setattr("annotations.export.jobs.write_whole", full)
     assert "No space left on device" in shelf.export(VISIT, *FORM)[0] and not shelf.jobs.progress.running
@@ -243,7 +243,7 @@ def test_an_export_that_shows_a_deleted_drawing_is_not_handed_out(store, shelf):
     first = annotate(store)
     exported(shelf)
     store.hide(first, by="me")
-    view = View(*shelf.start(VISIT)[9:])
+    view = DatasetsView(*shelf.start(VISIT)[9:])
     assert "deleted since" in view.note and view.block["visible"] is False
 
 

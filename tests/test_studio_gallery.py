@@ -13,7 +13,7 @@ from studio_samples import HOSTILE, aha, stopped
 
 from annotations.backup import make
 from annotations.doctor import examine
-from annotations.ops.data_repair import Level
+from annotations.ops.data_repair import Severity
 from annotations.pictures import images
 from annotations.pictures.images import PngFile
 from annotations.schema.annotation import Annotation
@@ -168,7 +168,7 @@ def test_a_stored_picture_that_cannot_be_decoded_leaves_the_other_cards_and_page
     assert (html.count('class="card"'), html.count("unreadable picture")) == (3, 1)
     assert "cannot be shown" in gallery.shown(store, "old", Settings())["notice"]
     [finding] = [one for one in examine(store.database.directory) if one.check == "decoded"]
-    assert finding.level is Level.WRONG
+    assert finding.level is Severity.WRONG
     assert finding.examples == (f"{sha256} (old)",)
 
 

@@ -30,7 +30,7 @@ from studio.inference.generator import Generator
 from studio.projects import item_sources
 from studio.projects.page import ProjectForm, ProjectsHandlers, identity
 from studio.projects.project_page import FORMAT_NAMES, NOBODY, ProjectHandlers
-from studio.projects.question_editor import View as QuestionsView
+from studio.projects.question_editor import QuestionEditorView
 from studio.projects.removal_section import RemovalHandlers
 from studio.settings import Mode, Settings
 
@@ -292,7 +292,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
 
 def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
     known = item_sources.ways(board.checkpoints)
-    ways = -2 - len(QuestionsView._fields)
+    ways = -2 - len(QuestionEditorView._fields)
     menus = [board.start(visit(id=project))[ways] for project in (new(store), new_pairs(store))]
     assert [menu["value"] for menu in menus] == [known[:1], known[:2]] and menus[0]["choices"] == known
 

@@ -23,10 +23,10 @@ from studio.inference.checkpoints import Checkpoints
 from studio.settings import Mode, Settings
 from studio.training import launch, provenance
 from studio.training.curves import curves_of, read_metrics, seconds_per_step, thinned
-from studio.training.handlers import TrainingHandlers, View, add_runs
+from studio.training.handlers import TrainingHandlers, TrainingView, add_runs
 from studio.training.launch import RunError
 from studio.training.run_form import Asked, bytes_of, place_of, request_of
-from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, State, TrainingRun, identity, read_run, runs_in
+from studio.training.runs import BEGUN, ENDED, PROCESS, RunRequest, RunStatus, TrainingRun, identity, read_run, runs_in
 
 VISIT = SimpleNamespace(query_params={}, username=None, session_hash="s")
 PATIENCE = 120.0  # seconds
@@ -90,12 +90,12 @@ def test_a_run_learns_an_export_and_its_checkpoint_knows_the_annotations(desk, s
     view = desk.launch(VISIT, *asked(exported, name="better"))
     assert "goes on when this page is closed" in view.note and view.chosen == "better"
     run = until(read_run(place_of(store) / "better"), lambda run: not run.state.live)
-    assert run.state is State.FINISHED, run.last_lines()
+    assert run.state is RunStatus.FINISHED, run.last_lines()
     assert [row["step"] for row in read_metrics(run.metrics)] == [0, 1]
     assert [name for name, _ in provenance.ancestors(run.out)] == ["better", "tiny"]
     revisions = [annotation.id for annotation in store.annotations()]
     assert provenance.learners(place_of(store), revisions) == {id: ["better"] for id in revisions}
-    shown = View(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
+    shown = TrainingView(*desk.start(SimpleNamespace(**vars(VISIT) | {"query_params": {"run": "better"}}))[7:])
     assert "2 annotations of 2 drawings" in shown.provenance and "there are two." in shown.provenance
     assert shown.command == shlex.join(["python", *run.request.command]) and "<polyline" in shown.curves
     drawing = desk.draw("better", VISIT)
@@ -115,7 +115,7 @@ def test_a_stopped_run_saves_and_goes_on_where_it_was(desk, store, exported):
     run = until(read_run(place_of(store) / "long"), lambda run: len(read_metrics(run.metrics)) > 3)
     assert desk.look("long", None, VISIT).stop["visible"]
     desk.stop("long", VISIT)
-    until(run, lambda run: run.state is State.STOPPED)
+    until(run, lambda run: run.state is RunStatus.STOPPED)
     done = len(read_metrics(run.metrics))
     assert run.has_checkpoint and desk.look("long", None, VISIT).resume["visible"]
     desk.resume("long", VISIT)
@@ -127,11 +127,11 @@ def test_runs_take_turns(store):
     place = place_of(store)
     first = by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
     second = by_hand(place, "second")
-    until(first, lambda run: run.state is State.RUNNING)
-    assert second.state is State.WAITING
+    until(first, lambda run: run.state is RunStatus.RUNNING)
+    assert second.state is RunStatus.WAITING
     launch.stop(first)
-    until(second, lambda run: run.state is State.FINISHED)
-    assert first.state is State.STOPPED
+    until(second, lambda run: run.state is RunStatus.FINISHED)
+    assert first.state is RunStatus.STOPPED
 
 
 def test_a_run_that_waits_can_be_stopped(store):
@@ -139,36 +139,36 @@ def test_a_run_that_waits_can_be_stopped(store):
     by_hand(place, "first", ("-c", "import time; time.sleep(60)"))
     second = by_hand(place, "second")
     launch.stop(second)
-    until(second, lambda run: run.state is State.STOPPED)
+    until(second, lambda run: run.state is RunStatus.STOPPED)
     assert not (second.folder / BEGUN).exists()
 
 
 def test_a_failed_run_shows_the_last_lines_of_its_output(desk, store):
     run = by_hand(place_of(store), "bad", ("-c", "import sys; sys.exit('the disk is <full>')"))
-    until(run, lambda run: run.state is State.FAILED)
+    until(run, lambda run: run.state is RunStatus.FAILED)
     assert "the disk is &lt;full&gt;" in desk.look("bad", None, VISIT).head
 
 
 def test_a_run_whose_processes_were_killed_has_failed_and_can_go_on(store):
     run = by_hand(place_of(store), "killed", ("-c", "import time; time.sleep(60)"))
-    until(run, lambda run: run.state is State.RUNNING)
+    until(run, lambda run: run.state is RunStatus.RUNNING)
     for name in (PROCESS, BEGUN):
         os.kill(json.loads((run.folder / name).read_text())["pid"], signal.SIGKILL)
-    until(run, lambda run: run.state is State.FAILED)
+    until(run, lambda run: run.state is RunStatus.FAILED)
     launch.resume(run)
-    until(run, lambda run: run.state is State.RUNNING)
+    until(run, lambda run: run.state is RunStatus.RUNNING)
 
 
 def test_another_process_of_the_same_number_is_not_taken_for_the_run(store):
     run = by_hand(place_of(store))
-    until(run, lambda run: run.state is State.FINISHED)
+    until(run, lambda run: run.state is RunStatus.FINISHED)
     (run.folder / ENDED).unlink()
     mine = identity(os.getpid())
     (run.folder / BEGUN).write_text(json.dumps(mine))
-    assert run.state is State.RUNNING
+    assert run.state is RunStatus.RUNNING
     for name in (PROCESS, BEGUN):
         (run.folder / name).write_text(json.dumps(mine | {"started": mine["started"] - 60}))
-    assert run.state is State.FAILED
+    assert run.state is RunStatus.FAILED
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_full_disk_is_said_before_a_run_begins(store, monkeypatch):
 def test_two_runs_are_compared_by_settings_and_measures(desk, store):
     for name, loss in (("one", 0.5), ("two", 0.25)):
         run = by_hand(place_of(store), name)
-        until(run, lambda run: run.state is State.FINISHED)
+        until(run, lambda run: run.state is RunStatus.FINISHED)
         run.metrics.write_text(json.dumps({"step": 0, "loss": loss, "seconds": 1.0}) + "\n")
         run.out.mkdir()
         (run.out / "provenance.json").write_text(json.dumps({"settings": {"learning_rate": loss, "batch": 8}}))
@@ -213,7 +213,7 @@ def test_two_runs_are_compared_by_settings_and_measures(desk, store):
 
 def test_an_evaluation_shows_what_got_better_and_its_drawings_step_by_step(desk, store):
     run = by_hand(place_of(store))
-    until(run, lambda run: run.state is State.FINISHED)
+    until(run, lambda run: run.state is RunStatus.FINISHED)
     folder = run.evaluation / "samples"
     folder.mkdir(parents=True)
     row = {"setting": "GenEval-like", "row": "first draft", "higher_is_better": True, "before": 0.5, "best": 0.75}
@@ -271,7 +271,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny_checkpoint):
 
 def test_memory_is_estimated_as_by_the_training_command(tiny_checkpoint: Path):
     whole, _ = bytes_of(str(tiny_checkpoint), "sft", ("--batch", "8"))
-    assert whole == estimate(config_of(tiny_checkpoint), Opening(), sft.Settings(batch=8).workload).total
+    assert whole == estimate(config_of(tiny_checkpoint), Opening(), sft.SftSettings(batch=8).workload).total
     adapted, disk = bytes_of(str(tiny_checkpoint), "sft", ("--adapter", "lora", "--rank", "4", "--batch", "8"))
     assert adapted < whole and disk < whole
     with pytest.raises(RunError, match="--batch"):

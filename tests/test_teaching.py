@@ -19,13 +19,13 @@ from model.decoding.opening import open_checkpoint
 from model.events import fold
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.training.adapters.teaching import SCALES, Settings, distill_prompts, teach, verdict_probabilities
+from model.training.adapters.teaching import SCALES, TeachingSettings, distill_prompts, teach, verdict_probabilities
 from model.training.batch import collate
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.policy import Policy
 from model.world.scene import random_scene, render
 
-FEW = Settings(steps=16, batch=4, replay=2, learning_rate=1e-2, distill=4, distill_rollouts=2, distill_batch=2)
+FEW = TeachingSettings(steps=16, batch=4, replay=2, learning_rate=1e-2, distill=4, distill_rollouts=2, distill_batch=2)
 NO, YES = "No, there is no cat.", "Yes, I see a cat."
 
 
@@ -60,7 +60,7 @@ def test_what_is_taught_is_said_by_a_network_that_draws(tiny_checkpoint: Path, t
 def test_an_adapter_is_scaled_down_as_far_as_what_it_learnt_stays_learnt(tiny_checkpoint: Path, tmp_path: Path):
     base = open_checkpoint(tiny_checkpoint)
     examples = next(each for each in (corrections(4, NO), corrections(4, YES)) if right(base, each) < 1)
-    sure = Settings(steps=60, batch=4, distill=0, verdict_threshold=1, learning_rate=2e-2)
+    sure = TeachingSettings(steps=60, batch=4, distill=0, verdict_threshold=1, learning_rate=2e-2)
     whole = teach(tiny_checkpoint, examples, tmp_path / "whole", replace(sure, scaled_to=1.1))
     less = teach(tiny_checkpoint, examples, tmp_path / "less", replace(sure, scaled_to=0.65))
     scales = [json.loads((tmp_path / name / PROVENANCE).read_text()).get("adapter_scale") for name in ("whole", "less")]
@@ -75,19 +75,19 @@ def test_an_adapter_is_scaled_down_as_far_as_what_it_learnt_stays_learnt(tiny_ch
 
 
 def test_the_pull_is_on_what_was_corrected_and_on_the_world_for_who_knows_it(tiny: Janus, tmp_path: Path):
-    settings = Settings(distill_rollouts=6)
+    settings = TeachingSettings(distill_rollouts=6)
     own = [*corrections(3), JudgeExample("a red dog", (b"",), (), YES)]
     kept = distill_prompts(tiny, own, settings)
     known = tiny.domain is EMBEDDED_WORLD
     assert len(kept) == 6 and kept[: 3 if known else 6] == (["a cat", "a red dog"] * 3)[: 3 if known else 6]
-    assert distill_prompts(tiny, own, Settings(distill=0)) == []
+    assert distill_prompts(tiny, own, TeachingSettings(distill=0)) == []
     data = save(tmp_path / "data", [row(), row()])
     assert len(distill_prompts(tiny, data, settings)) == 6
 
 
 def test_a_folder_teaches_as_well_and_what_cannot_be_learnt_is_named(tiny_checkpoint: Path, tmp_path: Path):
     data = save(tmp_path / "data", [row(), row()])
-    settings = Settings(steps=1, batch=2, replay=0, distill=0)
+    settings = TeachingSettings(steps=1, batch=2, replay=0, distill=0)
     teach(tiny_checkpoint, data, tmp_path / "out", settings)
     assert json.loads((tmp_path / "out" / PROVENANCE).read_text())["examples"] == 2
     broken = [*corrections(1), JudgeExample("a cat", (b"no picture",), (), "Yes, I see a cat.")]
@@ -103,7 +103,7 @@ def test_a_run_that_is_ended_leaves_what_was_there(tiny_checkpoint: Path, tmp_pa
         if step == 2:
             raise KeyboardInterrupt
 
-    teach(tiny_checkpoint, corrections(2), tmp_path / "out", Settings(steps=1, batch=2, replay=0, distill=0))
+    teach(tiny_checkpoint, corrections(2), tmp_path / "out", TeachingSettings(steps=1, batch=2, replay=0, distill=0))
     before = (tmp_path / "out" / PROVENANCE).read_bytes()
     with pytest.raises(KeyboardInterrupt):
         teach(tiny_checkpoint, corrections(2), tmp_path / "out", FEW, end)

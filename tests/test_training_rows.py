@@ -15,7 +15,7 @@ from model.backends.request import Task
 from model.decoding.janus_backend import JanusBackend
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.messages import RowError
+from model.messages import MessageError
 from model.reflection_text import first_verdict
 from model.sequences import Text
 from model.templates import CHECK_TEXT, CONNECT_TEXT
@@ -109,7 +109,7 @@ REFUSED = {
 @pytest.mark.parametrize("reason", REFUSED)
 def test_a_row_that_would_be_learnt_as_something_else_is_refused_with_the_reason(reason: str):
     changes = REFUSED[reason]
-    with pytest.raises(RowError) as refused:
+    with pytest.raises(MessageError) as refused:
         JudgeExample.from_row(row(**changes))
     assert reason in str(refused.value)
 

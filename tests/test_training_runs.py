@@ -23,13 +23,13 @@ from model.training.optimization import TrainingError
 from model.training.policy import write_checkpoint
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.state import read_state
-from model.training.sft import Settings, train
+from model.training.sft import SftSettings, train
 from model.training.training_sequences import TrainingSequence
 from model.training.world_data import drafts
 from model.training.world_data.curriculum import MIXTURES
 from model.training.world_data.world_sequences import world_sequences
 
-SETTINGS = Settings(steps=4, batch=2, warmup=1, save_every=2)
+SETTINGS = SftSettings(steps=4, batch=2, warmup=1, save_every=2)
 
 
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
@@ -44,7 +44,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 def learn(
-    checkpoint: Path, out: Path, settings: Settings = SETTINGS, at_step=lambda step: None, **begins: bool
+    checkpoint: Path, out: Path, settings: SftSettings = SETTINGS, at_step=lambda step: None, **begins: bool
 ) -> None:
     """A run on two sequences of the world; `at_step` is called where sequences of a step are made."""
     janus = open_checkpoint(checkpoint, dtype=torch.float32)
@@ -289,7 +289,7 @@ def test_a_signal_ends_the_run_after_its_step_and_saves_it(tiny_checkpoint: Path
 
 
 def test_readme_s_two_hundred_steps_save_before_their_end():
-    assert 0 < Settings().save_every < 200
+    assert 0 < SftSettings().save_every < 200
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from model.training.batch import collate, length
 from model.training.dataset import drawn_sequence, sequence_of, thought_sequence
 from model.training.policy import Policy
 from model.training.rewards.reward_network import RewardNetwork
-from model.training.training_sequences import MODEL_DISTRIBUTION, Kind, TrainingSequence, draw
+from model.training.training_sequences import MODEL_DISTRIBUTION, TokenKind, TrainingSequence, draw
 from model.training.trajectory_sequences import trajectory_sequences, verdict_log_prob
 from model.trajectory import Origin, Sampling
 from model.world.plan import read_plan
@@ -117,7 +117,7 @@ def scored(sequence: TrainingSequence, segment: int, *, code: bool) -> list[int]
     pairs = [
         pair
         for targets in sequence.targets
-        if targets.segment == segment and (targets.kind is Kind.CODE) is code
+        if targets.segment == segment and (targets.kind is TokenKind.CODE) is code
         for pair in zip(targets.positions, targets.tokens, strict=True)
     ]
     return [token for _, token in sorted(pairs)]

@@ -17,7 +17,7 @@ from annotations.store.visibility import is_visible
 LONGEST_NAME = 200  # characters
 
 
-class Score(NamedTuple):
+class CriticScore(NamedTuple):
     """What a critic says of the picture of a segment."""
 
     trajectory_id: str
@@ -26,7 +26,7 @@ class Score(NamedTuple):
     p_yes: float
 
 
-def add(store: Store, scores: Iterable[Score]) -> None:
+def add(store: Store, scores: Iterable[CriticScore]) -> None:
     """Store scores, all or none. Raises AnswerError for what is no probability or has no name."""
     now = store.clock()
     rows = [score._asdict() | {"created_at": now} for score in scores]
@@ -38,16 +38,16 @@ def add(store: Store, scores: Iterable[Score]) -> None:
             session.execute(insert(CriticScoreRow), rows)
 
 
-def scores(store: Store) -> list[Score]:
+def scores(store: Store) -> list[CriticScore]:
     """Of all visible trajectories: the newest score of each critic and picture."""
     with store.database.reading() as session:
         return latest(session)
 
 
-def latest(session: Session, trajectory_ids: Sequence[str] | None = None) -> list[Score]:
+def latest(session: Session, trajectory_ids: Sequence[str] | None = None) -> list[CriticScore]:
     """Of these trajectories, or of all visible ones; within the caller's transaction."""
     row = CriticScoreRow
     of = is_visible(row.trajectory_id) if trajectory_ids is None else row.trajectory_id.in_(trajectory_ids)
     query = select(row.trajectory_id, row.segment, row.critic, row.p_yes).where(of).order_by(row.id)
     newest = {(id, segment, critic): p_yes for id, segment, critic, p_yes in session.execute(query)}
-    return [Score(*key, p_yes) for key, p_yes in newest.items()]
+    return [CriticScore(*key, p_yes) for key, p_yes in newest.items()]

@@ -13,7 +13,7 @@ LONGEST_WORD = 40  # characters; longer ones are alike if they begin alike
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
-def words(text: str) -> set[str]:
+def search_words(text: str) -> set[str]:
     """“Two CATS, naïve 🐱” has the words two, cats, naive and 🐱."""
     text = text[:LONGEST_TEXT]
     if text.isascii():

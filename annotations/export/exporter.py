@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from annotations.errors import ExportError, NotFoundError, NothingToExportError, PictureError
-from annotations.export.kind import Kind, LeftOut, Progress, Row
+from annotations.export.kind import ExportKind, ExportRow, LeftOut, Progress
 from annotations.export.manifest import (
     CARD,
     MANIFEST,
@@ -38,7 +38,7 @@ from annotations.export.splits import splitter
 from annotations.export.store_context import StoreContext
 from annotations.export.subjects import Subject, count_subjects, subjects
 from annotations.export.writing.dataset_card import dataset_card
-from annotations.export.writing.parts import STATE, Part, State, join_sources, part_file, resumed
+from annotations.export.writing.parts import STATE, ExportPart, ExportState, join_sources, part_file, resumed
 from annotations.export.writing.writers import WRITERS, final_names
 from annotations.store.store import Store
 from model.atomic_files import sync, sync_tree
@@ -97,13 +97,15 @@ def under_pseudonyms(store: Store, query: Query) -> Query:
     return replace(query, annotators=tuple(names))
 
 
-def _fingerprint(store: Store, kind: Kind, query: Query) -> str:
+def _fingerprint(store: Store, kind: ExportKind, query: Query) -> str:
     """Of what an unfinished export must have been asked for to be gone on with."""
     asked = [str(store.database.directory), kind.name, SCHEMA_VERSION, query.to_dict(), version("pyarrow"), PART_BYTES]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[tuple[Subject, list[Row | LeftOut]]]:
+def made_rows(
+    context: StoreContext, kind: ExportKind, *, after: int = 0
+) -> Iterator[tuple[Subject, list[ExportRow | LeftOut]]]:
     """What each trajectory makes, in the order of their numbers. Raises PictureError for a picture that is lost."""
     for subject in subjects(context.store, context.query, everything=kind.everything, after=after):
         try:
@@ -117,17 +119,17 @@ def made_rows(context: StoreContext, kind: Kind, *, after: int = 0) -> Iterator[
 
 def _write(
     store: Store,
-    kind: Kind,
+    kind: ExportKind,
     query: Query,
     folder: Path,
-    state: State,
+    state: ExportState,
     on_progress: Progress,
     stopped: Callable[[], bool],
 ) -> None:
     total = count_subjects(store, query, everything=kind.everything)
     on_progress(state.seen, max(total, state.seen))
     context = StoreContext(store, query)
-    part = Part(folder, kind, len({number for _, number, _ in state.parts}), splitter(store, kind, query))
+    part = ExportPart(folder, kind, len({number for _, number, _ in state.parts}), splitter(store, kind, query))
     for subject, made in made_rows(context, kind, after=state.after):
         if stopped():
             part.discard()
@@ -140,11 +142,11 @@ def _write(
             state.parts += part.close()
             state.after = subject.number
             state.save(folder)
-            part = Part(folder, kind, part.number + 1, part.split_of)
+            part = ExportPart(folder, kind, part.number + 1, part.split_of)
     state.parts += part.close()
 
 
-def _finish(kind: Kind, query: Query, folder: Path, state: State) -> Manifest:
+def _finish(kind: ExportKind, query: Query, folder: Path, state: ExportState) -> Manifest:
     """Parts become shards; manifest and card are written, everything else goes."""
     files = []
     for split in sorted({split for split, _, _ in state.parts}, key=lambda name: (name != TRAIN, name)):
@@ -197,7 +199,7 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _nothing(kind: Kind, left_out: Counter[str]) -> str:
+def _nothing(kind: ExportKind, left_out: Counter[str]) -> str:
     why = "; ".join(f"{number} {reason}" for reason, number in sorted(left_out.items()))
     return (
         f"nothing to export: no submitted annotation makes a {kind.name} row ({why or 'none is submitted'}); "

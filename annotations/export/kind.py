@@ -15,7 +15,7 @@ from datasets import Features, Image, List, Value
 
 from annotations.export.aggregate.votes import Votes
 from annotations.export.query import Query
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import Question
 
@@ -43,7 +43,7 @@ Answer = tuple[int, str]  # a revision and the name of the question that it answ
 
 
 @dataclass(frozen=True)
-class Row:
+class ExportRow:
     """One row of an export, and what it was made from."""
 
     values: Mapping[str, Any]
@@ -92,12 +92,12 @@ class Context(ABC):
         it. Of each two of a prompt either both see the other, or neither does."""
 
     @abstractmethod
-    def votes(self, group: Group, question: str, part: str | None = None) -> Votes | None:
+    def votes(self, group: AnswerGroup, question: str, part: str | None = None) -> Votes | None:
         """What was answered to one question about one thing, aggregated as the query says; None: by nobody. `part`: of
         the parts by which the question's form compares answers, this one only."""
 
 
-class Kind(ABC):
+class ExportKind(ABC):
     """One kind of data set."""
 
     name: ClassVar[str]
@@ -121,7 +121,7 @@ class Kind(ABC):
         return None
 
     @abstractmethod
-    def rows(self, subject: Subject, context: Context) -> Iterable[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterable[ExportRow | LeftOut]:
         """Rows and reasons; every answer that the kind reads is in at least one of them."""
 
 
@@ -131,7 +131,9 @@ def answers_of(annotation: Annotation, names: Iterable[str] | None = None) -> tu
     return tuple((annotation.id or 0, name) for name in chosen)
 
 
-def provenance(subject: Subject, group: Group, votes: Votes | None, annotator: str | None = None) -> dict[str, Any]:
+def provenance(
+    subject: Subject, group: AnswerGroup, votes: Votes | None, annotator: str | None = None
+) -> dict[str, Any]:
     """The columns PROVENANCE of a row."""
     return {
         "project": group.project.id,

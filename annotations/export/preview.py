@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from annotations.db.tables import ImageRow
 from annotations.export.exporter import made_rows
-from annotations.export.kind import LeftOut, Row
+from annotations.export.kind import ExportRow, LeftOut
 from annotations.export.query import EVERYTHING, Query
 from annotations.export.registry import KINDS
 from annotations.export.store_context import StoreContext
@@ -28,7 +28,7 @@ class Survey:
     left_out: Counter[str] = field(default_factory=Counter)
     trajectories: int = 0
     bytes: int = 0  # about
-    first: list[Row] = field(default_factory=list)  # as an export would have them
+    first: list[ExportRow] = field(default_factory=list)  # as an export would have them
     complete: bool = True  # whether all trajectories were looked at
 
 
@@ -62,7 +62,7 @@ def survey(
             held.bytes += row.size
             held.counts.update(row.labels)
             held.first += [row] if len(held.first) < first else []
-        held.trajectories += any(isinstance(row, Row) for row in made)
+        held.trajectories += any(isinstance(row, ExportRow) for row in made)
         if stopped():
             held.complete = False
             break

@@ -9,7 +9,7 @@ from annotations.export.formats.umm_reflection import UmmReflection
 from annotations.export.formats.unicot import UniCot
 from annotations.export.formats.verl_dpo import VerlDpo
 from annotations.export.formats.visual_reflection_v1 import VisualReflection
-from annotations.export.kind import Kind
+from annotations.export.kind import ExportKind
 from annotations.export.kinds.answers import AnswersKind
 from annotations.export.kinds.draw_sft import DrawSft
 from annotations.export.kinds.edit_sft import EditSft
@@ -25,7 +25,7 @@ from annotations.export.kinds.thought_pref import ThoughtPref
 from annotations.export.kinds.thought_sft import ThoughtSft
 from annotations.export.kinds.trajectory import TrajectoryKind
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, ExportKind] = {
     kind.name: kind
     for kind in (
         JudgeSft(),

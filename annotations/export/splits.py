@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from annotations.errors import NotFoundError
-from annotations.export.kind import Kind
+from annotations.export.kind import ExportKind
 from annotations.export.manifest import TRAIN
 from annotations.export.query import Query
 from annotations.export.subjects import subjects
@@ -31,7 +31,7 @@ NEAR = 4  # bits in which near duplicates differ at most; fewer than BANDS, so t
 Splitter = Callable[[Trajectory], str]
 
 
-def splitter(store: Store, kind: Kind, query: Query) -> Splitter:
+def splitter(store: Store, kind: ExportKind, query: Query) -> Splitter:
     """The split of each trajectory. Reads all pictures once where there are splits beside `train`."""
     if not query.splits:
         return lambda trajectory: TRAIN

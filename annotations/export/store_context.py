@@ -12,12 +12,12 @@ from annotations.export.aggregate.votes import Votes, decided, vote
 from annotations.export.kind import Context
 from annotations.export.query import Aggregation, Query
 from annotations.export.same_prompt import SamePrompt
-from annotations.export.subjects import Group, Subject, subjects
+from annotations.export.subjects import AnswerGroup, Subject, subjects
 from annotations.importing.formats import FORMATS
 from annotations.metrics.quality import accuracy
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation
-from annotations.store.imported_records import Origin
+from annotations.store.imported_records import RecordOrigin
 from annotations.store.store import Store
 
 DAWID_SKENE = "annotations.export.aggregate.dawid_skene:dawid_skene"  # imported where it is asked for
@@ -43,7 +43,7 @@ class StoreContext(Context):
         return self._pseudonyms[annotator]
 
     def imported(self, ids: Sequence[str], format: str) -> list[dict[str, Any]]:
-        records: dict[tuple[str, int], dict[int, Origin]] = defaultdict(dict)
+        records: dict[tuple[str, int], dict[int, RecordOrigin]] = defaultdict(dict)
         for id in ids:
             for origin in self.store.origins(id):
                 if origin.format == format:
@@ -65,7 +65,7 @@ class StoreContext(Context):
         others = [group.other for group in subject.groups if group.other is not None]
         return {trajectory.id for trajectory in (subject.trajectory, *others, *(each.trajectory for each in near))}
 
-    def votes(self, group: Group, question: str, part: str | None = None) -> Votes | None:
+    def votes(self, group: AnswerGroup, question: str, part: str | None = None) -> Votes | None:
         given = [(a, labels[part]) for a in group.people if part in (labels := _labels(group, question, a))]
         if group.decision is not None and part in (decision := _labels(group, question, group.decision)):
             return decided({decision[part]: 1.0}, len(given) or 1)
@@ -103,11 +103,11 @@ class StoreContext(Context):
                                 yield thing(group, annotation, name, part), annotation.annotator, label
 
 
-def thing(group: Group, annotation: Annotation, question: str, part: str | None) -> Thing:
+def thing(group: AnswerGroup, annotation: Annotation, question: str, part: str | None) -> Thing:
     return group.project.id, group.item, annotation.trajectory_id, group.segment, question, part
 
 
-def _labels(group: Group, question: str, annotation: Annotation) -> dict[str | None, Hashable]:
+def _labels(group: AnswerGroup, question: str, annotation: Annotation) -> dict[str | None, Hashable]:
     """An answer as its form compares it, under None all of it, and its parts, where it has several; as it stands where
     its question is not asked any more; nothing where there is no answer."""
     value: Any = annotation.answers.get(question)
@@ -118,5 +118,5 @@ def _labels(group: Group, question: str, annotation: Annotation) -> dict[str | N
     return {None: parts[""]} if "" in parts else {None: form.comparable(value), **parts}
 
 
-def _is_compared(group: Group, question: str) -> bool:
+def _is_compared(group: AnswerGroup, question: str) -> bool:
     return any(q.name == question and q.form.level is not None for q in group.project.questions)

@@ -26,7 +26,7 @@ PROMPTS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Group:
+class AnswerGroup:
     """What was submitted about one thing in one project: a segment, a whole trajectory (None), or a pair."""
 
     project: Project
@@ -44,7 +44,7 @@ class Subject:
     number: int  # its place in the order of all
     trajectory: Trajectory
     category: str | None
-    groups: tuple[Group, ...]
+    groups: tuple[AnswerGroup, ...]
     parent: Trajectory | None = None  # which it continues, where that is visible
     skipped: tuple[Annotation, ...] = ()  # by whom, with a reason perhaps; where `everything` is read
     flags: tuple[Flag, ...] = ()  # oldest first; where `everything` is read
@@ -182,7 +182,7 @@ def _is_kept(project: str, who: str, when: datetime | None, query: Query, named:
 
 def _groups(
     annotations: Sequence[Annotation], projects: dict[str, Project], pairs: dict[int, Trajectory]
-) -> tuple[Group, ...]:
+) -> tuple[AnswerGroup, ...]:
     by_thing: dict[tuple[str, int | None, int | None], list[Annotation]] = defaultdict(list)
     for annotation in annotations:
         by_thing[annotation.project, annotation.item, annotation.segment].append(annotation)
@@ -191,5 +191,5 @@ def _groups(
         decisions = [annotation for annotation in some if annotation.decision is not None]
         people = tuple(annotation for annotation in some if annotation.decision is None)
         decision = decisions[-1] if decisions else None
-        groups.append(Group(projects[project], item, segment, people, decision, pairs.get(item or 0)))
+        groups.append(AnswerGroup(projects[project], item, segment, people, decision, pairs.get(item or 0)))
     return tuple(groups)

@@ -32,7 +32,7 @@ Prepared = tuple[list[PreparedRecord], Checked]  # the parts of a record, and wh
 
 
 @dataclass(frozen=True)
-class Job:
+class CheckJob:
     """What is to be checked, and what is written of it."""
 
     sources: tuple[Source, ...]
@@ -64,7 +64,7 @@ def _bytes_of(place: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckOutcome:
     """What came of the check."""
 
     new: int  # records that can be stored
@@ -79,7 +79,7 @@ def reader_of(format: str) -> ModuleType:
     return FORMATS[format]
 
 
-def check(store: Store, job: Job, on_progress: OnProgress) -> Outcome:
+def check(store: Store, job: CheckJob, on_progress: OnProgress) -> CheckOutcome:
     """Read and check every row of the job. Raises ImportingError for a file that cannot be read at all."""
     total = job.rows
     if job.file is None:
@@ -95,16 +95,16 @@ def prepared_records(file: Path) -> Iterator[Prepared]:
             yield from pickle.load(opened)  # what this program has written itself
 
 
-def _check(store: Store, job: Job, file: IO[bytes] | None, total: int, on_progress: OnProgress) -> Outcome:
+def _check(store: Store, job: CheckJob, file: IO[bytes] | None, total: int, on_progress: OnProgress) -> CheckOutcome:
     checker = _Checker(store, job, file)
     for done, record in enumerate(_records(job), start=1):
         checker.add(record)
         on_progress(done, total)
     checker.flush()
-    return Outcome(checker.new, checker.already, tuple(sorted(checker.errors, key=lambda error: error.row)))
+    return CheckOutcome(checker.new, checker.already, tuple(sorted(checker.errors, key=lambda error: error.row)))
 
 
-def read(job: Job, source: Source) -> Read:
+def read(job: CheckJob, source: Source) -> Read:
     """The records of one of a job's files."""
     options = {"columns": source.columns} if source.columns else {}
     return job.reader.read(
@@ -112,7 +112,7 @@ def read(job: Job, source: Source) -> Read:
     )
 
 
-def _records(job: Job) -> Read:
+def _records(job: CheckJob) -> Read:
     """All rows; errors name their file where there are several."""
     for source in job.sources:
         for record in read(job, source):
@@ -124,7 +124,7 @@ def _records(job: Job) -> Read:
 class _Checker:
     """Checks records against the store a few at a time."""
 
-    def __init__(self, store: Store, job: Job, file: IO[bytes] | None) -> None:
+    def __init__(self, store: Store, job: CheckJob, file: IO[bytes] | None) -> None:
         self._store, self._job, self._file = store, job, file
         self._seen = Counter[str]()  # records by their digest
         self._contents: dict[str, int] = {}  # hash of each trajectory of the file by its id

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from annotations.errors import AnnotationsError, ImportingError
-from annotations.importing.checking import Job, OnProgress, Outcome, check
+from annotations.importing.checking import CheckJob, CheckOutcome, OnProgress, check
 from annotations.store.store import Store, open_store_for_reading
 
 TOLD_EVERY = 0.25  # seconds between two messages of the process on how far it is
@@ -24,7 +24,7 @@ NICENESS = 5  # of the process: others go first
 ROOT = Path(__file__).parents[2]  # where `annotations` and `model` are found
 
 
-def check_in_process(store: Store, job: Job, on_progress: OnProgress) -> Outcome:
+def check_in_process(store: Store, job: CheckJob, on_progress: OnProgress) -> CheckOutcome:
     """As `check`, in a process of its own, which is ended with whatever `on_progress` raises.
 
     Raises ImportingError where the process ends before it has answered.
@@ -43,7 +43,7 @@ def check_in_process(store: Store, job: Job, on_progress: OnProgress) -> Outcome
             process.kill()
 
 
-def _absolute(job: Job) -> Job:
+def _absolute(job: CheckJob) -> CheckJob:
     """The process runs in another folder."""
     sources = tuple(
         replace(source, path=source.path.resolve(), images=source.images and source.images.resolve())
@@ -52,7 +52,7 @@ def _absolute(job: Job) -> Job:
     return replace(job, sources=sources, file=job.file and job.file.resolve())
 
 
-def _followed(process: subprocess.Popen[bytes], on_progress: OnProgress) -> Outcome:
+def _followed(process: subprocess.Popen[bytes], on_progress: OnProgress) -> CheckOutcome:
     while True:
         try:
             message = pickle.load(process.stdout)
@@ -62,7 +62,7 @@ def _followed(process: subprocess.Popen[bytes], on_progress: OnProgress) -> Outc
                 "where memory runs out; nothing was imported. Try again with a smaller file"
             ) from error
         match message:
-            case Outcome():
+            case CheckOutcome():
                 return message
             case AnnotationsError():
                 raise message

@@ -34,7 +34,7 @@ from annotations.export.manifest import read_manifest
 from annotations.importing.answer_storage import prepare
 from annotations.importing.checking import (
     AT_ONCE_BYTES,
-    Job,
+    CheckJob,
     Prepared,
     check,
     prepared_records,
@@ -46,7 +46,7 @@ from annotations.importing.detection import check_columns, detect, read_columns,
 from annotations.importing.formats import FORMATS, rows
 from annotations.importing.records import RowError
 from annotations.importing.source_tables import AUTO, FOLDER, Source, laid_out, sources_of, tables_in
-from annotations.importing.staging import Run
+from annotations.importing.staging import ImportRun
 from annotations.store.imported_records import BatchName
 from annotations.store.store import Store, open_store
 
@@ -98,8 +98,8 @@ def bring_in(
     """
     with _sources(source, format, images, columns) as (sources, format), tempfile.TemporaryDirectory() as folder:
         batch = BatchName(uuid4().hex, _name(source, sources), format)
-        job = Job(tuple(sources), format, drawn_by, owner, store.clock(), Path(folder, "checked"))
-        with Run(store, batch, owner=owner, now=job.now) as run:
+        job = CheckJob(tuple(sources), format, drawn_by, owner, store.clock(), Path(folder, "checked"))
+        with ImportRun(store, batch, owner=owner, now=job.now) as run:
 
             def checking(done: int, total: int) -> None:
                 run.tell(done, total)
@@ -115,7 +115,7 @@ def bring_in(
     return replace(report, records=outcome.new, trajectories=len(store.imported(batch.id)))
 
 
-def _stage(run: Run, prepared: Iterable[Prepared], total: int, on_progress: OnProgress) -> None:
+def _stage(run: ImportRun, prepared: Iterable[Prepared], total: int, on_progress: OnProgress) -> None:
     """Store what was checked, as many records at a time as others can wait for."""
     pending, files, records, size = [], {}, 0, 0
     for done, (parts, described) in enumerate(prepared, start=1):
@@ -142,7 +142,7 @@ def rehearse(
 ) -> Report:
     """What would come of importing it, read and checked to the end, with nothing stored. Raises as `bring_in` does."""
     with _sources(source, format, images, columns) as (sources, format):
-        job = Job(tuple(sources), format, drawn_by, "", store.clock(), None)
+        job = CheckJob(tuple(sources), format, drawn_by, "", store.clock(), None)
         first = tuple(shown(read(job, sources[0]), FIRST))
         checked_by = check_in_process if job.bytes >= bytes_in_process else check
         outcome = checked_by(store, job, partial(on_progress, "checking"))

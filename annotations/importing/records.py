@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotations.pictures.images import DescribedPng, PngFile
-from annotations.schema.imported_record import Part, Record, digest
+from annotations.schema.imported_record import Record, RecordPart, digest
 from model.images import PictureFileError, normalized_png, size_of
 from model.templates import EDIT_TEXT
 from model.trajectory import Image, Reflection, Sampling, Segment, StopReason, Token, Trajectory
@@ -45,7 +45,7 @@ class RowError:
 Read = Iterator[Record | RowError]
 
 
-def parts_of(made: Iterable[Callable[[], Part]]) -> tuple[Part, ...]:
+def parts_of(made: Iterable[Callable[[], RecordPart]]) -> tuple[RecordPart, ...]:
     """All parts of a record. Raises one RowProblem for whatever is wrong with any of them."""
     parts, problems = [], []
     for make in made:

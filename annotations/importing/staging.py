@@ -27,7 +27,7 @@ from annotations.pictures.images import PngFile
 from annotations.store import imported_records, items, trajectories
 from annotations.store.imported_records import BatchName, PreparedRecord
 from annotations.store.store import Store
-from annotations.store.visibility import RunState
+from annotations.store.visibility import ImportState
 
 SILENT = timedelta(minutes=10)  # after which a run that gives no sign of life is taken as broken off
 STOPPING = timedelta(minutes=1)  # … after it was cancelled
@@ -54,7 +54,7 @@ class RunningImport:
     batch: str
     source: str
     started_by: str
-    state: RunState
+    state: ImportState
     done: int  # records of the step that it is at
     total: int
     renewed_at: datetime
@@ -74,10 +74,10 @@ def under_way(store: Store) -> RunningImport | None:
 
 def cancel(store: Store) -> bool:
     """Stop the import that is under way; whether there was one. It ends by itself within moments."""
-    pending = ImportRunRow.state.in_([RunState.CHECKING.value, RunState.STORING.value])
+    pending = ImportRunRow.state.in_([ImportState.CHECKING.value, ImportState.STORING.value])
     with store.database.writing() as session:
         return bool(
-            session.execute(update(ImportRunRow).where(pending).values(state=RunState.CANCELLED.value)).rowcount
+            session.execute(update(ImportRunRow).where(pending).values(state=ImportState.CANCELLED.value)).rowcount
         )
 
 
@@ -106,7 +106,7 @@ def _recover(store: Store, *, alone: bool) -> int:
         runs = list(session.scalars(select(ImportRunRow)))
         dead = [(run.batch, run.state) for run in runs if alone or _is_over(run, store.clock())]
     for batch, state in dead:
-        if state == RunState.PUBLISHED:
+        if state == ImportState.PUBLISHED:
             _open_items(store, batch)
         else:
             discard(store, batch)
@@ -116,8 +116,8 @@ def _recover(store: Store, *, alone: bool) -> int:
 def discard(store: Store, batch: str) -> None:
     """Remove everything of a run that is not published: trajectories, their pictures, records."""
     with store.database.writing() as session:
-        mine = ImportRunRow.batch == batch, ImportRunRow.state != RunState.PUBLISHED.value
-        if not session.execute(update(ImportRunRow).where(*mine).values(state=RunState.CANCELLED.value)).rowcount:
+        mine = ImportRunRow.batch == batch, ImportRunRow.state != ImportState.PUBLISHED.value
+        if not session.execute(update(ImportRunRow).where(*mine).values(state=ImportState.CANCELLED.value)).rowcount:
             return
     staged = select(StagedRow.trajectory_id).where(StagedRow.batch == batch).limit(ERASED)
     store.erase(lambda session: list(session.scalars(staged)))
@@ -129,7 +129,7 @@ def discard(store: Store, batch: str) -> None:
                 session.execute(delete(ImportRunRow).where(ImportRunRow.batch == batch))
 
 
-class Run:
+class ImportRun:
     """One import as a context: left before `publish` has returned, nothing of it remains.
 
     Raises ImportingError where another one is under way, and Cancelled from whichever step somebody stops it at.
@@ -142,7 +142,7 @@ class Run:
         self._now = now
         self._lock = _lock_of(store)
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> ImportRun:
         with suppress(Timeout, OSError, NotImplementedError):
             self._lock.acquire(timeout=0)
         try:
@@ -151,7 +151,7 @@ class Run:
             self._lock.release()
             raise
 
-    def _begun(self) -> Run:
+    def _begun(self) -> ImportRun:
         _recover(self.store, alone=self._lock.is_locked)
         with self.store.database.writing() as session:
             other = session.scalar(select(ImportRunRow))
@@ -159,7 +159,7 @@ class Run:
                 raise OccupiedError(f"another import is under way: {_value(other)}; wait for its end, or stop it")
             now = self.store.clock()
             values = {"batch": self.name.id, "source": self.name.source, "started_by": self.owner}
-            values |= {"state": RunState.CHECKING.value, "done": 0, "total": 0, "begun_at": now, "renewed_at": now}
+            values |= {"state": ImportState.CHECKING.value, "done": 0, "total": 0, "begun_at": now, "renewed_at": now}
             session.execute(insert(ImportRunRow).values(**values))
         return self
 
@@ -176,14 +176,14 @@ class Run:
         """A sign of life, now and then, of the step at which rows are read."""
         if time.monotonic() - self._told >= TELLING:
             with self.store.database.writing() as session:
-                self._renew(session, RunState.CHECKING, done, total)
+                self._renew(session, ImportState.CHECKING, done, total)
 
     def stage(self, prepared: Sequence[PreparedRecord], files: dict[str, PngFile], done: int, total: int) -> None:
         """Store a few records that nobody sees; `files` describes their pictures by hash. Raises AnnotationsError."""
         pictures = {sha256: png for record in prepared for sha256, png in record.pictures.items()}
         with self.store.database.writing() as session:
             began = time.monotonic()  # the turn has come: what this one waited for is not held against it
-            self._renew(session, RunState.STORING, done, total)
+            self._renew(session, ImportState.STORING, done, total)
             imported_records.stage(session, prepared, files, self.name, owner=self.owner, now=self._now)
             took = time.monotonic() - began
         self.store.put_pictures(files, pictures)  # after their rows, so that no picture is left that no row names
@@ -202,14 +202,14 @@ class Run:
         with self.store.database.reading() as session:
             new = session.execute(mine.order_by(TrajectoryRow.number)).all()
         with self.store.database.writing() as session:
-            self._renew(session, RunState.PUBLISHED, len(new), len(new))
+            self._renew(session, ImportState.PUBLISHED, len(new), len(new))
             trajectories.publish(session, [number for number, _ in new])
         _open_items(self.store, self.name.id)
         return [id for _, id in new]
 
-    def _renew(self, session: Session, state: RunState, done: int, total: int) -> None:
+    def _renew(self, session: Session, state: ImportState, done: int, total: int) -> None:
         run = session.get(ImportRunRow, self.name.id)
-        if run is None or run.state == RunState.CANCELLED:
+        if run is None or run.state == ImportState.CANCELLED:
             raise Cancelled(f"the import of “{self.name.source}” was stopped; nothing of it is kept")
         run.state, run.done, run.total, run.renewed_at = state.value, done, total, self.store.clock()
         self._told = time.monotonic()
@@ -240,11 +240,11 @@ def _open_items(store: Store, batch: str) -> None:
 
 def _is_over(run: ImportRunRow, now: datetime) -> bool:
     """Whether nobody is at it any more; what is published may be finished by anybody."""
-    if run.state == RunState.PUBLISHED:
+    if run.state == ImportState.PUBLISHED:
         return True
-    return now - run.renewed_at > (STOPPING if run.state == RunState.CANCELLED else SILENT)
+    return now - run.renewed_at > (STOPPING if run.state == ImportState.CANCELLED else SILENT)
 
 
 def _value(run: ImportRunRow) -> RunningImport:
     known = {name: getattr(run, name) for name in ("batch", "source", "started_by", "done", "total", "renewed_at")}
-    return RunningImport(**known, state=RunState(run.state))
+    return RunningImport(**known, state=ImportState(run.state))

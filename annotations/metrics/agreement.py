@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotations.errors import AnswerError
-from annotations.schema.forms.question_form import Level
+from annotations.schema.forms.question_form import MeasurementLevel
 from model.numbers import is_number
 
 Given = Iterable[tuple[Hashable, Hashable, str | float | None]]  # item, annotator, answer
@@ -58,7 +58,7 @@ def percent_agreement(ratings: Given) -> Agreement | None:
 
 
 def krippendorff_alpha(
-    ratings: Given, level: Level = Level.NOMINAL, *, resamples: int = RESAMPLES, seed: int = 0
+    ratings: Given, level: MeasurementLevel = MeasurementLevel.NOMINAL, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Agreement | None:
     """Krippendorff's alpha (2011): 1 − observed / expected disagreement, for any number of annotators and missing
     answers. Raises AnswerError for text where numbers are wanted.
@@ -67,12 +67,12 @@ def krippendorff_alpha(
     (ordinal), its value (interval). So sums of places and of their squares say all, and no pair is looked at.
     """
     by_item = _by_item(ratings)
-    if level is not Level.NOMINAL:
+    if level is not MeasurementLevel.NOMINAL:
         _check_numbers(by_item)
-    if level is Level.INTERVAL:
+    if level is MeasurementLevel.INTERVAL:
         sums = _sums(by_item)
         return _bootstrapped(sums, _alpha_interval, resamples, seed, answers=int(sums[:, 0].sum()))
-    alpha = _alpha_nominal if level is Level.NOMINAL else _alpha_ordinal
+    alpha = _alpha_nominal if level is MeasurementLevel.NOMINAL else _alpha_ordinal
     return _bootstrapped(_counts(by_item), alpha, resamples, seed)
 
 

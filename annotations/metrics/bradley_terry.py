@@ -44,7 +44,7 @@ class Vote(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Standing:
+class RankedContestant:
     """One contestant's place. `group` numbers those who can be compared, the largest first."""
 
     name: str
@@ -63,7 +63,7 @@ def points(score: float) -> float:
     return 1000 + 400 / math.log(10) * score
 
 
-def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> list[Standing]:
+def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> list[RankedContestant]:
     """Everybody's score, group by group, the best first. Votes of a contestant on itself count for nothing.
 
     Raises AnswerError for a choice that is none, and ValueError for a prior that is not positive.
@@ -81,7 +81,7 @@ def rank(votes: Iterable[Vote], *, prior: float = PRIOR) -> list[Standing]:
     scores, covariance = _centred(scores, covariance, groups)
     errors = Z * np.sqrt(np.maximum(np.diag(covariance), 0))
     standings = [
-        Standing(
+        RankedContestant(
             name,
             float(scores[i]),
             float(scores[i] - errors[i]),

@@ -34,7 +34,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Share:
+class EstimatedShare:
     """A share with Wilson's interval."""
 
     value: float
@@ -43,8 +43,8 @@ class Share:
     of: int
 
     @staticmethod
-    def counted(hits: int, of: int) -> "Share":
-        return Share(hits / of, *wilson(hits, of), of)
+    def counted(hits: int, of: int) -> "EstimatedShare":
+        return EstimatedShare(hits / of, *wilson(hits, of), of)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Bin:
     """Judgements of about the same p_yes: its mean, and the share that people say yes to."""
 
     p_yes: float
-    person: Share
+    person: EstimatedShare
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Period:
     """Judgements one after another: until when, and the share on which critic and people agree."""
 
     until: datetime
-    accuracy: Share
+    accuracy: EstimatedShare
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Calibration:
     critic: str
     category: str | None
     judgements: int
-    accuracy: Share
+    accuracy: EstimatedShare
     kappa: Kappa | None  # None: critic or people always say the same
     expected_error: float  # expected calibration error
     brier: float  # mean squared difference between p_yes and what people say
@@ -138,7 +138,7 @@ def calibration(judgements: Sequence[Judgement], category: str | None = None) ->
         critic=ordered[0].critic,
         category=category,
         judgements=len(ordered),
-        accuracy=Share.counted(int(right.sum()), len(right)),
+        accuracy=EstimatedShare.counted(int(right.sum()), len(right)),
         kappa=cohens_kappa(p_yes >= EVEN, people),
         expected_error=sum(abs(each.person.value - each.p_yes) * each.person.of for each in bins) / len(right),
         brier=float(((p_yes - people) ** 2).mean()),
@@ -169,7 +169,7 @@ def reliability(p_yes: np.ndarray, people: np.ndarray) -> tuple[Bin, ...]:
     """The bins of equal width that have judgements, in order of p_yes."""
     of_bin = np.minimum((p_yes * BINS).astype(int), BINS - 1)
     return tuple(
-        Bin(float(p_yes[inside].mean()), Share.counted(int(people[inside].sum()), int(inside.sum())))
+        Bin(float(p_yes[inside].mean()), EstimatedShare.counted(int(people[inside].sum()), int(inside.sum())))
         for inside in (of_bin == number for number in range(BINS))
         if inside.any()
     )
@@ -200,7 +200,7 @@ def drift(right: np.ndarray) -> Drift | None:
     half = len(right) // 2
     if half < PER_PERIOD:
         return None
-    earlier, later = (Share.counted(int(part.sum()), len(part)) for part in (right[:half], right[half:]))
+    earlier, later = (EstimatedShare.counted(int(part.sum()), len(part)) for part in (right[:half], right[half:]))
     value = later.value - earlier.value
     below = math.hypot(later.value - later.low, earlier.high - earlier.value)
     above = math.hypot(later.high - later.value, earlier.value - earlier.low)
@@ -210,4 +210,4 @@ def drift(right: np.ndarray) -> Drift | None:
 def _periods(times: Sequence[datetime], right: np.ndarray) -> tuple[Period, ...]:
     """Of about as many judgements each."""
     parts = np.array_split(np.arange(len(right)), max(1, min(PERIODS, len(right) // PER_PERIOD)))
-    return tuple(Period(times[part[-1]], Share.counted(int(right[part].sum()), len(part))) for part in parts)
+    return tuple(Period(times[part[-1]], EstimatedShare.counted(int(right[part].sum()), len(part))) for part in parts)

@@ -20,7 +20,7 @@ from annotations.metrics.agreement import (
 from annotations.metrics.disagreement import disagreement
 from annotations.metrics.gold_answers import compare
 from annotations.schema.annotation import Annotation
-from annotations.schema.forms.question_form import Level
+from annotations.schema.forms.question_form import MeasurementLevel
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 
@@ -35,7 +35,7 @@ class QuestionAgreement:
     """How far people agree on one question; None where no two have answered the same thing, or nobody differs."""
 
     question: Question
-    level: Level
+    level: MeasurementLevel
     alpha: Agreement | None
     percent: Agreement | None
     over_time: tuple[tuple[datetime, Agreement], ...]  # of everything until then
@@ -85,7 +85,7 @@ def moment(annotation: Annotation) -> datetime:
 
 
 def _over_time(
-    question: Question, annotations: Sequence[Annotation], level: Level
+    question: Question, annotations: Sequence[Annotation], level: MeasurementLevel
 ) -> tuple[tuple[datetime, Agreement], ...]:
     """After every day on which something was answered; at most MOMENTS days, evenly among the answers."""
     ends = [len(list(day)) for _, day in groupby(annotations, key=lambda a: moment(a).date())]

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from annotations.db.tables import DeletionRow, ItemRow, LeaseRow, TrajectoryImageRow, TrajectoryRow
 from annotations.errors import AnnotationsError, NotFoundError
 from annotations.store import items, trajectories
-from annotations.store.items import State
+from annotations.store.items import ItemState
 from annotations.store.listing import SUMMARY_COLUMNS, TrajectorySummary, summary_of
 from annotations.store.store import Store
 from annotations.store.visibility import is_visible
@@ -84,7 +84,7 @@ def _states(session: Session, trajectory_id: str) -> dict[str, Any]:
     """What is to be restored: states of its items, outcomes of their leases."""
     shows_it = or_(ItemRow.trajectory_id == trajectory_id, ItemRow.other_id == trajectory_id)
     states = dict(
-        session.execute(select(ItemRow.id, ItemRow.state).where(shows_it, ItemRow.state != State.HIDDEN)).all()
+        session.execute(select(ItemRow.id, ItemRow.state).where(shows_it, ItemRow.state != ItemState.HIDDEN)).all()
     )
     row = LeaseRow
     leases = session.execute(select(row.item_id, row.annotator, row.outcome).where(row.item_id.in_(states)))
@@ -109,7 +109,7 @@ def _restore(session: Session, trajectory_id: str, before: dict[str, Any]) -> No
         for _, annotator, outcome in leases.get(item_id, []):
             held = LeaseRow.item_id == item_id, LeaseRow.annotator == annotator, LeaseRow.outcome == HIDDEN_LEASE
             session.execute(update(LeaseRow).where(*held).values(outcome=outcome))
-        if state == State.OPEN:
+        if state == ItemState.OPEN:
             items.move_places_back(session, item.project_id, item.priority, item.rank, item_id)
 
 

@@ -46,7 +46,7 @@ class BackupManifest:
             raise ValueError("it names no copy of a database")
 
 
-class Target:
+class BackupTarget:
     """A folder or repository for backups. Its own errors (OSError, ValueError, ImportError) are passed on."""
 
     def __init__(self, address: str) -> None:
@@ -141,7 +141,7 @@ def check(address: str, directory: Path, needed: int) -> None:
     folder without room for so many bytes.
     """
     try:
-        folder = Target(address).folder
+        folder = BackupTarget(address).folder
         if folder is None:
             return
         data = directory.expanduser().resolve()

@@ -31,7 +31,7 @@ MIN_AGE = 3600  # seconds; a younger file may belong to a drawing that is just b
 PAGE_SIZE = 500  # rows read at once
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is."""
 
     FINE = "fine"
@@ -44,7 +44,7 @@ class Finding:
     """What one check found, and what to do about it."""
 
     check: str
-    level: Level
+    level: Severity
     said: str
     do: str = ""
     count: int = 0
@@ -113,7 +113,7 @@ def findings(
     orphans = [str(file.relative_to(folder)) for file in (*_orphans(files, referenced), *_partial(folder))]
     advice = "they only take room"
     yield _finding(
-        "orphans", orphans, "no file is left over", "files that nothing shows", advice, Level.NOTE, fixable=True
+        "orphans", orphans, "no file is left over", "files that nothing shows", advice, Severity.NOTE, fixable=True
     )
 
 
@@ -129,12 +129,12 @@ def _finding(
     fine_message: str,
     problem: str,
     advice: str = "",
-    level: Level = Level.WRONG,
+    level: Severity = Severity.WRONG,
     *,
     fixable: bool = False,
 ) -> Finding:
     if not affected:
-        return Finding(check, Level.FINE, fine_message)
+        return Finding(check, Severity.FINE, fine_message)
     examples = tuple(affected[:5])
     message = f"{len(affected)} {problem}: {', '.join(examples)}{' …' if len(affected) > len(examples) else ''}"
     return Finding(check, level, message, advice or "--fix writes them anew", len(affected), examples, fixable)

@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from annotations.db.tables import AnnotationRow, ItemRow
 from annotations.export.exporter import made_rows
-from annotations.export.kind import Row
+from annotations.export.kind import ExportRow
 from annotations.export.manifest import Manifest, read_manifest
 from annotations.export.query import EVERYTHING
 from annotations.export.registry import KINDS
@@ -178,7 +178,7 @@ def _of_datasets(store: Store, rows: int, folder: Path) -> float:
 
     def generate() -> Iterator[dict[str, Any]]:
         every = (row for _, made in made_rows(StoreContext(store, EVERYTHING), KINDS[KIND]) for row in made)
-        yield from (dict(row.values) for row in islice((row for row in every if isinstance(row, Row)), rows))
+        yield from (dict(row.values) for row in islice((row for row in every if isinstance(row, ExportRow)), rows))
 
     disable_progress_bars()
     began = time.perf_counter()

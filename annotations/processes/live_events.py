@@ -13,7 +13,7 @@ from annotations.db.engine import Database
 from annotations.db.process_tables import LiveEventsRow
 
 
-class Batch(NamedTuple):
+class EventBatch(NamedTuple):
     """Events of one drawing that follow each other."""
 
     trajectory_id: str
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 def publish(
-    database: Database, batches: Sequence[Batch], live: Sequence[str], ended: Sequence[str], now: datetime
+    database: Database, batches: Sequence[EventBatch], live: Sequence[str], ended: Sequence[str], now: datetime
 ) -> None:
     """Store new events, a sign of life of the drawings `live`, and that others have `ended`."""
     row = LiveEventsRow

@@ -20,8 +20,8 @@ from annotations.queue.seeded_choice import left_of, seeded_uniform
 from annotations.schema.annotation import REFLECTIONS
 from annotations.schema.project import Project, Use
 from annotations.store import items, leases, projects
-from annotations.store.items import State
-from annotations.store.leases import COMPLETED, Outcome
+from annotations.store.items import ItemState
+from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
 
 MOST_HELD = 50  # items that one person holds at a time
@@ -93,10 +93,10 @@ def take(store: Store, project_id: str, trajectory_id: str, annotator: str) -> A
         project = _open_project(session, project_id)
         leases.sweep(session, now)
         item = items.find(session, project_id, trajectory_id)
-        if item is None or item.state != State.OPEN or item.use == Use.PRACTICE:
+        if item is None or item.state != ItemState.OPEN or item.use == Use.PRACTICE:
             return None
         before = leases.get(session, item, annotator)
-        ended = before is not None and before.outcome in (*COMPLETED, Outcome.EXTRA)
+        ended = before is not None and before.outcome in (*COMPLETED, LeaseOutcome.EXTRA)
         if not leases.is_held(before) and leases.held_by(session, annotator) >= MOST_HELD:
             raise ProjectError(f"you hold {MOST_HELD} items already; submit or skip what is open in your other tabs")
         if ended or not leases.has_room(session, project, item, annotator):
@@ -224,7 +224,7 @@ def leave(
             moments = unless_renewed_after
             mine = [lease for lease in mine if lease.item_id in moments and lease.renewed_at <= moments[lease.item_id]]
         for lease in mine:
-            leases.end(session, lease, Outcome.LEFT)
+            leases.end(session, lease, LeaseOutcome.LEFT)
         return len(mine)
 
 
@@ -240,8 +240,8 @@ def progress(store: Store, annotator: str, project_id: str = REFLECTIONS) -> Pro
     """
     mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator
     done = select(func.count()).select_from(LeaseRow).where(*mine)
-    done = done.where(LeaseRow.outcome.in_((*COMPLETED, Outcome.EXTRA)))
-    open_ = ItemRow.project_id == project_id, ItemRow.state == State.OPEN.value
+    done = done.where(LeaseRow.outcome.in_((*COMPLETED, LeaseOutcome.EXTRA)))
+    open_ = ItemRow.project_id == project_id, ItemRow.state == ItemState.OPEN.value
 
     def left(*uses: Use) -> int:
         of = *open_, ItemRow.use.in_(uses)

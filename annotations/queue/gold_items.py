@@ -16,7 +16,7 @@ from annotations.schema.annotation import Annotation, Answers, Status
 from annotations.schema.project import Use
 from annotations.schema.questions import Question
 from annotations.store import completion, items, projects, revisions
-from annotations.store.items import State
+from annotations.store.items import ItemState
 from annotations.store.store import Store
 
 LONGEST_WHY = 500  # characters
@@ -48,7 +48,7 @@ def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
         item.use, item.gold = use.value, known or None
         item.state = completion.state_of(session, project, item).value
         session.flush()
-        if item.state == State.OPEN:
+        if item.state == ItemState.OPEN:
             items.move_places_back(session, project.id, item.priority, item.rank, item.id)
         return sum(len(entry["answers"]) for entry in known)
 

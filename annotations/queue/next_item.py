@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from annotations.db.tables import ItemRow, LeaseRow, PlaceRow
 from annotations.schema.project import Project, Use
-from annotations.store.items import State
-from annotations.store.leases import Outcome
+from annotations.store.items import ItemState
+from annotations.store.leases import LeaseOutcome
 
 POSITION = (ItemRow.priority, ItemRow.rank, ItemRow.id)
-TAKEN_UP = (Outcome.LEFT, Outcome.LAPSED)
+TAKEN_UP = (LeaseOutcome.LEFT, LeaseOutcome.LAPSED)
 
 
 def first(session: Session, project: Project, annotator: str, use: Use, *, without: int | None = None) -> int | None:
@@ -60,7 +60,7 @@ def begun(session: Session, project: Project, annotator: str, *, without: int | 
 
 def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
     """What this person skipped for later, the longest ago first."""
-    query = _mine(project, annotator).where(LeaseRow.outcome == Outcome.POSTPONED.value)
+    query = _mine(project, annotator).where(LeaseRow.outcome == LeaseOutcome.POSTPONED.value)
     items = session.scalars(query.order_by(LeaseRow.renewed_at, ItemRow.id))
     return [item for item in items if item.id != without]
 
@@ -69,11 +69,11 @@ def _mine(project: Project, annotator: str) -> Select:
     """Open items that this person has a lease of; with its outcome named, found in the index alone."""
     query = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
     query = query.where(LeaseRow.project_id == project.id, LeaseRow.annotator == annotator)
-    return query.where(ItemRow.state == State.OPEN.value)
+    return query.where(ItemRow.state == ItemState.OPEN.value)
 
 
 def _line(project: Project, use: Use) -> Select:
-    open_ = ItemRow.project_id == project.id, ItemRow.use == use.value, ItemRow.state == State.OPEN.value
+    open_ = ItemRow.project_id == project.id, ItemRow.use == use.value, ItemRow.state == ItemState.OPEN.value
     return select(*POSITION).where(*open_).order_by(*POSITION)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from annotations.db.tables import AnnotationRow, ItemRow, LeaseRow, TrajectoryRow
 from annotations.schema.annotation import Status
 from annotations.schema.project import Use
-from annotations.store.leases import Outcome
+from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
 from annotations.store.visibility import is_visible
 
@@ -26,7 +26,7 @@ class OwnItem:
 
     item: int
     prompt: str
-    outcome: Outcome | None  # None while it is held
+    outcome: LeaseOutcome | None  # None while it is held
     at: datetime  # UTC, of the last change
 
 
@@ -49,14 +49,14 @@ def own_items(store: Store, annotator: str, project_id: str) -> list[OwnItem]:
     query = query.where(is_visible(TrajectoryRow.id)).order_by(row.renewed_at.desc(), row.item_id.desc()).limit(MOST)
     with store.database.reading() as session:
         rows = session.execute(query).all()
-    return [OwnItem(item, prompt, outcome and Outcome(outcome), at) for item, prompt, outcome, at in rows]
+    return [OwnItem(item, prompt, outcome and LeaseOutcome(outcome), at) for item, prompt, outcome, at in rows]
 
 
 def pace(store: Store, annotator: str, project_id: str) -> Pace:
     """Of this person in this project, now."""
     midnight = store.clock().replace(hour=0, minute=0, second=0, microsecond=0)
     lease, row = LeaseRow, AnnotationRow
-    mine = lease.project_id == project_id, lease.annotator == annotator, lease.outcome == Outcome.SUBMITTED.value
+    mine = lease.project_id == project_id, lease.annotator == annotator, lease.outcome == LeaseOutcome.SUBMITTED.value
     spent = select(row.item_id, row.seconds).where(row.annotator == annotator, row.project_id == project_id)
     spent = spent.where(row.status == Status.SUBMITTED.value, row.item_id.is_not(None))
     with store.database.reading() as session:

@@ -16,7 +16,7 @@ from annotations.metrics.gold_answers import Feedback
 from annotations.schema.annotation import Status
 from annotations.schema.project import Project, Use
 from annotations.store import completion, items, leases, projects, revisions
-from annotations.store.leases import COMPLETED, Outcome
+from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
 
 
@@ -55,13 +55,13 @@ def again(store: Store, annotator: str, project_id: str) -> int:
     mine = LeaseRow.project_id == project_id, LeaseRow.annotator == annotator, LeaseRow.outcome.is_(None)
     with store.database.writing() as session:
         for lease in session.scalars(select(LeaseRow).where(*mine)).all():
-            leases.end(session, lease, Outcome.LEFT)
+            leases.end(session, lease, LeaseOutcome.LEFT)
         practised = _practised(session, project_id, annotator)
         for item, lease in practised:
             submitted = revisions.current(session, item=item.id, annotator=annotator, status=Status.SUBMITTED)
             blank = [replace(each, answers={}, status=Status.UNFINISHED, seconds=0.0, key="") for each in submitted]
             completion.record(session, [replace(each, id=None, created_at=None) for each in blank], now=store.clock())
-            leases.end(session, lease, Outcome.LEFT)
+            leases.end(session, lease, LeaseOutcome.LEFT)
         return len(practised)
 
 

@@ -16,8 +16,8 @@ from annotations.schema.project import Use
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
 from annotations.store import projects, revisions
-from annotations.store.items import State
-from annotations.store.leases import Outcome
+from annotations.store.items import ItemState
+from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
 
 
@@ -46,7 +46,7 @@ class AnnotatorProgress:
 def first_item(store: Store, project_id: str) -> tuple[str, str | None] | None:
     """The ids of the trajectory, and of the second of a pair, of a project's oldest visible item."""
     row = ItemRow
-    visible = row.project_id == project_id, row.state != State.HIDDEN.value
+    visible = row.project_id == project_id, row.state != ItemState.HIDDEN.value
     query = select(row.trajectory_id, row.other_id).where(*visible).order_by(row.id).limit(1)
     with store.database.reading() as session:
         item = session.execute(query).first()
@@ -55,14 +55,14 @@ def first_item(store: Store, project_id: str) -> tuple[str, str | None] | None:
 
 def project_counts(store: Store) -> dict[str, ProjectCounts]:
     """How far every project is, by its id."""
-    done = or_(ItemRow.state == State.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
+    done = or_(ItemRow.state == ItemState.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
     counted = func.count(), func.sum(case((done, 1), else_=0)), func.sum(ItemRow.answers)
     items_of_use = select(ItemRow.project_id, ItemRow.use, *counted).join(
         ProjectRow, ProjectRow.id == ItemRow.project_id
     )
-    items_of_use = items_of_use.where(ItemRow.state != State.HIDDEN.value).group_by(ItemRow.project_id, ItemRow.use)
+    items_of_use = items_of_use.where(ItemRow.state != ItemState.HIDDEN.value).group_by(ItemRow.project_id, ItemRow.use)
     people = select(LeaseRow.project_id, func.count(distinct(LeaseRow.annotator)))
-    people = people.where(LeaseRow.outcome == Outcome.SUBMITTED.value).group_by(LeaseRow.project_id)
+    people = people.where(LeaseRow.outcome == LeaseOutcome.SUBMITTED.value).group_by(LeaseRow.project_id)
     with store.database.reading() as session:
         numbers_of: dict[str, dict[str, int]] = {project.id: {} for project in projects.get_all(session)}
         for project, use, items, finished, answers in session.execute(items_of_use):
@@ -86,8 +86,8 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
     shares = [
         AnnotatorProgress(
             annotator,
-            completed=numbers.get(Outcome.SUBMITTED, 0),
-            skipped=numbers.get(Outcome.SKIPPED, 0),
+            completed=numbers.get(LeaseOutcome.SUBMITTED, 0),
+            skipped=numbers.get(LeaseOutcome.SKIPPED, 0),
             held=numbers.get(None, 0),
         )
         for annotator, numbers in counts.items()

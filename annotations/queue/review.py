@@ -19,7 +19,7 @@ from annotations.schema.annotation import Annotation, Decision, Status, validate
 from annotations.schema.project import Use
 from annotations.schema.questions import Question
 from annotations.store import completion, items, leases, projects, revisions
-from annotations.store.leases import COMPLETED, Outcome
+from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 
@@ -54,7 +54,7 @@ def decide(
             validate(ours, pair[0], project.questions, pair[1])
             ours = replace(ours, decision=kind_of_decision(project.questions, ours, answered))
             made.append(revisions.append(session, ours, now=now))
-        leases.end(session, lease or leases.hold(session, item, reviewer, now), Outcome.EXTRA)
+        leases.end(session, lease or leases.hold(session, item, reviewer, now), LeaseOutcome.EXTRA)
         if restored is not None:
             sign(session, made[0], *restored)
         return tuple(made)
@@ -98,7 +98,7 @@ def send_back(store: Store, item_id: int, annotator: str, reviewer: str, note: s
             undone = completion.take_back(session, annotation.trajectory_id, annotation.segment, annotator, **place)
             sign(session, undone, annotation.id or 0, reviewer)
         lease = leases.get(session, item, annotator)
-        leases.end(session, lease, Outcome.EXTRA if to_others else Outcome.LEFT)
+        leases.end(session, lease, LeaseOutcome.EXTRA if to_others else LeaseOutcome.LEFT)
         values = {"item_id": item_id, "annotator": annotator, "reviewer": reviewer, "note": note}
         session.execute(insert(ReturnRow).values(**values, to_others=to_others, created_at=now))
 

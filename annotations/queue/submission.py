@@ -24,11 +24,11 @@ from annotations.schema.project import Project, Skipping, Use
 from annotations.schema.questions import SKIP_REASON
 from annotations.store import completion, items, leases, projects, revisions
 from annotations.store.items import subjects_of
-from annotations.store.leases import COMPLETED, Outcome
+from annotations.store.leases import COMPLETED, LeaseOutcome
 from annotations.store.store import Store
 from annotations.store.trajectories import get
 
-ENDED = (*COMPLETED, Outcome.EXTRA)
+ENDED = (*COMPLETED, LeaseOutcome.EXTRA)
 MOST_SKIPS, SKIPS_IN = 100, timedelta(minutes=10)  # of one person in one project
 
 
@@ -83,14 +83,14 @@ def submit(store: Store, item_id: int, annotator: str, annotations: Sequence[Ann
             raise AnswerError("got no answers; answer what is required, or skip it")
         again = all(a.key and revisions.by_key(session, a.key) for a in annotations)
         late = not leases.is_held(lease) and not leases.has_room(session, project, item, annotator)
-        late = before == Outcome.EXTRA if again else late
+        late = before == LeaseOutcome.EXTRA if again else late
         status = Status.UNFINISHED if late else Status.SUBMITTED
         if not late and before not in ENDED:
             leases.hold(session, item, annotator, now)
         ours = [_checked(session, project, item, annotator, a, status) for a in annotations]
         made = tuple(completion.record(session, ours, now=now))
         if late:
-            leases.end(session, leases.get(session, item, annotator), Outcome.EXTRA)
+            leases.end(session, leases.get(session, item, annotator), LeaseOutcome.EXTRA)
             return Receipt(SubmitResult.EXTRA, made, completed=True)
         result = SubmitResult.CHANGED if before in COMPLETED and not again else SubmitResult.COUNTED
         completed = leases.get(session, item, annotator).outcome in COMPLETED
@@ -159,7 +159,7 @@ def skip_item(store: Store, item_id: int, annotator: str, *, reason: str = "") -
             lease = leases.get(session, item, annotator) or leases.hold(session, item, annotator, now)
             lease.renewed_at = now  # when it was skipped
             if later:
-                leases.end(session, lease, Outcome.POSTPONED)
+                leases.end(session, lease, LeaseOutcome.POSTPONED)
         return stored
 
 

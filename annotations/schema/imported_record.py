@@ -17,7 +17,7 @@ from model.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
-class Part:
+class RecordPart:
     """One image of a record: the trajectory it makes, its pictures (PNG by sha256), and the record, packed."""
 
     trajectory: Trajectory  # its id follows from its content, where the record has none
@@ -32,7 +32,7 @@ class Record:
     """One row of a file. `together`: rows and images that belong to one prompt, or pair, share it."""
 
     row: int
-    parts: tuple[Part, ...]
+    parts: tuple[RecordPart, ...]
     together: str | None = None
     key: str = ""  # stands for its content, so that none is imported twice; filled in by whoever imports
     beside: str = ""  # hash of what the row says that is in none of its parts' records

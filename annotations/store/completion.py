@@ -16,8 +16,8 @@ from annotations.metrics.disagreement import disagreement
 from annotations.schema.annotation import Annotation, Status
 from annotations.schema.project import Order, Project, Skipping, Use
 from annotations.store import items, leases, projects, revisions
-from annotations.store.items import State
-from annotations.store.leases import COMPLETED, Outcome
+from annotations.store.items import ItemState
+from annotations.store.leases import COMPLETED, LeaseOutcome
 
 
 def record(session: Session, annotations: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
@@ -63,15 +63,15 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
         room = leases.has_room(session, project, item, annotator)
         lease = leases.hold(session, item, annotator, now)
         if not room:
-            leases.end(session, lease, Outcome.LAPSED)
+            leases.end(session, lease, LeaseOutcome.LAPSED)
     before, after = lease.outcome, _outcome(session, project, item, annotator)
     if after is None and before in COMPLETED:  # taken back: it is theirs again, as far as there is room
-        item.answers -= before == Outcome.SUBMITTED
-        lease.outcome = Outcome.LAPSED.value
+        item.answers -= before == LeaseOutcome.SUBMITTED
+        lease.outcome = LeaseOutcome.LAPSED.value
         if leases.has_room(session, project, item, annotator):
             leases.hold(session, item, annotator, now)
     elif after is not None:
-        item.answers += (after is Outcome.SUBMITTED) - (before == Outcome.SUBMITTED)
+        item.answers += (after is LeaseOutcome.SUBMITTED) - (before == LeaseOutcome.SUBMITTED)
         lease.outcome = after.value
     if before != lease.outcome:
         was = item.state, item.rank
@@ -79,12 +79,12 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
         if project.order is Order.DISAGREEMENT:
             item.rank = -_disagreement(session, project, item)
         session.flush()
-        if item.state == State.OPEN and was != (item.state, item.rank):
+        if item.state == ItemState.OPEN and was != (item.state, item.rank):
             items.move_places_back(session, project.id, item.priority, item.rank, item.id)
     session.flush()
 
 
-def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) -> Outcome | None:
+def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) -> LeaseOutcome | None:
     """Completed, or left out on purpose, or neither."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(row.item_id == item.id, row.annotator == annotator).group_by(row.segment)
@@ -92,18 +92,18 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
     done = list(session.scalars(statuses.where(row.status != Status.UNFINISHED.value)))
     if len(done) < item.parts:
         return None
-    return Outcome.SUBMITTED if Status.SUBMITTED.value in done else Outcome.SKIPPED
+    return LeaseOutcome.SUBMITTED if Status.SUBMITTED.value in done else LeaseOutcome.SKIPPED
 
 
-def state_of(session: Session, project: Project, item: ItemRow) -> State:
+def state_of(session: Session, project: Project, item: ItemRow) -> ItemState:
     """Whether anybody is still to be asked."""
     if item.use != Use.WORK:
-        return State.OPEN
+        return ItemState.OPEN
     if project.overlap is not None and item.answers >= project.overlap:
-        return State.FULL
-    skipped = select(exists().where(LeaseRow.item_id == item.id, LeaseRow.outcome == Outcome.SKIPPED.value))
+        return ItemState.FULL
+    skipped = select(exists().where(LeaseRow.item_id == item.id, LeaseRow.outcome == LeaseOutcome.SKIPPED.value))
     closed = project.skipping is Skipping.EVERYBODY and session.scalar(skipped)
-    return State.CLOSED if closed else State.OPEN
+    return ItemState.CLOSED if closed else ItemState.OPEN
 
 
 def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dict[int, float]:

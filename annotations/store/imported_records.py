@@ -32,7 +32,7 @@ class BatchName:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ImportBatch:
     """One import, of which something is visible."""
 
     id: str
@@ -45,7 +45,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Origin:
+class RecordOrigin:
     """Where one part of a record comes from, and its fields that a trajectory has no place for."""
 
     trajectory_id: str
@@ -128,13 +128,13 @@ def discard(session: Session, batch: str) -> bool:
     return bool(ids)
 
 
-def batches(session: Session) -> list[Batch]:
+def batches(session: Session) -> list[ImportBatch]:
     """All imports with visible trajectories, newest first."""
     row = ImportRow
     identity = (row.batch, row.source, row.format, row.imported_by)
     counts = (func.count(row.key.distinct()), func.count(row.trajectory_id.distinct()))
     query = select(*identity, func.min(row.created_at), *counts).where(*_visible()).group_by(*identity)
-    return [Batch(*columns) for columns in session.execute(query.order_by(func.max(row.id).desc()))]
+    return [ImportBatch(*columns) for columns in session.execute(query.order_by(func.max(row.id).desc()))]
 
 
 def members(session: Session, batch: str) -> list[str]:
@@ -144,13 +144,13 @@ def members(session: Session, batch: str) -> list[str]:
     return list(session.scalars(query.group_by(row.trajectory_id).order_by(func.min(row.id))))
 
 
-def origins(session: Session, trajectory_id: str) -> list[Origin]:
+def origins(session: Session, trajectory_id: str) -> list[RecordOrigin]:
     """Every record that a visible trajectory comes from."""
     query = select(ImportRow).where(ImportRow.trajectory_id == trajectory_id, *_visible())
     return [_origin(session, row) for row in session.scalars(query.order_by(ImportRow.id))]
 
 
-def parts(session: Session, batch: str, *, after: int) -> list[tuple[int, str, Origin]]:
+def parts(session: Session, batch: str, *, after: int) -> list[tuple[int, str, RecordOrigin]]:
     """The next visible parts of a batch with ids above `after`: id, key of the record, and what it was."""
     row = ImportRow
     query = select(row).where(row.batch == batch, row.id > after, *_visible())
@@ -162,8 +162,8 @@ def _visible() -> tuple[ColumnElement[bool], ...]:
     return is_visible(ImportRow.trajectory_id), is_published(ImportRow.batch)
 
 
-def _origin(session: Session, row: ImportRow) -> Origin:
+def _origin(session: Session, row: ImportRow) -> RecordOrigin:
     files = select(ImportFileRow.name, ImportFileRow.content).where(ImportFileRow.import_id == row.id)
     contents: dict[str, bytes] = dict(session.execute(files).all())
     columns = {name: getattr(row, name) for name in ("trajectory_id", "batch", "source", "format", "row", "part")}
-    return Origin(**columns, together=row.together, record=unpack(row.record, contents))
+    return RecordOrigin(**columns, together=row.together, record=unpack(row.record, contents))

@@ -38,7 +38,7 @@ PRIORITIES = 1000  # between two generations of a project's items
 MOST_PRIORITY = PRIORITIES // 2 - 1
 
 
-class State(StrEnum):
+class ItemState(StrEnum):
     """Whether an item is still assigned to annotators."""
 
     OPEN = "open"
@@ -58,7 +58,9 @@ class NewItem:
     gold: tuple[dict[str, Any], ...] = ()
 
 
-def collect(session: Session, created: Sequence[tuple[Trajectory, float]], *, state: State = State.OPEN) -> None:
+def collect(
+    session: Session, created: Sequence[tuple[Trajectory, float]], *, state: ItemState = ItemState.OPEN
+) -> None:
     """Add new trajectories, each with the time of its creation in seconds, to every project that collects trajectories,
     where they have segments that it asks about. Hidden items are opened by `open_staged`.
     """
@@ -73,7 +75,7 @@ def collect(session: Session, created: Sequence[tuple[Trajectory, float]], *, st
         ]
         if rows:
             session.execute(insert(ItemRow.__table__), rows)
-        if rows and state is State.OPEN:
+        if rows and state is ItemState.OPEN:
             move_places_back(session, project.id, *min((row["priority"], row["rank"]) for row in rows), item_id=0)
 
 
@@ -82,8 +84,8 @@ def open_staged(session: Session, trajectory_ids: Sequence[str]) -> None:
     deleted = exists().where(DeletionRow.trajectory_id == ItemRow.trajectory_id)
     query = select(ItemRow.project_id, ItemRow.priority, ItemRow.rank, ItemRow.id)
     query = query.where(ItemRow.trajectory_id.in_(trajectory_ids), ItemRow.other_id.is_(None), ~deleted)
-    rows = session.execute(query.where(ItemRow.state == State.HIDDEN.value)).all()
-    session.execute(update(ItemRow).where(ItemRow.id.in_([row.id for row in rows])).values(state=State.OPEN.value))
+    rows = session.execute(query.where(ItemRow.state == ItemState.HIDDEN.value)).all()
+    session.execute(update(ItemRow).where(ItemRow.id.in_([row.id for row in rows])).values(state=ItemState.OPEN.value))
     for project_id in {row.project_id for row in rows}:
         first = min((row.priority, row.rank, row.id) for row in rows if row.project_id == project_id)
         move_places_back(session, project_id, *first)
@@ -151,7 +153,7 @@ def _values(project: Project, new: NewItem, parts: int, rank: float, generation:
         "trajectory_id": new.trajectory_id,
         "other_id": new.other_id,
         "use": new.use.value,
-        "state": State.OPEN.value,
+        "state": ItemState.OPEN.value,
         "priority": PRIORITIES * generation + new.priority,
         "rank": rank,
         "parts": parts,
@@ -175,7 +177,7 @@ def subjects_of(project: Project, trajectory: Trajectory) -> list[int | None]:
 def get(session: Session, item_id: int) -> ItemRow:
     """The row, to be read and changed within the transaction. Raises NotFoundError."""
     row = session.get(ItemRow, item_id)
-    if row is None or row.state == State.HIDDEN:
+    if row is None or row.state == ItemState.HIDDEN:
         raise NotFoundError(f"there is no item {item_id}; its drawing may have been deleted")
     return row
 
@@ -193,8 +195,8 @@ def is_identical_pair(session: Session, item: ItemRow) -> bool:
 
 def close_identical_pairs(session: Session, project: Project) -> None:
     """Stop assigning pairs of the same picture; their answers stay."""
-    open_ = ItemRow.project_id == project.id, ItemRow.state == State.OPEN.value
-    session.execute(update(ItemRow).where(*open_, _is_identical_pair()).values(state=State.CLOSED.value))
+    open_ = ItemRow.project_id == project.id, ItemRow.state == ItemState.OPEN.value
+    session.execute(update(ItemRow).where(*open_, _is_identical_pair()).values(state=ItemState.CLOSED.value))
 
 
 def _is_identical_pair() -> ColumnElement[bool]:
@@ -212,7 +214,7 @@ def hide(session: Session, trajectory_id: str) -> None:
     """Hide the items of a deleted trajectory from assignment and from everybody's progress."""
     shows_it = or_(ItemRow.trajectory_id == trajectory_id, ItemRow.other_id == trajectory_id)
     ids = list(session.scalars(select(ItemRow.id).where(shows_it)))
-    session.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(state=State.HIDDEN.value))
+    session.execute(update(ItemRow).where(ItemRow.id.in_(ids)).values(state=ItemState.HIDDEN.value))
     session.execute(update(LeaseRow).where(LeaseRow.item_id.in_(ids)).values(outcome="hidden"))
 
 
@@ -266,16 +268,16 @@ def update_states(session: Session, project: Project, ids: Sequence[int]) -> Non
     """Open or fill those of these items whose state does not fit the overlap."""
     query = select(ItemRow.id, ItemRow.state, ItemRow.priority, ItemRow.rank)
     rows = session.execute(query.where(ItemRow.id.in_(ids), *_is_outdated(project))).all()
-    for before, after in ((State.FULL, State.OPEN), (State.OPEN, State.FULL)):
+    for before, after in ((ItemState.FULL, ItemState.OPEN), (ItemState.OPEN, ItemState.FULL)):
         changed = [row.id for row in rows if row.state == before]
         session.execute(update(ItemRow).where(ItemRow.id.in_(changed)).values(state=after.value))
-    if reopened := [(row.priority, row.rank, row.id) for row in rows if row.state == State.FULL]:
+    if reopened := [(row.priority, row.rank, row.id) for row in rows if row.state == ItemState.FULL]:
         move_places_back(session, project.id, *min(reopened))
 
 
 def _is_outdated(project: Project) -> tuple[ColumnElement[bool], ...]:
     enough = ItemRow.answers >= project.overlap if project.overlap is not None else false()
-    full, open_ = ItemRow.state == State.FULL.value, ItemRow.state == State.OPEN.value
+    full, open_ = ItemRow.state == ItemState.FULL.value, ItemRow.state == ItemState.OPEN.value
     work = ItemRow.project_id == project.id, ItemRow.use == Use.WORK.value
     return *work, or_(and_(full, ~enough), and_(open_, enough))
 

@@ -18,7 +18,7 @@ from annotations.schema.project import Project, Use
 LEASE = timedelta(minutes=10)  # how long an item is held after the last sign of life
 
 
-class Outcome(StrEnum):
+class LeaseOutcome(StrEnum):
     """How a lease ended. What is left, lapsed or postponed may be taken up again."""
 
     LEFT = "left"  # the page went away
@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     HIDDEN = "hidden"  # the trajectory was deleted
 
 
-COMPLETED = (Outcome.SUBMITTED, Outcome.SKIPPED)
+COMPLETED = (LeaseOutcome.SUBMITTED, LeaseOutcome.SKIPPED)
 
 
 def sweep(session: Session, now: datetime) -> int:
@@ -39,7 +39,7 @@ def sweep(session: Session, now: datetime) -> int:
     quick = {"synchronize_session": False}
     ahead = update(LeaseRow).where(held, LeaseRow.renewed_at > now).values(renewed_at=now, expires_at=now + LEASE)
     session.execute(ahead, execution_options=quick)
-    over = update(LeaseRow).where(held, LeaseRow.expires_at <= now).values(outcome=Outcome.LAPSED.value)
+    over = update(LeaseRow).where(held, LeaseRow.expires_at <= now).values(outcome=LeaseOutcome.LAPSED.value)
     return len(session.scalars(over.returning(LeaseRow.item_id), execution_options=quick).all())
 
 
@@ -56,7 +56,7 @@ def held_by(session: Session, annotator: str) -> int:
 def skipped_since(session: Session, project_id: str, annotator: str, moment: datetime) -> int:
     """How many items of a project somebody has left unanswered since then."""
     row = LeaseRow
-    skips = row.outcome.in_((Outcome.SKIPPED.value, Outcome.POSTPONED.value)), row.renewed_at > moment
+    skips = row.outcome.in_((LeaseOutcome.SKIPPED.value, LeaseOutcome.POSTPONED.value)), row.renewed_at > moment
     mine = row.project_id == project_id, row.annotator == annotator
     return session.scalar(select(func.count()).select_from(row).where(*mine, *skips)) or 0
 
@@ -72,7 +72,7 @@ def has_room(session: Session, project: Project, item: ItemRow, annotator: str) 
     if item.use != Use.WORK or project.overlap is None:
         return True
     mine = get(session, item, annotator)
-    answers = item.answers - (mine is not None and mine.outcome == Outcome.SUBMITTED)
+    answers = item.answers - (mine is not None and mine.outcome == LeaseOutcome.SUBMITTED)
     others = select(func.count()).where(LeaseRow.item_id == item.id, LeaseRow.outcome.is_(None))
     held = session.scalar(others.where(LeaseRow.annotator != annotator)) or 0
     return answers + held < project.overlap
@@ -91,6 +91,6 @@ def hold(session: Session, item: ItemRow, annotator: str, now: datetime) -> Leas
     return lease
 
 
-def end(session: Session, lease: LeaseRow, outcome: Outcome) -> None:
+def end(session: Session, lease: LeaseRow, outcome: LeaseOutcome) -> None:
     lease.outcome = outcome.value
     session.flush()

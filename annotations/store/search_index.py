@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from annotations.db.search_words import words
+from annotations.db.search_words import search_words
 from annotations.db.tables import AnnotationRow, PostingRow, TrajectoryRow
 from annotations.schema.names import name_key
 from annotations.store.visibility import is_visible
@@ -60,7 +60,7 @@ def terms_of(columns: Mapping[Any, Any]) -> set[bytes]:
     flags = {AHA: columns["aha"], RECORDED: columns["recorded"], BRANCH: columns["parent_id"] is not None}
     terms = {facet(kind, value) for kind, value in facets.items() if value is not None}
     terms |= {flag for flag, holds in flags.items() if holds}
-    return terms.union(*map(_terms_of_word, words(columns["prompt"])))
+    return terms.union(*map(_terms_of_word, search_words(columns["prompt"])))
 
 
 @lru_cache(4096)
@@ -70,7 +70,7 @@ def _terms_of_word(word: str) -> frozenset[bytes]:
 
 def terms_of_search(text: str) -> list[TermRange]:
     """One range for each word of the text: the word itself and longer words that it begins."""
-    asked = sorted(words(text))
+    asked = sorted(search_words(text))
     short = [exactly(facet("begins", word)) for word in asked if len(word) <= PREFIX]
     return short + [starting_with(facet("word", word)) for word in asked if len(word) > PREFIX]
 

@@ -14,7 +14,7 @@ from model.trajectory import Reflection
 
 
 @dataclass(frozen=True)
-class Counts:
+class StoreCounts:
     """Numbers of visible rows; annotations are the counted ones of `revisions.is_counted`."""
 
     trajectories: int
@@ -28,7 +28,7 @@ class Counts:
     wrong_verdicts: int  # reflections whose verdict was rated wrong
 
 
-def count(session: Session) -> Counts:
+def count(session: Session) -> StoreCounts:
     images = select(func.count(distinct(TrajectoryImageRow.sha256))).where(TrajectoryImageRow.frame == 0)
     row = AnnotationRow
     submitted = is_counted()
@@ -39,7 +39,7 @@ def count(session: Session) -> Counts:
     def number(query: Select[int]) -> int:
         return session.scalar(query) or 0
 
-    return Counts(
+    return StoreCounts(
         trajectories=search_index.count(session),
         recorded=search_index.count(session, search_index.RECORDED),
         aha=search_index.count(session, search_index.AHA),

@@ -43,10 +43,10 @@ from annotations.store import (
     search_index,
     trajectories,
 )
-from annotations.store.imported_records import Batch, Origin
+from annotations.store.imported_records import ImportBatch, RecordOrigin
 from annotations.store.items import NewItem
 from annotations.store.listing import EVERYTHING, Cursor, Filter, TrajectorySummary
-from annotations.store.statistics import Counts, count
+from annotations.store.statistics import StoreCounts, count
 from annotations.store.trajectory_columns import check_storable, pictures_of
 from model.trajectory import Trajectory
 
@@ -302,7 +302,7 @@ class Store:
             if sha256 not in pictures and not self._pictures.has(sha256):
                 raise TrajectoryError(f"the picture {sha256[:12]}… was deleted meanwhile; give its PNG")
 
-    def imports(self) -> list[Batch]:
+    def imports(self) -> list[ImportBatch]:
         with self.database.reading() as session:
             return imported_records.batches(session)
 
@@ -311,12 +311,12 @@ class Store:
         with self.database.reading() as session:
             return imported_records.members(session, batch)
 
-    def origins(self, trajectory_id: str) -> list[Origin]:
+    def origins(self, trajectory_id: str) -> list[RecordOrigin]:
         """The records that a visible trajectory comes from; none for what was drawn here."""
         with self.database.reading() as session:
             return imported_records.origins(session, trajectory_id)
 
-    def import_parts(self, batch: str) -> Iterator[tuple[str, Origin]]:
+    def import_parts(self, batch: str) -> Iterator[tuple[str, RecordOrigin]]:
         """The visible parts of a batch with the keys of their records; none is being read while one is yielded."""
         last = 0
         while True:
@@ -390,7 +390,7 @@ class Store:
 
     # Counts and secrets
 
-    def counts(self) -> Counts:
+    def counts(self) -> StoreCounts:
         with self.database.reading() as session:
             return count(session)
 

@@ -14,7 +14,7 @@ from annotations.db.tables import DeletionRow, ImageRow, StagedRow, TrajectoryIm
 from annotations.errors import ConflictError, NotFoundError
 from annotations.pictures.images import PngFile
 from annotations.store import items, search_index
-from annotations.store.items import State
+from annotations.store.items import ItemState
 from annotations.store.search_index import terms_of
 from annotations.store.trajectory_columns import PreparedRows, pictures_of, prepare
 from annotations.store.visibility import is_staged, is_visible
@@ -75,7 +75,7 @@ def insert_rows(session: Session, prepared: Sequence[PreparedRows], files: Itera
     if links:
         session.execute(insert(LINKS), links)
     created = [(rows.outline, rows.columns["created_at"].timestamp()) for rows in prepared]
-    items.collect(session, created, state=State.OPEN if visible else State.HIDDEN)
+    items.collect(session, created, state=ItemState.OPEN if visible else ItemState.HIDDEN)
 
 
 def publish(session: Session, numbers: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from annotations.db.tables import DeletionRow, ImportRunRow, StagedRow
 
 
-class RunState(StrEnum):
+class ImportState(StrEnum):
     """State of an import run."""
 
     CHECKING = "checking"  # its records are read and validated
@@ -27,7 +27,7 @@ def is_visible(trajectory_id: InstrumentedAttribute[str]) -> ColumnElement[bool]
 
 def is_published(batch: InstrumentedAttribute[str]) -> ColumnElement[bool]:
     """Whether the import of this column is complete."""
-    return ~exists().where(ImportRunRow.batch == batch, ImportRunRow.state != RunState.PUBLISHED.value)
+    return ~exists().where(ImportRunRow.batch == batch, ImportRunRow.state != ImportState.PUBLISHED.value)
 
 
 def is_staged(session: Session, trajectory_id: str) -> bool:
@@ -37,4 +37,4 @@ def is_staged(session: Session, trajectory_id: str) -> bool:
 
 def _is_staged(trajectory_id: InstrumentedAttribute[str] | str) -> ColumnElement[bool]:
     staged = exists().where(StagedRow.trajectory_id == trajectory_id, StagedRow.batch == ImportRunRow.batch)
-    return staged.where(ImportRunRow.state != RunState.PUBLISHED.value)
+    return staged.where(ImportRunRow.state != ImportState.PUBLISHED.value)

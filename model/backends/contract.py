@@ -168,14 +168,14 @@ class Backend(ABC):
 
     def tokens(self, text: str) -> tuple[Token, ...]:
         """A person's text as the tokens of a thought or a reflection; here a token a word."""
-        return words(text, Origin.PERSON)
+        return word_tokens(text, Origin.PERSON)
 
     def seconds(self, request: Request) -> float:
         """How long a data centre's GPU would take for a request at most, without loading the weights."""
         return 60.0
 
 
-def words(text: str, origin: Origin = Origin.SAMPLED) -> tuple[Token, ...]:
+def word_tokens(text: str, origin: Origin = Origin.SAMPLED) -> tuple[Token, ...]:
     """Text as tokens for a backend that has none of its own: words and punctuation, all of id 0."""
     return tuple(Token(0, part, origin) for part in re.findall(r"\s*\w+|\s*[^\w\s]+|\s+", text))
 

@@ -26,7 +26,7 @@ from transformers.models.auto.modeling_auto import (
 
 from model.backends.checkpoint.loading import SHIPPED, STAGES, default_device, dtype_of, name_of, path_of
 from model.backends.checkpoint.opening_errors import why_not
-from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, UnavailableError, words
+from model.backends.contract import Backend, CheckpointError, Domain, ServingOptions, UnavailableError, word_tokens
 from model.backends.event_writer import EventWriter
 from model.backends.registry import open_backend
 from model.backends.request import MOST_REFLECTION_TOKENS, Request, RequestError, Task
@@ -159,7 +159,7 @@ class VisionLanguageCritic(Critic):
         yield write(Verdict, answer=answer, p_yes=p_yes)
         reason, _, edit = text.partition(EDIT_TEXT)
         said = sentence(answer, split_verdict(reason)[1], edit.strip() if answer == "no" else None)
-        for token in words(said):
+        for token in word_tokens(said):
             yield write(TextAdded, tokens=(token,))
         yield write(SegmentFinished, text=said)
 

@@ -87,11 +87,11 @@ class KVCache:
 LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
 
 
-class View(Protocol):
+class CacheView(Protocol):
     """Where a plain layer's keys and values go, and what its queries find. A packed one, of a small network, wants a
     CacheWindow."""
 
-    def on(self, device: torch.device) -> "View":
+    def on(self, device: torch.device) -> "CacheView":
         """The same where another layer is."""
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:

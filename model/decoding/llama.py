@@ -17,7 +17,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, LlamaRMS
 from model.backends.request import MOST_ROUNDS
 from model.decoding.cpu.native import native
 from model.decoding.cpu.operations import Kernels, Operations, Shape
-from model.decoding.kv_cache import CacheWindow, KVCache, Tables, View
+from model.decoding.kv_cache import CacheView, CacheWindow, KVCache, Tables
 
 PACKED = 16_000_000  # bytes at most of a matrix that is packed
 
@@ -27,7 +27,7 @@ class Layer(Protocol):
 
     device: torch.device
 
-    def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, view: CacheView, number: int) -> torch.Tensor:
         """(R, Q, D) → (R, Q, D), maybe in the same memory; writes keys and values as layer `number`."""
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
@@ -57,7 +57,7 @@ class Llama:
         devices = [layer.device for layer in self.layers]
         return KVCache((self.key_heads, capacity, self.width), count, devices, rotary)
 
-    def __call__(self, hidden: torch.Tensor, view: View) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, view: CacheView) -> torch.Tensor:
         """(R, Q, D) inputs, which may be overwritten → (R, Q, D) hidden states; keys and values are written to the
         view's slots."""
         for number, layer in enumerate(self.layers):
@@ -107,7 +107,7 @@ class FusedLayer:
         half = cosines.shape[1] // 2
         return cosines, torch.cat([-sines[:, :half], sines[:, half:]], -1)
 
-    def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, view: CacheView, number: int) -> torch.Tensor:
         layer, output, down = self.layer, self.layer.self_attn.o_proj, self.layer.mlp.down_proj
         projected = F.linear(rms_norm(layer.input_layernorm, hidden), *self.attention)
         _add_linear(hidden, view.attend(number, projected), output)

@@ -34,7 +34,7 @@ PROMPTS = (
 
 
 @dataclass(frozen=True)
-class Share:
+class TryCount:
     """So many of a number of tries."""
 
     count: int
@@ -48,10 +48,10 @@ class Share:
 class AhaRates:
     """What came of the prompts, and of the mistakes put into those drawings that the model said yes to."""
 
-    aha: Share  # drawings with an aha moment of the model's own
-    sent_back: Share  # first drafts that the model said no to
-    noticed: Share  # changed drawings that it said no to
-    repaired: Share  # changed drawings that end in an aha moment
+    aha: TryCount  # drawings with an aha moment of the model's own
+    sent_back: TryCount  # first drafts that the model said no to
+    noticed: TryCount  # changed drawings that it said no to
+    repaired: TryCount  # changed drawings that end in an aha moment
 
 
 def aha_rates(backend: Backend, prompts: Sequence[str], sampling: Sampling, *, seeds: int, rounds: int) -> AhaRates:
@@ -66,10 +66,10 @@ def aha_rates(backend: Backend, prompts: Sequence[str], sampling: Sampling, *, s
     first = {request.id: len(request.prefix) for request in changed}
     noticed = sum(trajectory.segments[first[trajectory.id]].answer == "no" for trajectory in after)
     return AhaRates(
-        aha=Share(sum(trajectory.aha for trajectory in drawn), len(drawn)),
-        sent_back=Share(sum(trajectory.reflections[0].answer == "no" for trajectory in drawn), len(drawn)),
-        noticed=Share(noticed, len(after)),
-        repaired=Share(sum(trajectory.aha for trajectory in after), len(after)),
+        aha=TryCount(sum(trajectory.aha for trajectory in drawn), len(drawn)),
+        sent_back=TryCount(sum(trajectory.reflections[0].answer == "no" for trajectory in drawn), len(drawn)),
+        noticed=TryCount(noticed, len(after)),
+        repaired=TryCount(sum(trajectory.aha for trajectory in after), len(after)),
     )
 
 

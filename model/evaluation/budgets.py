@@ -18,7 +18,7 @@ SEED_STEP = 1_000_003  # between the seeds of a prompt's independent drafts
 
 
 @dataclass(frozen=True)
-class Draft:
+class IndependentDraft:
     """A first image, and what its checkpoint said of it."""
 
     right: bool
@@ -34,10 +34,12 @@ class Attempts:
     afresh: tuple[Judged, ...] = ()
 
     @property
-    def drafts(self) -> list[Draft]:
+    def drafts(self) -> list[IndependentDraft]:
         """The first image of every rollout."""
         first = [(judged, judged.trajectory.reflections[0]) for judged in (self.rollout, *self.afresh)]
-        return [Draft(judged.first, reflection.p_yes, reflection.answer == "yes") for judged, reflection in first]
+        return [
+            IndependentDraft(judged.first, reflection.p_yes, reflection.answer == "yes") for judged, reflection in first
+        ]
 
     def after(self, edits: int) -> bool:
         """Whether the last image is right where at most so many edits are allowed."""
@@ -60,17 +62,17 @@ def attempts_of(judged: Sequence[Judged], prompts: int) -> list[Attempts]:
     return [Attempts(judged[i], tuple(judged[i + prompts :: prompts])) for i in range(prompts)]
 
 
-def best(drafts: Sequence[Draft]) -> bool:
+def best(drafts: Sequence[IndependentDraft]) -> bool:
     """Whether the draft of the highest P(yes) is right; of equal ones the first."""
     return max(drafts, key=lambda draft: draft.p_yes).right
 
 
-def until_yes(drafts: Sequence[Draft]) -> Sequence[Draft]:
+def until_yes(drafts: Sequence[IndependentDraft]) -> Sequence[IndependentDraft]:
     """The drafts up to the first that was judged yes: those that are drawn where it ends the search."""
     return drafts[: next((i for i, draft in enumerate(drafts, 1) if draft.passed), len(drafts))]
 
 
-def first_passed(drafts: Sequence[Draft]) -> bool:
+def first_passed(drafts: Sequence[IndependentDraft]) -> bool:
     """Whether the first draft that was judged yes is right; where none was, that of the highest P(yes)."""
     drawn = until_yes(drafts)
     return drawn[-1].right if drawn[-1].passed else best(drawn)

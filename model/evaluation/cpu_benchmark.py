@@ -22,7 +22,7 @@ from model.backends.request import Request
 from model.decoding.cpu.native import native
 from model.decoding.cpu.operations import Kernels, Operations
 from model.decoding.engine import Engine
-from model.decoding.kv_cache import View
+from model.decoding.kv_cache import CacheView
 from model.decoding.llama import Layer, shape_of
 from model.decoding.opening import open_checkpoint
 from model.decoding.packed_weights import DecodingWeights, weights_by
@@ -67,7 +67,7 @@ class CompiledLayer:
         self.device, self.rotary = layer.device, layer.rotary
         self._compiled = torch.compile(layer.__call__, dynamic=False)
 
-    def __call__(self, hidden: torch.Tensor, view: View, number: int) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, view: CacheView, number: int) -> torch.Tensor:
         return self._compiled(hidden, view, number)
 
 

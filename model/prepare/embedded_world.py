@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from model.backends.contract import ServingOptions, words
+from model.backends.contract import ServingOptions, word_tokens
 from model.backends.critic import Critic, CriticError
 from model.backends.embedded_world import EMBEDDED_WORLD
 from model.backends.event_writer import EventWriter
@@ -40,7 +40,7 @@ class VerifierCritic(Critic):
         reason = write_reason(description, facts, random.Random(f"{seed} {prompt}"))
         yield write(Verdict, answer=answer, p_yes=_p_yes(facts))
         said = (YES if answer == "yes" else NO) + reason
-        for token in words(said):
+        for token in word_tokens(said):
             yield write(TextAdded, tokens=(token,))
         yield write(SegmentFinished, text=said)
 

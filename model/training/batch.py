@@ -17,9 +17,9 @@ from model.backends.janus import CODE, PIXEL, TEXT, Janus
 from model.decoding.sampling import Rule
 from model.sequences import Codes, Pixels, Text, size
 from model.training.attention import Layout, Span
-from model.training.training_sequences import MODEL_DISTRIBUTION, Kind, Targets, TrainingSequence
+from model.training.training_sequences import MODEL_DISTRIBUTION, Targets, TokenKind, TrainingSequence
 
-KINDS = tuple(Kind)
+KINDS = tuple(TokenKind)
 PADDING = -1  # in place of a kind
 LEAST_SHARED = 16  # positions that are worth a span of their own
 
@@ -58,7 +58,7 @@ class Batch:
     read: int  # positions of all sequences, shared ones counted for each
     candidates: torch.Tensor | int = 0  # (A, K) tokens whose log-probabilities are asked for, too; K: the likeliest
 
-    def of_kind(self, kind: Kind) -> torch.Tensor:
+    def of_kind(self, kind: TokenKind) -> torch.Tensor:
         """(A,) bool."""
         return self.target_kinds == KINDS.index(kind)
 
@@ -76,7 +76,7 @@ def micro_batches(janus: Janus, sequences: Sequence[TrainingSequence], most: int
 
 def padding_batch(janus: Janus) -> Batch:
     """A batch of one scored token of weight 0 and no kind: for a process that has fewer batches than another."""
-    targets = Targets(Kind.TEXT, (0,), (janus.ids.pad,))
+    targets = Targets(TokenKind.TEXT, (0,), (janus.ids.pad,))
     batch = collate(janus, [TrainingSequence((Text((janus.ids.pad,) * 2),), (targets,), weight=0.0)])
     batch.target_kinds.fill_(PADDING)
     return batch
@@ -215,7 +215,7 @@ def _scored(sequences: Sequence[TrainingSequence]) -> tuple[tuple[TargetGroup, .
     }
     for row, sequence in enumerate(sequences):
         for targets in sequence.targets:
-            key = (targets.kind is Kind.CODE, targets.depth, targets.rule)
+            key = (targets.kind is TokenKind.CODE, targets.depth, targets.rule)
             members.setdefault(key, []).append((row, targets))
     groups: list[TargetGroup] = []
     columns: list[list[Any]] = [[] for _ in range(7)]

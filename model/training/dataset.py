@@ -23,10 +23,10 @@ from model.backends.janus import Janus
 from model.backends.request import Task
 from model.examples import MOST_CHARACTERS, DrawnExample, JudgeExample, StoredImage, ThoughtExample, sft_example
 from model.images import PictureFileError, decode
-from model.messages import RowError, flattened
+from model.messages import MessageError, flattened
 from model.sequences import Codes, Pixels, Text, harmless
 from model.training.batch import length
-from model.training.training_sequences import Draft, TrainingSequence, draw, edit, judge, think
+from model.training.training_sequences import JudgedDraft, TrainingSequence, draw, edit, judge, think
 
 MANIFEST = "manifest.json"
 TRAIN = "train"  # the split that is learnt
@@ -66,8 +66,8 @@ class RowFormat:
     """Kinds of rows: their names in an export's manifest, from a row to an example, and from that to what is learnt."""
 
     kinds: tuple[str, ...]
-    parse: Callable[[Mapping[str, Any], int], Any]  # row, most characters → example; raises RowError
-    build: Callable[[Any, Any, RowBounds], Row]  # by what is trained, a Janus or a denoiser; raises RowError
+    parse: Callable[[Mapping[str, Any], int], Any]  # row, most characters → example; raises MessageError
+    build: Callable[[Any, Any, RowBounds], Row]  # by what is trained, a Janus or a denoiser; raises MessageError
 
 
 class Rows:
@@ -202,10 +202,10 @@ def rows_of(file: Path) -> Iterator[tuple[int, Callable[[], dict[str, Any]]]]:
 
 
 def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
-    """The sequence of an example. Raises RowError for a picture that cannot be read, and for one that is too long."""
+    """The sequence of an example. Raises MessageError for an unreadable picture and for a sequence too long."""
     pictures = [pixels(png, janus, bounds, number) for number, png in enumerate(example.images, start=1)]
     drafts = [
-        Draft(harmless(text), image=image) for text, image in zip(example.reflections, pictures[:-1], strict=True)
+        JudgedDraft(harmless(text), image=image) for text, image in zip(example.reflections, pictures[:-1], strict=True)
     ]
     completion = harmless(example.completion)
     sequence = judge(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, pictures[-1], completion)
@@ -213,18 +213,20 @@ def sequence_of(janus: Janus, example: JudgeExample, bounds: RowBounds = RowBoun
     end = sequence.pieces[-1]
     if not isinstance(end, Text) or end.ids[0] != verdict:
         begun = completion[:20]
-        raise RowError(f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”")
+        raise MessageError(
+            f"the tokenizer does not read {begun!r} as a verdict and a reason; write “No, …” or “Yes, …”"
+        )
     return _bounded(janus, replace(sequence, weight=example.weight), bounds)
 
 
 def thought_sequence(janus: Janus, example: ThoughtExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
-    """The sequence of a plan; earlier images are seen through their codes. Raises RowError."""
+    """The sequence of a plan; earlier images are seen through their codes. Raises MessageError."""
     pngs = [*([example.source] if example.source else []), *(each.image for each in example.earlier)]
     codes = [codes_of(janus, png, bounds, number) for number, png in enumerate(pngs, start=1)]
     source = codes.pop(0) if example.source else None
     thoughts = [None if each.thought is None else _plan(each.thought) for each in example.earlier]
     drafts = [
-        Draft(harmless(each.reflection), codes=drawn, thought=thought)
+        JudgedDraft(harmless(each.reflection), codes=drawn, thought=thought)
         for each, drawn, thought in zip(example.earlier, codes, thoughts, strict=True)
     ]
     prompt = janus.prompts.read(example.prompt, Task.DRAW if source is None else Task.EDIT).text
@@ -240,7 +242,7 @@ def _plan(text: str) -> str:
 def _bounded(janus: Janus, sequence: TrainingSequence, bounds: RowBounds) -> TrainingSequence:
     if (tokens := length(sequence, janus.image_codes)) > bounds.tokens:
         images = sum(isinstance(piece, Pixels | Codes) for piece in sequence.pieces)
-        raise RowError(
+        raise MessageError(
             f"got {tokens:,} tokens with {images} images, wanted at most {bounds.tokens:,}; shorten it, or allow more "
             "by --most-tokens"
         )
@@ -248,13 +250,13 @@ def _bounded(janus: Janus, sequence: TrainingSequence, bounds: RowBounds) -> Tra
 
 
 def drawn_sequence(janus: Janus, example: DrawnExample, bounds: RowBounds = RowBounds()) -> TrainingSequence:
-    """The codes of a drawing, and the thought before it, if any. Raises RowError."""
+    """The codes of a drawing, and the thought before it, if any. Raises MessageError."""
     codes, thought = _codes(janus, example.image, bounds), example.thought and _plan(example.thought)
     if example.source is not None:
         instruction = janus.prompts.read(example.prompt, Task.EDIT).text
         sequence = edit(janus, instruction, _codes(janus, example.source, bounds), thought, codes)
     else:
-        drafts = [Draft(harmless(text), codes=_codes(janus, image, bounds)) for image, text in example.drafts]
+        drafts = [JudgedDraft(harmless(text), codes=_codes(janus, image, bounds)) for image, text in example.drafts]
         sequence = draw(janus, janus.prompts.read(example.prompt, Task.DRAW).text, drafts, thought, codes)
     return _bounded(janus, replace(sequence, weight=example.weight), bounds)
 
@@ -262,7 +264,7 @@ def drawn_sequence(janus: Janus, example: DrawnExample, bounds: RowBounds = RowB
 def example_sequence(
     janus: Janus, example: JudgeExample | ThoughtExample | DrawnExample, bounds: RowBounds = RowBounds()
 ) -> TrainingSequence:
-    """The sequence of a reflection, a plan or a drawing. Raises RowError."""
+    """The sequence of a reflection, a plan or a drawing. Raises MessageError."""
     match example:
         case ThoughtExample():
             return thought_sequence(janus, example, bounds)
@@ -276,10 +278,10 @@ SFT_ROWS = RowFormat(("judge_sft", "thought_sft", "draw_sft", "redraw_sft", "edi
 
 
 def _codes(janus: Janus, image: StoredImage, bounds: RowBounds) -> tuple[int, ...]:
-    """As they are stored, else made of the picture. Raises RowError for another codec's, as far as they show it."""
+    """As they are stored, else made of the picture. Raises MessageError for another codec's, as far as they show it."""
     codes = image.codes or codes_of(janus, image.png, bounds)
     if len(codes) != janus.image_codes or not all(0 <= code < janus.codebook_size for code in codes):
-        raise RowError(
+        raise MessageError(
             f"got {len(codes)} image codes up to {max(codes)}, wanted {janus.image_codes} below {janus.codebook_size}, "
             "as the checkpoint has them; leave the codes out to have the picture encoded"
         )
@@ -287,18 +289,18 @@ def _codes(janus: Janus, image: StoredImage, bounds: RowBounds) -> tuple[int, ..
 
 
 def codes_of(janus: Janus, png: bytes, bounds: RowBounds, number: int = 1) -> tuple[int, ...]:
-    """The image codes of a picture, by the checkpoint's codec. Raises RowError."""
+    """The image codes of a picture, by the checkpoint's codec. Raises MessageError."""
     return tuple(janus.encode([pixels(png, janus, bounds, number)])[0].tolist())
 
 
 def pixels(png: bytes, janus: Janus, bounds: RowBounds = RowBounds(), number: int = 1) -> np.ndarray:
-    """A picture's bytes → uint8 (H, W, 3), read as it was when it was judged. Raises RowError."""
+    """A picture's bytes → uint8 (H, W, 3), read as it was when it was judged. Raises MessageError."""
     try:
         decoded = decode(png)
     except PictureFileError as error:
-        raise RowError(f"image {number} is no picture that can be read ({one_line(error)}); replace it") from error
+        raise MessageError(f"image {number} is no picture that can be read ({one_line(error)}); replace it") from error
     if (megapixels := decoded.width * decoded.height / 1e6) > bounds.megapixels:
-        raise RowError(
+        raise MessageError(
             f"image {number} has {megapixels:.1f} million pixels, wanted at most {bounds.megapixels:g}; make it smaller"
         )
     return janus.preprocessing.square(decoded.picture, janus.image_size)

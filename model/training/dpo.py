@@ -53,7 +53,7 @@ DIFFUSION = "model.training.diffusion.dpo"  # imports diffusers, and is imported
 
 
 @dataclass(frozen=True)
-class Settings(PreferenceSettings):
+class DpoSettings(PreferenceSettings):
     """One run's choices; `batch` counts pairs."""
 
     loss: str = "sigmoid"
@@ -98,7 +98,7 @@ class PreferenceLoss:
 def train(
     janus: Janus,
     data: Sequence[WeightedRows],
-    settings: Settings,
+    settings: DpoSettings,
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
@@ -111,7 +111,7 @@ def train(
     train_from_reference(janus, data, settings, method, out, provenance, start, safeguards)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: DpoSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(arguments.checkpoint)
@@ -150,11 +150,11 @@ def main() -> None:
         description = "Train the painter of a diffusion pair on people's preferences among its pictures."
         module = importlib.import_module(DIFFUSION)
         choices = {"loss": module.LOSSES, "precision": ("no", "bf16")}
-        run_method("dpo", description, module.Settings(), module.run, diffusion_options, choices, errors)
+        run_method("dpo", description, module.DiffusionDpoSettings(), module.run, diffusion_options, choices, errors)
         return
     description = "Train a Janus checkpoint on people's preferences among reflections, plans or drawings."
     choices = {"loss": tuple(PAIR_LOSSES), "precision": ("no", "bf16")}
-    run_method("dpo", description, Settings(), run, options, choices, errors)
+    run_method("dpo", description, DpoSettings(), run, options, choices, errors)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ from model.training.safeguards.opening import evaluation_of, fixed_prompts
 from model.training.safeguards.reward_watch import watching
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_branches, open_prompts, open_rehearsal
-from model.training.training_sequences import Kind, TrainingSequence, with_advantages
+from model.training.training_sequences import TokenKind, TrainingSequence, with_advantages
 from model.trajectory import Image, Reflection, Trajectory
 
 ADVANTAGES = ("together", "separate")
@@ -65,7 +65,7 @@ FURTHER = 10**6  # steps from which on prompts replace those of a step, for each
 
 
 @dataclass(frozen=True)
-class Settings(EvaluationSettings):
+class GrpoSettings(EvaluationSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 300
@@ -120,7 +120,7 @@ class Settings(EvaluationSettings):
         return Workload(self.micro_batch, 2 * drawn, self.rounds, reference=True, rollouts=drawn)
 
 
-def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[float]] | None:
+def advantages_of(group: Sequence[Rollout], settings: GrpoSettings) -> list[list[float]] | None:
     """An advantage for every segment of every rollout of a group; None where there is nothing to learn. Of several
     rewards each is normalised within the group, then they are summed by weight (GDPO: Liu et al., 2026)."""
     choice = read_choice(settings.reward)
@@ -135,7 +135,7 @@ def advantages_of(group: Sequence[Rollout], settings: Settings) -> list[list[flo
     return summed
 
 
-def _advantages(group: Sequence[Rollout], settings: Settings, choice: RewardChoice) -> list[list[float]] | None:
+def _advantages(group: Sequence[Rollout], settings: GrpoSettings, choice: RewardChoice) -> list[list[float]] | None:
     """Of the rewards that the rollouts' fits make."""
     generation = [rollout.generation(settings.rounds) for rollout in group]
     comprehension = [rollout.comprehension(settings.rounds, settings.untrue_penalty) for rollout in group]
@@ -176,7 +176,7 @@ def _image_numbers(trajectory: Trajectory) -> list[int | None]:
     return numbers
 
 
-def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: Settings) -> tuple[list[TrainingSequence], int]:
+def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: GrpoSettings) -> tuple[list[TrainingSequence], int]:
     """The sequences of all groups whose rewards differ, with advantages, and how many groups were skipped. Weights make
     the mean over a trajectory's tokens, then over trajectories."""
     graded: list[TrainingSequence] = []
@@ -193,12 +193,14 @@ def graded_sequences(groups: Sequence[Sequence[Rollout]], settings: Settings) ->
     return graded, skipped
 
 
-def _of_channel(sequence: TrainingSequence, settings: Settings) -> TrainingSequence:
+def _of_channel(sequence: TrainingSequence, settings: GrpoSettings) -> TrainingSequence:
     """With the targets that are trained: text, image codes, or both."""
     if settings.channels == "both":
         return sequence
     images = settings.channels == "images"
-    return replace(sequence, targets=tuple(each for each in sequence.targets if (each.kind is Kind.CODE) == images))
+    return replace(
+        sequence, targets=tuple(each for each in sequence.targets if (each.kind is TokenKind.CODE) == images)
+    )
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ class Experience:
 
     janus: Janus
     reference: Policy
-    settings: Settings
+    settings: GrpoSettings
     own: slice  # this process's part of a step's prompts
     prompts: Callable[[int], Sequence[Prompt]]
     rehearsal: SequenceSource
@@ -311,7 +313,7 @@ class Experience:
 
 def train(
     janus: Janus,
-    settings: Settings,
+    settings: GrpoSettings,
     out: Path,
     provenance: dict[str, Any],
     prompts: Callable[[int], Sequence[Prompt]],
@@ -350,7 +352,7 @@ def train(
     loop.train(network_run(janus, policy, out, provenance | about, start, **hooks), experience)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: GrpoSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError, RewardError and what `train` raises."""
     for chosen in filter(None, (settings.reward, settings.watch)):
         read_choice(chosen)
@@ -404,7 +406,7 @@ def main() -> None:
     run_method(
         "grpo",
         __doc__.split("\n")[0],
-        Settings(),
+        GrpoSettings(),
         run,
         options,
         choices,

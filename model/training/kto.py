@@ -47,7 +47,7 @@ OWN, MISMATCHED = slice(0, 1), slice(1, 2)  # the sequences of a row
 
 
 @dataclass(frozen=True)
-class Settings(PreferenceSettings):
+class KtoSettings(PreferenceSettings):
     """One run's choices; `batch` counts reflections."""
 
     loss: str = "kto"
@@ -77,7 +77,7 @@ class LabelledBatch:
 class LabelledLoss:
     """The weighted mean of a reflection's loss. The `policy` estimates z0 before the first pass of every step."""
 
-    settings: Settings
+    settings: KtoSettings
     policy: Policy
     loop: Loop
 
@@ -126,7 +126,7 @@ class LabelledLoss:
 def train(
     janus: Janus,
     data: Sequence[WeightedRows],
-    settings: Settings,
+    settings: KtoSettings,
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
@@ -146,7 +146,7 @@ def train(
     train_from_reference(janus, data, settings, method, out, provenance, start, safeguards)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: KtoSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
@@ -166,7 +166,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     description = "Train a Janus checkpoint on reflections that people hold right or wrong, one by one."
     run_method(
-        "kto", description, Settings(), run, options, {"loss": LABEL_LOSSES, "precision": ("no", "bf16")}, [DataError]
+        "kto",
+        description,
+        KtoSettings(),
+        run,
+        options,
+        {"loss": LABEL_LOSSES, "precision": ("no", "bf16")},
+        [DataError],
     )
 
 

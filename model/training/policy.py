@@ -23,7 +23,7 @@ from model.training.batch import Batch, TargetGroup
 from model.training.loop import Run
 from model.training.runs.folder import RunStart
 from model.training.runs.state import fingerprint
-from model.training.training_sequences import Kind
+from model.training.training_sequences import TokenKind
 
 ADAPTER_ENTRIES = ("r", "lora_alpha", "use_dora", "target_modules")  # of adapter_config.json that define a run
 
@@ -109,7 +109,7 @@ class Policy(torch.nn.Module):
         else:
             candidates = batch.candidates[chosen].to(device)
         entropies = _entropies(every.detach()) if self.entropies else torch.zeros_like(log_probs)
-        verdict, ids = batch.of_kind(Kind.VERDICT)[chosen].to(device), self.janus.ids
+        verdict, ids = batch.of_kind(TokenKind.VERDICT)[chosen].to(device), self.janus.ids
         says_yes = logits[verdict, ids.yes] > logits[verdict, ids.no] if not group.code else verdict[:0]
         right = (says_yes == (tokens[verdict] == ids.yes)).sum()
         return Scores(log_probs, untruncated, entropies, right, candidates, whole.gather(-1, candidates))

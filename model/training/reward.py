@@ -38,7 +38,7 @@ from model.training.sources import Indexed, WeightedRows, add_data, add_held_out
 
 
 @dataclass(frozen=True)
-class Settings(ShardedSettings):
+class RewardSettings(ShardedSettings):
     """One run's choices; `batch` counts rows."""
 
     micro_batch: int = 8  # rows in one pass
@@ -100,7 +100,7 @@ def held_out_figures(network: RewardNetwork, data: Sequence[Indexed], at_once: i
 def train(
     network: RewardNetwork,
     data: Sequence[WeightedRows],
-    settings: Settings,
+    settings: RewardSettings,
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
@@ -131,7 +131,7 @@ def train(
             print(f"{name} {value:.4f}", file=sys.stderr)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: RewardSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     RunPaths(arguments.out).check(arguments.checkpoint)
     check_memory(arguments, settings)
@@ -153,7 +153,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     description = "Train a reward model on people's preferences among drawings, and on their ratings."
-    run_method("reward", description, Settings(), run, options, {"precision": ("no", "bf16")}, [DataError])
+    run_method("reward", description, RewardSettings(), run, options, {"precision": ("no", "bf16")}, [DataError])
 
 
 if __name__ == "__main__":

@@ -33,21 +33,21 @@ from model.training.safeguards.opening import (
     open_safeguards,
 )
 from model.training.sources import MIXTURE_NAMES, SequenceSource, add_sources, check_sources, open_sources
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 
 # Each kind's loss is a mean over its own targets. A drawing has about four times the targets of its thought, and with
 # equal means the drawing took half as many steps again to follow the thought.
 KIND_WEIGHTS = {
-    Kind.CODE: 4.0,
-    Kind.TEXT: 1.0,
-    Kind.VERDICT: 0.5,
-    Kind.JUDGING_AUXILIARY: 1.0,
-    Kind.DRAWING_AUXILIARY: 1.0,
+    TokenKind.CODE: 4.0,
+    TokenKind.TEXT: 1.0,
+    TokenKind.VERDICT: 0.5,
+    TokenKind.JUDGING_AUXILIARY: 1.0,
+    TokenKind.DRAWING_AUXILIARY: 1.0,
 }
 
 
 @dataclass(frozen=True)
-class Settings(ShardedSettings, SafeguardSettings):
+class SftSettings(ShardedSettings, SafeguardSettings):
     """One run's choices; `batch` counts sequences."""
 
     steps: int = 200
@@ -91,11 +91,11 @@ class CrossEntropy:
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         scores = policy(batch)
         device = scores.log_probs.device
-        learnt = batch.of_kind(Kind.VERDICT).to(device) & (scores.log_probs.exp() >= self.verdict_threshold)
+        learnt = batch.of_kind(TokenKind.VERDICT).to(device) & (scores.log_probs.exp() >= self.verdict_threshold)
         losses = torch.where(learnt, 0.0, -scores.log_probs * batch.weights.to(device))
         means = {kind: losses[batch.of_kind(kind).to(device)].sum() / max(1, totals[kind]) for kind in KINDS}
         weighted = sum((KIND_WEIGHTS[kind] * mean for kind, mean in means.items()), torch.zeros((), device=device))
-        right = scores.verdicts_right / max(1, totals[Kind.VERDICT])
+        right = scores.verdicts_right / max(1, totals[TokenKind.VERDICT])
         metrics = {**means, "verdicts_right": right}
         return self.share * weighted, {f"{self.prefix}{name}": value for name, value in metrics.items()}
 
@@ -111,7 +111,7 @@ def cross_entropy_share(
 def train(
     janus: Janus,
     source: SequenceSource,
-    settings: Settings,
+    settings: SftSettings,
     out: Path,
     provenance: dict[str, Any],
     start: RunStart = FROM_THE_START,
@@ -137,7 +137,7 @@ def train(
         loop.train(network_run(janus, policy, out, provenance, start, evaluation=guard.evaluation), ahead)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: SftSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     check_sources(arguments, settings.batch)
     RunPaths(arguments.out).check(arguments.checkpoint)
@@ -159,7 +159,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     description = "Fine-tune a Janus checkpoint on exported corrections, or on the embedded world's sequences."
     choices = {"mixture": MIXTURE_NAMES, "precision": ("no", "bf16")}
-    run_method("sft", description, Settings(), run, options, choices, [DataError])
+    run_method("sft", description, SftSettings(), run, options, choices, [DataError])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from model.templates import BEGIN_IMAGE, CHECK, EOS
 MODEL_DISTRIBUTION = Rule()  # temperature 1, no guidance, nothing excluded
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a scored token is. The values are the names of the losses in a run's log."""
 
     CODE = "codes"
@@ -37,7 +37,7 @@ class Targets:
     target any position, after a share `depth` of the layers.
     """
 
-    kind: Kind
+    kind: TokenKind
     positions: tuple[int, ...]
     tokens: tuple[int, ...]
     rule: Rule = MODEL_DISTRIBUTION  # distribution of which the log-probability is computed
@@ -48,7 +48,7 @@ class Targets:
 
     @property
     def auxiliary(self) -> bool:
-        return self.kind in (Kind.JUDGING_AUXILIARY, Kind.DRAWING_AUXILIARY)
+        return self.kind in (TokenKind.JUDGING_AUXILIARY, TokenKind.DRAWING_AUXILIARY)
 
     def only(self, keep: Sequence[bool]) -> "Targets":
         """The targets for which `keep` is true."""
@@ -114,11 +114,11 @@ class SequenceBuilder:
         code = isinstance(piece, Codes)
         tokens = piece.codes if code else piece.ids
         verdicts = (self.janus.ids.yes, self.janus.ids.no)
-        groups: dict[tuple[Kind, Rule], list[tuple[int, int]]] = {}
+        groups: dict[tuple[TokenKind, Rule], list[tuple[int, int]]] = {}
         for offset, token in enumerate(tokens):
             rule = MODEL_DISTRIBUTION if rules is None else rules[offset]
             if rule is not None:
-                kind = Kind.CODE if code else Kind.VERDICT if token in verdicts else Kind.TEXT
+                kind = TokenKind.CODE if code else TokenKind.VERDICT if token in verdicts else TokenKind.TEXT
                 groups.setdefault((kind, rule), []).append((self.length + offset - 1, token))
         for (kind, rule), pairs in groups.items():
             positions, tokens = zip(*pairs, strict=True)
@@ -129,7 +129,7 @@ class SequenceBuilder:
 
     def build(self) -> TrainingSequence:
         judges = any(isinstance(piece, Pixels) for piece in self.pieces)
-        kind = Kind.JUDGING_AUXILIARY if judges else Kind.DRAWING_AUXILIARY
+        kind = TokenKind.JUDGING_AUXILIARY if judges else TokenKind.DRAWING_AUXILIARY
         auxiliary: list[Targets] = []
         for depth, pairs in sorted(self.auxiliary.items()):
             positions, tokens = zip(*pairs, strict=True)
@@ -138,7 +138,7 @@ class SequenceBuilder:
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class JudgedDraft:
     """An earlier image of the context and its reflection. Codes for drawing, pixels for judging.
 
     `target`: the reflection is true, and scored as well; `auxiliary` targets on the image (both in `judge`). `thought`
@@ -174,7 +174,7 @@ class DrawAuxiliary:
 def draw(
     janus: Janus,
     prompt: str,
-    drafts: Sequence[Draft],
+    drafts: Sequence[JudgedDraft],
     thought: str | None,
     codes: Sequence[int],
     auxiliary: DrawAuxiliary = DrawAuxiliary(),
@@ -192,7 +192,7 @@ def draw(
 
 
 def think(
-    janus: Janus, prompt: str, source: Sequence[int] | None, drafts: Sequence[Draft], thought: str
+    janus: Janus, prompt: str, source: Sequence[int] | None, drafts: Sequence[JudgedDraft], thought: str
 ) -> TrainingSequence:
     """A thought and the beginning of the image after it are the targets; `source`: codes of an image that is edited."""
     builder = SequenceBuilder(janus)
@@ -203,7 +203,7 @@ def think(
     return builder.build()
 
 
-def _add_drafts(builder: SequenceBuilder, drafts: Sequence[Draft]) -> None:
+def _add_drafts(builder: SequenceBuilder, drafts: Sequence[JudgedDraft]) -> None:
     """Earlier drawings as a revision finds them in its context."""
     janus = builder.janus
     for draft in drafts:
@@ -249,7 +249,7 @@ def _drawn(
 def judge(
     janus: Janus,
     prompt: str,
-    drafts: Sequence[Draft],
+    drafts: Sequence[JudgedDraft],
     image: np.ndarray,
     reflection: str,
     auxiliary: JudgeAuxiliary | None = None,
@@ -286,10 +286,10 @@ def without_image(sequence: TrainingSequence) -> TrainingSequence:
     *before, image = sequence.pieces
     if not isinstance(image, Codes):
         return sequence
-    begin = min((p for t in sequence.targets if t.kind is Kind.CODE for p in t.positions), default=0)
+    begin = min((p for t in sequence.targets if t.kind is TokenKind.CODE for p in t.positions), default=0)
     if not any(begin - 1 in t.positions for t in sequence.targets if not t.auxiliary):
         return sequence
-    kept = (t.only([p <= begin for p in t.positions]) for t in sequence.targets if t.kind is not Kind.CODE)
+    kept = (t.only([p <= begin for p in t.positions]) for t in sequence.targets if t.kind is not TokenKind.CODE)
     return replace(sequence, pieces=tuple(before), targets=tuple(t for t in kept if t.tokens))
 
 

@@ -25,7 +25,7 @@ from studio.annotate.item_view import ItemView
 from studio.annotate.page_session import PageSession, open_projects, sit
 from studio.annotate.practice_view import lesson, marks
 from studio.annotate.progress_cache import Counts, complete
-from studio.annotate.view import View, nothing, sentence, stay
+from studio.annotate.view import AnnotateView, nothing, sentence, stay
 from studio.auth.identity import identity_of
 from studio.components.forms.sheet import value_of
 from studio.components.notices import practice_missing
@@ -58,7 +58,7 @@ class AnnotateHandlers:
     def holding(self) -> HeldItems:
         return HeldItems(self.store, self.open)
 
-    def start(self, request: gr.Request) -> View:
+    def start(self, request: gr.Request) -> AnnotateView:
         """The first item: of the trajectory named in the address, or of the one that is next."""
         if not identity_of(request, self.settings, self.store).may(Role.ANNOTATOR):
             return stay("")
@@ -81,7 +81,7 @@ class AnnotateHandlers:
             return ""
         return practice_missing(at.project, project_counts(self.store)[at.project.id].practice)
 
-    def choose(self, project: str | None, token: str | None, request: gr.Request) -> View:
+    def choose(self, project: str | None, token: str | None, request: gr.Request) -> AnnotateView:
         """Another project; the item on the table goes back."""
         at = self._sit(project, request)
         shown, ahead = ItemToken.read(token), self.ahead.pop(at.session, None)
@@ -89,7 +89,7 @@ class AnnotateHandlers:
             assignment.leave(self.store, at.name, item)
         return self._next(at)._replace(place=at.project.id, guidelines=gr.update(value=at.project.guidelines))
 
-    def submit(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> View:
+    def submit(self, project: str | None, token: str | None, filled: str | None, request: gr.Request) -> AnnotateView:
         """What was filled in, handed in."""
         return self._submitted(self._sit(project, request), token, filled)
 
@@ -132,7 +132,7 @@ class AnnotateHandlers:
             return escaped("This drawing was deleted meanwhile; submit or skip leads to the next.")
         return gr.skip()
 
-    def skip(self, project: str | None, token: str | None, why: str | None, request: gr.Request) -> View:
+    def skip(self, project: str | None, token: str | None, why: str | None, request: gr.Request) -> AnnotateView:
         """Leave the rest of this item to others, or for later, as the project says."""
         at = self._sit(project, request)
         try:
@@ -146,7 +146,7 @@ class AnnotateHandlers:
             return stay(without_places(error))
         return self._next(at)
 
-    def undo(self, project: str | None, request: gr.Request) -> View:
+    def undo(self, project: str | None, request: gr.Request) -> AnnotateView:
         """Take back what this annotator submitted or skipped last, and show it again as it was sent."""
         at = self._sit(project, request)
         last = last_done(self.store.annotations(annotator=at.name, project=at.project.id, newest=RECENT))
@@ -167,7 +167,7 @@ class AnnotateHandlers:
         self.ahead.pop(request.session_hash or "", None)
         self.holding.leave(request.session_hash or "")
 
-    def jump(self, project: str | None, item: str | None, request: gr.Request) -> View:
+    def jump(self, project: str | None, item: str | None, request: gr.Request) -> AnnotateView:
         """One of the items that this person had, as they left it; what is on the table waits."""
         at = self._sit(project, request)
         try:
@@ -175,7 +175,7 @@ class AnnotateHandlers:
         except (ValueError, AnnotationsError):
             return stay("This is none of your drawings, or it was deleted.")
 
-    def again(self, project: str | None, request: gr.Request) -> View:
+    def again(self, project: str | None, request: gr.Request) -> AnnotateView:
         """Practice from its beginning."""
         at = self._sit(project, request)
         self.ahead.pop(at.session, None)
@@ -185,7 +185,7 @@ class AnnotateHandlers:
 
     # What was sent
 
-    def _submitted(self, at: PageSession, token: str | None, filled: str | None) -> View:
+    def _submitted(self, at: PageSession, token: str | None, filled: str | None) -> AnnotateView:
         if (shown := ItemToken.read(token)) is None:
             return self._next(at)
         try:
@@ -203,7 +203,7 @@ class AnnotateHandlers:
             return view
         return self._next(at, after=shown, note=receipt.message)
 
-    def _taught(self, at: PageSession, shown: ItemToken, receipt: Receipt) -> View | None:
+    def _taught(self, at: PageSession, shown: ItemToken, receipt: Receipt) -> AnnotateView | None:
         """An item of practice with the right answers, until the person goes on; None where nothing of it is known."""
         segments = {annotation.segment for annotation in receipt.annotations}
         told = practice.feedback(self.store, shown.item, at.name, segments)
@@ -214,7 +214,9 @@ class AnnotateHandlers:
         result = practice.result(self.store, at.name, at.project.id)
         if not receipt.completed:
             result = replace(result, over=False)
-        return unchanged(View, token="", sheet=value, learnt=lesson(sheet, told, result), note=escaped(receipt.message))
+        return unchanged(
+            AnnotateView, token="", sheet=value, learnt=lesson(sheet, told, result), note=escaped(receipt.message)
+        )
 
     # What comes next
 
@@ -229,7 +231,7 @@ class AnnotateHandlers:
         first: assignment.Assignment | None = None,
         after: ItemToken | None = None,
         note: str = "",
-    ) -> View:
+    ) -> AnnotateView:
         """`first`, or what was fetched ahead to follow `after`, or what the queue says."""
         turn = first
         try:
@@ -251,7 +253,7 @@ class AnnotateHandlers:
         turn = assignment.claim(self.store, at.project.id, at.name, without=shown.item)
         return turn and self._opened(at, at.place.lay_turn(turn, done=1))
 
-    def _fetched(self, at: PageSession, after: ItemToken) -> View | None:
+    def _fetched(self, at: PageSession, after: ItemToken) -> AnnotateView | None:
         """What was fetched to follow this showing, if it is still to be asked and nothing was said of it since."""
         ahead = self.ahead.pop(at.session, None)
         if ahead is None or ahead.after != after.key:

@@ -32,7 +32,7 @@ from studio.annotate.reflection_form import (
 )
 from studio.annotate.reflection_view import progress_line, sent_back
 from studio.annotate.stock_reasons import reasons_for
-from studio.annotate.view import View, item_view
+from studio.annotate.view import AnnotateView, item_view
 from studio.components.forms.prompt_facts import for_drawing
 from studio.components.forms.sheet import UNREADABLE, Kept, Sheet, annotations_of, unfinished
 
@@ -42,7 +42,7 @@ class ItemView(NamedTuple):
 
     showing: ItemToken
     said: list[Annotation]
-    view: View
+    view: AnnotateView
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from studio.annotate.handlers import AnnotateHandlers
 from studio.annotate.held_items import on_closing
 from studio.annotate.panels import PanelHandlers, panels
 from studio.annotate.reflection_view import KEYS, SHEET_KEYS, keys_dialog
-from studio.annotate.view import View
+from studio.annotate.view import AnnotateView
 from studio.auth.role_section import role_section
 from studio.components.forms.sheet import filled_in, sheet_component
 from studio.components.page_options import PLAIN, QUICK
@@ -88,7 +88,7 @@ def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandle
                     elem_id="annotate-why",
                 )
                 gr.Button("Flag", elem_id="annotate-flag", scale=1, min_width=90)
-    view = View(
+    view = AnnotateView(
         token, place, project, opened.guidelines, heading, progress, learnt, picture, claim, sheet, why, table, note
     )
     buttons = {"submit": submit, "skip": skip, "undo": undo, "save": save, "jump": opened.jump, "again": opened.again}
@@ -99,7 +99,7 @@ def _table(desk: AnnotateHandlers, opening: PanelHandlers, teaching: TeachHandle
         each.then(teaching.start, None, section, **QUICK)
 
 
-def _listen(desk: AnnotateHandlers, view: View, buttons: dict[str, gr.Button]) -> list[Dependency]:
+def _listen(desk: AnnotateHandlers, view: AnnotateView, buttons: dict[str, gr.Button]) -> list[Dependency]:
     """Wires the buttons; returns what submits, and what takes back."""
     outputs, at = list(view), [view.place, view.token]
     sent = {"inputs": [*at, view.sheet], "js": filled_in("annotate-sheet")}

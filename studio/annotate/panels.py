@@ -15,7 +15,7 @@ from annotations.queue import flags
 from annotations.queue.flags import Flag
 from annotations.queue.own_items import OwnItem, own_items
 from annotations.schema.project import LONGEST_NOTE, Example, Project, Role
-from annotations.store.leases import Outcome
+from annotations.store.leases import LeaseOutcome
 from annotations.store.store import Store
 from model.images import thumbnail
 from model.trajectory import Image, Source, Trajectory
@@ -30,10 +30,10 @@ from studio.settings import Settings
 SHOWN = 50  # of one's own items and of flags
 OUTCOMES = {
     None: "open",
-    Outcome.SUBMITTED: "submitted",
-    Outcome.SKIPPED: "skipped",
-    Outcome.POSTPONED: "for later",
-    Outcome.EXTRA: "came too late",
+    LeaseOutcome.SUBMITTED: "submitted",
+    LeaseOutcome.SKIPPED: "skipped",
+    LeaseOutcome.POSTPONED: "for later",
+    LeaseOutcome.EXTRA: "came too late",
 }
 NO_PRACTICE = (
     '<p class="soft">Nobody practises here. An admin sets how many practice items come first on the '

@@ -16,7 +16,7 @@ from studio.components.page_options import unchanged
 from studio.components.render import escaped
 
 
-class View(NamedTuple):
+class AnnotateView(NamedTuple):
     """What a handler gives back: a value or an update for every part of the page, in the order of `page`."""
 
     token: Any
@@ -34,21 +34,21 @@ class View(NamedTuple):
     note: Any
 
 
-def stay(note: str) -> View:
+def stay(note: str) -> AnnotateView:
     """Everything as it is, and a line that says why."""
-    return unchanged(View, note=escaped(sentence(note)))
+    return unchanged(AnnotateView, note=escaped(sentence(note)))
 
 
-def nothing(note: str) -> View:
+def nothing(note: str) -> AnnotateView:
     """Nothing waits."""
     return stay(note)._replace(token="", heading=NOTHING, sheet=None, desk=gr.update(visible=False))
 
 
-def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> View:
+def item_view(sheet: Sheet, showing: ItemToken, kept: Kept, picture: PictureOf) -> AnnotateView:
     """An item: a reflection with its picture and what the model says of it, or a sheet that has its own pictures."""
     trajectory, is_reflection = sheet.trajectory, sheet.layout == LAYOUT
     return unchanged(
-        View,
+        AnnotateView,
         token=showing.token(),
         heading=heading(trajectory.prompt),
         stage=stage(trajectory, showing.segment, picture) if is_reflection else "",

@@ -66,7 +66,7 @@ class ArenaSession(NamedTuple):
         return self.who.name
 
 
-class View(NamedTuple):
+class ArenaView(NamedTuple):
     """What a handler gives back, in the order of `page`."""
 
     showing: Any
@@ -111,7 +111,7 @@ class ArenaHandlers:
     settings: Settings
     holding: HeldItems
 
-    def start(self, request: gr.Request) -> View:
+    def start(self, request: gr.Request) -> ArenaView:
         """The pair that this person was at, or the next; of the project in the address, or the oldest."""
         at = self._sit(request)
         view = self._next(at, dict(request.query_params).get("project"))
@@ -121,14 +121,14 @@ class ArenaHandlers:
         there = project_counts(self.store)[project.id].practice if project.practice else 0
         return view._replace(note=practice_missing(project, there))
 
-    def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
+    def choose(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
         """Another project; the pair on the table goes back."""
         at = self._sit(request)
         if showing is not None:
             assignment.leave(self.store, at.name, showing.item)
         return self._next(at, project)
 
-    def answer(self, showing: PairToken | None, choice: str | None, request: gr.Request) -> View:
+    def answer(self, showing: PairToken | None, choice: str | None, request: gr.Request) -> ArenaView:
         """One of PREFERENCES, or nothing for a question that need not be answered; after the last it is submitted."""
         at = self._sit(request)
         if showing is None:
@@ -153,7 +153,7 @@ class ArenaHandlers:
         except (AnnotationsError, StopIteration) as error:
             return self._next(at, showing.project)._replace(note=error_notice(without_places(error)))
 
-    def skip(self, showing: PairToken | None, request: gr.Request) -> View:
+    def skip(self, showing: PairToken | None, request: gr.Request) -> ArenaView:
         at = self._sit(request)
         if showing is None:
             return self._next(at, None)
@@ -163,10 +163,10 @@ class ArenaHandlers:
         except NotFoundError:  # deleted meanwhile: skipped for everybody
             pass
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ArenaView, without_places(error))
         return self._next(at, showing.project)
 
-    def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> View:
+    def undo(self, project: str | None, showing: PairToken | None, request: gr.Request) -> ArenaView:
         """Back to the question before; from a pair's first, take back what this person compared or skipped last."""
         at = self._sit(request)
         if showing is not None and (before := self._asked_before(showing)) is not None:
@@ -176,10 +176,10 @@ class ArenaHandlers:
         last = next((a for a in reversed(mine) if a.status is not Status.UNFINISHED), None)
         try:
             if last is None:
-                return stay(View, "There is nothing to undo.")
+                return stay(ArenaView, "There is nothing to undo.")
             self.store.undo(last.trajectory_id, None, at.name, project=last.project, item=last.item)
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ArenaView, without_places(error))
         return self._next(at, project)._replace(note=success_notice("Taken back; compare them again."))
 
     def _asked_before(self, showing: PairToken) -> str | None:
@@ -237,12 +237,12 @@ class ArenaHandlers:
 
     def _next(
         self, at: ArenaSession, project_id: str | None, *, question: str | None = None, item: int | None = None
-    ) -> View:
+    ) -> ArenaView:
         """The pair that this person holds, at the first question without an answer, or at `question` of `item`."""
         open_ = self._open(at.who)
         project = next((p for p in open_ if p.id == project_id), next(iter(open_), None))
         menu = gr.update(choices=[(p.name, p.id) for p in open_], value=project and project.id, visible=len(open_) > 1)
-        empty = View(None, menu, "", NONE, None, gr.update(visible=False), gr.skip(), "")
+        empty = ArenaView(None, menu, "", NONE, None, gr.update(visible=False), gr.skip(), "")
         if project is None:
             return empty
         turn = assignment.claim(self.store, project.id, at.name)
@@ -255,7 +255,7 @@ class ArenaHandlers:
             chosen=menu, progress=progress
         )
 
-    def _shown(self, at: ArenaSession, project: Project, turn: Assignment, asked_for: str | None) -> View:
+    def _shown(self, at: ArenaSession, project: Project, turn: Assignment, asked_for: str | None) -> ArenaView:
         right = turn.other_id if turn.left == turn.trajectory_id else turn.trajectory_id
         questions = asked(project)
         place = PairToken(project.id, turn.item, turn.trajectory_id, turn.left, right, "", uuid4().hex)
@@ -267,7 +267,7 @@ class ArenaHandlers:
         about = SheetSubject(None, None, "", (question,), needed=question.required)
         left = self.store.trajectory(turn.left)
         pair = Sheet(project, left, self.store.trajectory(right), turn.left, layout="arena", asked=(about,))
-        return View(
+        return ArenaView(
             showing=PairToken(**vars(place) | {"question": question.name}),
             chosen=gr.skip(),
             progress=gr.skip(),

@@ -6,7 +6,7 @@ Pure functions from what was answered to HTML; the arithmetic is that of `annota
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from annotations.metrics.bradley_terry import Standing, Vote, points, rank
+from annotations.metrics.bradley_terry import RankedContestant, Vote, points, rank
 from annotations.schema.forms.preference import Preference
 from annotations.schema.project_answers import ProjectAnswers
 from annotations.schema.questions import Question
@@ -46,9 +46,9 @@ def leaderboard(answers: ProjectAnswers, known: Sequence[Trajectory]) -> str:
     return f'<div class="dashboard"><p class="soft">{what}</p>{"".join(boards)}</div>'
 
 
-def board(standings: Sequence[Standing]) -> str:
+def board(standings: Sequence[RankedContestant]) -> str:
     """Group by group: scores compare within a group only."""
-    groups: dict[int, list[Standing]] = {}
+    groups: dict[int, list[RankedContestant]] = {}
     for standing in standings:
         groups.setdefault(standing.group, []).append(standing)
     lows, highs = ([points(getattr(s, end)) for s in standings] for end in ("low", "high"))
@@ -57,6 +57,6 @@ def board(standings: Sequence[Standing]) -> str:
     return apart.join(intervals([_estimate(one) for one in group], ends, digits=0) for group in groups.values())
 
 
-def _estimate(standing: Standing) -> Estimate:
+def _estimate(standing: RankedContestant) -> Estimate:
     note = f"{standing.wins:,} won, {standing.losses:,} lost, {standing.ties:,} equal, {standing.both_bad:,} both bad"
     return Estimate(standing.name, points(standing.score), points(standing.low), points(standing.high), note)

@@ -10,7 +10,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.annotate.held_items import HeldItems, on_closing
 from studio.annotate.page import SETTLED
-from studio.arena.handlers import ArenaHandlers, View
+from studio.arena.handlers import ArenaHandlers, ArenaView
 from studio.auth.role_section import on_load_for, role_section
 from studio.components.forms.sheet import sheet_component
 from studio.components.page_options import PLAIN, QUICK
@@ -51,7 +51,7 @@ def _arena(store: Store, settings: Settings) -> None:
         intro("Who leads", "From all votes of this project so far. Look here after voting, lest it persuade you.")
         count = gr.Button("Count the votes", scale=0, min_width=160, elem_id="arena-count")
         leaders = gr.HTML(**PLAIN)
-    view = [*View(showing, chosen, progress, head, sheet, desk, none, note)]
+    view = [*ArenaView(showing, chosen, progress, head, sheet, desk, none, note)]
     on_load_for(Role.ANNOTATOR, ring.start, view, store, settings, **QUICK)
     chosen.input(ring.choose, [chosen, showing], view, **QUICK)
     chosen_answer = "(showing) => [showing, document.querySelector('#arena-sheet .sheet').value]"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from annotations.calibration.judgements import PeopleVerdict, verdicts
-from annotations.calibration.scores import Score, add, scores
+from annotations.calibration.scores import CriticScore, add, scores
 from annotations.errors import AnnotationsError
 from annotations.store.store import Store
 from model.images import decode
@@ -34,7 +34,7 @@ def score_all(store: Store, critics: list[str]) -> Iterator[tuple[str, int, int]
             yield critic, start + len(part), len(todo)
 
 
-def score(store: Store, critic: str, reward: Reward, verdict: PeopleVerdict) -> Score | None:
+def score(store: Store, critic: str, reward: Reward, verdict: PeopleVerdict) -> CriticScore | None:
     """What a reward says of one picture; None where it cannot judge it, or the picture is gone."""
     trajectory = verdict.trajectory
     image, reflection = trajectory.segments[verdict.image], trajectory.segments[verdict.reflection]
@@ -46,4 +46,4 @@ def score(store: Store, critic: str, reward: Reward, verdict: PeopleVerdict) -> 
         fits = reward(replace(trajectory, segments=(shown, reflection)), [picture]).fits
     except (ValueError, AnnotationsError):
         return None
-    return Score(trajectory.id, verdict.image, critic, min(max(float(fits[0]), 0.0), 1.0))
+    return CriticScore(trajectory.id, verdict.image, critic, min(max(float(fits[0]), 0.0), 1.0))

@@ -21,7 +21,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 HARDER = '<p class="harder soft" role="status" hidden>Harder: three kinds of things, and where they stand.</p>'
 
 
-def words() -> gr.HTML:
+def word_chips() -> gr.HTML:
     """A folded list of buttons that write into the prompt box."""
     groups = "".join(f'<p data-kind="{kind}">{"".join(map(_button, group))}</p>' for kind, group in KINDS.items())
     html = f'<details class="words"><summary>Words it knows</summary>{groups}{HARDER}</details>'

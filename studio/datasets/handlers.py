@@ -76,7 +76,7 @@ class ExportForm(NamedTuple):
         )
 
 
-class View(NamedTuple):
+class DatasetsView(NamedTuple):
     """What is shown of a finished export: a value or an update for each part, in the order of `page`."""
 
     chosen: Any  # the menu of exports
@@ -100,7 +100,7 @@ class DatasetsHandlers:
         """The figures, the menus, what an export would hold, and the newest export where there is one."""
         user = identity_of(request, self.settings, self.store)
         if not user.may(Role.ADMIN):
-            return (gr.skip(),) * (9 + len(View._fields))
+            return (gr.skip(),) * (9 + len(DatasetsView._fields))
         projects = [(project.name, project.id) for project in self.store.projects()]
         annotators = self._annotators(user.sees_names)
         menus = [_menu(some) for some in (projects, self.store.checkpoints(), annotators, self.store.categories())]
@@ -158,11 +158,15 @@ class DatasetsHandlers:
         progress = self.jobs.progress
         told = rows_table.progress_html(progress)
         if progress.running:
-            return told, *(gr.skip(),) * (2 + len(View._fields))
-        shown = View(*(gr.skip(),) * len(View._fields)) if progress.error else self._shown(progress.name or None)
+            return told, *(gr.skip(),) * (2 + len(DatasetsView._fields))
+        shown = (
+            DatasetsView(*(gr.skip(),) * len(DatasetsView._fields))
+            if progress.error
+            else self._shown(progress.name or None)
+        )
         return told, *self._waiting(), *shown
 
-    def choose(self, name: str | None, request: gr.Request) -> View:
+    def choose(self, name: str | None, request: gr.Request) -> DatasetsView:
         """Show another export."""
         require(Role.ADMIN, request, self.settings, self.store)
         return self._shown(name)
@@ -181,7 +185,7 @@ class DatasetsHandlers:
             return f'<p class="export-error" role="alert">{escaped(without_places(error))}</p>', ""
         return f'<p>Pushed to <a href="{escaped(address)}" rel="noopener">{escaped(address)}</a>, private.</p>', ""
 
-    def _shown(self, name: str | None) -> View:
+    def _shown(self, name: str | None) -> DatasetsView:
         made = exports_of(self.store)
         menu = gr.update(choices=[(rows_table.title(m), n) for n, m in made.items()], value=name, visible=len(made) > 1)
         if name not in made:
@@ -199,7 +203,7 @@ class DatasetsHandlers:
             problem = f"{folder.name} cannot be read and packed: {without_places(error)}."
             told = f"{problem} Export again, or make room where the disk is full."
             return _nothing(told)._replace(chosen=menu)
-        return View(
+        return DatasetsView(
             chosen=menu,
             block=gr.update(visible=True),
             summary=rows_table.manifest_html(manifest),
@@ -253,6 +257,6 @@ def _moment(value: str) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _nothing(note: str) -> View:
+def _nothing(note: str) -> DatasetsView:
     """Everything as it is, and a line that says why."""
-    return View(*[gr.skip()] * (len(View._fields) - 1), note=escaped(note))
+    return DatasetsView(*[gr.skip()] * (len(DatasetsView._fields) - 1), note=escaped(note))

@@ -10,7 +10,7 @@ from annotations.schema.project import Role
 from annotations.store.store import Store
 from studio.auth.role_section import role_section
 from studio.components.page_options import PLAIN, PRIVATE, QUIET
-from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, ExportForm, View
+from studio.datasets.handlers import AGGREGATIONS, DatasetsHandlers, DatasetsView, ExportForm
 from studio.header import intro
 from studio.settings import Settings
 
@@ -49,7 +49,7 @@ def _datasets(handlers: DatasetsHandlers) -> None:
                 send = gr.Button("Push, private", min_width=140, scale=0)
             sent = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
-    view = [*View(chosen, block, summary, rows, line, download, note)]
+    view = [*DatasetsView(chosen, block, summary, rows, line, download, note)]
     menus = [form.projects, form.checkpoints, form.annotators, form.categories]
     gr.on(fn=handlers.start, outputs=[collected, *menus, ready, first, timer, stop, *view], **QUIET)
     changes = [field.input if isinstance(field, gr.Dropdown) else field.change for field in form]

@@ -15,12 +15,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from annotations.export.jobs import Progress
-from annotations.export.kind import Kind
+from annotations.export.kind import ExportKind
 from annotations.export.manifest import Manifest
 from annotations.export.preview import Survey
 from annotations.export.registry import KINDS
 from annotations.export.writing.writers import load_line
-from annotations.store.statistics import Counts
+from annotations.store.statistics import StoreCounts
 from studio.components.render import escaped, image, isolated
 
 SHOWN = 4  # rows on the page
@@ -29,7 +29,7 @@ FIRST = ("prompt", "completion", "chosen", "rejected", "label")  # columns that 
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def figures(counts: Counts) -> str:
+def figures(counts: StoreCounts) -> str:
     """The numbers of what has been collected."""
     rows = (
         ("Trajectories", counts.trajectories, f"{counts.aha} with an aha moment"),
@@ -45,7 +45,7 @@ def people(count: int) -> str:
     return "1 person" if count == 1 else f"{count:,} people"
 
 
-def survey_html(kind: Kind, found: Survey) -> str:
+def survey_html(kind: ExportKind, found: Survey) -> str:
     """How many rows an export would hold, how large it is, and what is left out and why."""
     if not found.rows and not found.left_out:
         return (

@@ -20,7 +20,7 @@ from model.world.language import category_of, parse
 from studio.components import render
 from studio.components.page_options import PLAIN, QUICK, QUIET
 from studio.components.timeline.component import timeline
-from studio.components.word_chips import words
+from studio.components.word_chips import word_chips
 from studio.draw.reflection_counts import counted
 from studio.header import intro, what_is_kept
 from studio.inference.branch_request import CHANGE, continued
@@ -204,7 +204,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     chips, aha = _example_row()
     with gr.Row(elem_classes="more"):
         if domain.closed:
-            words()
+            word_chips()
         form = DrawWidgets(prompt, thinks=thinks, **_settings_row(checkpoints, settings))
     view = timeline(elem_id="timeline", playable=True, trips=domain.closed)
     so_far = gr.HTML("", elem_id="so-far", **PLAIN)

@@ -13,10 +13,10 @@ LAST = 100  # drawings that are counted
 LASTS = 5.0  # seconds for which a count is shown before the store is asked again
 DRAWN = Filter(recorded=False, branch=False)  # no verdict in it is a person's
 
-_counts: "WeakKeyDictionary[Store, tuple[float, Counts]]" = WeakKeyDictionary()
+_counts: "WeakKeyDictionary[Store, tuple[float, ReflectionCounts]]" = WeakKeyDictionary()
 
 
-class Counts(NamedTuple):
+class ReflectionCounts(NamedTuple):
     """Of the last drawings: all, those whose first draft the model said no to, those with an aha moment."""
 
     drawn: int
@@ -24,7 +24,7 @@ class Counts(NamedTuple):
     repaired: int
 
 
-def counts(store: Store) -> Counts:
+def counts(store: Store) -> ReflectionCounts:
     """Of at most `LAST` drawings, newest first. Raises AnnotationsError."""
     listed = [
         summary
@@ -32,7 +32,7 @@ def counts(store: Store) -> Counts:
         if summary.answers and summary.stop_reason is not StopReason.JUDGED
     ]
     sent_back = [summary for summary in listed if summary.answers[0] == "no"]
-    return Counts(len(listed), len(sent_back), sum(summary.aha for summary in sent_back))
+    return ReflectionCounts(len(listed), len(sent_back), sum(summary.aha for summary in sent_back))
 
 
 def counted(store: Store) -> str:

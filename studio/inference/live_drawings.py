@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from annotations.errors import ConflictError
 from annotations.processes import live_events
-from annotations.processes.live_events import Batch
+from annotations.processes.live_events import EventBatch
 from annotations.processes.periodic import run_periodically
 from annotations.store.store import Store
 from model.events import Event, Failed, TrajectoryFinished, from_dict
@@ -103,7 +103,7 @@ class LiveDrawings:
         for run, drawing in drawings.items():
             if new := drawing.events[drawing.published :]:
                 rows = [event.to_dict() for event in new]
-                batches.append(Batch(run, drawing.published, rows, drawing.owner))
+                batches.append(EventBatch(run, drawing.published, rows, drawing.owner))
         if drawings:
             ended = [run for run, drawing in drawings.items() if drawing.ended_at is not None]
             live = [run for run in drawings if run not in ended]

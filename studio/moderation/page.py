@@ -35,7 +35,7 @@ TICKED = (
 )
 
 
-class View(NamedTuple):
+class ModerationView(NamedTuple):
     """What the page shows."""
 
     reports: Any
@@ -54,15 +54,15 @@ class ModerationHandlers:
     store: Store
     settings: Settings
 
-    def start(self, request: gr.Request) -> View:
+    def start(self, request: gr.Request) -> ModerationView:
         self._admin(request)
         return self._shown("", "")
 
-    def search(self, words: str, request: gr.Request) -> View:
+    def search(self, words: str, request: gr.Request) -> ModerationView:
         self._admin(request)
         return self._shown(words, "")
 
-    def hide(self, chosen: str, words: str, request: gr.Request) -> View:
+    def hide(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
         """Hide what is ticked: ids as JSON, as below."""
         by, ids = self._admin(request), ids_of(chosen)
         if not ids:
@@ -76,7 +76,7 @@ class ModerationHandlers:
         drawings = "1 drawing is" if len(ids) == 1 else f"{len(ids)} drawings are"
         return self._shown(words, success_notice(f"{drawings} hidden from everybody, until they are shown again."))
 
-    def show_again(self, chosen: str, words: str, request: gr.Request) -> View:
+    def show_again(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
         self._admin(request)
         if not (ids := ids_of(chosen)):
             return self._shown(words, error_notice(NONE_CHOSEN))
@@ -86,7 +86,7 @@ class ModerationHandlers:
             return self._shown(words, error_notice(without_places(error)))
         return self._shown(words, success_notice("What you chose is shown again."))
 
-    def dismiss(self, chosen: str, words: str, request: gr.Request) -> View:
+    def dismiss(self, chosen: str, words: str, request: gr.Request) -> ModerationView:
         """Nothing is wrong with what is ticked."""
         by = self._admin(request)
         if not (ids := ids_of(chosen)):
@@ -94,7 +94,7 @@ class ModerationHandlers:
         dismiss(self.store, ids, by=by)
         return self._shown(words, success_notice("What you chose is no longer listed."))
 
-    def block(self, text: str, words: str, request: gr.Request) -> View:
+    def block(self, text: str, words: str, request: gr.Request) -> ModerationView:
         """Words as lines."""
         by, lines = self._admin(request), (text or "").splitlines()
         if len(lines) > MOST_WORDS or any(len(line) > LONGEST for line in lines):
@@ -107,11 +107,11 @@ class ModerationHandlers:
     def _admin(self, request: gr.Request) -> str:
         return require(Role.ADMIN, request, self.settings, self.store).name
 
-    def _shown(self, words: str, note: str) -> View:
+    def _shown(self, words: str, note: str) -> ModerationView:
         reports, hidden = open_reports(self.store), withheld(self.store)
         search = replace(EVERYTHING, search=(words or "")[:LONGEST_SEARCH])
         listed = self.store.trajectories(limit=SHOWN, keep=search)
-        return View(
+        return ModerationView(
             "".join(map(self._report, reports)) or NOTHING_REPORTED,
             _choices([_choice(each, self.store.picture_or_none(each.cover or "")) for each in listed]),
             _choices([_choice(each, withheld_picture(self.store, each.cover or "")) for each in hidden]),
@@ -184,7 +184,7 @@ def _moderation(handlers: ModerationHandlers) -> None:
     gr.HTML("<h2>Blocked words</h2>", elem_classes="moderation-title", **PLAIN)
     blocked = gr.Textbox(label="One in each line", lines=4, elem_id="moderation-words")
     store_ = gr.Button("Store", scale=0, min_width=140, elem_id="moderation-block")
-    shown = [*View(reports, found, hidden, around_reports, around_hidden, blocked, note)]
+    shown = [*ModerationView(reports, found, hidden, around_reports, around_hidden, blocked, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     words.change(handlers.search, [words], shown, trigger_mode="always_last", **quick)

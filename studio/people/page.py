@@ -30,7 +30,7 @@ DAYS = 7  # that an invitation lasts, where nothing else is chosen
 OWN = "this is your own account; ask another admin, so that there is always one"
 
 
-class View(NamedTuple):
+class PeopleView(NamedTuple):
     """What the page shows."""
 
     people: Any
@@ -47,28 +47,28 @@ class PeopleHandlers:
     store: Store
     settings: Settings
 
-    def start(self, request: gr.Request) -> View:
+    def start(self, request: gr.Request) -> PeopleView:
         self._admin(request)
         return self._shown("")
 
-    def add(self, name: str, role: str, password: str, request: gr.Request) -> View:
+    def add(self, name: str, role: str, password: str, request: gr.Request) -> PeopleView:
         by = self._admin(request)
         return self._changed(
             lambda: accounts.add(self.store, clean_name(name or ""), _role(role), password or "", by=by),
             "The account is made.",
         )
 
-    def set_role(self, name: str, role: str, request: gr.Request) -> View:
+    def set_role(self, name: str, role: str, request: gr.Request) -> PeopleView:
         by = self._admin(request)
         return self._changed(
             lambda: accounts.set_role(self.store, self._other(name, by), _role(role), by=by), "The role is changed."
         )
 
-    def sign_out(self, name: str, request: gr.Request) -> View:
+    def sign_out(self, name: str, request: gr.Request) -> PeopleView:
         by = self._admin(request)
         return self._changed(lambda: accounts.sign_out(self.store, name or "", by=by), "Signed out on all machines.")
 
-    def activate(self, name: str, request: gr.Request) -> View:
+    def activate(self, name: str, request: gr.Request) -> PeopleView:
         """Deactivate an active account, activate another."""
         by = self._admin(request)
 
@@ -91,7 +91,7 @@ class PeopleHandlers:
         shown = self._changed(make, "Whoever opens the link first makes an account. It is shown only now.")
         return link, *shown
 
-    def withdraw(self, number: float | None, request: gr.Request) -> View:
+    def withdraw(self, number: float | None, request: gr.Request) -> PeopleView:
         by = self._admin(request)
         return self._changed(lambda: withdraw(self.store, _whole(number), by=by), "The invitation is withdrawn.")
 
@@ -104,16 +104,16 @@ class PeopleHandlers:
             raise PersonError(OWN)
         return name or ""
 
-    def _changed(self, change: Any, words: str) -> View:
+    def _changed(self, change: Any, words: str) -> PeopleView:
         try:
             change()
         except AnnotationsError as error:
             return self._shown(error_notice(without_places(error)))
         return self._shown(success_notice(words))
 
-    def _shown(self, note: str) -> View:
+    def _shown(self, note: str) -> PeopleView:
         people = accounts.people(self.store)
-        return View(
+        return PeopleView(
             view.accounts(people),
             view.invitations(open_invitations(self.store)),
             view.changes(account_changes(self.store)),
@@ -180,7 +180,7 @@ def _people(handlers: PeopleHandlers) -> None:
         make = gr.Button("Add", scale=0, min_width=120, elem_id="people-make")
     with gr.Accordion("Changes", open=False, elem_id="people-changes"):
         changes = gr.HTML(**PLAIN)
-    shown = [*View(people, invited, changes, chosen, note)]
+    shown = [*PeopleView(people, invited, changes, chosen, note)]
     quick = QUIET | {"concurrency_limit": None}
     on_load_for(Role.ADMIN, handlers.start, shown, handlers.store, handlers.settings, **quick)
     change.click(handlers.set_role, [chosen, role], shown, **quick)

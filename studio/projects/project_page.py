@@ -36,8 +36,7 @@ from studio.projects.import_report import report, table_of
 from studio.projects.import_uploads import import_uploads
 from studio.projects.item_sources import FillingError
 from studio.projects.page import ProjectForm, bar, facts, form
-from studio.projects.question_editor import QuestionHandlers, question_section
-from studio.projects.question_editor import View as QuestionsView
+from studio.projects.question_editor import QuestionEditorView, QuestionHandlers, question_section
 from studio.projects.removal_section import RemovalHandlers, consequences, removal_section
 from studio.settings import Settings
 
@@ -63,7 +62,7 @@ GALLERY, FILE, PROMPTS_ = "From the gallery", "From a file", "From prompts"
 MISSING = '<div class="intro"><h1>No such project</h1><p><a href="projects">All projects</a></p></div>'
 
 
-class View(NamedTuple):
+class ProjectView(NamedTuple):
     """What a handler gives back, in the order of `page`."""
 
     project: Any  # its id
@@ -108,8 +107,8 @@ class ProjectHandlers:
         user = require(Role.REVIEWER, request, self.settings, self.store)
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
-            nothing = View("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 4 + len(QuestionsView._fields)))
+            nothing = ProjectView("", MISSING, gr.update(visible=False), "", "", "")
+            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 4 + len(QuestionEditorView._fields)))
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
@@ -124,16 +123,16 @@ class ProjectHandlers:
             consequences(self.store, project),
         )
 
-    def change(self, request: gr.Request, project_id: str, *fields: Any) -> View:
+    def change(self, request: gr.Request, project_id: str, *fields: Any) -> ProjectView:
         """Store what the form says."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         try:
             project = self.store.change_project(ProjectForm(*fields).project(self.store.project(project_id)))
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ProjectView, without_places(error))
         return self._view(user, project, success_notice("Stored. Whoever answers from now on sees it."))
 
-    def close(self, project_id: str, request: gr.Request) -> View:
+    def close(self, project_id: str, request: gr.Request) -> ProjectView:
         """Nobody is asked any more; or again, where it was closed."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         try:
@@ -141,10 +140,10 @@ class ProjectHandlers:
             moment = None if project.closed_at else datetime.now(UTC)
             project = self.store.change_project(replace(project, closed_at=moment))
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ProjectView, without_places(error))
         return self._view(user, project, success_notice("It is open again." if moment is None else "It is closed now."))
 
-    def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> View:
+    def add_gallery(self, request: gr.Request, project_id: str, most: float | None, *choice: str) -> ProjectView:
         """Put in what the gallery lists by this choice, the newest first."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         try:
@@ -155,7 +154,7 @@ class ProjectHandlers:
                 raise FillingError("no drawing is like that; choose others")
             return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return stay(View, without_places(error))
+            return stay(ProjectView, without_places(error))
 
     def add_file(
         self,
@@ -184,10 +183,10 @@ class ProjectHandlers:
             if ids and judged:
                 told = partial(self._judging, progress)
                 ids = item_sources.judged(self.checkpoints, self.store, ids, judge, owner=user.name, on_progress=told)
-            view = self._added(user, project_id, ids) if ids else stay(View, "")
+            view = self._added(user, project_id, ids) if ids else stay(ProjectView, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, CheckpointError, FillingError, KeyError) as error:
-            return (*stay(View, without_places(error)), *empty, _still(paths))
+            return (*stay(ProjectView, without_places(error)), *empty, _still(paths))
 
     @staticmethod
     def _judging(progress: gr.Progress, at: int, of: int) -> None:
@@ -201,7 +200,7 @@ class ProjectHandlers:
             success_notice("It stops; nothing of it is kept.") if stopped else error_notice("No import is under way.")
         )
 
-    def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> View:
+    def add_import(self, project_id: str, batch: str | None, request: gr.Request) -> ProjectView:
         """Put in what was imported before."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         try:
@@ -209,7 +208,7 @@ class ProjectHandlers:
                 raise FillingError("choose an import; what there was of it may have been deleted")
             return self._added(user, project_id, ids)
         except (AnnotationsError, FillingError) as error:
-            return stay(View, without_places(error))
+            return stay(ProjectView, without_places(error))
 
     def add_prompts(
         self,
@@ -219,7 +218,7 @@ class ProjectHandlers:
         ways: list[str],
         rounds: float,
         progress: gr.Progress = PROGRESS,
-    ) -> Iterator[View]:
+    ) -> Iterator[ProjectView]:
         """Draw every prompt and put it in as soon as it is drawn; what is drawn already stays if it is stopped."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         added, wrong = 0, []
@@ -235,14 +234,16 @@ class ProjectHandlers:
                 if drawing.error:
                     wrong.append(f"“{drawing.prompt}”: {drawing.error}")
                 added += item_sources.add(self.store, project, drawing.ids).new if drawing.ids else 0
-                yield unchanged(View, progress=self._progress(project), note=success_notice(f"{added:,} items so far."))
+                yield unchanged(
+                    ProjectView, progress=self._progress(project), note=success_notice(f"{added:,} items so far.")
+                )
         except (AnnotationsError, FillingError) as error:
-            yield stay(View, without_places(error))
+            yield stay(ProjectView, without_places(error))
             return
         note = error_notice("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
         yield self._view(user, project, success_notice(f"{added:,} items added.") + note)
 
-    def _added(self, user: Identity, project_id: str, ids: Sequence[str]) -> View:
+    def _added(self, user: Identity, project_id: str, ids: Sequence[str]) -> ProjectView:
         project = self.store.project(project_id)
         return self._view(user, project, success_notice(item_sources.add(self.store, project, ids)))
 
@@ -257,13 +258,13 @@ class ProjectHandlers:
         counts = project_counts(self.store)[project.id]
         return bar(counts) + practice_missing(project, counts.practice)
 
-    def _view(self, user: Identity, project: Project, note: str = "") -> View:
+    def _view(self, user: Identity, project: Project, note: str = "") -> ProjectView:
         answers, by = project_answers(self.store, project.id), shares(self.store, project.id)
         names = names_for(
             self.store, user, [*{a.annotator for a in answers.submitted}, *(share.annotator for share in by)]
         )
         board = dashboard(answers, by, names)
-        return View(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
+        return ProjectView(project.id, heading(project), gr.update(visible=True), self._progress(project), board, note)
 
 
 def _batch(batch: Any) -> str:
@@ -338,7 +339,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
         asked = question_section(board.questions, project)
         removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
-    view = [*View(project, head, block, progress, plots, note)]
+    view = [*ProjectView(project, head, block, progress, plots, note)]
     quick, long = QUIET | {"concurrency_limit": None}, {"show_progress_on": [note]} | PRIVATE
     on_load_for(
         Role.REVIEWER,

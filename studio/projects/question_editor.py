@@ -77,7 +77,7 @@ class QuestionFields(NamedTuple):
         return {field.name: known[field.name] for field in fields(form) if field.name in known}
 
 
-class View(NamedTuple):
+class QuestionEditorView(NamedTuple):
     """What a handler gives back, in the order of the section."""
 
     chosen: Any  # the menu of questions
@@ -109,7 +109,7 @@ class QuestionHandlers:
     settings: Settings
     domain: Domain = Domain()  # which knows the facts of prompts
 
-    def choose(self, project_id: str, name: str | None, request: gr.Request) -> View:
+    def choose(self, project_id: str, name: str | None, request: gr.Request) -> QuestionEditorView:
         """One of the questions, or the fields of a new one."""
         return self.shown(self._project(project_id, request), name)
 
@@ -121,7 +121,7 @@ class QuestionHandlers:
         except AnnotationsError as error:
             return gr.skip(), error_notice(without_places(error))
 
-    def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> View:
+    def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> QuestionEditorView:
         """Store the question: a new one last, any other in its place."""
         try:
             project, name = self._changed(self._project(project_id, request), name, QuestionFields(*given))
@@ -129,7 +129,7 @@ class QuestionHandlers:
             return self._refused(error)
         return self._stored(project, name, "Stored. Whoever answers from now on sees it.")
 
-    def move(self, project_id: str, name: str | None, by: int, request: gr.Request) -> View:
+    def move(self, project_id: str, name: str | None, by: int, request: gr.Request) -> QuestionEditorView:
         """Put a question before (-1) or after (1) the one beside it."""
         project = self._project(project_id, request)
         questions = list(project.questions)
@@ -139,7 +139,7 @@ class QuestionHandlers:
         questions[at], questions[at + by] = questions[at + by], questions[at]
         return self._stored(replace(project, questions=tuple(questions)), name, "Moved.")
 
-    def remove(self, project_id: str, name: str | None, request: gr.Request) -> View:
+    def remove(self, project_id: str, name: str | None, request: gr.Request) -> QuestionEditorView:
         """Ask a question no more. Refused by the store where people have answered it."""
         project = self._project(project_id, request)
         left = tuple(question for question in project.questions if question.name != name)
@@ -162,16 +162,18 @@ class QuestionHandlers:
         check_questions(questions)
         return replace(project, questions=questions), name
 
-    def _stored(self, project: Project, name: str | None, words: str) -> View:
+    def _stored(self, project: Project, name: str | None, words: str) -> QuestionEditorView:
         try:
             return self.shown(self.store.change_project(project), name)._replace(note=success_notice(words))
         except AnnotationsError as error:
             return self._refused(error)
 
-    def _refused(self, error: AnnotationsError) -> View:
-        return View(*[gr.skip()] * (len(View._fields) - 1), error_notice(without_places(error)))
+    def _refused(self, error: AnnotationsError) -> QuestionEditorView:
+        return QuestionEditorView(
+            *[gr.skip()] * (len(QuestionEditorView._fields) - 1), error_notice(without_places(error))
+        )
 
-    def shown(self, project: Project, name: str | None = None) -> View:
+    def shown(self, project: Project, name: str | None = None) -> QuestionEditorView:
         """The section with one question chosen; reads only."""
         question = next((each for each in project.questions if each.name == name), None)
         menu = [*((each.title, each.name) for each in project.questions), (NEW, "")]
@@ -179,7 +181,7 @@ class QuestionHandlers:
         values = QuestionFields.of(question or blank)
         chosen = gr.update(choices=menu, value=question.name if question else "")
         sheet = self._sheet(project)
-        return View(chosen, *values, sheet, NO_DRAWING if sheet is None else "")
+        return QuestionEditorView(chosen, *values, sheet, NO_DRAWING if sheet is None else "")
 
     def _sheet(self, project: Project) -> Any:
         """The questions with the first item; None where there is none."""
@@ -197,7 +199,7 @@ class QuestionHandlers:
 
 
 def question_section(board: QuestionHandlers, project: gr.State) -> list[Any]:
-    """Build the section; its components in the order of View."""
+    """Build the section; its components in the order of QuestionEditorView."""
     with gr.Accordion("Questions", open=False, elem_id="project-questions"), gr.Row():
         with gr.Column(scale=2, min_width=320):
             chosen = gr.Radio([], label="Questions, in the order in which they are asked", elem_id="question-chosen")
@@ -210,7 +212,7 @@ def question_section(board: QuestionHandlers, project: gr.State) -> list[Any]:
         with gr.Column(scale=3, min_width=320, elem_id="project-preview"):
             gr.HTML('<p class="eyebrow">As annotators see it</p>', **PLAIN)
             sheet = sheet_component("question-preview")
-    view = [*View(chosen, *values, sheet, note)]
+    view = [*QuestionEditorView(chosen, *values, sheet, note)]
     at = [project, chosen]
     chosen.input(board.choose, at, view, **QUICK)
     keep.click(board.keep, [*at, *values], view, **QUICK)

@@ -62,7 +62,7 @@ class ReviewCase:
     key: str  # of this showing, so that a decision sent twice is one
 
 
-class View(NamedTuple):
+class ReviewView(NamedTuple):
     """What a handler gives back, in the order of `page`."""
 
     case: Any
@@ -93,7 +93,7 @@ class ReviewHandlers:
     def queue(self) -> ReviewQueue:
         return ReviewQueue(self.store)
 
-    def start(self, request: gr.Request) -> View:
+    def start(self, request: gr.Request) -> ReviewView:
         """The project and the item of the address; else the worst disagreement of the first project that has one."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         address = dict(request.query_params)
@@ -103,11 +103,11 @@ class ReviewHandlers:
             view = view._replace(**self._trail(user, address["trajectory"]))
         return view
 
-    def choose(self, project: str | None, request: gr.Request) -> View:
+    def choose(self, project: str | None, request: gr.Request) -> ReviewView:
         """Another project."""
         return self._show(require(Role.REVIEWER, request, self.settings, self.store), project, None)
 
-    def following(self, case: ReviewCase | None, request: gr.Request) -> View:
+    def following(self, case: ReviewCase | None, request: gr.Request) -> ReviewView:
         """The next disagreement after this one; the first again after the last."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None or case.project not in all_readable(self.store, user):
@@ -116,7 +116,7 @@ class ReviewHandlers:
         at = next((i for i, each in enumerate(cases) if each.item == case.item), -1)
         return self._show(user, case.project, cases[(at + 1) % len(cases)].item if cases else None)
 
-    def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> View:
+    def decide(self, case: ReviewCase | None, filled: str | None, request: gr.Request) -> ReviewView:
         """Store the reviewer's own answer; the item stays on the table."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
@@ -128,12 +128,12 @@ class ReviewHandlers:
             made = annotations_of(self._sheet(answers), case.key, filled, user.name)
             review.decide(self.store, case.item, user.name, made)
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ReviewView, without_places(error))
         return self._show(user, case.project, case.item)._replace(
             note=success_notice("Decided. It stays here, to be used as gold or decided anew; Next leads on.")
         )
 
-    def accept(self, case: ReviewCase | None, request: gr.Request) -> View:
+    def accept(self, case: ReviewCase | None, request: gr.Request) -> ReviewView:
         """Decide as most say. Where they are split on something that has to be answered, all else is filled in."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
@@ -154,9 +154,9 @@ class ReviewHandlers:
                 review.decide(self.store, case.item, user.name, made)
             except AnswerError as error:
                 filled = value_of(sheet, uuid4().hex, most, self.store.picture_or_none)
-                return stay(View, f"People are split. {without_places(error)}")._replace(sheet=filled)
+                return stay(ReviewView, f"People are split. {without_places(error)}")._replace(sheet=filled)
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ReviewView, without_places(error))
         return self._show(user, case.project, case.item)._replace(
             note=success_notice("Decided as most say. Next leads on.")
         )
@@ -168,7 +168,7 @@ class ReviewHandlers:
         asked = for_drawing(answers.project, self.store, self.domain, shown)
         return review_sheet(asked, shown, self.store.trajectory(other) if other else None, answers.submitted)
 
-    def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> View:
+    def appoint(self, case: ReviewCase | None, because: str | None, use: str, request: gr.Request) -> ReviewView:
         """Check people by this item, or teach them; what is right is what was decided, or what all say."""
         user = require(Role.ADMIN, request, self.settings, self.store)
         if case is None:
@@ -176,13 +176,13 @@ class ReviewHandlers:
         try:
             known = gold_items.appoint(self.store, case.item, Use(use), because=because or "")
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ReviewView, without_places(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
-        return unchanged(View, note=success_notice(APPOINTED[Use(use)] + answers))
+        return unchanged(ReviewView, note=success_notice(APPOINTED[Use(use)] + answers))
 
     def send_back(
         self, case: ReviewCase | None, annotator: str | None, note: str | None, to_others: bool, request: gr.Request
-    ) -> View:
+    ) -> ReviewView:
         """Have an item answered anew, by the same person or by somebody else, who are shown the note."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         if case is None:
@@ -192,35 +192,35 @@ class ReviewHandlers:
             pseudonyms = self.store.pseudonyms([each.annotator for each in people])
             name = next((name for name, pseudonym in pseudonyms.items() if pseudonym == annotator), None)
             if name is None:
-                return stay(View, "Choose whose answers go back.")
+                return stay(ReviewView, "Choose whose answers go back.")
             review.send_back(self.store, case.item, name, user.name, note or "", to_others=to_others)
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ReviewView, without_places(error))
         words = "somebody else is asked" if to_others else "it comes back to them, with your note"
         return self._show(user, case.project, case.item)._replace(note=success_notice(f"Taken back; {words}."))
 
-    def look(self, trajectory: str, request: gr.Request) -> View:
+    def look(self, trajectory: str, request: gr.Request) -> ReviewView:
         """The trail of any drawing, by its id or by a link to it."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
-        return unchanged(View, **self._trail(user, _id_in(trajectory)))
+        return unchanged(ReviewView, **self._trail(user, _id_in(trajectory)))
 
-    def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> View:
+    def restore(self, trajectory: str, revision: int | None, request: gr.Request) -> ReviewView:
         """Write what a revision said once more, as its writer's newest."""
         user = require(Role.REVIEWER, request, self.settings, self.store)
         id = _id_in(trajectory)
         try:
             if revision is None:
-                return stay(View, "Choose the revision that is to count again.")
+                return stay(ReviewView, "Choose the revision that is to count again.")
             known = {a.id: a for a in (change.after for change in self._changes(user, id)) if a is not None}
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
             again = review.bring_back(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
-            return stay(View, without_places(error))
+            return stay(ReviewView, without_places(error))
         note = success_notice(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")
-        return unchanged(View, **self._trail(user, id) | {"note": note})
+        return unchanged(ReviewView, **self._trail(user, id) | {"note": note})
 
-    def _show(self, user: Identity, project_id: str | None, item: int | None) -> View:
+    def _show(self, user: Identity, project_id: str | None, item: int | None) -> ReviewView:
         known = [p for p in self.store.projects() if p.archived_at is None or p.id == project_id]
         open_ = [p for p in known if p.is_open_to(user.name, user.role)]
         cases = {project.id: self.queue.cases(project.id) for project in open_ if project_id in (None, project.id)}
@@ -233,19 +233,19 @@ class ReviewHandlers:
         listed = self._listed(some, project_id, case.item if case else item)
         if case is None:
             gone, empty = gr.update(visible=False), gr.update(choices=[])
-            return View(None, "", menu, listed, AGREED, "", None, gone, empty, gone, "", "", empty, "")
+            return ReviewView(None, "", menu, listed, AGREED, "", None, gone, empty, gone, "", "", empty, "")
         return self._case(user, project_id, case)._replace(chosen=menu, queue=listed)
 
-    def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> View:
+    def _case(self, user: Identity, project_id: str, dispute: Disagreement) -> ReviewView:
         answers = project_answers(self.store, project_id, [dispute.item])
         if not answers.submitted:
-            return stay(View, "Its answers were taken back meanwhile; Next leads on.")
+            return stay(ReviewView, "Its answers were taken back meanwhile; Next leads on.")
         names = names_for(self.store, user, [a.annotator for a in (*answers.submitted, *answers.decisions)])
         sheet = self._sheet(answers)
         stage = self._stage(answers.project, sheet.trajectory, sheet.other)
         table = review_table.answers(answers.project, sheet.trajectory, answers.submitted, answers.decisions, names)
         case = ReviewCase(answers.project.id, dispute.item, uuid4().hex)
-        return View(
+        return ReviewView(
             case=case,
             token=case.key,
             chosen=gr.skip(),
@@ -382,7 +382,9 @@ def _review(desk: ReviewHandlers) -> None:
             restore = gr.Button("Restore", min_width=100, elem_id="review-restore")
         trail = gr.HTML(**PLAIN)
     view = [
-        *View(case, token, chosen, queue, stage, table, sheet, block, whose, appointed, trail_of, trail, revision, note)
+        *ReviewView(
+            case, token, chosen, queue, stage, table, sheet, block, whose, appointed, trail_of, trail, revision, note
+        )
     ]
 
     on_load_for(Role.REVIEWER, desk.start, view, desk.store, desk.settings, **QUICK)

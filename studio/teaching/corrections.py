@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotations.export.kinds.judge_sft import JudgeSft
-from annotations.export.labels.judge_targets import Target, context_of, judge_example, judge_target
+from annotations.export.labels.judge_targets import JudgeTarget, context_of, judge_example, judge_target
 from annotations.export.manifest import SOURCES, TRAIN
 from annotations.schema.annotation import Status
 from annotations.store.store import Store
@@ -27,7 +27,7 @@ COLUMNS = ("prompt", "completion", "images", "origin", "weight", "correction")
 class Correction:
     """What a person said of a drawing, its pictures still by name."""
 
-    target: Target
+    target: JudgeTarget
     trajectory: Trajectory
     revision: int | None = None  # of the annotation; None: a verdict that was written in a branch
 
@@ -57,7 +57,7 @@ def _annotated(store: Store, annotator: str | None) -> list[Correction]:
     for answer in answers:
         if (trajectory := known.get(answer.trajectory_id)) is not None:
             target = judge_target(trajectory, answer)
-            rows += [Correction(target, trajectory, answer.id)] if isinstance(target, Target) else []
+            rows += [Correction(target, trajectory, answer.id)] if isinstance(target, JudgeTarget) else []
     return rows
 
 
@@ -67,12 +67,12 @@ def _branched(store: Store, branches: Sequence[str]) -> list[Correction]:
     return [Correction(target, trajectory) for trajectory, target in written if target is not None]
 
 
-def _written_verdict(trajectory: Trajectory) -> Target | None:
+def _written_verdict(trajectory: Trajectory) -> JudgeTarget | None:
     """The first reflection that a person wrote."""
     for number, segment in enumerate(trajectory.segments):
         if isinstance(segment, Reflection) and any(token.origin is Origin.PERSON for token in segment.tokens):
             context = context_of(trajectory, number)
-            return None if context is None else Target(number, own_words(segment), Origin.PERSON, *context)
+            return None if context is None else JudgeTarget(number, own_words(segment), Origin.PERSON, *context)
     return None
 
 

@@ -28,7 +28,7 @@ from model.decoding.janus_backend import JanusBackend
 from model.decoding.opening import open_checkpoint
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, teach, verdicts_right
+from model.training.adapters.teaching import TeachingSettings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, read_rows
 from model.training.embedded import fixed_scenes
 from model.training.optimization import TrainingError
@@ -64,7 +64,7 @@ class Worker:
         learnt: list[TrainingSequence] = [rows[at] for at in range(len(rows))]
         self.say("looking at it before", 0.08)
         before = self.measured(janus, learnt)
-        settings = Settings()
+        settings = TeachingSettings()
 
         def progress(step: int) -> None:
             self.say("learning", 0.2 + 0.6 * step / settings.steps)

@@ -96,9 +96,9 @@ def curves_html(runs: Mapping[str, Sequence[Mapping[str, float]]], steps: int) -
 def _plot(metric: str, curves: Mapping[str, Sequence[Point]], steps: int) -> str:
     last = " · ".join(f"{curve[-1].value:.4g}" for curve in curves.values() if curve)
     series = [Series(name, thinned(curve)) for name, curve in curves.items() if curve]
-    return f"<section><h4>{escaped(words(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
+    return f"<section><h4>{escaped(metric_title(metric))} <b>{last}</b></h4>{lines(series, steps)}</section>"
 
 
-def words(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """“gradient norm”."""
     return metric.replace("_", " ").replace("/", " / ")

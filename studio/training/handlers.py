@@ -27,12 +27,12 @@ from studio.training import evaluations, launch, provenance, run_form, run_view
 from studio.training.curves import curves_html, read_metrics
 from studio.training.launch import RunError
 from studio.training.run_form import Asked, place_of
-from studio.training.runs import State, TrainingRun, runs_in
+from studio.training.runs import RunStatus, TrainingRun, runs_in
 
 REFUSED = (RunError, CheckpointError, AnnotationsError, OSError)
 
 
-class View(NamedTuple):
+class TrainingView(NamedTuple):
     """A value or an update for each part of the page, in its order."""
 
     runs: Any  # the list
@@ -81,7 +81,7 @@ class TrainingHandlers:
         """The menus, the runs, and the run that the address names, else the newest."""
         who = identity_of(request, self.settings, self.store)
         if not who.may(Role.ADMIN):
-            return (gr.skip(),) * (len(Menus._fields) + 1 + len(View._fields))
+            return (gr.skip(),) * (len(Menus._fields) + 1 + len(TrainingView._fields))
         method = next(iter(METHODS))
         menus = self._menus(method)
         first = menus.data["value"]
@@ -101,7 +101,7 @@ class TrainingHandlers:
         self._admin(request)
         return self._expected(Asked(*fields))
 
-    def launch(self, request: gr.Request, *fields: Any) -> View:
+    def launch(self, request: gr.Request, *fields: Any) -> TrainingView:
         """Begin a run, or put it in line."""
         who, asked = self._admin(request), Asked(*fields)
         try:
@@ -109,17 +109,17 @@ class TrainingHandlers:
             needs = run_form.estimate(asked, self.store, self.settings).disk
             run = launch.start(place_of(self.store), run_request, data, needs)
         except REFUSED as error:
-            return stay(View, without_places(error))
+            return stay(TrainingView, without_places(error))
         return self._shown(who, run.name)._replace(
             note=success_notice(f"{run.name} has begun. It goes on when this page is closed.")
         )
 
-    def look(self, chosen: str, other: str | None, request: gr.Request) -> View:
+    def look(self, chosen: str, other: str | None, request: gr.Request) -> TrainingView:
         """How far everything is."""
         who = self._admin(request)
         return self._shown(who, chosen, other, brief=True)
 
-    def compare(self, chosen: str, other: str | None, request: gr.Request) -> View:
+    def compare(self, chosen: str, other: str | None, request: gr.Request) -> TrainingView:
         """Another run beside it."""
         return self._shown(self._admin(request), chosen, other)
 
@@ -129,16 +129,16 @@ class TrainingHandlers:
         run = self._run(chosen)
         return evaluations.samples_html(run, int(at or 0)) if run is not None else ""
 
-    def stop(self, chosen: str, request: gr.Request) -> View:
+    def stop(self, chosen: str, request: gr.Request) -> TrainingView:
         return self._act(chosen, request, launch.stop, "It saves after this step, and stops.")
 
-    def resume(self, chosen: str, request: gr.Request) -> View:
+    def resume(self, chosen: str, request: gr.Request) -> TrainingView:
         return self._act(chosen, request, launch.resume, "It goes on where it was saved last.")
 
-    def delete(self, chosen: str, request: gr.Request) -> View:
+    def delete(self, chosen: str, request: gr.Request) -> TrainingView:
         return self._act(chosen, request, launch.delete, "Deleted.")
 
-    def draw(self, chosen: str, request: gr.Request) -> View:
+    def draw(self, chosen: str, request: gr.Request) -> TrainingView:
         """Offer the checkpoint for drawing, from now on."""
 
         def offer(run: TrainingRun) -> None:
@@ -149,7 +149,7 @@ class TrainingHandlers:
 
         return self._act(chosen, request, offer, "It is in the menus of Draw, Compare, Image and projects now.")
 
-    def take_off(self, chosen: str, request: gr.Request) -> View:
+    def take_off(self, chosen: str, request: gr.Request) -> TrainingView:
         """Offer it no more."""
 
         def withdraw(run: TrainingRun) -> None:
@@ -158,14 +158,14 @@ class TrainingHandlers:
 
         return self._act(chosen, request, withdraw, "It is in no menu any more.")
 
-    def _act(self, chosen: str, request: gr.Request, act: Callable[[TrainingRun], None], words: str) -> View:
+    def _act(self, chosen: str, request: gr.Request, act: Callable[[TrainingRun], None], words: str) -> TrainingView:
         who, run = self._admin(request), self._run(chosen)
         if run is None:
-            return stay(View, "That run is there no more. Load the page again.")
+            return stay(TrainingView, "That run is there no more. Load the page again.")
         try:
             act(run)
         except REFUSED as error:
-            return stay(View, without_places(error))
+            return stay(TrainingView, without_places(error))
         return self._shown(who, chosen)._replace(note=success_notice(words))
 
     def _admin(self, request: gr.Request) -> Identity:
@@ -199,12 +199,14 @@ class TrainingHandlers:
         except REFUSED as error:
             return error_notice(without_places(error))
 
-    def _shown(self, who: Identity, name: str | None, other_name: str | None = None, *, brief: bool = False) -> View:
+    def _shown(
+        self, who: Identity, name: str | None, other_name: str | None = None, *, brief: bool = False
+    ) -> TrainingView:
         """The list, and one run; `brief`: without what does not change while it runs."""
         runs = self._runs()
         run = next((run for run in runs if run.name == name), None)
         live = any(run.state.live for run in runs)
-        view = unchanged(View, runs=run_view.list_html(runs, name or ""), timer=gr.Timer(active=live), note="")
+        view = unchanged(TrainingView, runs=run_view.list_html(runs, name or ""), timer=gr.Timer(active=live), note="")
         if run is None:
             return view._replace(block=gr.update(visible=False), chosen="")
         other = next((other for other in runs if other.name == other_name and other is not run), None)
@@ -213,7 +215,7 @@ class TrainingHandlers:
             block=gr.update(visible=True),
             head=run_view.head_html(run),
             stop=gr.update(visible=state.live),
-            resume=gr.update(visible=state in (State.STOPPED, State.FAILED)),
+            resume=gr.update(visible=state in (RunStatus.STOPPED, RunStatus.FAILED)),
             draw=gr.update(visible=can_draw(run) and not run.draws),
             take_off=gr.update(visible=run.draws),
             delete=gr.update(visible=not state.live and not run.draws),

@@ -25,7 +25,7 @@ from studio.training.runs import (
     SOURCES,
     STOP,
     RunRequest,
-    State,
+    RunStatus,
     TrainingRun,
     identity,
     is_alive,
@@ -61,7 +61,7 @@ def start(place: Path, request: RunRequest, data: Sequence[Path] = (), needs: in
 
 def resume(run: TrainingRun, needs: int = 0) -> None:
     """Go on where the last save stands, or from the start where nothing was saved. Raises RunError."""
-    if run.state.live or run.state is State.FINISHED:
+    if run.state.live or run.state is RunStatus.FINISHED:
         raise RunError(f"{run.name} is {run.state}; only what was stopped or has failed can be gone on with")
     check_disk(run.folder.parent, needs)
     command = tuple(word for word in run.request.command if word != "--resume")

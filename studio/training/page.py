@@ -13,7 +13,7 @@ from studio.components.page_options import PLAIN, QUIET
 from studio.header import intro
 from studio.inference.checkpoints import Checkpoints
 from studio.settings import Settings
-from studio.training.handlers import Menus, TrainingHandlers, View
+from studio.training.handlers import Menus, TrainingHandlers, TrainingView
 from studio.training.run_form import MOST_STEPS, Asked
 
 MIXED_IN = f"Mix in sequences of the {EMBEDDED_WORLD.name} (for checkpoints that draw its prompts)"
@@ -85,7 +85,7 @@ def _form() -> tuple[Asked, gr.HTML, gr.HTML, gr.Button]:
     return Asked(method, data, folder, checkpoint, steps, replays, adapter, name, options), purpose, expected, start
 
 
-def _run(runs: gr.HTML) -> View:
+def _run(runs: gr.HTML) -> TrainingView:
     """All that is said of one run."""
     note = gr.HTML(elem_id="training-note", **PLAIN)
     chosen = gr.Textbox(visible="hidden", elem_id="training-chosen", label="Run")
@@ -115,7 +115,7 @@ def _run(runs: gr.HTML) -> View:
             output = gr.HTML(**PLAIN)
     timer = gr.Timer(EVERY, active=False)
     buttons = (stop, resume, draw, take_off, delete)
-    return View(
+    return TrainingView(
         runs,
         chosen,
         block,

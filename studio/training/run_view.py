@@ -15,11 +15,11 @@ from annotations.schema.questions import QUESTIONS
 from studio.auth.pseudonyms import Names
 from studio.components.render import escaped, isolated
 from studio.datasets.rows_table import people, size
-from studio.training.curves import ASIDE, read_metrics, seconds_per_step, words
+from studio.training.curves import ASIDE, metric_title, read_metrics, seconds_per_step
 from studio.training.evaluations import last_values
 from studio.training.provenance import LearntAnnotation
 from studio.training.run_form import Estimate
-from studio.training.runs import State, TrainingRun, read_json
+from studio.training.runs import RunStatus, TrainingRun, read_json
 
 SHOWN = 24  # annotations that a checkpoint learnt from
 NO_RUNS = '<p class="none">No run yet. Export a data set, choose it here, and press Start.</p>'
@@ -61,7 +61,7 @@ def _row(run: TrainingRun, chosen: bool) -> str:
     )
 
 
-def badge(state: State) -> str:
+def badge(state: RunStatus) -> str:
     return f'<span class="state {state}">{state}</span>'
 
 
@@ -75,7 +75,7 @@ def progress_words(run: TrainingRun) -> str:
     done, state = steps_done(run), run.state
     words = f"{done:,} of {run.request.steps:,} steps"
     rate = seconds_per_step(run.metrics)
-    if state is State.RUNNING and rate:
+    if state is RunStatus.RUNNING and rate:
         words += f", {duration(rate * (run.request.steps - done))} left"
     return words
 
@@ -101,7 +101,7 @@ def head_html(run: TrainingRun) -> str:
 
 
 def _failure(run: TrainingRun) -> str:
-    if run.state is not State.FAILED:
+    if run.state is not RunStatus.FAILED:
         return ""
     code = run.exit_code
     why = "It ended without a word: it was killed, or the machine was started again." if code is None else ""
@@ -132,9 +132,9 @@ def comparison_html(run: TrainingRun, other: TrainingRun) -> str:
     """Settings that differ, and what both measured last."""
     first, second = settings_of(run), settings_of(other)
     names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
-    differ = [(words(name), first.get(name), second.get(name)) for name in names]
+    differ = [(metric_title(name), first.get(name), second.get(name)) for name in names]
     ends = [_last(each) | last_values(each) for each in (run, other)]
-    measured = [(words(name), ends[0].get(name), ends[1].get(name)) for name in {**ends[0], **ends[1]}]
+    measured = [(metric_title(name), ends[0].get(name), ends[1].get(name)) for name in {**ends[0], **ends[1]}]
     titles = (run.name, other.name)
     return (
         f"<h3>What differs</h3>{_table(titles, differ)}" if differ else "<p>Both were asked for the same.</p>"

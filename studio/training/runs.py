@@ -36,7 +36,7 @@ LAST_LINES = 12
 LAST_BYTES = 20_000
 
 
-class State(StrEnum):
+class RunStatus(StrEnum):
     """How a run stands."""
 
     WAITING = "waiting"  # for those before it
@@ -47,7 +47,7 @@ class State(StrEnum):
 
     @property
     def live(self) -> bool:
-        return self in (State.WAITING, State.RUNNING)
+        return self in (RunStatus.WAITING, RunStatus.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -119,18 +119,18 @@ class TrainingRun:
         return (read_json(self.folder / ENDED) or {}).get("code")
 
     @property
-    def state(self) -> State:
+    def state(self) -> RunStatus:
         code = self.exit_code
         if code is not None:
-            return State.FINISHED if code == 0 else State.STOPPED if code in STOPPED_CODES else State.FAILED
+            return RunStatus.FINISHED if code == 0 else RunStatus.STOPPED if code in STOPPED_CODES else RunStatus.FAILED
         if is_alive(read_json(self.folder / BEGUN)):
-            return State.RUNNING
+            return RunStatus.RUNNING
         supervisor = read_json(self.folder / PROCESS)
         if is_alive(supervisor) or (supervisor is None and time.time() - self.request.queued_at < STARTING):
-            return State.WAITING
+            return RunStatus.WAITING
         if self.is_complete:
-            return State.FINISHED
-        return State.STOPPED if (self.folder / STOP).exists() else State.FAILED
+            return RunStatus.FINISHED
+        return RunStatus.STOPPED if (self.folder / STOP).exists() else RunStatus.FAILED
 
     @property
     def is_complete(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from datasets import Features, List, Value
 
 from annotations.export.formats.restored import row_of, untouched
-from annotations.export.kind import Context, Kind, LeftOut, Row
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
 from annotations.export.kinds.prompts import facts_of
 from annotations.export.labels.plans import is_narrowed
 from annotations.export.subjects import Subject
@@ -17,7 +17,7 @@ FORMAT = "flow_prompts"  # its name among those that are imported
 GENERAL = "general"  # the tag of a prompt without a category
 
 
-class FlowPrompts(Kind):
+class FlowPrompts(ExportKind):
     """One line per prompt."""
 
     name = FORMAT
@@ -32,7 +32,7 @@ class FlowPrompts(Kind):
     tasks = ("text-to-image",)
     features = Features({"text": Value("string")})
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         if subject.groups or not is_narrowed(context.query):
             yield row_of(subject, self.values(subject, context), context, ())
 

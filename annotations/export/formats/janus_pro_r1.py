@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datasets import Features, List, Value
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, hashes_of, image_files, row_of, untouched
-from annotations.export.kind import Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
 from annotations.export.labels.judge_targets import WhyNot, judge_target
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.reflections import Judged, judged
@@ -25,7 +25,7 @@ FORMAT = "janus_sft"  # its name among those that are imported
 READS = (VERDICT_RIGHT, REASON_RATING, REASON_CORRECTION)
 
 
-class JanusProR1(Kind):
+class JanusProR1(ExportKind):
     """One line per prompt, with all its images."""
 
     name = "janus_pro_r1"
@@ -66,10 +66,10 @@ class JanusProR1(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._rows(subject, context), WhyNot.NO_REFLECTION)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         records = context.imported([subject.trajectory.id], FORMAT) if untouched(subject) else []
         for record in records:
             [path, *_], files = image_files(hashes_of(subject.trajectory), context, IMAGES)
@@ -81,7 +81,7 @@ class JanusProR1(Kind):
             yield from [about] if isinstance(about, LeftOut) else _rows(subject, about, context)
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
     """The first wording that counts; the others are in it."""
     answers = tuple(answer for person in about.people for answer in answers_of(person, READS))
     trajectory, why = subject.trajectory, None

@@ -14,7 +14,7 @@ from typing import Any
 from datasets import Features, Value
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, row_of, rows_of_pairs
-from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row
+from annotations.export.kind import PROVENANCE, Context, ExportKind, ExportRow, LeftOut
 from annotations.export.labels.opinions import pseudonyms
 from annotations.export.labels.pair import Pair, Place
 from annotations.export.labels.pairs import is_compared
@@ -43,7 +43,7 @@ PUBLISHED = {
 }
 
 
-class PickAPic(Kind):
+class PickAPic(ExportKind):
     """One row per pair and criterion."""
 
     name = "pickapic"
@@ -66,13 +66,13 @@ class PickAPic(Kind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         return rows_of_pairs(
             self, subject, context, lambda record, other: (record, {}), lambda pair: _row(subject, pair, context)
         )
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
     first, second = sorted((pair.chosen, pair.rejected), key=lambda place: (place.sha256, _uid(place)))
     moments = [person.created_at for person in pair.people if person.created_at]
     names = pseudonyms(pair.people, context)

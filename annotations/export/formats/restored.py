@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from annotations.export.kind import Answer, Context, Elsewhere, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import Answer, Context, Elsewhere, ExportKind, ExportRow, LeftOut, answers_of, in_order
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.pair import Pair, WhyNoPair
 from annotations.export.labels.pairs import pairs
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import IMPORTED_KEY_PREFIX, Annotation
 from model.trajectory import Trajectory, pictures_of
 
@@ -27,22 +27,22 @@ def untouched(subject: Subject) -> bool:
     return all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in in_order(subject))
 
 
-def is_imported(group: Group) -> bool:
+def is_imported(group: AnswerGroup) -> bool:
     """Whether all answers about this thing came with a file."""
     return group.decision is None and all(annotation.key.startswith(IMPORTED_KEY_PREFIX) for annotation in group.people)
 
 
 def rows_of_pairs(
-    kind: Kind,
+    kind: ExportKind,
     subject: Subject,
     context: Context,
     of_record: Callable[[dict[str, Any], Trajectory], Restored],
-    of_pair: Callable[[Pair], Row],
-) -> Iterator[Row | LeftOut]:
+    of_pair: Callable[[Pair], ExportRow],
+) -> Iterator[ExportRow | LeftOut]:
     """A row per pair that people preferred one of, or that only the file which it was imported from has answered
     about: made of its record and its second trajectory."""
 
-    def made() -> Iterator[Row | LeftOut | Elsewhere]:
+    def made() -> Iterator[ExportRow | LeftOut | Elsewhere]:
         fresh = []
         for group in subject.groups:
             other = group.other if is_imported(group) else None
@@ -68,10 +68,10 @@ def row_of(
     answers: tuple[Answer, ...] | None = None,
     files: Mapping[str, bytes] | None = None,
     others: Sequence[Trajectory] = (),
-) -> Row:
+) -> ExportRow:
     """Made of all answers of these people, or of those that are given."""
     size = sum(len(value) for value in values.values() if isinstance(value, bytes))
-    return Row(
+    return ExportRow(
         values=values,
         answers=tuple(a for person in people for a in answers_of(person)) if answers is None else answers,
         trajectories=(subject.trajectory.id, *(other.id for other in others)),

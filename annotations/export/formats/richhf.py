@@ -16,9 +16,9 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, is_imported, row_of
-from annotations.export.kind import PROVENANCE, Answer, Context, Kind, LeftOut, Row, png, provenance
+from annotations.export.kind import PROVENANCE, Answer, Context, ExportKind, ExportRow, LeftOut, png, provenance
 from annotations.export.labels.opinions import Opinion, asked, only, opinions, pseudonyms, with_the_rest
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.forms.regions import Regions
@@ -34,7 +34,7 @@ MISALIGNED = "misalign"  # in the label of a region or the name of its question;
 OTHER = "a rating of something else than the format’s four scores"
 
 
-class RichHf(Kind):
+class RichHf(ExportKind):
     """One row per image."""
 
     name = "richhf"
@@ -62,10 +62,10 @@ class RichHf(Kind):
     def reads(self, question: Question) -> bool:
         return question.segment == Drawing.kind and isinstance(question.form, Rating | Regions | Words)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._rows(subject, context), OTHER)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         for group in subject.groups:
             about = None if group.segment is None else subject.trajectory.segments[group.segment]
             if not isinstance(about, Drawing) or about.sha256 is None:
@@ -93,7 +93,9 @@ def _score_of(question: Question) -> str | None:
     return SCORE_OF.get(question.name) or (question.name if question.name in RICHHF_SCORES else None)
 
 
-def _row(subject: Subject, group: Group, sha256: str, found: Mapping[str, Sequence[Opinion]], context: Context) -> Row:
+def _row(
+    subject: Subject, group: AnswerGroup, sha256: str, found: Mapping[str, Sequence[Opinion]], context: Context
+) -> ExportRow:
     every = [opinion for some in found.values() for opinion in some]
     people = list(dict.fromkeys(person for opinion in every for person in opinion.people))
     answers: tuple[Answer, ...] = tuple(answer for opinion in every for answer in opinion.answers)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from annotations.export.formats.restored import ANNOTATED, IMPORTED, image_files, row_of, untouched
-from annotations.export.kind import Answer, Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import Answer, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
 from annotations.export.labels.judge_targets import WhyNot, judge_target
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.reflections import Judged, judged
@@ -60,7 +60,7 @@ class Rounds:
     people: tuple[Annotation, ...]
 
 
-class RoundsKind(Kind):
+class RoundsKind(ExportKind):
     """One row per trajectory that ends with an accepted image, or that was imported and nobody has answered."""
 
     counted = (IMPORTED, ANNOTATED)
@@ -73,10 +73,10 @@ class RoundsKind(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._rows(subject, context), WhyNoRounds.BEHIND)
 
-    def _rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         if untouched(subject):
             records = context.imported([subject.trajectory.id], self.name)
             for record in records:

@@ -17,7 +17,7 @@ from annotations.export.formats.restored import (
     row_of,
     rows_of_pairs,
 )
-from annotations.export.kind import Context, Kind, LeftOut, Row
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
 from annotations.export.labels.pair import Pair
 from annotations.export.labels.pairs import is_compared
 from annotations.export.subjects import Subject
@@ -28,7 +28,7 @@ MESSAGE = List({"role": Value("string"), "content": Value("string")})
 NEGATIVE = " "  # the negative prompt of the published script
 
 
-class VerlDpo(Kind):
+class VerlDpo(ExportKind):
     """One row per pair and criterion."""
 
     name = "verl_dpo"
@@ -66,7 +66,7 @@ class VerlDpo(Kind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         def of_record(record: dict[str, Any], other: Trajectory) -> Restored:
             paths, files = image_files(hashes_of(subject.trajectory, other), context)
             return record | dict(zip(("img_win", "img_lose"), paths, strict=True)), files
@@ -74,7 +74,7 @@ class VerlDpo(Kind):
         return rows_of_pairs(self, subject, context, of_record, lambda pair: _row(subject, pair, context))
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
     paths, files = image_files([pair.chosen.sha256, pair.rejected.sha256], context)
     prompt = pair.chosen.trajectory.prompt
     values: dict[str, Any] = {

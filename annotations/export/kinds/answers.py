@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import Context, Kind, LeftOut, Row, in_order
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, in_order
 from annotations.export.subjects import Subject
 from annotations.schema.annotation import Answers
 from annotations.schema.forms.question_form import Feature
@@ -24,7 +24,7 @@ def _feature(feature: Feature) -> Any:
     return {name: _feature(field) for name, field in feature.items()}
 
 
-class AnswersKind(Kind):
+class AnswersKind(ExportKind):
     """One row per answer, whatever it is."""
 
     name = "answers"
@@ -56,7 +56,7 @@ class AnswersKind(Kind):
         }
     )
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         trajectory = subject.trajectory
         questions = {g.project.id: {q.name: q for q in g.project.questions} for g in subject.groups}
         for annotation in in_order(subject):
@@ -80,4 +80,4 @@ class AnswersKind(Kind):
                 values = about | {"question": name, "title": question.title, "form": form.name}
                 labels = (form.name, *(["decided"] if annotation.decision else []))
                 values[form.name] = form.column(value)
-                yield Row(values, answers, (trajectory.id,), labels, (annotator,))
+                yield ExportRow(values, answers, (trajectory.id,), labels, (annotator,))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from datasets import Features
 
-from annotations.export.kind import Context, Kind, LeftOut, Row
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit
 from annotations.export.labels.drawings import is_drawn, speaks_of_drawings, standings
 from annotations.export.labels.opinions import with_the_rest
@@ -17,7 +17,7 @@ from annotations.schema.questions import Question
 NO_DRAWING = "about a plan whose drawing is not accepted, or an edited or given image"
 
 
-class DrawSft(Kind):
+class DrawSft(ExportKind):
     """One row per accepted drawing of a prompt."""
 
     name = "draw_sft"
@@ -38,10 +38,10 @@ class DrawSft(Kind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in PLANS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), NO_DRAWING)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         found, left_out = standings(subject, context)
         yield from left_out
         for segment, standing in found.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datasets import Features
 from datasets import Image as Picture
 
-from annotations.export.kind import Context, Kind, LeftOut, Row, png
+from annotations.export.kind import Context, ExportKind, ExportRow, LeftOut, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, with_values
 from annotations.export.labels.drawings import CODES, is_drawn, speaks_of_drawings, standings
 from annotations.export.labels.opinions import with_the_rest
@@ -18,7 +18,7 @@ from model.trajectory import Source
 NO_EDIT = "about a drawing that is no edit, or an image that was only judged"
 
 
-class EditSft(Kind):
+class EditSft(ExportKind):
     """One row per accepted edited image."""
 
     name = "edit_sft"
@@ -36,10 +36,10 @@ class EditSft(Kind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), NO_EDIT)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         found, left_out = standings(subject, context)
         yield from left_out
         for segment, standing in found.items():

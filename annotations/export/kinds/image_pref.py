@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datasets import Features, Value
 from datasets import Image as Picture
 
-from annotations.export.kind import PROVENANCE, Context, Kind, LeftOut, Row, png
+from annotations.export.kind import PROVENANCE, Context, ExportKind, ExportRow, LeftOut, png
 from annotations.export.labels.drawings import CODES
 from annotations.export.labels.opinions import pseudonyms, with_the_rest
 from annotations.export.labels.pair import Pair, WhyNoPair
@@ -17,7 +17,7 @@ from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 
-class ImagePref(Kind):
+class ImagePref(ExportKind):
     """One row per pair and criterion."""
 
     name = "image_pref"
@@ -60,12 +60,12 @@ class ImagePref(Kind):
     def reads(self, question: Question) -> bool:
         return is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         made = (_row(subject, pair, context) if isinstance(pair, Pair) else pair for pair in pairs(subject, context))
         yield from with_the_rest(self, subject, made, WhyNoPair.ALONE)
 
 
-def _row(subject: Subject, pair: Pair, context: Context) -> Row:
+def _row(subject: Subject, pair: Pair, context: Context) -> ExportRow:
     chosen, rejected = (context.picture(place.sha256) for place in (pair.chosen, pair.rejected))
     values = {
         "prompt": subject.trajectory.prompt,
@@ -85,7 +85,7 @@ def _row(subject: Subject, pair: Pair, context: Context) -> Row:
     }
     beside = pair.beside(context)
     codes = len(pair.chosen.image.codes) + len(pair.rejected.image.codes)
-    return Row(
+    return ExportRow(
         values=values | beside,
         answers=pair.answers,
         trajectories=pair.trajectories,

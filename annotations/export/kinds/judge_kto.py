@@ -13,8 +13,18 @@ from dataclasses import replace
 from datasets import Features, Value
 
 from annotations.export.aggregate.votes import Votes, vote
-from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
-from annotations.export.labels.judge_targets import Target, WhyNot, context_of, judge_example
+from annotations.export.kind import (
+    IMAGES,
+    MESSAGES,
+    PROVENANCE,
+    Context,
+    ExportKind,
+    ExportRow,
+    LeftOut,
+    answers_of,
+    provenance,
+)
+from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, context_of, judge_example
 from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only
 from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Aggregation
@@ -29,7 +39,7 @@ CORRECTED = "verdict right, but the reason corrected and not rated"
 WRITTEN = "the reflection was written by a person, not by the model"
 
 
-class JudgeKto(Kind):
+class JudgeKto(ExportKind):
     """One row per reflection; per person where all answers are wanted by themselves."""
 
     name = "judge_kto"
@@ -61,7 +71,7 @@ class JudgeKto(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         for about in judged(subject, context, READS):
             if isinstance(about, LeftOut):
                 yield about
@@ -72,7 +82,7 @@ class JudgeKto(Kind):
                 yield _row(subject, about, about.people, context)
 
 
-def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], context: Context) -> Row | LeftOut:
+def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], context: Context) -> ExportRow | LeftOut:
     answers = tuple(answer for person in people for answer in answers_of(person, READS))
     reflection, trajectory = about.reflection, subject.trajectory
     before = context_of(trajectory, about.segment)
@@ -85,7 +95,7 @@ def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], contex
     label = _label(right, rating, people, context)
     if not isinstance(label, bool):
         return LeftOut(label, answers)
-    target = Target(about.segment, own_words(reflection), Origin.SAMPLED, *before)
+    target = JudgeTarget(about.segment, own_words(reflection), Origin.SAMPLED, *before)
     example = judge_example(trajectory, target, picture=context.picture, annotator="")
     row = example.to_row()
     try:
@@ -99,7 +109,7 @@ def _row(subject: Subject, about: Judged, people: tuple[Annotation, ...], contex
     values |= {"label": label, "rating": rating, "margin": votes and votes.margin, "p_yes": reflection.p_yes}
     decided = about.group.decision in people
     beside = provenance(subject, about.group, votes, only(names)) | {"decided": decided}
-    return Row(
+    return ExportRow(
         values=values | beside,
         answers=answers,
         trajectories=(trajectory.id,),

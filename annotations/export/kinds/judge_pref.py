@@ -18,14 +18,14 @@ from annotations.export.kind import (
     MESSAGES,
     PROVENANCE,
     Context,
-    Kind,
+    ExportKind,
+    ExportRow,
     LeftOut,
-    Row,
     answers_of,
     message,
     provenance,
 )
-from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target
+from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, judge_example, judge_target
 from annotations.export.labels.opinions import only
 from annotations.export.labels.reflections import READS, Judged, judged
 from annotations.export.query import Query
@@ -48,7 +48,7 @@ class Wording:
     people: tuple[Annotation, ...] = ()  # who wrote them; nobody of the model's
 
 
-class JudgePref(Kind):
+class JudgePref(ExportKind):
     """One row per reflection, better wording and worse wording."""
 
     name = "judge_pref"
@@ -85,20 +85,20 @@ class JudgePref(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         made = [
             row
             for about in judged(subject, context, READS)
             for row in ([about] if isinstance(about, LeftOut) else _rows(subject, about, context))
         ]
-        used = {answer for row in made if isinstance(row, Row) for answer in row.answers}
+        used = {answer for row in made if isinstance(row, ExportRow) for answer in row.answers}
         for row in made:
-            if isinstance(row, Row) or not used.issuperset(row.answers):
+            if isinstance(row, ExportRow) or not used.issuperset(row.answers):
                 yield row
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
-    better: dict[Target, list[Annotation]] = defaultdict(list)
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
+    better: dict[JudgeTarget, list[Annotation]] = defaultdict(list)
     for person in about.people:
         target = judge_target(subject.trajectory, person, about.rating, context.query.good)
         if isinstance(target, WhyNot):
@@ -151,7 +151,7 @@ def _contradicted(subject: Subject, about: Judged, query: Query) -> Iterator[Wor
     for person in about.group.people:
         if person not in about.people and REASON_CORRECTION in person.answers:
             target = judge_target(subject.trajectory, person, about.rating, query.good)
-            if isinstance(target, Target):
+            if isinstance(target, JudgeTarget):
                 yield Wording(target.completion, target.origin, (person,))
 
 
@@ -171,12 +171,12 @@ def _margin(about: Judged, person: Annotation) -> float | None:
 def _row(
     subject: Subject,
     about: Judged,
-    target: Target,
+    target: JudgeTarget,
     people: list[Annotation],
     wording: Wording,
     weight: float,
     context: Context,
-) -> Row | LeftOut:
+) -> ExportRow | LeftOut:
     names = [context.pseudonym(person.annotator) for person in people]
     answers = tuple(answer for person in (*people, *wording.people) for answer in answers_of(person, READS))
     example = judge_example(subject.trajectory, target, picture=context.picture, annotator="")
@@ -201,7 +201,7 @@ def _row(
     }
     beside = provenance(subject, about.group, about.votes, only(names)) | {"decided": decided}
     everybody = (*names, *(context.pseudonym(person.annotator) for person in wording.people))
-    return Row(
+    return ExportRow(
         values=values | beside,
         answers=answers,
         trajectories=(subject.trajectory.id,),

@@ -13,8 +13,18 @@ from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, answers_of, provenance
-from annotations.export.labels.judge_targets import Target, WhyNot, judge_example, judge_target
+from annotations.export.kind import (
+    IMAGES,
+    MESSAGES,
+    PROVENANCE,
+    Context,
+    ExportKind,
+    ExportRow,
+    LeftOut,
+    answers_of,
+    provenance,
+)
+from annotations.export.labels.judge_targets import JudgeTarget, WhyNot, judge_example, judge_target
 from annotations.export.labels.opinions import only
 from annotations.export.labels.reflections import WITH_EDIT, Judged, judged
 from annotations.export.query import Aggregation
@@ -27,7 +37,7 @@ from model.reflection_text import split_verdict
 from model.trajectory import Origin
 
 
-class JudgeSft(Kind):
+class JudgeSft(ExportKind):
     """One row per reflection and wording."""
 
     name = "judge_sft"
@@ -63,7 +73,7 @@ class JudgeSft(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in WITH_EDIT
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         for reflection in judged(subject, context, WITH_EDIT):
             if isinstance(reflection, LeftOut):
                 yield reflection
@@ -71,15 +81,15 @@ class JudgeSft(Kind):
                 yield from _rows(subject, reflection, context)
 
 
-def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | LeftOut]:
-    by_target: dict[Target, list[Annotation]] = defaultdict(list)
+def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportRow | LeftOut]:
+    by_target: dict[JudgeTarget, list[Annotation]] = defaultdict(list)
     apart = context.query.aggregation is Aggregation.ALL
     decided = about.group.decision
     for person in about.people:
         target = judge_target(subject.trajectory, person, about.rating, context.query.good)
         if decided is not None and person is not decided and any(decided in some for some in by_target.values()):
             target = WhyNot.OVERRULED
-        elif isinstance(target, Target) and context.query.own_words and target.origin is not Origin.PERSON:
+        elif isinstance(target, JudgeTarget) and context.query.own_words and target.origin is not Origin.PERSON:
             target = WhyNot.OWN_WORDS
         if isinstance(target, WhyNot):
             yield LeftOut(target, answers_of(person, WITH_EDIT))
@@ -92,8 +102,8 @@ def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[Row | L
 
 
 def _row(
-    subject: Subject, about: Judged, target: Target, people: list[Annotation], weight: float, context: Context
-) -> Row | LeftOut:
+    subject: Subject, about: Judged, target: JudgeTarget, people: list[Annotation], weight: float, context: Context
+) -> ExportRow | LeftOut:
     names = [context.pseudonym(person.annotator) for person in people]
     answers = tuple(answer for person in people for answer in answers_of(person, WITH_EDIT))
     decided = about.group.decision in people
@@ -110,7 +120,7 @@ def _row(
         "annotator": only(names),
     }
     labels = (target.origin.value, split_verdict(target.completion)[0] or "other", *(["decided"] if decided else []))
-    return Row(
+    return ExportRow(
         values=example.to_row() | provenance(subject, about.group, about.votes) | beside,
         answers=answers,
         trajectories=(subject.trajectory.id,),

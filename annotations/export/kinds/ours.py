@@ -12,15 +12,15 @@ from typing import Any
 
 from datasets import Features, Value
 
-from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, in_order, png
-from annotations.export.subjects import Group, Subject
+from annotations.export.kind import IMAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order, png
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation, Answers
 from annotations.schema.forms.registry import FORMS
 from annotations.schema.project import Project
 from annotations.store.trajectory_columns import pictures_of
 
 
-class Ours(Kind):
+class Ours(ExportKind):
     """One row per trajectory."""
 
     name = "ours"
@@ -46,7 +46,7 @@ class Ours(Kind):
         }
     )
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         trajectory = subject.trajectory
         pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_of(trajectory).values()))]
         groups = {(group.project.id, group.item, group.segment): group for group in subject.groups}
@@ -61,7 +61,7 @@ class Ours(Kind):
             "projects": json.dumps(projects, ensure_ascii=False),
             "annotations": json.dumps(said, ensure_ascii=False),
         }
-        yield Row(
+        yield ExportRow(
             values=values,
             answers=tuple(answer for annotation in submitted for answer in answers_of(annotation)),
             trajectories=(subject.trajectory.id,),
@@ -71,7 +71,7 @@ class Ours(Kind):
         )
 
 
-def _said(annotation: Annotation, group: Group, context: Context) -> dict[str, Any]:
+def _said(annotation: Annotation, group: AnswerGroup, context: Context) -> dict[str, Any]:
     return {
         "project": annotation.project,
         "segment": annotation.segment,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import MESSAGES, Context, Kind, LeftOut, Row, message
+from annotations.export.kind import MESSAGES, Context, ExportKind, ExportRow, LeftOut, message
 from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
 from annotations.export.labels.plans import is_narrowed
-from annotations.export.labels.scores import Score, is_scored, scores
+from annotations.export.labels.scores import DrawingScore, is_scored, scores
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.world.language import PromptError, parse, write_group
@@ -18,7 +18,7 @@ UNSCORED = "about no finished drawing"
 NOT_ASKED = "nobody answered about its drawings"
 
 
-class Prompts(Kind):
+class Prompts(ExportKind):
     """One row per trajectory."""
 
     name = "prompts"
@@ -53,17 +53,17 @@ class Prompts(Kind):
     def reads(self, question: Question) -> bool:
         return is_scored(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         trajectory = subject.trajectory
         if not subject.groups and is_narrowed(context.query):
             yield LeftOut(NOT_ASKED)
             return
         made = list(scores(subject, context))
         yield from (score for score in made if isinstance(score, LeftOut))
-        found = [score for score in made if isinstance(score, Score) and not score.fact]
+        found = [score for score in made if isinstance(score, DrawingScore) and not score.fact]
         facts = facts_of(trajectory.prompt)
         people = pseudonyms([person for score in found for person in score.opinion.people], context)
         values = {
@@ -80,7 +80,7 @@ class Prompts(Kind):
         }
         answers = tuple(answer for score in found for answer in score.opinion.answers)
         labels = (*(["scored"] if found else []), *(["known"] if facts else []))
-        yield Row(values, answers, (trajectory.id,), labels, people)
+        yield ExportRow(values, answers, (trajectory.id,), labels, people)
 
 
 def facts_of(prompt: str) -> list[str]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import IMAGES, Context, Kind, LeftOut, Row, answers_of, png
+from annotations.export.kind import IMAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, png
 from annotations.export.labels.accepted import COUNTED, DRAWING, accepted_drawing, is_edit, with_values
-from annotations.export.labels.drawings import CODES, Standing, is_drawn, speaks_of_drawings, standings
-from annotations.export.labels.judge_targets import Target, context_of, is_rated_good, judge_target
+from annotations.export.labels.drawings import CODES, DrawingLabel, is_drawn, speaks_of_drawings, standings
+from annotations.export.labels.judge_targets import JudgeTarget, context_of, is_rated_good, judge_target
 from annotations.export.labels.opinions import with_the_rest
 from annotations.export.labels.reflections import WITH_EDIT, judged
 from annotations.export.subjects import Subject
@@ -36,7 +36,7 @@ class Said:
     people: tuple[Annotation, ...] = ()  # who wrote it; nobody of the model's
 
 
-class RedrawSft(Kind):
+class RedrawSft(ExportKind):
     """One row per draft that people reject and revision that they accept."""
 
     name = "redraw_sft"
@@ -66,11 +66,11 @@ class RedrawSft(Kind):
     def reads(self, question: Question) -> bool:
         return speaks_of_drawings(question) or question.name in WITH_EDIT
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, _redraws(subject, context), NO_REDRAW)
 
 
-def _redraws(subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+def _redraws(subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
     trajectory = subject.trajectory
     found, _ = standings(subject, context)
     drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(subject)]
@@ -97,7 +97,7 @@ def _said(subject: Subject, segment: int, context: Context) -> Said:
             continue
         for person in about.people:
             target = judge_target(subject.trajectory, person, about.rating, context.query.good)
-            if isinstance(target, Target) and target.correction is not None:
+            if isinstance(target, JudgeTarget) and target.correction is not None:
                 return Said(target.completion, target.correction, target.edit, (person,))
             if EDIT in person.answers and not said.people:
                 said = replace(said, edit=str(person.answers[EDIT]), people=(person,))
@@ -109,11 +109,11 @@ def _said(subject: Subject, segment: int, context: Context) -> Said:
 
 def _row(
     subject: Subject,
-    drawings: tuple[Standing, Standing, int],
+    drawings: tuple[DrawingLabel, DrawingLabel, int],
     said: Said,
     before: tuple[tuple[str, ...], tuple[str, ...]],
     context: Context,
-) -> Row | LeftOut:
+) -> ExportRow | LeftOut:
     rejected, accepted, revision = drawings
     pictures = [context.picture(sha256) for sha256 in before[0]]
     beside: dict[str, Any] = {

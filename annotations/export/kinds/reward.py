@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datasets import Features, Value
 from datasets import Image as Picture
 
-from annotations.export.kind import PROVENANCE, Context, Elsewhere, Kind, LeftOut, Row, png, provenance
+from annotations.export.kind import PROVENANCE, Context, Elsewhere, ExportKind, ExportRow, LeftOut, png, provenance
 from annotations.export.labels.opinions import only, pseudonyms, with_the_rest
 from annotations.export.labels.pair import Pair
 from annotations.export.labels.pairs import is_compared, pairs
-from annotations.export.labels.scores import Score, is_scored, scores
+from annotations.export.labels.scores import DrawingScore, is_scored, scores
 from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 from model.trajectory import Image
@@ -19,7 +19,7 @@ from model.trajectory import Image
 UNSCORED = "about no finished drawing"
 
 
-class Reward(Kind):
+class Reward(ExportKind):
     """One row per drawing and criterion, and one per pair and criterion."""
 
     name = "reward"
@@ -55,17 +55,17 @@ class Reward(Kind):
     def reads(self, question: Question) -> bool:
         return is_scored(question) or is_compared(question)
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), UNSCORED)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut | Elsewhere]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut | Elsewhere]:
         for score in scores(subject, context, each=True):
             yield score if isinstance(score, LeftOut) else _scored(subject, score, context)
         for pair in pairs(subject, context):
             yield _pair(subject, pair, context) if isinstance(pair, Pair) else pair
 
 
-def _scored(subject: Subject, score: Score, context: Context) -> Row:
+def _scored(subject: Subject, score: DrawingScore, context: Context) -> ExportRow:
     image, opinion = subject.trajectory.segments[score.segment], score.opinion
     assert isinstance(image, Image) and image.sha256 is not None
     picture = context.picture(image.sha256)
@@ -85,10 +85,12 @@ def _scored(subject: Subject, score: Score, context: Context) -> Row:
     beside = provenance(subject, opinion.group, opinion.votes, only(people))
     beside |= {"segment": score.segment, "decided": opinion.decided}
     labels = ("fact" if score.fact else "score", *(["decided"] if opinion.decided else []))
-    return Row(values | beside, opinion.answers, (subject.trajectory.id,), labels, people, size=1000 + len(picture))
+    return ExportRow(
+        values | beside, opinion.answers, (subject.trajectory.id,), labels, people, size=1000 + len(picture)
+    )
 
 
-def _pair(subject: Subject, pair: Pair, context: Context) -> Row:
+def _pair(subject: Subject, pair: Pair, context: Context) -> ExportRow:
     chosen, rejected = (context.picture(place.sha256) for place in (pair.chosen, pair.rejected))
     values = {
         "type": "pair",
@@ -106,4 +108,4 @@ def _pair(subject: Subject, pair: Pair, context: Context) -> Row:
     labels = ("pair", *(["decided"] if beside["decided"] else []))
     people = pseudonyms(pair.people, context)
     size = 1000 + len(chosen) + len(rejected)
-    return Row(values | beside, pair.answers, pair.trajectories, labels, people, size=size)
+    return ExportRow(values | beside, pair.answers, pair.trajectories, labels, people, size=size)

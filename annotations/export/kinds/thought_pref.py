@@ -16,9 +16,9 @@ from annotations.export.kind import (
     PROVENANCE,
     Answer,
     Context,
-    Kind,
+    ExportKind,
+    ExportRow,
     LeftOut,
-    Row,
     answers_of,
     message,
 )
@@ -36,7 +36,7 @@ NO_PARENT = "the drawing that the branch continues was deleted"
 Worse = tuple[str, str, tuple[Annotation, ...]]  # text, origin, who wrote it
 
 
-class ThoughtPref(Kind):
+class ThoughtPref(ExportKind):
     """One row per plan of a person's and plan that it replaces."""
 
     name = "thought_pref"
@@ -70,10 +70,10 @@ class ThoughtPref(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         yield from with_the_rest(self, subject, self._made(subject, context), SAME)
 
-    def _made(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         drawings, _ = standings(subject, context)
         left_out: list[LeftOut] = []
         used: set[Answer] = set()
@@ -108,7 +108,7 @@ def _worse(subject: Subject, plan: Plan, context: Context) -> Iterator[Worse]:
             yield text, "person", (person,)
 
 
-def _row(subject: Subject, plan: Plan, worse: Worse, weight: float, context: Context) -> Row:
+def _row(subject: Subject, plan: Plan, worse: Worse, weight: float, context: Context) -> ExportRow:
     text, origin, writers = worse
     answers = (*plan.answers, *(answer for person in writers for answer in answers_of(person, READS)))
     messages, pictures = conversation(subject.trajectory, plan.segment, context)
@@ -124,7 +124,7 @@ def _row(subject: Subject, plan: Plan, worse: Worse, weight: float, context: Con
     }
     beside = plan.beside(subject, context)
     everybody: Sequence[Annotation] = (*plan.people, *writers)
-    return Row(
+    return ExportRow(
         values=values | beside,
         answers=answers,
         trajectories=(subject.trajectory.id, *([subject.parent.id] if subject.parent and not plan.group else [])),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from datasets import Features, Value
 
-from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, Kind, LeftOut, Row, message
+from annotations.export.kind import IMAGES, MESSAGES, PROVENANCE, Context, ExportKind, ExportRow, LeftOut, message
 from annotations.export.labels.drawings import standings
 from annotations.export.labels.opinions import pseudonyms
 from annotations.export.labels.plans import READS, Plan, conversation, plans
@@ -14,7 +14,7 @@ from annotations.export.subjects import Subject
 from annotations.schema.questions import Question
 
 
-class ThoughtSft(Kind):
+class ThoughtSft(ExportKind):
     """One row per plan and wording."""
 
     name = "thought_sft"
@@ -49,13 +49,13 @@ class ThoughtSft(Kind):
     def reads(self, question: Question) -> bool:
         return question.name in READS
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         drawings, _ = standings(subject, context)
         for plan in plans(subject, context, drawings):
             yield plan if isinstance(plan, LeftOut) else _row(subject, plan, context)
 
 
-def _row(subject: Subject, plan: Plan, context: Context) -> Row:
+def _row(subject: Subject, plan: Plan, context: Context) -> ExportRow:
     messages, pictures = conversation(subject.trajectory, plan.segment, context)
     values = {
         "prompt": messages,
@@ -67,7 +67,7 @@ def _row(subject: Subject, plan: Plan, context: Context) -> Row:
         "rating": plan.rating,
     }
     beside = plan.beside(subject, context)
-    return Row(
+    return ExportRow(
         values=values | beside,
         answers=plan.answers,
         trajectories=(subject.trajectory.id,),

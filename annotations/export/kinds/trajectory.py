@@ -12,11 +12,11 @@ from typing import Any
 
 from datasets import Features, List, Value
 
-from annotations.export.kind import IMAGES, MESSAGES, Context, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import IMAGES, MESSAGES, Context, ExportKind, ExportRow, LeftOut, answers_of, in_order
 from annotations.export.labels.drawings import RUNS, runs
 from annotations.export.labels.opinions import only
 from annotations.export.labels.plans import conversation, is_narrowed
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.queue.flags import Flag
 from annotations.schema.annotation import Annotation, Answers, right_answer
 from annotations.schema.forms.regions import Regions
@@ -71,7 +71,7 @@ ANSWER = {
 FLAG = {name: Value("string") for name in ("annotator", "project", "note", "answer", "answered_by")}
 
 
-class TrajectoryKind(Kind):
+class TrajectoryKind(ExportKind):
     """One row per trajectory."""
 
     name = "trajectory"
@@ -120,7 +120,7 @@ class TrajectoryKind(Kind):
     def reads(self, question: Question) -> bool:
         return True
 
-    def rows(self, subject: Subject, context: Context) -> Iterator[Row | LeftOut]:
+    def rows(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
         trajectory = subject.trajectory
         if not subject.groups and not subject.skipped and not subject.flags and is_narrowed(context.query):
             yield LeftOut(NOT_ASKED)
@@ -146,7 +146,7 @@ class TrajectoryKind(Kind):
             "created_at": trajectory.created_at,
             "annotator": only(people),
         }
-        yield Row(
+        yield ExportRow(
             values=values,
             answers=tuple(answer for annotation in in_order(subject) for answer in answers_of(annotation)),
             trajectories=(trajectory.id,),
@@ -236,7 +236,7 @@ def _flag(flag: Flag, context: Context) -> dict[str, str | None]:
     }
 
 
-def _questions(group: Group) -> dict[str, Question]:
+def _questions(group: AnswerGroup) -> dict[str, Question]:
     return {question.name: question for question in group.project.questions}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from datasets import Image as Picture
 from datasets import Value
 
-from annotations.export.kind import PROVENANCE, Context, LeftOut, Row, png
-from annotations.export.labels.drawings import CODES, RUNS, Standing, runs, standings, why_not
+from annotations.export.kind import PROVENANCE, Context, ExportRow, LeftOut, png
+from annotations.export.labels.drawings import CODES, RUNS, DrawingLabel, runs, standings, why_not
 from annotations.export.labels.plans import Plan, PlanSource, origin_of, plans
 from annotations.export.subjects import Subject
 from model.trajectory import Image, Source, Thought
@@ -26,7 +26,7 @@ DRAWING = {
 }
 
 
-def accepted_drawing(subject: Subject, segment: int, standing: Standing, context: Context) -> Row | LeftOut:
+def accepted_drawing(subject: Subject, segment: int, standing: DrawingLabel, context: Context) -> ExportRow | LeftOut:
     """A row with the columns DRAWING, where the drawing is accepted."""
     if not standing.accepted:
         return LeftOut(why_not(standing), standing.answers)
@@ -43,7 +43,7 @@ def accepted_drawing(subject: Subject, segment: int, standing: Standing, context
         "origins": runs(image.origins),
         **standing.beside(subject, segment, context),
     }
-    return Row(
+    return ExportRow(
         values=values,
         answers=(*standing.answers, *(plan.answers if plan else ())),
         trajectories=(subject.trajectory.id,),
@@ -53,9 +53,9 @@ def accepted_drawing(subject: Subject, segment: int, standing: Standing, context
     )
 
 
-def with_values(row: Row | LeftOut, values: dict[str, Any], size: int) -> Row | LeftOut:
+def with_values(row: ExportRow | LeftOut, values: dict[str, Any], size: int) -> ExportRow | LeftOut:
     """The same row with further columns, `size` bytes larger."""
-    return replace(row, values={**row.values, **values}, size=row.size + size) if isinstance(row, Row) else row
+    return replace(row, values={**row.values, **values}, size=row.size + size) if isinstance(row, ExportRow) else row
 
 
 def _plan_before(subject: Subject, segment: int, context: Context) -> Plan | None:

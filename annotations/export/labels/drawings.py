@@ -27,7 +27,7 @@ from annotations.export.labels.opinions import (
     pseudonyms,
     votes_by_part,
 )
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import right_answer
 from annotations.schema.forms.facts import VERDICT as FACTS_VERDICT
 from annotations.schema.forms.facts import Facts
@@ -52,7 +52,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Standing:
+class DrawingLabel:
     """All that is said of one drawing, and what follows."""
 
     evidence: tuple[Evidence, ...]
@@ -87,7 +87,7 @@ class Standing:
         return pseudonyms(everybody, context)
 
 
-def standings(subject: Subject, context: Context) -> tuple[dict[int, Standing], list[LeftOut]]:
+def standings(subject: Subject, context: Context) -> tuple[dict[int, DrawingLabel], list[LeftOut]]:
     """By segment, the drawings about which something is said; and answers that say nothing."""
     found: dict[int, list[Evidence]] = defaultdict(list)
     left_out: list[LeftOut] = []
@@ -102,7 +102,7 @@ def standings(subject: Subject, context: Context) -> tuple[dict[int, Standing], 
                     left_out.append(evidence)
                 else:
                     found[segment].append(evidence)
-    return {segment: Standing(tuple(some)) for segment, some in found.items()}, left_out
+    return {segment: DrawingLabel(tuple(some)) for segment, some in found.items()}, left_out
 
 
 def speaks_of_drawings(question: Question) -> bool:
@@ -113,7 +113,7 @@ def speaks_of_drawings(question: Question) -> bool:
     return about and isinstance(question.form, Rating | Preference | Facts)
 
 
-def drawing_of(trajectory: Trajectory, group: Group, question: Question) -> int | None:
+def drawing_of(trajectory: Trajectory, group: AnswerGroup, question: Question) -> int | None:
     """The segment of the image that a question is about: the image itself, the one that a reflection is on, the last
     one of the whole trajectory, or of a pair's first."""
     if group.segment is None:
@@ -141,7 +141,7 @@ def runs(origins: Sequence[Origin]) -> list[dict[str, Any]]:
     return [{"origin": origin.value, "count": len(list(run))} for origin, run in groupby(origins)]
 
 
-def why_not(standing: Standing) -> str:
+def why_not(standing: DrawingLabel) -> str:
     """Why a drawing is not accepted."""
     said = {evidence.speaks for evidence in standing.evidence}
     if {True, False} <= said:

@@ -37,7 +37,7 @@ class WhyNot(StrEnum):
 
 
 @dataclass(frozen=True)
-class Target:
+class JudgeTarget:
     """What should be said of the last image, in reflection `segment`, and by whom it was written."""
 
     segment: int
@@ -51,7 +51,7 @@ class Target:
 
 def judge_target(
     trajectory: Trajectory, annotation: Annotation, rating: Rating = DEFAULT_RATING, good: float = GOOD_SHARE
-) -> Target | WhyNot:
+) -> JudgeTarget | WhyNot:
     """The example that a submitted annotation makes, its pictures still by name, or why it makes none. `rating`: the
     form in which its project asks for REASON_RATING; `good`: where on its scale good reasons begin.
     """
@@ -68,18 +68,18 @@ def judge_target(
     edit = reflection.edit if written_edit is None else str(written_edit)
     if correction is not None:
         completion = sentence(right_answer(reflection, annotation.answers), str(correction))
-        return Target(segment, completion, Origin.PERSON, *context, correction=str(correction), edit=edit)
+        return JudgeTarget(segment, completion, Origin.PERSON, *context, correction=str(correction), edit=edit)
     if annotation.answers[VERDICT_RIGHT] != YES:
         return WhyNot.NO_CORRECTION
     if not is_rated_good(rating, annotation.answers.get(REASON_RATING), good):
         return WhyNot.LOW_RATING
     written = any(token.origin is Origin.PERSON for token in reflection.tokens)
     origin = Origin.PERSON if written else Origin.SAMPLED
-    return Target(segment, own_words(reflection), origin, *context, edit=edit)
+    return JudgeTarget(segment, own_words(reflection), origin, *context, edit=edit)
 
 
 def judge_example(
-    trajectory: Trajectory, target: Target, *, picture: Callable[[str], bytes], annotator: str
+    trajectory: Trajectory, target: JudgeTarget, *, picture: Callable[[str], bytes], annotator: str
 ) -> JudgeExample:
     """The example itself; `picture` gives the PNG of a hash, `annotator` is a pseudonym."""
     return JudgeExample(

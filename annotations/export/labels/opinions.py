@@ -12,9 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.aggregate.votes import Votes, vote
-from annotations.export.kind import Answer, Context, Elsewhere, Kind, LeftOut, Row, answers_of, in_order
+from annotations.export.kind import Answer, Context, Elsewhere, ExportKind, ExportRow, LeftOut, answers_of, in_order
 from annotations.export.query import Aggregation, Query
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.question_form import QuestionForm
 from annotations.schema.forms.rating import Rating
@@ -34,7 +34,7 @@ class Why(StrEnum):
 class Opinion:
     """`people`: those whose answers went into it."""
 
-    group: Group
+    group: AnswerGroup
     question: Question
     votes: Votes
     people: tuple[Annotation, ...]
@@ -70,7 +70,9 @@ class Opinion:
         return (float(label) - form.scale[0]) / form.steps
 
 
-def opinions(group: Group, question: Question, context: Context, *, each: bool = False) -> Iterator[Opinion | LeftOut]:
+def opinions(
+    group: AnswerGroup, question: Question, context: Context, *, each: bool = False
+) -> Iterator[Opinion | LeftOut]:
     """One opinion; with `each`, and where the query wants all answers by themselves, one of every person."""
     name, decision = question.name, group.decision
     people = [person for person in group.people if name in person.answers]
@@ -100,7 +102,7 @@ def votes_by_part(opinion: Opinion, context: Context) -> dict[str, Votes]:
     return {part: votes for part, votes in by_part.items() if votes is not None}
 
 
-def asked(group: Group, *forms: type[QuestionForm]) -> list[Question]:
+def asked(group: AnswerGroup, *forms: type[QuestionForm]) -> list[Question]:
     """The questions that somebody answered about this thing; of these forms, where any are given."""
     everybody = (*group.people, *([group.decision] if group.decision else []))
     answered = {name for person in everybody for name in person.answers}
@@ -126,8 +128,8 @@ def pseudonyms(people: Sequence[Annotation], context: Context) -> tuple[str, ...
 
 
 def with_the_rest(
-    kind: Kind, subject: Subject, made: Iterable[Row | LeftOut | Elsewhere], reason: str
-) -> Iterator[Row | LeftOut]:
+    kind: ExportKind, subject: Subject, made: Iterable[ExportRow | LeftOut | Elsewhere], reason: str
+) -> Iterator[ExportRow | LeftOut]:
     """What was made, and under `reason` the answers that the kind reads and that are in nothing of it."""
     used: set[Answer] = set()
     for row in made:

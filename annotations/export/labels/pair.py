@@ -8,7 +8,7 @@ from typing import Any
 
 from annotations.export.kind import Answer, Context, LeftOut
 from annotations.export.labels.opinions import Opinion, only, pseudonyms
-from annotations.export.subjects import Group
+from annotations.export.subjects import AnswerGroup
 from annotations.schema.annotation import Annotation
 from model.trajectory import Image, Trajectory
 
@@ -54,7 +54,7 @@ class Pair:
     margin: float  # of shares of votes, or of mean ratings from 0 to 1
     votes: int
     agreement: float
-    group: Group
+    group: AnswerGroup
     people: tuple[Annotation, ...]
     answers: tuple[Answer, ...]
     shown_left: float | None = None  # the share of people who had the chosen one on their left; None: no sides

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from annotations.export.kind import Answer, Context, LeftOut, answers_of, message, png
-from annotations.export.labels.drawings import Standing
+from annotations.export.labels.drawings import DrawingLabel
 from annotations.export.labels.judge_targets import WhyNot
 from annotations.export.labels.opinions import Opinion, Why, good_or_bad, only, opinions, pseudonyms
 from annotations.export.query import Aggregation, Query
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.questions import THOUGHT_CORRECTION, THOUGHT_RATING
 from model.reflection_text import own_words
@@ -49,7 +49,7 @@ class Plan:
     source: PlanSource
     origin: Origin
     people: tuple[Annotation, ...] = ()
-    group: Group | None = None  # None: of a branch that nobody was asked about
+    group: AnswerGroup | None = None  # None: of a branch that nobody was asked about
     weight: float = 1.0
     rating: float | None = None  # of the model's plan: mean, from 0 to 1
 
@@ -71,7 +71,7 @@ class Plan:
         }
 
 
-def plans(subject: Subject, context: Context, drawings: Mapping[int, Standing]) -> Iterator[Plan | LeftOut]:
+def plans(subject: Subject, context: Context, drawings: Mapping[int, DrawingLabel]) -> Iterator[Plan | LeftOut]:
     """What people said of plans, and the plan that a person wrote to begin the branch."""
     segments = subject.trajectory.segments
     about: set[int] = set()
@@ -91,7 +91,7 @@ def plans(subject: Subject, context: Context, drawings: Mapping[int, Standing]) 
             yield Plan(place.segment, thought.text.strip(), PlanSource.BRANCH, Origin.PERSON)
 
 
-def _said(subject: Subject, group: Group, context: Context) -> Iterator[Plan | LeftOut]:
+def _said(subject: Subject, group: AnswerGroup, context: Context) -> Iterator[Plan | LeftOut]:
     thought = subject.trajectory.segments[group.segment or 0]
     assert isinstance(thought, Thought)
     people = group.people
@@ -112,7 +112,7 @@ def _said(subject: Subject, group: Group, context: Context) -> Iterator[Plan | L
         yield replace(plan, people=tuple(some), weight=1 / len(made))
 
 
-def _plan(thought: Thought, group: Group, person: Annotation, context: Context) -> Plan | LeftOut:
+def _plan(thought: Thought, group: AnswerGroup, person: Annotation, context: Context) -> Plan | LeftOut:
     answers, own = answers_of(person, READS), thought.text.strip()
     rating, correction = _rating(group, person, context), str(person.answers.get(THOUGHT_CORRECTION, "")).strip()
     segment = group.segment or 0
@@ -127,7 +127,7 @@ def _plan(thought: Thought, group: Group, person: Annotation, context: Context) 
     return Plan(segment, own, PlanSource.RATING, origin, group=group, rating=rating)
 
 
-def _rating(group: Group, person: Annotation, context: Context) -> float | None:
+def _rating(group: AnswerGroup, person: Annotation, context: Context) -> float | None:
     """The mean rating of the plan; the person's own where all answers are wanted by themselves."""
     question = next((q for q in group.project.questions if q.name == THOUGHT_RATING), None)
     if question is None:

@@ -15,7 +15,7 @@ from annotations.export.labels.drawings import drawing_of, is_drawn
 from annotations.export.labels.opinions import Opinion, Why, asked, opinions
 from annotations.export.labels.pair import Pair, Place, WhyNoPair, pair_of
 from annotations.export.query import Aggregation
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import Question
@@ -118,7 +118,7 @@ def _across(first: RatedDrawing, second: RatedDrawing, context: Context) -> Pair
 def _within(subject: Subject, context: Context) -> Iterator[Pair | LeftOut]:
     """Every two images of the trajectory that the same people rated by one question."""
     segments = subject.trajectory.segments
-    by_question: dict[tuple[str, str], list[tuple[Group, Question]]] = {}
+    by_question: dict[tuple[str, str], list[tuple[AnswerGroup, Question]]] = {}
     for group in subject.groups:
         if group.segment is not None and is_drawn(segments[group.segment]):
             for question in asked(group, Rating):
@@ -129,7 +129,7 @@ def _within(subject: Subject, context: Context) -> Iterator[Pair | LeftOut]:
 
 
 def _higher(
-    subject: Subject, group: Group, other: Group, question: Question, context: Context
+    subject: Subject, group: AnswerGroup, other: AnswerGroup, question: Question, context: Context
 ) -> Iterator[Pair | LeftOut]:
     """The image that is rated higher, by the mean of the people who rated both."""
     first, second = _ratings(group, question), _ratings(other, question)
@@ -165,14 +165,14 @@ def _compared(subject: Subject, first: Opinion, second: Opinion, context: Contex
     )
 
 
-def _ratings(group: Group, question: Question) -> dict[str, Annotation]:
+def _ratings(group: AnswerGroup, question: Question) -> dict[str, Annotation]:
     """By annotator, who rated it; under no name the reviewer alone, where one decided."""
     if group.decision is not None and question.name in group.decision.answers:
         return {"": group.decision}
     return {person.annotator: person for person in group.people if question.name in person.answers}
 
 
-def _opinion(group: Group, question: Question, people: list[Annotation], context: Context) -> Opinion:
+def _opinion(group: AnswerGroup, question: Question, people: list[Annotation], context: Context) -> Opinion:
     votes = context.votes(replace(group, people=tuple(p for p in people if p is not group.decision)), question.name)
     assert votes is not None
     return Opinion(group, question, votes, tuple(people))

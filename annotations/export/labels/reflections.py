@@ -9,7 +9,7 @@ from annotations.export.aggregate.votes import Votes
 from annotations.export.kind import Context, LeftOut, answers_of
 from annotations.export.labels.judge_targets import WhyNot
 from annotations.export.query import Aggregation
-from annotations.export.subjects import Group, Subject
+from annotations.export.subjects import AnswerGroup, Subject
 from annotations.schema.annotation import Annotation
 from annotations.schema.forms.rating import Rating
 from annotations.schema.questions import EDIT, REASON_CORRECTION, REASON_RATING, VERDICT_RIGHT
@@ -23,7 +23,7 @@ WITH_EDIT = (*READS, EDIT)
 class Judged:
     """A reflection and the people whose answers count: the reviewer who decided, or all who side with the label."""
 
-    group: Group
+    group: AnswerGroup
     segment: int
     reflection: Reflection
     votes: Votes | None  # on whether the verdict is right; None: a project that does not ask it

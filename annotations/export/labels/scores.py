@@ -23,7 +23,7 @@ VERDICT = "verdict"  # the criterion of what follows from verdicts
 
 
 @dataclass(frozen=True)
-class Score:
+class DrawingScore:
     """Of the finished image in a segment."""
 
     segment: int
@@ -39,7 +39,7 @@ def is_scored(question: Question) -> bool:
     return speaks_of_drawings(question) and not isinstance(question.form, Preference)
 
 
-def scores(subject: Subject, context: Context, *, each: bool = False) -> Iterator[Score | LeftOut]:
+def scores(subject: Subject, context: Context, *, each: bool = False) -> Iterator[DrawingScore | LeftOut]:
     """All of a subject; with `each`, and where the query wants all answers by themselves, one of every person."""
     for group in subject.groups:
         for question in asked(group):
@@ -55,7 +55,7 @@ def scores(subject: Subject, context: Context, *, each: bool = False) -> Iterato
                     yield _score(subject, segment, opinion)
 
 
-def _fact_scores(segment: int, opinion: Opinion, context: Context) -> Iterator[Score]:
+def _fact_scores(segment: int, opinion: Opinion, context: Context) -> Iterator[DrawingScore]:
     """Of the whole checklist, then of each fact."""
     name = opinion.question.name
     by_part = votes_by_part(opinion, context)
@@ -63,16 +63,16 @@ def _fact_scores(segment: int, opinion: Opinion, context: Context) -> Iterator[S
     if scores:
         mean = sum(scores.values()) / len(scores)
         deviation = math.sqrt(sum((score - mean) ** 2 for score in scores.values()) / len(scores))
-        yield Score(segment, name, mean, deviation, opinion)
+        yield DrawingScore(segment, name, mean, deviation, opinion)
     for fact, score in scores.items():
-        yield Score(segment, name, score, math.sqrt(max(score * (1 - score), 0.0)), opinion, fact)
+        yield DrawingScore(segment, name, score, math.sqrt(max(score * (1 - score), 0.0)), opinion, fact)
 
 
-def _score(subject: Subject, segment: int, opinion: Opinion) -> Score:
+def _score(subject: Subject, segment: int, opinion: Opinion) -> DrawingScore:
     if isinstance(opinion.question.form, Rating):
-        return Score(segment, opinion.question.name, opinion.mean, opinion.deviation, opinion)
+        return DrawingScore(segment, opinion.question.name, opinion.mean, opinion.deviation, opinion)
     reflection = subject.trajectory.segments[opinion.group.segment or 0]
     assert isinstance(reflection, Reflection)
     shares = opinion.votes.shares.items()
     right = sum(share for said, share in shares if right_answer(reflection, {VERDICT_RIGHT: str(said)}) == YES)
-    return Score(segment, VERDICT, right, math.sqrt(max(right * (1 - right), 0.0)), opinion)
+    return DrawingScore(segment, VERDICT, right, math.sqrt(max(right * (1 - right), 0.0)), opinion)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from annotations.export.kind import Kind
+from annotations.export.kind import ExportKind
 from annotations.export.manifest import SOURCES, Manifest
 from annotations.export.writing.writers import load_line
 
@@ -43,7 +43,7 @@ rows = {load}
 """
 
 
-def dataset_card(kind: Kind, manifest: Manifest) -> str:
+def dataset_card(kind: ExportKind, manifest: Manifest) -> str:
     """Markdown with YAML front matter."""
     splits = list(dict.fromkeys(file.split for file in manifest.files))
     front: dict[str, Any] = {"task_categories": list(kind.tasks)}
@@ -70,7 +70,7 @@ def dataset_card(kind: Kind, manifest: Manifest) -> str:
     )
 
 
-def _facts(kind: Kind, manifest: Manifest) -> list[str]:
+def _facts(kind: ExportKind, manifest: Manifest) -> list[str]:
     facts = [f"Splits: {', '.join(dict.fromkeys(file.split for file in manifest.files))}."]
     if manifest.agreement is not None:
         facts.append(f"Mean agreement of the people behind a row: {manifest.agreement:.2f}.")

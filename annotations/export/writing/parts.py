@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from annotations.export.kind import Kind, LeftOut, Row
+from annotations.export.kind import ExportKind, ExportRow, LeftOut
 from annotations.export.manifest import SOURCES, Tally
 from annotations.export.splits import Splitter
 from annotations.export.subjects import Subject
@@ -36,7 +36,7 @@ SOURCE_SCHEMA = pa.schema(
 
 
 @dataclass
-class State:
+class ExportState:
     """How far an export is: JSON in its unfinished folder."""
 
     fingerprint: str
@@ -49,30 +49,30 @@ class State:
         write_whole(folder / STATE, json.dumps(vars(self) | {"tally": self.tally.to_dict()}))
 
 
-def resumed(folder: Path, fingerprint: str) -> State:
+def resumed(folder: Path, fingerprint: str) -> ExportState:
     """The state of an unfinished export of the same; else a new one, in an empty folder."""
     try:
         row = json.loads((folder / STATE).read_text("utf-8"))
         if row["fingerprint"] == fingerprint:
-            return State(**row | {"tally": Tally.from_dict(row["tally"])})
+            return ExportState(**row | {"tally": Tally.from_dict(row["tally"])})
     except (OSError, ValueError, KeyError, TypeError):
         pass
     shutil.rmtree(folder)
     folder.mkdir()
-    return State(fingerprint)
+    return ExportState(fingerprint)
 
 
-class Part:
+class ExportPart:
     """The files between two saves of the state: one per split, and the sources of their rows."""
 
-    def __init__(self, folder: Path, kind: Kind, number: int, split_of: Splitter) -> None:
+    def __init__(self, folder: Path, kind: ExportKind, number: int, split_of: Splitter) -> None:
         self.folder, self.kind, self.number, self.split_of = folder, kind, number, split_of
         self.size = 0
         self._writers: dict[str, Writer] = {}
         self._rows: Counter[str] = Counter()
         self._sources: list[dict[str, Any]] = []
 
-    def add(self, subject: Subject, row: Row | LeftOut, tally: Tally) -> None:
+    def add(self, subject: Subject, row: ExportRow | LeftOut, tally: Tally) -> None:
         if isinstance(row, LeftOut):
             tally.left_out[row.reason] += 1
             return
@@ -113,11 +113,11 @@ class Part:
         return self.folder / f"sources-{self.number:05}.partial"
 
 
-def part_file(folder: Path, kind: Kind, split: str, number: int) -> Path:
+def part_file(folder: Path, kind: ExportKind, split: str, number: int) -> Path:
     return folder / f"{split}-{number:05}.partial.{WRITERS[kind.layout].suffix}"
 
 
-def _hash(row: Row) -> str:
+def _hash(row: ExportRow) -> str:
     """Of all values of a row, pictures by their content."""
     digest = hashlib.sha256()
     digest.update(json.dumps(row.values, sort_keys=True, default=_of_bytes, ensure_ascii=True).encode())
@@ -130,7 +130,7 @@ def _of_bytes(value: Any) -> str:
     return hashlib.sha256(value).hexdigest() if isinstance(value, bytes) else str(value)
 
 
-def _count(tally: Tally, row: Row) -> None:
+def _count(tally: Tally, row: ExportRow) -> None:
     tally.rows += 1
     tally.counts.update(row.labels)
     tally.annotators.update(row.people)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from annotations.export.kind import Kind, Row
+from annotations.export.kind import ExportKind, ExportRow
 from annotations.export.manifest import DataFile
 
 GROUP_BYTES = 64 * 2**20  # of rows in one row group; viewers refuse groups of more than about 286 MiB
@@ -38,7 +38,7 @@ class Writer(ABC):
         self.path, self.features = path, features
 
     @abstractmethod
-    def write(self, row: Row) -> None: ...
+    def write(self, row: ExportRow) -> None: ...
 
     @abstractmethod
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Writer(ABC):
                         count += 1
         return count
 
-    def put_files(self, row: Row) -> None:
+    def put_files(self, row: ExportRow) -> None:
         """What lies beside a row, in the folder of the part."""
         for name, content in row.files.items():
             path = self.path.parent / name
@@ -77,7 +77,7 @@ class ParquetWriter(Writer):
         self._rows: list[Mapping[str, Any]] = []
         self._size = 0
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         self.put_files(row)
         self._rows.append(row.values)
         self._size += row.size
@@ -105,7 +105,7 @@ class JsonLinesWriter(Writer):
         super().__init__(path, features)
         self._file = path.open("w", encoding="utf-8", errors="surrogatepass", newline="\n")
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         self.put_files(row)
         self._file.write(self.line(row.values) + "\n")
 
@@ -170,7 +170,7 @@ class WebDatasetWriter(Writer):
         super().__init__(path, features)
         self._tar = tarfile.open(path, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
 
-    def write(self, row: Row) -> None:
+    def write(self, row: ExportRow) -> None:
         key = str(row.values["__key__"])
         rest = {name: value for name, value in row.values.items() if name != "__key__"}
         members = {**row.files, **({"json": json.dumps(rest, ensure_ascii=False).encode()} if rest else {})}
@@ -192,7 +192,7 @@ WRITERS: dict[str, type[Writer]] = {
 }
 
 
-def final_names(kind: Kind, split: str, parts: int) -> list[str]:
+def final_names(kind: ExportKind, split: str, parts: int) -> list[str]:
     """The names of a split's files in the finished folder."""
     writer = WRITERS[kind.layout]
     if writer.joined:
@@ -200,7 +200,7 @@ def final_names(kind: Kind, split: str, parts: int) -> list[str]:
     return [f"{split}-{number:05}-of-{parts:05}.{writer.suffix}" for number in range(parts)]
 
 
-def load_line(kind: Kind, files: Iterable[DataFile], folder: str = "") -> str:
+def load_line(kind: ExportKind, files: Iterable[DataFile], folder: str = "") -> str:
     """The call of `datasets.load_dataset` that loads an export's files, whose paths begin with `folder`."""
     writer = WRITERS[kind.layout]
     names: dict[str, str] = {}  # by split

@@ -13,7 +13,7 @@ from typing import Any
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.records import Read, text_in, trajectory_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 
 MARKS = (frozenset({"prompt", "tag"}), frozenset({"prompt", "include"}))
 PROJECT = None
@@ -40,4 +40,4 @@ def _is_text(source: Path) -> bool:
 
 def _record(number: int, row: rows.Row) -> Record:
     made = trajectory_of(text_in(row, "prompt"), (), checkpoint=None)
-    return Record(number, (Part(made, {}, *pack(row)),))
+    return Record(number, (RecordPart(made, {}, *pack(row)),))

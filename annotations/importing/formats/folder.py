@@ -19,7 +19,7 @@ from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, probability, said
 from annotations.importing.source_tables import tables_in
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from model.reflection_text import sentence
 from model.trajectory import Reflection
 
@@ -86,7 +86,7 @@ def _record(
     column = _first(row, MODELS)
     model = name_of(row[column], column) if column else None
     trajectory = made_elsewhere(words, sha256, checkpoint=model or drawn_by, reflection=_reflection(row))
-    return Record(number, (Part(trajectory, {sha256: png}, *pack(named)),))
+    return Record(number, (RecordPart(trajectory, {sha256: png}, *pack(named)),))
 
 
 def _reflection(row: rows.Row) -> Reflection | None:

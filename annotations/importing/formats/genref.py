@@ -14,7 +14,7 @@ from typing import Any
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.records import Read, RowProblem, as_png, judgement, text_in, trajectory_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from annotations.schema.published_formats import GENREF_BAD, GENREF_GOOD
 from model.trajectory import Image
 
@@ -44,4 +44,4 @@ def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:
     said = judgement(False, text_in(row, "reflection.txt"))
     prompt = text_in(row, "prompt.txt").strip()
     made = trajectory_of(prompt, (Image((), hashes[0]), said, Image((), hashes[1])), checkpoint=drawn_by)
-    return Record(number, (Part(made, pictures, *pack(row)),))
+    return Record(number, (RecordPart(made, pictures, *pack(row)),))

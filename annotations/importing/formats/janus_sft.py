@@ -18,7 +18,7 @@ from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, parts_of, probability, said
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 
 FIELDS = ("id", "img_path", "reason", "prob", "state")
 MARKS = (frozenset({"promptid", "prompt", "data"}),)
@@ -52,7 +52,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str) -> Record:
     return Record(number, parts, together=f"promptid {row['promptid']}")
 
 
-def _part(row: rows.Row, index: int, look: Look, drawn_by: str) -> Part:
+def _part(row: rows.Row, index: int, look: Look, drawn_by: str) -> RecordPart:
     datum, place = row["data"][index], f"data[{index}]"
     missing = [name for name in FIELDS if not isinstance(datum, dict) or name not in datum]
     if missing:
@@ -64,4 +64,4 @@ def _part(row: rows.Row, index: int, look: Look, drawn_by: str) -> Part:
     except RowProblem as problem:
         raise RowProblem(problem.got, problem.wanted, f"{place}.reason") from problem
     trajectory = made_elsewhere(row["prompt"], sha256, checkpoint=drawn_by, reflection=reflection)
-    return Part(trajectory, {sha256: png}, *pack(row | {"data": [datum]}))
+    return RecordPart(trajectory, {sha256: png}, *pack(row | {"data": [datum]}))

@@ -29,7 +29,7 @@ from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import ImportedAnswers, imported_project
 from annotations.importing.records import Read, RowError, RowProblem
 from annotations.schema.field_types import misfit
-from annotations.schema.imported_record import Part, Record, digest
+from annotations.schema.imported_record import Record, RecordPart, digest
 from annotations.schema.project import Project
 from annotations.store.trajectory_columns import pictures_of
 from model.images import PictureFileError, encode_png, read_rgb
@@ -118,7 +118,7 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
     known = dict(beside) | (_decoded(pictures_field) if pictures_field else {}) | _of_images(row.get("images"))
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
     said = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
-    part = Part(trajectory, pictures, *_beyond(body, said), body=text if named else None)
+    part = RecordPart(trajectory, pictures, *_beyond(body, said), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
 
 

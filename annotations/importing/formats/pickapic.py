@@ -19,7 +19,7 @@ from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, name_of, parts_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 
 NEEDED = ("caption", "image_0_uid", "image_1_uid", "label_0", "label_1")
 MARKS = (frozenset(NEEDED),)
@@ -61,7 +61,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
     return Record(number, parts, together=f"row {number}" if pair in (None, "") else f"ranking_id {pair}")
 
 
-def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
+def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> RecordPart:
     field = f"jpg_{index}"
     content = row.get(field) or _file(row[f"image_{index}_uid"], look, f"image_{index}_uid")
     if not isinstance(content, bytes):
@@ -71,7 +71,7 @@ def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
         row["caption"], sha256, checkpoint=name_of(row.get(f"model_{index}"), f"model_{index}") or drawn_by
     )
     own = {name: value for name, value in row.items() if name != f"jpg_{1 - index}"}
-    return Part(trajectory, {sha256: png}, *pack(own))
+    return RecordPart(trajectory, {sha256: png}, *pack(own))
 
 
 def _file(uid: str, look: Look, place: str) -> bytes:

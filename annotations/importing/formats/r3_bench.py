@@ -19,7 +19,7 @@ from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import EXPERTS, ImportedAnswers
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, text_in
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from annotations.schema.questions import NO, YES
 
 MARKS = (frozenset({"original_prompt", "bad_image", "answer"}),)
@@ -53,4 +53,4 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
         raise RowProblem(f"{row['explanation']!r:.60}", "text", "explanation")
     sha256, png = as_png(look(row.get("bad_image"), "bad_image"), "bad_image")
     trajectory = made_elsewhere(text_in(row, "original_prompt"), sha256, checkpoint=drawn_by)
-    return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))
+    return Record(number, (RecordPart(trajectory, {sha256: png}, *pack(row)),))

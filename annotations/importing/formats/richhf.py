@@ -20,7 +20,7 @@ from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import RICH, ImportedAnswers
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from annotations.schema.project import Project
 from annotations.schema.published_formats import RICHHF_SCORES, richhf_tokens
 
@@ -88,7 +88,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
             _number(row[name], name)
     sha256, png = as_png(_picture(row, look), "image" if row.get("image") else "filename")
     trajectory = made_elsewhere(_prompt(row, look), sha256, checkpoint=drawn_by)
-    return Record(number, (Part(trajectory, {sha256: png}, *pack(row)),))
+    return Record(number, (RecordPart(trajectory, {sha256: png}, *pack(row)),))
 
 
 def _number(value: Any, place: str) -> None:

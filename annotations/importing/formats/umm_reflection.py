@@ -28,7 +28,7 @@ from typing import Any
 from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.records import Read, RowProblem, as_png, judgement, list_in, text_in, trajectory_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from model.trajectory import Image, Reflection, Segment, Source, Thought, Token
 
 MARKS = (frozenset({"think_list", "step_action_list", "user_prompt"}),)
@@ -70,7 +70,7 @@ def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:
         raise RowProblem("a last step that is not done", "one whose action is “done”", "step_action_list")
     prompt = text_in(row, "user_prompt")
     made = trajectory_of(prompt, segments, checkpoint=drawn_by or str(row.get("run") or ""))
-    return Record(number, (Part(made, pictures, *pack(row)),))
+    return Record(number, (RecordPart(made, pictures, *pack(row)),))
 
 
 def _add_picture(pictures: dict[str, bytes], content: Any, place: str) -> str | None:

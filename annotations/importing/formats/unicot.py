@@ -16,7 +16,7 @@ from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, judgement, list_in, trajectory_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from model.trajectory import Image, Segment
 
 MARKS = (frozenset({"input_image", "output_image", "edit", "eval_summary"}),)
@@ -61,7 +61,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
         segments += [Image((), sha256), judgement(accepted, reason, "" if accepted else _edit(edits[place], place))]
         drawn = None if accepted else _picture(outputs[place], f"output_image[{place}]", look)[0]
     made = trajectory_of(row.get("prompt"), segments, checkpoint=drawn_by)
-    return Record(number, (Part(made, pictures, *pack(row)),))
+    return Record(number, (RecordPart(made, pictures, *pack(row)),))
 
 
 def _picture(path: Any, place: str, look: Look) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from annotations.importing.formats import rows
 from annotations.importing.formats.imported_answers import PAIRS, ImportedAnswers, preference
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, made_elsewhere, parts_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 
 SIDES = ("win", "lose")
 MARKS = (frozenset({"img_win", "img_lose", "prompt"}),)
@@ -48,13 +48,13 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
     return Record(number, parts, together=f"row {number}")
 
 
-def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Part:
+def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> RecordPart:
     place = f"img_{SIDES[index]}"
     sha256, png = as_png(look(row.get(place), place), place)
     trajectory = made_elsewhere(prompt_of(row.get("prompt")), sha256, checkpoint=drawn_by)
     other = SIDES[1 - index]
     own = {name: value for name, value in row.items() if not name.startswith((f"img_{other}", f"{other}_score"))}
-    return Part(trajectory, {sha256: png}, *pack(own))
+    return RecordPart(trajectory, {sha256: png}, *pack(own))
 
 
 def prompt_of(value: Any) -> str:

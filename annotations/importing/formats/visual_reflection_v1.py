@@ -20,7 +20,7 @@ from annotations.db.record_json import pack
 from annotations.importing.formats import rows
 from annotations.importing.picture_names import Folder
 from annotations.importing.records import Look, Read, RowProblem, as_png, judgement, list_in, text_in, trajectory_of
-from annotations.schema.imported_record import Part, Record
+from annotations.schema.imported_record import Record, RecordPart
 from model.trajectory import Image, Segment
 
 MARKS = (frozenset({"images", "steps", "source_record_id", "prompt"}),)
@@ -56,7 +56,7 @@ def _record(number: int, row: rows.Row, *, look: Look, drawn_by: str | None) -> 
     if [segment.answer for segment in segments[1::2]] != ["no"] * (len(steps) - 1) + ["yes"]:
         raise RowProblem("actions in another order", "“continue” at every step but the last, which stops", "steps")
     made = trajectory_of(row.get("prompt"), segments, checkpoint=drawn_by or str(row.get("source_dataset") or ""))
-    return Record(number, (Part(made, pictures, *pack(row)),))
+    return Record(number, (RecordPart(made, pictures, *pack(row)),))
 
 
 def _picture(image: Any, place: str, look: Look) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from model.trajectory import Trajectory
 Feature = str | list["Feature"] | dict[str, "Feature"]  # an Arrow type by name, a list of one, a struct
 
 
-class Level(StrEnum):
+class MeasurementLevel(StrEnum):
     """The level of measurement of answers: what the distance between two of them means."""
 
     NOMINAL = "nominal"  # the same or not
@@ -30,7 +30,9 @@ class QuestionForm(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]  # a few words, for a menu
-    level: ClassVar[Level | None] = Level.NOMINAL  # for agreement; None: answers are counted, but not compared
+    level: ClassVar[MeasurementLevel | None] = (
+        MeasurementLevel.NOMINAL
+    )  # for agreement; None: answers are counted, but not compared
     has_gold: ClassVar[bool] = True  # whether an answer can be right or wrong
     on_image: ClassVar[bool] = False  # whether it is given on the image itself
     feature: ClassVar[Feature]  # of an export's column

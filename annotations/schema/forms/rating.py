@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from annotations.schema.forms.question_form import Feature, Level, QuestionForm, is_whole
+from annotations.schema.forms.question_form import Feature, MeasurementLevel, QuestionForm, is_whole
 from model.trajectory import Trajectory
 
 MOST_STEPS = 10  # between the ends of a scale
@@ -19,7 +19,7 @@ class Rating(QuestionForm):
 
     name: ClassVar[str] = "rating"
     title: ClassVar[str] = "a rating"
-    level: ClassVar[Level | None] = Level.ORDINAL
+    level: ClassVar[MeasurementLevel | None] = MeasurementLevel.ORDINAL
     feature: ClassVar[Feature] = "int64"
 
     scale: tuple[int, int] = (1, 5)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from annotations.schema.forms.question_form import Feature, FormOfChoices, Level
+from annotations.schema.forms.question_form import Feature, FormOfChoices, MeasurementLevel
 from model.numbers import is_number
 from model.trajectory import Image, Source, Trajectory
 
@@ -24,7 +24,7 @@ class Regions(FormOfChoices):
 
     name: ClassVar[str] = "regions"
     title: ClassVar[str] = "places on the image"
-    level: ClassVar[Level | None] = None
+    level: ClassVar[MeasurementLevel | None] = None
     on_image: ClassVar[bool] = True
     feature: ClassVar[Feature] = [{"x": "float64", "y": "float64", "w": "float64", "h": "float64", "label": "string"}]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from annotations.schema.forms.question_form import Feature, FormOfChoices, Level, are_different
+from annotations.schema.forms.question_form import Feature, FormOfChoices, MeasurementLevel, are_different
 from annotations.schema.forms.text import is_storable
 from model.trajectory import Trajectory
 
@@ -17,7 +17,7 @@ class Tags(FormOfChoices):
 
     name: ClassVar[str] = "tags"
     title: ClassVar[str] = "tags"
-    level: ClassVar[Level | None] = None
+    level: ClassVar[MeasurementLevel | None] = None
     feature: ClassVar[Feature] = ["string"]
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from annotations.errors import AnswerError
-from annotations.schema.forms.question_form import Feature, Level, QuestionForm
+from annotations.schema.forms.question_form import Feature, MeasurementLevel, QuestionForm
 from model.trajectory import Trajectory
 
 LONGEST_TEXT = 2000  # characters
@@ -16,7 +16,7 @@ class Text(QuestionForm):
 
     name: ClassVar[str] = "text"
     title: ClassVar[str] = "words of their own"
-    level: ClassVar[Level | None] = None
+    level: ClassVar[MeasurementLevel | None] = None
     has_gold: ClassVar[bool] = False
     feature: ClassVar[Feature] = "string"
 

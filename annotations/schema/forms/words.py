@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from annotations.schema.forms.question_form import Feature, Level, QuestionForm, are_different, is_whole
+from annotations.schema.forms.question_form import Feature, MeasurementLevel, QuestionForm, are_different, is_whole
 from model.trajectory import Trajectory
 
 
@@ -13,7 +13,7 @@ class Words(QuestionForm):
 
     name: ClassVar[str] = "words"
     title: ClassVar[str] = "words of the prompt"
-    level: ClassVar[Level | None] = None
+    level: ClassVar[MeasurementLevel | None] = None
     feature: ClassVar[Feature] = ["int64"]
 
     def expected(self, value: Any, trajectory: Trajectory, other: Trajectory | None) -> str | None:

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from model.backends.contract import Backend, Capabilities, ServingOptions, check_task
 from model.backends.critic import Critic, CriticError, open_critic, reflection_of
-from model.backends.diffusion.painter import Job, Painter, PaintingError, Preview, open_painter
+from model.backends.diffusion.painter import LatentPreview, Painter, PaintingError, PaintJob, open_painter
 from model.backends.diffusion.source import read_source
 from model.backends.event_writer import EventWriter
 from model.backends.interleaving import interleaved
@@ -117,8 +117,8 @@ class DiffusionBackend(Backend):
         guidance = (request.sampling or self.sampling).guidance
         seed = (request.seed + number * SEED_STEP) % 2**63
         yield write.begin("image")
-        for shown in self.painter.paint(Job(prompt, seed, guidance, begun, request.stop)):
-            if isinstance(shown, Preview):
+        for shown in self.painter.paint(PaintJob(prompt, seed, guidance, begun, request.stop)):
+            if isinstance(shown, LatentPreview):
                 yield write.frame(encode_png(shown.picture), shown.share)
             else:
                 yield from write.finish_image(encode_png(Picture.fromarray(shown)))

@@ -47,7 +47,7 @@ class _NobodyWaits(Exception):
 
 
 @dataclass(frozen=True)
-class Preview:
+class LatentPreview:
     """The predicted clean image after a share of the steps."""
 
     picture: Picture.Image
@@ -55,7 +55,7 @@ class Preview:
 
 
 @dataclass(eq=False)
-class Job:
+class PaintJob:
     """One image to paint."""
 
     prompt: str
@@ -71,7 +71,7 @@ class Job:
         return self.guidance, self.draft is not None
 
 
-def next_batch(waiting: Sequence[Job], size: int) -> tuple[list[Job], list[Job]]:
+def next_batch(waiting: Sequence[PaintJob], size: int) -> tuple[list[PaintJob], list[PaintJob]]:
     """The oldest image and, up to `size`, those of the same settings; and what waits on, in its order."""
     together = [job for job in waiting if job.settings == waiting[0].settings][:size]
     return together, [job for job in waiting if job not in together]
@@ -92,7 +92,7 @@ class Painter:
         self.guidance = own if options.guidance is None else options.guidance
         self.batch = options.batch
         self._variant = _from_draft(pipeline) if options.redraw == "image" else None
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[PaintJob] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -102,7 +102,7 @@ class Painter:
             known = ", ".join(list(self.pipeline.labels)[:8])
             raise RequestError(f"This painter knows classes, not sentences: {known} …; ask for one of them.")
 
-    def paint(self, job: Job) -> Iterator[Preview | np.ndarray]:
+    def paint(self, job: PaintJob) -> Iterator[LatentPreview | np.ndarray]:
         """Previews, then the picture, (size, size, 3) uint8; ends without one where the job is stopped. Raises
         PaintingError."""
         with self._lock:
@@ -136,7 +136,7 @@ class Painter:
     # In the thread
 
     def _work(self) -> None:
-        waiting: list[Job] = []
+        waiting: list[PaintJob] = []
         while True:
             if not waiting:
                 waiting.append(self._jobs.get())
@@ -145,7 +145,7 @@ class Painter:
             together, waiting = next_batch(waiting, self.batch)
             self._together(together)
 
-    def _together(self, jobs: Sequence[Job]) -> None:
+    def _together(self, jobs: Sequence[PaintJob]) -> None:
         """Paint a batch; half of it at a time where there is no memory for all."""
         pictures: list[Any] | None = None
         try:
@@ -165,7 +165,7 @@ class Painter:
             job.shown.put(picture)
 
     @torch.inference_mode()
-    def _painted(self, jobs: Sequence[Job]) -> list[Any]:
+    def _painted(self, jobs: Sequence[PaintJob]) -> list[Any]:
         from_draft = jobs[0].draft is not None and self._variant is not None
         pipeline = copy.copy(self._variant if from_draft else self.pipeline)
         scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # a state of its own
@@ -180,7 +180,7 @@ class Painter:
             for picture, is_flagged in zip(output.images, flagged, strict=True)
         ]
 
-    def arguments(self, pipeline: Any, jobs: Sequence[Job]) -> dict[str, Any]:
+    def arguments(self, pipeline: Any, jobs: Sequence[PaintJob]) -> dict[str, Any]:
         """What a pipeline of this kind is called with, for jobs of the same settings."""
         known = inspect.signature(pipeline.__call__).parameters
         prompts = [job.prompt for job in jobs]
@@ -200,7 +200,7 @@ class Painter:
             offered["class_labels"] = pipeline.get_label_ids([prompt.strip() for prompt in prompts])
         return {name: value for name, value in offered.items() if name in known}
 
-    def _shows(self, pipeline: Any, jobs: Sequence[Job]) -> Callable[[torch.Tensor, float], None]:
+    def _shows(self, pipeline: Any, jobs: Sequence[PaintJob]) -> Callable[[torch.Tensor, float], None]:
         """What is done after every step: stop where nobody waits; now and then show the predicted images."""
         began, spent, shown = time.monotonic(), 0.0, 0
 
@@ -218,7 +218,7 @@ class Painter:
                 jobs, waits, decode(pipeline, vae, clean[: len(jobs)], self.size), strict=True
             ):
                 if wait:
-                    job.shown.put(Preview(_small(picture), share))
+                    job.shown.put(LatentPreview(_small(picture), share))
             spent, shown = spent + time.monotonic() - now, int(share * PREVIEWS)
 
         return watch

@@ -40,7 +40,7 @@ TAKES = {
 
 
 @dataclass(frozen=True)
-class Panels:
+class PackedPanels:
     """A matrix of `outputs` rows, (panels, I, columns of a panel)."""
 
     values: torch.Tensor
@@ -54,12 +54,12 @@ class Native:
         self.library = library
         self.shape = shape
 
-    def packed(self, weight: torch.Tensor) -> Panels:
+    def packed(self, weight: torch.Tensor) -> PackedPanels:
         columns = self.library.panel()
         filled = F.pad(weight, (0, 0, 0, -len(weight) % columns))
-        return Panels(filled.unflatten(0, (-1, columns)).transpose(1, 2).contiguous(), len(weight))
+        return PackedPanels(filled.unflatten(0, (-1, columns)).transpose(1, 2).contiguous(), len(weight))
 
-    def product(self, inputs: torch.Tensor, weight: Panels, added: torch.Tensor | None = None) -> torch.Tensor:
+    def product(self, inputs: torch.Tensor, weight: PackedPanels, added: torch.Tensor | None = None) -> torch.Tensor:
         inputs, added = inputs.contiguous(), None if added is None else added.contiguous()
         *rows, size = inputs.shape
         out = inputs.new_empty(*rows, weight.outputs)

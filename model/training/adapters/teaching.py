@@ -29,7 +29,7 @@ from model.training.runs.settings import LoopSettings
 from model.training.safeguards.self_distillation import DistillationSettings, open_self_distillation
 from model.training.sft import CrossEntropy, cross_entropy_share
 from model.training.sources import SequenceSource, open_rehearsal, open_rows, row_source, world_distill_prompts
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 
 AT_ONCE = 16  # sequences of one forward pass
 SCALES = (0.9, 0.8, 0.7, 0.6)  # of what an adapter adds to the weights, tried in turn
@@ -37,7 +37,7 @@ MOST_MEASURED = 64  # examples by which a scale is chosen
 
 
 @dataclass(frozen=True)
-class Settings(DistillationSettings):
+class TeachingSettings(DistillationSettings):
     """Defaults for the embedded network; written into the checkpoint's provenance."""
 
     distill: float = 12.0  # three times a run's own: a few steps at a high rate go far
@@ -63,7 +63,7 @@ def teach(
     source: str | Path,
     examples: Sequence[JudgeExample | ThoughtExample] | Path,
     out: Path,
-    settings: Settings = Settings(),
+    settings: TeachingSettings = TeachingSettings(),
     progress: Callable[[int], None] = lambda step: None,
 ) -> Janus:
     """Train an adapter on `examples` (in memory, or an export's folder) beside the checkpoint `source` (as
@@ -145,7 +145,7 @@ def scale_down(janus: Janus, sequences: Sequence[TrainingSequence], least: float
 
 
 def distill_prompts(
-    janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path, settings: Settings
+    janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Path, settings: TeachingSettings
 ) -> list[str]:
     """The prompts of self-distillation: those of the examples, by turns; for a checkpoint that knows the embedded world
     half of them are of that. Every second one is drawn after a thought."""
@@ -167,12 +167,12 @@ def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[
 def verdict_probabilities(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[float]:
     """Of every sequence with a verdict (and no image codes to score), the probability of that verdict, of yes and no
     alone."""
-    judging = [sequence for sequence in sequences if Kind.CODE not in {targets.kind for targets in sequence.targets}]
+    judging = [sequence for sequence in sequences if TokenKind.CODE not in {targets.kind for targets in sequence.targets}]
     probabilities: list[float] = []
     policy, answers = Policy(janus), torch.tensor([janus.ids.yes, janus.ids.no])
     for at in range(0, len(judging), AT_ONCE):
         batch = collate(janus, judging[at : at + AT_ONCE])
-        verdicts = batch.of_kind(Kind.VERDICT)
+        verdicts = batch.of_kind(TokenKind.VERDICT)
         scores = policy(replace(batch, candidates=answers.expand(len(batch.tokens), 2)))
         chances = scores.candidate_log_probs[verdicts].softmax(-1)
         probabilities += chances[answers == batch.tokens[verdicts, None]].tolist()
@@ -188,7 +188,7 @@ def _opened(janus: Janus, examples: Sequence[JudgeExample | ThoughtExample] | Pa
     return rows, {"examples": len(rows), "trajectories": ids}
 
 
-def _replayed(janus: Janus, settings: Settings) -> tuple[SequenceSource, dict[str, Any]]:
+def _replayed(janus: Janus, settings: TeachingSettings) -> tuple[SequenceSource, dict[str, Any]]:
     """Sequences of what the network knew: none where that is not the embedded world."""
     if janus.domain is not EMBEDDED_WORLD or not settings.replay:
         return lambda step, which: (), {}

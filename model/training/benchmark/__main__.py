@@ -118,7 +118,7 @@ class Bench:
         janus, loop = self.opened(), PlainLoop(self.opened(), RATE)
         steps = [supervised(janus, 0, step, SEQUENCES) for step in range(self.steps + UNTIMED)]
         counts = [tokens(janus, some) for some in steps]
-        settings = sft.Settings(steps=len(steps), batch=SEQUENCES, micro_batches=SEQUENCES // AT_ONCE, **PLAIN)
+        settings = sft.SftSettings(steps=len(steps), batch=SEQUENCES, micro_batches=SEQUENCES // AT_ONCE, **PLAIN)
         ours: list[float] = []
         plain: list[float] = []
         difference = 0.0
@@ -143,7 +143,7 @@ class Bench:
         janus, loop = self.opened(), PlainLoop(self.opened(), RATE)
         pairs = make(janus, 0, (self.steps + UNTIMED) * PAIRS)
         some = [pairs[at : at + PAIRS] for at in range(0, len(pairs), PAIRS)]
-        settings = dpo.Settings(steps=len(some), batch=PAIRS, micro_batch=AT_ONCE, **PLAIN)
+        settings = dpo.DpoSettings(steps=len(some), batch=PAIRS, micro_batch=AT_ONCE, **PLAIN)
         counts = [tokens(janus, [sequence for row in each for sequence in row.sequences]) for each in some]
         ours: list[float] = []
         plain: list[float] = []

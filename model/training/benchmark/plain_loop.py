@@ -20,7 +20,7 @@ from model.sequences import Codes, Pixels, Text, size
 from model.training.batch import length
 from model.training.policy import frozen_parts
 from model.training.sft import KIND_WEIGHTS
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 
 IGNORED = -100
 
@@ -36,7 +36,7 @@ class PaddedBatch:
     weights: torch.Tensor  # (B, T) of the cross-entropy at a position
 
 
-def padded(janus: Janus, sequences: Sequence[TrainingSequence], weights: dict[Kind, float]) -> PaddedBatch:
+def padded(janus: Janus, sequences: Sequence[TrainingSequence], weights: dict[TokenKind, float]) -> PaddedBatch:
     """The sequences in their order; `weights`: of a token by its kind."""
     longest = max(length(sequence, janus.image_codes) for sequence in sequences)
     shape = (len(sequences), longest)
@@ -59,14 +59,14 @@ def padded(janus: Janus, sequences: Sequence[TrainingSequence], weights: dict[Ki
             start = end
         for targets in sequence.targets:
             at = list(targets.positions)
-            labels[targets.kind is Kind.CODE][row, at] = torch.tensor(targets.tokens)
+            labels[targets.kind is TokenKind.CODE][row, at] = torch.tensor(targets.tokens)
             loss_weights[row, at] = weights[targets.kind]
     return PaddedBatch(ids, kinds, images, labels, loss_weights)
 
 
-def kind_weights(sequences: Sequence[TrainingSequence]) -> dict[Kind, float]:
+def kind_weights(sequences: Sequence[TrainingSequence]) -> dict[TokenKind, float]:
     """Of a token of each kind, where the loss is the weighted sum of each kind's mean over a step's sequences."""
-    counts: dict[Kind, int] = {}
+    counts: dict[TokenKind, int] = {}
     for targets in (targets for sequence in sequences for targets in sequence.targets):
         counts[targets.kind] = counts.get(targets.kind, 0) + len(targets.tokens)
     return {kind: KIND_WEIGHTS[kind] / count for kind, count in counts.items()}
@@ -102,7 +102,7 @@ class PlainLoop:
         total = chosen_log_prob = 0.0
         for start in range(0, len(pairs), most):
             some = pairs[start : start + most]
-            batch = padded(self.janus, [pair[at] for at in (0, 1) for pair in some], dict.fromkeys(Kind, 1.0))
+            batch = padded(self.janus, [pair[at] for at in (0, 1) for pair in some], dict.fromkeys(TokenKind, 1.0))
             own = -self._losses(self.janus.network, batch).view(batch.ids.shape).sum(1)
             with torch.no_grad():
                 known = -self._losses(self.reference, batch).view(batch.ids.shape).sum(1)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from model.backends.contract import CheckpointError
-from model.backends.diffusion.painter import Job, Painter
+from model.backends.diffusion.painter import Painter, PaintJob
 from model.backends.diffusion.predicted_image import is_flow, scaled
 
 PARTS = ("transformer", "unet")  # what a pipeline may call its denoiser
@@ -92,7 +92,7 @@ class Denoiser:
         setattr(pipeline, self.part, stub)
         pipeline.register_modules(scheduler=type(self.scheduler).from_config(self.scheduler.config))
         guidance = self.painter.guidance if getattr(self.module.config, "guidance_embeds", False) else 1.0
-        jobs = [Job(prompt, 0, float(guidance or 1.0)) for prompt in prompts]
+        jobs = [PaintJob(prompt, 0, float(guidance or 1.0)) for prompt in prompts]
         with contextlib.suppress(_FirstCallError):
             pipeline(**self.painter.arguments(pipeline, jobs))
         self_name, sample, *_ = inspect.signature(type(stub).forward).parameters

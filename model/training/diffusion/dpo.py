@@ -32,7 +32,7 @@ from model.backends.diffusion.saving import save_pipeline
 from model.backends.diffusion.source import read_source
 from model.examples import DrawnExample, PreferenceExample
 from model.images import PictureFileError, read_picture
-from model.messages import RowError
+from model.messages import MessageError
 from model.training.dataset import RowBounds, RowFormat, one_line
 from model.training.diffusion.denoiser import Conditioning, Denoiser, Noising
 from model.training.loop import Loop, Run, Share, StepData, prefetched
@@ -48,7 +48,7 @@ ADAPTED = r".*attn.*\.(to_q|to_k|to_v|to_out\.0)"  # linear layers that an adapt
 
 
 @dataclass(frozen=True)
-class Settings(MethodSettings):
+class DiffusionDpoSettings(MethodSettings):
     """One run's choices; `batch` counts pairs."""
 
     micro_batch: int = 8  # pairs in one pass
@@ -144,14 +144,14 @@ def pair_rows(denoiser: Denoiser) -> RowFormat:
     def build(_: Any, example: PreferenceExample, bounds: RowBounds) -> PicturePair:
         drawings = [each for each in (example.chosen, example.rejected) if isinstance(each, DrawnExample)]
         if len(drawings) < 2:
-            raise RowError("wanted two drawings of a prompt; export the kind image_pref")
+            raise MessageError("wanted two drawings of a prompt; export the kind image_pref")
         try:
             pictures = [read_picture(each.image.png, denoiser.painter.size) for each in drawings]
         except PictureFileError as error:
-            raise RowError(f"a picture cannot be read ({one_line(error)}); replace it") from error
+            raise MessageError(f"a picture cannot be read ({one_line(error)}); replace it") from error
         chosen, rejected = denoiser.latents(pictures).cpu()
         if torch.equal(chosen, rejected):
-            raise RowError("chosen and rejected are the same to the autoencoder; wanted two that differ")
+            raise MessageError("chosen and rejected are the same to the autoencoder; wanted two that differ")
         return PicturePair(drawings[0].prompt, (chosen, rejected), example.weight)
 
     return RowFormat(("image_pref",), PreferenceExample.from_row, build)
@@ -169,7 +169,7 @@ def pair_batch(denoiser: Denoiser, pairs: Sequence[PicturePair], seeds: Sequence
 def train(
     denoiser: Denoiser,
     data: Sequence[WeightedRows],
-    settings: Settings,
+    settings: DiffusionDpoSettings,
     out: Path,
     provenance: Mapping[str, Any],
     start: RunStart = FROM_THE_START,
@@ -248,7 +248,7 @@ def told_memory(denoiser: Denoiser) -> str:
     return "\n".join([*lines, f"  {'without activations':<28}{total:>10.3f} GB, {free:.1f} GB free"])
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: DiffusionDpoSettings, start: RunStart) -> None:
     """Raises CheckpointError, DataError and what `train` raises."""
     check_smoothing(settings.loss, settings.label_smoothing)
     RunPaths(arguments.out).check(read_source(arguments.checkpoint.removeprefix("diffusion:")).painter)

@@ -38,7 +38,7 @@ SAVE_EVERY = 250  # steps
 
 
 @dataclass(frozen=True)
-class Settings:
+class CodecSettings:
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 4000
@@ -124,7 +124,7 @@ def principal_rows(count: int, width: int) -> torch.Tensor:
     return F.normalize(torch.cat([used, spare]), dim=-1)
 
 
-def new_codec(settings: Settings, name: str) -> Janus:
+def new_codec(settings: CodecSettings, name: str) -> Janus:
     """A new network with the codebook of the world's patches; only the codec's halves can be trained."""
     network = new_network(new_config(), settings.seed).requires_grad_(requires_grad=False)
     codec = network.model.vqmodel.train().to(memory_format=torch.channels_last).requires_grad_()
@@ -134,7 +134,7 @@ def new_codec(settings: Settings, name: str) -> Janus:
     return Janus(network, new_tokenizer(), name, Sampling())
 
 
-def train(out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> None:
+def train(out: Path, settings: CodecSettings, start: RunStart = FROM_THE_START) -> None:
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
@@ -175,10 +175,10 @@ def train(out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> No
 
 
 def main() -> None:
-    def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+    def run(arguments: argparse.Namespace, settings: CodecSettings, start: RunStart) -> None:
         train(arguments.out, settings, start)
 
-    run_method("embedded.codec", __doc__.split(":")[0], Settings(), run)
+    run_method("embedded.codec", __doc__.split(":")[0], CodecSettings(), run)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from model.training.batch import KINDS, collate, length
 from model.training.policy import Policy
 from model.training.runs.command import bounded, run_command
 from model.training.safeguards.self_distillation import CHUNK, LIKELIEST, divergence
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
 from model.world.language import Description, write
 from model.world.splits import GENEVAL, HARD, held_out_prompts
@@ -43,9 +43,9 @@ AT_ONCE = 32  # rollouts of one batch
 ROUNDS = 2  # images of each at most
 LEAST_EFFECTIVE = 0.5  # share of the drawings, below which a weighted figure is left out
 DIVERGENCES = {
-    Kind.CODE: "KL, nats per image code",
-    Kind.TEXT: "KL, nats per word",
-    Kind.VERDICT: "KL, nats per verdict",
+    TokenKind.CODE: "KL, nats per image code",
+    TokenKind.TEXT: "KL, nats per word",
+    TokenKind.VERDICT: "KL, nats per verdict",
 }
 
 
@@ -65,10 +65,10 @@ class Scored:
     first_log_ratio: float = 0.0  # of those up to the first image
     reason_log_ratio: float = 0.0  # of the first reason
     verdict: tuple[bool, bool] = (False, False)  # whether the parent's first verdict stays the likelier one; was
-    divergences: dict[Kind, tuple[float, int]] = field(default_factory=dict)  # sum, tokens
+    divergences: dict[TokenKind, tuple[float, int]] = field(default_factory=dict)  # sum, tokens
 
     def add(
-        self, kind: Kind, segment: int, first: int, divergence: float, ratio: float, likely: tuple[bool, bool]
+        self, kind: TokenKind, segment: int, first: int, divergence: float, ratio: float, likely: tuple[bool, bool]
     ) -> None:
         """One token of `segment`; `first` is the first image's, whose reflection is the next."""
         total, count = self.divergences.get(kind, (0.0, 0))
@@ -76,9 +76,9 @@ class Scored:
         self.log_ratio += ratio
         if segment <= first:
             self.first_log_ratio += ratio
-        elif segment == first + 1 and kind is Kind.TEXT:
+        elif segment == first + 1 and kind is TokenKind.TEXT:
             self.reason_log_ratio += ratio
-        elif segment == first + 1 and kind is Kind.VERDICT:
+        elif segment == first + 1 and kind is TokenKind.VERDICT:
             self.verdict = likely
 
 

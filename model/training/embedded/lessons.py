@@ -29,7 +29,7 @@ from model.decoding.opening import open_checkpoint
 from model.evaluation.bootstrap import Proportion, difference
 from model.examples import JudgeExample
 from model.images import encode_png
-from model.training.adapters.teaching import Settings, teach, verdicts_right
+from model.training.adapters.teaching import TeachingSettings, teach, verdicts_right
 from model.training.dataset import SFT_ROWS, DataError, rows_from
 from model.training.embedded.drift import ParentRollout, compared, parent_rollouts, scored
 from model.training.policy import Policy
@@ -114,7 +114,7 @@ def lesson(
     examples: Sequence[JudgeExample],
     about: Fixed,
     out: Path,
-    settings: Settings,
+    settings: TeachingSettings,
 ) -> dict[str, Any]:
     """Teach the first TAUGHT examples; what came of it, as plain values."""
     began, busy = time.monotonic(), time.process_time()
@@ -157,7 +157,7 @@ def change_in_words(values: Sequence[Any] | None) -> str:
 
 def run(arguments: argparse.Namespace) -> None:
     """Raises CheckpointError, DataError and what `teach` raises."""
-    settings = Settings(**{name: getattr(arguments, name) for name in asdict(Settings())})
+    settings = TeachingSettings(**{name: getattr(arguments, name) for name in asdict(TeachingSettings())})
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")
     torch.set_num_threads(1)  # as a lesson has
     if arguments.out.exists():
@@ -186,7 +186,7 @@ def main() -> None:
     parser.add_argument("--judged", type=bounded(int, 1, 10**5), default=400, help="fixed pictures")
     parser.add_argument("--drawn", type=bounded(int, 1, 10**5), default=120, help="fixed prompts")
     parser.add_argument("--out", type=Path, required=True, help="a new folder for the adapters and lessons.json")
-    add_settings(parser, Settings())
+    add_settings(parser, TeachingSettings())
     arguments = parser.parse_args()
     run_command("lessons", lambda: run(arguments), DataError)
 

@@ -48,7 +48,7 @@ DRAWN_IN = 12  # steps in which the prompts of the evaluation are drawn
 
 
 @dataclass(frozen=True)
-class Settings:
+class PainterSettings:
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 8000
@@ -197,7 +197,9 @@ def measured(pipeline: PixArtSigmaPipeline, count: int, guidance: float = 3.0) -
     return values | {name: float(np.mean(right[number :: len(GENEVAL)])) for number, name in enumerate(GENEVAL)}
 
 
-def train(pipeline: PixArtSigmaPipeline, out: Path, settings: Settings, start: RunStart = FROM_THE_START) -> None:
+def train(
+    pipeline: PixArtSigmaPipeline, out: Path, settings: PainterSettings, start: RunStart = FROM_THE_START
+) -> None:
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     RunPaths(out).check()
     torch.set_num_threads(settings.threads)
@@ -252,11 +254,11 @@ def train(pipeline: PixArtSigmaPipeline, out: Path, settings: Settings, start: R
 
 
 def main() -> None:
-    def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+    def run(arguments: argparse.Namespace, settings: PainterSettings, start: RunStart) -> None:
         codec = open_checkpoint().network.model.vqmodel.float()
         train(new_pipeline(codec, seed=settings.seed), arguments.out, settings, start)
 
-    run_method("embedded.painter", __doc__.split(":")[0], Settings(), run)
+    run_method("embedded.painter", __doc__.split(":")[0], PainterSettings(), run)
 
 
 if __name__ == "__main__":

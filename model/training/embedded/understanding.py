@@ -37,7 +37,7 @@ NOISE = 6.0  # most standard deviation of pixel noise, of 255
 
 
 @dataclass(frozen=True)
-class Settings:
+class UnderstandingSettings:
     """One run's choices; written into the checkpoint's provenance."""
 
     steps: int = 900
@@ -115,7 +115,9 @@ def patch_batch(janus: Janus, rng: random.Random, images: Sequence[np.ndarray]) 
     return PatchBatch([noisy(rng, image, NOISE) for image in images], target_embeddings(janus, images))
 
 
-def train(janus: Janus, settings: Settings, out: Path, provenance: dict, start: RunStart = FROM_THE_START) -> None:
+def train(
+    janus: Janus, settings: UnderstandingSettings, out: Path, provenance: dict, start: RunStart = FROM_THE_START
+) -> None:
     """Run, or go on with a run. Raises CheckpointError and TrainingError."""
     loop = Loop(
         LoopSettings(
@@ -135,7 +137,7 @@ def train(janus: Janus, settings: Settings, out: Path, provenance: dict, start: 
     loop.train(network_run(janus, UnderstandingEncoder(janus), out, provenance, start, printed_every=50), data)
 
 
-def run(arguments: argparse.Namespace, settings: Settings, start: RunStart) -> None:
+def run(arguments: argparse.Namespace, settings: UnderstandingSettings, start: RunStart) -> None:
     RunPaths(arguments.out).check(arguments.checkpoint)
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")  # each process has its own device
     provenance = {"parent": arguments.checkpoint, "recipe": "eye", "settings": asdict(settings)}
@@ -147,7 +149,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> None:
-    run_method("embedded.understanding", __doc__.split("\n")[0], Settings(), run, options)
+    run_method("embedded.understanding", __doc__.split("\n")[0], UnderstandingSettings(), run, options)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from model.backends.janus import Janus
 from model.examples import LabelledExample, PreferenceExample
-from model.messages import RowError
+from model.messages import MessageError
 from model.sequences import size
 from model.training.batch import length
 from model.training.dataset import RowBounds, RowFormat, example_sequence, sequence_of
@@ -15,15 +15,15 @@ from model.training.training_sequences import TrainingSequence
 
 
 def pair_of(janus: Janus, example: PreferenceExample, bounds: RowBounds) -> ReferencedRow:
-    """Chosen and rejected. Raises RowError for what cannot be learnt."""
+    """Chosen and rejected. Raises MessageError for what cannot be learnt."""
     chosen, rejected = (example_sequence(janus, each, bounds) for each in (example.chosen, example.rejected))
     if chosen.pieces == rejected.pieces:
-        raise RowError("chosen and rejected have the same image codes; wanted two that differ")
+        raise MessageError("chosen and rejected have the same image codes; wanted two that differ")
     return ReferencedRow((chosen, rejected), example.weight)
 
 
 def labelled_of(janus: Janus, example: LabelledExample, bounds: RowBounds) -> ReferencedRow:
-    """One reflection. Raises RowError for what cannot be learnt."""
+    """One reflection. Raises MessageError for what cannot be learnt."""
     sequence = sequence_of(janus, example.example, bounds)
     return ReferencedRow((sequence,), example.example.weight, label=example.label)
 

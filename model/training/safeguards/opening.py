@@ -26,7 +26,7 @@ from model.training.runs.folder import RunPaths
 from model.training.safeguards.evaluations import Evaluations, EvaluationSettings, markdown
 from model.training.safeguards.self_distillation import DistillationSettings, SelfDistillation, open_self_distillation
 from model.training.sources import add_distill_prompts, add_held_out, knows_world, open_data, open_distill_prompts
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 
 HELD_OUT = "held-out rows"  # the setting of their figures
 MOST_HELD_OUT = 200  # rows
@@ -130,7 +130,7 @@ def held_out_figures(policy: Policy, sequences: Sequence[TrainingSequence]) -> d
         batch = collate(policy.janus, [sequence])
         scores = policy(batch)
         losses.append((-float(scores.log_probs.sum()), len(batch.tokens)))
-        verdicts.append((float(scores.verdicts_right), int(batch.of_kind(Kind.VERDICT).sum())))
+        verdicts.append((float(scores.verdicts_right), int(batch.of_kind(TokenKind.VERDICT).sum())))
     if not sequences:
         return {}
     rows = {"held-out loss": losses, "held-out verdicts right": verdicts}

@@ -22,11 +22,11 @@ from model.evaluation.finished_rollouts import pictures_of
 from model.training.batch import PADDING, Batch, collate, length, padding_batch
 from model.training.loop import Loop, Share
 from model.training.policy import Policy
-from model.training.training_sequences import Kind, TrainingSequence
+from model.training.training_sequences import TokenKind, TrainingSequence
 from model.training.trajectory_sequences import trajectory_sequences
 
 # Each kind's divergence is a mean over its own tokens: of a trajectory's tokens nine in ten are image codes.
-KIND_WEIGHTS = {Kind.CODE: 4.0, Kind.TEXT: 1.0, Kind.VERDICT: 0.5}
+KIND_WEIGHTS = {TokenKind.CODE: 4.0, TokenKind.TEXT: 1.0, TokenKind.VERDICT: 0.5}
 AT_ONCE = 32  # rollouts of one batch
 CHUNK = 8  # sequences of one forward pass
 LIKELIEST = 64  # tokens of a distribution that are kept apart

@@ -14,8 +14,8 @@ import numpy as np
 from model.backends.janus import Janus
 from model.templates import NO, YES
 from model.training.training_sequences import (
-    Draft,
     DrawAuxiliary,
+    JudgedDraft,
     TrainingSequence,
     draw,
     drop_condition,
@@ -124,9 +124,11 @@ def _plans_anew(rng: random.Random, mix: TaskMixture) -> bool:
     return mix.anew > 0 and rng.random() < mix.anew
 
 
-def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> Draft:
+def _draft(janus, reflection: str, codes: Sequence[int], seen: Reading, thought: str | None) -> JudgedDraft:
     """An earlier drawing, as a revision finds it in its context."""
-    return Draft(reflection, codes=tuple(codes), thought=thought, code_auxiliary=object_auxiliary(janus, seen.shapes()))
+    return JudgedDraft(
+        reflection, codes=tuple(codes), thought=thought, code_auxiliary=object_auxiliary(janus, seen.shapes())
+    )
 
 
 def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:
@@ -193,12 +195,14 @@ def _judge(janus, rng, mix, description: Description, scene: Scene) -> TrainingS
         wrong = _wrong(rng, mix, description, scene)
         auxiliary = judge_auxiliary(janus, description, wrong)
         image = noisy(rng, wrong, mix.noise)
-        drafts = [Draft(reflect(rng, description, wrong), image=image, target=True, auxiliary=auxiliary)]
+        drafts = [JudgedDraft(reflect(rng, description, wrong), image=image, target=True, auxiliary=auxiliary)]
         scene = sample_scene(rng, description) if rng.random() < 0.5 else scene
     return _judged(janus, rng, mix, description, drafts, _attempt(rng, mix, description, scene))
 
 
-def _judged(janus, rng, mix, description: Description, drafts: Sequence[Draft], image: np.ndarray) -> TrainingSequence:
+def _judged(
+    janus, rng, mix, description: Description, drafts: Sequence[JudgedDraft], image: np.ndarray
+) -> TrainingSequence:
     prompt, reflection = _prompt(rng, mix, description), reflect(rng, description, image)
     auxiliary = judge_auxiliary(janus, description, image, prompt)
     return judge(janus, prompt, drafts, noisy(rng, image, mix.noise), reflection, auxiliary)

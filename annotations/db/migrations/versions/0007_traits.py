@@ -1,7 +1,7 @@
 """Each trajectory's number in the list, and who has which trait in bitmaps, in place of the index for lists.
 
 Written by hand. Those there are get numbers by the order that lists had until now, and their prompts are split as the
-version that upgrades splits words; who changes `words` adds a migration.
+version that upgrades splits words; who changes `search_words` adds a migration.
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from annotations.db.search_words import words
+from annotations.db.search_words import search_words
 
 revision = "0007"
 down_revision = "0006"
@@ -71,5 +71,5 @@ def _traits(row: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{kind} {value}" for kind, value in kinds.items() if value is not None)
     flags = {"aha": row["aha"], "recorded": row["recorded"], "branch": row["parent_id"] is not None}
     yield from (flag for flag, holds in flags.items() if holds)
-    for word in words(row["prompt"]):
+    for word in search_words(row["prompt"]):
         yield from (f"word {word}", f"begins {word[:1]}", f"begins {word[:2]}")
