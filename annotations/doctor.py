@@ -123,13 +123,13 @@ def _journal(database: sqlite3.Connection, version: Version) -> Finding:
 
 def _integrity(database: sqlite3.Connection) -> Finding:
     try:
-        told = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
+        messages = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:  # so damaged that it cannot be checked
-        told = [str(error)]
-    if told == ["ok"]:
+        messages = [str(error)]
+    if messages == ["ok"]:
         return Finding("integrity", Severity.FINE, "the database is whole")
-    message = f"the database is damaged: {'; '.join(line.replace(chr(10), ' ') for line in told)}"
-    return Finding("integrity", Severity.WRONG, message, "restore it from a backup", count=len(told))
+    message = f"the database is damaged: {'; '.join(line.replace(chr(10), ' ') for line in messages)}"
+    return Finding("integrity", Severity.WRONG, message, "restore it from a backup", count=len(messages))
 
 
 def _foreign_keys(database: sqlite3.Connection) -> Finding:
@@ -137,8 +137,8 @@ def _foreign_keys(database: sqlite3.Connection) -> Finding:
     if not orphans:
         return Finding("references", Severity.FINE, "every row has the rows it refers to")
     pairs = sorted({(table, parent) for table, _, parent, _ in orphans})
-    told = ", ".join(f"{table} to {parent}" for table, parent in pairs)
-    message = f"{len(orphans)} rows refer to rows that are gone: {told}"
+    tables = ", ".join(f"{table} to {parent}" for table, parent in pairs)
+    message = f"{len(orphans)} rows refer to rows that are gone: {tables}"
     return Finding("references", Severity.WRONG, message, "restore from a backup", count=len(orphans))
 
 
@@ -175,8 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     findings = list(examine(directory, on_progress=_show_progress))
     wrong = [finding for finding in findings if finding.level is Severity.WRONG]
     if arguments.json:
-        told = {"wrong": len(wrong), "mended": mended, "findings": [asdict(finding) for finding in findings]}
-        print(json.dumps(told, ensure_ascii=False))
+        result = {"wrong": len(wrong), "mended": mended, "findings": [asdict(finding) for finding in findings]}
+        print(json.dumps(result, ensure_ascii=False))
     else:
         print(
             "\n".join([*(f"mended: {what}" for what in mended), *map(_line, findings), _verdict(directory, findings)])

@@ -281,8 +281,8 @@ def main() -> None:
     shares = [floor(janus, case, speed) if cuda else None for case in cases]
     if arguments.json:
         rows = [asdict(case) | {"share_of_floor": share} for case, share in zip(cases, shares, strict=True)]
-        told = {"machine": machine, "bytes_per_second": speed, "greedy_codes_that_differ": different, "cases": rows}
-        print(json.dumps(told, indent=2))
+        result = {"machine": machine, "bytes_per_second": speed, "greedy_codes_that_differ": different, "cases": rows}
+        print(json.dumps(result, indent=2))
         return
     print(f"{janus.name}, {dtype}, {machine}, {arguments.threads} threads; a copy moves {speed / 1e9:.1f} GB/s")
     print(f"greedy codes that differ from transformers': {different} of {len(PROMPTS) * janus.image_codes}\n")

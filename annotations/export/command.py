@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with open_store_for_reading(arguments.data or default_directory(), default_url(), default_pictures()) as store:
             manifest = export(store, arguments.kind, arguments.out, _show_progress, query_of(arguments))
-        told = changes(arguments.diff, arguments.out) if arguments.diff else None
+        diff = changes(arguments.diff, arguments.out) if arguments.diff else None
         pushed = ""
         if arguments.push:
             pushed = push(arguments.out, arguments.push, get_token(), private=not arguments.public)
@@ -39,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if arguments.json:
-        print(json.dumps(manifest.to_dict() | ({} if told is None else {"diff": vars(told)}), ensure_ascii=False))
+        print(json.dumps(manifest.to_dict() | ({} if diff is None else {"diff": vars(diff)}), ensure_ascii=False))
     else:
         print(f"{manifest.examples} examples written to {arguments.out} ({manifest.sha256[:12]}…)")
-        if told is not None:
-            print(told)
+        if diff is not None:
+            print(diff)
         if pushed:
             print(f"pushed to {pushed}")
     return 0

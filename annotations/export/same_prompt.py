@@ -21,8 +21,8 @@ class SamePrompt:
     def __init__(self, store: Store, query: Query) -> None:
         self._store, self._query = store, query
         rated = [p.id for p in store.projects() if any(isinstance(question.form, Rating) for question in p.questions)]
-        wanted = [id for id in rated if not query.projects or id in query.projects]
-        rows = ((_key(prompt), number) for number, prompt in prompts(store, query, wanted))
+        ids = [id for id in rated if not query.projects or id in query.projects]
+        rows = ((_key(prompt), number) for number, prompt in prompts(store, query, ids))
         index = np.fromiter(rows, dtype=[("key", np.uint64), ("number", np.int64)])
         self._index = np.sort(index, order=("key", "number"))
         self._subjects: dict[int, Subject] = {}

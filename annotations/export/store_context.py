@@ -66,15 +66,15 @@ class StoreContext(Context):
         return {trajectory.id for trajectory in (subject.trajectory, *others, *(each.trajectory for each in near))}
 
     def votes(self, group: AnswerGroup, question: str, part: str | None = None) -> Votes | None:
-        given = [(a, labels[part]) for a in group.people if part in (labels := _labels(group, question, a))]
+        labelled = [(a, labels[part]) for a in group.people if part in (labels := _labels(group, question, a))]
         if group.decision is not None and part in (decision := _labels(group, question, group.decision)):
-            return decided({decision[part]: 1.0}, len(given) or 1)
-        if not given:
+            return decided({decision[part]: 1.0}, len(labelled) or 1)
+        if not labelled:
             return None
         if self.query.aggregation is Aggregation.DAWID_SKENE and _is_compared(group, question):
-            return self._posteriors[thing(group, given[0][0], question, part)]
+            return self._posteriors[thing(group, labelled[0][0], question, part)]
         weights = self._accuracy(group.project.id) if self.query.aggregation is Aggregation.WEIGHTED else None
-        return vote([(a.annotator, label) for a, label in given], weights)
+        return vote([(a.annotator, label) for a, label in labelled], weights)
 
     def _accuracy(self, project: str) -> dict[str, float]:
         """By annotator, the share of a project's gold that was answered right; nobody without gold."""

@@ -158,8 +158,8 @@ def _sources(
         check_columns(columns)
         format = FOLDER
     with _files(source, format, images) as files:
-        found = detect(files) if format == AUTO else format
-        yield ([replace(file, columns=columns) for file in files] if columns else files), found
+        name = detect(files) if format == AUTO else format
+        yield ([replace(file, columns=columns) for file in files] if columns else files), name
 
 
 @contextmanager

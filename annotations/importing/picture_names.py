@@ -140,7 +140,7 @@ class Folder:
 
     def _all(self) -> Names:
         if self._names is None:
-            found = (Path(top, file) for top, _, files in os.walk(self._inside) for file in files)
-            entries = ((path.relative_to(self._inside).as_posix(), path) for path in found)
+            paths = (Path(top, file) for top, _, files in os.walk(self._inside) for file in files)
+            entries = ((path.relative_to(self._inside).as_posix(), path) for path in paths)
             self._names = Names(entries, self._asked, flattened=self._flattened)
         return self._names

@@ -62,10 +62,10 @@ def _together(problems: Sequence[RowProblem]) -> RowProblem:
     """Several as one, which names the first `MOST_TOLD`."""
     if len(problems) == 1:
         return problems[0]
-    told = [f"{problem.place} {problem.got}".strip() for problem in problems[:MOST_TOLD]]
+    messages = [f"{problem.place} {problem.got}".strip() for problem in problems[:MOST_TOLD]]
     more = [f"and {len(problems) - MOST_TOLD} more"] if len(problems) > MOST_TOLD else []
     expected = dict.fromkeys(problem.wanted for problem in problems)
-    return RowProblem(", ".join([*told, *more]), ", ".join(expected))
+    return RowProblem(", ".join([*messages, *more]), ", ".join(expected))
 
 
 def made_elsewhere(
@@ -116,8 +116,8 @@ def said(text: str, p_yes: float) -> Reflection:
 def judgement(accepted: bool, reason: str, edit: str = "") -> Reflection:
     """What was said of an image in a format that keeps verdict, reason and edit apart, character by character."""
     verdict = "Yes" if accepted else "No"
-    said = (f", {reason}" if reason else "", f" {EDIT_TEXT} {edit}" if edit else "")
-    return Reflection(verdict.lower(), float(accepted), (Token(-1, verdict), *(Token(-1, t) for t in said if t)))
+    parts = (f", {reason}" if reason else "", f" {EDIT_TEXT} {edit}" if edit else "")
+    return Reflection(verdict.lower(), float(accepted), (Token(-1, verdict), *(Token(-1, t) for t in parts if t)))
 
 
 def text_in(row: Mapping[str, Any], name: str, place: str = "") -> str:

@@ -154,8 +154,8 @@ def _slope(wins: np.ndarray, prior: float, scores: np.ndarray) -> tuple[np.ndarr
     met = wins + wins.T
     average = _logistic(scores)
     gradient = wins.sum(1) - (met * chance).sum(1) + prior * (1 - 2 * average)
-    told = met * chance * chance.T
-    return gradient, np.diag(told.sum(1) + 2 * prior * average * (1 - average)) - told
+    information = met * chance * chance.T
+    return gradient, np.diag(information.sum(1) + 2 * prior * average * (1 - average)) - information
 
 
 def _logistic(x: np.ndarray) -> np.ndarray:

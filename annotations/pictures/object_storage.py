@@ -73,8 +73,8 @@ class ObjectStorage:
             raise PictureError(f"picture {sha256[:12]}… could not be removed: {error}") from error
 
     def hashes(self) -> Iterator[str]:
-        found = self._files.find(self._root) if self._files.exists(self._root) else []
-        names = (str(path).rpartition("/")[2] for path in found)
+        paths = self._files.find(self._root) if self._files.exists(self._root) else []
+        names = (str(path).rpartition("/")[2] for path in paths)
         return (name.removesuffix(".png") for name in names if name.endswith(".png"))
 
     def _path(self, sha256: str) -> str:

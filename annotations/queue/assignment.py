@@ -138,15 +138,15 @@ def _next(session: Session, project: Project, annotator: str, without: int | Non
     for item in next_item.begun(session, project, annotator, without=without):
         if leases.is_held(leases.get(session, item, annotator)) or leases.has_room(session, project, item, annotator):
             return item
-    found = None
+    chosen = None
     if _practised(session, project, annotator) < project.practice:
-        found = next_item.first(session, project, annotator, Use.PRACTICE, without=without)
-    if found is None and _is_golden(session, project, annotator):
-        found = next_item.first(session, project, annotator, Use.GOLD, without=without)
-    if found is None:
-        found = next_item.first(session, project, annotator, Use.WORK, without=without)
-    if found is not None:
-        return session.get_one(ItemRow, found)
+        chosen = next_item.first(session, project, annotator, Use.PRACTICE, without=without)
+    if chosen is None and _is_golden(session, project, annotator):
+        chosen = next_item.first(session, project, annotator, Use.GOLD, without=without)
+    if chosen is None:
+        chosen = next_item.first(session, project, annotator, Use.WORK, without=without)
+    if chosen is not None:
+        return session.get_one(ItemRow, chosen)
     later = next_item.postponed(session, project, annotator, without=without)
     return next((item for item in later if leases.has_room(session, project, item, annotator)), None)
 

@@ -35,7 +35,7 @@ def standing(store: Store, annotator: str, project_id: str) -> GoldRecord | None
         compared: list[gold_answers.Feedback] = []
         for item, answers in first.items():
             known = session.get_one(ItemRow, item).gold or ()
-            told = [answer for answer in known if answer.get("segment") in answers]
-            compared += gold_answers.compare(questions, told, list(answers.values()))
+            answers_known = [answer for answer in known if answer.get("segment") in answers]
+            compared += gold_answers.compare(questions, answers_known, list(answers.values()))
     known = compared[: len(compared) // STEP * STEP][-MOST:]  # the newest few are not told yet
     return GoldRecord(sum(answer.right for answer in known), len(known)) if known else None

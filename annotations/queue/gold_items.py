@@ -62,13 +62,13 @@ def _known(session: Session, questions: Sequence[Question], item: ItemRow) -> li
 
 def right_answers(questions: Sequence[Question], submitted: Sequence[Annotation]) -> list[dict[str, Any]]:
     """[{segment, answers}, …]: whatever all who answered a question say alike. Texts are nobody's right answers."""
-    given: dict[tuple[int | None, str], list[Any]] = defaultdict(list)
+    answers_by_question: dict[tuple[int | None, str], list[Any]] = defaultdict(list)
     for annotation in submitted:
         for name, value in annotation.answers.items():
-            given[annotation.segment, name].append(value)
+            answers_by_question[annotation.segment, name].append(value)
     compared = {question.name: question for question in questions if question.form.has_gold}
     right: dict[int | None, dict[str, Any]] = defaultdict(dict)
-    for (segment, name), values in given.items():
+    for (segment, name), values in answers_by_question.items():
         if name in compared and len(set(map(compared[name].form.comparable, values))) == 1:
             right[segment][name] = values[0]
     return [{"segment": segment, "answers": Answers(answers).to_dict()} for segment, answers in right.items()]

@@ -144,7 +144,7 @@ def changed(store: Store, project_id: str, since: Moment) -> tuple[Moment, set[i
             revisions.newest(session),
             tuple(session.execute(select(func.coalesce(func.max(DeletionRow.id), 0), func.count())).one()),
             projects.get(session, project_id).questions,
-            tuple(tuple(found) for found in session.execute(special.order_by(ItemRow.id))),
+            tuple(tuple(values) for values in session.execute(special.order_by(ItemRow.id))),
         )
         if replace(now, revision=since.revision) != since:
             return now, None

@@ -111,12 +111,12 @@ class JanusCritic(Critic):
     def reflections(self, shown: Sequence[ShownPicture]) -> Iterator[Reflection | CriticError]:
         """Of all pictures at once, as many as the backend decodes together."""
         requests = [self._request(each.prompt, each.picture, each.seed) for each in shown]
-        said: dict[str, list[Event]] = {request.id: [] for request in requests}
+        events: dict[str, list[Event]] = {request.id: [] for request in requests}
         for event in self.backend.rollout(requests, at_once=max(1, len(requests))):
-            said[event.trajectory_id].append(event)
+            events[event.trajectory_id].append(event)
         for request in requests:
             try:
-                yield reflection_of(self.name, said.pop(request.id))
+                yield reflection_of(self.name, events.pop(request.id))
             except CriticError as error:
                 yield error
 
@@ -158,10 +158,10 @@ class VisionLanguageCritic(Critic):
             answer, p_yes, text = self._said(prompt, picture, write.request.stop)
         yield write(Verdict, answer=answer, p_yes=p_yes)
         reason, _, edit = text.partition(EDIT_TEXT)
-        said = sentence(answer, split_verdict(reason)[1], edit.strip() if answer == "no" else None)
-        for token in word_tokens(said):
+        statement = sentence(answer, split_verdict(reason)[1], edit.strip() if answer == "no" else None)
+        for token in word_tokens(statement):
             yield write(TextAdded, tokens=(token,))
-        yield write(SegmentFinished, text=said)
+        yield write(SegmentFinished, text=statement)
 
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
         with self._lock, _as_critic_error(self.name), torch.inference_mode():
@@ -241,9 +241,9 @@ def _as_critic_error(name: str) -> Iterator[None]:
             "(diffusion:PIPELINE?size=512+…)"
         ) from error
     except Exception as error:
-        told = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
         raise CriticError(
-            f"{name} could not judge the picture ({type(error).__name__}: {told}); give another critic, or another "
+            f"{name} could not judge the picture ({type(error).__name__}: {message}); give another critic, or another "
             "question (MODEL?template=FILE)"
         ) from error
 

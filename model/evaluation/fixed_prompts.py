@@ -116,7 +116,7 @@ def _rollouts(janus: Janus, fixed: FixedPrompts, which: slice) -> Iterator[tuple
     requests = fixed.requests(janus.sampling)[which]
     for id, trajectory, pictures in pictures_of(JanusBackend(janus), requests, AT_ONCE, progress=False):
         number, prompt = int(id), trajectory.prompt
-        said = tuple("".join(token.text for token in each.tokens) for each in trajectory.reflections)
+        reflections = tuple("".join(token.text for token in each.tokens) for each in trajectory.reflections)
         judged = Judged(parse(prompt), trajectory, tuple(map(read, pictures))) if fixed.refereed else None
         right = tuple(judged.right) if judged else None
-        yield number, judged, Sample(fixed.setting, number, prompt, tuple(pictures), said, right)
+        yield number, judged, Sample(fixed.setting, number, prompt, tuple(pictures), reflections, right)

@@ -49,9 +49,9 @@ def context_requests(drafts: Sequence[PlannedDraft], sampling: Sampling) -> tupl
     requests = []
     for template in CONTEXTS.values():
         for draft in drafts:
-            said = draft.judged.trajectory
-            text = template.format(prompt=said.prompt, thought=draft.thought)
-            requests.append(Request(text, said.seed, 1, plain, None, prefix=(draft.image,)))
+            trajectory = draft.judged.trajectory
+            text = template.format(prompt=trajectory.prompt, thought=draft.thought)
+            requests.append(Request(text, trajectory.seed, 1, plain, None, prefix=(draft.image,)))
     return requests, [draft.judged.description for draft in drafts] * len(CONTEXTS)
 
 

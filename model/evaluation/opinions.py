@@ -90,8 +90,8 @@ class CriticOpinions:
         return f"critic: {self.name} in the place of annotators"
 
     def of(self, trajectory: Trajectory, number: int, picture: np.ndarray) -> Opinion:
-        said, thinks = trajectory.reflections[number], self.reflections[trajectory.id, number]
-        agrees = said.answer == thinks.answer == "yes" or said.text == thinks.text
+        reflection, thinks = trajectory.reflections[number], self.reflections[trajectory.id, number]
+        agrees = reflection.answer == thinks.answer == "yes" or reflection.text == thinks.text
         return Opinion(thinks.answer == "yes", None if agrees else thinks.reason, thinks.p_yes)
 
 

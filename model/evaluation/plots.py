@@ -159,11 +159,11 @@ def _lines(at: Axes, results: Mapping[str, Rows]) -> None:
 
 def _numbered(rows: Rows) -> dict[str, list[tuple[int, Mapping]]]:
     """Of rows such as “edits 1: repaired” the numbers and figures by what follows; shares alone."""
-    found: dict[str, list[tuple[int, Mapping]]] = {}
+    series: dict[str, list[tuple[int, Mapping]]] = {}
     for row, figure in rows.items():
         if (match := NUMBERED.match(row)) and not match[3].startswith("images"):
-            found.setdefault(match[3], []).append((int(match[2]), figure))
-    return found
+            series.setdefault(match[3], []).append((int(match[2]), figure))
+    return series
 
 
 def picture(paths: Sequence[Path]) -> Figure:

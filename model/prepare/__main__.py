@@ -78,8 +78,8 @@ def main() -> None:
             write(preparation, painters, critic, workspace, arguments)
         processes.wait()  # a launcher ends all processes when one ends with a failure
     if failed := [each for each in (*passes, last) if each.failed]:
-        told = "; ".join(f"{each.failed} of {each.what} failed, the last one: {each.last_error}" for each in failed)
-        sys.exit(f"prepare: {told}. Records are made of the others; the same command tries these again")
+        failures = "; ".join(f"{each.failed} of {each.what} failed, the last one: {each.last_error}" for each in failed)
+        sys.exit(f"prepare: {failures}. Records are made of the others; the same command tries these again")
 
 
 def read_preparation(arguments: argparse.Namespace) -> Preparation:
@@ -113,8 +113,8 @@ def draw(
 def painter_of(backend: Backend, source: str, arguments: argparse.Namespace) -> PainterSettings:
     """A backend with the settings that it paints with: at once, unless a plan is asked for first."""
     sampling = backend.sampling if arguments.plan_first else backend.domain.at_once(backend.sampling)
-    given = {name: getattr(arguments, name) for name in ("guidance", "temperature")}
-    sampling = replace(sampling, **{name: value for name, value in given.items() if value is not None})
+    options = {name: getattr(arguments, name) for name in ("guidance", "temperature")}
+    sampling = replace(sampling, **{name: value for name, value in options.items() if value is not None})
     return PainterSettings(backend_name(source), checkpoint_stamp(source), sampling)
 
 
@@ -184,8 +184,8 @@ def print_summary(tally: Tally, rows: Mapping[str, int], arguments: argparse.Nam
     if arguments.json:
         print(json.dumps(summary(tally, rows), ensure_ascii=False))
     else:
-        told = ", ".join(f"{count} {kind}" for kind, count in rows.items())
-        print(table(tally), f"rows: {told}", f"report: {arguments.out / REPORT}", sep="\n")
+        counts = ", ".join(f"{count} {kind}" for kind, count in rows.items())
+        print(table(tally), f"rows: {counts}", f"report: {arguments.out / REPORT}", sep="\n")
 
 
 def parser() -> argparse.ArgumentParser:

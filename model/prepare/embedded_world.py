@@ -39,10 +39,10 @@ class VerifierCritic(Critic):
         answer = "yes" if accepted(facts) else "no"
         reason = write_reason(description, facts, random.Random(f"{seed} {prompt}"))
         yield write(Verdict, answer=answer, p_yes=_p_yes(facts))
-        said = (YES if answer == "yes" else NO) + reason
-        for token in word_tokens(said):
+        text = (YES if answer == "yes" else NO) + reason
+        for token in word_tokens(text):
             yield write(TextAdded, tokens=(token,))
-        yield write(SegmentFinished, text=said)
+        yield write(SegmentFinished, text=text)
 
     def p_yes(self, prompt: str, picture: np.ndarray) -> float:
         return _p_yes(self._facts(prompt, picture)[1])

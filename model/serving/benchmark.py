@@ -115,13 +115,13 @@ def kill_one(backend: RemoteBackend, url: str, visitors: int) -> Killed:
     visits = drawing.wait()
     its = [visit for visit in visits if visit.failed]
     others = [visit for visit in visits if not visit.failed]
-    told = [visit for visit in its if visit.trajectory is not None and visit.trajectory.error == GONE]
+    informed = [visit for visit in its if visit.trajectory is not None and visit.trajectory.error == GONE]
     again = Visitors(backend).come([visit.session for visit in its]).wait()
     while len(replicas(url)) < count and time.monotonic() - began < PATIENCE:
         time.sleep(0.2)
     return Killed(
         its=len(its),
-        told=len(told),
+        told=len(informed),
         again=sum(visit.whole for visit in again),
         others=len(others),
         whole=sum(visit.whole for visit in others),

@@ -86,8 +86,8 @@ class Drawing:
 
     async def statuses(self) -> list[dict[str, Any]]:
         own = serve.get_deployment_handle(DRAWING, APP)
-        found = await own.broadcast("status").results_async(return_exceptions=True)
-        return [status for status in found if isinstance(status, dict)]
+        statuses = await own.broadcast("status").results_async(return_exceptions=True)
+        return [status for status in statuses if isinstance(status, dict)]
 
     async def publish(self, source: str, weights: bytes) -> dict[str, Any]:
         """Tried on this replica first, so that what does not fit is refused before the others hear of it."""

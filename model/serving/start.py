@@ -67,7 +67,7 @@ def why_not_served() -> str:
 def start_ray(environment: Mapping[str, Any]) -> None:
     """On this machine. Ray gives itself half a minute, which a busy machine may pass: then once more. Raises
     RuntimeError."""
-    told: object = None
+    failure: object = None
     for _ in range(ATTEMPTS):
         try:
             options = {"object_store_memory": OBJECT_STORE, "include_dashboard": False, "_system_config": OWN}
@@ -75,5 +75,5 @@ def start_ray(environment: Mapping[str, Any]) -> None:
             return
         except Exception as error:  # Ray raises no class of its own here
             ray.shutdown()
-            told = error
-    raise RuntimeError(f"Ray does not start: {told}")
+            failure = error
+    raise RuntimeError(f"Ray does not start: {failure}")

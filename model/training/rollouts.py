@@ -180,14 +180,14 @@ def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, fl
 
 
 def _parts(groups: Sequence[Sequence[Rollout]]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name in groups[0][0].parts:
         label = f"reward_{name.partition(':')[0]}"
-        if label in found:
-            label = f"{label}_{sum(each.startswith(label) for each in found) // 2 + 1}"
+        if label in metrics:
+            label = f"{label}_{sum(each.startswith(label) for each in metrics) // 2 + 1}"
         last = [[rollout.parts[name][-1] for rollout in group] for group in groups]
-        found |= {label: float(np.mean(last)), f"{label}_spread": float(np.mean([np.std(each) for each in last]))}
-    return found
+        metrics |= {label: float(np.mean(last)), f"{label}_spread": float(np.mean([np.std(each) for each in last]))}
+    return metrics
 
 
 def contact_sheet(groups: Sequence[Sequence[Rollout]]) -> Picture.Image:

@@ -165,11 +165,11 @@ def _claim(kind: str, words: dict[str, str]) -> Claim | None:
             return Claim("match", described=parse(words["prompt"]))
         except PromptError:
             return None
-    wanted, found = words.get("wanted"), words.get("found")
+    expected, actual = words.get("wanted"), words.get("found")
     if kind == "count":
-        return Claim(kind, _singular(words["noun"]), _value(wanted), _value(found))
+        return Claim(kind, _singular(words["noun"]), _value(expected), _value(actual))
     other = words.get("other")
-    return Claim(kind, words.get("noun") and _singular(words["noun"]), wanted, found, other and _singular(other))
+    return Claim(kind, words.get("noun") and _singular(words["noun"]), expected, actual, other and _singular(other))
 
 
 def stock_reasons(description: Description) -> list[str]:

@@ -206,16 +206,16 @@ class AnnotateHandlers:
     def _taught(self, at: PageSession, shown: ItemToken, receipt: Receipt) -> AnnotateView | None:
         """An item of practice with the right answers, until the person goes on; None where nothing of it is known."""
         segments = {annotation.segment for annotation in receipt.annotations}
-        told = practice.feedback(self.store, shown.item, at.name, segments)
-        if not told:
+        feedback = practice.feedback(self.store, shown.item, at.name, segments)
+        if not feedback:
             return None
         sheet, said = at.place.sheet(shown), {each.segment: each.answers for each in receipt.annotations}
-        value = value_of(sheet, shown.key, said, self.store.picture_or_none) | {"right": marks(sheet, told)}
+        value = value_of(sheet, shown.key, said, self.store.picture_or_none) | {"right": marks(sheet, feedback)}
         result = practice.result(self.store, at.name, at.project.id)
         if not receipt.completed:
             result = replace(result, over=False)
         return unchanged(
-            AnnotateView, token="", sheet=value, learnt=lesson(sheet, told, result), note=escaped(receipt.message)
+            AnnotateView, token="", sheet=value, learnt=lesson(sheet, feedback, result), note=escaped(receipt.message)
         )
 
     # What comes next

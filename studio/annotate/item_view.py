@@ -99,8 +99,8 @@ class ProjectView:
         else:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
         view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
-        told = sent_back(returned(self.store, item_id, self.annotator)) + (PRACTICE if practice else "")
-        shown = view._replace(progress=self.progress(done=done), learnt=told, note="")
+        notice = sent_back(returned(self.store, item_id, self.annotator)) + (PRACTICE if practice else "")
+        shown = view._replace(progress=self.progress(done=done), learnt=notice, note="")
         return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:

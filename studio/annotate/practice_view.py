@@ -23,8 +23,8 @@ def marks(sheet: Sheet, told: Sequence[Feedback]) -> dict[str, dict[str, Any]]:
     forms = {question.name: question.form for question in sheet.project.questions}
     for answer in told:
         key = ALL if answer.segment is None else str(answer.segment)
-        wanted = forms[answer.name].to_page(_plain(answer.gold), sheet.left)
-        made.setdefault(key, {})[answer.name] = {"value": wanted, "right": answer.right, "why": answer.because}
+        right_value = forms[answer.name].to_page(_plain(answer.gold), sheet.left)
+        made.setdefault(key, {})[answer.name] = {"value": right_value, "right": answer.right, "why": answer.because}
     return made
 
 
@@ -36,10 +36,10 @@ def lesson(sheet: Sheet, told: Sequence[Feedback], result: PracticeResult) -> st
     if not result.over:
         return f'<div class="lesson" role="status">{feedback}{_button(ON, "Go on", "↵")}</div>'
     enough = result.right >= ENOUGH * result.done
-    said = f'<p class="result"><b>{result.right} of {result.done} right.</b> Practice is over.</p>'
+    summary = f'<p class="result"><b>{result.right} of {result.done} right.</b> Practice is over.</p>'
     buttons = _button(ON, "Begin", "↵"), _button(AGAIN, "Practise again", "A")
     chosen = "".join(buttons if enough else reversed(buttons))
-    return f'<div class="lesson" role="status">{feedback}{said}{chosen}</div>'
+    return f'<div class="lesson" role="status">{feedback}{summary}{chosen}</div>'
 
 
 def _button(id: str, words: str, key: str) -> str:
@@ -48,14 +48,14 @@ def _button(id: str, words: str, key: str) -> str:
 
 def _row(sheet: Sheet, answer: Feedback) -> str:
     thing = next(thing for thing in subjects(sheet) if thing.segment == answer.segment)
-    given = "no answer" if answer.answer is None else _in_words(sheet, thing, answer.name, answer.answer)
+    answered = "no answer" if answer.answer is None else _in_words(sheet, thing, answer.name, answer.answer)
     outcome = "right" if answer.right else f"wanted {_in_words(sheet, thing, answer.name, answer.gold)}"
     why = f" {isolated(answer.because)}" if answer.because else ""
     worded = thing.worded.get(answer.name)
     title = isolated(worded.title if worded else answer.question)
     where = f"{escaped(thing.name)}: " if thing.name else ""
     kind = "yes" if answer.right else "no"
-    return f'<li class="{kind}"><b>{where}{title}</b> You: {isolated(given)} – {isolated(outcome)}.{why}</li>'
+    return f'<li class="{kind}"><b>{where}{title}</b> You: {isolated(answered)} – {isolated(outcome)}.{why}</li>'
 
 
 def _in_words(sheet: Sheet, thing: SheetSubject, name: str, value: Any) -> str:

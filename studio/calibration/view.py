@@ -80,10 +80,10 @@ def drift(change: Drift | None) -> str:
     """What the later half says beside the earlier one."""
     if change is None:
         return ""
-    told = f"{100 * change.value:+.0f} points ({100 * change.low:+.0f} to {100 * change.high:+.0f})".replace("-", "−")
+    text = f"{100 * change.value:+.0f} points ({100 * change.low:+.0f} to {100 * change.high:+.0f})".replace("-", "−")
     if change.low > 0 or change.high < 0:
-        return f"<p>It drifts: from the earlier half to the later one agreement changes by {told}.</p>"
-    return f'<p class="soft">No drift to be seen: from the earlier half to the later one {told}.</p>'
+        return f"<p>It drifts: from the earlier half to the later one agreement changes by {text}.</p>"
+    return f'<p class="soft">No drift to be seen: from the earlier half to the later one {text}.</p>'
 
 
 def reliability(bins: Sequence[Bin]) -> str:

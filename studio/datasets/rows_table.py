@@ -147,9 +147,9 @@ def _row(row: Mapping[str, Any]) -> str:
     pictures = [png for value in row.values() for png in _pictures(value)]
     shown = "".join(image(png, "") or "unreadable picture" for png in pictures[:SHOWN])
     names = sorted(row, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    said = [(name, _said(row[name])) for name in names]
-    main = "".join(_cell(name, value) for name, value in said if value and name in FIRST)
-    beside = [_cell(name, value) for name, value in said if value and name not in FIRST]
+    cells = [(name, _said(row[name])) for name in names]
+    main = "".join(_cell(name, value) for name, value in cells if value and name in FIRST)
+    beside = [_cell(name, value) for name, value in cells if value and name not in FIRST]
     more = f"<details><summary>{len(beside)} more columns</summary><dl>{''.join(beside)}</dl></details>"
     return f"<tr><td>{shown}</td><td><dl>{main}</dl>{more}</td></tr>"
 

@@ -181,8 +181,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
         try:
             return *(last_image(store, run) if run else (gr.skip(), gr.skip())), gr.skip(), menu(checkpoints)
         except AnnotationsError as error:
-            told = render.notice_value(f"No image can be taken over: {without_places(error)}.")
-            return gr.skip(), gr.skip(), told, menu(checkpoints)
+            notice = render.notice_value(f"No image can be taken over: {without_places(error)}.")
+            return gr.skip(), gr.skip(), notice, menu(checkpoints)
 
     def tried(example: Example) -> tuple:
         return picture_of(example), example.words, example.choice

@@ -85,8 +85,8 @@ class WaitingLine:
                 made.put(error)
             else:
                 log.exception("a backend broke")
-                told = f"{type(error).__name__}: {error}"
-                made.put(Failed(trajectory_id=request.id, segment=latest.segment, t_ms=latest.t_ms, error=told))
+                message = f"{type(error).__name__}: {error}"
+                made.put(Failed(trajectory_id=request.id, segment=latest.segment, t_ms=latest.t_ms, error=message))
         finally:
             with self._moved:
                 self._running -= 1

@@ -108,11 +108,11 @@ def _answers(question: Question, given: Sequence[Annotation]) -> str:
         label for each in given if (value := each.answers.get(question.name)) is not None
         for label in question.form.labels_of(value)
     )  # fmt: skip
-    told = ", ".join(
+    texts = ", ".join(
         f"{render.isolated(_short(LABELS.get(str(label), str(label))))} ×{number}"
         for label, number in counts.most_common(4)
     )
-    return f"<dt>{render.isolated(question.title)}</dt><dd>{told}</dd>" if told else ""
+    return f"<dt>{render.isolated(question.title)}</dt><dd>{texts}</dd>" if texts else ""
 
 
 def _short(words: str) -> str:

@@ -35,8 +35,8 @@ def queue(cases: Sequence[Disagreement], prompts: Mapping[str, str], project: st
     differ = [dispute.decided for dispute in cases if dispute.score > 0]
     rows = "".join(_dispute(case, prompts.get(case.trajectory_id, ""), project, current) for case in cases[:SHOWN])
     more = f'<p class="soft">… and {len(cases) - SHOWN:,} more.</p>' if len(cases) > SHOWN else ""
-    told = f"{differ.count(False):,} of {len(differ):,} to decide" if differ else "No two people differ here."
-    return f'<p class="soft">{told}</p><ol class="disputes">{rows}</ol>{more}'
+    summary = f"{differ.count(False):,} of {len(differ):,} to decide" if differ else "No two people differ here."
+    return f'<p class="soft">{summary}</p><ol class="disputes">{rows}</ol>{more}'
 
 
 def _dispute(case: Disagreement, prompt: str, project: str, current: int | None) -> str:

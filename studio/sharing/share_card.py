@@ -50,11 +50,11 @@ def title_of(trajectory: Trajectory) -> str:
 
 def description_of(trajectory: Trajectory) -> str:
     """What happened, in a sentence or two."""
-    said = [shown.reflection for shown in rounds(trajectory) if shown.reflection]
-    if trajectory.aha and said[0].answer == "no":
-        return f"An aha moment: the model said no to its draft (“{_short(said[0].reason)}”) and drew it again."
-    if said:
-        return f"The model said {said[-1].answer} to its drawing: “{_short(said[-1].reason)}”"
+    reflections = [shown.reflection for shown in rounds(trajectory) if shown.reflection]
+    if trajectory.aha and reflections[0].answer == "no":
+        return f"An aha moment: the model said no to its draft (“{_short(reflections[0].reason)}”) and drew it again."
+    if reflections:
+        return f"The model said {reflections[-1].answer} to its drawing: “{_short(reflections[-1].reason)}”"
     return "Watch a model draw, judge its drawing, and draw again"
 
 

@@ -112,10 +112,10 @@ def plot(results: Results, path: Path) -> None:
 
 
 def _curves(results: Results, split: str, row: str) -> dict[tuple[str, str, int], list[tuple[int, float]]]:
-    found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
+    by_key: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
     for arm, stages in sorted(results.arms.items(), key=lambda pair: pair[0].size):
         for stage, figures in stages.items():
             value = figures[split][row].value
             if value is not None:
-                found.setdefault((arm.source, stage, arm.seed), []).append((arm.size, value))
-    return found
+                by_key.setdefault((arm.source, stage, arm.seed), []).append((arm.size, value))
+    return by_key

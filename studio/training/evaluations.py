@@ -93,7 +93,7 @@ def _sample(run: TrainingRun, sample: Mapping[str, Any]) -> str:
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
             continue
         shown = image(path.read_bytes(), f"Drawing of “{sample['prompt']}”") or ""
-        said = sample["said"][number] if number < len(sample["said"]) else ""
+        reflection = sample["said"][number] if number < len(sample["said"]) else ""
         mark = {True: "right", False: "wrong"}.get(right[number] if number < len(right) else None, "")
-        parts.append(f'<figure class="{mark}">{shown}<figcaption>{isolated(said)}</figcaption></figure>')
+        parts.append(f'<figure class="{mark}">{shown}<figcaption>{isolated(reflection)}</figcaption></figure>')
     return f"<li><p>{isolated(sample['prompt'])}</p><div>{''.join(parts)}</div></li>"

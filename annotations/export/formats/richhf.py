@@ -76,16 +76,16 @@ class RichHf(ExportKind):
                 yield row_of(subject, _restored(record, picture), context, group.people, label=IMPORTED)
             if records:
                 continue
-            found: dict[str, list[Opinion]] = {"rating": [], "regions": [], "words": []}
+            by_form: dict[str, list[Opinion]] = {"rating": [], "regions": [], "words": []}
             for question in asked(group, Rating, Regions, Words):
                 if question.form.name != "rating" or _score_of(question) is not None:
                     for opinion in opinions(group, question, context):
                         if isinstance(opinion, LeftOut):
                             yield opinion
                         else:
-                            found[question.form.name].append(opinion)
-            if any(found.values()):
-                yield _row(subject, group, about.sha256, found, context)
+                            by_form[question.form.name].append(opinion)
+            if any(by_form.values()):
+                yield _row(subject, group, about.sha256, by_form, context)
 
 
 def _score_of(question: Question) -> str | None:

@@ -42,8 +42,8 @@ class DrawSft(ExportKind):
         yield from with_the_rest(self, subject, self._made(subject, context), NO_DRAWING)
 
     def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        found, left_out = standings(subject, context)
+        labels, left_out = standings(subject, context)
         yield from left_out
-        for segment, standing in found.items():
+        for segment, standing in labels.items():
             if not is_edit(subject) and is_drawn(subject.trajectory.segments[segment]):
                 yield accepted_drawing(subject, segment, standing, context)

@@ -40,9 +40,9 @@ class EditSft(ExportKind):
         yield from with_the_rest(self, subject, self._made(subject, context), NO_EDIT)
 
     def _made(self, subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
-        found, left_out = standings(subject, context)
+        labels, left_out = standings(subject, context)
         yield from left_out
-        for segment, standing in found.items():
+        for segment, standing in labels.items():
             before = [each for each in subject.trajectory.segments[:segment] if isinstance(each, Source)]
             if before and is_drawn(subject.trajectory.segments[segment]):
                 picture = context.picture(before[-1].sha256)

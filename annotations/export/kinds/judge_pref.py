@@ -110,8 +110,8 @@ def _rows(subject: Subject, about: Judged, context: Context) -> Iterator[ExportR
     overruled = [target for target in better if decided is not None and target != decided]
     for target in overruled:
         worse.append(Wording(target.completion, target.origin, tuple(better.pop(target))))
-    said = {target.completion for target in better}
-    rejected = [wording for wording in _merged(worse) if wording.text not in said]
+    completions = {target.completion for target in better}
+    rejected = [wording for wording in _merged(worse) if wording.text not in completions]
     chosen = [t for t in better if not context.query.own_words or t.origin is Origin.PERSON] if rejected else []
     for target in chosen:
         for wording in rejected:

@@ -51,7 +51,7 @@ class Ours(ExportKind):
         pngs = [context.picture(sha256) for sha256 in sorted(set(pictures_of(trajectory).values()))]
         groups = {(group.project.id, group.item, group.segment): group for group in subject.groups}
         submitted = list(in_order(subject))
-        said = [_said(a, groups[a.project, a.item, a.segment], context) for a in submitted]
+        rows = [_said(a, groups[a.project, a.item, a.segment], context) for a in submitted]
         projects = {group.project.id: _project(group.project) for group in subject.groups}
         values = {
             "prompt": trajectory.prompt,
@@ -59,14 +59,14 @@ class Ours(ExportKind):
             "images": [png(picture) for picture in pngs],
             "trajectory": json.dumps(trajectory.to_dict(), ensure_ascii=False),
             "projects": json.dumps(projects, ensure_ascii=False),
-            "annotations": json.dumps(said, ensure_ascii=False),
+            "annotations": json.dumps(rows, ensure_ascii=False),
         }
         yield ExportRow(
             values=values,
             answers=tuple(answer for annotation in submitted for answer in answers_of(annotation)),
             trajectories=(subject.trajectory.id,),
-            labels=(*(["annotated"] if said else []), *["annotations"] * len(said)),
-            people=tuple({each["annotator"] for each in said}),
+            labels=(*(["annotated"] if rows else []), *["annotations"] * len(rows)),
+            people=tuple({each["annotator"] for each in rows}),
             size=5000 + sum(map(len, pngs)),
         )
 

@@ -63,23 +63,23 @@ class Prompts(ExportKind):
             return
         made = list(scores(subject, context))
         yield from (score for score in made if isinstance(score, LeftOut))
-        found = [score for score in made if isinstance(score, DrawingScore) and not score.fact]
+        ratings = [score for score in made if isinstance(score, DrawingScore) and not score.fact]
         facts = facts_of(trajectory.prompt)
-        people = pseudonyms([person for score in found for person in score.opinion.people], context)
+        people = pseudonyms([person for score in ratings for person in score.opinion.people], context)
         values = {
             "prompt": [message("user", trajectory.prompt)],
             "text": trajectory.prompt,
             "category": subject.category,
             "facts": facts,
-            "score": sum(score.mean for score in found) / len(found) if found else None,
-            "scores": len(found),
+            "score": sum(score.mean for score in ratings) / len(ratings) if ratings else None,
+            "scores": len(ratings),
             "trajectory_id": trajectory.id,
             "parent_id": trajectory.parent and trajectory.parent.trajectory_id,
             "checkpoint": trajectory.checkpoint,
             "annotator": only(people),
         }
-        answers = tuple(answer for score in found for answer in score.opinion.answers)
-        labels = (*(["scored"] if found else []), *(["known"] if facts else []))
+        answers = tuple(answer for score in ratings for answer in score.opinion.answers)
+        labels = (*(["scored"] if ratings else []), *(["known"] if facts else []))
         yield ExportRow(values, answers, (trajectory.id,), labels, people)
 
 

@@ -72,10 +72,10 @@ class RedrawSft(ExportKind):
 
 def _redraws(subject: Subject, context: Context) -> Iterator[ExportRow | LeftOut]:
     trajectory = subject.trajectory
-    found, _ = standings(subject, context)
+    labels, _ = standings(subject, context)
     drawings = [at for at, each in enumerate(trajectory.segments) if is_drawn(each) and not is_edit(subject)]
     for draft, revision in zip(drawings, drawings[1:], strict=False):
-        rejected, accepted = found.get(draft), found.get(revision)
+        rejected, accepted = labels.get(draft), labels.get(revision)
         at = next(
             (place for place in range(draft, revision) if isinstance(trajectory.segments[place], Reflection)), None
         )

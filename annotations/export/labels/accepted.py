@@ -63,8 +63,8 @@ def _plan_before(subject: Subject, segment: int, context: Context) -> Plan | Non
     thought = subject.trajectory.segments[segment - 1] if segment else None
     if not isinstance(thought, Thought):
         return None
-    said = plans(subject, context, standings(subject, context)[0])
-    best = next((plan for plan in said if isinstance(plan, Plan) and plan.segment == segment - 1), None)
+    plans_by_segment = plans(subject, context, standings(subject, context)[0])
+    best = next((plan for plan in plans_by_segment if isinstance(plan, Plan) and plan.segment == segment - 1), None)
     asked = any(group.segment == segment - 1 for group in subject.groups)
     if best is not None or asked:
         return best

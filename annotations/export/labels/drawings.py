@@ -60,8 +60,8 @@ class DrawingLabel:
     @property
     def accepted(self) -> bool | None:
         """None: neither accepted nor rejected."""
-        said = {evidence.speaks for evidence in self.evidence}
-        return (True in said) if (True in said) != (False in said) else None
+        verdicts = {evidence.speaks for evidence in self.evidence}
+        return (True in verdicts) if (True in verdicts) != (False in verdicts) else None
 
     @property
     def answers(self) -> tuple[Answer, ...]:
@@ -89,7 +89,7 @@ class DrawingLabel:
 
 def standings(subject: Subject, context: Context) -> tuple[dict[int, DrawingLabel], list[LeftOut]]:
     """By segment, the drawings about which something is said; and answers that say nothing."""
-    found: dict[int, list[Evidence]] = defaultdict(list)
+    by_segment: dict[int, list[Evidence]] = defaultdict(list)
     left_out: list[LeftOut] = []
     for group in subject.groups:
         for question in asked(group):
@@ -101,8 +101,8 @@ def standings(subject: Subject, context: Context) -> tuple[dict[int, DrawingLabe
                 if isinstance(evidence, LeftOut):
                     left_out.append(evidence)
                 else:
-                    found[segment].append(evidence)
-    return {segment: DrawingLabel(tuple(some)) for segment, some in found.items()}, left_out
+                    by_segment[segment].append(evidence)
+    return {segment: DrawingLabel(tuple(some)) for segment, some in by_segment.items()}, left_out
 
 
 def speaks_of_drawings(question: Question) -> bool:
@@ -143,10 +143,10 @@ def runs(origins: Sequence[Origin]) -> list[dict[str, Any]]:
 
 def why_not(standing: DrawingLabel) -> str:
     """Why a drawing is not accepted."""
-    said = {evidence.speaks for evidence in standing.evidence}
-    if {True, False} <= said:
+    verdicts = {evidence.speaks for evidence in standing.evidence}
+    if {True, False} <= verdicts:
         return "people say both, that the drawing is right and that it is not"
-    return "the drawing is not accepted" if False in said else Why.NEITHER
+    return "the drawing is not accepted" if False in verdicts else Why.NEITHER
 
 
 def _evidence(subject: Subject, opinion: Opinion, context: Context) -> Evidence | LeftOut:

@@ -74,5 +74,5 @@ def _score(subject: Subject, segment: int, opinion: Opinion) -> DrawingScore:
     reflection = subject.trajectory.segments[opinion.group.segment or 0]
     assert isinstance(reflection, Reflection)
     shares = opinion.votes.shares.items()
-    right = sum(share for said, share in shares if right_answer(reflection, {VERDICT_RIGHT: str(said)}) == YES)
+    right = sum(share for label, share in shares if right_answer(reflection, {VERDICT_RIGHT: str(label)}) == YES)
     return DrawingScore(segment, VERDICT, right, math.sqrt(max(right * (1 - right), 0.0)), opinion)

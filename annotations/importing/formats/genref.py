@@ -41,7 +41,7 @@ def _record(number: int, row: rows.Row, *, drawn_by: str | None) -> Record:
         sha256, png = as_png(row[name], name)
         pictures[sha256] = png
         hashes.append(sha256)
-    said = judgement(False, text_in(row, "reflection.txt"))
+    reflection = judgement(False, text_in(row, "reflection.txt"))
     prompt = text_in(row, "prompt.txt").strip()
-    made = trajectory_of(prompt, (Image((), hashes[0]), said, Image((), hashes[1])), checkpoint=drawn_by)
+    made = trajectory_of(prompt, (Image((), hashes[0]), reflection, Image((), hashes[1])), checkpoint=drawn_by)
     return Record(number, (RecordPart(made, pictures, *pack(row)),))

@@ -38,8 +38,8 @@ class ImportedAnswers:
 
 def preference(ids: Sequence[str], choice: str, annotator: str) -> ImportedAnswers:
     """Of a pair, the first of which counts as left."""
-    said = {"choice": choice, "left": ids[0], "right": ids[1]}
-    return ImportedAnswers(ids[0], ids[1], None, {"preference": said}, annotator)
+    vote = {"choice": choice, "left": ids[0], "right": ids[1]}
+    return ImportedAnswers(ids[0], ids[1], None, {"preference": vote}, annotator)
 
 
 def imported_project(id: str, name: str, subject: str, *questions: Question) -> Project:

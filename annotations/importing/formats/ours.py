@@ -117,8 +117,8 @@ def _record(number: int, row: dict[str, Any], beside: Mapping[str, bytes]) -> Re
         trajectory = Trajectory.from_dict(again | {"id": digest(unnamed)[:32]})
     known = dict(beside) | (_decoded(pictures_field) if pictures_field else {}) | _of_images(row.get("images"))
     pictures = {sha256: known[sha256] for sha256 in shown if sha256 in known}
-    said = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
-    part = RecordPart(trajectory, pictures, *_beyond(body, said), body=text if named else None)
+    project_columns = {name: row[name] for name in ("projects", "annotations") if body is not row and row.get(name)}
+    part = RecordPart(trajectory, pictures, *_beyond(body, project_columns), body=text if named else None)
     return Record(number, (part,), beside=hashlib.sha256(text.encode()).hexdigest())
 
 

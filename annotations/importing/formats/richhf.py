@@ -55,8 +55,8 @@ def answers(record: Mapping[str, Any], ids: Sequence[str]) -> ImportedAnswers | 
     if not ratings:
         return None
     words = misaligned_words(record.get("prompt") or record.get("caption"), record.get("prompt_misalignment_label"))
-    said = ratings | ({"words_not_drawn": words} if words else {})
-    return ImportedAnswers(ids[0], None, 0, said, "richhf-18k", project=_project_of(ratings))
+    values = ratings | ({"words_not_drawn": words} if words else {})
+    return ImportedAnswers(ids[0], None, 0, values, "richhf-18k", project=_project_of(ratings))
 
 
 def _project_of(ratings: Mapping[str, int]) -> Project | None:

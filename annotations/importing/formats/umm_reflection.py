@@ -98,5 +98,5 @@ def _step(think: Any, action: str, place: int, *, judged: bool) -> list[Segment]
     if bool(edit) == (action == "done"):
         raise RowProblem(f"the edit {edit!r:.40}", "an [EDIT] where the action is edit", f"think_list[{place}]")
     score = re.match(r"(\d+)\s*/\s*10$", fields.get("SCORE", ""))
-    said = judgement(action == "done", thinking, edit)
-    return [replace(said, p_yes=min(int(score[1]), 10) / 10) if score else said]
+    reflection = judgement(action == "done", thinking, edit)
+    return [replace(reflection, p_yes=min(int(score[1]), 10) / 10) if score else reflection]

@@ -60,8 +60,8 @@ def _part(row: rows.Row, index: int, look: Look, drawn_by: str | None) -> Record
 def prompt_of(value: Any) -> str:
     """What the user asks for in messages, or the text itself. Raises RowProblem."""
     if isinstance(value, list):
-        said = [m.get("content") for m in value if isinstance(m, dict) and m.get("role") == "user"]
-        value = "\n".join(text for text in said if isinstance(text, str))
+        prompts = [m.get("content") for m in value if isinstance(m, dict) and m.get("role") == "user"]
+        value = "\n".join(text for text in prompts if isinstance(text, str))
     if not isinstance(value, str) or not value.strip():
         raise RowProblem(f"{value!r:.60}", "a text, or messages with one of the user’s", "prompt")
     return value

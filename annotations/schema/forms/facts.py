@@ -83,8 +83,8 @@ class Facts(FormOfChoices):
 
     def is_right(self, answer: Any, gold: Any) -> bool:
         """Right in every fact, and in the verdict, that is known."""
-        given = self.parts(answer)
-        return all(given.get(part) == known for part, known in self.parts(gold).items())
+        parts = self.parts(answer)
+        return all(parts.get(part) == known for part, known in self.parts(gold).items())
 
     def labels(self) -> Sequence[str]:
         return tuple(IN_WORDS.values())
@@ -114,8 +114,8 @@ class Facts(FormOfChoices):
         by_state = {
             state: [each["fact"] for each in value.get("facts", ()) if each["holds"] == state] for state in STATES
         }
-        told = [f"{IN_WORDS[state]}: {', '.join(facts)}" for state, facts in by_state.items() if facts]
-        return "; ".join([*([value[VERDICT]] if VERDICT in value else []), *told])
+        texts = [f"{IN_WORDS[state]}: {', '.join(facts)}" for state, facts in by_state.items() if facts]
+        return "; ".join([*([value[VERDICT]] if VERDICT in value else []), *texts])
 
 
 def facts_from(texts: Sequence[str]) -> tuple[str, ...]:

@@ -22,12 +22,12 @@ def why_not(source: str | Path, error: Exception, expected: str, advice: str = "
                 f"{source} could not be opened as {expected}: the Hub has none of this name, or shows it to some "
                 "accounts only; check the name, or run hf auth login"
             )
-    said = " ".join(str(error).split())[:LONGEST] or type(error).__name__
+    message = " ".join(str(error).split())[:LONGEST] or type(error).__name__
     if isinstance(error, ImportError):
         package = (error.name or "").partition(".")[0]
         install = f"pip install {package}" if package else "install it"
-        return f"{source} needs a package that is not installed: {said}; {install}, and start again"
-    return f"{source} could not be opened as {expected}: {said}" + (f"; {advice}" if advice else "")
+        return f"{source} needs a package that is not installed: {message}; {install}, and start again"
+    return f"{source} could not be opened as {expected}: {message}" + (f"; {advice}" if advice else "")
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

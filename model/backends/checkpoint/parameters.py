@@ -26,15 +26,15 @@ def replace_parameters(janus: Janus, weights: bytes) -> None:
     """Copy them into the network's own, in its dtype. Raises CheckpointError for other names or shapes, and for what is
     not finite; nothing is changed then."""
     try:
-        given = load(weights)
+        tensors = load(weights)
     except SafetensorError as error:
         raise CheckpointError(f"the weights are no safetensors file: {error}") from error
     own = dict(janus.network.named_parameters())
-    for name, weight in given.items():
+    for name, weight in tensors.items():
         if name not in own or own[name].shape != weight.shape:
             has = f"of shape {tuple(own[name].shape)}" if name in own else "not there"
             raise CheckpointError(f"{name[:80]} is {tuple(weight.shape)} in the weights, and {has} in {janus.name}")
         if not torch.isfinite(weight).all():
             raise CheckpointError(f"{name} is not finite")
-    for name, weight in given.items():
+    for name, weight in tensors.items():
         own[name].copy_(weight)

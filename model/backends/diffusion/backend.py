@@ -81,13 +81,13 @@ class DiffusionBackend(Backend):
     def _drawn(self, write: EventWriter) -> Iterator[Event]:
         """Images and reflections in turn, until a yes or the last round."""
         request, given = write.request, deque(write.request.prefix)
-        picture, said = None, ""
+        picture, instruction = None, ""
         for number in range(request.rounds):
             if given:
                 picture = np.asarray(read_rgb(request.pictures[given[0].sha256]))
                 yield from write.prefix(given.popleft(), request.pictures)
             else:
-                picture = yield from self._image(write, number, picture, said)
+                picture = yield from self._image(write, number, picture, instruction)
             if picture is None or request.stop():
                 yield write(TrajectoryFinished, stop_reason=StopReason.CANCELLED)
                 return
@@ -103,7 +103,7 @@ class DiffusionBackend(Backend):
             if reflection.answer == "yes":
                 yield write(TrajectoryFinished, stop_reason=StopReason.CONTENT)
                 return
-            said = reflection.edit or split_verdict(reflection.text)[1]
+            instruction = reflection.edit or split_verdict(reflection.text)[1]
         yield write(TrajectoryFinished, stop_reason=StopReason.ROUNDS)
 
     def _image(

@@ -155,8 +155,10 @@ class Painter:
         except torch.OutOfMemoryError:
             pass  # what the failed batch holds is free only once its exception is gone
         except Exception as error:  # of whichever pipeline
-            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            pictures = [PaintingError(f"the pipeline failed ({told}); change its options, or give another")] * len(jobs)
+            message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            pictures = [PaintingError(f"the pipeline failed ({message}); change its options or give another")] * len(
+                jobs
+            )
         if pictures is None and (half := len(jobs) // 2):
             self._together(jobs[:half])
             self._together(jobs[half:])

@@ -29,14 +29,14 @@ def attend(
     """
     rows, heads, width = len(projected), stored.shape[1], stored.shape[-1]
     queries = projected.shape[-1] // width - 2 * heads
-    found = projected.new_empty(rows, 1, queries * width)
-    tensors = (projected, *rotary, stored, slots, positions, found)
+    attended = projected.new_empty(rows, 1, queries * width)
+    tensors = (projected, *rotary, stored, slots, positions, attended)
     constants = (heads, queries // heads, width, BYTES // (width * stored.itemsize))
     with torch.cuda.device_of(stored):
         exact = tl.float64 if stored.dtype == torch.float64 else tl.float32
         launch: Callable[..., None] = turn_keep_and_attend[rows, queries]
         launch(*tensors, stored.shape[3] - 1, *constants, exact, num_warps=WARPS)
-    return found
+    return attended
 
 
 @triton.jit(do_not_specialize=["capacity"], do_not_specialize_on_alignment=["slots", "positions"])

@@ -270,8 +270,8 @@ def measure(arguments: argparse.Namespace) -> None:
             print(figures[-1].line(), file=sys.stderr, flush=True)
     machine = platform.processor() or platform.machine()
     if arguments.json:
-        told = {"machine": machine, "threads": arguments.threads, "matrix_operations_per_second": rates}
-        print(json.dumps(told | {"figures": [asdict(figure) for figure in figures]}, indent=2))
+        result = {"machine": machine, "threads": arguments.threads, "matrix_operations_per_second": rates}
+        print(json.dumps(result | {"figures": [asdict(figure) for figure in figures]}, indent=2))
         return
     print(
         f"{Path(arguments.checkpoint).name}, float32, {machine}, {arguments.threads} threads; a product of two 1024² "

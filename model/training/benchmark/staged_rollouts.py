@@ -68,8 +68,8 @@ class StagedRollouts:
             for at, image in enumerate(trajectory.images[: number + 1]):
                 pieces += [*looking(janus, pictures[image.sha256 or ""]), *question(janus)]
                 if at < number:
-                    said = tuple(token.id for token in trajectory.reflections[at].tokens)
-                    pieces += [Text(said), *invitation(janus)]
+                    token_ids = tuple(token.id for token in trajectory.reflections[at].tokens)
+                    pieces += [Text(token_ids), *invitation(janus)]
             rows.append(pieces)
         words = [self._said(each.reflections[number]) for each in group]
         drawn = pad_sequence([torch.tensor(each) for each in words], batch_first=True, padding_value=-1)

@@ -162,8 +162,8 @@ def pair_batch(denoiser: Denoiser, pairs: Sequence[PicturePair], seeds: Sequence
     chosen, rejected = (torch.stack([pair.latents[n] for pair in pairs]).to(denoiser.device) for n in (0, 1))
     each = [denoiser.noising((1, *chosen.shape[1:]), torch.Generator().manual_seed(seed)) for seed in seeds]
     noising = Noising(torch.cat([drawn.noise for drawn in each]), torch.cat([drawn.levels for drawn in each]))
-    given = denoiser.conditioning([pair.prompt for pair in pairs])
-    return PairBatch(chosen, rejected, noising, given, torch.tensor([pair.weight for pair in pairs]))
+    conditioning = denoiser.conditioning([pair.prompt for pair in pairs])
+    return PairBatch(chosen, rejected, noising, conditioning, torch.tensor([pair.weight for pair in pairs]))
 
 
 def train(

@@ -48,8 +48,8 @@ def corrections(backend: JanusBackend, count: int, seed: int) -> list[JudgeExamp
             rows[kind].append(example)
         if sum(map(len, rows.values())) == len(KINDS) * -(-count // len(KINDS)):
             return [example for turn in zip(*rows.values(), strict=True) for example in turn][:count]
-    found = ", ".join(f"{len(examples)} of {kind}" for kind, examples in rows.items())
-    raise DataError(f"{most} drawings gave too few corrections ({found}); ask for fewer")
+    counts = ", ".join(f"{len(examples)} of {kind}" for kind, examples in rows.items())
+    raise DataError(f"{most} drawings gave too few corrections ({counts}); ask for fewer")
 
 
 def _annotated(backend: JanusBackend, most: int, seed: int) -> Iterator[tuple[str, JudgeExample]]:

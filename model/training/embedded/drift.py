@@ -144,11 +144,11 @@ def _verdicts(rollouts: Sequence[ParentRollout], scores: Sequence[Scored], *, ri
     """Of first images that are right, or wrong, how many are judged so, by the likelier verdict."""
     pairs: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
     for rollout, score in zip(rollouts, scores, strict=True):
-        said = rollout.judged.says[0] if rollout.judged.says else None
-        counts = said is not None and rollout.judged.first is right
+        verdict = rollout.judged.says[0] if rollout.judged.says else None
+        counts = verdict is not None and rollout.judged.first is right
         after, before = score.verdict
         for column, stays in zip(pairs, (before, after), strict=True):
-            column.append((counts and (said == right) == stays, counts))
+            column.append((counts and (verdict == right) == stays, counts))
     return Proportion.from_pairs(pairs[0]), Proportion.from_pairs(pairs[1])
 
 

@@ -31,9 +31,9 @@ class Alarms:
     def of(self, metrics: Mapping[str, float]) -> list[str]:
         """The alarms that begin with a step of these metrics."""
         every = [self._zero_gradient(metrics), *self._divergences(metrics), self._entropy(metrics), _hacking(metrics)]
-        found = dict(each for each in every if each is not None)
-        begun = [f"{kind}: {message}" for kind, message in found.items() if kind not in self.standing]
-        self.standing = set(found)
+        active = dict(each for each in every if each is not None)
+        begun = [f"{kind}: {message}" for kind, message in active.items() if kind not in self.standing]
+        self.standing = set(active)
         return begun
 
     def _zero_gradient(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
@@ -43,13 +43,13 @@ class Alarms:
         return "zero gradient", f"nothing was learnt in {self.zero} steps; look at the data, the rewards, the weights"
 
     def _divergences(self, metrics: Mapping[str, float]) -> list[tuple[str, str] | None]:
-        found: list[tuple[str, str] | None] = []
+        alarms: list[tuple[str, str] | None] = []
         for name in KL_NAMES:
             if name in metrics:
                 before = self.divergences.setdefault(name, deque(maxlen=WINDOW))
-                found.append(self._running_away(name, metrics[name], before))
+                alarms.append(self._running_away(name, metrics[name], before))
                 before.append(metrics[name])
-        return found
+        return alarms
 
     def _running_away(self, name: str, value: float, before: deque[float]) -> tuple[str, str] | None:
         grown = len(before) == WINDOW and value > max(LEAST_KL, GROWTH * fmean(before))
@@ -76,6 +76,6 @@ def _hacking(metrics: Mapping[str, float]) -> tuple[str, str] | None:
     if not metrics.get("watch_alarm"):
         return None
     rise, count = metrics["watch_rise"], metrics["watch_disagreements"]
-    found = f"it has risen by {rise:.1f} standard deviations more, and ranks {count:.0f} of this step otherwise"
+    finding = f"it has risen by {rise:.1f} standard deviations more, and ranks {count:.0f} of this step otherwise"
     advice = "look at those in the folder OUT-watch"
-    return "reward hacking", f"the trained reward parts from the one that watches it: {found}; {advice}"
+    return "reward hacking", f"the trained reward parts from the one that watches it: {finding}; {advice}"

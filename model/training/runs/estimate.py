@@ -150,30 +150,30 @@ def check_room(config: JanusConfig, opening: Opening, work: Workload, free: int,
     if needed.total <= free:
         return
     parts = ", ".join(f"{part} {size / 1e9:.1f}" for part, size in needed.parts.items() if size >= 5e7)
-    said = f"the run needs about {needed.total / 1e9:.1f} GB ({parts}), {device} has {free / 1e9:.1f} GB free"
+    message = f"the run needs about {needed.total / 1e9:.1f} GB ({parts}), {device} has {free / 1e9:.1f} GB free"
     for options, changed, smaller in remedies(opening, work):
         if (less := estimate(config, changed, smaller).total) <= free:
-            raise CheckpointError(f"{said}; with {options} it needs about {less / 1e9:.1f} GB")
-    raise CheckpointError(f"{said}; no option makes it fit, take a smaller checkpoint or a larger machine")
+            raise CheckpointError(f"{message}; with {options} it needs about {less / 1e9:.1f} GB")
+    raise CheckpointError(f"{message}; no option makes it fit, take a smaller checkpoint or a larger machine")
 
 
 def remedies(opening: Opening, work: Workload) -> list[tuple[str, Opening, Workload]]:
     """Options that take less memory, each step with those before it."""
-    found: list[tuple[str, Opening, Workload]] = []
+    alternatives: list[tuple[str, Opening, Workload]] = []
     options: list[str] = []
     if not opening.checkpointing:
         options, opening = [*options, "--checkpointing"], replace(opening, checkpointing=True)
-        found.append((" ".join(options), opening, work))
+        alternatives.append((" ".join(options), opening, work))
     if work.sequences > 1:
         options, work = [*options, "the smallest micro-batch"], replace(work, sequences=1)
-        found.append((" and ".join(options), opening, work))
+        alternatives.append((" and ".join(options), opening, work))
     if opening.adapter is None:
         options, opening = [*options, "--adapter lora"], replace(opening, adapter=AdapterOptions())
-        found.append((" and ".join(options), opening, work))
+        alternatives.append((" and ".join(options), opening, work))
     if opening.base_precision == "no":
         options, opening = [*options, "--base-precision bf16"], replace(opening, base_precision="bf16")
-        found.append((" and ".join(options), opening, work))
-    return found
+        alternatives.append((" and ".join(options), opening, work))
+    return alternatives
 
 
 def room(device: str) -> int:

@@ -222,15 +222,15 @@ def unfinished(
 
 def _annotations(sheet: Sheet, key: str, filled: str | None, annotator: str, seconds: float) -> list[Annotation]:
     """One about each thing; the time spent is counted once, of the first."""
-    given, things = _read(filled), subjects(sheet)
-    if set(given) - {thing.key for thing in things}:
+    answers, things = _read(filled), subjects(sheet)
+    if set(answers) - {thing.key for thing in things}:
         raise AnswerError(UNREADABLE)
     return [
         Annotation(
             sheet.trajectory.id,
             thing.segment,
             annotator,
-            _answers(sheet, thing, given.get(thing.key, {})),
+            _answers(sheet, thing, answers.get(thing.key, {})),
             seconds=0.0 if number else seconds,
             key=f"{key}-{thing.key}",
         )
