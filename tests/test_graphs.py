@@ -78,10 +78,10 @@ def test_capturing_writes_nothing_that_the_step_does_not(tiny: Janus, monkeypatc
         monkeypatch.setattr(decoder_module, "on_gpu", lambda *_, gpu=gpu: gpu)
         decoder = Decoder(tiny, 3, 60)
         for length, count in ((3, OFTEN - 1), (20, 3)):
-            slot = decoder.slots.take()
+            slot = decoder.slots.acquire()
             fed = [Text(tuple(range(20, 20 + length))), *(Codes((code,)) for code in range(count))]
             found.append(torch.cat([decoder.forward([(slot, [piece])]) for piece in fed]))
-            decoder.slots.give_back(slot)
+            decoder.slots.release(slot)
     assert tape.captured == 1
     for plain, graphed in zip(found[:2], found[2:], strict=True):
         torch.testing.assert_close(graphed, plain)

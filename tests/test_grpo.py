@@ -114,7 +114,7 @@ def test_a_group_reads_its_prompt_once(janus: Janus, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Janus, "embed", lambda self, ids, *rest: rows.append(len(ids)) or real(self, ids, *rest))
     decoder = Decoder(janus, 4, 64)
     slots = decoder.slots
-    feeds = [(slots.take(), opening(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")]
+    feeds = [(slots.acquire(), opening(janus, prompt)) for prompt in ("two cats", "two cats", "a dog", "two cats")]
     with torch.inference_mode():
         together = decoder.forward(feeds)
     assert sum(rows) == 2

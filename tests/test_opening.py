@@ -143,7 +143,7 @@ def test_a_rotation_that_is_implemented_is_transformers_own(kind: str):
     model = new_network(config, seed=0).double().model.language_model
     llama = Llama(model, operations_for(model))
     slots, inputs = llama.slots(1, 200), torch.randn(1, 150, 64, dtype=torch.float64)
-    slot = slots.take()
+    slot = slots.acquire()
     found = llama(inputs.clone(), CacheWindow(slots, [slot], [150]))
     torch.testing.assert_close(found, model(inputs_embeds=inputs).last_hidden_state, atol=1e-6, rtol=1e-5)
 

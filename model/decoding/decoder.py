@@ -1,6 +1,6 @@
-"""Batched decode steps: one pass for single-token feeds, one for longer ones, then heads, guidance, sampling.
+"""Batched decode steps: one forward pass for single-token feeds, one for longer ones, then heads, guidance, sampling.
 
-Knows pieces, slots and the network; nothing of drawing and judging, which is the grammar's.
+Independent of the grammar: it feeds pieces to slots and samples by rules.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Decoder:
-    """A network with room for the streams of many trajectories."""
+    """A network with a KV cache of `streams` slots of `capacity` positions."""
 
     def __init__(self, janus: Janus, streams: int, capacity: int):
         self.janus = janus
@@ -30,19 +30,20 @@ class Decoder:
         self.graphed = gpu and GraphedSteps(janus, self.prepared.llama, self.slots, *gpu)
 
     def close(self) -> None:
-        """Give back the room of the streams."""
+        """Free the cache and the captured CUDA graphs."""
         self.slots.stored.clear()
         if self.graphed is not None:
             self.graphed.close()
 
     @torch.inference_mode()
     def advance(self, steps: Sequence[Step], generators: Sequence[torch.Generator]) -> list[Sampled | Exception]:
-        """Feed every step's pieces to its stream and sample its token; an error stands in the place of its own step.
+        """Feed every step's pieces to its stream and sample its token; a step that fails yields its exception.
 
-        After an exception each step is computed by itself, from the cache as it was, with the number it has drawn.
+        After an exception of the batch the cache is restored and every step is computed separately, with the uniform
+        number already drawn for it.
         """
         numbers = [uniform(step.rule, generator) for step, generator in zip(steps, generators, strict=True)]
-        before = self.slots.marked()
+        before = self.slots.snapshot()
         try:
             return self._advance(steps, numbers)
         except Exception as error:
@@ -50,7 +51,7 @@ class Decoder:
                 log.exception("a step failed")
                 return [error]
             log.exception("a step of %d trajectories failed; each is computed by itself", len(steps))
-        self.slots.reset(before)
+        self.slots.restore(before)
         return [self._by_itself(step, number) for step, number in zip(steps, numbers, strict=True)]
 
     def _by_itself(self, step: Step, number: float | None) -> Sampled | Exception:
@@ -71,7 +72,7 @@ class Decoder:
     def _sample(
         self, steps: Sequence[Step], numbers: Sequence[float | None], hidden: torch.Tensor
     ) -> list[Sampled | Exception]:
-        """Logits head by head, tokens rule by rule."""
+        """Sample one token per step from (R, D) hidden states: steps of one head and rule together."""
         outcomes: list[Sampled | Exception | None] = [None] * len(steps)
         first, at = [], 0  # the row of every step, its twin's follows
         for step in steps:

@@ -1,7 +1,8 @@
 """The decode loop: continuous batching of trajectories, which join and leave between steps.
 
-Requests join while there is room and leave when they end, between any two steps; one step of all of them is one batch.
-A command's prompts, a group of GRPO and the studio's visitors are all served here. Images are decoded meanwhile.
+A request joins when fewer than `at_once` trajectories run and leaves when it has ended; one step advances all running
+trajectories by one token as one batch. Finished images are decoded to pixels in threads beside it. Used by commands,
+GRPO rollouts and the studio alike.
 """
 
 import logging
@@ -27,7 +28,7 @@ class Engine:
     """`add` requests, then `step` while `busy`: every step returns the events it made, tagged by trajectory."""
 
     def __init__(self, janus: Janus, *, at_once: int, capacity: int, streams: int = STREAMS):
-        """Room for `at_once` trajectories, each of `streams` streams of `capacity` positions at most."""
+        """Allocates the cache of `at_once` trajectories, each of `streams` streams of `capacity` positions at most."""
         self.janus = janus
         self.at_once = at_once
         self.decoder = Decoder(janus, at_once * streams, capacity)
@@ -37,7 +38,7 @@ class Engine:
 
     @classmethod
     def for_requests(cls, janus: Janus, requests: Sequence[Request], at_once: int) -> "Engine":
-        """An engine that has just the room for these, and has them waiting. Raises RequestError."""
+        """An engine whose cache fits these requests, with all of them queued. Raises RequestError."""
         prepared = [prepare(janus, request) for request in requests]
         engine = cls(
             janus,
@@ -53,7 +54,7 @@ class Engine:
         return bool(self.waiting or self.running)
 
     def add(self, request: Request) -> None:
-        """Put a request in the line. Raises RequestError for one that cannot be drawn here."""
+        """Queue a request. Raises RequestError for one that is invalid or needs more positions than the cache has."""
         prepared, capacity = prepare(self.janus, request), self.decoder.slots.capacity
         if prepared.positions > capacity:
             raise RequestError(
@@ -62,70 +63,71 @@ class Engine:
         self.waiting.append(prepared)
 
     def step(self) -> list[Event]:
-        """Let in who waits, let go who is done or wants to stop, and take everybody a token further."""
+        """Start queued requests while there is room, advance every running trajectory by one token, end those that are
+        done or cancelled. Returns the events made, in order per trajectory."""
         events: list[Event] = []
         while self.waiting and len(self.running) < self.at_once:
             run = self._start(self.waiting.popleft())
             self.running.append(run)
             events += run.advance(None)
         for run in self.running:
-            events += self._stopped(run)
+            events += self._cancelled(run)
         active = [run for run in self.running if isinstance(run.pending, Step)]
         for run, sampled in zip(active, self._advance(active), strict=True):
             events += [run.fail(sampled)] if isinstance(sampled, Exception) else run.advance(sampled)
-        for run, decoded in self.image_decoders.finished.ready(self.running, patient=not active):
+        for run, decoded in self.image_decoders.finished.poll(self.running, patient=not active):
             if isinstance(decoded, Exception):
                 events.append(run.fail(decoded))
             else:
-                events += [*self.image_decoders.previews.rest(run, decoded.picture), *run.advance(decoded)]
-        events += self.image_decoders.previews.shown(self.running)
+                events += [*self.image_decoders.previews.remaining(run, decoded.picture), *run.advance(decoded)]
+        events += self.image_decoders.previews.poll(self.running)
         for run in [run for run in self.running if run.pending is None]:
-            self._leave(run)
+            self._release(run)
         return events
 
     def fail(self, error: Exception) -> list[Event]:
-        """End everybody under way with `failed`; who waits is not concerned."""
+        """`Failed` events for all running trajectories; queued requests stay queued."""
         return [run.fail(error) for run in self.running if run.latest is not None]
 
     def clear(self) -> None:
-        """Forget everybody, at once."""
+        """Drop all queued and running requests without events, and release their slots."""
         self.waiting.clear()
         for run in list(self.running):
             run.close()
-            self._leave(run)
+            self._release(run)
 
     def close(self) -> None:
-        """Forget everybody, for good; the cache is free at once, whoever still knows the engine."""
+        """As `clear`, and free the cache and the decoding threads; the engine cannot be used afterwards."""
         self.clear()
         self.image_decoders.close()
         self.decoder.close()
 
     def _start(self, prepared: PreparedRequest) -> TrajectoryRun:
         generator = torch.Generator().manual_seed(prepared.request.seed)
-        take, guided = self.decoder.slots.take, prepared.streams == STREAMS
+        take, guided = self.decoder.slots.acquire, prepared.streams == STREAMS
         streams = (Stream(take(), take() if guided else None), Stream(take(last=True)))
         return TrajectoryRun(prepared.request, trajectory(self.janus, prepared, *streams), streams, generator)
 
-    def _stopped(self, run: TrajectoryRun) -> list[Event]:
-        """The end of one that wants to stop; an image that is being decoded is not lost."""
+    def _cancelled(self, run: TrajectoryRun) -> list[Event]:
+        """`TrajectoryFinished` of a run whose request asks to stop; not while its image is being decoded."""
         if not isinstance(run.pending, Step):
             return []
         try:
             return [run.end(TrajectoryFinished, stop_reason=StopReason.CANCELLED)] if run.request.stop() else []
-        except Exception as error:  # of whoever asked
+        except Exception as error:  # raised by the request's own `stop`
             log.exception("whether a trajectory is to stop could not be asked")
             return [run.fail(error)]
 
     def _advance(self, runs: Sequence[TrajectoryRun]) -> list[Sampled | Exception]:
-        """A token for each, or what went wrong for it alone."""
+        """The next token of each run, or the exception that its own step raised."""
         return self.decoder.advance([run.pending for run in runs], [run.generator for run in runs]) if runs else []
 
-    def _leave(self, run: TrajectoryRun) -> None:
+    def _release(self, run: TrajectoryRun) -> None:
         self.running.remove(run)
         if isinstance(run.latest, Failed):
             for slot in (slot for stream in run.streams for slot in (stream.slot, stream.twin) if slot is not None):
-                self.decoder.slots.wipe(slot)
+                self.decoder.slots.zero(slot)
         for stream in run.streams:
-            self.decoder.slots.give_back(stream.slot)
+            self.decoder.slots.release(stream.slot)
             if stream.twin is not None:
-                self.decoder.slots.give_back(stream.twin)
+                self.decoder.slots.release(stream.twin)

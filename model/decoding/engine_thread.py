@@ -18,10 +18,11 @@ LONGEST_PAUSE = 0.05  # seconds after a step, while others need the processor mo
 
 
 class EngineThread:
-    """One engine, and the only thread that decodes."""
+    """Serves requests of many threads with one engine, which a single daemon thread steps."""
 
     def __init__(self, new_engine: Callable[[], Engine], busy: Callable[[], bool] = lambda: False) -> None:
-        """`new_engine` makes one, now and whenever the last one broke; `busy` asks for a pause after a step."""
+        """`new_engine` is called now and after every exception of an engine; while `busy()` the thread sleeps after a
+        step."""
         self._new_engine = new_engine
         self._busy = busy
         self._engine: Engine | None = new_engine()  # None: broken, and no other could be made yet
@@ -34,7 +35,8 @@ class EngineThread:
         return self._engine.at_once
 
     def renew(self) -> None:
-        """Another engine, once all requests have ended: of the weights as they are then."""
+        """Wait until no request runs or is queued, then replace the engine, so that it uses the weights as they are
+        then."""
         while True:
             with self._arrival:
                 if self._engine is None or not self._engine.busy:
@@ -46,7 +48,7 @@ class EngineThread:
             time.sleep(LONGEST_PAUSE)
 
     def events(self, request: Request) -> Iterator[Event]:
-        """As `Backend.events`; the engine goes on whether or not they are read."""
+        """As `Backend.events`. Events are buffered without bound; closing the generator cancels the request."""
         closed = threading.Event()
         made = self._readers[request.id] = SimpleQueue()
         try:
@@ -71,14 +73,14 @@ class EngineThread:
             self._arrival.notify()
 
     def _drive(self) -> None:
-        """Step after step while there are requests, for ever."""
+        """Thread body: step the engine while it has requests, else wait for one."""
         while True:
             with self._arrival:
                 self._arrival.wait_for(lambda: self._engine is not None and self._engine.busy)
             began = time.perf_counter()
             try:
                 events = self._engine.step()
-            except Exception as error:  # whatever breaks, what was drawn so far is kept and told
+            except Exception as error:  # of any kind: what was drawn so far has been sent as events
                 log.exception("the engine broke")
                 events = self._replace_engine(error)
             for event in events:
@@ -87,7 +89,8 @@ class EngineThread:
                 time.sleep(min(time.perf_counter() - began, LONGEST_PAUSE))
 
     def _replace_engine(self, error: Exception) -> list[Event]:
-        """A new one, in the room of the old; who was waiting waits there, who was drawing has failed."""
+        """`Failed` events of the running trajectories; the new engine takes over the queued requests. Where no engine
+        can be made, these end with UnavailableError."""
         with self._arrival:
             events, waiting = self._engine.fail(error), list(self._engine.waiting)
             self._engine.close()

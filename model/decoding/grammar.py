@@ -95,7 +95,7 @@ Steps = Generator[Yielded, Answer, None]
 
 
 def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, judging_stream: Stream) -> Steps:
-    """All of one trajectory: up to `rounds` images, each judged, until the model says yes."""
+    """The coroutine of one trajectory: up to `rounds` images, each judged, until a verdict is yes."""
     request, sampling = prepared.request, prepared.sampling
     write = EventWriter(request)
     yield write.start(janus.name, sampling, janus.image_codes)
@@ -103,7 +103,7 @@ def trajectory(janus: Janus, prepared: PreparedRequest, drawing_stream: Stream, 
         yield from edit(janus, prepared, write, drawing_stream)
         return
     if request.task is Task.JUDGE:
-        yield from look(janus, prepared, write, judging_stream)
+        yield from judge_source(janus, prepared, write, judging_stream)
         return
     to_draw = to_judge = prepared.prompt.pieces
     context = deque(request.prefix)
@@ -173,8 +173,8 @@ def edit(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: St
     yield write(TrajectoryFinished, stop_reason=StopReason.EDITED)
 
 
-def look(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: Stream) -> Steps:
-    """The source and what is said of it, as of a first draft."""
+def judge_source(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: Stream) -> Steps:
+    """Judge the source image as a first draft is judged."""
     source = prepared.request.source
     yield from write.source(encode_png(Picture.fromarray(source)), encode(janus, source))
     pieces = (*prepared.prompt.pieces, *looking(janus, source))
@@ -252,7 +252,7 @@ def judge(
 
 @dataclass(eq=False)
 class TrajectoryRun:
-    """What a request's grammar waits for, and what was said of it last."""
+    """One trajectory in the engine: its grammar coroutine, its streams, what it waits for, its last event."""
 
     request: Request
     steps: Steps
@@ -266,13 +266,13 @@ class TrajectoryRun:
     sampled: list[tuple[int, float]] = field(default_factory=list)  # tokens of its segment, with their log-probability
 
     def event(self, kind: type[Event], **values: object) -> Event:
-        """An event of the engine's, where the run stands."""
+        """An event made by the engine, with the segment and time of the run's last event."""
         last = self.latest
         self.latest = kind(trajectory_id=self.request.id, segment=last.segment, t_ms=last.t_ms, **values)
         return self.latest
 
     def advance(self, answer: Sampled | DecodedImage | None) -> list[Event]:
-        """Hand it what it waited for; its events until it waits again or is done."""
+        """Send the coroutine what it waited for; the events that it yields until it waits again or ends."""
         events: list[Event] = []
         if self.request.log_probs and isinstance(answer, Sampled):
             self.sampled.append(
@@ -303,17 +303,17 @@ class TrajectoryRun:
                     answer = None
         except StopIteration:
             return events
-        except Exception as error:  # this trajectory's, not its neighbours'
+        except Exception as error:  # ends this trajectory only
             log.exception("a trajectory broke")
             return [*events, self.fail(error)]
 
     def close(self) -> None:
-        """Stop where it stands."""
+        """Close the coroutine; no further events."""
         self.steps.close()
         self.pending = self.preview = self.preview_segment = None
 
     def end(self, kind: type[Event], **values: object) -> Event:
-        """Stop, and say so."""
+        """Close the coroutine; the last event, of this kind."""
         self.close()
         return self.event(kind, **values)
 

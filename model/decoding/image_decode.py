@@ -1,7 +1,6 @@
 """Image codes to pixels in threads beside the decode loop: finished images and previews.
 
-At most one batch of each is decoded at a time; previews are cut and encoded by the loop itself. Knows runs of the
-engine, not how tokens come to be.
+At most one batch of each is decoded at a time; previews are cropped and encoded as PNG in the loop's thread.
 """
 
 import functools
@@ -21,13 +20,14 @@ from model.images import encode_png
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.02  # seconds that the loop waits for a picture when there is nothing else to do, before it looks around
+PATIENCE = 0.02  # seconds that the loop blocks on a picture when no run waits for a token
 
 Decode = Callable[[Sequence[Sequence[int]]], np.ndarray]  # codes of images → (B, H, W, 3)
 
 
 class ImageDecoders:
-    """Two threads decode, images and previews, others encode PNGs. On a GPU they have a stream of their own."""
+    """Two decoding threads, one for finished images and one for previews; further threads encode PNGs. On a GPU the
+    decoding runs on a CUDA stream of its own."""
 
     def __init__(self, janus: Janus):
         stream = torch.cuda.Stream(janus.device) if janus.device.type == "cuda" else None
@@ -43,7 +43,7 @@ class ImageDecoders:
 
 
 def decode_images(janus: Janus, stream: torch.cuda.Stream | None, images: Sequence[Sequence[int]]) -> np.ndarray:
-    """(B, H, W, 3) pictures of all their codes."""
+    """(B, H, W, 3) uint8 pictures of complete lists of codes."""
     with torch.cuda.stream(stream):
         return janus.decode(torch.tensor(images))
 
@@ -52,16 +52,19 @@ Batch = tuple[Future[list[DecodedImage | Exception]], list[tuple[TrajectoryRun, 
 
 
 class FinishedImages:
-    """Finished images: all that wait, as one batch."""
+    """Decodes finished images: all runs that wait for one, as one batch."""
 
     def __init__(self, decode: Decode, threads: ThreadPoolExecutor, encoders: ThreadPoolExecutor):
         self.decode, self.threads, self.encoders = decode, threads, encoders
         self._batch: Batch | None = None
 
-    def ready(
+    def poll(
         self, running: Sequence[TrajectoryRun], *, patient: bool
     ) -> Iterator[tuple[TrajectoryRun, DecodedImage | Exception]]:
-        """Who goes on with a picture, or with what went wrong; begins the next. `patient`: waits a little for one."""
+        """Runs whose image is decoded, each with the picture or the exception; then submits the next batch.
+
+        `patient`: block up to PATIENCE seconds for a batch under way.
+        """
         if self._batch is None:
             self._begin(running)
         if self._batch is None:
@@ -84,7 +87,8 @@ class FinishedImages:
             self._batch = self.threads.submit(self._decode, codes), subjects
 
     def _decode(self, images: Sequence[Sequence[int]]) -> list[DecodedImage | Exception]:
-        """The pictures; after an exception each is decoded by itself, and an error stands in the place of its own."""
+        """Pictures of a batch; after an exception every image is decoded separately, and an image that fails yields its
+        exception."""
         try:
             return self._decode_all(images)
         except Exception as error:
@@ -100,18 +104,18 @@ class FinishedImages:
 
 
 class Previews:
-    """Unfinished images, now and then, every cell once and in order.
+    """Decodes previews of unfinished images; every cell is shown once, in raster order.
 
-    What is not ready before the image is finished is cut from the finished one.
+    Cells without a preview when the image is finished are cropped from the finished picture.
     """
 
     def __init__(self, janus: Janus, decode: Decode, threads: ThreadPoolExecutor):
         self.janus, self.decode, self.threads = janus, decode, threads
-        # with the segment of each run's image and how many codes it has
+        # future, and per picture its run, segment and number of codes
         self._batch: tuple[Future[np.ndarray], list[tuple[TrajectoryRun, int, int]]] | None = None
 
-    def shown(self, running: Sequence[TrajectoryRun]) -> list[Event]:
-        """The previews that are ready; begins the next."""
+    def poll(self, running: Sequence[TrajectoryRun]) -> list[Event]:
+        """`Preview` events of a decoded batch; then submits the next one. Decoding errors are logged."""
         events: list[Event] = []
         if self._batch is not None:
             decoded, subjects = self._batch
@@ -133,19 +137,19 @@ class Previews:
                 run.preview = None
         return events
 
-    def rest(self, run: TrajectoryRun, picture: np.ndarray) -> list[Event]:
-        """What of a finished image has not been shown yet."""
+    def remaining(self, run: TrajectoryRun, picture: np.ndarray) -> list[Event]:
+        """`Preview` events of the cells of a finished picture that had none."""
         events = self._cells(run, picture, self.janus.image_codes) if run.preview_segment is not None else []
         run.preview_segment = None
         return events
 
     def _decode(self, drawn: Sequence[tuple[int, ...]]) -> np.ndarray:
-        """(B, H, W, 3) pictures; cells not drawn yet are blank."""
+        """(B, H, W, 3) uint8 pictures; missing codes are filled up with the blank code."""
         blank, total = self.janus.blank_code, self.janus.image_codes
         return self.decode([codes + (blank,) * (total - len(codes)) for codes in drawn])
 
     def _cells(self, run: TrajectoryRun, picture: np.ndarray, stop: int) -> list[Event]:
-        """Previews of the cells not shown yet, up to `stop`, row by row."""
+        """`Preview` events of the cells from `run.previewed` to `stop`, one per row of cells."""
         side, cell = self.janus.side, self.janus.image_size // self.janus.side
         events = []
         while run.previewed < stop:

@@ -37,21 +37,26 @@ class KVCache:
         self.gaps = [0] * count
         self.free = list(range(count))
 
-    def take(self, *, last: bool = False) -> int:
-        """An empty slot, the first that is free, or the last: what is used at the same time stays close together."""
+    def acquire(self, *, last: bool = False) -> int:
+        """Index of a free slot, emptied: the lowest, or the highest with `last`, so that slots of one kind are
+        adjacent.
+
+        Raises IndexError where none is free.
+        """
         slot = self.free.pop(-1 if last else 0)
         self.lengths[slot] = self.gaps[slot] = 0
         return slot
 
     def copy(self, source: int, target: int) -> None:
-        """Everything `source` has seen, to `target`, which then goes its own way."""
+        """Copy the keys, values, length and gaps of slot `source` to slot `target`."""
         length = self.lengths[source]
         for stored in self.stored:
             stored[target, :, :, :length] = stored[source, :, :, :length]
         self.lengths[target], self.gaps[target] = length, self.gaps[source]
 
     def extend(self, slots: Sequence[int], counts: Sequence[int]) -> list[int]:
-        """So many more positions in each; where they begin. Raises ValueError where there is no room."""
+        """Lengthen each slot by its count; returns the first new position of each. Raises ValueError beyond the
+        capacity."""
         starts = [self.lengths[slot] for slot in slots]
         for slot, start, count in zip(slots, starts, counts, strict=True):
             if start + count > self.capacity:
@@ -60,47 +65,48 @@ class KVCache:
         return starts
 
     def rewind(self, slot: int, count: int) -> None:
-        """Forget the last `count` positions."""
+        """Shorten a slot by its last `count` positions."""
         self.lengths[slot] -= count
 
-    def marked(self) -> tuple[list[int], list[int]]:
-        """How long every slot is, for `reset`."""
+    def snapshot(self) -> tuple[list[int], list[int]]:
+        """Lengths and gaps of all slots, for `restore`."""
         return list(self.lengths), list(self.gaps)
 
-    def reset(self, mark: tuple[list[int], list[int]]) -> None:
-        """Forget all positions since a mark."""
-        self.lengths[:], self.gaps[:] = mark
+    def restore(self, snapshot: tuple[list[int], list[int]]) -> None:
+        """Set lengths and gaps back to a snapshot; the positions written since then are overwritten later."""
+        self.lengths[:], self.gaps[:] = snapshot
 
-    def wipe(self, slot: int) -> None:
-        """Zeros everywhere: what is not finite would reach the next that uses it, as 0 × NaN."""
+    def zero(self, slot: int) -> None:
+        """Fill a slot with zeros: a NaN left in it would reach the next user of the slot, as 0 × NaN in attention."""
         for stored in self.stored:
             stored[slot] = 0
 
-    def turns(self, positions: torch.Tensor) -> Tables:
-        """The rotary tables at (R, Q) positions, each (R, Q, 1, …)."""
+    def rotary_at(self, positions: torch.Tensor) -> Tables:
+        """Rotary tables at (R, Q) positions, each (R, Q, 1, …)."""
         return tuple(table[positions][:, :, None] for table in self.rotary)
 
-    def give_back(self, slot: int) -> None:
+    def release(self, slot: int) -> None:
+        """Return a slot to the free ones."""
         insort(self.free, slot)
 
 
-LAZY = ("slot_of_each", "places", "sight")  # what a window makes for the device it is on
+LAZY = ("slot_of_each", "places", "span")  # cached properties of a window that hold tensors of its device
 
 
 class CacheView(Protocol):
-    """Where a plain layer's keys and values go, and what its queries find. A packed one, of a small network, wants a
+    """What a FusedLayer needs of the cache for one call: writing keys and values, attention. A PackedLayer needs a
     CacheWindow."""
 
     def on(self, device: torch.device) -> "CacheView":
-        """The same where another layer is."""
+        """The same view with its tensors on another device."""
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
-        """(R, Q, (G + 2)·H·W), first all queries, then keys, then values: turned, written to their positions → what
-        the queries find, (R, Q, G·H·W)."""
+        """(R, Q, (G + 2)·H·W), first all queries, then keys, then values → attention output, (R, Q, G·H·W).
+        Queries and keys are rotated; keys and values are written to their positions."""
 
 
 class CacheWindow:
-    """A view of some slots, and of the positions that come to them."""
+    """One forward call's view of the cache: the slots of its rows, and the positions that the call writes."""
 
     def __init__(
         self, slots: KVCache, rows: Sequence[int], counts: Sequence[int], gaps: Sequence[Sequence[int]] | None = None
@@ -110,19 +116,21 @@ class CacheWindow:
         starts = slots.extend(rows, counts)
         self.slots = slots
         self.seen = max(slots.lengths[row] for row in rows)
-        self.alike = most == 1 and len(set(starts)) == 1  # one position each, the same: everybody sees everything
-        self.listed = list(rows)
+        self.uniform = (
+            most == 1 and len(set(starts)) == 1
+        )  # one new position per row, the same for all: no mask is needed
+        self.row_list = list(rows)
         self.rows = to_device(rows, device)
         self.positions = to_device(starts, device)[:, None]  # (R, Q)
         if most > 1:
             steps = torch.arange(most, device=device)
             new = steps < to_device(counts, device)[:, None]
             self.positions = torch.where(new, self.positions + steps, slots.capacity)
-        self.rotary = slots.turns(self.positions + self._left_out(gaps or [()] * len(rows), rows, most))
+        self.rotary = slots.rotary_at(self.positions + self._left_out(gaps or [()] * len(rows), rows, most))
         self._elsewhere: dict[torch.device, CacheWindow] = {}
 
     def _left_out(self, gaps: Sequence[Sequence[int]], rows: Sequence[int], most: int) -> torch.Tensor | int:
-        """(R, Q) positions left out so far; the slots remember."""
+        """(R, Q) number of positions left out before each new one; adds the new gaps to the slots' counts."""
         if not any(gaps) and not any(self.slots.gaps[row] for row in rows):
             return 0
         before = [self.slots.gaps[row] for row in rows]
@@ -135,19 +143,19 @@ class CacheWindow:
 
     @cached_property
     def slot_of_each(self) -> torch.Tensor:
-        """(R, Q) the slot that every position is of."""
+        """(R, Q) slot index of every new position."""
         return self.rows[:, None].expand_as(self.positions).contiguous()
 
     @cached_property
     def places(self) -> torch.Tensor:
-        """(R·Q·H·2,) where keys and values of the positions go: rows of a layer's cache seen as (…, W)."""
+        """(R·Q·H·2,) row indices of the new keys and values in a layer's cache viewed as (…, W)."""
         _, heads, both, capacity, _ = self.slots.stored[0].shape
         first = torch.arange(heads * both, device=self.rows.device) + self.rows[:, None, None] * (heads * both)
         return (first * capacity + self.positions[..., None]).flatten()
 
     @cached_property
-    def sight(self) -> "AttentionSpan":
-        return AttentionSpan(self.slots, self.listed, self.rows, self.positions, self.seen, everything=self.alike)
+    def span(self) -> "AttentionSpan":
+        return AttentionSpan(self.slots, self.row_list, self.rows, self.positions, self.seen, everything=self.uniform)
 
     def on(self, device: torch.device) -> "CacheWindow":
         if device == self.rows.device:
@@ -161,13 +169,13 @@ class CacheWindow:
         return self._elsewhere[device]
 
     def write(self, layer: int, new: torch.Tensor) -> None:
-        """(R, Q, H, 2, W) keys and values, to their positions."""
+        """Write (R, Q, H, 2, W) keys and values to their positions."""
         width = new.shape[-1]
         self.slots.stored[layer].view(-1, width).index_copy_(0, self.places, new.reshape(-1, width))
 
-    def find(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
-        """(R, Q, H, G, W) queries → what they find, (R, Q, H·G·W)."""
-        return self.sight.attend(self.slots.stored[layer], queries)
+    def read(self, layer: int, queries: torch.Tensor) -> torch.Tensor:
+        """(R, Q, H, G, W) queries → attention output, (R, Q, H·G·W)."""
+        return self.span.attend(self.slots.stored[layer], queries)
 
     def attend(self, layer: int, projected: torch.Tensor) -> torch.Tensor:
         _, heads, _, _, width = self.slots.stored[layer].shape
@@ -177,11 +185,11 @@ class CacheWindow:
         turned = turning * cosines + turning.roll(width // 2, -1) * sines
         queries, keys = turned.split([turned.shape[2] - heads, heads], 2)
         self.write(layer, torch.stack([keys, values], 3))
-        return self.find(layer, queries.unflatten(2, (heads, -1)))
+        return self.read(layer, queries.unflatten(2, (heads, -1)))
 
 
 class AttentionSpan:
-    """Which slots a call's queries look at together, and how far each may look."""
+    """The slots that a call's queries attend to, as one slice or an index, and the causal mask of each query."""
 
     def __init__(
         self,
@@ -193,10 +201,13 @@ class AttentionSpan:
         *,
         everything: bool = False,
     ):
-        """`listed` and `rows`: the slot of every row; `everything`: each may look at all that is `seen`."""
+        """`listed` and `rows`: the slot of every row, as list and tensor; `seen`: positions that are attended to at
+        most; `everything`: no mask, each query attends to all of them."""
         self.seen, single = seen, positions.shape[1] == 1
         low, high = min(listed), max(listed) + 1
-        near = single and high - low <= 2 * len(listed)  # not many others among them: to be looked at in place
+        near = single and high - low <= 2 * len(
+            listed
+        )  # slots lie close together: attended to in place, without a copy
         self.slots = slice(low, high) if near else rows
         self.offsets = rows - low if near and list(listed) != list(range(low, high)) else None
         self.mask = None if everything else self._visible(positions)
@@ -205,10 +216,8 @@ class AttentionSpan:
         self.added = self._added(stored) if products else None
 
     def _visible(self, positions: torch.Tensor) -> torch.Tensor:
-        """(R, 1, Q, K) True where a query may look: at its own and earlier positions of its slot.
-
-        With slots looked at in place, a row for each of them.
-        """
+        """(R, 1, Q, K) causal mask, True where a query attends: its own and earlier positions of its slot. With slots
+        attended to in place, one row for each of these slots."""
         if self.offsets is not None:
             every = positions.new_zeros((self.slots.stop - self.slots.start, 1))
             positions = every.index_copy_(0, self.offsets, positions)
@@ -216,7 +225,7 @@ class AttentionSpan:
         return (keys <= positions[..., None])[:, None]
 
     def _added(self, stored: torch.Tensor) -> torch.Tensor:
-        """The mask as what is added to scores, (S·H, 1, K)."""
+        """The mask as an addend of attention scores, (S·H, 1, K): 0 or −inf."""
         if self.mask is None:
             return stored.new_zeros(1, 1, 1)
         each = torch.zeros_like(self.mask, dtype=stored.dtype).masked_fill_(~self.mask, -torch.inf)
@@ -236,7 +245,8 @@ class AttentionSpan:
         return out.transpose(1, 2).flatten(2)
 
     def _by_products(self, stored: torch.Tensor, queries: torch.Tensor) -> torch.Tensor:
-        """The same in three operations, which for a position each on a CPU are quicker than the kernel."""
+        """The same as two matrix products and a softmax: faster than the kernel on a CPU with one query position per
+        row."""
         each, width = queries.shape[3:]
         keys, values = stored.flatten(0, 1).unbind(1)
         scores = torch.baddbmm(self.added, queries.reshape(-1, each, width), keys.transpose(1, 2), alpha=width**-0.5)
@@ -244,7 +254,7 @@ class AttentionSpan:
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Zeros which on a CPU take memory only as they are written to."""
+    """A tensor of zeros; on a CPU its memory pages are allocated when first written (calloc by NumPy)."""
     names = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
     if device.type == "cpu" and dtype in names:
         return torch.from_numpy(np.zeros(shape, names[dtype]))
@@ -252,6 +262,6 @@ def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> t
 
 
 def to_device(numbers: Sequence, device: torch.device) -> torch.Tensor:
-    """Numbers, as a tensor of a device; on a GPU nobody waits for what it still has to do before they arrive."""
+    """Numbers as a tensor on a device; copied to a GPU from pinned memory without synchronising."""
     tensor = torch.as_tensor(numbers)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -23,7 +23,7 @@ PACKED = 16_000_000  # bytes at most of a matrix that is packed
 
 
 class Layer(Protocol):
-    """A decoder layer and the rotary embedding it wants."""
+    """A decoder layer, and the form in which it reads the rotary embedding."""
 
     device: torch.device
 
@@ -31,7 +31,7 @@ class Layer(Protocol):
         """(R, Q, D) → (R, Q, D), maybe in the same memory; writes keys and values as layer `number`."""
 
     def rotary(self, cosines: torch.Tensor, sines: torch.Tensor) -> Tables:
-        """What it reads of the cosines and sines of all positions, (positions, W)."""
+        """Rotary tables in the layer's form, from cosines and sines of all positions, (positions, W)."""
 
 
 class Llama:

@@ -38,9 +38,8 @@ class PreparedRequest:
 
 
 def prepare(janus: Janus, request: Request) -> PreparedRequest:
-    """Raises RequestError for one that cannot be made, and says what of it: nothing else of a request is checked later,
-    when it is one row among others'.
-    """
+    """Check a request, tokenise its prompt, count the cache positions it may need. Raises RequestError with the reason;
+    a request is not checked again later, when it is one row of a batch."""
     check_values(request, janus.sampling, janus.image_size)
     prompt = janus.prompts.read(request.prompt, request.task)
     if prompt.size > MOST_PROMPT_TOKENS:

@@ -29,7 +29,7 @@ class Operations(Protocol):
     shape: Shape
 
     def packed(self, weight: torch.Tensor) -> Any:
-        """A matrix (O, I) as `product` wants it."""
+        """A matrix (O, I) in the form that `product` takes."""
 
     def product(self, inputs: torch.Tensor, weight: Any, added: torch.Tensor | None = None) -> torch.Tensor:
         """inputs · weightᵀ + added; (O,) or (R, Q, O) is added."""
@@ -68,7 +68,7 @@ class Kernels:
         heads = projected.unflatten(-1, (-1, each + 2, width))
         torch.view_as_complex(heads.unflatten(-1, (-1, 2))).mul_(window.rotary[0])
         window.write(layer, heads[..., each:, :])
-        return window.find(layer, heads[..., :each, :])
+        return window.read(layer, heads[..., :each, :])
 
     def gated(self, both: torch.Tensor) -> torch.Tensor:
         gate, through = both.chunk(2, -1)

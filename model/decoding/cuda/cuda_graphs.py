@@ -80,13 +80,14 @@ class GraphedStep:
         self.uses = 0
 
     def fill(self, numbers: Sequence[Sequence[int]]) -> None:
-        """Say what the first rows do the next time; the others are idle."""
+        """Set the inputs of the first rows, (5, ≤ R); the other rows are idle."""
         table = self.idle.clone()
         table[:, : len(numbers[0])] = torch.tensor(numbers)
         self.table.copy_(to_device(table, self.table.device))
 
     def act(self) -> torch.Tensor:
-        """(R, D). Nothing here asks what a number is; done twice, it is as if done once."""
+        """(R, D) hidden states. No operation depends on the host, and repeating the step writes the same cache
+        entries."""
         ids, kinds, _, positions, turns = self.table[..., None]
         drawn = kinds == CODE
         text, codes = self.janus.embed_text(ids.masked_fill(drawn, 0)), self.janus.embed_codes(ids * drawn)
@@ -97,7 +98,8 @@ class GraphedStep:
 
 @functools.cache
 def capturing_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all, of high priority: those of usual priority come round again, and somebody may be painting there."""
+    """The CUDA stream on which graphs are captured, of high priority: torch's pool of default-priority streams is
+    reused round-robin, so that one of those may be in use by another thread."""
     return torch.cuda.Stream(device, priority=-1)
 
 

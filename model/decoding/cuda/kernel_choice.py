@@ -25,7 +25,7 @@ class GraphView:
         self, attend: Attend, cache: KVCache, slots: torch.Tensor, positions: torch.Tensor, turns: torch.Tensor
     ):
         self.kernel, self.stored = attend, cache.stored
-        self.slots, self.positions, self.rotary = slots, positions, cache.turns(turns)
+        self.slots, self.positions, self.rotary = slots, positions, cache.rotary_at(turns)
 
     def on(self, device: torch.device) -> "GraphView":
         return self
