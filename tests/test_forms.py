@@ -16,7 +16,7 @@ from annotations.export.exporter import export
 from annotations.export.manifest import PARQUET
 from annotations.importing.importer import bring_in
 from annotations.metrics.quality import accuracy, agreements, labels
-from annotations.queue.gold_items import appoint
+from annotations.queue.gold_items import set_use
 from annotations.queue.progress import project_answers
 from annotations.schema.annotation import Annotation, Decision, Status, validate
 from annotations.schema.default_projects import ARENA
@@ -149,7 +149,7 @@ def test_a_reviewers_decision_about_all_forms_becomes_gold_by_which_others_are_c
     assert "Decided" in review.decide(view.case, json.dumps(FILLED), request).note
     kinds = {a.segment: a.decision for a in project_answers(worked, "nine").decisions}
     assert kinds == dict.fromkeys((1, 3, None), Decision.ACCEPTED)
-    assert appoint(worked, view.case.item, Use.GOLD) == 10  # of eleven, for a text is nobody's right answer
+    assert set_use(worked, view.case.item, Use.GOLD) == 10  # of eleven, for a text is nobody's right answer
     right = accuracy(project_answers(worked, "nine"))
     assert (right["ada"].right, right["bob"].right) == (1, 0)  # bob's second picture was wrong
     forms = {question.name: question.form for question in NINE.questions}

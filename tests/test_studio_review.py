@@ -17,9 +17,9 @@ from annotations.errors import AnswerError, ProjectError
 from annotations.metrics.quality import accuracy, agreements, cases, labels, throughput
 from annotations.queue.assignment import claim
 from annotations.queue.audit import trail
-from annotations.queue.gold_items import appoint
-from annotations.queue.progress import changed, project_answers, project_counts
-from annotations.queue.review import bring_back, decide, returned
+from annotations.queue.gold_items import set_use
+from annotations.queue.progress import changes_since, project_answers, project_counts
+from annotations.queue.review import decide, restore_revision, returned
 from annotations.queue.submission import submit
 from annotations.schema.annotation import Annotation, Decision, Status
 from annotations.schema.default_projects import ARENA, REFLECTIONS_PROJECT
@@ -188,7 +188,7 @@ def test_a_decision_that_comes_back_is_still_one(store, desk):
     decided(desk, case, "yes")
     [old, *_] = store.history("t1", annotator="me")
     decided(desk, replace(case, key="again"), "no")
-    again = bring_back(store, old.id)
+    again = restore_revision(store, old.id)
     assert (again.status, again.answers["verdict_right"]) == (Status.SUBMITTED, "yes")
     assert project_counts(store)["team"].answers == 9 and len(project_answers(store, "team").decisions) == 2
 
@@ -234,7 +234,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
         "an answer": lambda: store.annotate(Annotation("t2", 2, "ann", {"verdict_right": "no"}, project="team")),
         "a decision": lambda: decide(store, items[0], "rev", [Annotation("t0", 2, "rev", {"verdict_right": "no"})]),
         "an undo": lambda: store.undo("t2", 2, "ann", project="team"),
-        "practice": lambda: appoint(store, items[2], Use.PRACTICE),
+        "practice": lambda: set_use(store, items[2], Use.PRACTICE),
         "other words": lambda: store.change_project(
             replace(TEAM, questions=(replace(TEAM.questions[0], help="Look."), *TEAM.questions[1:]))
         ),
@@ -245,7 +245,7 @@ def test_the_list_kept_up_to_date_is_the_one_made_anew_and_reads_only_what_was_s
     for what, change in changes.items():
         queue.cases("team")
         change()
-        assert changed(store, "team", queue.known["team"][0])[1] == touched.get(what), what
+        assert changes_since(store, "team", queue.known["team"][0])[1] == touched.get(what), what
         assert queue.cases("team") == cases(project_answers(store, "team")), what
 
 
@@ -353,8 +353,8 @@ def test_the_trail_names_who_restored_and_the_row_stays_its_annotators(store, de
     filled(store)
     first = store.history("t0", segment=2, annotator="ann")[0]
     store.annotate(Annotation("t0", 2, "ann", {"verdict_right": "no"}, project="team"))
-    again = bring_back(store, first.id, key="once", by="rex")
-    assert again.annotator == "ann" and bring_back(store, first.id, key="once", by="eve") == again
+    again = restore_revision(store, first.id, key="once", by="rex")
+    assert again.annotator == "ann" and restore_revision(store, first.id, key="once", by="eve") == again
     last = trail(store, "t0")[-1]
     assert (last.who, last.by, last.after) == ("ann", "rex", again)
     assert "restored by rex" in desk.look("t0", visit()).trail

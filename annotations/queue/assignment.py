@@ -1,9 +1,9 @@
-"""Assignment of items: claims the next by leases, practice, gold, order; prefetch, sign of life, release.
+"""Assignment of items: the next one of an annotator, prefetch, heartbeat, release.
 
-First comes what this person holds or left; then practice, for who is new; then, now and then and without a word, an
-item whose right answers are known; then the next of the line that has room beside the answers and the leases of
-others; last of all what was skipped for later. What is claimed is held for ten
-minutes after every sign of life. A pair of one and the same picture is closed instead of claimed.
+Order of precedence: an item that the annotator holds or left; practice items for a newcomer; at the project's rate, an
+undisclosed gold item; the next open item in the project's order whose answers and leases are fewer than the overlap;
+items postponed by a skip. A claim is a lease of ten minutes, renewed by every heartbeat. A pair of two identical
+pictures is closed instead of assigned.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ MOST_HELD = 50  # items that one person holds at a time
 
 @dataclass(frozen=True)
 class Assignment:
-    """What one person is asked about now. Whether its right answers are known is not said, but for practice."""
+    """An item claimed by one annotator. It does not reveal whether the item is gold; `practice` is disclosed."""
 
     item: int
     project: str
@@ -111,12 +111,12 @@ def place_of(store: Store, item_id: int) -> tuple[str, str]:
         return item.project_id, item.trajectory_id
 
 
-def given(store: Store, item_id: int, annotator: str, project_id: str) -> str:
-    """The trajectory of an item that this person was given in this project, whether they still hold it or not.
+def assigned_trajectory(store: Store, item_id: int, annotator: str, project_id: str) -> str:
+    """The trajectory of an item that was assigned to this annotator in this project, whether the lease is held or not.
 
-    Whatever names an item from outside asks here first: nobody answers, keeps, skips or sees what they choose at will.
-    Raises NotFoundError, ProjectError for an item of another project, LeaseError for one that was never given.
-    """
+    Every handler that takes an item id from a browser calls this first, so that nobody reads or answers arbitrary
+    items. Raises NotFoundError, ProjectError for an item of another project, LeaseError for one that was never assigned
+    to them."""
     project, trajectory_id = place_of(store, item_id)
     if project != project_id:
         raise ProjectError("what this page shows belongs to another project; load the page again")

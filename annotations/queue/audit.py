@@ -75,12 +75,12 @@ def restore(store: Store, revision: int, *, key: str = "", by: str = "") -> Anno
     with store.database.writing() as session:
         old = by_id(session, revision)
         [restored] = record(session, [replace(old, key=key, undoes=None, seconds=0.0)], now=store.clock())
-        sign(session, restored, revision, by)
+        record_restorer(session, restored, revision, by)
         return restored
 
 
-def sign(session: Session, copy: Annotation, original: int, by: str) -> None:
-    """Record who restored the revision `original` as `copy`, unless that is recorded."""
+def record_restorer(session: Session, copy: Annotation, original: int, by: str) -> None:
+    """Record the actor who restored the revision `original` as `copy`, unless that is recorded."""
     if by and session.get(RestorationRow, copy.id) is None:
         values = {"revision_id": copy.id, "restored_id": original, "actor": by, "created_at": copy.created_at}
         session.execute(insert(RestorationRow).values(**values))

@@ -22,7 +22,7 @@ from annotations.store.store import Store
 LONGEST_WHY = 500  # characters
 
 
-def appoint(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
+def set_use(store: Store, item_id: int, use: Use, *, because: str = "") -> int:
     """Make an item one of gold or of practice, or of work again; how many right answers it has then. `because` is told
     to who practises.
 

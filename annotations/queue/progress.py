@@ -23,7 +23,7 @@ from annotations.store.store import Store
 
 @dataclass(frozen=True)
 class ProjectCounts:
-    """How much of a project there is, and how much of that is done. Items of work, if nothing else is said."""
+    """Counts of a project's items and answers; of work items unless the field says otherwise."""
 
     items: int = 0
     done: int = 0  # nobody is asked any more; where as many answer as come, somebody has answered
@@ -35,7 +35,7 @@ class ProjectCounts:
 
 @dataclass(frozen=True)
 class AnnotatorProgress:
-    """What one person has done of a project, in items."""
+    """Counts of one annotator's items in a project."""
 
     annotator: str
     completed: int
@@ -54,7 +54,7 @@ def first_item(store: Store, project_id: str) -> tuple[str, str | None] | None:
 
 
 def project_counts(store: Store) -> dict[str, ProjectCounts]:
-    """How far every project is, by its id."""
+    """Counts of every project, by its id."""
     done = or_(ItemRow.state == ItemState.CLOSED.value, ItemRow.answers >= func.coalesce(ProjectRow.overlap, 1))
     counted = func.count(), func.sum(case((done, 1), else_=0)), func.sum(ItemRow.answers)
     items_of_use = select(ItemRow.project_id, ItemRow.use, *counted).join(
@@ -75,8 +75,8 @@ def project_counts(store: Store) -> dict[str, ProjectCounts]:
     return {project: ProjectCounts(**numbers) for project, numbers in numbers_of.items()}
 
 
-def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
-    """Everybody's share of a project, the largest first."""
+def annotator_progress(store: Store, project_id: str) -> list[AnnotatorProgress]:
+    """Progress of every annotator in a project, most completed items first."""
     row = LeaseRow
     query = select(row.annotator, row.outcome, func.count()).where(row.project_id == project_id)
     counts: dict[str, dict[str | None, int]] = {}
@@ -96,7 +96,7 @@ def shares(store: Store, project_id: str) -> list[AnnotatorProgress]:
 
 
 def project_answers(store: Store, project_id: str, items: Collection[int] | None = None) -> ProjectAnswers:
-    """Everything that counts in a project, or of these items of it. Raises NotFoundError."""
+    """The counted answers of a project, or of these items of it. Raises NotFoundError."""
     with store.database.reading() as session:
         project = projects.get(session, project_id)
         mine = [ItemRow.project_id == project_id, *([] if items is None else [ItemRow.id.in_(items)])]
@@ -124,8 +124,8 @@ def _submitted(session: Session, project_id: str, items: Collection[int] | None)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """How far a project's answers were known. What is equal in two of them, `revision` aside, changes no old answer."""
+class AnswersVersion:
+    """Version of a project's answers. Where two differ in `revision` alone, answers were only added since."""
 
     revision: int = 0  # the newest of all
     deletions: tuple[int, int] = (0, 0)  # the newest of all, and how many
@@ -133,14 +133,13 @@ class Moment:
     special: tuple[tuple[int, str], ...] = ()  # items of gold and of practice
 
 
-def changed(store: Store, project_id: str, since: Moment) -> tuple[Moment, set[int] | None]:
-    """How far they are known now, and the items of which something was said since then; None: everything may be
-    another. Raises NotFoundError.
-    """
+def changes_since(store: Store, project_id: str, since: AnswersVersion) -> tuple[AnswersVersion, set[int] | None]:
+    """The version now, and the ids of items with revisions newer than `since`; None where all answers must be read
+    anew. Raises NotFoundError."""
     row = AnnotationRow
     with store.database.reading() as session:
         special = select(ItemRow.id, ItemRow.use).where(ItemRow.project_id == project_id, ItemRow.use != Use.WORK.value)
-        now = Moment(
+        now = AnswersVersion(
             revisions.newest(session),
             tuple(session.execute(select(func.coalesce(func.max(DeletionRow.id), 0), func.count())).one()),
             projects.get(session, project_id).questions,

@@ -13,7 +13,7 @@ from sqlalchemy import insert, or_, select
 
 from annotations.db.tables import ReturnRow
 from annotations.errors import AnswerError, ProjectError
-from annotations.queue.audit import restore, sign
+from annotations.queue.audit import record_restorer, restore
 from annotations.queue.flags import checked_note
 from annotations.schema.annotation import Annotation, Decision, Status, validate
 from annotations.schema.project import Use
@@ -56,7 +56,7 @@ def decide(
             made.append(revisions.append(session, ours, now=now))
         leases.end(session, lease or leases.hold(session, item, reviewer, now), LeaseOutcome.EXTRA)
         if restored is not None:
-            sign(session, made[0], *restored)
+            record_restorer(session, made[0], *restored)
         return tuple(made)
 
 
@@ -95,8 +95,8 @@ def send_back(store: Store, item_id: int, annotator: str, reviewer: str, note: s
             raise ProjectError("nothing of theirs counts here any more; load the page again")
         for annotation in submitted:
             place = {"project": item.project_id, "item": item_id, "key": uuid4().hex, "now": now}
-            undone = completion.take_back(session, annotation.trajectory_id, annotation.segment, annotator, **place)
-            sign(session, undone, annotation.id or 0, reviewer)
+            undone = completion.undo(session, annotation.trajectory_id, annotation.segment, annotator, **place)
+            record_restorer(session, undone, annotation.id or 0, reviewer)
         lease = leases.get(session, item, annotator)
         leases.end(session, lease, LeaseOutcome.EXTRA if to_others else LeaseOutcome.LEFT)
         values = {"item_id": item_id, "annotator": annotator, "reviewer": reviewer, "note": note}
@@ -119,7 +119,7 @@ def returned(store: Store, item_id: int, annotator: str) -> str | None:
         return session.scalar(query)
 
 
-def bring_back(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
+def restore_revision(store: Store, revision: int, *, key: str = "", by: str = "") -> Annotation:
     """Restore any revision; one of a decision stays a decision. `by`: who does it, for the trail. Raises what
     `audit.restore` and `decide` raise.
     """

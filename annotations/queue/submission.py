@@ -124,7 +124,7 @@ def save(store: Store, item_id: int, annotator: str, annotations: Sequence[Annot
                 behind = True
                 if not known:
                     place = {"project": project.id, "item": item.id, "key": "", "now": now}
-                    completion.take_back(session, item.trajectory_id, ours.segment, annotator, **place)
+                    completion.undo(session, item.trajectory_id, ours.segment, annotator, **place)
         return Receipt(SubmitResult.BEHIND if behind else SubmitResult.KEPT, tuple(made), completed)
 
 

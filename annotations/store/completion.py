@@ -1,7 +1,7 @@
-"""What a stored answer makes of its item: full, reopened, and its rank by disagreement.
+"""Appends revisions and updates their items: answers counted, lease outcome, state, rank by disagreement.
 
-Knows revisions, items and leases; opens no transaction. Whoever appends a revision does it here, so that the queue
-never disagrees with what is stored.
+Every revision is appended through this module, so that items and leases stay consistent with the annotations. Opens no
+transaction.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from annotations.store.leases import COMPLETED, LeaseOutcome
 
 
 def record(session: Session, annotations: Sequence[Annotation], *, now: datetime) -> list[Annotation]:
-    """Append revisions, all or none, and say what that makes of their items.
+    """Append revisions, all or none, and update their items.
 
     Raises NotFoundError, AnswerError, ConflictError, and LeaseError where one more answer would be too many.
     """
@@ -33,11 +33,11 @@ def record(session: Session, annotations: Sequence[Annotation], *, now: datetime
         held = leases.is_held(leases.get(session, item, annotator))
         if submits and not held and not leases.has_room(session, project, item, annotator):
             raise LeaseError("others have completed this one meanwhile, so that one more answer would be too many")
-        settle(session, project, item, annotator, now)
+        update_item(session, project, item, annotator, now)
     return made
 
 
-def take_back(
+def undo(
     session: Session,
     trajectory_id: str,
     segment: int | None,
@@ -48,16 +48,16 @@ def take_back(
     key: str,
     now: datetime,
 ) -> Annotation:
-    """Append a revision that undoes the last; the item is its annotator's again. Raises NotFoundError."""
+    """Append a revision that undoes the last one; its annotator holds the item again. Raises NotFoundError."""
     made = revisions.undo(session, trajectory_id, segment, annotator, project=project, item=item, key=key, now=now)
     if made.item is not None:
         row = items.get(session, made.item)
-        settle(session, projects.get(session, row.project_id), row, annotator, now)
+        update_item(session, projects.get(session, row.project_id), row, annotator, now)
     return made
 
 
-def settle(session: Session, project: Project, item: ItemRow, annotator: str, now: datetime) -> None:
-    """After a person has said something of an item: whether they are done with it, and the item with them."""
+def update_item(session: Session, project: Project, item: ItemRow, annotator: str, now: datetime) -> None:
+    """After a revision of `annotator`: the outcome of their lease, the item's count of answers, state and rank."""
     lease = leases.get(session, item, annotator)
     if lease is None:
         room = leases.has_room(session, project, item, annotator)
@@ -85,7 +85,7 @@ def settle(session: Session, project: Project, item: ItemRow, annotator: str, no
 
 
 def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) -> LeaseOutcome | None:
-    """Completed, or left out on purpose, or neither."""
+    """SUBMITTED, SKIPPED, or None where parts of the item are unanswered."""
     row = AnnotationRow
     last = select(func.max(row.id)).where(row.item_id == item.id, row.annotator == annotator).group_by(row.segment)
     statuses = select(row.status).where(row.id.in_(last), row.kind == project.subject, row.decision.is_(None))
@@ -96,7 +96,7 @@ def _outcome(session: Session, project: Project, item: ItemRow, annotator: str) 
 
 
 def state_of(session: Session, project: Project, item: ItemRow) -> ItemState:
-    """Whether anybody is still to be asked."""
+    """OPEN, FULL (overlap reached) or CLOSED (skipped for everybody)."""
     if item.use != Use.WORK:
         return ItemState.OPEN
     if project.overlap is not None and item.answers >= project.overlap:
@@ -107,12 +107,12 @@ def state_of(session: Session, project: Project, item: ItemRow) -> ItemState:
 
 
 def disagreements(session: Session, project: Project, ids: Sequence[int]) -> dict[int, float]:
-    """The ranks of those of these items that several have answered, in a project whose order that is."""
+    """Ranks of those of these items that have two answers or more, for a project ordered by disagreement."""
     several = session.scalars(select(ItemRow).where(ItemRow.id.in_(ids), ItemRow.answers > 1))
     return {item.id: -_disagreement(session, project, item) for item in several}
 
 
 def _disagreement(session: Session, project: Project, item: ItemRow) -> float:
-    """How far its answers differ, a reviewer's left out."""
+    """Disagreement of an item's submitted answers, 0…1, without reviewers' decisions."""
     submitted = revisions.current(session, item=item.id, status=Status.SUBMITTED)
     return disagreement(project.questions, [annotation for annotation in submitted if annotation.decision is None])

@@ -1,9 +1,8 @@
-"""Leases of items: never more annotators at once than the overlap allows.
+"""Leases of items, which bound the annotators of an item by the project's overlap.
 
-Knows the rows of leases and items; opens no transaction, and trusts that the one it is in is alone in writing. The
-rule: answers that count, and leases that are held, are together never more than the project's overlap. A lease that
-was held too long lapses for good, so that a clock which jumps back revives none; one that such a clock left in the
-future begins anew, so that none is held for ever.
+Invariant: counted answers plus held leases of an item never exceed the overlap. Opens no transaction; correct only in a
+transaction that excludes other writers. Expiry is recorded in the row, so that a clock that jumps back revives no
+lease; a lease whose renewal lies in the future is renewed to now, so that none is held for ever.
 """
 
 from datetime import datetime, timedelta
@@ -34,7 +33,7 @@ COMPLETED = (LeaseOutcome.SUBMITTED, LeaseOutcome.SKIPPED)
 
 
 def sweep(session: Session, now: datetime) -> int:
-    """End the leases whose time is over; how many those were. First in its transaction, before a row is read."""
+    """End expired leases; returns their number. Must run first in its transaction, before any row is read."""
     held = LeaseRow.outcome.is_(None)
     quick = {"synchronize_session": False}
     ahead = update(LeaseRow).where(held, LeaseRow.renewed_at > now).values(renewed_at=now, expires_at=now + LEASE)
@@ -48,13 +47,13 @@ def get(session: Session, item: ItemRow, annotator: str) -> LeaseRow | None:
 
 
 def held_by(session: Session, annotator: str) -> int:
-    """How many items somebody holds now."""
+    """Number of items that an annotator holds."""
     held = select(func.count()).select_from(LeaseRow).where(LeaseRow.outcome.is_(None))
     return session.scalar(held.where(LeaseRow.annotator == annotator)) or 0
 
 
 def skipped_since(session: Session, project_id: str, annotator: str, moment: datetime) -> int:
-    """How many items of a project somebody has left unanswered since then."""
+    """Number of items of a project that an annotator has skipped or postponed since `moment`."""
     row = LeaseRow
     skips = row.outcome.in_((LeaseOutcome.SKIPPED.value, LeaseOutcome.POSTPONED.value)), row.renewed_at > moment
     mine = row.project_id == project_id, row.annotator == annotator
@@ -66,8 +65,8 @@ def is_held(lease: LeaseRow | None) -> bool:
 
 
 def has_room(session: Session, project: Project, item: ItemRow, annotator: str) -> bool:
-    """Whether one more answer of this person would not be too many: it counts already, or there is room beside the
-    answers and the leases of others.
+    """Whether an answer of this annotator keeps the invariant: it is counted already, or counted answers and leases of
+    others are fewer than the overlap. Always true without an overlap, for gold and for practice.
     """
     if item.use != Use.WORK or project.overlap is None:
         return True
@@ -79,7 +78,7 @@ def has_room(session: Session, project: Project, item: ItemRow, annotator: str) 
 
 
 def hold(session: Session, item: ItemRow, annotator: str, now: datetime) -> LeaseRow:
-    """Take an item, take it up again, or show a sign of life; whether there is room was asked before."""
+    """Create or renew the lease, for LEASE from now. The caller has checked `has_room`."""
     lease = get(session, item, annotator)
     if lease is None:
         values = {"item_id": item.id, "annotator": annotator, "project_id": item.project_id}

@@ -358,7 +358,7 @@ class Store:
         """
         place = {"project": project, "item": item, "key": key}
         with self.database.writing() as session:
-            return completion.take_back(session, trajectory_id, segment, annotator, **place, now=self.clock())
+            return completion.undo(session, trajectory_id, segment, annotator, **place, now=self.clock())
 
     def annotations(
         self,

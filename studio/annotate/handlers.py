@@ -124,7 +124,7 @@ class AnnotateHandlers:
                 self._renew(at, ahead.laid.showing.item)
         try:
             if shown is not None:
-                assignment.given(self.store, shown.item, at.name, at.project.id)
+                assignment.assigned_trajectory(self.store, shown.item, at.name, at.project.id)
                 self._renew(at, shown.item)
         except (LeaseError, ProjectError) as error:
             return escaped(sentence(without_places(error)))

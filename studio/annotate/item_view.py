@@ -104,8 +104,10 @@ class ProjectView:
         return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:
-        """What an item shows, of a pair the first. Raises what `assignment.given` raises."""
-        return self.store.trajectory(assignment.given(self.store, item_id, self.annotator, self.project.id))
+        """What an item shows, of a pair the first. Raises what `assignment.assigned_trajectory` raises."""
+        return self.store.trajectory(
+            assignment.assigned_trajectory(self.store, item_id, self.annotator, self.project.id)
+        )
 
     def sheet(self, showing: ItemToken, trajectory: Trajectory | None = None) -> Sheet:
         """The questions that a page shows. Raises NotFoundError, ProjectError and AnswerError."""

@@ -16,7 +16,7 @@ import gradio as gr
 from annotations.errors import AnnotationsError, without_places
 from annotations.importing import staging
 from annotations.importing.source_tables import AUTO
-from annotations.queue.progress import project_answers, project_counts, shares
+from annotations.queue.progress import annotator_progress, project_answers, project_counts
 from annotations.schema.project import Project, Role
 from annotations.store.store import Store
 from model.backends.contract import CheckpointError
@@ -259,7 +259,7 @@ class ProjectHandlers:
         return bar(counts) + practice_missing(project, counts.practice)
 
     def _view(self, user: Identity, project: Project, note: str = "") -> ProjectView:
-        answers, by = project_answers(self.store, project.id), shares(self.store, project.id)
+        answers, by = project_answers(self.store, project.id), annotator_progress(self.store, project.id)
         names = names_for(
             self.store, user, [*{a.annotator for a in answers.submitted}, *(share.annotator for share in by)]
         )

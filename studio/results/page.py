@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from annotations.errors import AnnotationsError
-from annotations.queue.progress import project_answers, project_counts, shares
+from annotations.queue.progress import annotator_progress, project_answers, project_counts
 from annotations.schema.annotation import Annotation
 from annotations.schema.project import Project, Role
 from annotations.schema.project_answers import ProjectAnswers
@@ -66,7 +66,7 @@ class ResultsHandlers:
         names = names_for(self.store, who, {each.annotator for each in answers.submitted})
         name = f'<h2 class="results-title" dir="auto">{render.escaped(project.name)}</h2>'
         title = f'<p><a href="results">All projects</a></p>{name}'
-        return title + dashboard(answers, shares(self.store, project.id), names) + self._items(answers)
+        return title + dashboard(answers, annotator_progress(self.store, project.id), names) + self._items(answers)
 
     def _items(self, answers: ProjectAnswers) -> str:
         by_item: dict[str, list[Annotation]] = {}

@@ -174,7 +174,7 @@ class ReviewHandlers:
         if case is None:
             return self._show(user, None, None)
         try:
-            known = gold_items.appoint(self.store, case.item, Use(use), because=because or "")
+            known = gold_items.set_use(self.store, case.item, Use(use), because=because or "")
         except AnnotationsError as error:
             return stay(ReviewView, without_places(error))
         answers = {0: ".", 1: "; one right answer is known."}.get(known, f"; {known} right answers are known.")
@@ -214,7 +214,7 @@ class ReviewHandlers:
             known = {a.id: a for a in (change.after for change in self._changes(user, id)) if a is not None}
             if (number := whole_number(revision)) not in known:
                 raise NotFoundError(f"there is no revision {revision} of this drawing; its trail lists those there are")
-            again = review.bring_back(self.store, number, key=uuid4().hex, by=user.name)
+            again = review.restore_revision(self.store, number, key=uuid4().hex, by=user.name)
         except AnnotationsError as error:
             return stay(ReviewView, without_places(error))
         note = success_notice(f"Revision {revision} counts again, as revision {again.id}. Nothing was overwritten.")

@@ -7,7 +7,7 @@ the one before.
 from dataclasses import dataclass, field
 
 from annotations.metrics.quality import Disagreement, cases, review_order
-from annotations.queue.progress import Moment, changed, project_answers
+from annotations.queue.progress import AnswersVersion, changes_since, project_answers
 from annotations.store.store import Store
 
 
@@ -16,12 +16,12 @@ class ReviewQueue:
     """What is known of each project that somebody has looked at."""
 
     store: Store
-    known: dict[str, tuple[Moment, list[Disagreement]]] = field(default_factory=dict)
+    known: dict[str, tuple[AnswersVersion, list[Disagreement]]] = field(default_factory=dict)
 
     def cases(self, project_id: str) -> list[Disagreement]:
         """All items that were answered, in the order of `review_order`. Raises NotFoundError."""
-        since, ordered = self.known.get(project_id, (Moment(), []))
-        now, items = changed(self.store, project_id, since)
+        since, ordered = self.known.get(project_id, (AnswersVersion(), []))
+        now, items = changes_since(self.store, project_id, since)
         if items is None:
             ordered = cases(project_answers(self.store, project_id))
         elif items:
