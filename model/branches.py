@@ -89,7 +89,7 @@ def with_codes(backend: Backend, trajectory: Trajectory, segment: int, changed: 
     return _branch(trajectory, segment, other, min(changed))
 
 
-def with_mishap(backend: Backend, trajectory: Trajectory, picture: np.ndarray, rng: random.Random) -> Branch:
+def with_perturbation(backend: Backend, trajectory: Trajectory, picture: np.ndarray, rng: random.Random) -> Branch:
     """Its last image, `picture` (H, W, 3) uint8, with one object changed, as a first draft: with the thought before it,
     without the rounds before that, so that nothing but the image says what is wrong."""
     images = [index for index, segment in enumerate(trajectory.segments) if isinstance(segment, Image)]
@@ -97,7 +97,7 @@ def with_mishap(backend: Backend, trajectory: Trajectory, picture: np.ndarray, r
         raise BranchError("nothing has been drawn yet")
     last = _finished(trajectory, images[-1], Image)
     try:
-        changed = backend.domain.mishap(rng, trajectory.prompt, picture, last.codes)
+        changed = backend.domain.perturb(rng, trajectory.prompt, picture, last.codes)
     except ValueError as error:
         raise BranchError(str(error)) from error
     branch = with_codes(backend, trajectory, images[-1], changed)

@@ -75,8 +75,8 @@ def test_figures_are_counted_as_they_are_named(pictures):
         "  right images passed": pytest.approx(2 / 3),
         "reasons for no, true": pytest.approx(1 / 3),
         "flagged wrong images, a real defect named": 0.5,
-        "flagged drafts mended": 1.0,
-        "right drafts spoiled": 0.5,
+        "flagged drafts repaired": 1.0,
+        "right drafts damaged": 0.5,
         "images per prompt": 1.5,
     }
 

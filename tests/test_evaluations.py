@@ -22,7 +22,7 @@ SAMPLE = Sample(HARD, 0, "a cat", (BLACK, BLACK), ("No, it is blue.", "Yes, a ca
 
 def figures(first: int, spoiled: int = 0, of: int = 20) -> dict:
     """`first` of `of` first drafts right, `spoiled` of as many spoiled."""
-    counts = {"first draft": first, "right drafts spoiled": spoiled}
+    counts = {"first draft": first, "right drafts damaged": spoiled}
     return {HARD: {row: Proportion.from_pairs([(i < count, 1) for i in range(of)]) for row, count in counts.items()}}
 
 
@@ -37,7 +37,7 @@ def test_a_change_is_one_whose_paired_interval_leaves_out_zero(tmp_path: Path):
     evaluations = evaluated(tmp_path, "guarded", (0, 5, 0), (50, 15, 10), (100, 6, 0))
     assert evaluations.change(0, 50, HARD, "first draft") == "better"
     assert evaluations.change(50, 0, HARD, "first draft") == "worse"
-    assert evaluations.change(0, 50, HARD, "right drafts spoiled") == "worse"
+    assert evaluations.change(0, 50, HARD, "right drafts damaged") == "worse"
     assert evaluations.change(0, 100, HARD, "first draft") == "same"
 
 
@@ -51,7 +51,7 @@ def test_the_best_is_chosen_by_the_criterion_and_never_the_start(tmp_path: Path,
 
 def test_figures_tables_and_samples_are_written_as_documented(tmp_path: Path):
     row = evaluated(tmp_path, "guarded", (0, 5, 0), (50, 15, 0)).add(100, figures(16), [SAMPLE])
-    assert row["evaluation"] == {"step": 100, HARD: {"first draft": 0.8, "right drafts spoiled": 0.0}}
+    assert row["evaluation"] == {"step": 100, HARD: {"first draft": 0.8, "right drafts damaged": 0.0}}
     assert row["evaluated_mean"] == pytest.approx(0.4)
     step = json.loads((tmp_path / "000050.json").read_text())
     assert step["figures"][HARD]["first draft"]["value"] == 0.75

@@ -14,15 +14,15 @@ from annotations.store.store import open_store
 from model.backends.embedded_world import AT_ONCE_TEMPERATURE, EMBEDDED_WORLD
 from model.backends.janus import Janus
 from model.backends.request import Request
-from model.branches import BranchError, with_mishap
+from model.branches import BranchError, with_perturbation
 from model.decoding.janus_backend import JanusBackend
 from model.decoding.rollout import rollout
 from model.evaluation import aha as aha_command
 from model.events import fold
 from model.trajectory import Image, Origin, Sampling, Thought, Trajectory
 from model.world.language import parse
-from model.world.mishaps import KINDS, changed_codes, mishap
 from model.world.patches import patch_codes
+from model.world.perturbations import KINDS, changed_codes, perturb
 from model.world.random_scenes import sample_scene
 from model.world.scene import Item, Scene, render
 from model.world.verifier import accepted, check, read
@@ -36,7 +36,7 @@ def test_one_changed_object_makes_a_scene_wrong(kind: str):
     rng, description = random.Random(1), parse(PROMPT)
     for _ in range(20):
         before = sample_scene(rng, description)
-        said, after = mishap(rng, before, description, (kind,))
+        said, after = perturb(rng, before, description, (kind,))
         assert said == kind
         assert len(set(before.items) ^ set(after.items)) == (1 if kind in ("removed", "doubled") else 2)
         picture = render(after)
@@ -49,7 +49,7 @@ def test_one_changed_object_makes_a_scene_wrong(kind: str):
 
 def test_a_change_that_leaves_the_prompt_true_is_none():
     one = Scene((Item("cat", "red", 1, 1),))
-    assert mishap(random.Random(0), one, parse("a cat"), ("recoloured", "moved", "removed")) is None
+    assert perturb(random.Random(0), one, parse("a cat"), ("recoloured", "moved", "removed")) is None
 
 
 def test_a_draft_at_once_is_bold_and_plans_after_a_no():
@@ -79,7 +79,7 @@ def scene_drawn(drawn: Trajectory, scene: Scene) -> Trajectory:
 def test_the_changed_image_is_a_first_draft_whose_changed_codes_are_a_persons(tiny: Janus, drawn: Trajectory):
     scene = sample_scene(random.Random(3), parse(PROMPT))
     parent = scene_drawn(drawn, scene)
-    branch = with_mishap(JanusBackend(tiny), parent, render(scene), random.Random(0))
+    branch = with_perturbation(JanusBackend(tiny), parent, render(scene), random.Random(0))
     thought, image = branch.prefix
     assert isinstance(thought, Thought) and image.sha256 is None
     changed = [index for index, code in enumerate(image.codes) if code != parent.images[-1].codes[index]]
@@ -90,9 +90,11 @@ def test_the_changed_image_is_a_first_draft_whose_changed_codes_are_a_persons(ti
 
 def test_a_drawing_without_whole_objects_cannot_be_changed_so(tiny: Janus, drawn: Trajectory):
     with pytest.raises(BranchError, match="rub out patches instead"):
-        with_mishap(JanusBackend(tiny), drawn, np.zeros((64, 64, 3), np.uint8), random.Random(0))
+        with_perturbation(JanusBackend(tiny), drawn, np.zeros((64, 64, 3), np.uint8), random.Random(0))
     with pytest.raises(BranchError, match="nothing has been drawn"):
-        with_mishap(JanusBackend(tiny), replace(drawn, segments=()), np.zeros((64, 64, 3), np.uint8), random.Random(0))
+        with_perturbation(
+            JanusBackend(tiny), replace(drawn, segments=()), np.zeros((64, 64, 3), np.uint8), random.Random(0)
+        )
 
 
 def test_the_page_counts_what_the_model_sent_back_and_repaired(tmp_path: Path):

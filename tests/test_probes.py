@@ -12,8 +12,8 @@ from model.evaluation.probes import (
     changed_pictures,
     edited_reasons,
     edited_thoughts,
-    mended,
     redraws,
+    repaired,
     verdicts,
 )
 from model.world.language import parse
@@ -55,9 +55,9 @@ def test_the_last_object_is_not_removed_and_a_full_picture_gets_no_other():
 def test_a_fact_is_mended_where_the_revision_shows_it(prompt: str, draft: str, revision: str):
     description, wrong, right = parse(prompt), Reading(read_plan(draft).items), Reading(read_plan(revision).items)
     fact = main_defect(check(description, wrong))
-    assert mended(description, fact, right)
-    assert not mended(description, fact, wrong)
-    assert not mended(description, fact, Reading(read_plan("pink dog at 4 4").items))
+    assert repaired(description, fact, right)
+    assert not repaired(description, fact, wrong)
+    assert not repaired(description, fact, Reading(read_plan("pink dog at 4 4").items))
 
 
 def test_the_same_picture_gets_the_same_verdict_however_it_is_given(tiny_checkpoint):

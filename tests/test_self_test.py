@@ -64,9 +64,9 @@ def test_a_checkpoint_that_was_opened_and_has_drawn_can_be_trained(tiny_checkpoi
 def test_what_is_made_of_weights_waits_while_another_thread_patches_torch(tiny_checkpoint: Path):
     janus = open_checkpoint(tiny_checkpoint)
     plain = janus.network.model.vqmodel.decode(self_test.spread_over(janus, janus.image_codes))
-    janus.kept._made.clear()
+    janus.derived._made.clear()
     made: list[torch.nn.Module] = []
-    making = threading.Thread(target=lambda: made.append(janus.painter))
+    making = threading.Thread(target=lambda: made.append(janus.decoder_copy))
     with PATCHING, init_empty_weights():
         making.start()
         making.join(0.2)
@@ -80,10 +80,10 @@ def test_all_that_drawing_needs_is_made_when_a_checkpoint_is_opened(
     tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):
     janus = open_checkpoint(tiny_checkpoint)
-    before = dict(janus.kept._made)
+    before = dict(janus.derived._made)
     fold(rollout(janus, [Request("a cat", 1, 1)]))
     assert {make: id(made) for make, (_, made) in before.items()} == {
-        make: id(made) for make, (_, made) in janus.kept._made.items()
+        make: id(made) for make, (_, made) in janus.derived._made.items()
     }
     assert {"small", "side", "image_codes", "codebook_size", "ids", "blank_code"} <= set(vars(janus))
 
@@ -94,11 +94,11 @@ def test_a_picture_of_one_colour_is_made_again_by_the_codec_itself(tiny_checkpoi
     codes = self_test.spread_over(janus, janus.image_codes)
     right = janus.decode(codes)
     with torch.inference_mode():
-        for weight in janus.painter.parameters():
+        for weight in janus.decoder_copy.parameters():
             weight.zero_()
     assert np.abs(janus.decode(codes).astype(int) - right).max() <= 1
     with torch.inference_mode():
-        for weight in janus.painter.parameters():
+        for weight in janus.decoder_copy.parameters():
             weight.fill_(torch.nan)
     assert np.abs(janus.decode(codes).astype(int) - right).max() <= 1
 

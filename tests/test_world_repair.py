@@ -10,7 +10,7 @@ import pytest
 from model.world.defects import DEFECTS, spoil
 from model.world.language import CATEGORIES, parse, related, write
 from model.world.random_scenes import sample_description, sample_scene
-from model.world.repair import mend
+from model.world.repair import repair_scene
 from model.world.scene import Item, Scene, free_places, overlaps, random_scene, render
 from model.world.sprites import CELL
 from model.world.verifier import Reading, accepted, check, read
@@ -36,7 +36,7 @@ def objects(items):
 def test_a_mended_scene_is_accepted_and_keeps_what_each_defect_leaves():
     rng, kinds = random.Random(0), Counter()
     for description, scene, kind, reading in rejected(1200):
-        mended = mend(rng, description, reading)
+        mended = repair_scene(rng, description, reading)
         assert accepted(check(description, read(render(mended)))), (write(description), reading)
         drawn, kept = set(reading.items), set(mended.items)
         match kind:
@@ -63,7 +63,7 @@ def test_any_drawing_at_all_is_mended():
         for _ in range(rng.randrange(12)):
             (x, y), (there_x, there_y) = ((rng.randrange(8) * CELL, rng.randrange(8) * CELL) for _ in range(2))
             image[y : y + CELL, x : x + CELL] = image[there_y : there_y + CELL, there_x : there_x + CELL]
-        assert accepted(check(description, Reading(mend(rng, description, read(image)).items)))
+        assert accepted(check(description, Reading(repair_scene(rng, description, read(image)).items)))
 
 
 def most_kept(description, shapes):
@@ -101,7 +101,7 @@ def test_no_object_moves_that_could_have_stayed():
             continue
         shuffled = rng.sample(wanted, len(wanted))
         drawn = [Item(item.noun, item.colour, at.column, at.row) for item, at in zip(wanted, shuffled, strict=True)]
-        mended = mend(rng, description, Reading(tuple(drawn)))
+        mended = repair_scene(rng, description, Reading(tuple(drawn)))
         stay = len(objects(drawn) & objects(mended.items))
         assert stay == most_kept(description, drawn), (write(description), drawn, mended)
         kept[len(drawn) - stay] += 1
@@ -123,7 +123,7 @@ def test_no_object_moves_that_could_have_stayed():
 )
 def test_what_can_stay_stays(prompt, drawn, kept):
     for seed in range(40):
-        mended = mend(random.Random(seed), parse(prompt), Reading(drawn))
+        mended = repair_scene(random.Random(seed), parse(prompt), Reading(drawn))
         assert kept <= set(mended.items)
         assert accepted(check(parse(prompt), Reading(mended.items)))
 
@@ -132,7 +132,7 @@ def test_of_two_objects_in_a_wrong_relation_either_may_move():
     description, drawn = parse("a cat left of a dog"), (CAT, DOG)
     stayed = Counter()
     for seed in range(200):
-        (stays,) = set(mend(random.Random(seed), description, Reading(drawn)).items) & set(drawn)
+        (stays,) = set(repair_scene(random.Random(seed), description, Reading(drawn)).items) & set(drawn)
         stayed[stays.noun] += 1
     assert min(stayed["cat"], stayed["dog"]) > 70
 
@@ -148,11 +148,11 @@ def test_of_two_objects_in_a_wrong_relation_either_may_move():
 )
 def test_in_order_what_is_missing_or_has_to_move_goes_to_the_first_valid_place(prompt, drawn, mended):
     for seed in range(5):
-        scene = mend(random.Random(seed), parse(prompt), Reading(drawn), first=True)
+        scene = repair_scene(random.Random(seed), parse(prompt), Reading(drawn), first=True)
         assert set(scene.items) == mended
     rng = random.Random(0)
     for description, _, _, reading in rejected(100):
-        assert accepted(check(description, read(render(mend(rng, description, reading, first=True)))))
+        assert accepted(check(description, read(render(repair_scene(rng, description, reading, first=True)))))
 
 
 def test_a_broken_shape_is_completed_in_its_place():
@@ -160,30 +160,30 @@ def test_a_broken_shape_is_completed_in_its_place():
     image[2 * CELL : 3 * CELL, 2 * CELL : 3 * CELL] = 0
     reading = read(image)
     assert reading.fragments == (CAT,)
-    assert mend(random.Random(0), parse("a cat and a dog"), reading) == Scene((CAT, DOG))
-    assert mend(random.Random(0), parse("a blue cat"), reading) == Scene((Item("cat", "blue", 2, 2),))
-    assert mend(random.Random(0), parse("a dog"), reading) == Scene((DOG,))
+    assert repair_scene(random.Random(0), parse("a cat and a dog"), reading) == Scene((CAT, DOG))
+    assert repair_scene(random.Random(0), parse("a blue cat"), reading) == Scene((Item("cat", "blue", 2, 2),))
+    assert repair_scene(random.Random(0), parse("a dog"), reading) == Scene((DOG,))
 
 
 def test_a_whole_shape_is_kept_before_a_broken_one():
     pink = Item("cat", "pink", 5, 5)
     reading = Reading((pink,), ((2, 2), (3, 2)), (CAT,))
-    assert mend(random.Random(0), parse("a red cat"), reading) == Scene((Item("cat", "red", 5, 5),))
+    assert repair_scene(random.Random(0), parse("a red cat"), reading) == Scene((Item("cat", "red", 5, 5),))
 
 
 def test_a_moved_object_keeps_its_free_colour_and_a_new_one_is_like_the_others():
     for seed in range(40):
         rng = random.Random(seed)
-        mended = mend(rng, parse("a cat below a dog"), Reading((CAT, DOG)))
+        mended = repair_scene(rng, parse("a cat below a dog"), Reading((CAT, DOG)))
         assert {(item.noun, item.colour) for item in mended.items} == {("cat", "red"), ("dog", "blue")}
-        assert {item.colour for item in mend(rng, parse("three cats"), Reading((CAT,))).items} == {"red"}
+        assert {item.colour for item in repair_scene(rng, parse("three cats"), Reading((CAT,))).items} == {"red"}
 
 
 def test_a_missing_object_is_placed_uniformly():
     rng, counts = random.Random(0), Counter()
     places = free_places((CAT,))
     for _ in range(60 * len(places)):
-        (dog,) = set(mend(rng, parse("a cat and a dog"), Reading((CAT,))).items) - {CAT}
+        (dog,) = set(repair_scene(rng, parse("a cat and a dog"), Reading((CAT,))).items) - {CAT}
         counts[dog.column, dog.row] += 1
     assert set(counts) == set(places) and min(counts.values()) > 30 and max(counts.values()) < 95
 
@@ -192,14 +192,14 @@ def test_where_nothing_can_stay_the_scene_is_a_new_one():
     description = parse("a red cat above a dog")
     for reading in (Reading(()), Reading((Item("key", "red", 0, 0),), ((5, 5),)), Reading((Item("cat", "red", 0, 6),))):
         for seed in range(20):
-            new = mend(random.Random(seed), description, reading)
+            new = repair_scene(random.Random(seed), description, reading)
             assert accepted(check(description, Reading(new.items)))
-    assert mend(random.Random(3), description, Reading(())) == sample_scene(random.Random(3), description)
+    assert repair_scene(random.Random(3), description, Reading(())) == sample_scene(random.Random(3), description)
 
 
 def test_the_same_seed_mends_alike():
     for number, (description, _, _, reading) in enumerate(rejected(100, seed=3)):
-        one, other = (mend(random.Random(number), description, reading) for _ in range(2))
+        one, other = (repair_scene(random.Random(number), description, reading) for _ in range(2))
         assert one == other
 
 
@@ -207,5 +207,5 @@ def test_mending_is_fast():
     cases = list(rejected(400, seed=4))
     start = time.process_time()
     for number, (description, _, _, reading) in enumerate(cases):
-        mend(random.Random(number), description, reading)
+        repair_scene(random.Random(number), description, reading)
     assert (time.process_time() - start) / len(cases) < 0.001  # seconds; 0.0001 on an idle machine

@@ -73,7 +73,7 @@ Box = tuple[float, float, float, float]  # left, top, width, height, as parts of
 
 
 class Domain:
-    """Which prompts a backend was trained for; this one: any, as they stand."""
+    """The prompts that a backend was trained for, and what is known of them. The base class: any prompt, unchanged."""
 
     name = "open"
     closed = False  # whether it knows a few words only, which a page may list
@@ -82,7 +82,7 @@ class Domain:
         return PromptReading(prompt)
 
     def suggestion(self, prompt: str) -> Suggestion | None:
-        """What may be drawn in the place of a prompt that `read` warns of; here nothing."""
+        """The nearest known prompt for one that `read` warns of; the base class: None."""
         return None
 
     def plan(self, text: str) -> str:
@@ -93,25 +93,25 @@ class Domain:
         """What a prompt asks for, one by one: here its parts, as commas, “and” and “with” divide it."""
         return tuple(part for part in BETWEEN_FACTS.split(prompt.strip().rstrip(".")) if part)
 
-    def at_once(self, sampling: Sampling) -> Sampling:
-        """A backend's own settings for a first draft without a plan; here as they are, without one."""
+    def first_draft(self, sampling: Sampling) -> Sampling:
+        """The sampling settings of a first draft without a plan."""
         return replace(sampling, thinks=False)
 
-    def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+    def perturb(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
         """Other codes, by raster index, that make a drawing of the prompt wrong in one object: `picture` (H, W, 3)
         uint8, of these `codes`. Raises ValueError where there is nothing to change; here always."""
         raise ValueError("only a drawing whose objects can be read can be changed so; rub out patches instead")
 
-    def blamed(self, reason: str, picture: np.ndarray) -> list[Box]:
-        """Where a reason finds fault with a drawing, (H, W, 3) uint8, to be shown to people; here nowhere."""
+    def fault_boxes(self, reason: str, picture: np.ndarray) -> list[Box]:
+        """Boxes of what a reason finds wrong in a picture, (H, W, 3) uint8, for display; the base class: none."""
         return []
 
     def is_familiar(self, picture: np.ndarray) -> bool:
-        """Whether a picture, (H, W, 3) uint8, is of a kind that the backend was trained on; here any."""
+        """Whether a picture, (H, W, 3) uint8, is of the training domain; the base class: always."""
         return True
 
     def stock_reasons(self, prompt: str) -> list[str]:
-        """What a person may say is wrong with a drawing of `prompt`, without typing it; here nothing."""
+        """Reasons offered to annotators for a drawing of `prompt`; the base class: none."""
         return []
 
 
@@ -147,18 +147,18 @@ class Backend(ABC):
             yield from self.events(request)
 
     def serve(self, options: ServingOptions) -> int:
-        """Get ready to make events for many people; for how many at the same time, others have to wait."""
+        """Prepare for requests of several threads; returns how many are made at the same time, further ones wait."""
         return 1
 
     def load_weights(self, weights: bytes) -> None:
-        """Go on with these: a safetensors file of parameters by their names; called while no events are being made.
+        """Replace parameters by those of a safetensors file, by name. Call it while no events are being made.
 
-        Raises CheckpointError for what does not fit; its own weights stand then.
+        Raises CheckpointError for parameters that do not fit; then no weight is changed.
         """
         raise CheckpointError(f"{self.name} takes no weights while it is open; name another checkpoint")
 
     def warning(self, prompt: str, task: Task = Task.DRAW) -> str | None:
-        """Why it may not know what is asked for; None where nothing speaks against it."""
+        """Why the prompt may lie outside of what the backend was trained for; None if it does not."""
         return self.domain.read(prompt, task).warning
 
     def read_source(self, file: Source, task: Task) -> np.ndarray:

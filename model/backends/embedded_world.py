@@ -21,7 +21,7 @@ from model.world.vocabulary import PromptError
 
 LONGEST_LINE = 80  # characters; what is longer is no line of a plan
 # What the verifier serves, without which everything else is drawn.
-MISHAP = "model.world.mishaps:mishap_codes"
+PERTURB = "model.world.perturbations:perturbed_codes"
 READ = "model.world.verifier:read"
 SMEARED = "model.world.verifier:smeared_share"
 BLAMED = "model.world.reasons:blamed_items"
@@ -56,17 +56,17 @@ class EmbeddedWorld(Domain):
         lines = [" ".join(line.split()) for line in re.split(r"[;\n]", text)]
         return write_items([_item(number, line) for number, line in enumerate(filter(None, lines), start=1)])
 
-    def at_once(self, sampling: Sampling) -> Sampling:
+    def first_draft(self, sampling: Sampling) -> Sampling:
         """A quick, bold draft; the plan comes after a no."""
         if not sampling.thinks:
             return sampling
         return replace(sampling, thinks=False, thinks_after_no=True, temperature=AT_ONCE_TEMPERATURE)
 
-    def mishap(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+    def perturb(self, rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
         """One object recoloured, moved, removed or doubled. Raises ValueError where no object can be read."""
-        return pkgutil.resolve_name(MISHAP)(rng, prompt, picture, codes)
+        return pkgutil.resolve_name(PERTURB)(rng, prompt, picture, codes)
 
-    def blamed(self, reason: str, picture: np.ndarray) -> list[Box]:
+    def fault_boxes(self, reason: str, picture: np.ndarray) -> list[Box]:
         """The objects that a reason names, as the verifier reads them in the drawing."""
         if picture.shape != (SIZE, SIZE, 3):
             return []

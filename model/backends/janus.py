@@ -39,10 +39,10 @@ class Janus:
     tokenizer: PreTrainedTokenizerBase
     name: str
     sampling: Sampling  # the checkpoint's own settings
-    preprocessing: Preprocessing = Preprocessing()  # of what its eye sees
-    fingerprint: str = ""  # of the weights as they lie in its files
+    preprocessing: Preprocessing = Preprocessing()  # of images for the understanding embedding
+    fingerprint: str = ""  # of the weights in the checkpoint's files
     adapter: Adapter | None = None  # that is trained beside the weights
-    kept: DerivedCache = field(default_factory=DerivedCache, init=False, repr=False, compare=False)
+    derived: DerivedCache = field(default_factory=DerivedCache, init=False, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -54,7 +54,7 @@ class Janus:
 
     @cached_property
     def small(self) -> bool:
-        """Whether a second thread of torch gains nothing, and loses tenfold where something else is busy."""
+        """Whether the network has fewer than SMALL parameters, so that one torch thread is fastest."""
         return sum(parameter.numel() for parameter in self.network.parameters()) < SMALL
 
     @cached_property
@@ -68,7 +68,7 @@ class Janus:
 
     @cached_property
     def codebook_size(self) -> int:
-        """How many image codes there are to choose from."""
+        """Size K of the codebook."""
         return self.network.config.vq_config.num_embeddings
 
     @property
@@ -162,7 +162,7 @@ class Janus:
         """
         parts = codes.to(self.device).split(1 if self.device.type == "cpu" else len(codes))
         pixels = torch.cat([*map(self.pixels, parts)]).float()
-        if self.painted_by_copy and has_blank(pixels):
+        if self.uses_decoder_copy and has_blank(pixels):
             pixels = torch.cat([*map(self.network.model.vqmodel.decode, parts)]).float()  # blank for the codec, too?
         if not torch.isfinite(pixels).all():
             raise FloatingPointError("the picture is not finite: it could not be made of its image codes")
@@ -170,31 +170,31 @@ class Janus:
         return values.permute(0, 2, 3, 1).cpu().numpy()
 
     @property
-    def painted_by_copy(self) -> bool:
-        """Whether pictures are made by a copy of the codec's decoder, ready for a CPU."""
+    def uses_decoder_copy(self) -> bool:
+        """Whether images are decoded by a copy of the codec's decoder that is prepared for CPU inference."""
         return self.small and self.device.type == "cpu"
 
     def pixels(self, codes: torch.Tensor) -> torch.Tensor:
         """(B, N) image codes → (B, 3, H, W) in [-1, 1]."""
         codec = self.network.model.vqmodel
-        if not self.painted_by_copy:
+        if not self.uses_decoder_copy:
             return codec.decode(codes)
-        return self.painter(codec.post_quant_conv(codec.quantize.get_codebook_entry(codes)))
+        return self.decoder_copy(codec.post_quant_conv(codec.quantize.get_codebook_entry(codes)))
 
     @property
-    def painter(self) -> torch.nn.Module:
-        """That copy."""
-        return self.kept.of(painter, self.network.model.vqmodel.decoder)
+    def decoder_copy(self) -> torch.nn.Module:
+        """The codec's decoder prepared for CPU inference."""
+        return self.derived.of(painter, self.network.model.vqmodel.decoder)
 
     def prepare(self) -> None:
-        """Make now what would be made of the weights by whoever first needs it."""
+        """Compute all cached properties now instead of at first use."""
         with PATCHING:
-            for name in (*CACHED, *(["painter"] if self.painted_by_copy else [])):
+            for name in (*CACHED, *(["decoder_copy"] if self.uses_decoder_copy else [])):
                 getattr(self, name)
 
     @cached_property
     def blank_code(self) -> int:
-        """The code that stands for cells not yet drawn: the commonest one of a bright empty image."""
+        """The image code for cells that are not drawn yet: the most frequent code of a light grey image."""
         size = self.image_size
         empty = np.full((size, size, 3), 245, np.uint8)
         return int(self.encode([empty]).mode().values.item())
@@ -202,8 +202,8 @@ class Janus:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as a network reads it: its text, why it may not be known, and the pieces of the user's turn, which for
-    an edit hold no image codes yet."""
+    """A prompt as a network reads it: normalised text, a warning for unknown prompts, and the pieces of the user's
+    turn. For an edit the pieces hold no image codes yet."""
 
     text: str
     warning: str | None
@@ -214,8 +214,8 @@ class Prompt:
         """Text tokens."""
         return sum(len(piece.ids) for piece in self.pieces if isinstance(piece, Text))
 
-    def around(self, codes: tuple[int, ...]) -> tuple[Piece, ...]:
-        """The pieces of an instruction to edit the image of these codes."""
+    def with_source(self, codes: tuple[int, ...]) -> tuple[Piece, ...]:
+        """The pieces of an edit instruction, with the codes of the source image."""
         return tuple(replace(piece, codes=codes) if isinstance(piece, Codes) else piece for piece in self.pieces)
 
 
@@ -251,7 +251,7 @@ CACHED = tuple(name for name, value in vars(Janus).items() if isinstance(value, 
 
 
 def has_blank(pixels: torch.Tensor) -> bool:
-    """Whether one of (B, C, H, W) is of one colour, or not of numbers."""
+    """Whether any image of (B, C, H, W) is constant or has NaN."""
     spread = pixels.amax((2, 3)) - pixels.amin((2, 3))
     return not bool((spread.amax(1) > 0).all())
 

@@ -166,7 +166,7 @@ def edit(janus: Janus, prepared: PreparedRequest, write: EventWriter, stream: St
     request, sampling = prepared.request, prepared.sampling
     codes = encode(janus, request.source)
     yield from write.source(encode_png(Picture.fromarray(request.source)), codes)
-    pieces = prepared.prompt.around(codes)
+    pieces = prepared.prompt.with_source(codes)
     if sampling.thinks:
         pieces = yield from think(janus, sampling, write, stream, pieces)
     yield from draw(janus, request, sampling, write, stream, pieces)

@@ -32,7 +32,7 @@ def prepared(janus: Janus) -> DecodingWeights:
             Llama(model.language_model, operations_for(model.language_model)), janus.image_logits, None
         )
     parts = (model.language_model, model.generation_head, model.generation_embeddings, model.generation_aligner)
-    return janus.kept.of(prepare, *parts)
+    return janus.derived.of(prepare, *parts)
 
 
 def prepare(layers: LlamaModel, head: JanusVQVAEHead, embeddings: nn.Embedding, aligner: nn.Module) -> DecodingWeights:

@@ -34,11 +34,11 @@ def make_ready(janus: Janus) -> None:
     if made.codes is not None:
         every = torch.arange(janus.codebook_size, device=janus.device)
         compare(janus, "embeddings of image codes", janus.embed_codes(every), made.codes)
-    if janus.painted_by_copy:
+    if janus.uses_decoder_copy:
         codec = janus.network.model.vqmodel
         latents = codec.quantize.get_codebook_entry(spread_over(janus, janus.image_codes))[..., :CORNER, :CORNER]
         latents = codec.post_quant_conv(latents)
-        compare(janus, "the picture", codec.decoder(latents), janus.painter(latents))
+        compare(janus, "the picture", codec.decoder(latents), janus.decoder_copy(latents))
 
 
 def sequence(janus: Janus) -> tuple[torch.Tensor, torch.Tensor, slice]:

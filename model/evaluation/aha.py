@@ -1,7 +1,7 @@
 """How often prompts end in an aha moment: `python -m model.evaluation.aha --seeds 2 --prompts FILE`
 
 With the settings that the studio ships: a draft at once, a plan after a no. Then those drawings that ended in a yes
-with one object changed by `Domain.mishap` (recoloured, moved, removed or doubled): does the model notice, and repair
+with one object changed by `Domain.perturb` (recoloured, moved, removed or doubled): does the model notice, and repair
 it, with its own settings? `--plan-first` has it write a plan before the first draft, too.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image as Picture
 from model.backends.contract import Backend, CheckpointError
 from model.backends.registry import DEFAULT, open_backend
 from model.backends.request import Request, RequestError
-from model.branches import BranchError, with_mishap
+from model.branches import BranchError, with_perturbation
 from model.evaluation.finished_rollouts import pictures_of
 from model.images import encode_png
 from model.trajectory import Sampling, Trajectory
@@ -76,7 +76,7 @@ def aha_rates(backend: Backend, prompts: Sequence[str], sampling: Sampling, *, s
 def changed_request(backend: Backend, trajectory: Trajectory, pictures: Sequence[np.ndarray]) -> Request | None:
     """A request that goes on from the last image with one object of it changed; None where none can be."""
     try:
-        branch = with_mishap(backend, trajectory, pictures[-1], random.Random(trajectory.seed))
+        branch = with_perturbation(backend, trajectory, pictures[-1], random.Random(trajectory.seed))
     except BranchError:
         return None
     shown = {
@@ -104,7 +104,7 @@ def main() -> None:
     try:
         lines = arguments.prompts.read_text("utf-8").splitlines() if arguments.prompts else PROMPTS
         backend = open_backend(arguments.checkpoint)
-        sampling = backend.sampling if arguments.plan_first else backend.domain.at_once(backend.sampling)
+        sampling = backend.sampling if arguments.plan_first else backend.domain.first_draft(backend.sampling)
         if arguments.temperature is not None:
             sampling = replace(sampling, temperature=arguments.temperature)
         prompts = [line.strip() for line in lines if line.strip()]

@@ -153,8 +153,8 @@ def figures(judged: Sequence[Judged]) -> dict[str, Figure]:
         "flagged wrong images, a real defect named": share(
             lambda rollout: _count(reasons_true(rollout, of_wrong=True))
         ),
-        "flagged drafts mended": share(_mended),
-        "right drafts spoiled": share(lambda rollout: (rollout.first and not rollout.final, rollout.first)),
+        "flagged drafts repaired": share(_repaired),
+        "right drafts damaged": share(lambda rollout: (rollout.first and not rollout.final, rollout.first)),
         "images per prompt": share(lambda rollout: (len(rollout.readings), 1)),
     }
 
@@ -183,7 +183,7 @@ def _count(values: Sequence[bool]) -> tuple[int, int]:
     return sum(values), len(values)
 
 
-def _mended(rollout: Judged) -> tuple[int, int]:
+def _repaired(rollout: Judged) -> tuple[int, int]:
     """Of wrong first drafts that were judged no: whether the last image is right."""
     flagged = not rollout.first and rollout.says[:1] == [False] and len(rollout.readings) > 1
     return flagged and rollout.final, flagged

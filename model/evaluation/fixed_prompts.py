@@ -34,8 +34,8 @@ DIRECTIONS = {
     "final image": 1,
     "verdict, balanced": 1,
     "reasons for no, true": 1,
-    "flagged drafts mended": 1,
-    "right drafts spoiled": -1,
+    "flagged drafts repaired": 1,
+    "right drafts damaged": -1,
     "held-out loss": -1,
     "held-out verdicts right": 1,
 }

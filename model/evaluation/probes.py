@@ -142,11 +142,11 @@ def edited_reasons(backend: JanusBackend, count: int, sampling: Sampling, seed: 
         requests.append(_onward(rollout, branch.prefix, sampling, seed))
         facts.append((other, main_defect(found)))
     readings = zip(facts, drawn(backend, requests), strict=True)
-    follows = [mended(other, fact, reading) for (other, fact), reading in readings]
+    follows = [repaired(other, fact, reading) for (other, fact), reading in readings]
     return by_kind(follows, [fact.kind for _, fact in facts])
 
 
-def mended(description: Description, fact: Fact, reading: Reading) -> bool:
+def repaired(description: Description, fact: Fact, reading: Reading) -> bool:
     """Whether a false fact is true of another picture."""
     return replace(fact, holds=True, found=fact.found and fact.wanted) in check(description, reading)
 

@@ -112,7 +112,7 @@ def draw(
 
 def painter_of(backend: Backend, source: str, arguments: argparse.Namespace) -> PainterSettings:
     """A backend with the settings that it paints with: at once, unless a plan is asked for first."""
-    sampling = backend.sampling if arguments.plan_first else backend.domain.at_once(backend.sampling)
+    sampling = backend.sampling if arguments.plan_first else backend.domain.first_draft(backend.sampling)
     options = {name: getattr(arguments, name) for name in ("guidance", "temperature")}
     sampling = replace(sampling, **{name: value for name, value in options.items() if value is not None})
     return PainterSettings(backend_name(source), checkpoint_stamp(source), sampling)

@@ -162,7 +162,7 @@ def _assessed(
 
 def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, float]:
     """Rewards and shares right of the rollouts; of each reward mean and spread within groups for last images. `begun`:
-    how many began at a wrong image, `mended`: how many of these ended at a right one."""
+    how many began at a wrong image, `repaired`: how many of these ended at a right one."""
     fresh = [rollout for group in groups for rollout in group if not rollout.start.prefix]
     begun = [rollout for group in groups for rollout in group if rollout.start.prefix]
     judged = [(fit >= RIGHT, yes) for each in fresh + begun for fit, yes in zip(each.fits, each.verdicts, strict=True)]
@@ -174,7 +174,7 @@ def statistics(groups: Sequence[Sequence[Rollout]], rounds: int) -> dict[str, fl
         "verdict_right": float(np.mean([right == yes for right, yes in judged])),
         "images": float(np.mean([len(rollout.fits) for rollout in fresh])),
         "begun": len(begun),
-        "mended": sum(rollout.fits[-1] >= RIGHT for rollout in begun),
+        "repaired": sum(rollout.fits[-1] >= RIGHT for rollout in begun),
         **_parts(groups),
     }
 

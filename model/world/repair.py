@@ -46,7 +46,7 @@ class _Choice:
     worth: int = 0
 
 
-def mend(rng: random.Random, description: Description, reading: Reading, *, first: bool = False) -> Scene:
+def repair_scene(rng: random.Random, description: Description, reading: Reading, *, first: bool = False) -> Scene:
     """A scene that satisfies the description and keeps as many of the drawn objects in their places as can be.
 
     Whole shapes are kept before broken ones, right colours before wrong ones, which are corrected. What is missing

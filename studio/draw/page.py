@@ -274,7 +274,7 @@ def _example(example: Example, checkpoints: Checkpoints, settings: Settings) -> 
 
 def _own(generator: Generator, *, plan_first: bool) -> Sampling:
     """The checkpoint's own settings for a drawing with a plan before its first draft, or without."""
-    return generator.sampling if plan_first else generator.backend.domain.at_once(generator.sampling)
+    return generator.sampling if plan_first else generator.backend.domain.first_draft(generator.sampling)
 
 
 def prompt_row(action: str, **options: Any) -> tuple[gr.Textbox, gr.Button, gr.Button]:

@@ -25,7 +25,7 @@ def blamed(trajectory: Trajectory, picture: render.PictureOf) -> dict[str, list[
         if not isinstance(segment, Reflection) or segment.answer != "no" or shown is None:
             continue
         try:
-            boxes = EMBEDDED_WORLD.blamed(segment.reason, np.asarray(read_rgb(picture(shown))))
+            boxes = EMBEDDED_WORLD.fault_boxes(segment.reason, np.asarray(read_rgb(picture(shown))))
         except PictureFileError:
             continue
         if boxes:

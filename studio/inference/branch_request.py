@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from model.backends.contract import Backend
-from model.branches import Branch, BranchError, afresh, with_codes, with_mishap, with_reflection, with_thought
+from model.branches import Branch, BranchError, afresh, with_codes, with_perturbation, with_reflection, with_thought
 from model.images import read_rgb
 from model.trajectory import Source, Trajectory
 from studio.inference.checkpoints import Checkpoints, PersonalCheckpoints
@@ -69,7 +69,7 @@ def tripped(generator: Generator, trajectory: Trajectory) -> Branch:
     if not shown:
         raise BranchError("there is no finished image to change")
     picture = np.asarray(read_rgb(generator.store.picture(shown[-1])))
-    return with_mishap(generator.backend, trajectory, picture, random.Random())
+    return with_perturbation(generator.backend, trajectory, picture, random.Random())
 
 
 def _plan(backend: Backend, text: str) -> str:

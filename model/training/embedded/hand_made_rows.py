@@ -30,7 +30,7 @@ from model.world.defects import spoil
 from model.world.language import Description, parse
 from model.world.plan import write_plan
 from model.world.random_scenes import sample_scene
-from model.world.repair import mend
+from model.world.repair import repair_scene
 from model.world.scene import Scene, render
 from model.world.verifier import read
 
@@ -52,7 +52,7 @@ def _judge(rng: random.Random, description: Description, row: Row) -> Row:
 def _redraw(rng: random.Random, description: Description, row: Row) -> Row:
     draft = spoil(rng, description, sample_scene(rng, description))[1]
     drafts = {"drafts": [{"bytes": _png(draft), "path": None}], "reflections": [reflect(rng, description, draft)]}
-    return _drawing(row, mend(rng, description, read(draft))) | drafts
+    return _drawing(row, repair_scene(rng, description, read(draft))) | drafts
 
 
 def _drawing(row: Row, scene: Scene) -> Row:

@@ -33,7 +33,7 @@ from model.world.patches import patch_codes
 from model.world.plan import write_items
 from model.world.random_scenes import sample_scene
 from model.world.reasons import write_reason
-from model.world.repair import mend
+from model.world.repair import repair_scene
 from model.world.scene import Item, Scene, random_scene, render
 from model.world.splits import sample_training
 from model.world.verifier import Reading, accepted, check, read
@@ -115,7 +115,7 @@ def _redraw(janus, rng, mix, description: Description, scene: Scene) -> Training
         thought = _plan(description, scene.items if slipped else seen.shapes()) if thinks else None
         drafts.append(_draft(janus, reflect(rng, description, wrong), codes, seen, thought))
         anew = thinks and _plans_anew(rng, mix)
-        scene = sample_scene(rng, description) if anew else mend(rng, description, seen, first=mix.first_place)
+        scene = sample_scene(rng, description) if anew else repair_scene(rng, description, seen, first=mix.first_place)
     thought = _plan(description, scene.items) if thinks else None
     return draw(janus, _prompt(rng, mix, description), drafts, thought, *_shown(janus, scene, thought))
 
@@ -137,7 +137,7 @@ def _redraw_steered(janus, rng, mix, description: Description, scene: Scene) -> 
     image = render(scene)
     while accepted(check(other := otherwise(rng, description), read(image))):
         pass
-    after = mend(rng, other, read(image), first=mix.first_place)
+    after = repair_scene(rng, other, read(image), first=mix.first_place)
     thinks = rng.random() < mix.thinking
     before, thought = ((_plan(description, each.items) if thinks else None) for each in (scene, after))
     seen = _draft(janus, reflect(rng, other, image), patch_codes(image), read(image), before)
@@ -150,7 +150,7 @@ def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[P
     if thinks and _plans_anew(rng, mix):
         scene = sample_scene(rng, description)
     else:
-        scene = _mended_in_order(own) if mix.first_place else mend(rng, description, reading)
+        scene = _repaired_in_order(own) if mix.first_place else repair_scene(rng, description, reading)
     before = thought = None
     if thinks:  # its own thought may have planned what cannot be drawn, two at one place
         before, thought = own.thought or _plan(description, reading.shapes()), _plan(description, scene.items)
@@ -159,9 +159,9 @@ def _redraw_own(janus, rng, mix, right: Sequence[PolicyDraft], wrong: Sequence[P
 
 
 @lru_cache(maxsize=8192)
-def _mended_in_order(own: PolicyDraft) -> Scene:
+def _repaired_in_order(own: PolicyDraft) -> Scene:
     """The same for every time that a draft is drawn from the data."""
-    return mend(random.Random(write(own.description)), own.description, read(own.image), first=True)
+    return repair_scene(random.Random(write(own.description)), own.description, read(own.image), first=True)
 
 
 def _follow(janus, rng, mix, description: Description, scene: Scene) -> TrainingSequence:

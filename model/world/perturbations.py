@@ -21,7 +21,7 @@ from model.world.vocabulary import MOST_OBJECTS, PromptError
 KINDS: tuple[str, ...] = ("recoloured", "moved", "removed", "doubled")
 
 
-def mishap(
+def perturb(
     rng: random.Random, scene: Scene, description: Description | None, kinds: Sequence[str] = KINDS
 ) -> tuple[str, Scene] | None:
     """One of `kinds` and the scene after it; None where none of them makes the scene wrong.
@@ -62,8 +62,8 @@ def _elsewhere(rng: random.Random, item: Item, others: Sequence[Item]) -> Iterat
     yield from (replace(item, column=column, row=row) for column, row in rng.sample(places, len(places)))
 
 
-def mishap_codes(rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
-    """The image codes that change by a mishap in a drawing of `codes`, (H, W, 3) uint8, by raster index. Raises
+def perturbed_codes(rng: random.Random, prompt: str, picture: np.ndarray, codes: Sequence[int]) -> dict[int, int]:
+    """The image codes that change by a perturbation in a drawing of `codes`, (H, W, 3) uint8, by raster index. Raises
     ValueError where no object can be read."""
     scene = Scene(read(picture).items)
     shown = {index: PATCHES[cell] for index, cell in enumerate(cells(render(scene)))}
@@ -73,7 +73,7 @@ def mishap_codes(rng: random.Random, prompt: str, picture: np.ndarray, codes: Se
         description = parse(normalise(prompt).text)
     except PromptError:
         description = None
-    changed = mishap(rng, scene, description)
+    changed = perturb(rng, scene, description)
     if changed is None:
         raise ValueError("no change of one object would make this drawing wrong; rub out patches instead")
     return changed_codes(scene, changed[1])
