@@ -11,7 +11,7 @@ from model.decoding.opening import open_checkpoint
 from model.evaluation.figures import Judged
 from model.images import read_rgb
 from model.training.dataset import DataError
-from model.training.embedded import lessons
+from model.training.embedded import correction_benchmark
 from model.training.embedded.drift import (
     Scored,
     compared,
@@ -63,13 +63,15 @@ def test_drawings_count_as_often_as_the_other_checkpoint_would_draw_them(rollout
 def test_faults_are_what_the_network_misjudges_and_fixed_pictures_are_right_and_wrong_in_turn(
     parent: Policy, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lessons, "verdicts_right", lambda janus, shown: [at % 4 > 0 for at in range(len(shown))])
-    known = lessons.faults(parent.janus, "extra object", 6, seed=0)
+    monkeypatch.setattr(
+        correction_benchmark, "verdicts_right", lambda janus, shown: [at % 4 > 0 for at in range(len(shown))]
+    )
+    known = correction_benchmark.faults(parent.janus, "extra object", 6, seed=0)
     assert len(known) == 6 and all(example.completion.startswith("No") for example in known)
-    monkeypatch.setattr(lessons, "MOST_SHOWN", 16)
+    monkeypatch.setattr(correction_benchmark, "MOST_SHOWN", 16)
     with pytest.raises(DataError, match="only 4 are accepted, not 6"):
-        lessons.faults(parent.janus, "extra object", 6, seed=0)
-    pictures = [(e, np.asarray(read_rgb(e.images[0]))) for e in lessons.fixed_pictures(8)]
+        correction_benchmark.faults(parent.janus, "extra object", 6, seed=0)
+    pictures = [(e, np.asarray(read_rgb(e.images[0]))) for e in correction_benchmark.fixed_pictures(8)]
     assert [accepted(check(parse(e.prompt), read(picture))) for e, picture in pictures] == [
         True,
         True,

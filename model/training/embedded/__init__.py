@@ -1,1 +1,1 @@
-"""Training of the embedded network from scratch: sizes, codec, pretraining, lessons, painter."""
+"""Training of the embedded network from scratch: sizes, codec, pretraining, corrections, painter."""

@@ -1,11 +1,10 @@
-"""How well a few corrections of one kind of fault are learnt: lessons of `adapters/teaching.py`, measured.
+"""Measures what ten corrections of one kind of defect bring and cost, learnt by `adapters/teaching.py`.
 
-    python -m model.training.embedded.lessons --checkpoint rl --out lessons
+    python -m model.training.embedded.correction_benchmark --checkpoint rl --out corrected
 
-A lesson is ten pictures that the checkpoint misjudges, of one kind of defect, corrected as the verifier would. Printed
-are, of every kind: corrections judged as corrected, further pictures of the same kind that it misjudged and that no
-lesson showed, fixed pictures judged right and fixed prompts drawn right before and after (by importance weights:
-`drift`), and seconds of the lesson.
+The corrections are of pictures that the checkpoint misjudges, written as the verifier would. It prints of every kind:
+corrections judged as corrected, held-out pictures of the same kind that it misjudged, fixed pictures judged right and
+fixed prompts drawn right before and after (by importance weights: `drift`), and seconds.
 """
 
 import argparse
@@ -42,14 +41,14 @@ from model.world.random_scenes import sample_scene
 from model.world.scene import render
 from model.world.splits import GENEVAL, HARD, held_out_prompts, sample_training
 
-TAUGHT = 10  # corrections of a lesson
+TAUGHT = 10  # corrections that are learnt
 MOST_SHOWN = 3000  # pictures that are judged in search of a kind's faults
 AT_ONCE = 16  # pictures that are made and judged together
 
 
 @dataclass(frozen=True)
 class Fixed:
-    """What a lesson is not about: pictures to judge, with the parent's verdicts, and the parent's drawings."""
+    """What is not corrected: pictures to judge, with the parent's verdicts, and the parent's drawings."""
 
     judging: Sequence[TrainingSequence]
     judged: Sequence[bool]
@@ -107,7 +106,7 @@ def fixed(janus: Janus, judged: int, drawn: int) -> Fixed:
     return Fixed(judging, verdicts_right(janus, judging), parent_rollouts(janus, [*geneval, *hard], 1, thinks=False))
 
 
-def lesson(
+def measured(
     source: str,
     parent: Policy,
     kind: str,
@@ -116,7 +115,7 @@ def lesson(
     out: Path,
     settings: TeachingSettings,
 ) -> dict[str, Any]:
-    """Teach the first TAUGHT examples; what came of it, as plain values."""
+    """Learn the first TAUGHT examples; the figures before and after, as plain values."""
     began, busy = time.monotonic(), time.process_time()
     taught = teach(source, examples[:TAUGHT], out / kind.replace(" ", "-"), settings)
     seconds, busy = time.monotonic() - began, time.process_time() - busy
@@ -140,7 +139,7 @@ def lesson(
 
 
 def shown(row: dict[str, Any]) -> str:
-    """A lesson in a line."""
+    """The figures of one kind as a line."""
     cells = [f"{row[name][0]} of {row[name][1]}" for name in ("corrected", "held_out")]
     cells += [change_in_words(row[name]) for name in ("judged", "drawn")]
     took = f"{row['seconds']:6.1f} s, {row['processor_seconds']:.1f} of a core"
@@ -159,7 +158,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Raises CheckpointError, DataError and what `teach` raises."""
     settings = TeachingSettings(**{name: getattr(arguments, name) for name in asdict(TeachingSettings())})
     janus = open_checkpoint(arguments.checkpoint, dtype=torch.float32, device="cpu")
-    torch.set_num_threads(1)  # as a lesson has
+    torch.set_num_threads(1)  # as in `teach`
     if arguments.out.exists():
         raise DataError(f"{arguments.out} is there already; choose another --out")
     about = fixed(janus, arguments.judged, arguments.drawn)
@@ -169,15 +168,15 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for kind in arguments.kinds:
         examples = faults(janus, kind, TAUGHT + arguments.held_out, arguments.seed)
-        rows.append(lesson(arguments.checkpoint, Policy(janus), kind, examples, about, arguments.out, settings))
+        rows.append(measured(arguments.checkpoint, Policy(janus), kind, examples, about, arguments.out, settings))
         print(shown(rows[-1]), flush=True)
     print(f"median of {len(rows)}: {statistics.median(row['seconds'] for row in rows):.1f} s")
-    (arguments.out / "lessons.json").write_text(json.dumps({"settings": asdict(settings), "lessons": rows}, indent=1))
+    (arguments.out / "corrections.json").write_text(json.dumps({"settings": asdict(settings), "kinds": rows}, indent=1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m model.training.embedded.lessons", description=__doc__.split("\n")[0]
+        prog="python -m model.training.embedded.correction_benchmark", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--checkpoint", default=str(EMBEDDED), help="what is taught")
     kinds = ["wrong colour", "swapped colours", "missing object", "smeared sprite", "one moved"]
@@ -185,10 +184,10 @@ def main() -> None:
     parser.add_argument("--held-out", type=bounded(int, 1, 1000), default=20, help="further faults of each kind")
     parser.add_argument("--judged", type=bounded(int, 1, 10**5), default=400, help="fixed pictures")
     parser.add_argument("--drawn", type=bounded(int, 1, 10**5), default=120, help="fixed prompts")
-    parser.add_argument("--out", type=Path, required=True, help="a new folder for the adapters and lessons.json")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder for the adapters and corrections.json")
     add_settings(parser, TeachingSettings())
     arguments = parser.parse_args()
-    run_command("lessons", lambda: run(arguments), DataError)
+    run_command("correction_benchmark", lambda: run(arguments), DataError)
 
 
 if __name__ == "__main__":
