@@ -79,9 +79,13 @@ def train(name: str, checkpoint: Path, out: Path, start: RunStart) -> None:
     else:
         row_format, examples = examples_of(method)
         data = [WeightedRows(Built([row_format.build(janus, each, RowBounds()) for each in examples]))]
-        module = {"dpo": dpo, "kto": kto, "reward": reward}[method]
+        module, settings = {
+            "dpo": (dpo, dpo.DpoSettings),
+            "kto": (kto, kto.KtoSettings),
+            "reward": (reward, reward.RewardSettings),
+        }[method]
         learner = RewardNetwork(janus) if method == "reward" else janus
-        module.train(learner, data, module.Settings(**common, **ROWS), out, about, start)
+        module.train(learner, data, settings(**common, **ROWS), out, about, start)
 
 
 def interrupted(number: signal.Signals, at: int) -> None:

@@ -54,9 +54,9 @@ def test_a_change_that_leaves_the_prompt_true_is_none():
 
 def test_a_draft_at_once_is_bold_and_plans_after_a_no():
     own = Sampling(temperature=0.9, thinks=True)
-    at_once = EMBEDDED_WORLD.at_once(own)
+    at_once = EMBEDDED_WORLD.first_draft(own)
     assert at_once == replace(own, thinks=False, thinks_after_no=True, temperature=AT_ONCE_TEMPERATURE)
-    assert EMBEDDED_WORLD.at_once(Sampling()) == Sampling()
+    assert EMBEDDED_WORLD.first_draft(Sampling()) == Sampling()
 
 
 def test_a_plan_after_a_no_comes_before_every_image_but_the_first(tiny: Janus):

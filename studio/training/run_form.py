@@ -177,7 +177,7 @@ def options_of(method: Method, words: str, report: Path | None) -> list[str]:
 @lru_cache(maxsize=16)
 def settings_of(method: str) -> Mapping[str, type]:
     """The settings of a method and their types; its module is imported when it is first asked for."""
-    defaults = pkgutil.resolve_name(f"model.training.{method}:Settings")()
+    defaults = pkgutil.resolve_name(f"model.training.{method}:{METHODS[method].settings}")()
     return {field.name: type(getattr(defaults, field.name)) for field in fields(defaults)}
 
 
@@ -207,7 +207,7 @@ def measured(runs: Sequence[TrainingRun], method: str, checkpoint: str) -> float
 def bytes_of(source: str, method: str, options: tuple[str, ...]) -> tuple[int, int]:
     """Bytes of memory while a run goes, as the training command estimates them, and of the disk afterwards. Raises
     CheckpointError, and RunError for options that cannot be read."""
-    defaults = pkgutil.resolve_name(f"model.training.{method}:Settings")()
+    defaults = pkgutil.resolve_name(f"model.training.{method}:{METHODS[method].settings}")()
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     add_opening(parser)
     add_settings(parser, defaults)
