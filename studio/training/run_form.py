@@ -25,6 +25,7 @@ from model.training.runs.estimate import config_of, work_of
 from model.training.runs.estimate import estimate as memory_of
 from model.training.runs.opening import KINDS as ADAPTERS
 from model.training.runs.opening import add_opening, opening_of
+from model.training.runs.settings import option_names
 from studio.settings import Settings
 from studio.training.curves import seconds_per_step
 from studio.training.launch import RunError
@@ -160,13 +161,15 @@ def options_of(method: Method, words: str, report: Path | None) -> list[str]:
         parts = shlex.split(words)
     except ValueError as error:
         raise RunError(f"the options cannot be read: {error}") from error
-    known = {f"--{name.replace('_', '-')}": kind for name, kind in settings_of(method.name).items()} | OPENING
-    known |= AGREEMENT if report else {}
+    settings = settings_of(method.name)
+    offered = {option_names(name)[0]: kind for name, kind in settings.items()} | OPENING
+    offered |= AGREEMENT if report else {}
+    known = offered | {option: kind for name, kind in settings.items() for option in option_names(name)}
     taken = ("--steps", "--save-every")
     at = 0
     while at < len(parts):
         if parts[at] not in known or parts[at] in taken:
-            listed = " ".join(name for name in known if name not in taken)
+            listed = " ".join(name for name in offered if name not in taken)
             raise RunError(f"{parts[at][:40]} is no setting of {method.name}; there are: {listed}")
         at += 1 if known[parts[at]] is bool else 2
     if at > len(parts):

@@ -12,7 +12,7 @@ from model.backends.contract import CheckpointError
 from model.distributed.command_line import ending_in_a_line
 from model.training.optimization import TrainingError
 from model.training.runs.folder import RunStart, RunStopped
-from model.training.runs.settings import FORMER_NAMES
+from model.training.runs.settings import option_names
 from model.training.runs.sharding import SHARDINGS
 from model.training.runs.trackers import TRACKERS
 
@@ -92,7 +92,7 @@ def add_settings(
 ) -> None:
     """An option for every field, with its default; a flag for one that is False."""
     for name, default in asdict(defaults).items():
-        options = [f"--{each.replace('_', '-')}" for each in (name, FORMER_NAMES.get(name)) if each]
+        options = option_names(name)
         if isinstance(default, bool):
             parser.add_argument(*options, action="store_true")
         else:

@@ -15,6 +15,12 @@ FORMER_NAMES = {  # of settings: their options are still read, and so are states
 }
 
 
+def option_names(setting: str) -> list[str]:
+    """The command line options of a setting: its own, and its former one where it had another name."""
+    names = (setting, FORMER_NAMES.get(setting))
+    return [f"--{name.replace('_', '-')}" for name in names if name is not None]
+
+
 @dataclass(frozen=True)
 class LoopSettings:
     """Settings of the loop, the same for every method."""
