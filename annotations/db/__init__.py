@@ -1,1 +1,1 @@
-"""Tables, engines and migrations: SQLite and PostgreSQL."""
+"""Tables, engines, locks and migrations: SQLite and PostgreSQL."""

@@ -1,1 +1,1 @@
-"""Backups, repair, webhooks, scheduled work, measurements."""
+"""Backups, repair, webhooks, measurements."""

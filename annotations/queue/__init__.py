@@ -1,1 +1,1 @@
-"""Who is asked what next, and what becomes of an answer: leases, submission, review, gold."""
+"""Who is asked what next, and what becomes of an answer: assignment, submission, review, gold, audit trail."""

@@ -1,1 +1,1 @@
-"""Values: questions, answers, annotations, projects."""
+"""Values: questions, answers, annotations, projects, imported records."""

@@ -1,1 +1,1 @@
-"""Tables as values: trajectories, items, annotations, imports, pictures; `store.Store` is the entry."""
+"""Tables as values: trajectories, items, leases, annotations, imports; `store.Store` is the entry."""
