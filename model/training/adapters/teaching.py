@@ -114,7 +114,8 @@ def teach(
     run = network_run(janus, policy, out, provenance | about | about_known, RunStart(restart=True))
     with prefetched(data, settings.steps) as ahead:
         loop.train(run, ahead)
-    scale = scale_down(janus, [rows[at] for at in range(min(len(rows), MOST_MEASURED))], settings.scaled_to)
+    measured = [row for at in range(min(len(rows), MOST_MEASURED)) if isinstance(row := rows[at], TrainingSequence)]
+    scale = scale_down(janus, measured, settings.scaled_to)
     if scale < 1:
         write_checkpoint(janus, out, json.loads((out / PROVENANCE).read_text()) | {"adapter_scale": scale})
     return open_checkpoint(out)
@@ -167,7 +168,9 @@ def verdicts_right(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[
 def verdict_probabilities(janus: Janus, sequences: Sequence[TrainingSequence]) -> list[float]:
     """Of every sequence with a verdict (and no image codes to score), the probability of that verdict, of yes and no
     alone."""
-    judging = [sequence for sequence in sequences if TokenKind.CODE not in {targets.kind for targets in sequence.targets}]
+    judging = [
+        sequence for sequence in sequences if TokenKind.CODE not in {targets.kind for targets in sequence.targets}
+    ]
     probabilities: list[float] = []
     policy, answers = Policy(janus), torch.tensor([janus.ids.yes, janus.ids.no])
     for at in range(0, len(judging), AT_ONCE):
