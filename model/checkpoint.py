@@ -1,9 +1,10 @@
-"""Inspect a checkpoint without loading its weights, convert it from DeepSeek's layout to transformers', or merge an
-adapter into its base.
+"""Inspect a checkpoint without loading its weights, convert it from DeepSeek's layout to transformers', merge an
+adapter into its base, or interpolate between the weights before and after training.
 
 python -m model.checkpoint inspect FOLDER_OR_HUB_ID
 python -m model.checkpoint convert FOLDER OUT
 python -m model.checkpoint merge ADAPTER OUT
+python -m model.checkpoint interpolate PARENT TRAINED OUT --share 0.7
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import JanusForConditionalGeneration, JanusProcessor
 
 from model.backends.checkpoint.adapter_folder import AdapterFolder
 from model.backends.checkpoint.checks import check_tensors, read_json
@@ -73,19 +75,54 @@ def merge(source: str | Path, out: Path) -> None:
         base, adapters = unstacked(source)
         if not adapters:
             raise CheckpointError(f"{source} is no adapter; there is nothing to merge")
-        tokenizer = open_tokenizer(base)
-        config = open_config(base, tokenizer)
-        dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float16
-        network, _ = open_network(base, config, tokenizer, dtype, adapters)
-        processor = processor_of(base, config, tokenizer)
+        network, processor, dtype = _opened(base, adapters)
         about = {"recipe": "merge", "parent": name_of(base), "adapters": [provenance_of(each) for each in adapters]}
         save_checkpoint(network, processor, out, about, dtype)
 
 
+def interpolate(parent: str | Path, trained: str | Path, share: float, out: Path) -> None:
+    """parent + share · (trained − parent), of two checkpoints of one network (folders or Hub ids, adapters too),
+    computed in float32 and written to `out` in the parent's dtype. Weights between those before and after fine-tuning
+    keep more of what was known (Wortsman et al., 2022, Robust fine-tuning of zero-shot models). Raises
+    CheckpointError."""
+    if not 0 <= share <= 1:
+        raise CheckpointError(f"--share was {share:g}; it has to lie between 0 (the parent) and 1 (what was trained)")
+    sources = path_of(parent), path_of(trained)
+    for source in sources:
+        check_layout(source)
+    with one_line(f"{parent} and {trained} could not be interpolated"):
+        (network, processor, dtype), (other, *_) = (_opened(*unstacked(source)) for source in sources)
+        weights, trained_weights = network.state_dict(), other.state_dict()
+        shapes, others = ({name: each.shape for name, each in of.items()} for of in (weights, trained_weights))
+        if shapes != others:
+            first = min(name for name, _ in shapes.items() ^ others.items())
+            raise CheckpointError(f"they are two networks: {first} differs in shape, or is in one of them alone")
+        for name, weight in weights.items():
+            if weight.is_floating_point():
+                weight.copy_(torch.lerp(weight.float(), trained_weights[name].float(), share))
+        about = {"checkpoint": name_of(sources[1])} | _provenance_in(Path(sources[1]))
+        about = {"recipe": "interpolate", "parent": name_of(sources[0]), "share": share, "trained": about}
+        save_checkpoint(network, processor, out, about, dtype)
+
+
+def _opened(
+    base: str | Path, adapters: list[AdapterFolder]
+) -> tuple[JanusForConditionalGeneration, JanusProcessor, torch.dtype]:
+    """Network with the adapters in its weights, processor, and the dtype that the weights are stored in."""
+    tokenizer = open_tokenizer(base)
+    config = open_config(base, tokenizer)
+    dtype = config.dtype if isinstance(config.dtype, torch.dtype) else torch.float16
+    network, _ = open_network(base, config, tokenizer, dtype, adapters)
+    return network, processor_of(base, config, tokenizer), dtype
+
+
 def provenance_of(adapter: AdapterFolder) -> dict[str, Any]:
     """What the folder of an adapter says of it."""
-    path = adapter.folder / PROVENANCE
-    return {"adapter": name_of(adapter.folder)} | (read_json(path) if path.is_file() else {})
+    return {"adapter": name_of(adapter.folder)} | _provenance_in(adapter.folder)
+
+
+def _provenance_in(folder: Path) -> dict[str, Any]:
+    return read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
 
 
 def inspect(source: str | Path) -> dict[str, Any]:
@@ -130,8 +167,16 @@ def main() -> None:
     converting = commands.add_parser("convert", help="from DeepSeek's layout to transformers'")
     converting.add_argument("source", help="a folder")
     converting.add_argument("out", type=Path, help="a folder to write")
+    between = commands.add_parser("interpolate", help="weights between those before and after training")
+    between.add_argument("parent", help="a folder or Hub id")
+    between.add_argument("trained", help="a folder or Hub id")
+    between.add_argument("out", type=Path, help="a folder to write")
+    between.add_argument("--share", type=float, default=0.7, help="of the change (default: %(default)s)")
     arguments = parser.parse_args()
     try:
+        if arguments.command == "interpolate":
+            interpolate(arguments.parent, arguments.trained, arguments.share, arguments.out)
+            return
         if arguments.command != "inspect":
             {"convert": convert, "merge": merge}[arguments.command](arguments.source, arguments.out)
             return

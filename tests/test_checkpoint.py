@@ -20,6 +20,7 @@ from model.decoding.opening import open_checkpoint
 from model.decoding.prepared_request import prepare
 from model.decoding.rollout import rollout
 from model.events import fold
+from model.training.embedded.network import new_config, new_network
 
 
 def test_a_folder_opens_with_its_own_settings(tiny_checkpoint: Path, tmp_path: Path):
@@ -80,6 +81,26 @@ def test_saving_keeps_weights_and_provenance(tiny_checkpoint: Path, tmp_path: Pa
         assert torch.equal(one, other), name
     assert json.loads((out / PROVENANCE).read_text()) == {"parent": "tiny"}
     assert all(file.stat().st_size <= 10_000_000 for file in out.iterdir())
+
+
+def test_weights_between_two_checkpoints_are_a_checkpoint(tiny_checkpoint: Path, tmp_path: Path):
+    processor = JanusProcessor.from_pretrained(tiny_checkpoint)
+    other, wide = (new_network(new_config(hidden=hidden, layers=2, vision_layers=1), seed=1) for hidden in (64, 96))
+    save_checkpoint(other, processor, tmp_path / "other", {"parent": "tiny", "recipe": "sft"})
+    save_checkpoint(wide, processor, tmp_path / "wide", {"parent": "nothing"})
+    out = tmp_path / "between"
+    done = run("model.checkpoint", "interpolate", tiny_checkpoint, tmp_path / "other", out, "--share", "0.25")
+    assert done.returncode == 0, done.stderr
+    about = json.loads((out / PROVENANCE).read_text())
+    assert (about["recipe"], about["share"], about["trained"]["recipe"]) == ("interpolate", 0.25, "sft")
+    folders = (tiny_checkpoint, tmp_path / "other", out)
+    before, after, between = (open_checkpoint(folder).network.state_dict() for folder in folders)
+    for name, weight in between.items():
+        torch.testing.assert_close(weight, torch.lerp(before[name], after[name], 0.25), atol=2e-3, rtol=2e-3)
+    assert any((weight - before[name]).abs().max() > 0.01 for name, weight in between.items())
+    for trained, share, problem in (("wide", "0.5", "they are two networks"), ("other", "1.5", "between 0")):
+        refused = run("model.checkpoint", "interpolate", tiny_checkpoint, tmp_path / trained, out, "--share", share)
+        assert refused.returncode == 1 and problem in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_litter(tiny_checkpoint: Path, tmp_path: Path):
