@@ -83,6 +83,16 @@ def test_a_resumed_run_keeps_what_was_evaluated_before_and_a_new_one_nothing(tmp
         Evaluations(tmp_path, "mean").begin(50)
 
 
+def test_evaluations_of_an_older_run_go_on_under_the_names_of_today(tmp_path: Path):
+    evaluated(tmp_path, "guarded", (0, 5, 0), (50, 15, 0))
+    for path in tmp_path.glob("*.json"):
+        path.write_text(path.read_text().replace("right drafts damaged", "right drafts spoiled"))
+    again = Evaluations(tmp_path, "guarded")
+    again.begin(50)
+    again.add(100, figures(16, 10), [SAMPLE])
+    assert again.change(50, 100, HARD, "right drafts damaged") == "worse"
+
+
 def test_counts_make_the_same_figure_again():
     [rows] = figures(7).values()
     again = from_counts(to_counts(rows["first draft"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model.evaluation.fixed_prompts import FORMER_ROWS
 from studio.components.render import escaped, image, isolated
 from studio.training.runs import TrainingRun, read_json
 
@@ -16,8 +17,11 @@ MOST_SAMPLES = 12
 
 
 def table_of(run: TrainingRun) -> dict[str, Any] | None:
-    """The evaluation's table; None where the run was not evaluated."""
-    return read_json(run.evaluation / "table.json")
+    """The evaluation's table, with rows under the names of today; None where the run was not evaluated."""
+    table = read_json(run.evaluation / "table.json")
+    for row in (table or {}).get("rows", ()):
+        row["row"] = FORMER_ROWS.get(row["row"], row["row"])
+    return table
 
 
 def table_html(run: TrainingRun) -> str:

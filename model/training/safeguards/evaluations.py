@@ -33,7 +33,7 @@ from PIL import Image as Picture
 from model.atomic_files import write_whole
 from model.backends.contract import CheckpointError
 from model.evaluation.bootstrap import difference, from_counts, interval, to_counts
-from model.evaluation.fixed_prompts import DIRECTIONS, Figures, Sample
+from model.evaluation.fixed_prompts import DIRECTIONS, FORMER_ROWS, Figures, Sample
 from model.images import encode_png
 
 Change = tuple[float, float, float]  # difference, and its paired interval
@@ -199,7 +199,7 @@ def _read(path: Path) -> Figures:
     try:
         figures = json.loads(path.read_text("utf-8"))["figures"]
         return {
-            setting: {row: from_counts(each["counts"]) for row, each in rows.items()}
+            setting: {FORMER_ROWS.get(row, row): from_counts(each["counts"]) for row, each in rows.items()}
             for setting, rows in figures.items()
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
