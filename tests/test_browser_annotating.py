@@ -160,6 +160,20 @@ def test_an_annotator_completes_ten_by_keyboard_alone_and_takes_one_back(page: P
     expect(page.locator("#annotate-note")).to_contain_text("Taken back")
     expect(page.locator("[data-question=verdict_right] input[value=yes]")).to_be_checked()
     assert submitted(server) == 9
+    box, judged = page.locator("[data-question=reason_correction] textarea"), "[data-question=verdict_right]"
+    reason = box.input_value()
+    judge(page, "no")
+    page.keyboard.press("1")
+    expect(box).not_to_have_value(reason)
+    chosen = box.input_value()
+    judge(page, "yes")  # a reason for the other verdict is none for this one
+    expect(box).to_have_value(reason)
+    judge(page, "no")
+    expect(box).to_have_value(chosen)
+    page.keyboard.press("9")  # there is no such reason, and a rating is none
+    expect(page.locator("[data-question=reason_rating] input").nth(3)).to_be_checked()
+    judge(page, "yes")
+    expect(page.locator(f"{judged} input[value=yes]")).to_be_checked()
     page.keyboard.press("Control+Enter")
     expect(page.locator("#annotate-prompt h1")).to_have_text("5 apples")
     assert submitted(server) == 10

@@ -222,6 +222,22 @@ def test_a_wrong_verdict_asks_for_the_reason_of_the_opposite_one(store, desk):
     assert other["title"] == "What should it have said?" and "“Yes,”" in other["help"]
 
 
+def test_an_offered_reason_for_the_other_verdict_is_refused_where_the_verdict_is_called_right(store, desk):
+    save(store)  # the model said no
+    token = desk.start(visit()).token
+    view = submit(desk, token, "yes", 5, "There are  two apples.")
+    assert "is a reason for “yes”" in view.note and submitted(store) == {}
+    submit(desk, token, "no", None, "there are two apples.")
+    assert submitted(store)[2] == {"verdict_right": "no", "reason_correction": "there are two apples."}
+
+
+def test_how_far_one_is_in_a_drawing_of_several_images_is_said_after_every_submit(store, desk):
+    save(store)
+    view = desk.start(visit())
+    assert "0 done" in view.progress and "image 1 of 2 of this drawing" in view.progress
+    assert "image 2 of 2 of this drawing" in submit(desk, view.token, "yes").progress
+
+
 def test_a_page_that_has_lost_its_item_starts_again(store, desk):
     save(store)
     for lost in ("", None, "nonsense", "[1]", '[1e999, 2, "k", 0]', '[1, 2, "", 0]'):

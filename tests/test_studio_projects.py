@@ -135,7 +135,7 @@ def test_the_gallery_is_added_as_it_is_narrowed(store, board):
     store.save(*[stopped(), {}], owner="visitor")
     assert "1 item added" in board.add_gallery(visit(), project, 50, "car", *CHOICE[1:]).note
     view = board.add_gallery(visit(), project, 50, *CHOICE)
-    assert "1 item added; 1 were there already; 1 have nothing that is asked" in view.note
+    assert "1 item added; 1 was there already; 1 has nothing that is asked" in view.note
     assert "0 of 2 done" in view.progress
     assert "no drawing is like that" in board.add_gallery(visit(), project, 50, "zebra", *CHOICE[1:]).note.lower()
     assert "choose how many" in board.add_gallery(visit(), project, None, *CHOICE).note.lower()
@@ -292,7 +292,7 @@ def test_the_dashboard_has_people_days_agreement_and_answers(store, board):
 
 def test_as_many_ways_to_draw_are_chosen_already_as_are_needed(store, board):
     known = item_sources.ways(board.checkpoints)
-    ways = -2 - len(QuestionEditorView._fields)
+    ways = -3 - len(QuestionEditorView._fields)
     menus = [board.start(visit(id=project))[ways] for project in (new(store), new_pairs(store))]
     assert [menu["value"] for menu in menus] == [known[:1], known[:2]] and menus[0]["choices"] == known
 
@@ -319,6 +319,7 @@ def test_a_visitor_is_refused_by_every_handler(store, tiny):
         lambda: board.questions.choose("reflections", None, visit()),
         lambda: board.questions.preview(visit(), "reflections", None, "Which?", *ABOUT_IT),
         lambda: board.questions.keep(visit(), "reflections", None, "Which?", *ABOUT_IT),
+        lambda: board.questions.refresh("reflections", visit()),
         lambda: board.questions.move("reflections", "verdict_right", 1, visit()),
         lambda: board.questions.remove("reflections", "verdict_right", visit()),
         lambda: RemovalHandlers(store, public).archive("reflections", visit()),
@@ -372,8 +373,13 @@ def test_questions_are_added_put_in_order_previewed_and_removed_and_what_is_answ
     assert len(store.project(RICH.id).questions) == len(names)  # nothing is stored by a preview
     view = editor.keep(request, RICH.id, "", "How lively is it?", *ABOUT_IT)
     assert store.project(RICH.id).questions[-1].name == "how_lively_is_it" == view.chosen["value"]
+    first = [question["title"] for question in view.sheet["things"][0]["questions"]]
+    assert [title for title, _ in view.chosen["choices"]][: len(first)] == first and first[-1] == "How lively is it?"
+    assert view.lowest["visible"] is True and view.choices["visible"] == "hidden"
     editor.move(RICH.id, "how_lively_is_it", -1, request)
-    assert [q.name for q in store.project(RICH.id).questions][-2:] == ["how_lively_is_it", "comment"]
+    assert [q.name for q in store.project(RICH.id).questions][3:5] == ["how_lively_is_it", "words_not_drawn"]
+    assert "about the same" in editor.move(RICH.id, "words_not_drawn", 1, request).note
+    assert editor.refresh(RICH.id, request)[0]["things"]
     store.annotate(Annotation(id, 1, "ann", {"how_lively_is_it": 7, "alignment": 1, "appearance": 1}, project=RICH.id))
     refused = editor.remove(RICH.id, "how_lively_is_it", request)
     assert "People have answered" in refused.note
@@ -398,7 +404,7 @@ def test_what_archiving_and_deleting_does_to_answers_is_said_first_and_holds(sto
     store.add_items(RICH.id, [NewItem(id)])
     store.annotate(Annotation(id, 1, "ann", {"alignment": 1, "appearance": 1}, project=RICH.id))
     removal = RemovalHandlers(store, Settings())
-    assert "1 items, 1 answers of 1 people" in board.start(visit(id=RICH.id))[-1]
+    assert "1 items, 1 answers of 1 people" in board.start(visit(id=RICH.id))[-2]
     told, note = removal.archive(RICH.id, visit())
     assert "in the archive now" in note and "the button takes it out" in told
     assert "Archive (1)" in shelf.start(visit()) and store.project(RICH.id).closed_at is not None

@@ -88,7 +88,7 @@ def test_answers_stand_side_by_side_and_differences_are_marked(store, desk):
     html = desk.start(visit(project="team")).answers
     assert all(f"<th>{who}</th>" in html for who in ("ann", "bob", "eve"))
     assert html.count('class="differs"') == 2
-    assert "Is the verdict right?" in html and "reflection 3" in html
+    assert "Does the picture fit?" in html and "image 1" in html and ">Does not</td>" in html
 
 
 @ON_SQLITE
@@ -104,7 +104,7 @@ def test_people_are_pseudonymous_unless_an_admin_looks(store):
 def test_what_all_agree_on_is_filled_in_and_what_they_differ_on_is_not(store, desk):
     filled(store)
     sheet = desk.start(visit(project="team")).sheet
-    assert [thing["name"] for thing in sheet["things"]] == ["reflection 3", "reflection 6"]
+    assert [thing["name"] for thing in sheet["things"]] == ["image 1", "image 2"]
     assert sheet["answers"] == {"2": {"reason_rating": 4}, "5": {"reason_rating": 4}}
 
 

@@ -15,6 +15,7 @@ from annotations.store.store import Store
 
 RECENT = 2000  # annotations that are looked through
 TWICE = 2  # how often a reason is written until it is offered
+USUAL_RIGHT = "everything that was asked for is there."  # the one of USUAL that is a reason for “yes”
 USUAL = (
     "something that was asked for is missing.",
     "the count is wrong.",
@@ -22,7 +23,7 @@ USUAL = (
     "something stands in the wrong place.",
     "there is something that was not asked for.",
     "a shape is broken.",
-    "everything that was asked for is there.",
+    USUAL_RIGHT,
 )
 
 

@@ -132,7 +132,7 @@ def check_questions(questions: Sequence[Question]) -> None:
         if names.count(question.name) > 1:
             problem = "has a name that another has, too"
         if problem:
-            raise ProjectError(f"the question “{question.name}” {problem}")
+            raise ProjectError(f"the question “{question.title.strip() or question.name}” {problem}")
 
 
 def _problem(question: Question) -> str | None:

@@ -28,7 +28,7 @@ from studio.annotate.progress_cache import Counts, complete
 from studio.annotate.view import AnnotateView, nothing, sentence, stay
 from studio.auth.identity import identity_of
 from studio.components.forms.sheet import value_of
-from studio.components.notices import practice_missing
+from studio.components.notices import practice_missing, success_notice
 from studio.components.page_options import unchanged
 from studio.components.render import escaped
 from studio.settings import Settings
@@ -77,7 +77,7 @@ class AnnotateHandlers:
 
     def _missing(self, at: PageSession) -> str:
         """What those who can appoint items of practice are told where there are too few."""
-        if not at.project.practice or not at.who.may(Role.REVIEWER):
+        if not at.project.practice or not at.who.may(Role.ADMIN):
             return ""
         return practice_missing(at.project, project_counts(self.store)[at.project.id].practice)
 
@@ -157,7 +157,7 @@ class AnnotateHandlers:
                 self.store.undo(annotation.trajectory_id, annotation.segment, at.name, **place)
             if last:
                 view = self._opened(at, at.place.lay_again(last)).view
-                return view._replace(note=escaped("Taken back; change it and submit it again."))
+                return view._replace(note=success_notice("Taken back; change it and submit it again."))
         except NotFoundError:
             pass
         return stay("There is nothing to undo.")

@@ -100,7 +100,9 @@ class ProjectView:
             showing = ItemToken.begin(item_id, WHOLE_ITEM)
         view = item_view(self.sheet(showing, trajectory), showing, _kept(annotations, sent), self.store.picture_or_none)
         notice = sent_back(returned(self.store, item_id, self.annotator)) + (PRACTICE if practice else "")
-        shown = view._replace(progress=self.progress(done=done), learnt=notice, note="")
+        shown = view._replace(
+            progress=self.progress(done=done, part=self._part(trajectory, showing)), learnt=notice, note=""
+        )
         return ItemView(showing, annotations, shown)
 
     def trajectory(self, item_id: int) -> Trajectory:
@@ -126,10 +128,12 @@ class ProjectView:
 
     def annotations(self, showing: ItemToken, filled: str | None) -> list[Annotation]:
         """What is handed in with this showing. Raises as `sheet`."""
-        sheet = self.sheet(showing)
+        trajectory = self.trajectory(showing.item)
+        sheet = self.sheet(showing, trajectory)
         made = annotations_of(sheet, showing.key, filled, self.annotator, showing.seconds())
         if self.is_about_reflections:
-            check_correction(made)
+            opposite = shown_again(showing, self.project.id, trajectory).opposite
+            check_correction(made, trajectory.prompt, opposite)
         return made
 
     def unfinished(self, showing: ItemToken, filled: str | None) -> list[Annotation]:
@@ -156,13 +160,20 @@ class ProjectView:
         narrowed = {"annotator": self.annotator, "project": self.project.id, "item": item_id}
         return self.store.annotations(trajectory.id, **narrowed)
 
-    def progress(self, *, done: int = 0) -> str:
-        """How far they are, after so many more."""
+    def _part(self, trajectory: Trajectory, showing: ItemToken) -> str:
+        """“image 2 of 3”, where the images of a drawing are asked about one by one: it is done with the last."""
+        asked = subjects_of(self.project, trajectory) if self.is_about_reflections else []
+        if len(asked) < 2 or showing.segment not in asked:
+            return ""
+        return f"image {asked.index(showing.segment) + 1} of {len(asked)} of this drawing"
+
+    def progress(self, *, done: int = 0, part: str = "") -> str:
+        """How far they are, after so many more; `part` of the one on the table."""
         known = None
         if self.project.gold_share:
             known = gold_accuracy.standing(self.store, self.annotator, self.project.id)
         so_far = progress_of(self.counts, self.store, self.annotator, self.project.id).further(done)
-        return progress_line(so_far.progress, known, so_far.pace)
+        return progress_line(so_far.progress, known, so_far.pace, part)
 
 
 def _about(item: Item, annotations: Sequence[Annotation]) -> list[Annotation]:

@@ -36,7 +36,7 @@ OUTCOMES = {
     LeaseOutcome.EXTRA: "came too late",
 }
 NO_PRACTICE = (
-    '<p class="soft">Nobody practises here. An admin sets how many practice items come first on the '
+    '<p class="soft">Nobody practises here. Set how many practice items come first on the '
     '<a href="project?id={}">project’s page</a>.</p>'
 )
 NO_ITEM = "Nothing is on the table."
@@ -154,8 +154,8 @@ def _picture(segment: object) -> str | None:
 def _admin_part(project: Project) -> str:
     none = "" if project.practice else NO_PRACTICE.format(escaped(project.id))
     return (
-        '<form class="example"><input name="note" maxlength="300" aria-label="What it is an example of" '
-        'placeholder="What it is an example of"><button>Show this picture here</button></form>' + none
+        '<form class="example"><label>What is this picture an example of? <input name="note" maxlength="300"></label>'
+        "<button>Show this picture here</button></form>" + none
     )
 
 

@@ -23,6 +23,7 @@ from annotations.schema.questions import (
 )
 from model.trajectory import Reflection, Thought, Trajectory
 from studio.annotate.item_token import ItemToken
+from studio.annotate.stock_reasons import is_reason_for
 from studio.components.forms.sheet import Otherwise, Sheet, SheetSubject, Wording
 
 LAYOUT = "reflection"
@@ -90,6 +91,15 @@ def fits(opposite: str) -> Wording:
     return Wording(FITS, FITS_HELP, (("Fits", right), ("Does not", wrong)))
 
 
+def worded_as_asked(project: Project, trajectory: Trajectory, segment: int | None) -> dict[str, Wording]:
+    """By question: in which other words the form of reflections asks it about this segment."""
+    reflection = None if segment is None else trajectory.segments[segment]
+    if not isinstance(reflection, Reflection) or not asks_only_about_reflections(project):
+        return {}
+    opposite = right_answer(reflection, {VERDICT_RIGHT: NO})
+    return {q.name: fits(opposite) for q in project.questions if (q.name, q.title) == (VERDICT_RIGHT, USUAL_TITLE)}
+
+
 def reflection_sheet(project: Project, trajectory: Trajectory, item: Item, reasons: Sequence[str] = ()) -> Sheet:
     """The questions about a reflection, then those about its thought. A reason that is not there is not rated.
     `reasons`: to choose from where the verdict is wrong. A title that an admin changed is asked as it stands.
@@ -104,7 +114,7 @@ def reflection_sheet(project: Project, trajectory: Trajectory, item: Item, reaso
         title="What should it have said?",
         help=f"After “{item.opposite.capitalize()},” – the whole reason. It is needed here.",
     )
-    worded = {q.name: fits(item.opposite) for q in asked if (q.name, q.title) == (VERDICT_RIGHT, USUAL_TITLE)}
+    worded = worded_as_asked(project, trajectory, item.segment)
     things = [
         SheetSubject(
             item.segment,
@@ -120,14 +130,22 @@ def reflection_sheet(project: Project, trajectory: Trajectory, item: Item, reaso
     ]
     about_thought = questions_about(Thought.kind, project.questions)
     if item.thought is not None and about_thought:
-        originals = {THOUGHT_CORRECTION: trajectory.segments[item.thought].text}
+        originals = {THOUGHT_CORRECTION: trajectory.segments[item.thought].text.strip()}
         things.append(SheetSubject(item.thought, None, "", about_thought, needed=False, originals=originals))
     return Sheet(project, trajectory, layout=LAYOUT, pictures=False, asked=tuple(things))
 
 
-def check_correction(annotations: Sequence[Annotation]) -> None:
-    """Raises AnswerError where the verdict is called wrong and nothing says what it should have been."""
+def check_correction(annotations: Sequence[Annotation], prompt: str, opposite: str) -> None:
+    """Raises AnswerError where the verdict is called wrong and nothing says what it should have been, or where it is
+    called right and the correction is a reason for `opposite`.
+    """
     for annotation in annotations:
+        correction = str(annotation.answers.get(REASON_CORRECTION, ""))
+        if annotation.answers.get(VERDICT_RIGHT) == YES and is_reason_for(prompt, opposite, correction):
+            raise AnswerError(
+                f"“{correction}” is a reason for “{opposite}”, but by your answer above that is not the right verdict; "
+                "change one of them"
+            )
         if annotation.answers.get(VERDICT_RIGHT) == NO and REASON_CORRECTION not in annotation.answers:
             raise AnswerError(
                 "A wrong verdict has a wrong reason: write what it should have said, or skip this drawing."

@@ -61,14 +61,15 @@ def heading(prompt: str) -> str:
     return f'<p class="eyebrow">The prompt</p><h1{size} dir="auto" title="{escaped(prompt)}">{escaped(prompt)}</h1>'
 
 
-def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pace | None = None) -> str:
-    """How far one is, in drawings; how many today, how fast; and, where some answers are known, how many of one's own
-    agree with those.
+def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pace | None = None, part: str = "") -> str:
+    """How far one is, in drawings; at which `part` of this one; how many today, how fast; and, where some answers are
+    known, how many of one's own agree with those.
     """
     share = 100 * progress.done / max(1, progress.done + progress.waiting)
+    at = f'<span class="part">{escaped(part)}</span>' if part else ""
     return (
         f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
-        f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{_pace(pace)}{_standing(known)}</div>'
+        f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{at}{_pace(pace)}{_standing(known)}</div>'
     )
 
 

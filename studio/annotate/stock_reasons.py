@@ -5,9 +5,10 @@ Knows the language of the embedded world's prompts, not its verifier. What peopl
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-from annotations.queue.stock_reasons import stock_reasons
+from annotations.queue.stock_reasons import USUAL, USUAL_RIGHT, stock_reasons
 from annotations.schema.project import MOST_REASONS, Project
 from annotations.schema.questions import YES
 from annotations.store.store import Store
@@ -28,6 +29,14 @@ def reasons_for(store: Store, project: Project, prompt: str, right_verdict: str)
         return reasons_of_prompt(parse(prompt), right_verdict)
     except PromptError:
         return _often(store, project)
+
+
+def is_reason_for(prompt: str, verdict: str, reason: str) -> bool:
+    """Whether it is one of the offered reasons that hold for this verdict on a drawing of the prompt alone."""
+    offered = {USUAL_RIGHT} if verdict == YES else set(USUAL) - {USUAL_RIGHT}
+    with suppress(PromptError):
+        offered |= set(reasons_of_prompt(parse(prompt), verdict))
+    return " ".join(reason.split()).lower() in {each.lower() for each in offered}
 
 
 def reasons_of_prompt(description: Description, right_verdict: str) -> tuple[str, ...]:

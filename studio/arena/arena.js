@@ -32,6 +32,7 @@ once('arenaKeys', () => {
   });
 
   document.addEventListener('keydown', (event) => {
+    if (document.querySelector('#arena .no-pairs')) return;
     if (isTyping(event.target) || !document.getElementById('arena') || ahead.take(event) || event.repeat) return;
     if (perform(event, 'arena', acts)) event.preventDefault();
   });

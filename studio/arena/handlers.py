@@ -35,11 +35,17 @@ from studio.components.page_options import stay
 from studio.components.render import escaped, isolated
 from studio.settings import Settings
 
-NONE = '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
-EMPTY = (
+TITLE = '<h1 class="no-pairs">Nothing to compare yet</h1>'  # arena.css hides then what could do nothing
+NONE = TITLE + (
+    '<p class="none">There are no pairs. <a href="projects">Make a project</a> of pairs and put drawings in.</p>'
+)
+EMPTY = TITLE + (
     '<p class="none">There are no pairs in this project yet: put drawings in under <a href="projects">Projects</a>.</p>'
 )
-NOTHING = '<p class="none">Nothing waits for you: you have compared all pairs that still want an answer.</p>'
+NOTHING = (
+    '<h1 class="no-more">Nothing waits for you</h1>'
+    '<p class="none">You have compared all pairs that still want an answer.</p>'
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ class ArenaHandlers:
         """The pair that this person was at, or the next; of the project in the address, or the oldest."""
         at = self._sit(request)
         view = self._next(at, dict(request.query_params).get("project"))
-        if not isinstance(view.showing, PairToken) or not at.who.may(Role.REVIEWER):
+        if not isinstance(view.showing, PairToken) or not at.who.may(Role.ADMIN):
             return view
         project = self.store.project(view.showing.project)
         there = project_counts(self.store)[project.id].practice if project.practice else 0

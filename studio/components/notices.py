@@ -22,5 +22,5 @@ def practice_missing(project: Project, there: int) -> str:
     review = f'<a href="review?project={escaped(project.id)}">Review</a>'
     return (
         f'<p class="practice">Who is new here should begin with {project.practice:,} practice items, but {has} '
-        f"appointed. An admin appoints them on {review}: decide an item, then “Use for practice”.</p>"
+        f"appointed. Appoint them on {review}: decide an item, then “Use for practice”.</p>"
     )

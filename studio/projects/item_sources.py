@@ -29,6 +29,7 @@ from studio.inference.waiting_line import QueueFull, QueuePosition
 
 AT_ONCE = 4  # drawings, so that visitors who draw meanwhile are served as well
 MOST_PROMPTS = 2000
+NAMED = 5  # prompts of what was left out
 PATIENCE = 1.0  # seconds until a drawing that found the line full tries again
 WITHOUT_PLAN = ", without a plan"
 
@@ -45,14 +46,24 @@ class AddedItems:
     already: int  # things that were in it before
     unfit: int  # trajectories without what the project asks about, or without another to be compared with
     alike: int = 0  # pairs of one and the same picture, which are left out
+    prompts: tuple[str, ...] = ()  # of the unfit
 
     def __str__(self) -> str:
         parts = [f"{self.new:,} {'item' if self.new == 1 else 'items'} added"]
-        parts += [f"{self.already:,} were there already"] if self.already else []
-        parts += [f"{self.unfit:,} have nothing that is asked about here"] if self.unfit else []
+        parts += [f"{self.already:,} {'was' if self.already == 1 else 'were'} there already"] if self.already else []
+        parts += (
+            [f"{self.unfit:,} {'has' if self.unfit == 1 else 'have'} nothing that is asked about here{self._which()}"]
+            if self.unfit
+            else []
+        )
         pairs = f"{self.alike:,} {'pair shows' if self.alike == 1 else 'pairs show'}"
         parts += [f"{pairs} the same picture twice and cannot be compared"] if self.alike else []
         return "; ".join(parts) + "."
+
+    def _which(self) -> str:
+        named = [f"“{prompt[:80]}”" for prompt in dict.fromkeys(self.prompts)]
+        more = [f"{len(named) - NAMED:,} more"] if len(named) > NAMED else []
+        return f" ({', '.join(named[:NAMED] + more)})" if named else ""
 
 
 def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
@@ -62,14 +73,15 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
         pairs = pairs_of(known)
         new = [NewItem(first.id, other.id) for first, other in pairs if _last_picture(first) != _last_picture(other)]
         alike = len(pairs) - len(new)
-        unfit = len(known) - len({trajectory.id for pair in pairs for trajectory in pair})
+        fit = {trajectory.id for pair in pairs for trajectory in pair}
     else:
-        fit = [trajectory for trajectory in known if parts_of(project, trajectory)]
-        new, unfit = [NewItem(trajectory.id) for trajectory in fit], len(known) - len(fit)
+        new = [NewItem(trajectory.id) for trajectory in known if parts_of(project, trajectory)]
+        fit = {item.trajectory_id for item in new}
+    unfit = [trajectory.prompt for trajectory in known if trajectory.id not in fit]
     before = project_counts(store)[project.id].items
     store.add_items(project.id, new)
     made = project_counts(store)[project.id].items - before
-    return AddedItems(made, len(new) - made, unfit, alike)
+    return AddedItems(made, len(new) - made, len(unfit), alike, tuple(unfit))
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:

@@ -164,8 +164,10 @@ class ProjectsHandlers:
             )
         except AnnotationsError as error:
             return gr.skip(), error_notice(without_places(error))
-        link = f'<a href="project?id={escaped(made.id)}">{isolated(made.name)}</a>'
-        line = f'<p class="done">{link} is made; now put items in.</p>'
+        address = f"project?id={escaped(made.id)}"
+        link = f'<a href="{address}">{isolated(made.name)}</a>'
+        asked = f'its questions are set in <a href="{address}&amp;section=questions">its section Questions</a>'
+        line = f'<p class="done">{link} is made; {asked}. Then put items in.</p>'
         return self.start(request), line
 
 

@@ -108,7 +108,7 @@ class ProjectHandlers:
         project = self._known(user, dict(request.query_params).get("id", ""))
         if project is None:
             nothing = ProjectView("", MISSING, gr.update(visible=False), "", "", "")
-            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 4 + len(QuestionEditorView._fields)))
+            return (*nothing, *[gr.skip()] * (len(ProjectForm._fields) + 5 + len(QuestionEditorView._fields)))
         drawn_by = gr.update(choices=[ANY_CHECKPOINT, *self.store.checkpoints()])
         running = staging.under_way(self.store)
         before = [(_batch(batch), batch.id) for batch in reversed(self.store.imports())]
@@ -121,6 +121,7 @@ class ProjectHandlers:
             *widgets,
             *self.questions.shown(project),
             consequences(self.store, project),
+            gr.update(open=request.query_params.get("section") == "questions"),
         )
 
     def change(self, request: gr.Request, project_id: str, *fields: Any) -> ProjectView:
@@ -336,7 +337,7 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
             with gr.Row():
                 store_ = gr.Button("Store", variant="primary", scale=0, min_width=140, elem_id="project-store")
                 close = gr.Button("Close or open it", scale=0, min_width=160)
-        asked = question_section(board.questions, project)
+        section, asked = question_section(board.questions, project)
         removal = removal_section(RemovalHandlers(store, settings), project)
         plots = gr.HTML(elem_id="project-board", **PLAIN)
     view = [*ProjectView(project, head, block, progress, plots, note)]
@@ -344,19 +345,21 @@ def _project(store: Store, checkpoints: Checkpoints, settings: Settings) -> None
     on_load_for(
         Role.REVIEWER,
         board.start,
-        [*view, *fields, choice[-1], before, ways, *asked, removal],
+        [*view, *fields, choice[-1], before, ways, *asked, removal, section],
         store,
         settings,
         **quick,
     )
     source.change(_shown, [source], [gallery, file, drawing], **quick)
-    add.click(board.add_gallery, [project, most, *choice], view, **long)
+    added = [add.click(board.add_gallery, [project, most, *choice], view, **long)]
     sent, shown = [project, files, format, leave_out, judge], [*view, import_report, table, files]
-    bring.click(board.add_file, sent, shown, concurrency_limit=1, **long)
+    added.append(bring.click(board.add_file, sent, shown, concurrency_limit=1, **long))
     halt.click(board.stop_import, None, [note], **quick)
-    again.click(board.add_import, [project, before], view, **long)
+    added.append(again.click(board.add_import, [project, before], view, **long))
     drawn = draw.click(board.add_prompts, [project, written, ways, rounds], view, concurrency_limit=2, **long)
     stop.click(None, cancels=[drawn])
+    for event in (*added, drawn):
+        event.then(board.questions.refresh, [project], asked[-2:], **quick)
     store_.click(board.change, [project, *fields], view, **long)
     close.click(board.close, [project], view, **quick)
 

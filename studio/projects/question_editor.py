@@ -23,9 +23,11 @@ from annotations.schema.questions import Question, check_questions
 from annotations.schema.subjects import PAIR, SUBJECTS, WHOLE
 from annotations.store.store import Store
 from model.backends.contract import Domain
+from model.trajectory import Image, Reflection, Source, Thought
+from studio.annotate.reflection_form import asks_only_about_reflections
 from studio.auth.identity import require
 from studio.components.forms.prompt_facts import for_drawing
-from studio.components.forms.sheet import Sheet, sheet_component, value_of
+from studio.components.forms.sheet import Sheet, sheet_component, subjects, value_of
 from studio.components.notices import error_notice, success_notice
 from studio.components.page_options import PLAIN, QUICK
 from studio.settings import Settings
@@ -39,7 +41,22 @@ ABOUT = {
     WHOLE: "all of the drawing",
     PAIR: "the pair",
 }
+ON_A_SHEET = (
+    Source.kind,
+    Thought.kind,
+    Image.kind,
+    Reflection.kind,
+    WHOLE,
+    PAIR,
+)  # in which order things are asked about
 NO_DRAWING = '<p class="soft">Put items in first; then the questions are shown here with one of them.</p>'
+
+
+OPTIONAL = {
+    "choices": "choices",
+    "lowest": "scale",
+    "highest": "scale",
+}  # by widget: the field of a form that it is for
 
 
 class QuestionFields(NamedTuple):
@@ -101,6 +118,13 @@ def name_of(title: str, taken: Sequence[str]) -> str:
     return next(name for name in names if name not in taken)
 
 
+def in_order(project: Project) -> list[Question]:
+    """The questions as a page asks them: thing after thing, those about one thing in the project's order."""
+    if asks_only_about_reflections(project):
+        return sorted(project.questions, key=lambda question: question.segment == Thought.kind)
+    return sorted(project.questions, key=lambda question: ON_A_SHEET.index(question.segment))
+
+
 @dataclass(frozen=True)
 class QuestionHandlers:
     """The handlers of the section. Each checks who is asking."""
@@ -121,6 +145,11 @@ class QuestionHandlers:
         except AnnotationsError as error:
             return gr.skip(), error_notice(without_places(error))
 
+    def refresh(self, project_id: str, request: gr.Request) -> tuple[Any, str]:
+        """(the sheet, a line): the questions that are stored, after items came in."""
+        sheet = self._sheet(self._project(project_id, request))
+        return sheet, NO_DRAWING if sheet is None else ""
+
     def keep(self, request: gr.Request, project_id: str, name: str | None, *given: Any) -> QuestionEditorView:
         """Store the question: a new one last, any other in its place."""
         try:
@@ -130,12 +159,15 @@ class QuestionHandlers:
         return self._stored(project, name, "Stored. Whoever answers from now on sees it.")
 
     def move(self, project_id: str, name: str | None, by: int, request: gr.Request) -> QuestionEditorView:
-        """Put a question before (-1) or after (1) the one beside it."""
+        """Put a question before (-1) or after (1) the one beside it that is about the same."""
         project = self._project(project_id, request)
-        questions = list(project.questions)
+        questions = in_order(project)
         at = next((i for i, question in enumerate(questions) if question.name == name), None)
         if at is None or not 0 <= at + by < len(questions):
             return self.shown(project, name)
+        if questions[at].segment != questions[at + by].segment:
+            words = "Questions are asked thing after thing: this one changes places only with others about the same."
+            return self.shown(project, name)._replace(note=error_notice(words))
         questions[at], questions[at + by] = questions[at + by], questions[at]
         return self._stored(replace(project, questions=tuple(questions)), name, "Moved.")
 
@@ -176,9 +208,15 @@ class QuestionHandlers:
     def shown(self, project: Project, name: str | None = None) -> QuestionEditorView:
         """The section with one question chosen; reads only."""
         question = next((each for each in project.questions if each.name == name), None)
-        menu = [*((each.title, each.name) for each in project.questions), (NEW, "")]
+        menu = [*((each.title, each.name) for each in in_order(project)), (NEW, "")]
         blank = Question("", project.subject, Text(), "")
         values = QuestionFields.of(question or blank)
+        values = values._replace(
+            **{
+                name: gr.update(value=getattr(values, name)) | update
+                for name, update in zip(OPTIONAL, optional(values.form), strict=True)
+            }
+        )
         chosen = gr.update(choices=menu, value=question.name if question else "")
         sheet = self._sheet(project)
         return QuestionEditorView(chosen, *values, sheet, NO_DRAWING if sheet is None else "")
@@ -192,15 +230,25 @@ class QuestionHandlers:
         assert trajectory is not None
         asked = for_drawing(project, self.store, self.domain, trajectory)
         sheet = Sheet(asked, trajectory, other, trajectory.id if other else None, layout="preview")
+        if asks_only_about_reflections(project):
+            about = {at for at, segment in enumerate(trajectory.segments) if isinstance(segment, Thought)}
+            things = sorted(subjects(sheet), key=lambda thing: (thing.pane or 0, thing.segment in about))
+            sheet = replace(sheet, asked=tuple(things))
         return value_of(sheet, uuid4().hex, {}, self.store.picture_or_none)
 
 
 # Layout
 
 
-def question_section(board: QuestionHandlers, project: gr.State) -> list[Any]:
-    """Build the section; its components in the order of QuestionEditorView."""
-    with gr.Accordion("Questions", open=False, elem_id="project-questions"), gr.Row():
+def optional(form: str) -> list[dict[str, Any]]:
+    """Updates of the widgets OPTIONAL: those are seen that questions of this form have."""
+    has = {field.name for field in fields(FORMS[form])} if form in FORMS else set()
+    return [gr.update(visible=True if OPTIONAL[name] in has else "hidden") for name in OPTIONAL]
+
+
+def question_section(board: QuestionHandlers, project: gr.State) -> tuple[gr.Accordion, list[Any]]:
+    """Build the section; (itself, its components in the order of QuestionEditorView)."""
+    with gr.Accordion("Questions", open=False, elem_id="project-questions") as section, gr.Row():
         with gr.Column(scale=2, min_width=320):
             chosen = gr.Radio([], label="Questions, in the order in which they are asked", elem_id="question-chosen")
             with gr.Row():
@@ -220,21 +268,22 @@ def question_section(board: QuestionHandlers, project: gr.State) -> list[Any]:
     down.click(board.move, [*at, gr.State(1)], view, **QUICK)
     remove.click(board.remove, at, view, **QUICK)
     changes = [value.input if isinstance(value, gr.Dropdown | gr.Checkbox) else value.blur for value in values]
+    _, _, _, form, *given, _ = values
+    form.input(optional, [form], given, **QUICK)
     gr.on(changes, board.preview, [*at, *values], [sheet, note], **QUICK)
-    return view
+    return section, view
 
 
 def _fields() -> tuple[list[Any], gr.Button]:
     title = gr.Textbox(label="Question", max_lines=2, max_length=200, elem_id="question-title")
     help = gr.Textbox(label="Help beside it", max_lines=2, max_length=500)
-    with gr.Row():
-        abouts = [(ABOUT[subject], subject) for subject in SUBJECTS]
-        about = gr.Dropdown(abouts, label="About", min_width=150, elem_id="question-about")
-        forms = [(form.title, name) for name, form in FORMS.items()]
-        form = gr.Dropdown(forms, label="Answered by", min_width=150, elem_id="question-form")
+    abouts = [(ABOUT[subject], subject) for subject in SUBJECTS]
+    about = gr.Dropdown(abouts, label="About", elem_id="question-about")
+    forms = [(form.title, name) for name, form in FORMS.items()]
+    form = gr.Dropdown(forms, label="Answered by", elem_id="question-form")
     choices = gr.Textbox(
         label="Choices, one a line",
-        info="of one of some, tags, labels of places; facts, where they are not those of the prompt",
+        info="What people choose from. Facts: leave it empty to ask about what each prompt says.",
         lines=2,
         max_lines=6,
         elem_id="question-choices",

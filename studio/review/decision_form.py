@@ -10,7 +10,9 @@ from annotations.schema.annotation import Annotation, Answers, Value
 from annotations.schema.project import Project
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
+from studio.annotate.reflection_form import worded_as_asked
 from studio.components.forms.sheet import Kept, Sheet, SheetSubject, subjects
+from studio.components.render import rounds_of
 
 
 def review_sheet(
@@ -25,13 +27,20 @@ def review_sheet(
     left = trajectory.id if other is not None else None
     sheet = Sheet(project, trajectory, other, left, layout="review", pictures=pictures, spread=True)
     things = [thing for thing in subjects(sheet) if thing.needed or thing.segment in answered]
-    return replace(sheet, asked=tuple(_decidable(thing, trajectory) for thing in things))
+    return replace(sheet, asked=tuple(_decidable(project, thing, trajectory) for thing in things))
 
 
-def _decidable(thing: SheetSubject, trajectory: Trajectory) -> SheetSubject:
-    """Named as in the table of answers."""
-    name = "" if thing.segment is None else f"{trajectory.segments[thing.segment].kind} {thing.segment + 1}"
-    return replace(thing, needed=False, said="", name=name)
+def _decidable(project: Project, thing: SheetSubject, trajectory: Trajectory) -> SheetSubject:
+    """Named as in the table of answers, and asked in the words that annotators saw."""
+    name = "" if thing.segment is None else image_name(trajectory, thing.segment)
+    worded = worded_as_asked(project, trajectory, thing.segment)
+    return replace(thing, needed=False, said="", name=name, worded=worded)
+
+
+def image_name(trajectory: Trajectory, segment: int) -> str:
+    """Which image of a drawing a segment belongs to, as annotators count them: “image 2”."""
+    number = next(shown.number for shown in rounds_of(trajectory) if segment in dict(shown.segments))
+    return f"image {number}" if number else "the image given"
 
 
 def agreed(sheet: Sheet, submitted: Sequence[Annotation]) -> Kept:

@@ -8,12 +8,15 @@ from urllib.parse import urlencode
 
 from annotations.metrics.quality import Disagreement, stance
 from annotations.queue.audit import AuditEntry, Change
-from annotations.schema.annotation import Annotation
+from annotations.schema.annotation import Annotation, Value
 from annotations.schema.project import Project
 from annotations.schema.questions import Question
 from model.trajectory import Trajectory
+from studio.annotate.reflection_form import worded_as_asked
 from studio.auth.pseudonyms import Names
+from studio.components.forms.sheet import Wording
 from studio.components.render import escaped, isolated
+from studio.review.decision_form import image_name
 
 SHOWN = 60  # disagreements in the list
 ACTS = {
@@ -66,7 +69,8 @@ def answers(
         for question in project.questions:
             row = [_said(by_person, segment, name, question) for name in (*people, *reviewers)]
             if any(row):
-                rows.append(_row(question, segment, row, len(people), trajectory))
+                words = worded_as_asked(project, trajectory, segment).get(question.name)
+                rows.append(_row(question, words, segment, row, len(people), trajectory))
     return f'<table class="answers"><thead><tr><td></td>{head}</tr></thead>{"".join(rows)}</table>'
 
 
@@ -78,18 +82,28 @@ def _said(
 
 
 def _row(
-    question: Question, segment: int | None, row: Sequence[Annotation | None], people: int, trajectory: Trajectory
+    question: Question,
+    words: Wording | None,
+    segment: int | None,
+    row: Sequence[Annotation | None],
+    people: int,
+    trajectory: Trajectory,
 ) -> str:
     stances = {stance(question, a) for a in row[:people] if a is not None} if question.form.has_gold else set()
     differs = ' class="differs"' if len(stances) > 1 else ""
-    where = "" if segment is None else f'<span class="soft">{trajectory.segments[segment].kind} {segment + 1}</span>'
+    where = "" if segment is None else f'<span class="soft">{image_name(trajectory, segment)}</span>'
     cells = "".join(
         "<td>–</td>"
         if a is None
-        else f'<td dir="auto">{escaped(question.form.in_words(a.answers[question.name], trajectory))}</td>'
+        else f'<td dir="auto">{escaped(_in_words(question, words, a.answers[question.name], trajectory))}</td>'
         for a in row
     )
-    return f"<tr{differs}><th>{isolated(question.title)}{where}</th>{cells}</tr>"
+    return f"<tr{differs}><th>{isolated((words or question).title)}{where}</th>{cells}</tr>"
+
+
+def _in_words(question: Question, words: Wording | None, value: Value, trajectory: Trajectory) -> str:
+    said = question.form.in_words(value, trajectory)
+    return next((label for label, each in words.choices if each == value), said) if words else said
 
 
 def trail(changes: Sequence[Change], names: Names, learners: Mapping[int, Sequence[str]]) -> str:

@@ -72,7 +72,9 @@ function isEmpty(field) {
 }
 
 function answer(field, value) {
+  const before = answerOf(field);
   (answers[field.thing.key] ||= {})[field.question.name] = value;
+  fields.filter((each) => isWordedBy(each, field)).forEach((each) => keepApart(each, before, value));
   $('.missing').textContent = '';
   fill();
   refresh(field);
@@ -142,6 +144,19 @@ function entitle({ thing, question, node }) {
   const { title, help } = isOther ? otherwise : question;
   node.querySelector('.title b').textContent = title;
   node.querySelector('.title .help').textContent = help;
+}
+
+const isWordedBy = ({ thing, question }, field) => (
+  thing === field.thing && question.otherwise?.question === field.question.name
+);
+
+// Another answer to the question that words this one: what was written for the answer before comes back with it, and what
+// was written for this one, else the original, takes its place. What was written before either was chosen stays.
+function keepApart(field, before, now) {
+  if (before === now || [before, now].some((each) => each === undefined || each === null)) return;
+  field.written = { ...field.written, [before]: answerOf(field) };
+  answers[field.thing.key][field.question.name] = field.written[now] ?? null;
+  WIDGETS[field.question.form].rewrite?.(field);
 }
 
 function refresh(field) {

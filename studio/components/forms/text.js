@@ -1,6 +1,8 @@
 // What a person writes. `question.original` is what stands there until somebody writes something else;
 // `question.suggestions` are texts to choose from.
 
+const writtenOrOriginal = (field) => answerOf(field) ?? field.question.original ?? '';
+
 function textBox(field, read, show) {
   const box = make('textarea', '');
   Object.assign(box, { rows: 1, maxLength: 2000, value: show(answerOf(field)), ariaLabel: field.question.title });
@@ -15,7 +17,7 @@ function suggestionRow(field, box) {
       box.value = words;
       answer(field, words);
     };
-    const suggestion = makeButton('', words, choose);
+    const suggestion = makeButton('', words.charAt(0).toUpperCase() + words.slice(1), choose);
     suggestion.append(make('kbd', '', number + 1));
     return suggestion;
   }));
@@ -23,7 +25,7 @@ function suggestionRow(field, box) {
 }
 
 function textBody(field) {
-  const box = textBox(field, (text) => text, (given) => given ?? field.question.original ?? '');
+  const box = textBox(field, (text) => text, () => writtenOrOriginal(field));
   if (!field.question.suggestions?.length) return box;
   const body = make('div', 'written');
   body.append(box, suggestionRow(field, box));
@@ -39,6 +41,9 @@ function write(field, everything = false) {
 }
 
 const WRITING = {
+  rewrite(field) { // another text takes its place
+    field.node.querySelector('textarea').value = writtenOrOriginal(field);
+  },
   refresh: () => {}, // what is being written is never changed under the hand
   pick: () => false,
   beside: () => false,
