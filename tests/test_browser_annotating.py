@@ -579,7 +579,7 @@ def test_a_reviewer_accepts_the_majority_with_a_key(page: Page, server: Server):
     sign_in(page, server, name="rae")
     page.wait_for_selector("#annotate-submit")
     page.goto(f"{server.url}/review?project=counted")
-    expect(page.locator("#review-answers")).to_contain_text("yes")
+    expect(page.locator("#review-answers")).to_contain_text("Fits")
     page.keyboard.press("a")
     expect(page.locator(".disputes")).to_contain_text("decided")
     with server.store() as store:
