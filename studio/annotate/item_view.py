@@ -165,7 +165,7 @@ class ProjectView:
         asked = subjects_of(self.project, trajectory) if self.is_about_reflections else []
         if len(asked) < 2 or showing.segment not in asked:
             return ""
-        return f"image {asked.index(showing.segment) + 1} of {len(asked)} of this drawing"
+        return f"image {asked.index(showing.segment) + 1} of {len(asked)}"
 
     def progress(self, *, done: int = 0, part: str = "") -> str:
         """How far they are, after so many more; `part` of the one on the table."""

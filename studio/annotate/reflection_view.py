@@ -66,7 +66,7 @@ def progress_line(progress: Progress, known: GoldRecord | None = None, pace: Pac
     known, how many of one's own agree with those.
     """
     share = 100 * progress.done / max(1, progress.done + progress.waiting)
-    at = f'<span class="part">{escaped(part)}</span>' if part else ""
+    at = f'<span title="of this drawing">{escaped(part)}</span>' if part else ""
     return (
         f'<div class="counted"><span>{progress.done:,} done</span><span>{progress.waiting:,} waiting</span>'
         f'<div class="bar"><i style="width:{share:.1f}%"></i></div>{at}{_pace(pace)}{_standing(known)}</div>'
