@@ -375,7 +375,7 @@ def test_a_mistake_is_planted_and_the_model_looks_again(page, server):
     image = next(segment for segment in branch.segments if segment.kind == "image")
     assert [index for index, origin in enumerate(image.origins) if origin == "person"] == [9, 10]
     expect(page.locator("#timeline .forced")).to_have_count(2)
-    page.get_by_label("The 2 outlined patches are what a person put there").uncheck()
+    page.get_by_label("You rubbed out the 2 outlined patches").uncheck()
     expect(page.locator("#timeline .forced").first).to_be_hidden()
 
 
@@ -575,7 +575,8 @@ def test_an_image_from_the_gallery_is_judged_and_edited_in_the_page(page, server
     expect(page.locator("#start")).to_have_text("Edit it")
     page.click("#start")
     page.click("#timeline .anyway")
-    expect(page.locator("#timeline .ending")).to_contain_text("The image is edited.")
+    expect(page.locator("#timeline .ending")).to_contain_text("The model has drawn all of the picture anew.")
+    expect(page.locator("#timeline .guess")).to_contain_text("this is a guess")
     expect(page.locator("#timeline .head .name")).to_have_text(["Your image", "Edited"])
 
 

@@ -103,7 +103,11 @@ def test_the_page_counts_what_the_model_sent_back_and_repaired(tmp_path: Path):
     with open_store(tmp_path / "other") as store:
         store.save(*aha(), owner="ada")
         assert counts(store) == ReflectionCounts(1, 1, 1)
-        assert "Of one drawing the model sent back <b>1</b> itself, and repaired <b>1</b>" in counted(store)
+        assert counted(store) == "<p>The one drawing so far the model sent back itself; it came right.</p>"
+        store.save(*aha(identity="second"), owner="ada")
+        assert "one drawing" in counted(store)  # for some seconds
+        said = "Of the last 2 drawings the model sent back <b>2</b> itself; <b>2</b> of these came right."
+        assert said in counted(store, anew=True)
 
 
 def test_the_command_prints_shares_as_json(

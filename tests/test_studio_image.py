@@ -89,12 +89,13 @@ def test_an_image_unlike_all_it_knows_is_told_so_and_judged_where_somebody_insis
     [(told, *_)] = ask(generator, str(noise), "a red cat", "Judge it")
     assert told["notice"] == image.UNFAMILIAR and told["anyway"] == "Judge it anyway, as a guess"
     *_, (last, *_) = ask(generator, str(noise), "a red cat", "Judge it", insist=True)
-    assert last["whole"][-1]["is"] == "end"
+    assert last["whole"][-1]["is"] == "end" and "this is a guess" in last["guess"]
 
 
 def test_a_doubtful_prompt_is_judged_all_the_same_when_somebody_insists(generator: Generator, tmp_path: Path):
     path = str(picture(tmp_path, "a.png"))
     *_, last = ask(generator, path, "politicians", "Judge it", insist=True)
+    assert last[0]["guess"] == "The model does not know “politicians”: this is a guess."
     assert generator.store.trajectory(last[0]["trajectory"]["id"]).reflections
 
 
@@ -148,6 +149,15 @@ def test_the_last_picture_of_a_trajectory_is_taken_over(generator: Generator):
     assert (Path(path).read_bytes(), prompt) == (generator.store.picture(listed.cover), "two cats")
     with pytest.raises(NotFoundError):
         image.last_image(generator.store, "nobody")
+
+
+def test_an_example_clears_the_result_and_says_so_where_it_replaces_somebodys_image(tmp_path: Path):
+    first, second = image.EXAMPLES[:2]
+    path, value = image.try_example(first, str(picture(tmp_path, "own.png")))
+    assert path == image.picture_of(first) and value["rows"] == []
+    assert "taken the place of yours. Press “Judge it”." in value["notice"]
+    _, value = image.try_example(second, path)
+    assert "yours" not in value["notice"]
 
 
 @pytest.mark.parametrize(("example", "said"), [*zip(image.EXAMPLES, ("three", "yellow", None, None), strict=True)])

@@ -4,7 +4,7 @@ import pytest
 
 from model.world.known_prompts import is_taught, normalise, towards_the_second
 from model.world.language import parse
-from model.world.nearest import nearest_prompt, unknown_words
+from model.world.nearest import nearest_notice, nearest_prompt, unknown_words
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,26 @@ def test_the_nearest_prompt_can_be_drawn(said: str, nearest: str, stand_in: str 
 
 def test_what_has_not_been_learnt_is_named_in_plain_words():
     said = "a shiny zebra"
-    assert unknown_words(said, nearest_prompt(said)) == (
+    assert nearest_notice(said, nearest_prompt(said)) == (
         "It has not learnt “shiny” and “zebra”. The nearest it can draw is a cat."
+    )
+
+
+def test_words_of_place_and_words_that_another_stands_in_for_are_named_as_they_were_written():
+    said = "please a unicorn on the Eiffel tower"
+    assert unknown_words(said) == ["unicorn", "on", "Eiffel", "tower"]
+    assert nearest_prompt(said).stood_for == "unicorn"
+    assert unknown_words("a cat on the left of a kitten") == []
+    assert unknown_words("a b c d e f g, a puppy") == ["b", "c", "d", "e", "f", "g"]
+    assert nearest_notice("b c d e f g", nearest_prompt("b c d e f g")).startswith(
+        "It has not learnt “b”, “c”, “d”, “e”, “f” and others."
+    )
+
+
+def test_a_misspelt_thing_is_answered_with_one_of_its_kind():
+    said = "two red aples next to a blue bycicle"
+    assert nearest_notice(said, nearest_prompt(said)) == (
+        "It has not learnt “aples”, “next to” and “bycicle”. The nearest it can draw is two red apples and a blue car."
     )
 
 

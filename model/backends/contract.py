@@ -67,6 +67,7 @@ class Suggestion:
     notice: str  # why, in a sentence
     prompt: str
     choices: Sequence[tuple[str, str]] = ()  # (word, prompt): others in the place of a word that stands in for theirs
+    replaced: str = ""  # the person's word that `choices` stand for
 
 
 Box = tuple[float, float, float, float]  # left, top, width, height, as parts of a picture's side

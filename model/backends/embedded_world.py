@@ -13,7 +13,7 @@ from model.backends.request import Task
 from model.trajectory import Sampling
 from model.world.known_prompts import normalise, normalise_edit
 from model.world.language import facts_of, parse
-from model.world.nearest import nearest_prompt, unknown_words
+from model.world.nearest import in_quotes, nearest_notice, nearest_prompt, unknown_words
 from model.world.plan import read_items, write_items
 from model.world.scene import Item, Scene
 from model.world.sprites import CELL, CELLS, SPRITE
@@ -42,7 +42,9 @@ class EmbeddedWorld(Domain):
 
     def suggestion(self, prompt: str) -> Suggestion | None:
         nearest = nearest_prompt(prompt)
-        return nearest and Suggestion(unknown_words(prompt, nearest), nearest.prompt, nearest.choices())
+        if nearest is None:
+            return None
+        return Suggestion(nearest_notice(prompt, nearest), nearest.prompt, nearest.choices(), nearest.stood_for)
 
     def facts(self, prompt: str) -> tuple[str, ...]:
         """Counts, colours and relations, and that nothing else is there; parts of what it cannot read."""
@@ -78,6 +80,18 @@ class EmbeddedWorld(Domain):
     def is_familiar(self, picture: np.ndarray) -> bool:
         """Whether most of it is background or parts of objects."""
         return picture.shape != (SIZE, SIZE, 3) or pkgutil.resolve_name(SMEARED)(picture) < UNFAMILIAR
+
+    def why_a_guess(self, prompt: str, task: Task, picture: np.ndarray) -> str | None:
+        """What is said of a result whose prompt or source was not of the training domain; None where both were.
+        `picture`: (H, W, 3) uint8, the first image of the trajectory; one of another size is another backend's."""
+        if picture.shape != (SIZE, SIZE, 3):
+            return None
+        if task is not Task.DRAW and not self.is_familiar(picture):
+            return "The picture is unlike the small drawings that the model knows: this is a guess."
+        if self.read(prompt, task).warning is None:
+            return None
+        words = [] if task is Task.EDIT else unknown_words(prompt)
+        return f"The model does not know {in_quotes(words) or 'how to do that'}: this is a guess."
 
     def stock_reasons(self, prompt: str) -> list[str]:
         try:

@@ -44,17 +44,23 @@ SYNONYMS = frozenset(
 )  # words of which nobody is asked whether ours will do
 SMALL = frozenset(("a", "an", "the", "it", "them", "and", "of", "to", "on", "in", "at", "by", "above", "below", "left",
                    "right", "side"))  # fmt: skip
+UNKNOWN_PLACES = ("on", "in", "at", "by")  # small words that say where; those of a known relation are none of them
+_ON = re.compile(r"\b(?:on top of|onto|on(?! (?:the )?(?:left|right)\b))\b")
 _BESIDE = re.compile(r"\b(?:with|near|beside|next to|behind|in front of)\b")
+_WORD = re.compile(r"\bon top of\b|\bnext to\b|\bin front of\b|\w+")
+MOST_NAMED = 5  # unknown words that are named
 MOST_CHOICES = 6  # things that are offered in the place of one
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """A prompt of the world, and what it says in place of which words; `stand_in` is a noun for a thing unheard of."""
+    """A prompt of the world, and what it says in place of which words; `stand_in` is a noun for a thing unheard of, and
+    `stood_for` the word that it stands for."""
 
     description: Description
     instead: Mapping[str, str] = field(default_factory=dict)
     stand_in: str | None = None
+    stood_for: str = ""
 
     @property
     def prompt(self) -> str:
@@ -83,13 +89,13 @@ def _exchanged(description: Description, old: str, new: str) -> Description:
 
 def nearest_prompt(text: str) -> Nearest | None:
     """What comes nearest of what lessons had: at most two kinds of things; None where nothing is said."""
-    words = _BESIDE.sub("and", stripped(text))
+    words = _BESIDE.sub("and", _ON.sub("above", stripped(text)))
     if not words:
         return None
     groups: list[Group] = []
     relations: list[Relation] = []
     instead: dict[str, str] = {}
-    stand_in = None
+    stand_in, stood_for = None, ""
     named = {noun for word in words.split() if (noun := _singular(nearest(word) or word)) is not None}
     for relation, part in _parts(words):
         if len(groups) == 2 or not part:
@@ -97,11 +103,15 @@ def nearest_prompt(text: str) -> Nearest | None:
         taken = {group.noun for group in groups}
         group, said, known = _group(part, taken, named, MOST_OBJECTS - _count(groups))
         instead |= said
-        stand_in = stand_in or (None if known else group.noun)
+        if stand_in is None and not known:
+            unknown = [word for word in part if word not in SMALL and not _is_ours(word) and word not in said]
+            stand_in, stood_for = group.noun, unknown[-1] if unknown else ""
         if groups and relation:
             relations.append(Relation(0, relation, 1))
         groups.append(group)
-    return Nearest(Description(tuple(groups), tuple(relations)), instead, stand_in) if groups else None
+    if not groups:
+        return None
+    return Nearest(Description(tuple(groups), tuple(relations)), instead, stand_in, as_written(text, stood_for))
 
 
 def _count(groups: Sequence[Group]) -> int:
@@ -147,11 +157,27 @@ def _singular(word: str) -> str | None:
     return next((noun for noun in NOUNS if word in (noun, plural(noun))), None)
 
 
-def unknown_words(text: str, found: Nearest) -> str:
-    """What is said to a visitor: which words it has not learnt."""
-    words = [word for word in re.findall(r"\w+", stripped(text)) if word not in SMALL and not _is_ours(word)]
-    words = [word for word in words if word not in found.instead]
-    named = " and ".join(f"“{word}”" for word in dict.fromkeys(words[:3]))
-    if not named:
-        return f"It has not learnt to draw just that. The nearest it can draw is {found.prompt}."
+def unknown_words(text: str) -> list[str]:
+    """The words of a prompt that are not the world's, spelt as in the prompt; synonyms are known."""
+    words = _WORD.findall(JOINS.sub(" ", stripped(text)))
+    unknown = [word for word in words if not _is_ours(word) and (word not in SMALL or word in UNKNOWN_PLACES)]
+    unknown = [word for word in unknown if not {word, word.removesuffix("s")} & SYNONYMS]
+    return [as_written(text, word) for word in dict.fromkeys(unknown)]
+
+
+def as_written(text: str, word: str) -> str:
+    """A word in the capitals that `text` has it in."""
+    found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
+    return found.group() if found and word else word
+
+
+def in_quotes(words: Sequence[str]) -> str:
+    """“a”, “b” and “c”; of many words the first."""
+    quoted = [f"“{word}”" for word in words[:MOST_NAMED]] + ["others"] * (len(words) > MOST_NAMED)
+    return " and ".join(filter(None, (", ".join(quoted[:-1]), *quoted[-1:])))
+
+
+def nearest_notice(text: str, found: Nearest) -> str:
+    """What is said to a visitor: which words it has not learnt, and the nearest that it can draw."""
+    named = in_quotes(unknown_words(text)) or "to draw just that"
     return f"It has not learnt {named}. The nearest it can draw is {found.prompt}."

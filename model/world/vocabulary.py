@@ -23,7 +23,8 @@ NUMBERS: tuple[str, ...] = (
 _KIN = {
     "kitten": "cat", "kitty": "cat", "puppy": "dog", "hound": "dog", "pine": "tree", "fir": "tree",
     "oak": "tree", "home": "house", "building": "house", "hut": "house", "fruit": "apple", "pear": "apple",
-    "automobile": "car", "truck": "car", "bus": "car", "shark": "fish", "rose": "flower", "tulip": "flower",
+    "automobile": "car", "truck": "car", "bus": "car", "bicycle": "car", "bike": "car", "van": "car",
+    "shark": "fish", "rose": "flower", "tulip": "flower",
     "daisy": "flower", "lock": "key", "crescent": "moon", "sun": "star", "ship": "boat", "sailboat": "boat",
     "robin": "bird", "duck": "bird", "toadstool": "mushroom", "parasol": "umbrella", "love": "heart",
     "crimson": "red", "scarlet": "red", "gold": "yellow", "golden": "yellow", "lime": "green", "cyan": "blue",
@@ -101,4 +102,9 @@ def nearest(word: str) -> str | None:
     """The vocabulary's word that is nearest by meaning, or else by spelling."""
     known = [*NOUNS, *COLOURS, *NUMBERS[1 : MOST_OF_A_KIND + 1], *RELATIONS, "and"]
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
-    return _KIN.get(word) or _KIN.get(word.removesuffix("s")) or (close[0] if close else None)
+    return _KIN.get(word) or _KIN.get(word.removesuffix("s")) or next(iter(close or _misspelt_kin(word)), None)
+
+
+def _misspelt_kin(word: str) -> list[str]:
+    """The word of ours for a long one with its letters in another order, as “bycicle”."""
+    return [ours for kin, ours in _KIN.items() if len(kin) >= 7 and sorted(kin) == sorted(word)]

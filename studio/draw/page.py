@@ -113,6 +113,7 @@ def halfway(backend: Backend, prompt: str) -> render.Row:
         "anyway": "Draw it anyway, as a guess",
         "nearest": suggestion.prompt,
         "choices": suggestion.choices,
+        "replaced": suggestion.replaced,
     }
 
 
@@ -234,6 +235,9 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
     def so_far_counted() -> str:
         return counted(store)
 
+    def so_far_recounted() -> str:
+        return counted(store, anew=True)
+
     def aha_moment() -> render.Row:
         return some_aha(store, settings, random.Random())
 
@@ -242,10 +246,10 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings, lessons: Te
 
     shown = [view, draw_button, stop_button, form.seed]
     drawing = {"inputs": [*form], "outputs": shown} | QUIET
-    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_counted, None, so_far, **QUICK)
+    gr.on([draw_button.click, prompt.submit], asked, **drawing, **LINE).then(so_far_recounted, None, so_far, **QUICK)
     let_forget(view, store, settings)
     let_follow(view, store, settings)
-    view.anyway(insisted, **drawing, **LINE)
+    view.anyway(insisted, **drawing, **LINE).then(so_far_recounted, None, so_far, **QUICK)
     changing = view.change_mind(changed, **drawing | {"inputs": None}, **LINE)
     changing.then(teaching.start, None, [*section], **QUICK)
     stop_button.click(sessions.stop, **QUICK)

@@ -35,10 +35,12 @@ def counts(store: Store) -> ReflectionCounts:
     return ReflectionCounts(len(listed), len(sent_back), sum(summary.aha for summary in sent_back))
 
 
-def counted(store: Store) -> str:
-    """HTML of one sentence; nothing where nothing has been drawn yet, or the store cannot be asked."""
+def counted(store: Store, *, anew: bool = False) -> str:
+    """HTML of one sentence; nothing where nothing has been drawn yet, or the store cannot be asked.
+
+    `anew`: the store is asked in any case, as after a drawing."""
     at, made = _counts.get(store, (0.0, None))
-    if made is None or not made.drawn or time.monotonic() - at > LASTS:  # the first drawing is counted at once
+    if anew or made is None or not made.drawn or time.monotonic() - at > LASTS:  # the first drawing is counted at once
         try:
             made = counts(store)
         except AnnotationsError:
@@ -46,6 +48,9 @@ def counted(store: Store) -> str:
         _counts[store] = time.monotonic(), made
     if not made.drawn:
         return ""
-    drawn = "Of one drawing" if made.drawn == 1 else f"Of the last {made.drawn} drawings"
-    repaired = f", and repaired <b>{made.repaired}</b>" if made.sent_back else ""
-    return f"<p>{drawn} the model sent back <b>{made.sent_back}</b> itself{repaired}.</p>"
+    if made.drawn == 1:
+        came = "it came right" if made.repaired else "it did not come right"
+        sent = f"sent back itself; {came}" if made.sent_back else "did not send back"
+        return f"<p>The one drawing so far the model {sent}.</p>"
+    right = f"; <b>{made.repaired}</b> of these came right" if made.sent_back else ""
+    return f"<p>Of the last {made.drawn} drawings the model sent back <b>{made.sent_back}</b> itself{right}.</p>"

@@ -5,7 +5,7 @@ Handlers first, layout below.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ UNFAMILIAR = (
     "This image is unlike anything that the model has seen: it knows small drawings of its own kind, such as those in "
     "the gallery. Whatever it said of this one would be made up."
 )
+OWN_IMAGE = "This example has an image of its own{instead}. Press “{choice}”."
 PROGRESS = gr.Progress()  # as a default, by which Gradio knows that it is wanted
 COLUMNS = list(Judgement.__dataclass_fields__)
 
@@ -139,10 +140,23 @@ def last_image(store: Store, run: str) -> tuple[str, str]:
 
 def picture_of(example: Example) -> str:
     """A file of the drawing."""
+    return str(served_file(recorded_png(example), "image.png"))
+
+
+@lru_cache(len(EXAMPLES))
+def recorded_png(example: Example) -> bytes:
     for trajectory, pictures in example_trajectories.read():
         if (trajectory.prompt, trajectory.seed) == (example.prompt, example.seed):
-            return str(served_file(pictures[trajectory.images[example.drawing].sha256], "image.png"))
+            return pictures[trajectory.images[example.drawing].sha256]
     raise LookupError(f"“{example.prompt}”, seed {example.seed}, is not among the recorded examples")
+
+
+def try_example(example: Example, before: str | None) -> tuple[str, render.Row]:
+    """A file of its drawing, and the timeline's words in place of an earlier result: also, that it has replaced the
+    visitor's image `before`, where that was none of the examples'."""
+    own = before is not None and Path(before).read_bytes() not in map(recorded_png, EXAMPLES)
+    said = OWN_IMAGE.format(instead=", which has taken the place of yours" * own, choice=example.choice)
+    return picture_of(example), render.empty_value(said)
 
 
 def upload(**options: Any) -> gr.Image:
@@ -184,8 +198,8 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
             notice = render.notice_value(f"No image can be taken over: {without_places(error)}.")
             return gr.skip(), gr.skip(), notice, menu(checkpoints)
 
-    def tried(example: Example) -> tuple:
-        return picture_of(example), example.words, example.choice
+    def tried(example: Example, before: str | None) -> tuple:
+        return *try_example(example, before), example.words, example.choice
 
     def chosen(choice: str) -> tuple:
         return gr.update(placeholder=HINTS[choice]), gr.update(value=choice)
@@ -198,7 +212,7 @@ def page(checkpoints: Checkpoints, store: Store, settings: Settings) -> None:
     task.change(chosen, task, [words, start], **QUICK)
     gr.on(None, linked, [], [image, words, view, checkpoint], **QUICK)
     for chip, example in zip(chips, EXAMPLES, strict=True):
-        chip.click(partial(tried, example), None, [image, words, task], **QUICK)
+        chip.click(partial(tried, example), image, [image, view, words, task], **QUICK)
 
 
 def _form(names: list[str]) -> tuple[gr.Image, gr.Radio, gr.Textbox, gr.Dropdown, gr.Button, gr.Button]:

@@ -5,15 +5,30 @@ import numpy as np
 
 from model.backends.contract import Box
 from model.backends.embedded_world import EMBEDDED_WORLD
+from model.backends.request import Task
 from model.images import PictureFileError, read_rgb
-from model.trajectory import Image, Reflection, Source, Trajectory
+from model.trajectory import Image, Reflection, Source, StopReason, Trajectory
 from studio.components import render
 
 
 def afterwards(trajectory: Trajectory, picture: render.PictureOf) -> render.Row:
     """For the timeline's value: `blamed` has the boxes of each refused drawing, by the index of its reflection;
-    `reasons` what a person may say is wrong."""
-    return {"blamed": blamed(trajectory, picture), "reasons": EMBEDDED_WORLD.stock_reasons(trajectory.prompt)}
+    `reasons` what a person may say is wrong; `guess` why it is one, where it is."""
+    shown = {"blamed": blamed(trajectory, picture), "reasons": EMBEDDED_WORLD.stock_reasons(trajectory.prompt)}
+    return shown | {"guess": why} if (why := why_a_guess(trajectory, picture)) else shown
+
+
+def why_a_guess(trajectory: Trajectory, picture: render.PictureOf) -> str | None:
+    """None for what the embedded world knows, for other worlds' pictures, and where there is no picture."""
+    first = next((segment for segment in trajectory.segments if getattr(segment, "sha256", None)), None)
+    if first is None:
+        return None
+    given = isinstance(first, Source)
+    task = Task.DRAW if not given else Task.EDIT if trajectory.stop_reason is StopReason.EDITED else Task.JUDGE
+    try:
+        return EMBEDDED_WORLD.why_a_guess(trajectory.prompt, task, np.asarray(read_rgb(picture(first.sha256))))
+    except PictureFileError:
+        return None
 
 
 def blamed(trajectory: Trajectory, picture: render.PictureOf) -> dict[str, list[Box]]:

@@ -52,5 +52,6 @@ function offer(bar, text, act) {
 
 function go(change) {
   root.querySelectorAll('.mind, .changing, .ending > *').forEach((node) => { node.inert = true; }); // until it goes on, or a notice says why not
+  asked = { what: change.what, segment: change.segment };
   trigger('change_mind', { run: state.trajectory.id, ...change });
 }

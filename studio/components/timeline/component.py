@@ -22,6 +22,7 @@ TEMPLATE = """
     <p class="label" hidden></p>
     <p class="prompt" dir="auto"></p>
     <p class="meta"></p>
+    <p class="guess" dir="auto" hidden></p>
     <button type="button" class="how" aria-expanded="false">How it thought</button>
     <button type="button" class="skip" hidden>Skip to the end</button>
     <label class="pace">Pace
@@ -43,15 +44,16 @@ TEMPLATE = """
   <div class="after" hidden>
     <figure class="compare" hidden>
       <div class="picture"></div>
-      <input type="range" class="wipe" min="0" max="100" value="50" aria-label="From the first drawing to the last">
+      <input type="range" class="wipe" min="0" max="100" value="50" aria-label="How much of the first picture is shown">
       <figcaption>
-        <span>Left of the line the last drawing, right of it the first</span>
+        <span class="sides"></span>
         <label><input type="checkbox" class="mark-changes"> <span class="changes"></span></label>
       </figcaption>
     </figure>
     <figure class="odds" hidden>
       <svg viewBox="0 0 240 132" role="img"></svg>
-      <figcaption>How likely a yes was, drawing by drawing</figcaption>
+      <figcaption>How likely a yes was, drawing by drawing <span class="overruled" hidden>Ring: a person
+      answered; its height is what the model thought</span></figcaption>
     </figure>
     <figure class="instead" hidden>
       <div class="pictures"></div>

@@ -5,7 +5,8 @@ function end(row) {
   blame();
   after();
   const last = Object.values(state.segments).findLast((part) => part.kind === 'reflection');
-  const said = last && last.overruled && row.person ? row.person : row.text;
+  const edited = state.guess && row.reason === 'edited'; // all of it is another picture
+  const said = edited ? 'The model has drawn all of the picture anew.' : last && last.overruled && row.person ? row.person : row.text;
   $('.spoken').textContent = said;
   if ('playable' in root.dataset) mind();
   root.querySelectorAll('.writing').forEach((node) => node.classList.remove('writing'));

@@ -1,6 +1,8 @@
 // Afterwards: the first and the last drawing compared, p(yes) over the rounds, and what there is to keep. A module, fetched
 // when the first drawing has ended; it is given what it needs of the timeline (drawing_actions.js).
 
+const SEEN = 12; // of 255: a patch looks another where its colours differ by so much on average
+
 export default function finished({ $, make, place, CALM }) {
   $('.wipe').oninput = wipe;
   $('.compare .picture').onpointerdown = slide;
@@ -18,7 +20,9 @@ export default function finished({ $, make, place, CALM }) {
     const pair = drawn.length > 1 && differ(images[0], images[drawn.length - 1]);
     $('.instead').hidden = true;
     $('.compare').hidden = !pair;
-    if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes);
+    const given = images[0].kind === 'source'; // whose codes are not its pixels
+    $('.sides').textContent = given ? 'Left of the line your picture, right of it the edited one' : 'Left of the line the first drawing, right of it the last';
+    if (pair) compare(drawn[0], drawn.at(-1), images[0].codes, images[drawn.length - 1].codes, given);
     $('.odds').hidden = verdicts.length < 2;
     if (verdicts.length > 1) plot(verdicts);
     const name = fileName(trajectory.prompt);
@@ -68,8 +72,9 @@ export default function finished({ $, make, place, CALM }) {
     $(link).href = url;
   }
 
-  // The last drawing lies on the first, cut off where the slider stands; cells whose code changed can be outlined.
-  function compare(first, last, before, now) {
+  // The last drawing lies on the first, cut off where the slider stands; cells that changed can be outlined: in their code,
+  // or in their `pixels`.
+  function compare(first, last, before, now, pixels) {
     const frame = $('.compare .picture');
     const copies = [first, last].map((part) => {
       const copy = make('canvas', '');
@@ -83,7 +88,8 @@ export default function finished({ $, make, place, CALM }) {
     frame.replaceChildren(...copies);
     const side = first.side;
     $('.mark-changes').parentElement.hidden = !now.length;
-    const changed = now.map((code, index) => index).filter((index) => now[index] !== before[index]);
+    const other = pixels && copies[0].width === copies[1].width ? (index) => looksOther(copies, index, side) : (index) => now[index] !== before[index];
+    const changed = now.map((code, index) => index).filter(other);
     for (const index of changed) {
       const box = make('i', 'changed');
       place(box, index % side, Math.floor(index / side), side);
@@ -94,8 +100,14 @@ export default function finished({ $, make, place, CALM }) {
     wipe();
   }
 
+  function looksOther(copies, index, side) {
+    const size = copies[0].width / side;
+    const [one, other] = copies.map((copy) => copy.getContext('2d').getImageData((index % side) * size, Math.floor(index / side) * size, size, size).data);
+    return one.reduce((sum, value, at) => sum + Math.abs(value - other[at]), 0) > SEEN * 0.75 * one.length; // alpha is the same
+  }
+
   function wipe() {
-    $('.compare .picture').style.setProperty('--cut', `${100 - $('.wipe').value}%`);
+    $('.compare .picture').style.setProperty('--cut', `${$('.wipe').value}%`);
   }
 
   function mark() {
@@ -126,9 +138,11 @@ export default function finished({ $, make, place, CALM }) {
       draw('text', { x: 2, y: at(0, p)[1] + 4 }, label);
     }
     draw('polyline', { points: verdicts.map((one, index) => at(index, one.p_yes).join()).join(' '), class: 'course' });
+    const byPerson = (one) => one.tokens.some(([, , origin]) => origin === 'person');
+    $('.overruled').hidden = !verdicts.some(byPerson);
     verdicts.forEach((one, index) => {
       const [x, y] = at(index, one.p_yes);
-      draw('circle', { cx: x, cy: y, r: 9, class: one.answer });
+      draw('circle', { cx: x, cy: y, r: 9, class: byPerson(one) ? 'person' : one.answer });
       draw('text', { x, y: y + 4, class: 'mark', 'text-anchor': 'middle' }, one.answer === 'yes' ? '✓' : '✗');
       draw('text', { x, y: 126, 'text-anchor': 'middle' }, index + 1);
     });

@@ -2,7 +2,6 @@
 // said in words below the picture --------------------------------------------------------------------------------
 // After timeline.js, whose state it reads.
 
-const FORCED_BY = { person: 'a person put there', template: 'were given' };
 
 function forced(row) {
   const part = state.segments[row.segment];
@@ -14,8 +13,15 @@ function forced(row) {
   }
   part.forced = (part.forced || 0) + row.count;
   part.forcedLegend ||= legend(part, 'as-seen');
-  const patches = part.forced === 1 ? 'The outlined patch is what' : `The ${part.forced} outlined patches are what`;
-  part.forcedLegend.textContent = `${patches} ${FORCED_BY[row.by]}`;
+  const one = part.forced === 1;
+  const patches = one ? 'the outlined patch' : `the ${part.forced} outlined patches`;
+  const { what, segment } = state.change || {};
+  const own = what === 'trip' || Number(segment) === row.segment ? what : ''; // a trip leaves earlier rounds out
+  const were = one ? 'was' : 'were';
+  part.forcedLegend.textContent = {
+    trip: `The studio changed ${patches} behind the model’s back`,
+    codes: `You rubbed out ${patches}`,
+  }[own] || (row.by === 'person' ? `T${patches.slice(1)} ${were} changed behind the model’s back` : `T${patches.slice(1)} ${were} given`);
 }
 
 // Where each reason finds fault: told with the last value of a trajectory, shown in the drawing that was judged.

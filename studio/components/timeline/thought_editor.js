@@ -75,7 +75,7 @@ export default function editor({ root, make, makeButton, place, outline, reasonO
     });
   }
 
-  // --- a drawing: some of its patches rubbed out, by clicking or by drawing over them ---
+  // --- a drawing: some of its patches rubbed out, by clicking or by dragging across them ---
 
   function plant(part, index, codes) {
     const counts = {};
@@ -83,7 +83,7 @@ export default function editor({ root, make, makeButton, place, outline, reasonO
     const blank = codes.reduce((best, code) => (counts[code] > counts[best] ? code : best));
     const rubbed = new Set();
     const grid = make('div', 'cells');
-    const which = 'Choose the patches to rub out, or draw over them. Will it notice?';
+    const which = 'Press the patches to rub out, or drag across them. Will it notice?';
     const bar = part.frame.parentElement.querySelector('.mind');
     const { hint } = form(bar, 'Let it look', () => {
       if (rubbed.size) go({ segment: index, what: 'codes', codes: [...rubbed].map((cell) => [cell, blank]) });

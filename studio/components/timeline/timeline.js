@@ -9,6 +9,7 @@ const REPLAY_MS = { text: 16, cell: 22, frame: 260, verdict: 700, segment: 260 }
 const root = element.querySelector('.timeline');
 const $ = (selector) => root.querySelector(selector);
 let state = fresh(null);
+let asked = null; // the change that was asked for last, of which the next trajectory comes
 
 function fresh(run) {
   return { run, seen: 0, gap: false, segments: {}, round: null, rounds: 0, answer: '', cells: 64, steps: [], at: 0, due: 0, paused: false, stored: new Map() };
@@ -20,13 +21,17 @@ function receive(value) {
   if (!value) return;
   if (value.instead) showInstead(value.instead);
   tell(value.notice || '', value.anyway);
-  suggest(value.nearest, value.choices || []);
+  suggest(value.nearest, value.choices || [], value.replaced);
+  // A refusal is not answered by the example below it, which would look like the answer.
+  root.classList.toggle('refused', Boolean(value.anyway) && !$('.label').hidden);
   if (value.gone) gone(value.gone);
   if (value.watch) trigger('follow', { run: value.watch }); // it is being drawn elsewhere
   if (!value.run) return;
   if (value.run !== state.run) begin(value);
   if (value.receipt) remember(value.run, value.receipt);
-  Object.assign(state, { whole: value.whole, blamed: value.blamed, reasons: value.reasons });
+  Object.assign(state, { whole: value.whole, blamed: value.blamed, reasons: value.reasons, guess: value.guess });
+  $('.guess').textContent = value.guess || '';
+  $('.guess').hidden = !value.guess;
   const skip = Math.max(0, state.seen - value.first);
   if (value.first > state.seen) state.gap = true;
   for (const row of value.rows.slice(skip)) state.steps.push(...steps(row));
@@ -48,6 +53,8 @@ function begin(value) {
   state = fresh(value.run);
   state.pace = value.pace;
   state.deletable = value.deletable;
+  state.change = value.pace === undefined ? asked : null;
+  asked = null;
   state.follows = value.pace === undefined || value.follow;
   clear();
   $('.asked').hidden = true;
@@ -71,7 +78,7 @@ function show(rows) {
   state.gap = false;
 }
 
-const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'blamed', 'reasons', 'deletable', 'follows'];
+const KEPT = ['seen', 'pace', 'gap', 'steps', 'paused', 'trajectory', 'whole', 'blamed', 'reasons', 'guess', 'deletable', 'follows', 'change'];
 
 function rewind() {
   const kept = Object.fromEntries(KEPT.map((name) => [name, state[name]]));
@@ -368,14 +375,15 @@ function tell(text, anyway) {
 }
 
 // The nearest prompt that it has learnt, and other things in the place of what it has not: each is drawn at once.
-function suggest(nearest, choices) {
+function suggest(nearest, choices, replaced) {
   $('.nearest').hidden = !nearest;
-  $('.choices').hidden = !choices.length;
+  $('.choices').hidden = !nearest || !choices.length;
   if (!nearest) return;
   $('.nearest').textContent = `Draw “${nearest}”`;
   $('.nearest').onclick = () => askFor(nearest);
   const chips = choices.map(([noun, prompt]) => makeButton('choice', noun, () => askFor(prompt)));
-  $('.choices').replaceChildren('or instead', ...chips);
+  const words = make('bdi', '', replaced ? `instead of “${replaced}”:` : 'or instead:');
+  $('.choices').replaceChildren(words, ...chips);
 }
 
 function askFor(prompt) {
