@@ -40,7 +40,6 @@ DIRECTIONS = {
     "held-out verdicts right": 1,
 }
 
-FORMER_ROWS = {"flagged drafts mended": "flagged drafts repaired", "right drafts spoiled": "right drafts damaged"}
 
 Figures = Mapping[str, Mapping[str, Figure]]  # setting → row → figure
 

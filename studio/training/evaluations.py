@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from model.evaluation.fixed_prompts import FORMER_ROWS
+from model.evaluation.bootstrap import FORMER_ROWS
 from studio.components.render import escaped, image, isolated
 from studio.training.runs import TrainingRun, read_json
 

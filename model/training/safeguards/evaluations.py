@@ -32,8 +32,8 @@ from PIL import Image as Picture
 
 from model.atomic_files import write_whole
 from model.backends.contract import CheckpointError
-from model.evaluation.bootstrap import difference, from_counts, interval, to_counts
-from model.evaluation.fixed_prompts import DIRECTIONS, FORMER_ROWS, Figures, Sample
+from model.evaluation.bootstrap import FORMER_ROWS, difference, from_counts, interval, to_counts
+from model.evaluation.fixed_prompts import DIRECTIONS, Figures, Sample
 from model.images import encode_png
 
 Change = tuple[float, float, float]  # difference, and its paired interval
