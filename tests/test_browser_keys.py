@@ -273,8 +273,8 @@ def test_a_disagreement_is_decided_and_the_next_one_shown_on_every_layout(page, 
     page.evaluate(PRESS, [following])
     expect(page.locator("#review-stage h1")).not_to_have_text(first)
     before = shown.input_value()
-    expect(form.get_by_label("no", exact=True).first).not_to_be_checked()
-    form.get_by_label("no", exact=True).first.check()
+    expect(form.locator("[data-question=verdict_right] input[value=no]").first).not_to_be_checked()
+    form.locator("[data-question=verdict_right] input[value=no]").first.check()
     form.locator("textarea").first.fill(f"in {layout}: n")  # a letter in a field is no shortcut
     page.evaluate(PRESS, [following])
     assert shown.input_value() == before
