@@ -253,6 +253,18 @@ def test_a_page_that_closes_leaves_all_it_held_at_once_and_its_first_item_comes_
     assert leave(store, "ann", unless_renewed_after=left) == 0  # another page has it since
 
 
+def test_an_item_that_was_shown_comes_before_one_that_was_fetched_ahead_and_is_held_still(store, clock):
+    make(store, 2, overlap=1)
+    turn = claim(store, "team", "ann")
+    clock.go(seconds=1)
+    ahead = claim(store, "team", "ann", without=turn.item)
+    leave(store, "ann", turn.item)  # the page was closed before the other was there
+    assert [claim(store, "team", "ann").item, claim(store, "team", "ann", without=turn.item).item] == [
+        turn.item,
+        ahead.item,
+    ]
+
+
 def test_an_undo_gives_the_item_back_to_who_had_it_and_makes_room_again(store):
     make(store, overlap=1)
     turn = claim(store, "team", "ann")

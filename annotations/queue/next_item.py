@@ -51,11 +51,12 @@ def keep_place(session: Session, project: Project, annotator: str) -> None:
 
 
 def begun(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
-    """What this person holds, then what they left or lost, oldest first; of what is open."""
-    held = _mine(project, annotator).where(LeaseRow.outcome.is_(None)).order_by(LeaseRow.taken_at, ItemRow.id)
-    gone = _mine(project, annotator).where(LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP]))
-    items = [*session.scalars(held), *session.scalars(gone.order_by(LeaseRow.taken_at, ItemRow.id))]
-    return [item for item in items if item.id != without]
+    """What this person holds, left or lost, the first taken first; of what is open. A page that was closed while it
+    fetched ahead leaves the item it showed and holds the other: that one does not come first."""
+    query = _mine(project, annotator).add_columns(LeaseRow.taken_at)
+    outcomes = LeaseRow.outcome.is_(None), LeaseRow.outcome.in_([outcome.value for outcome in TAKEN_UP])
+    rows = [(taken_at, item.id, item) for each in outcomes for item, taken_at in session.execute(query.where(each))]
+    return [item for *_, item in sorted(rows, key=lambda row: row[:2]) if item.id != without]
 
 
 def postponed(session: Session, project: Project, annotator: str, *, without: int | None = None) -> list[ItemRow]:
