@@ -5,7 +5,7 @@ import shutil
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import pyarrow.parquet as pq
 import pytest
@@ -164,8 +164,9 @@ def test_a_drawing_is_kept_under_a_name_that_every_system_takes(browser: Browser
         "a" * 200 + " end. ": "a" * 40,
     }
     page = browser.new_page()
-    page.add_script_tag(path=AFTER)
-    assert {prompt: page.evaluate("prompt => fileName(prompt)", prompt) for prompt in expected} == expected
+    module = "data:text/javascript," + quote(AFTER.read_text())
+    name = "async ([module, prompt]) => (await import(module)).fileName(prompt)"
+    assert {prompt: page.evaluate(name, [module, prompt]) for prompt in expected} == expected
     page.close()
 
 

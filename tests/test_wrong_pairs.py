@@ -1,10 +1,8 @@
 """Painters and critics that do not fit, or fail on the way: what was got, what to do, and what was drawn is kept."""
 
 import json
-import os
 import re
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -229,7 +227,7 @@ INTERRUPTED = {
 @pytest.mark.parametrize("command", INTERRUPTED)
 def test_ctrl_c_ends_a_command_in_a_line_that_says_how_to_go_on(tiny_checkpoint, tmp_path, monkeypatch, command):
     def interrupt(*_: object, **__: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(JanusBackend, "rollout", interrupt)
     arguments, advice = INTERRUPTED[command]

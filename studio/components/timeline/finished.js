@@ -60,13 +60,6 @@ export default function finished({ $, make, place, CALM }) {
     return Object.fromEntries(seen.map((row) => [row.sha256 || trajectory.segments[row.segment].sha256, row.png.split(',')[1]]));
   }
 
-  // A prompt in any script as the name of a file that every system takes.
-  function fileName(prompt) {
-    const words = prompt.normalize('NFC').replace(/[^\p{L}\p{M}\p{N}]+/gu, '-').replace(/^-+/, '');
-    const name = [...words].slice(0, 40).join('').replace(/-+$/, '');
-    return /^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])?$/i.test(name) ? `drawing${name && `-${name}`}` : name;
-  }
-
   function keep(link, name, url) {
     $(link).download = name;
     $(link).href = url;
@@ -147,4 +140,11 @@ export default function finished({ $, make, place, CALM }) {
       draw('text', { x, y: 126, 'text-anchor': 'middle' }, index + 1);
     });
   }
+}
+
+// A prompt in any script as the name of a file that every system takes.
+export function fileName(prompt) {
+  const words = prompt.normalize('NFC').replace(/[^\p{L}\p{M}\p{N}]+/gu, '-').replace(/^-+/, '');
+  const name = [...words].slice(0, 40).join('').replace(/-+$/, '');
+  return /^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])?$/i.test(name) ? `drawing${name && `-${name}`}` : name;
 }
