@@ -1,5 +1,6 @@
 """Runs of the trainer: what they may replace, how they go on, when they stop."""
 
+import argparse
 import json
 import math
 import os
@@ -19,8 +20,13 @@ from model.backends.checkpoint import saving as folders
 from model.backends.checkpoint.saving import CheckpointError, check_replaceable, replacing, restore
 from model.decoding.opening import open_checkpoint
 from model.training import sft
+from model.training.dpo import DpoSettings
+from model.training.grpo import GrpoSettings
+from model.training.kto import KtoSettings
 from model.training.optimization import TrainingError
 from model.training.policy import write_checkpoint
+from model.training.reward import RewardSettings
+from model.training.runs.command import add_settings
 from model.training.runs.folder import RunStart, RunStopped
 from model.training.runs.state import read_state
 from model.training.sft import SftSettings, train
@@ -290,6 +296,17 @@ def test_a_signal_ends_the_run_after_its_step_and_saves_it(tiny_checkpoint: Path
 
 def test_readme_s_two_hundred_steps_save_before_their_end():
     assert 0 < SftSettings().save_every < 200
+
+
+@pytest.mark.parametrize("settings", [DpoSettings, GrpoSettings, KtoSettings, RewardSettings, SftSettings])
+def test_every_option_of_a_method_is_explained_with_its_default(settings: type):
+    parser = argparse.ArgumentParser()
+    add_settings(parser, settings())
+    options = [action for action in parser._actions if action.dest != "help"]
+    assert [action.dest for action in options if not (action.help or "").split("(default")[0].strip()] == []
+    assert all(f"(default: {action.default})" in action.help for action in options if action.default not in ("", False))
+    former = {option: action.help for action in options for option in action.option_strings[1:]}
+    assert all(f"[formerly {option}]" in about for option, about in former.items())
 
 
 @pytest.mark.parametrize(

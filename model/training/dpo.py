@@ -56,7 +56,7 @@ DIFFUSION = "model.training.diffusion.dpo"  # imports diffusers, and is imported
 class DpoSettings(PreferenceSettings):
     """One run's choices; `batch` counts pairs."""
 
-    loss: str = "sigmoid"
+    loss: str = "sigmoid"  # of a pair: DPO, or a variant by its name in TRL
     beta: float = 0.1  # weight of the log-ratio to the reference
     label_smoothing: float = 0.0  # the share of pairs that are taken to be the wrong way round
     chosen_nll: float = 0.0  # weight of the cross-entropy of what was chosen, per token

@@ -68,7 +68,7 @@ FURTHER = 10**6  # steps from which on prompts replace those of a step, for each
 class GrpoSettings(EvaluationSettings):
     """One run's choices; written into the checkpoint's provenance."""
 
-    steps: int = 300
+    steps: int = 300  # gradient steps, of all that a resumed run makes
     prompts: int = 8  # per step
     group: int = 8  # rollouts of one start
     repair_groups: int = 0  # of these wrong first images, at most, another group begins, in every process
@@ -84,8 +84,8 @@ class GrpoSettings(EvaluationSettings):
     channels: str = "both"  # what is trained: text (thoughts, reflections), images (their codes), or both
     advantages: str = "together"  # one of R_Gen + R_Comp; or, as the released code, each part of a trajectory its own
     learning_rate: float = 3e-5  # peak
-    warmup: int = 10  # steps
-    weight_decay: float = 0.0
+    warmup: int = 10  # first steps, over which the rates rise
+    weight_decay: float = 0.0  # AdamW's
     beta: float = 0.04  # weight of the KL divergence to the reference
     clip_ratio: float = 0.2  # of the probability ratio, where a batch is used more than once
     updates: int = 1  # optimizer steps per batch of rollouts
@@ -93,7 +93,7 @@ class GrpoSettings(EvaluationSettings):
     micro_batch: int = 16  # sequences per forward pass
     precision: str = "no"  # or bf16; the rollouts stay exact
     save_every: int = 25  # steps; 0 only at the end
-    seed: int = 0
+    seed: int = 0  # of the order of rows, of rollouts and of new weights
     track: str = "none"  # or trackio, tensorboard, wandb
     sharding: str = "none"  # or fsdp2: weights and optimizer in shards over the processes
 

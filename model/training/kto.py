@@ -50,7 +50,7 @@ OWN, MISMATCHED = slice(0, 1), slice(1, 2)  # the sequences of a row
 class KtoSettings(PreferenceSettings):
     """One run's choices; `batch` counts reflections."""
 
-    loss: str = "kto"
+    loss: str = "kto"  # KTO, or its variant for data without pairs by its name in TRL
     beta: float = 0.1  # weight of the log-ratio to the reference
     desirable_weight: float = 1.0  # of the losses of right reflections
     undesirable_weight: float = 1.0  # of wrong ones; the paper balances both sides where their numbers differ

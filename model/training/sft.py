@@ -50,15 +50,15 @@ KIND_WEIGHTS = {
 class SftSettings(ShardedSettings, SafeguardSettings):
     """One run's choices; `batch` counts sequences."""
 
-    steps: int = 200
+    steps: int = 200  # gradient steps, of all that a resumed run makes
     batch: int = 32  # sequences per step
     mixture: str = "all"  # mixture of the world's tasks
     verdict_threshold: float = 1.0  # probability from which on a verdict adds no loss
     micro_batches: int = 4  # parts a step is split into, those of like length together: a third less padding
     learning_rate: float = 3e-5  # AdamW's peak, of a trained checkpoint; an adapter or a new network wants ten times it
     muon: float = 0.0  # Muon's peak, for the matrices within the layers; 0: all is AdamW's
-    warmup: int = 5  # steps
-    weight_decay: float = 0.05
+    warmup: int = 5  # first steps, over which the rates rise
+    weight_decay: float = 0.05  # AdamW's
     compile: bool = False  # for a GPU: on a CPU every new length is compiled again
     most_characters: int = RowBounds.characters  # of a row of --data, its texts together
     most_tokens: int = RowBounds.tokens  # of a row, with the positions of its images

@@ -1,10 +1,12 @@
 """The command line of a training run: options from a settings dataclass, how a run begins, errors as one line."""
 
 import argparse
+import inspect
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -24,6 +26,7 @@ class SettingsDataclass(Protocol):
 
 
 Settings = TypeVar("Settings", bound=SettingsDataclass)
+FIELD = re.compile(r"    (?P<name>\w+): [^#]*#\s*(?P<comment>.*)")  # of a dataclass, with a comment
 CRITERIA = ("guarded", "mean", "last")  # of the best checkpoint: safeguards/evaluations.py
 BOUNDS = {  # least and most of a setting, wherever there is one of this name
     **dict.fromkeys(("steps", "batch", "micro_batches", "micro_batch", "prompts", "group", "updates"), (1, 10**7)),
@@ -90,17 +93,28 @@ def start_of(arguments: argparse.Namespace) -> RunStart:
 def add_settings(
     parser: argparse.ArgumentParser, defaults: Settings, choices: Mapping[str, Sequence[str]] | None = None
 ) -> None:
-    """An option for every field, with its default; a flag for one that is False."""
+    """An option for every field, with its default and the comment on its line as help; a flag for one that is False."""
+    comments = field_comments(type(defaults))
     for name, default in asdict(defaults).items():
-        options = option_names(name)
+        options, about = option_names(name), [comments.get(name, "")]
         if isinstance(default, bool):
-            parser.add_argument(*options, action="store_true")
+            parser.add_argument(*options, action="store_true", help=about[0] or None)
         else:
             several: dict[str, Any] = {"nargs": "+", "action": _Joined} if name in SEVERAL else {}
             kind = bounded(type(default), *BOUNDS[name]) if name in BOUNDS else type(default)
             choice = (choices or {}).get(name)
-            about = f"{options[1]} is its former name" if len(options) > 1 else None
-            parser.add_argument(*options, type=kind, default=default, choices=choice, help=about, **several)
+            about += [f"(default: {default}".replace("%", "%%") + ")"] if default != "" else []
+            about += [f"[formerly {options[1]}]"] if len(options) > 1 else []
+            text = " ".join(filter(None, about))
+            parser.add_argument(*options, type=kind, default=default, choices=choice, help=text, **several)
+
+
+def field_comments(settings: type) -> dict[str, str]:
+    """Of every field of a dataclass and of those that it extends: the comment on the line of its definition, for
+    argparse (% doubled)."""
+    sources = (inspect.getsource(each) for each in reversed(settings.__mro__) if is_dataclass(each))
+    found = (FIELD.match(line) for source in sources for line in source.splitlines())
+    return {match["name"]: match["comment"].replace("%", "%%") for match in found if match}
 
 
 class _Joined(argparse.Action):

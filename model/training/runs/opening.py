@@ -69,7 +69,9 @@ def add_opening(
     """The options --checkpoint (`start`: its help), --adapter and what belongs to it, --checkpointing."""
     defaults = AdapterOptions()
     parser.add_argument("--checkpoint", default=default, help=start)
-    parser.add_argument("--adapter", choices=tuple(KINDS), help="train an adapter (default: all weights)")
+    parser.add_argument(
+        "--adapter", choices=tuple(KINDS), help="train an adapter (default: all weights but codec and vision tower)"
+    )
     parser.add_argument("--rank", type=bounded(int, 1, 4096), default=defaults.rank, help="of an adapter")
     parser.add_argument("--alpha", type=bounded(int, 1, 10**6), default=defaults.alpha, help="of an adapter")
     targets = "layers that an adapter stands beside"

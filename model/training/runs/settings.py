@@ -30,11 +30,11 @@ class LoopSettings:
     warmup: int = 20  # steps
     decay: float = 0.25  # share of the steps over which the learning rates decay, the last ones
     muon: float = 0.0  # Muon's peak learning rate; 0: AdamW for all parameters
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
+    weight_decay: float = 0.0  # AdamW's
+    clip: float = 1.0  # largest norm of the gradient
+    precision: str = "no"  # of the forward pass: float32 (no) or bf16
+    save_every: int = 50  # steps; 0: at the end alone
+    seed: int = 0  # of the order of rows, of rollouts and of new weights
     updates: int = 1  # optimizer steps on the data of one step
     track: str = "none"  # or a tracker of accelerate
     sharding: str = "none"  # or fsdp2: weights and optimizers in shards over the processes
@@ -44,16 +44,16 @@ class LoopSettings:
 class MethodSettings:
     """Choices of a method's command: an option for each field; written into the checkpoint's provenance."""
 
-    steps: int = 100
+    steps: int = 100  # gradient steps, of all that a resumed run makes
     batch: int = 16  # rows per step
     learning_rate: float = 2e-5  # AdamW's peak
-    warmup: int = 10  # steps
+    warmup: int = 10  # first steps, over which the rates rise
     decay: float = 0.25  # share of the steps over which the rates decay, the last ones
-    weight_decay: float = 0.0
-    clip: float = 1.0  # gradient norm
-    precision: str = "no"  # or bf16
-    save_every: int = 50  # steps; 0 only at the end
-    seed: int = 0
+    weight_decay: float = 0.0  # AdamW's
+    clip: float = 1.0  # largest norm of the gradient
+    precision: str = "no"  # of the forward pass: float32 (no) or bf16
+    save_every: int = 50  # steps; 0: at the end alone
+    seed: int = 0  # of the order of rows, of rollouts and of new weights
     track: str = "none"  # or trackio, tensorboard, wandb
 
     @property
