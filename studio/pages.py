@@ -49,7 +49,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
     lessons = TeachingJobs(store, opening, partial(checkpoints_of, store, settings))
     lessons.recover()
     checkpoints.in_menus = checkpoints.names  # of runs, too, which were added since
-    may = None if is_local(settings) else partial(told_outside, settings, store)
+    may = None if is_local(settings) else partial(refusal_for_role, settings, store)
     builders: dict[str, Callable[[], None]] = {
         "": partial(draw.page, checkpoints, store, settings, lessons),
         "image": partial(image.page, checkpoints, store, settings),
@@ -82,7 +82,7 @@ def build(settings: Settings, store: Store, checkpoints: Checkpoints) -> gr.Bloc
     return demo.queue(default_concurrency_limit=AT_ONCE, api_open=False)  # nobody passes by the queue
 
 
-def told_outside(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
+def refusal_for_role(settings: Settings, store: Store, request: gr.Request | None, role: Role) -> str | None:
     """What somebody is told who is not in a role; None where they are."""
     who = identity_of(request, settings, store)
     looks_only = who.role is Role.GUEST and role is Role.VISITOR  # where something would be drawn or stored

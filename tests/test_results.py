@@ -17,7 +17,7 @@ from studio.annotate.reflection_form import reflections_of
 from studio.auth.identity import GUESTS_LOOK, Identity
 from studio.header import menu
 from studio.page_list import PAGES
-from studio.pages import told_outside
+from studio.pages import refusal_for_role
 from studio.results.page import ResultsHandlers
 from studio.settings import Mode, Settings
 
@@ -53,10 +53,10 @@ def test_visitors_see_results_only_where_the_settings_say_so_and_annotators_neve
 
 
 def test_a_guest_changes_nothing_and_is_told_so(store: Store, guest: str):
-    assert told_outside(PUBLIC, store, by(store, guest), Role.VISITOR) == GUESTS_LOOK
-    assert told_outside(PUBLIC, store, ANYBODY, Role.VISITOR) is None
+    assert refusal_for_role(PUBLIC, store, by(store, guest), Role.VISITOR) == GUESTS_LOOK
+    assert refusal_for_role(PUBLIC, store, ANYBODY, Role.VISITOR) is None
     for role in (Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN):
-        assert told_outside(PUBLIC, store, by(store, guest), role) is not None
+        assert refusal_for_role(PUBLIC, store, by(store, guest), role) is not None
     drawing = SimpleNamespace(targets=[(1, "click")], page="", fn=lambda: None, api_name="asked")
     looking = SimpleNamespace(targets=[], page="", fn=lambda: None, api_name="trajectory")
     assert not changes_nothing(drawing) and changes_nothing(looking)
