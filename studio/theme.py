@@ -24,7 +24,7 @@ ASSETS = STUDIO / "assets"
 # Folders whose styles no page of a visitor needs, and those of visitors' pages, which no other one of them needs.
 DESKS = (
     *("annotate", "arena", "calibration", "components/forms", "components/keys", "components/plots", "datasets"),
-    *("moderation", "people", "projects", "review", "training"),
+    *("moderation", "people", "projects", "results", "review", "training"),
 )
 VISITORS = {"image": "image", "compare": "compare", "gallery": "gallery", "auth": "sign-in"}  # folder: page
 PRELOADED = ("studio-sans", "studio-serif")  # fonts of every page

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from studio.access import API
 
 SMALLEST = 2_000  # bytes of an answer that are worth the time
-QUALITY = 5  # some 10 ms for 1 MB
+QUALITY = 6  # some 10 ms for 1 MB
 
 
 def accepts_brotli(scope: Scope) -> bool:
