@@ -21,7 +21,7 @@ def run(module: str, *arguments: str | Path, given: str = "") -> CompletedProces
 
 def _code(module: str) -> int:
     try:
-        runpy.run_module(module, run_name="__main__")
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ending:
         if isinstance(ending.code, str):
             print(ending.code, file=sys.stderr)

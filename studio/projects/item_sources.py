@@ -66,8 +66,10 @@ class AddedItems:
         return f" ({', '.join(named[:NAMED] + more)})" if named else ""
 
 
-def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
-    """Put trajectories into a project, all that fit or none. Raises AnnotationsError."""
+def add(store: Store, project: Project, ids: Sequence[str], before: int | None = None) -> AddedItems:
+    """Put trajectories into a project, all that fit or none; `before`: how many items it had before an import of them,
+    which opens those of the projects that ask about everything. Raises AnnotationsError.
+    """
     known, alike = _read(store, ids), 0
     if project.subject == PAIR:
         pairs = pairs_of(known)
@@ -78,10 +80,15 @@ def add(store: Store, project: Project, ids: Sequence[str]) -> AddedItems:
         new = [NewItem(trajectory.id) for trajectory in known if parts_of(project, trajectory)]
         fit = {item.trajectory_id for item in new}
     unfit = [trajectory.prompt for trajectory in known if trajectory.id not in fit]
-    before = project_counts(store)[project.id].items
+    before = items_of(store, project) if before is None else before
     store.add_items(project.id, new)
-    made = project_counts(store)[project.id].items - before
+    made = items_of(store, project) - before
     return AddedItems(made, len(new) - made, len(unfit), alike, tuple(unfit))
+
+
+def items_of(store: Store, project: Project) -> int:
+    """How many items the project has."""
+    return project_counts(store)[project.id].items
 
 
 def _read(store: Store, ids: Sequence[str]) -> list[Trajectory]:

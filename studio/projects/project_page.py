@@ -174,6 +174,7 @@ class ProjectHandlers:
             judged, project = judge in self.checkpoints.names, self.store.project(project_id)
             if judged and project.subject != Reflection.kind:
                 raise FillingError("this project does not ask about verdicts; import without having pictures judged")
+            before = item_sources.items_of(self.store, project)
             outcome = import_uploads(
                 self.store, paths, FORMAT_NAMES[format], owner=user.name, leave_out_bad=bool(leave_out_bad),
                 on_progress=lambda stage, at, of: progress((at, of), desc=stage.capitalize(), unit="records"),
@@ -184,7 +185,7 @@ class ProjectHandlers:
             if ids and judged:
                 told = partial(self._judging, progress)
                 ids = item_sources.judged(self.checkpoints, self.store, ids, judge, owner=user.name, on_progress=told)
-            view = self._added(user, project_id, ids) if ids else stay(ProjectView, "")
+            view = self._added(user, project_id, ids, before) if ids else stay(ProjectView, "")
             return (*view, *shown, _still(paths))
         except (AnnotationsError, CheckpointError, FillingError, KeyError) as error:
             return (*stay(ProjectView, without_places(error)), *empty, _still(paths))
@@ -244,9 +245,9 @@ class ProjectHandlers:
         note = error_notice("\n".join(["Some were not drawn:", *wrong])) if wrong else ""
         yield self._view(user, project, success_notice(f"{added:,} items added.") + note)
 
-    def _added(self, user: Identity, project_id: str, ids: Sequence[str]) -> ProjectView:
+    def _added(self, user: Identity, project_id: str, ids: Sequence[str], before: int | None = None) -> ProjectView:
         project = self.store.project(project_id)
-        return self._view(user, project, success_notice(item_sources.add(self.store, project, ids)))
+        return self._view(user, project, success_notice(item_sources.add(self.store, project, ids, before)))
 
     def _known(self, user: Identity, project_id: str) -> Project | None:
         try:

@@ -111,8 +111,11 @@ def add_settings(
 
 def field_comments(settings: type) -> dict[str, str]:
     """Of every field of a dataclass and of those that it extends: the comment on the line of its definition, for
-    argparse (% doubled)."""
-    sources = (inspect.getsource(each) for each in reversed(settings.__mro__) if is_dataclass(each))
+    argparse (% doubled). None where Python runs without its sources."""
+    try:
+        sources = [inspect.getsource(each) for each in reversed(settings.__mro__) if is_dataclass(each)]
+    except OSError:
+        return {}
     found = (FIELD.match(line) for source in sources for line in source.splitlines())
     return {match["name"]: match["comment"].replace("%", "%%") for match in found if match}
 
