@@ -118,6 +118,7 @@ def test_a_study_runs_through_store_queue_export_and_trainer_and_is_not_done_twi
     results = run(parser().parse_args(words), train)
     [(arm, stages)] = results.arms.items()
     assert (arm.size, list(stages)) == (2, ["sft"])
+    assert [rows["final image"].prompts for rows in stages["sft"].values()] == [1, 1, 2]  # each split, both
     said = (tmp_path / "study" / "seed-0" / "corrections-2" / "exports" / "done").read_text("utf-8")
     assert said.startswith(
         "annotators simulated by the verifier, 5% of their answers wrong; 2 drawings answered; judge_sft"

@@ -15,7 +15,7 @@ from pathlib import Path
 from model.atomic_files import write_whole
 from model.backends.registry import open_backend
 from model.evaluation.bootstrap import Figure, from_counts, to_counts
-from model.evaluation.figures import drawing_requests, figures
+from model.evaluation.figures import Judged, drawing_requests, figures
 from model.evaluation.fixed_prompts import DIRECTIONS
 from model.evaluation.recorded import RecordedRollouts, checkpoint_stamp, judge_recorded
 from model.training.runs.folder import RunPaths
@@ -24,6 +24,7 @@ from model.world.splits import GENEVAL, HARD, held_out_prompts
 Figures = dict[str, dict[str, Figure]]  # split → row → figure
 Trainer = Callable[[Sequence[str], Path], None]  # carries out a command of the trainer, with a log
 
+BOTH = "GenEval-like and hard"
 KINDS = {  # what each stage learns from
     "sft": ("judge_sft", "draw_sft", "redraw_sft"),
     "dpo": ("judge_pref", "image_pref"),
@@ -94,18 +95,19 @@ def in_a_process(command: Sequence[str], log: Path) -> None:
 
 
 def measure(checkpoint: str | Path, held_out: HeldOut, record: Path) -> Figures:
-    """The figures of a checkpoint by split; its rollouts are recorded in a file, so that a measurement that was stopped
-    goes on."""
+    """The figures of a checkpoint by split and of both splits together; its rollouts are recorded in a file, so that a
+    measurement that was stopped goes on."""
     backend = open_backend(checkpoint)
     sampling = replace(backend.sampling, thinks=False, thinks_after_no=False)
     recorded = RecordedRollouts(record, checkpoint_stamp(checkpoint))
-    results: Figures = {}
+    judged: dict[str, list[Judged]] = {}
     for split, categories in (("GenEval-like", GENEVAL), ("hard", HARD)):
         prompts = held_out_prompts(held_out.prompts // 2, categories, held_out.seed)
         requests = drawing_requests(prompts, sampling, held_out.rounds, held_out.seed)
-        rows = figures(judge_recorded(backend, requests, prompts, held_out.batch, recorded))
-        results[split] = {row: rows[row] for row in DIRECTIONS if row in rows}
-    return results
+        judged[split] = judge_recorded(backend, requests, prompts, held_out.batch, recorded)
+    judged[BOTH] = [rollout for rollouts in judged.values() for rollout in rollouts]
+    rows = {split: figures(rollouts) for split, rollouts in judged.items()}
+    return {split: {row: of[row] for row in DIRECTIONS if row in of} for split, of in rows.items()}
 
 
 def measured(checkpoint: str | Path, held_out: HeldOut, file: Path, about: Mapping[str, object]) -> Figures:
